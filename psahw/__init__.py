@@ -1,0 +1,1 @@
+"""psahw: small image classifiers as streaming FPGA circuits."""

@@ -1,0 +1,245 @@
+"""The network file: one ``.safetensors`` file of integer tensors and one JSON description.
+
+``docs/network-format.md`` specifies it. Nothing in it is executed, and nothing is trusted: sizes are bounded
+before they are read, and every tensor is checked by the constructors of :mod:`psahw.network`.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from .errors import UserError
+from .network import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
+
+__all__ = ["FORMAT_VERSION", "digest", "load", "save", "shipped"]
+
+FORMAT = "psahw-network"
+FORMAT_VERSION = 1
+MAX_FILE_BYTES = 256 << 20
+
+_SHIPPED = Path(__file__).parent / "networks"
+_TABLES = {
+    "token_mixing": ("table_in", "table_out", "table_residual"),
+    "channel_mixing": ("table_in", "table_hidden", "table_residual"),
+}
+
+
+def shipped() -> list[str]:
+    """Names of the networks that come with the package."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.safetensors"))
+
+
+def _put_linear(tensors, name, layer):
+    for part in ("weight", "bias", "shift"):
+        tensors[f"{name}.{part}"] = getattr(layer, part)
+
+
+def _put_tables(tensors, name, sublayer, parts):
+    for part in parts:
+        if (table := getattr(sublayer, part)) is not None:
+            tensors[f"{name}.{part}"] = table.values
+
+
+def flatten(network: Network) -> tuple[dict, dict[str, np.ndarray]]:
+    """The JSON description and the tensors by name."""
+    tensors = {"input_table": network.input_table}
+    _put_linear(tensors, "embed", network.embed)
+    _put_linear(tensors, "head", network.head)
+    stages = []
+    for s, stage in enumerate(network.stages):
+        if stage.merge is not None:
+            _put_linear(tensors, f"stages.{s}.merge", stage.merge)
+        kernels = []
+        for b, block in enumerate(stage.blocks):
+            name = f"stages.{s}.blocks.{b}"
+            _put_linear(tensors, f"{name}.token_mixing", block.token_mixing)
+            _put_linear(tensors, f"{name}.channel_mixing.linear1", block.channel_mixing.linear1)
+            _put_linear(tensors, f"{name}.channel_mixing.linear2", block.channel_mixing.linear2)
+            for sublayer, parts in _TABLES.items():
+                _put_tables(tensors, f"{name}.{sublayer}", getattr(block, sublayer), parts)
+            kernels.append(block.token_mixing.kernel)
+        stages.append({"grid": list(stage.grid), "kernels": kernels})
+    config = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "name": network.name,
+        "image": list(network.image),
+        "patch": {k: getattr(network.patch, k) for k in ("size", "stride", "padding")},
+        "stages": stages,
+        "pool_shift": network.pool_shift,
+        "logit_bits": network.head.out_bits,
+        "residual_bits": 8,
+        "classes": list(network.classes),
+        "metadata": network.metadata,
+    }
+    return config, tensors
+
+
+def digest(network: Network) -> str:
+    """SHA-256, in hexadecimal, over all that determines the logits. Name, classes and metadata are left out:
+    retelling how a network was trained does not make it another one."""
+    config, tensors = flatten(network)
+    for key in ("name", "metadata", "classes"):
+        del config[key]
+    state = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = np.ascontiguousarray(tensors[name])
+        state.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode() + tensor.tobytes())
+    return state.hexdigest()
+
+
+def save(network: Network, path: str | os.PathLike) -> None:
+    """Write the file; it appears whole or not at all."""
+    config, tensors = flatten(network)
+    data = safetensors.numpy.save(
+        {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
+        metadata={"psahw": json.dumps(config)},
+    )
+    path = Path(path)
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            file.write(data)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise UserError(f"cannot write network {path}: {error.strerror}") from error
+
+
+class _Reader:
+    """Takes tensors out of a file's contents by name, and knows which nobody asked for."""
+
+    def __init__(self, path, config, tensors):
+        self.path, self.config, self.tensors, self.seen = path, config, tensors, set()
+
+    def fail(self, where, problem):
+        raise UserError(f"{self.path}: {where}: {problem}")
+
+    def build(self, where, make, *args, **kwargs):
+        try:
+            return make(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            self.fail(where, error)
+
+    def get(self, name, *, optional=False):
+        if name not in self.tensors:
+            if optional:
+                return None
+            self.fail(name, "this tensor is missing")
+        self.seen.add(name)
+        return self.tensors[name]
+
+    def linear(self, name, **kwargs):
+        parts = [self.get(f"{name}.{part}") for part in ("weight", "bias", "shift")]
+        return self.build(name, Linear, *parts, **kwargs)
+
+    def tables(self, name, parts):
+        found = {part: self.get(f"{name}.{part}", optional=True) for part in parts}
+        return {k: self.build(f"{name}.{k}", Table, v) for k, v in found.items() if v is not None}
+
+    def field(self, name, kind, source=None):
+        source = self.config if source is None else source
+        value = source.get(name) if isinstance(source, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool):
+            self.fail(name, f"must be {kind.__name__}, not {value!r}")
+        return value
+
+    def pair(self, name, source=None):
+        value = self.field(name, list, source)
+        if len(value) != 2 or not all(type(n) is int for n in value):
+            self.fail(name, f"must be two integers, not {value!r}")
+        return tuple(value)
+
+    def token_mixing(self, name, kernel):
+        parts = [self.get(f"{name}.{part}") for part in ("weight", "bias", "shift")]
+        tables = self.tables(name, _TABLES["token_mixing"])
+        return self.build(name, TokenMixing, *parts, kernel=kernel, **tables)
+
+    def block(self, name, kernel):
+        mlp = f"{name}.channel_mixing"
+        channel_mixing = self.build(
+            mlp,
+            ChannelMixing,
+            self.linear(f"{mlp}.linear1"),
+            self.linear(f"{mlp}.linear2"),
+            **self.tables(mlp, _TABLES["channel_mixing"]),
+        )
+        return Block(self.token_mixing(f"{name}.token_mixing", kernel), channel_mixing)
+
+    def stage(self, index, entry):
+        name = f"stages.{index}"
+        kernels = self.field("kernels", list, entry)
+        blocks = tuple(self.block(f"{name}.blocks.{b}", kernel) for b, kernel in enumerate(kernels))
+        merge = None if index == 0 else self.linear(f"{name}.merge")
+        return self.build(name, Stage, self.pair("grid", entry), blocks, merge)
+
+    def network(self):
+        if (bits := self.field("residual_bits", int)) != 8:
+            self.fail("residual_bits", f"version {FORMAT_VERSION} has 8 only, not {bits}")
+        classes = self.field("classes", list)
+        if not all(isinstance(name, str) for name in classes):
+            self.fail("classes", f"must be strings, not {classes!r}")
+        patch = self.field("patch", dict)
+        stages = tuple(self.stage(s, entry) for s, entry in enumerate(self.field("stages", list)))
+        network = self.build(
+            "network",
+            Network,
+            name=self.field("name", str),
+            image=self.pair("image"),
+            input_table=self.get("input_table"),
+            patch=self.build("patch", Patch, *(self.field(k, int, patch) for k in ("size", "stride", "padding"))),
+            embed=self.linear("embed"),
+            stages=stages,
+            pool_shift=self.field("pool_shift", int),
+            head=self.linear("head", out_bits=self.field("logit_bits", int)),
+            classes=tuple(classes),
+            metadata=self.field("metadata", dict),
+        )
+        if unknown := sorted(self.tensors.keys() - self.seen):
+            self.fail(unknown[0], "this tensor does not belong to the network described in the file")
+        return network
+
+
+def _find(name: str | os.PathLike) -> Path:
+    if str(name) in shipped():
+        return _SHIPPED / f"{name}.safetensors"
+    path = Path(name)
+    if not path.is_file():
+        known = ", ".join(shipped()) or "none"
+        raise UserError(f"no network {str(name)!r}: neither a file nor one that ships with psahw ({known})")
+    return path
+
+
+def load(name: str | os.PathLike) -> Network:
+    """Read a network by path, or by name if it ships with psahw.
+
+    Raises UserError, naming file, layer and what was expected, for anything that is not a valid network.
+    """
+    path = _find(name)
+    try:
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise UserError(f"{path}: {size} bytes is more than a network file may have ({MAX_FILE_BYTES})")
+        with safetensors.safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("psahw")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (safetensors.SafetensorError, AttributeError, TypeError) as error:
+        raise UserError(f"{path}: not a complete safetensors file: {error}") from error
+    if text is None:
+        raise UserError(f"{path}: no 'psahw' entry in the metadata: this is not a psahw network")
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: the 'psahw' metadata is not JSON: {error}") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise UserError(f"{path}: format must be {FORMAT!r}: this is not a psahw network")
+    if (version := config.get("version")) != FORMAT_VERSION:
+        hint = ": update psahw" if isinstance(version, int) and version > FORMAT_VERSION else ""
+        raise UserError(f"{path}: format version must be {FORMAT_VERSION}, not {version!r}{hint}")
+    return _Reader(path, config, tensors).network()
