@@ -1,0 +1,218 @@
+"""Two operations with hand-written CPU kernels, and their plain torch form for everything else.
+
+`interpolate` is a learned 1-D function per channel, given as values on a regular grid; `mix_local` is the
+k x k token mixing with weights free per position. Both are differentiable in every argument and may stand
+inside `torch.compile`. `kernels.c` is compiled on first use (half a second) and kept in the cache directory;
+where there is no C compiler, or on a GPU, the torch form does the same arithmetic.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model.cache import cache_directory
+
+__all__ = ["interpolate", "kernels_available", "mix_local"]
+
+SOURCE = Path(__file__).with_name("kernels.c")
+FLAGS = ["-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
+SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16"}
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    """The compiled kernels; None without a C compiler. Keyed by source, flags and processor (-march=native)."""
+    try:
+        processor = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+        processor = "".join(line for line in processor.splitlines() if line.startswith(("model name", "flags")))
+    except OSError:
+        processor = platform.processor()
+    key = hashlib.sha256("\n".join([SOURCE.read_text(), *FLAGS, processor]).encode()).hexdigest()[:16]
+    path = cache_directory() / f"kernels-{key}.so"
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                built = Path(folder) / path.name
+                compiler = os.environ.get("CC", "cc")
+                command = [compiler, *FLAGS, "-I", str(SOURCE.parent), str(SOURCE), "-o", str(built)]
+                subprocess.run(command, check=True, capture_output=True)
+                os.replace(built, path)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+    return ctypes.CDLL(str(path))
+
+
+def kernels_available() -> bool:
+    """Whether the C kernels could be compiled on this machine."""
+    return _library() is not None
+
+
+def _call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float) -> None:
+    converted = []
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            converted.append(ctypes.c_void_p(argument.data_ptr()))
+        elif isinstance(argument, float):
+            converted.append(ctypes.c_float(argument))
+        else:
+            converted.append(ctypes.c_int64(argument))
+    getattr(_library(), f"{name}_{SUFFIX[dtype]}")(*converted)
+
+
+# --- interpolate: y[..., c] = function of channel c at x[..., c], knots grid[k, c] over [lo, hi]
+
+
+def _segments(grid: Tensor) -> Tensor:
+    """[points - 1, C, 2]: each knot's value and the rise to the next."""
+    return torch.stack((grid[:-1], grid.diff(dim=0)), dim=-1)
+
+
+@torch.library.custom_op("psahw::interpolate", mutates_args=())
+def _interpolate(x: Tensor, grid: Tensor, lo: float, inverse_step: float) -> Tensor:
+    x, segments = x.contiguous(), _segments(grid)
+    y = torch.empty_like(x)
+    channels = x.shape[-1]
+    _call("interpolate", x.dtype, x, segments, y, x.numel() // channels, channels, grid.shape[0], lo, inverse_step)
+    return y
+
+
+@torch.library.custom_op("psahw::interpolate_backward", mutates_args=())
+def _interpolate_backward(
+    x: Tensor, grid: Tensor, dy: Tensor, lo: float, inverse_step: float
+) -> tuple[Tensor, Tensor]:
+    x, segments, dy = x.contiguous(), _segments(grid), dy.contiguous()
+    dx, dsegments = torch.empty_like(x), torch.zeros_like(segments)
+    channels = x.shape[-1]
+    sizes = (x.numel() // channels, channels, grid.shape[0])
+    _call("interpolate_backward", x.dtype, x, segments, dy, dx, dsegments, *sizes, lo, inverse_step)
+    # A segment is (left, right - left): its right knot collects dy·fraction, its left one the rest.
+    dgrid = torch.zeros_like(grid)
+    dgrid[:-1] += dsegments[..., 0] - dsegments[..., 1]
+    dgrid[1:] += dsegments[..., 1]
+    return dx, dgrid
+
+
+@_interpolate.register_fake
+def _(x, grid, lo, inverse_step):
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@_interpolate_backward.register_fake
+def _(x, grid, dy, lo, inverse_step):
+    contiguous = torch.contiguous_format
+    return torch.empty_like(x, memory_format=contiguous), torch.empty_like(grid, memory_format=contiguous)
+
+
+def _save_interpolate(ctx, inputs, output):
+    x, grid, ctx.lo, ctx.inverse_step = inputs
+    ctx.save_for_backward(x, grid)
+
+
+def _differentiate_interpolate(ctx, dy):
+    x, grid = ctx.saved_tensors
+    dx, dgrid = _interpolate_backward(x, grid, dy.to(x.dtype), ctx.lo, ctx.inverse_step)
+    return dx, dgrid, None, None
+
+
+_interpolate.register_autograd(_differentiate_interpolate, setup_context=_save_interpolate)
+
+
+def _interpolate_torch(x: Tensor, grid: Tensor, lo: float, inverse_step: float) -> Tensor:
+    t = (x.float() - lo) * inverse_step
+    index = t.detach().clamp(0, grid.shape[0] - 2).long()
+    channel = torch.arange(grid.shape[1], device=x.device)
+    left, right = grid[index, channel], grid[index + 1, channel]
+    return (left + (t - index) * (right - left)).to(x.dtype)
+
+
+def interpolate(x: Tensor, grid: Tensor, lo: float, hi: float) -> Tensor:
+    """Piecewise linear function per channel, continued linearly outside [lo, hi].
+
+    `x` [..., C], float32 or bfloat16; `grid` [points, C], float32, the values at `points` equal distances
+    over [lo, hi]. Returns [..., C] in `x`'s type. The gradient flows to both.
+    """
+    inverse_step = (grid.shape[0] - 1) / (hi - lo)
+    if x.device.type == "cpu" and x.dtype in SUFFIX and kernels_available():
+        return _interpolate(x, grid.float(), lo, inverse_step)
+    return _interpolate_torch(x, grid, lo, inverse_step)
+
+
+# --- mix_local: y[n, b, c] = sum_i weight[n, i, c] * x[n + offset(i), b, c]
+
+
+@torch.library.custom_op("psahw::mix_local", mutates_args=())
+def _mix_local(x: Tensor, weight: Tensor, height: int, width: int, kernel: int, transposed: bool) -> Tensor:
+    x, weight = x.contiguous(), weight.contiguous()
+    y = torch.empty_like(x)
+    sizes = (height, width, kernel, x.shape[1], x.shape[2], int(transposed))
+    _call("mix_local", x.dtype, x, weight, y, *sizes)
+    return y
+
+
+@torch.library.custom_op("psahw::mix_local_weight", mutates_args=())
+def _mix_local_weight(x: Tensor, dy: Tensor, height: int, width: int, kernel: int) -> Tensor:
+    x, dy = x.contiguous(), dy.contiguous()
+    dweight = torch.empty(x.shape[0], kernel * kernel, x.shape[2])
+    _call("mix_local_weight", x.dtype, x, dy, dweight, height, width, kernel, x.shape[1], x.shape[2])
+    return dweight
+
+
+@_mix_local.register_fake
+def _(x, weight, height, width, kernel, transposed):
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@_mix_local_weight.register_fake
+def _(x, dy, height, width, kernel):
+    return x.new_empty(x.shape[0], kernel * kernel, x.shape[2], dtype=torch.float32)
+
+
+def _save_mix_local(ctx, inputs, output):
+    x, weight, ctx.height, ctx.width, ctx.kernel, _ = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _differentiate_mix_local(ctx, dy):
+    x, weight = ctx.saved_tensors
+    dy = dy.to(x.dtype)
+    dx = _mix_local(dy, weight, ctx.height, ctx.width, ctx.kernel, True)
+    dweight = _mix_local_weight(x, dy, ctx.height, ctx.width, ctx.kernel)
+    return dx, dweight, None, None, None, None
+
+
+_mix_local.register_autograd(_differentiate_mix_local, setup_context=_save_mix_local)
+
+
+def _mix_local_torch(x: Tensor, weight: Tensor, height: int, width: int, kernel: int) -> Tensor:
+    tokens, batch, channels = x.shape
+    half = kernel // 2
+    padded = torch.nn.functional.pad(
+        x.view(height, width, batch, channels), (0, 0, 0, 0, half, half, half, half)
+    )
+    y = torch.zeros_like(x)
+    for i in range(kernel * kernel):
+        dy, dx = divmod(i, kernel)
+        shifted = padded[dy : dy + height, dx : dx + width].reshape(tokens, batch, channels)
+        y = y + shifted * weight[:, i, None].to(x.dtype)
+    return y
+
+
+def mix_local(x: Tensor, weight: Tensor, grid: tuple[int, int], kernel: int) -> Tensor:
+    """Every token becomes a weighted sum of its `kernel` x `kernel` neighbours; outside the grid are zeros.
+
+    `x` [N, B, C] with the tokens in raster order of `grid` (rows, columns); `weight` [N, kernel^2, C],
+    float32: entry i multiplies the token at offset (dy, dx) = divmod(i, kernel) - kernel // 2.
+    """
+    height, width = grid
+    if x.device.type == "cpu" and x.dtype in SUFFIX and kernel <= 9 and kernels_available():
+        return _mix_local(x, weight.float(), height, width, kernel, False)
+    return _mix_local_torch(x, weight, height, width, kernel)

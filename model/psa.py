@@ -1,0 +1,62 @@
+"""Personal self-attention (PSA): one learned 1-D function per neuron.
+
+An attention over `h` segments by the distance of the input to their centres, as published by G. Singh and
+K. Bazargan, "Compressing Neural Networks Using Learnable 1-D Non-Linear Functions" (ACM TRETS 18(2), 2025):
+
+    f(x) = x + a * sum_e softmax_e(-(x - b_e)^2 / (w_e^2 + eps)) * v_e * x + c
+
+While training the function is evaluated on a regular grid and interpolated, so that its cost does not depend
+on the number of segments; at export it is evaluated at every code.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .kernels import interpolate
+
+__all__ = ["GRID_POINTS", "GRID_RANGE", "PSA"]
+
+GRID_POINTS = 64
+GRID_RANGE = 4.0  # the grid spans [-4, 4]; beyond it the outermost pieces continue
+EPS = 1e-2
+
+
+class PSA(nn.Module):
+    """Learned functions of `channels` neurons, applied to the last axis.
+
+    With `init` "identity" the functions start as f(x) = x, with "gelu" near GELU: since GELU is
+    x·Phi(x), the values v_e = Phi(b_e) - 1 at the centres give it. Centres start evenly over [-3, 3], each
+    moved by up to a quarter of their distance so that neurons differ.
+    """
+
+    def __init__(self, channels: int, segments: int = 8, init: str = "identity"):
+        super().__init__()
+        if init not in ("identity", "gelu"):
+            raise ValueError(f"init must be 'identity' or 'gelu', not {init!r}")
+        spacing = 6.0 / max(segments - 1, 1)
+        centre = torch.linspace(-3, 3, segments).repeat(channels, 1)
+        centre = centre + (torch.rand(channels, segments) - 0.5) * spacing / 2
+        value = torch.zeros(channels, segments)
+        if init == "gelu":
+            value = torch.special.ndtr(centre) - 1
+        self.centre = nn.Parameter(centre)  # b [C, h]
+        self.width = nn.Parameter(torch.full((channels, segments), spacing / 2**0.5))  # w [C, h]
+        self.value = nn.Parameter(value)  # v [C, h]
+        self.gain = nn.Parameter(torch.ones(channels))  # a [C]
+        self.offset = nn.Parameter(torch.zeros(channels))  # c [C]
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """The functions exactly: `x` [..., C] to [..., C]."""
+        distance = (x[..., None] - self.centre) ** 2 / (self.width**2 + EPS)
+        attended = (torch.softmax(-distance, dim=-1) * self.value).sum(-1)
+        return x + self.gain * attended * x + self.offset
+
+    def grid(self) -> Tensor:
+        """The functions' values at the grid's points, [GRID_POINTS, C]."""
+        points = torch.linspace(-GRID_RANGE, GRID_RANGE, GRID_POINTS, device=self.gain.device)
+        return self.evaluate(points[:, None].expand(-1, self.gain.shape[0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            grid = self.grid()
+        return interpolate(x, grid, -GRID_RANGE, GRID_RANGE)
