@@ -1,0 +1,40 @@
+"""What the FPGAs hold.
+
+7 series: Xilinx DS180; UltraScale+ U250: AMD DS962 and UG1120; ECP5: Lattice FPGA-DS-02012.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["DEVICES", "RESOURCES", "Device"]
+
+RESOURCES = ("lut", "ff", "dsp", "bram36")
+
+
+@dataclass(frozen=True)
+class Device:
+    """An FPGA's name, family and amounts of each resource.
+
+    ``lut`` counts 6-input LUTs (ECP5: 4-input), ``dsp`` counts DSP48 slices (ECP5: 18x18 multipliers), ``bram36``
+    counts 36 Kb block RAMs, in halves where the family has 18 Kb ones.
+    """
+
+    name: str
+    family: str
+    lut: int
+    ff: int
+    dsp: int
+    bram36: float
+
+    def limits(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in RESOURCES}
+
+
+DEVICES = {
+    device.name: device
+    for device in (
+        Device("xc7k160t", "xc7", 101_400, 202_800, 600, 325),
+        Device("xc7k325t", "xc7", 203_800, 407_600, 840, 445),
+        Device("xcu250", "xcup", 1_728_000, 3_456_000, 12_288, 2_688),
+        Device("lfe5u-85f", "ecp5", 83_640, 83_640, 156, 104),
+    )
+}
