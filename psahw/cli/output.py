@@ -1,0 +1,159 @@
+"""How the commands talk: results on standard output, progress and errors on standard error.
+
+A result is one JSON object with ``--json`` and a table without. rich is imported when something is drawn.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from ..errors import UserError
+
+__all__ = [
+    "json_option", "network_argument", "note", "print_json", "print_table", "progress", "step",
+    "writable_directory", "write_whole",
+]  # fmt: skip
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+network_argument = click.argument("network", metavar="NETWORK")
+
+
+def _plain(value):
+    """NumPy's scalars and arrays as JSON has them."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def print_json(value: dict) -> None:
+    click.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+
+
+def _cell(value) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return str(value)
+
+
+def print_table(
+    columns: list[str], rows: Iterable[Iterable], *, title: str | None = None, footer: Iterable | None = None
+) -> None:
+    """Columns of numbers are right-aligned and grouped by thousands; None prints as a dash."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [list(row) for row in rows]
+    table = Table(
+        title=title and Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_footer=footer is not None
+    )
+    footers = [_cell(value) for value in footer] if footer is not None else [""] * len(columns)
+    for index, column in enumerate(columns):
+        numbers = any(isinstance(row[index], int | float) for row in rows)
+        justify = "right" if numbers else "left"
+        table.add_column(column, footer=Text(footers[index]), justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a pipe has no width: do not fold columns
+    console.print(table)
+
+
+def note(text: str) -> None:
+    """A line for people on standard error."""
+    click.echo(text, err=True)
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Yields ``advance(steps)``. A bar with rate and time left on a terminal; silent in a pipe."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task, start, done = bar.add_task(what, total=total, rate=""), time.monotonic(), 0
+
+        def advance(steps: int = 1) -> None:
+            nonlocal done
+            done += steps
+            rate = done / max(time.monotonic() - start, 1e-9)
+            bar.update(task, advance=steps, rate=f"{rate:,.3g}/s")
+
+        yield advance
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """One step of a long command: a spinner while it runs, then a line with its time."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console, start = Console(stderr=True, highlight=False), time.monotonic()
+    if console.is_terminal:
+        with console.status(Text(f"{what} ...")):
+            yield
+    else:
+        yield
+    console.print(Text(f"{what:<58} {time.monotonic() - start:7.1f} s"))
+
+
+def write_whole(path: str | os.PathLike, data: str | bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    path, data = Path(path), data.encode() if isinstance(data, str) else data
+    name = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            name = file.name
+            file.write(data)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def writable_directory(path: str | os.PathLike) -> Path:
+    """The directory, made if need be, proven writable before long work starts.
+
+    Raises UserError, having left nothing behind.
+    """
+    path, made = Path(path), []
+    try:
+        for parent in (path, *path.parents):
+            if parent.exists():
+                break
+            made.append(parent)
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        for parent in made:
+            if parent.is_dir():
+                parent.rmdir()
+        raise UserError(f"cannot write into directory {path}: {error.strerror}") from error
+    return path
