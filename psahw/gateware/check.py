@@ -1,0 +1,18 @@
+"""Checks of constructor arguments."""
+
+__all__ = ["check_divides", "check_int"]
+
+
+def check_int(name: str, value: object, low: int = 1, high: int | None = None):
+    """Raises TypeError unless ``value`` is an integer, ValueError unless it lies in [low, high]."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if value < low or (high is not None and value > high):
+        wanted = f"at least {low}" if high is None else f"in [{low}, {high}]"
+        raise ValueError(f"{name} must be {wanted}, not {value}")
+
+
+def check_divides(name: str, value: int, what: str, whole: int):
+    """Raises ValueError unless ``value`` divides ``whole``, which is called ``what``."""
+    if whole % value:
+        raise ValueError(f"{name} must divide {what} = {whole}, not {value}")

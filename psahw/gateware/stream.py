@@ -1,0 +1,174 @@
+"""Vectors on streams: their signature, connecting them, changing their width, storing and copying them."""
+
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .check import check_int
+
+__all__ = ["Fork", "Gather", "Queue", "Scatter", "connect", "vector_signature"]
+
+
+def vector_signature(lanes: int, bits: int = 8) -> stream.Signature:
+    """A stream of ``lanes`` two's complement elements of ``bits`` bits a beat, lowest index in lane 0."""
+    return stream.Signature(data.ArrayLayout(signed(bits), lanes))
+
+
+def connect(m: Module, source, sink):
+    """``wiring.connect`` for streams, but payloads must have the same shape.
+
+    Amaranth 0.5 connects any two layouts of equal width. A component's own port is passed
+    flipped: ``connect(m, wiring.flipped(self.i), inner.i)``. Raises TypeError for unequal shapes.
+    """
+    if source.payload.shape() != sink.payload.shape():
+        raise TypeError(
+            f"source and sink must have the same payload shape, not {source.payload.shape()!r} "
+            f"and {sink.payload.shape()!r}"
+        )
+    wiring.connect(m, source, sink)
+
+
+class Queue(wiring.Component):
+    """First in, first out; holds exactly ``depth`` beats. Full rate from depth 3 on.
+
+    A beat leaves at the earliest two cycles after it came: one into the memory, one into the output
+    register, which counts towards the depth. ``i.ready`` is ``level != depth``, from registers only, so a
+    beat that comes and one that leaves in the same cycle both need room (`psahw.timing.fifo_depth`).
+    (lib.fifo.SyncFIFOBuffered has the same timing, but leaves its memory's kind to the synthesiser, is faster
+    at depth 1, and at depth 2 does not hold two beats that come in successive cycles.)
+
+    Parameters
+    ----------
+    shape : payload of both streams
+    depth : beats, at least 1
+    style : ``"block"`` or ``"distributed"`` memory, or ``"auto"``: the synthesiser's choice
+
+    Members
+    -------
+    i, o : streams of ``shape``
+    level : beats held, including the one offered at ``o``
+    """
+
+    def __init__(self, *, shape: ShapeLike, depth: int, style: str = "auto"):
+        check_int("depth", depth)
+        if style not in ("auto", "block", "distributed"):
+            raise ValueError(f"style must be 'auto', 'block' or 'distributed', not {style!r}")
+        Shape.cast(shape)
+        self.shape, self.depth, self.style = shape, depth, style
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "level": Out(range(depth + 1)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        rows = max(self.depth - 1, 2)
+        m.submodules.memory = memory = Memory(
+            shape=self.shape, depth=rows, init=[], attrs={"ram_style": self.style}
+        )
+        write, read = memory.write_port(), memory.read_port()
+        put, get, load = Signal(), Signal(), Signal()
+        stored = Signal(range(rows + 1))  # beats in the memory; one more may be at the output
+        m.d.comb += [
+            self.level.eq(stored + self.o.valid),
+            self.i.ready.eq(Mux(self.o.valid, stored != self.depth - 1, stored != self.depth)),
+            put.eq(self.i.valid & self.i.ready),
+            get.eq(self.o.valid & self.o.ready),
+            load.eq((stored != 0) & (~self.o.valid | self.o.ready)),
+            write.en.eq(put),
+            write.data.eq(self.i.payload),
+            read.en.eq(load),
+            self.o.payload.eq(read.data),
+        ]
+        m.d.sync += [stored.eq(stored + put - load), self.o.valid.eq(load | (self.o.valid & ~get))]
+        for port, step in ((write, put), (read, load)):
+            with m.If(step):
+                m.d.sync += port.addr.eq(Mux(port.addr == rows - 1, 0, port.addr + 1))
+        return m
+
+
+class Gather(wiring.Component):
+    """Makes one beat of ``lanes·ratio`` elements from ``ratio`` beats of ``lanes``; the first is the lowest.
+
+    Out one cycle after the last beat of the group. Full rate.
+    """
+
+    def __init__(self, *, lanes: int, ratio: int, bits: int = 8):
+        check_int("lanes", lanes)
+        check_int("ratio", ratio)
+        self.lanes, self.ratio = lanes, ratio
+        super().__init__(
+            {"i": In(vector_signature(lanes, bits)), "o": Out(vector_signature(lanes * ratio, bits))}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        part = Signal(range(self.ratio))
+        last = part == self.ratio - 1
+        parts = Signal(data.ArrayLayout(self.i.payload.shape(), self.ratio))
+        m.d.comb += [self.i.ready.eq(~self.o.valid | self.o.ready), Value.cast(self.o.payload).eq(parts)]
+        with m.If(self.i.ready):
+            m.d.sync += self.o.valid.eq(self.i.valid & last)
+            with m.If(self.i.valid):
+                m.d.sync += [parts[part].eq(self.i.payload), part.eq(Mux(last, 0, part + 1))]
+        return m
+
+
+class Scatter(wiring.Component):
+    """Makes ``ratio`` beats of ``lanes`` elements from one beat of ``lanes·ratio``; the lowest goes first.
+
+    The first part leaves one cycle after the word came, the others in the cycles after that. The next
+    word is taken in the cycle in which the last part leaves, so the output is gapless.
+    """
+
+    def __init__(self, *, lanes: int, ratio: int, bits: int = 8):
+        check_int("lanes", lanes)
+        check_int("ratio", ratio)
+        self.lanes, self.ratio = lanes, ratio
+        super().__init__(
+            {"i": In(vector_signature(lanes * ratio, bits)), "o": Out(vector_signature(lanes, bits))}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        part = Signal(range(self.ratio))
+        last = part == self.ratio - 1
+        word = Signal.like(Value.cast(self.i.payload))
+        width = len(word) // self.ratio
+        m.d.comb += [
+            Value.cast(self.o.payload).eq(word[:width]),
+            self.i.ready.eq(~self.o.valid | (last & self.o.ready)),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += [self.o.valid.eq(self.i.valid), word.eq(self.i.payload), part.eq(0)]
+        with m.Elif(self.o.ready):
+            m.d.sync += [word.eq(word[width:]), part.eq(part + 1)]
+        return m
+
+
+class Fork(wiring.Component):
+    """Copies every beat of ``i`` to ``o_a`` and ``o_b``, without latency.
+
+    Each copy is offered until it is taken, whatever the other side does; ``i`` moves on when both are. The
+    outputs' ``valid`` depends on no ``ready``; ``i.ready`` depends on both.
+    """
+
+    def __init__(self, *, shape: ShapeLike):
+        Shape.cast(shape)
+        self.shape = shape
+        signature = stream.Signature(shape)
+        super().__init__({"i": In(signature), "o_a": Out(signature), "o_b": Out(signature)})
+
+    def elaborate(self, platform):
+        m = Module()
+        outputs = (self.o_a, self.o_b)
+        taken = [Signal(name=f"taken_{name}") for name in "ab"]  # of the beat at i, in an earlier cycle
+        for o, before in zip(outputs, taken, strict=True):
+            m.d.comb += [o.payload.eq(self.i.payload), o.valid.eq(self.i.valid & ~before)]
+            m.d.sync += before.eq(self.i.valid & ~self.i.ready & (before | o.ready))
+        m.d.comb += self.i.ready.eq((taken[0] | self.o_a.ready) & (taken[1] | self.o_b.ready))
+        return m
