@@ -1,0 +1,47 @@
+"""Files that appear whole or not at all, and directories known to be writable before long work starts."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from .errors import UserError
+
+__all__ = ["writable_directory", "write_whole"]
+
+
+def write_whole(path: str | os.PathLike, data: str | bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    path, data = Path(path), data.encode() if isinstance(data, str) else data
+    name = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            name = file.name
+            file.write(data)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def writable_directory(path: str | os.PathLike) -> Path:
+    """The directory, made if need be, proven writable before long work starts.
+
+    Raises UserError, having left nothing behind.
+    """
+    path, made = Path(path), []
+    try:
+        for parent in (path, *path.parents):
+            if parent.exists():
+                break
+            made.append(parent)
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        for parent in made:
+            if parent.is_dir():
+                parent.rmdir()
+        raise UserError(f"cannot write into directory {path}: {error.strerror}") from error
+    return path
