@@ -1,0 +1,52 @@
+"""A residual sublayer: token mixing and channel mixing are both of this form."""
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .chain import Chain
+from .residual import Add
+from .stream import Fork, Queue, connect, vector_signature
+
+__all__ = ["Mixing"]
+
+
+class Mixing(wiring.Component):
+    """``o = sat8(bypass(i) + branch(i))``, beat by beat.
+
+    The bypass waits for the branch in a queue of ``depth`` beats. Less than the branch holds before its first
+    output (a frame and more behind a transposition, a few tokens in channel mixing) deadlocks; the
+    depth that never delays anything is calculated by `psahw.schedule`.
+
+    Parameters
+    ----------
+    lanes : elements a beat of ``i`` and ``o``, int8
+    branch : chain of components, as many beats out as in
+    bypass : the same, or None for a wire
+    depth, style : of the `Queue`
+    """
+
+    def __init__(self, *, lanes: int, branch: Chain, bypass: Chain | None, depth: int, style: str = "block"):
+        signature = vector_signature(lanes)
+        self.lanes, self.branch, self.bypass = lanes, branch, bypass
+        self.queue = Queue(shape=signature.members["payload"].shape, depth=depth, style=style)
+        super().__init__({"i": In(signature), "o": Out(signature)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.fork = fork = Fork(shape=self.i.payload.shape())
+        m.submodules.branch = self.branch
+        m.submodules.queue = self.queue
+        m.submodules.add = add = Add(lanes=self.lanes)
+        connect(m, wiring.flipped(self.i), fork.i)
+        connect(m, fork.o_a, self.branch.i)
+        if self.bypass is None:
+            connect(m, fork.o_b, self.queue.i)
+        else:
+            m.submodules.bypass = self.bypass
+            connect(m, fork.o_b, self.bypass.i)
+            connect(m, self.bypass.o, self.queue.i)
+        connect(m, self.branch.o, add.a)
+        connect(m, self.queue.o, add.b)
+        connect(m, add.o, wiring.flipped(self.o))
+        return m

@@ -1,0 +1,193 @@
+"""Network and plan to circuit: the only place that sees both sides."""
+
+import json
+from functools import singledispatch
+from pathlib import Path
+
+import numpy as np
+
+from . import nodes, verilog
+from .cost import queue_style
+from .gateware.accelerator import Accelerator
+from .gateware.argmax import Argmax
+from .gateware.chain import Chain
+from .gateware.local_mixing import LocalMixing
+from .gateware.mac_array import MacArray
+from .gateware.mixing import Mixing
+from .gateware.patch import InputTable
+from .gateware.pool import MeanPool
+from .gateware.stream import Gather, Queue, Scatter, vector_signature
+from .gateware.table import TableRom
+from .gateware.transpose import Transpose
+from .gateware.windows import Windows
+from .network import Linear, Network, TokenMixing
+from .networkfile import digest
+from .plan import Plan
+
+__all__ = ["TOP", "accelerator", "manifest", "write"]
+
+TOP = "psahw_accelerator"
+
+
+def _layer(network: Network, name: str):
+    """The layer that a node is named after: attributes and indices of the network, with dots."""
+    layer = network
+    for part in name.split("."):
+        if part == "linear" and isinstance(layer, TokenMixing):
+            break
+        layer = layer[int(part)] if part.isdecimal() else getattr(layer, part)
+    return layer
+
+
+@singledispatch
+def _component(node: nodes.Node, network: Network):
+    raise TypeError(f"node must be one of psahw.nodes, not {node!r}")
+
+
+@_component.register
+def _(node: nodes.InputTable, network):
+    return InputTable(table=network.input_table, lanes=node.lanes)
+
+
+def _queued(depth: int | None, lanes: int, component):
+    """A component behind a queue, which None and zero leave out."""
+    if not depth:
+        return component
+    shape = vector_signature(lanes).members["payload"].shape
+    queue = Queue(shape=shape, depth=depth, style=queue_style(lanes, depth))
+    return Chain(parts={"queue": queue, "engine": component})
+
+
+@_component.register
+def _(node: nodes.Windows, network):
+    windows = Windows(
+        height=node.height,
+        width=node.width,
+        channels=node.channels,
+        size=node.size,
+        stride=node.stride,
+        padding=node.padding,
+        i_lanes=node.i_lanes,
+        o_lanes=node.o_lanes,
+        period=node.period,
+    )
+    return _queued(node.queue, node.i_lanes, windows)
+
+
+@_component.register
+def _(node: nodes.Gather, network):
+    return Gather(lanes=node.lanes, ratio=node.ratio)
+
+
+@_component.register
+def _(node: nodes.Scatter, network):
+    return Scatter(lanes=node.lanes, ratio=node.ratio)
+
+
+@_component.register
+def _(node: nodes.MacArray, network):
+    layer = _layer(network, node.name)
+    arrays = layer.weight, layer.bias, layer.shift
+    if isinstance(layer, Linear):
+        arrays = tuple(array[None] for array in arrays)
+    elif layer.kernel is not None:
+        raise ValueError(f"{node.name}: a local token mixing is not for a MAC array")
+    weight, bias, shift = map(np.ascontiguousarray, arrays)
+    return MacArray(
+        weight=weight,
+        bias=bias,
+        shift=shift,
+        rows=node.rows,
+        columns=node.columns,
+        o_lanes=node.o_lanes,
+        depth=node.depth,
+        vectors=node.vectors,
+        out_bits=node.out_bits,
+        weight_style=node.weight_style,
+    )
+
+
+@_component.register
+def _(node: nodes.TableRom, network):
+    return TableRom(values=_layer(network, node.name).values, lanes=node.lanes, style=node.style)
+
+
+@_component.register
+def _(node: nodes.Transpose, network):
+    return Transpose(
+        rows=node.rows, columns=node.columns, i_lanes=node.i_lanes, o_lanes=node.o_lanes, period=node.period
+    )
+
+
+@_component.register
+def _(node: nodes.LocalMixing, network):
+    layer = _layer(network, node.name)
+    mixing = LocalMixing(
+        weight=layer.weight,
+        bias=layer.bias,
+        shift=layer.shift,
+        kernel=node.kernel,
+        grid=node.grid,
+        channels=node.channels,
+        lanes=node.lanes,
+    )
+    return _queued(node.queue, node.lanes, mixing)
+
+
+@_component.register
+def _(node: nodes.Residual, network):
+    branch = Chain(parts=_components(node.branch, network, node.name))
+    bypass = Chain(parts=_components(node.bypass, network, node.name)) if node.bypass else None
+    style = queue_style(node.lanes, node.queue)
+    return Mixing(lanes=node.lanes, branch=branch, bypass=bypass, depth=node.queue, style=style)
+
+
+@_component.register
+def _(node: nodes.MeanPool, network):
+    return MeanPool(tokens=node.tokens, channels=node.channels, lanes=node.lanes, shift=node.shift)
+
+
+@_component.register
+def _(node: nodes.Argmax, network):
+    return Argmax(classes=node.classes, bits=node.bits)
+
+
+def _components(pipeline, network, within: str = "") -> dict:
+    prefix = f"{within}." if within else ""
+    return {node.name.removeprefix(prefix).replace(".", "_"): _component(node, network) for node in pipeline}
+
+
+def accelerator(network: Network, plan: Plan) -> Accelerator:
+    """The circuit of ``network`` as planned. Raises ValueError if the plan is another network's."""
+    if plan.digest != digest(network):
+        raise ValueError(f"plan must be for network {digest(network)[:12]}, not {plan.digest[:12]}")
+    return Accelerator(stages=_components(plan.pipeline, network))
+
+
+def manifest(network: Network, plan: Plan, circuit: Accelerator) -> dict:
+    """What a simulation or a host must know of the circuit."""
+    return {
+        "network": network.name,
+        "digest": plan.digest,
+        "top": TOP,
+        "image": list(network.image),
+        "colours": network.colours,
+        "bus_bytes": plan.bus_bytes,
+        "classes": len(network.classes),
+        "class_names": list(network.classes),
+        "logit_bits": network.head.out_bits,
+        "clock_hz": plan.clock_hz,
+        "frame_interval": plan.frame_interval,
+        "latency": plan.latency,
+        "stages": list(circuit.stall_names),
+    }
+
+
+def write(network: Network, plan: Plan, directory: Path) -> dict:
+    """Write ``accelerator.v``, its memory files, ``manifest.json`` and ``plan.json``; returns the manifest."""
+    circuit = accelerator(network, plan)
+    verilog.emit(circuit, "accelerator", directory)
+    content = manifest(network, plan, circuit)
+    (directory / "manifest.json").write_text(json.dumps(content, indent=2) + "\n")
+    (directory / "plan.json").write_text(json.dumps(plan.to_dict(), indent=2) + "\n")
+    return content

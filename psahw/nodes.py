@@ -1,0 +1,182 @@
+"""The plan's intermediate form: one frozen dataclass of parameters for each kind of component.
+
+Depths of buffers (``depth``, ``queue``) are zero until `psahw.schedule` has calculated them.
+
+They hold no weights: a node says how large and how parallel a component is, `psahw.generate` gives it the
+network's numbers. Names of fields are those of the component's constructor in `psahw.gateware`.
+"""
+
+from dataclasses import dataclass
+
+__all__ = [
+    "Argmax", "Gather", "InputTable", "LocalMixing", "MacArray", "MeanPool", "Node", "Residual",
+    "Scatter", "TableRom", "Transpose", "Windows", "walk",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Node:
+    """``name`` is unique in a plan; it begins with the name of the network's layer."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class InputTable(Node):
+    colours: int
+    lanes: int
+
+
+@dataclass(frozen=True)
+class Windows(Node):
+    """With ``queue`` beats of a `Queue` in front, or fed directly if that is None."""
+
+    height: int
+    width: int
+    channels: int
+    size: int
+    stride: int
+    padding: int
+    i_lanes: int
+    o_lanes: int
+    period: int
+    queue: int | None = None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return tuple((n + 2 * self.padding - self.size) // self.stride + 1 for n in (self.height, self.width))
+
+    @property
+    def vectors(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def length(self) -> int:
+        return self.size**2 * self.channels
+
+
+@dataclass(frozen=True)
+class Gather(Node):
+    lanes: int
+    ratio: int
+
+
+@dataclass(frozen=True)
+class Scatter(Node):
+    lanes: int
+    ratio: int
+
+
+@dataclass(frozen=True)
+class MacArray(Node):
+    """``weight_bits``, ``acc_bits`` and ``shifts`` (number of distinct shifts) describe the numbers as far as they
+    change the size of the circuit. ``vectors`` arrive in a frame."""
+
+    inputs: int
+    outputs: int
+    rows: int
+    columns: int
+    o_lanes: int
+    vectors: int
+    sets: int
+    out_bits: int
+    weight_bits: int
+    acc_bits: int
+    shift_range: int
+    depth: int = 0
+    weight_style: str = "block"
+
+    @property
+    def steps(self) -> int:
+        return self.inputs // self.columns
+
+    @property
+    def passes(self) -> int:
+        return -(-self.outputs // self.rows)
+
+    @property
+    def interval(self) -> int:
+        """Cycles a vector."""
+        return self.steps * self.passes
+
+
+@dataclass(frozen=True)
+class TableRom(Node):
+    """``distinct`` is False when all channels share one table."""
+
+    channels: int
+    lanes: int
+    distinct: bool = True
+    style: str = "block"
+
+
+@dataclass(frozen=True)
+class Transpose(Node):
+    rows: int
+    columns: int
+    i_lanes: int
+    o_lanes: int
+    period: int
+
+
+@dataclass(frozen=True)
+class LocalMixing(Node):
+    """With ``queue`` beats of a `Queue` in front, in which tokens wait while a frame is flushed."""
+
+    kernel: int
+    grid: tuple[int, int]
+    channels: int
+    groups: int
+    lanes: int
+    weight_bits: int
+    acc_bits: int
+    shift_range: int
+    queue: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def beats(self) -> int:
+        """Beats a token."""
+        return self.channels // self.lanes
+
+    @property
+    def reach(self) -> int:
+        """Tokens between a token and the last that it depends on."""
+        return self.kernel // 2 * (self.grid[1] + 1)
+
+
+@dataclass(frozen=True)
+class Residual(Node):
+    """A fork into ``branch`` and ``bypass``, whose outputs are added with saturation; ``queue`` beats of a `Queue`
+    at the end of the bypass wait for the branch."""
+
+    lanes: int
+    branch: tuple[Node, ...]
+    bypass: tuple[Node, ...]
+    queue: int = 0
+
+
+@dataclass(frozen=True)
+class MeanPool(Node):
+    tokens: int
+    channels: int
+    lanes: int
+    shift: int
+
+
+@dataclass(frozen=True)
+class Argmax(Node):
+    classes: int
+    bits: int
+
+
+def walk(pipeline: tuple[Node, ...]):
+    """Every node in data order, a Residual before what it holds."""
+    for node in pipeline:
+        yield node
+        if isinstance(node, Residual):
+            yield from walk(node.branch)
+            yield from walk(node.bypass)

@@ -1,0 +1,176 @@
+"""Runs frames through a pipeline's timing model: buffer depths, frame interval and latency by calculation.
+
+Times are cycles from the first input beat of the first frame into an idle accelerator. The metronome makes
+everything after it periodic, so a few frames show the steady state; `schedule` checks that they do.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import singledispatch
+
+import numpy as np
+
+from . import timing
+from .nodes import (
+    Argmax,
+    Gather,
+    InputTable,
+    LocalMixing,
+    MacArray,
+    MeanPool,
+    Node,
+    Residual,
+    Scatter,
+    TableRom,
+    Transpose,
+    Windows,
+)  # fmt: skip
+
+__all__ = ["Schedule", "Unsteady", "schedule"]
+
+FRAMES = 5
+QUEUE_LATENCY = 2
+
+
+class Unsteady(Exception):
+    """A buffer of fixed size would hold the pipeline up; the message names it."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """``pipeline`` has its buffer depths filled in. ``latency`` is from a frame's first input beat to its result,
+    for a frame that finds the accelerator idle; ``frame_interval`` from result to result in steady state."""
+
+    pipeline: tuple[Node, ...]
+    frame_interval: int
+    latency: int
+
+
+@singledispatch
+def _visit(node: Node, times: np.ndarray) -> tuple[Node, np.ndarray]:
+    """The node with its depths, and the times of its output beats."""
+    raise TypeError(f"node must be one of psahw.nodes, not {node!r}")
+
+
+@_visit.register(InputTable)
+@_visit.register(TableRom)
+def _(node, times):
+    return node, timing.table_rom(times)
+
+
+@_visit.register
+def _(node: Gather, times):
+    return node, timing.gather(times, node.ratio)
+
+
+@_visit.register
+def _(node: Scatter, times):
+    return node, timing.scatter(times, node.ratio)
+
+
+@_visit.register
+def _(node: MacArray, times):
+    output, freed = timing.mac_array(
+        times,
+        inputs=node.inputs,
+        outputs=node.outputs,
+        rows=node.rows,
+        columns=node.columns,
+        o_lanes=node.o_lanes,
+    )
+    return dataclasses.replace(node, depth=max(node.steps, timing.fifo_depth(times, freed))), output
+
+
+def _rows_taken(node: Windows, times, output):
+    """When the row buffer takes each input beat, if it issues windows such that ``output`` leaves. It holds
+    ``size + stride`` rows; the last window that needs a row frees it when its last beat is issued."""
+    beats = node.width * node.channels // node.i_lanes
+    grid_h, grid_w = node.grid
+    last = output.reshape(-1, grid_h, grid_w, node.length // node.o_lanes)[:, :, -1, -1] - timing.READ_LATENCY
+    last_user = np.clip((np.arange(node.height) + node.padding) // node.stride, 0, grid_h - 1)
+    freed = last[:, last_user].reshape(-1)
+    capacity = node.size + node.stride
+    allowed = np.concatenate((np.full(capacity, times[0]), freed + 1))[: len(freed)]
+    return timing.queued(np.maximum(times, np.repeat(allowed, beats)), 1)
+
+
+@_visit.register
+def _(node: Windows, times):
+    arrival = times if node.queue is None else times + QUEUE_LATENCY
+    taken = arrival
+    for _ in range(4 * node.height):
+        output = timing.windows(
+            taken,
+            height=node.height,
+            width=node.width,
+            size=node.size,
+            stride=node.stride,
+            padding=node.padding,
+            i_beats=node.width * node.channels // node.i_lanes,
+            o_beats=node.length // node.o_lanes,
+            period=node.period,
+        )
+        before, taken = taken, _rows_taken(node, arrival, output)
+        if np.array_equal(before, taken):
+            queue = None if node.queue is None else timing.fifo_depth(times, taken)
+            return dataclasses.replace(node, queue=queue), output
+    raise Unsteady(f"{node.name}: the row buffer does not settle")
+
+
+@_visit.register
+def _(node: Transpose, times):
+    i_beats, o_beats = node.rows * node.columns // node.i_lanes, node.rows // node.o_lanes
+    output = timing.transpose(
+        times, i_beats=i_beats, vectors=node.columns, o_beats=o_beats, period=node.period
+    )
+    read = output.reshape(-1, node.columns * o_beats)[:-2, -1] - timing.READ_LATENCY
+    written = times.reshape(-1, i_beats)[2:, 0]
+    if (written <= read).any():
+        raise Unsteady(f"{node.name}: a frame arrives before the one before the last has left")
+    return node, output
+
+
+@_visit.register
+def _(node: LocalMixing, times):
+    output, taken = timing.local_mixing(
+        times + QUEUE_LATENCY, tokens=node.tokens, beats=node.beats, reach=node.reach, kernel=node.kernel
+    )
+    return dataclasses.replace(node, queue=timing.fifo_depth(times, taken)), output
+
+
+@_visit.register
+def _(node: Residual, times):
+    branch, slow = _chain(node.branch, times)
+    bypass, fast = _chain(node.bypass, times)
+    output = timing.add(slow, fast + QUEUE_LATENCY)
+    depth = timing.fifo_depth(fast, output - 1)
+    return dataclasses.replace(node, branch=branch, bypass=bypass, queue=depth), output
+
+
+@_visit.register
+def _(node: MeanPool, times):
+    return node, timing.mean_pool(times, tokens=node.tokens, beats=node.channels // node.lanes)
+
+
+@_visit.register
+def _(node: Argmax, times):
+    return node, timing.argmax(times, classes=node.classes)
+
+
+def _chain(items, times):
+    done = []
+    for item in items:
+        item, times = _visit(item, times)
+        done.append(item)
+    return tuple(done), times
+
+
+def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) -> Schedule:
+    """Depths and times of a pipeline whose image has ``input_beats`` beats and whose metronome makes a frame every
+    ``frame_interval`` cycles. Raises `Unsteady` if something would hold it up."""
+    done, results = _chain(pipeline, np.arange(FRAMES * input_beats, dtype=np.int64))
+    if (intervals := np.diff(results)[1:]).max() != frame_interval or intervals.min() != frame_interval:
+        raise Unsteady(
+            f"results leave every {intervals.min()} to {intervals.max()} cycles, not {frame_interval}"
+        )
+    return Schedule(done, frame_interval, int(results[0]))
