@@ -1,6 +1,6 @@
 """Checks of constructor arguments."""
 
-__all__ = ["check_divides", "check_int"]
+__all__ = ["check_choice", "check_divides", "check_int"]
 
 
 def check_int(name: str, value: object, low: int = 1, high: int | None = None):
@@ -10,6 +10,13 @@ def check_int(name: str, value: object, low: int = 1, high: int | None = None):
     if value < low or (high is not None and value > high):
         wanted = f"at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name} must be {wanted}, not {value}")
+
+
+def check_choice(name: str, value: object, *choices: str):
+    """Raises ValueError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        *most, last = map(repr, choices)
+        raise ValueError(f"{name} must be {', '.join(most)} or {last}, not {value!r}")
 
 
 def check_divides(name: str, value: int, what: str, whole: int):

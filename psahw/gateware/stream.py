@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .check import check_int
+from .check import check_choice, check_int
 
 __all__ = ["Fork", "Gather", "Queue", "Scatter", "connect", "vector_signature"]
 
@@ -52,8 +52,7 @@ class Queue(wiring.Component):
 
     def __init__(self, *, shape: ShapeLike, depth: int, style: str = "auto"):
         check_int("depth", depth)
-        if style not in ("auto", "block", "distributed"):
-            raise ValueError(f"style must be 'auto', 'block' or 'distributed', not {style!r}")
+        check_choice("style", style, "auto", "block", "distributed")
         Shape.cast(shape)
         self.shape, self.depth, self.style = shape, depth, style
         super().__init__(
@@ -67,9 +66,7 @@ class Queue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         rows = max(self.depth - 1, 2)
-        m.submodules.memory = memory = Memory(
-            shape=self.shape, depth=rows, init=[], attrs={"ram_style": self.style}
-        )
+        m.submodules.memory = memory = Memory(shape=self.shape, depth=rows, init=[], attrs={"ram_style": self.style})
         write, read = memory.write_port(), memory.read_port()
         put, get, load = Signal(), Signal(), Signal()
         stored = Signal(range(rows + 1))  # beats in the memory; one more may be at the output
@@ -101,9 +98,7 @@ class Gather(wiring.Component):
         check_int("lanes", lanes)
         check_int("ratio", ratio)
         self.lanes, self.ratio = lanes, ratio
-        super().__init__(
-            {"i": In(vector_signature(lanes, bits)), "o": Out(vector_signature(lanes * ratio, bits))}
-        )
+        super().__init__({"i": In(vector_signature(lanes, bits)), "o": Out(vector_signature(lanes * ratio, bits))})
 
     def elaborate(self, platform):
         m = Module()
@@ -129,9 +124,7 @@ class Scatter(wiring.Component):
         check_int("lanes", lanes)
         check_int("ratio", ratio)
         self.lanes, self.ratio = lanes, ratio
-        super().__init__(
-            {"i": In(vector_signature(lanes * ratio, bits)), "o": Out(vector_signature(lanes, bits))}
-        )
+        super().__init__({"i": In(vector_signature(lanes * ratio, bits)), "o": Out(vector_signature(lanes, bits))})
 
     def elaborate(self, platform):
         m = Module()

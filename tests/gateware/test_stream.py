@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 import re
 
 import numpy as np
@@ -80,9 +81,7 @@ def test_queue_of_the_computed_depth_never_waits(i_stalls, o_stalls):
     deep = Queue(shape=8, depth=30)
     _, i, o = run_stream(deep, ramp(30, 1), i_stalls=i_stalls, o_stalls=o_stalls)
     depth = timing.fifo_depth(i, o)
-    _, i_exact, o_exact = run_stream(
-        Queue(shape=8, depth=depth), ramp(30, 1), i_stalls=i_stalls, o_stalls=o_stalls
-    )
+    _, i_exact, o_exact = run_stream(Queue(shape=8, depth=depth), ramp(30, 1), i_stalls=i_stalls, o_stalls=o_stalls)
     assert np.array_equal(i_exact, i) and np.array_equal(o_exact, o)
     if depth > 1:
         short = Queue(shape=8, depth=depth - 1)
