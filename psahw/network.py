@@ -1,8 +1,8 @@
 """A quantised network: its layers as integers.
 
 The arithmetic is defined by :mod:`psahw.reference`, the file by :mod:`psahw.networkfile`;
-``docs/network-format.md`` writes both down for a second implementation. Every constructor checks shapes, types and ranges, so a `Network` that exists
-can be computed and built.
+``docs/network-format.md`` writes both down for a second implementation. Every constructor checks shapes, types and
+ranges, so a `Network` that exists can be computed and built.
 """
 
 from collections.abc import Iterator
@@ -269,9 +269,7 @@ class Network:
                 if grid[0] % 2 or grid[1] % 2:
                     raise ValueError(f"stages.{s}.merge needs an even grid before it, not {grid}")
                 if stage.merge.inputs != 4 * channels:
-                    raise ValueError(
-                        f"stages.{s}.merge must have {4 * channels} inputs, not {stage.merge.inputs}"
-                    )
+                    raise ValueError(f"stages.{s}.merge must have {4 * channels} inputs, not {stage.merge.inputs}")
                 grid, channels = (grid[0] // 2, grid[1] // 2), stage.merge.outputs
             if stage.grid != grid:
                 raise ValueError(f"stages.{s}.grid must be {grid}, not {stage.grid}")
