@@ -1,0 +1,45 @@
+# `make demo` and `make test` set up all they need: Python 3.11, make and a C++ compiler must be there.
+
+PYTHON ?= python3
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+ARGS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help setup demo test test-slow lint clean
+
+help:
+	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
+	@echo "make test       the test suite (ARGS='-k table' for a part of it)"
+	@echo "make test-slow  the tests that take minutes, or that need the whole data set"
+	@echo "make lint       ruff: style and format"
+	@echo "make setup      the virtual environment .venv with everything installed"
+	@echo "make clean      remove what was built; the virtual environment stays"
+
+setup: $(INSTALLED)
+
+# The stamp is written last: an installation that broke off is taken up again.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "psahw needs Python 3.11 or later; say which with make PYTHON=python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[train,sim,synth,dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/psahw demo $(ARGS)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(JOBS) -q -rs -m "not slow" $(ARGS)
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -q -rs -m slow $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -type d -print | xargs rm -rf
