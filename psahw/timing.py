@@ -9,7 +9,8 @@ import numpy as np
 
 __all__ = [
     "add", "argmax", "fifo_depth", "gather", "local_latency", "local_mixing", "mac_array", "mac_latency",
-    "mean_pool", "queued", "scatter", "table_rom", "transpose", "windows",
+    "mean_pool", "queued", "scatter", "table_rom", "transpose", "window_rows",
+    "windows",
 ]  # fmt: skip
 
 TABLE_LATENCY = 2
@@ -82,6 +83,14 @@ def windows(times, *, height, width, size, stride, padding, i_beats, o_beats, pe
     ready = np.repeat(row_done[:, last_row] + 1, grid_w, axis=1).reshape(-1)
     start = queued(ready, max(period, o_beats))
     return (start[:, None] + np.arange(o_beats)).reshape(-1) + READ_LATENCY
+
+
+def window_rows(height: int, size: int, stride: int, padding: int) -> int:
+    """Rows that Windows holds: from the first that one row of windows needs to the last that the next one needs,
+    in the next frame if it is the frame's last. So windows wait for rows only if these come too slowly."""
+    top = np.arange((height + 2 * padding - size) // stride + 1) * stride - padding
+    first, end = np.maximum(top, 0), np.minimum(top + size, height)
+    return int((np.append(end[1:], height + end[0]) - first).max())
 
 
 def transpose(times, *, i_beats, vectors, o_beats, period):

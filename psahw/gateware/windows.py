@@ -1,0 +1,169 @@
+"""Windows of an image, or of a grid of tokens, from its values in raster order."""
+
+from math import gcd
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from psahw.timing import window_rows
+
+from .banks import Banks, bank_count
+from .check import check_choice, check_divides, check_int
+from .count import Cadence, count
+from .stream import vector_signature
+
+__all__ = ["Windows"]
+
+
+class Windows(wiring.Component):
+    """Cuts a grid of ``height x width`` vectors into windows of ``size x size``, ``stride`` apart.
+
+    The grid comes in raster order, ``i_lanes`` successive elements a beat, whatever vector they belong to.
+    Each window, in raster order, leaves as its ``size²·channels`` elements in (row, column, channel) order;
+    outside the grid they are 0. This makes patches of an image (``channels`` colours) and merges tokens
+    (``size = stride = 2``).
+
+    The rows lie in a ring. `psahw.timing.window_rows` gives its length: the rows that the windows being issued
+    need and those that the next ones need, so that the input goes on while windows are issued. When the last
+    window of a row of windows has been issued, the rows that no later window needs are free. A window is issued
+    at the earliest in the cycle after its last row is complete, and ``period`` cycles (or its number of
+    beats, if that is more) after the one before, one beat a cycle; a beat is offered two cycles after its issue
+    (`psahw.timing.windows`). The next frame follows directly. ``i.ready`` comes from registers only.
+
+    Parameters
+    ----------
+    height, width, channels : of the grid
+    size, stride, padding : of the windows; ``stride <= size``, ``padding < size``
+    i_lanes : elements of an input beat, a divisor of ``width·channels``
+    o_lanes : elements of an output beat, a divisor of ``size·channels``
+    period : cycles from one window's first issue to the next one's
+    style : ``"block"`` or ``"distributed"`` memory
+    """
+
+    def __init__(self, *, height, width, channels, size, stride, padding, i_lanes, o_lanes, period, style="block"):
+        check_int("size", size)
+        check_int("stride", stride, 1, size)
+        check_int("padding", padding, 0, size - 1)
+        smallest = max(size - 2 * padding, 1)
+        check_int("height", height, smallest)
+        check_int("width", width, smallest)
+        for name, value in (
+            ("channels", channels), ("i_lanes", i_lanes), ("o_lanes", o_lanes), ("period", period)
+        ):  # fmt: skip
+            check_int(name, value)
+        check_divides("i_lanes", i_lanes, "width·channels", width * channels)
+        check_divides("o_lanes", o_lanes, "size·channels", size * channels)
+        check_choice("style", style, "block", "distributed")
+        self.height, self.width, self.channels = height, width, channels
+        self.size, self.stride, self.padding = size, stride, padding
+        self.i_lanes, self.o_lanes, self.period, self.style = i_lanes, o_lanes, period, style
+        super().__init__({"i": In(vector_signature(i_lanes)), "o": Out(vector_signature(o_lanes))})
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of windows."""
+        return tuple((n + 2 * self.padding - self.size) // self.stride + 1 for n in (self.height, self.width))
+
+    @property
+    def rows(self) -> int:
+        """Rows of the grid that the ring holds."""
+        return window_rows(self.height, self.size, self.stride, self.padding)
+
+    @property
+    def pitch(self) -> int:
+        """Elements of memory for a row."""
+        banks = bank_count(self.i_lanes, self.o_lanes)
+        return -(-self.width * self.channels // banks) * banks
+
+    def _row_ranges(self):
+        """For each row of windows: the number of rows that it needs, and how many are free after it."""
+        top = [y * self.stride - self.padding for y in range(self.grid[0])]
+        first = [max(y, 0) for y in top]
+        needed = [min(y + self.size, self.height) - f for y, f in zip(top, first, strict=True)]
+        freed = [after - f for f, after in zip(first, [*first[1:], self.height], strict=True)]
+        return needed, freed
+
+    def elaborate(self, platform):
+        m = Module()
+        i, o = self.i, self.o
+        left = self.padding * self.channels
+        m.submodules.cadence = cadence = Cadence(
+            beats=self.size**2 * self.channels // self.o_lanes, period=self.period
+        )
+        m.submodules.banks = banks = Banks(
+            depth=self.rows * self.pitch,
+            i_lanes=self.i_lanes,
+            o_lanes=self.o_lanes,
+            i_align=self.i_lanes,
+            o_align=gcd(self.stride * self.channels, left, self.o_lanes),
+            style=self.style,
+        )
+        needed, freed = self._row_ranges()
+        # Rows that are in and not free; negative where rows below the last windows are freed before they come.
+        level = Signal(range(min(n - f for n, f in zip(needed, freed, strict=True)), self.rows + 1))
+        put, en = i.valid & i.ready, ~o.valid | o.ready
+        row_in = self._write(m, banks, put)
+        y, row_out, outside = self._read(m, banks, cadence.issue, freed)
+        m.d.comb += [
+            i.ready.eq(level != self.rows),
+            cadence.go.eq(level >= _by_row(needed, y)),
+            cadence.en.eq(en),
+            banks.w_en.eq(put),
+            banks.w_data.eq(i.payload),
+            banks.r_en.eq(cadence.issue),
+        ]
+        m.d.sync += level.eq(level + row_in - Mux(row_out, _by_row(freed, y), 0))
+        fetched, blank = Signal(), Signal(self.o_lanes)
+        with m.If(en):
+            m.d.sync += [fetched.eq(cadence.issue), blank.eq(outside), o.valid.eq(fetched)]
+            m.d.sync += [
+                to.eq(Mux(zero, 0, value)) for to, zero, value in zip(o.payload, blank, banks.r_data, strict=True)
+            ]
+        return m
+
+    def _write(self, m, banks, put):
+        """Step the write address through the rows of the ring; returns whether this beat is a row's last."""
+        beat, row = count(m, put, self.width * self.channels // self.i_lanes, self.rows)
+        gap = self.pitch - self.width * self.channels
+        with m.If(put):
+            m.d.sync += banks.w_addr.eq(banks.w_addr + self.i_lanes + Mux(beat.last, gap, 0))
+        with m.If(row.wrap):
+            m.d.sync += banks.w_addr.eq(0)
+        return beat.wrap
+
+    def _read(self, m, banks, issue, freed):
+        """Step through the windows; returns the row of windows, whether this beat is the last of such a row, and
+        which of its elements lie outside the grid."""
+        width, margin = self.width * self.channels, self.padding * self.channels
+        beat, dy, x, y = count(m, issue, self.size * self.channels // self.o_lanes, self.size, *self.grid[::-1])
+        ring = range(self.rows * self.pitch)
+        base, row = Signal(ring), Signal(ring)  # addresses of the rows: the window's first, the beat's
+        left, at = (Signal(range(-margin, width + margin), init=-margin) for _ in range(2))  # in the row
+        m.d.comb += banks.r_addr.eq(row + at)
+        inside_y = 1
+        if self.padding:
+            top = y.value * self.stride + dy.value
+            inside_y = (top >= self.padding) & (top < self.height + self.padding)
+        outside = [
+            (~inside_y | (at < -lane) | (at >= width - lane)) if self.padding else 0 for lane in range(self.o_lanes)
+        ]
+        next_left = Mux(x.last, -margin, left + self.stride * self.channels)
+        next_base = self._ahead(base, Mux(x.last, _by_row([n * self.pitch for n in freed], y.value), 0))
+        with m.If(dy.wrap):
+            m.d.sync += [left.eq(next_left), at.eq(next_left), base.eq(next_base), row.eq(next_base)]
+        with m.Elif(beat.wrap):
+            m.d.sync += [at.eq(left), row.eq(self._ahead(row, Mux(inside_y, self.pitch, 0)))]
+        with m.Elif(issue):
+            m.d.sync += at.eq(at + self.o_lanes)
+        return y.value, x.wrap, Cat(*outside)
+
+    def _ahead(self, addr, distance):
+        """The address ``distance`` further in the ring."""
+        end, to = self.rows * self.pitch, addr + distance
+        return Mux(to >= end, to - end, to)
+
+
+def _by_row(values, y):
+    """``values[y]``."""
+    return Const(values[0]) if len(set(values)) == 1 else Array(values)[y]
