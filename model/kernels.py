@@ -51,6 +51,7 @@ def _library() -> ctypes.CDLL | None:
     return ctypes.CDLL(str(path))
 
 
+@torch.compiler.assume_constant_result
 def kernels_available() -> bool:
     """Whether the C kernels could be compiled on this machine."""
     return _library() is not None

@@ -1,0 +1,282 @@
+"""The training loop, the same for teacher, distilled student and quantisation-aware fine-tuning: only the
+loss, the presence of a teacher, and the model's wrapper differ.
+
+A run is a directory: `checkpoint.safetensors` (all that resuming needs, after every epoch), `log.jsonl` (one
+line an event), and at the end whatever the caller saves. Every random number of an epoch follows from the
+seed and the epoch's number, so a resumed run ends with the same weights as an uninterrupted one.
+
+Several processes (`torchrun`) share each batch: all draw the same augmented batch, each computes its slice,
+gradients are averaged, norms see the whole batch. The result is that of one process, up to rounding.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from psahw.errors import CheckFailed, UserError
+
+from . import checkpoint
+from .augment import augment, reflect_borders
+from .config import TrainConfig
+from .data import Dataset, split
+from .losses import Distillation, cross_entropy, smooth_targets
+from .optim import Average, learning_rate, make_optimizers
+from .progress import Progress
+
+__all__ = ["Result", "accuracy", "fit", "processes"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run reached on the validation images, in percent, and how long it took in all."""
+
+    validation_accuracy: float
+    loss: float
+    seconds: float
+    images_per_second: float
+
+
+def processes() -> tuple[int, int]:
+    """(rank, number of processes); joins the process group if `torchrun` started this one."""
+    if "RANK" not in os.environ:
+        return 0, 1
+    if not torch.distributed.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        torch.distributed.init_process_group(backend)
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray, batch: int = 500) -> float:
+    """Top-1 in percent, in evaluation mode and float32."""
+    training = model.training
+    device = next(model.parameters()).device
+    model.eval()
+    correct = 0
+    for start in range(0, len(images), batch):
+        part = torch.from_numpy(images[start : start + batch]).to(device)
+        correct += int((model(part).argmax(1).cpu().numpy() == labels[start : start + batch]).sum())
+    model.train(training)
+    return 100 * correct / len(images)
+
+
+def _commit() -> str | None:
+    try:
+        command = ["git", "rev-parse", "HEAD"]
+        folder = Path(__file__).parent
+        return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+class _Run:
+    """The state of one run: what a checkpoint holds."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig, directory: Path, describe: dict):
+        self.model, self.config, self.describe = model, config, describe
+        self.optimizers = make_optimizers(model, config)
+        self.average = Average(model, config.ema) if config.ema else None
+        self.epoch, self.seconds = 0, 0.0
+        self.path = directory / "checkpoint.safetensors"
+        self.log_path = directory / "log.jsonl"
+
+    def save(self) -> None:
+        tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        tensors["rng"] = torch.get_rng_state()
+        optimizers = []
+        for i, optimizer in enumerate(self.optimizers):
+            state, rest = checkpoint.pack_optimizer(optimizer)
+            tensors |= {f"optimizer{i}/{name}": value for name, value in state.items()}
+            optimizers.append(rest)
+        average_steps = 0
+        if self.average is not None:
+            tensors |= {f"average/{name}": value for name, value in self.average.tensors.items()}
+            average_steps = self.average.steps
+        metadata = {
+            "kind": "checkpoint",
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "train": self.config.to_dict(),
+            "describe": self.describe,
+            "optimizers": optimizers,
+            "average_steps": average_steps,
+        }
+        checkpoint.write(self.path, tensors, metadata)
+
+    def restore(self) -> None:
+        tensors, metadata = checkpoint.read(self.path)
+        if metadata.get("kind") != "checkpoint":
+            raise UserError(f"{self.path} is no checkpoint")
+        written = {"train": metadata["train"], "describe": metadata["describe"]}
+        asked = json.loads(json.dumps({"train": self.config.to_dict(), "describe": self.describe}))
+        if written != asked:
+            different = sorted(
+                key for part in asked for key in asked[part] if asked[part][key] != written[part].get(key)
+            )
+            raise UserError(f"{self.path} belongs to a run with another {', '.join(different)}")
+
+        def under(prefix):
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(under("model/"))
+        for i, (optimizer, rest) in enumerate(zip(self.optimizers, metadata["optimizers"], strict=True)):
+            checkpoint.unpack_optimizer(optimizer, under(f"optimizer{i}/"), rest)
+        if self.average is not None:
+            self.average.tensors, self.average.steps = under("average/"), metadata["average_steps"]
+        torch.set_rng_state(tensors["rng"])
+        self.epoch, self.seconds = metadata["epoch"], metadata["seconds"]
+
+    def log(self, event: str, **values) -> None:
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log_path, "a") as file:
+            file.write(json.dumps({"event": event, "time": round(time.time(), 1), **values}) + "\n")
+
+
+def _make_step(model: nn.Module, teacher: nn.Module | None, config: TrainConfig, device: str) -> Callable:
+    """images, targets -> loss, compiled if asked for."""
+    distillation = Distillation(config.alpha, config.temperature)
+
+    def student_loss(images: Tensor, targets: Tensor, teacher_logits: Tensor | None) -> Tensor:
+        with torch.autocast(device, torch.bfloat16, enabled=config.bf16):
+            logits = model(images)
+        if teacher_logits is None:
+            return cross_entropy(logits, targets)
+        return distillation(logits, targets, teacher_logits)
+
+    def teach(images: Tensor) -> Tensor:
+        with torch.autocast(device, torch.bfloat16, enabled=config.bf16):
+            return teacher(images)
+
+    if config.compile:
+        student_loss, teach = torch.compile(student_loss), torch.compile(teach)
+
+    def step(images: Tensor, targets: Tensor) -> Tensor:
+        teacher_logits = None
+        if teacher is not None:
+            with torch.no_grad():
+                teacher_logits = teach(images)
+        return student_loss(images, targets, teacher_logits)
+
+    return step
+
+
+def fit(
+    model: nn.Module,
+    dataset: Dataset,
+    config: TrainConfig,
+    directory: Path,
+    *,
+    teacher: nn.Module | None = None,
+    describe: dict | None = None,
+    stop_after: int | None = None,
+    quiet: bool = False,
+) -> Result:
+    """Trains `model` in place on the training split, or goes on from the run directory's checkpoint.
+
+    The model must be made with the run's seed by the caller (`torch.manual_seed`). With `ema`, the averaged
+    weights end up in the model. `describe` is what else identifies the run: a checkpoint with another one is
+    refused. `stop_after` leaves the run unfinished after that many epochs.
+    Raises CheckFailed when the loss is no longer finite.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rank, world = processes()
+    if config.batch % world:
+        raise UserError(f"batch must be a multiple of the {world} processes, not {config.batch}")
+    model.to(device).train()
+    if teacher is not None:
+        teacher.to(device).eval().requires_grad_(False)
+    run = _Run(model, config, directory, describe or {})
+    if run.path.exists():
+        run.restore()
+
+    train, validation = split(len(dataset.train_images))
+    padded = reflect_borders(torch.from_numpy(dataset.train_images[train]), config.crop)
+    labels = torch.from_numpy(dataset.train_labels[train]).long()
+    batch = min(config.batch, len(train) // world * world)
+    steps = len(train) // batch
+    factor = learning_rate(config, steps * config.epochs)
+    step = _make_step(model, teacher, config, device)
+    mine = slice(rank * batch // world, (rank + 1) * batch // world)
+    if rank == 0:
+        run.log(
+            "start" if run.epoch == 0 else "resume",
+            epoch=run.epoch, command=sys.argv, commit=_commit(), torch=torch.__version__, device=device,
+            processes=world, threads=torch.get_num_threads(), dataset=dataset.name,
+            train=config.to_dict(), describe=run.describe,
+        )  # fmt: skip
+
+    mean_loss = rate = valid = float("nan")
+    progress = Progress(config.epochs, steps * batch, quiet=quiet or rank != 0)
+    with progress:
+        while run.epoch < min(config.epochs, stop_after or config.epochs):
+            started = time.monotonic()
+            generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch)
+            order = torch.randperm(len(train), generator=generator)
+            total = 0.0
+            for i in range(steps):
+                index = order[i * batch : (i + 1) * batch]
+                targets = smooth_targets(labels[index], len(dataset.classes), config.label_smoothing)
+                images, targets = augment(padded, index, targets, config, generator)
+                scale = factor(run.epoch * steps + i)
+                for optimizer in run.optimizers:
+                    for group in optimizer.param_groups:
+                        group["lr"] = group["peak_lr"] * scale
+                    optimizer.zero_grad()
+                loss = step(images[mine].to(device), targets[mine].to(device))
+                loss.backward()
+                if world > 1:
+                    _average_gradients(model, world)
+                for optimizer in run.optimizers:
+                    optimizer.step()
+                if run.average is not None:
+                    run.average.update(model)
+                value = float(loss.detach())
+                if not np.isfinite(value):
+                    raise CheckFailed(
+                        f"the loss is {value} in epoch {run.epoch + 1}, step {i + 1}; lower the learning rates. "
+                        f"The last good state is {run.path}"
+                    )
+                total += value
+                progress.advance(batch, value)
+            run.epoch += 1
+            seconds = time.monotonic() - started
+            run.seconds += seconds
+            mean_loss, rate = total / steps, steps * batch / seconds
+            shown = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            if run.average is not None:
+                model.load_state_dict(run.average.tensors)
+            valid = accuracy(model, dataset.train_images[validation], dataset.train_labels[validation])
+            model.load_state_dict(shown)
+            if rank == 0:
+                run.save()
+                run.log(
+                    "epoch", epoch=run.epoch, loss=round(mean_loss, 5), validation_accuracy=round(valid, 3),
+                    lr_factor=round(scale, 5), images_per_second=round(rate, 1), seconds=round(seconds, 1),
+                )  # fmt: skip
+            progress.epoch(run.epoch, mean_loss, valid, rate)
+    if np.isnan(valid):  # resumed when already finished
+        valid = accuracy(model, dataset.train_images[validation], dataset.train_labels[validation])
+    if run.average is not None and run.epoch == config.epochs:
+        model.load_state_dict(run.average.tensors)
+    if rank == 0:
+        run.log("end", epoch=run.epoch, validation_accuracy=round(valid, 3), seconds=round(run.seconds, 1))
+    return Result(valid, mean_loss, run.seconds, rate)
+
+
+def _average_gradients(model: nn.Module, world: int) -> None:
+    """One all-reduce over all gradients; several small ones would each wait for the slowest process."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= world
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
