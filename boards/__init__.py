@@ -1,0 +1,62 @@
+"""The boards that psahw knows: what is on them, and how the accelerator is put there.
+
+A board's pins are in :mod:`boards.platforms`; what the other commands need of a board is here, so that
+``psahw plan`` does not load any platform. Clock frequencies are targets, not results: only place and route
+can tell what a board reaches.
+"""
+
+from dataclasses import dataclass
+
+from psahw.device import DEVICES, Device
+from psahw.errors import UserError
+
+__all__ = ["BOARDS", "Board", "get"]
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board by name.
+
+    ``clock_hz`` is the accelerator's clock unless the user asks for another, ``bus_bytes`` the image bytes
+    that enter it in a beat, ``baud`` the rate of the board's UART, which its USB bridge must be able to keep.
+    """
+
+    name: str
+    title: str
+    device: Device
+    clock_hz: float
+    bus_bytes: int
+    baud: int
+    platform_class: str
+
+    def platform(self):
+        """A new Amaranth platform; each serves for one design."""
+        from . import platforms
+
+        return getattr(platforms, self.platform_class)()
+
+
+BOARDS = {
+    board.name: board
+    for board in (
+        # CP2103 bridge: up to 1 Mbaud
+        Board("kc705", "Xilinx KC705", DEVICES["xc7k325t"], 200e6, 4, 921_600, "KC705"),
+        # FT232R: up to 3 Mbaud
+        Board("genesys2", "Digilent Genesys 2", DEVICES["xc7k325t"], 200e6, 4, 3_000_000, "Genesys2"),
+        # FT2232H and FT4232H: up to 12 Mbaud
+        Board("nereid", "Numato Nereid", DEVICES["xc7k160t"], 125e6, 4, 3_000_000, "Nereid"),
+        # 143 MHz: the clock of the published XC7K160T design
+        Board("marble", "Berkeley Marble", DEVICES["xc7k160t"], 143e6, 4, 3_000_000, "Marble"),
+        Board("alveo-u250", "AMD Alveo U250", DEVICES["xcu250"], 300e6, 8, 3_000_000, "AlveoU250"),
+        # FT231X: up to 3 Mbaud
+        Board("ulx3s-85f", "Radiona ULX3S 85F", DEVICES["lfe5u-85f"], 80e6, 4, 3_000_000, "ULX3S85F"),
+    )
+}
+
+
+def get(name: str) -> Board:
+    """The board of that name; UserError, naming the known ones, if there is none."""
+    try:
+        return BOARDS[name]
+    except KeyError:
+        raise UserError(f"unknown board {name!r}; known boards: {', '.join(BOARDS)}") from None

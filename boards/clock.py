@@ -1,0 +1,207 @@
+"""From the board's oscillator to the accelerator's clock: the settings of the PLL, and the PLL.
+
+Input / (D) · M = VCO, VCO / O = output. Limits are those of the data sheets: Kintex-7 DS182 (MMCM), Virtex
+UltraScale+ DS923 (MMCM) and ECP5 FPGA-DS-02012 (sysCLOCK PLL). The 7 series' MMCM is used and not its PLL:
+its dividers have steps of 1/8, so that 143 MHz comes exactly from 125 MHz.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from amaranth.hdl import Const, Instance, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from psahw.errors import UserError
+
+__all__ = ["ClockGenerator", "ClockSettings", "settings"]
+
+TOLERANCE = Fraction(1, 100)
+
+
+@dataclass(frozen=True)
+class _Pll:
+    """Frequencies in MHz. Multiplier and output divider go in steps of 1 / ``steps``, up to their maxima."""
+
+    primitive: str
+    pfd: tuple[float, float]
+    vco: tuple[int, int]
+    output: tuple[float, int]
+    steps: int
+    max_input_divider: int
+    max_multiplier: int
+    max_output_divider: int
+
+
+_PLLS = {  # by family and speed grade
+    ("xc7", "1"): _Pll("MMCME2_ADV", (10, 450), (600, 1200), (4.69, 800), 8, 106, 64, 128),
+    ("xc7", "2"): _Pll("MMCME2_ADV", (10, 500), (600, 1440), (4.69, 933), 8, 106, 64, 128),
+    ("xcup", "2L-e"): _Pll("MMCME4_ADV", (10, 500), (800, 1600), (6.25, 775), 8, 106, 128, 128),
+    ("ecp5", "6"): _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 1, 128, 128, 128),
+}
+
+
+@dataclass(frozen=True)
+class ClockSettings:
+    """A PLL's dividers and what they make of the input. ``hz`` is exact."""
+
+    primitive: str
+    input_hz: Fraction
+    input_divider: int
+    multiplier: Fraction
+    output_divider: Fraction
+
+    @property
+    def vco_hz(self) -> Fraction:
+        return self.input_hz / self.input_divider * self.multiplier
+
+    @property
+    def hz(self) -> Fraction:
+        return self.vco_hz / self.output_divider
+
+
+def _candidates(pll: _Pll, input_hz: int, target: Fraction):
+    """All settings that do not exceed the target: (input divider, multiplier and output divider in steps).
+
+    For each input divider and multiplier only the smallest output divider counts.
+    """
+    for input_divider in range(1, pll.max_input_divider + 1):
+        pfd = Fraction(input_hz, input_divider)
+        if not pll.pfd[0] <= pfd / 10**6 <= pll.pfd[1]:
+            continue
+        highest = min(int(pll.vco[1] * 10**6 * pll.steps / pfd), pll.max_multiplier * pll.steps)
+        lowest = max(-int(-pll.vco[0] * 10**6 * pll.steps // pfd), 2 * pll.steps)
+        numerator, denominator = input_hz * target.denominator, input_divider * target.numerator
+        for multiplier in range(lowest, highest + 1):
+            divider = -(-multiplier * numerator // denominator)
+            if pll.steps < divider < 2 * pll.steps:  # fractional dividers begin at 2
+                divider = 2 * pll.steps
+            if pll.steps <= divider <= pll.max_output_divider * pll.steps:
+                yield input_divider, multiplier, divider
+
+
+def settings(family: str, speed: str, input_hz: float, target_hz: float) -> ClockSettings:
+    """The settings that come nearest to ``target_hz`` from below. Of equals, those with whole dividers, then the
+    lowest input divider, then the fastest VCO, for the least jitter.
+
+    Raises UserError if ``target_hz`` cannot be made within 1 %.
+    """
+    pll, target = _PLLS[family, speed], Fraction(target_hz)
+
+    def rank(candidate):
+        input_divider, multiplier, divider = candidate
+        whole = multiplier % pll.steps == divider % pll.steps == 0
+        return multiplier / (input_divider * divider), whole, -input_divider, multiplier
+
+    low, high = pll.output
+    best = None
+    if low * 10**6 <= target <= high * 10**6:
+        best = max(_candidates(pll, int(input_hz), target), key=rank, default=None)
+    if best is not None:
+        input_divider, multiplier, divider = best
+        clock = ClockSettings(
+            pll.primitive,
+            Fraction(input_hz),
+            input_divider,
+            Fraction(multiplier, pll.steps),
+            Fraction(divider, pll.steps),
+        )
+        if target - clock.hz <= TOLERANCE * target:
+            return clock
+    raise UserError(
+        f"a clock of {target_hz / 1e6:g} MHz cannot be made from {input_hz / 1e6:g} MHz; this device's "
+        f"{pll.primitive} makes {low:g} to {high} MHz"
+    )
+
+
+class ClockGenerator(wiring.Component):
+    """The PLL with its clock buffer.
+
+    Members
+    -------
+    clk_in : the board's clock, from its input buffer
+    reset : asynchronous, active high
+    clk : the clock of `ClockSettings.hz`
+    locked : asynchronous; while low, ``clk`` must not be relied on
+    """
+
+    def __init__(self, clock: ClockSettings):
+        self.clock = clock
+        super().__init__({"clk_in": In(1), "reset": In(1), "clk": Out(1), "locked": Out(1)})
+
+    def _mmcm(self, m):
+        clock, feedback, out = self.clock, Signal(), Signal()
+        m.submodules.pll = Instance(
+            clock.primitive,
+            p_BANDWIDTH="OPTIMIZED",
+            p_CLKIN1_PERIOD=float(10**9 / clock.input_hz),
+            p_DIVCLK_DIVIDE=clock.input_divider,
+            p_CLKFBOUT_MULT_F=float(clock.multiplier),
+            p_CLKOUT0_DIVIDE_F=float(clock.output_divider),
+            i_CLKIN1=self.clk_in,
+            i_CLKIN2=Const(0, 1),
+            i_CLKINSEL=Const(1, 1),
+            i_CLKFBIN=feedback,
+            i_RST=self.reset,
+            i_PWRDWN=Const(0, 1),
+            # The dynamic reconfiguration and phase shift ports rest.
+            i_DADDR=Const(0, 7),
+            i_DCLK=Const(0, 1),
+            i_DEN=Const(0, 1),
+            i_DI=Const(0, 16),
+            i_DWE=Const(0, 1),
+            i_PSCLK=Const(0, 1),
+            i_PSEN=Const(0, 1),
+            i_PSINCDEC=Const(0, 1),
+            **({"i_CDDCREQ": Const(0, 1)} if clock.primitive == "MMCME4_ADV" else {}),
+            o_CLKFBOUT=feedback,
+            o_CLKOUT0=out,
+            o_LOCKED=self.locked,
+        )
+        m.submodules.buffer = Instance("BUFG", i_I=out, o_O=self.clk)
+
+    def _ehxplll(self, m):
+        """CLKOP is fed back and runs at the phase detector's frequency, so its divider is the multiplier; the
+        clock is CLKOS. Attributes as ``ecppll`` of Project Trellis sets them."""
+        clock, feedback = self.clock, Signal()
+        multiplier, divider = int(clock.multiplier), int(clock.output_divider)
+        m.submodules.pll = Instance(
+            "EHXPLLL",
+            a_ICP_CURRENT="12",
+            a_LPF_RESISTOR="8",
+            a_MFG_ENABLE_FILTEROPAMP="1",
+            a_MFG_GMCREF_SEL="2",
+            p_FEEDBK_PATH="CLKOP",
+            p_CLKI_DIV=clock.input_divider,
+            p_CLKFB_DIV=1,
+            p_CLKOP_ENABLE="ENABLED",
+            p_CLKOP_DIV=multiplier,
+            p_CLKOP_CPHASE=multiplier - 1,
+            p_CLKOP_FPHASE=0,
+            p_CLKOS_ENABLE="ENABLED",
+            p_CLKOS_DIV=divider,
+            p_CLKOS_CPHASE=divider - 1,
+            p_CLKOS_FPHASE=0,
+            p_PLLRST_ENA="ENABLED",
+            i_CLKI=self.clk_in,
+            i_CLKFB=feedback,
+            i_RST=self.reset,
+            i_STDBY=Const(0, 1),
+            i_PLLWAKESYNC=Const(0, 1),
+            # No dynamic phase shift.
+            **{f"i_{name}": Const(0, 1) for name in ("PHASESEL0", "PHASESEL1", "PHASEDIR", "PHASESTEP")},
+            i_PHASELOADREG=Const(0, 1),
+            # All outputs may run.
+            **{f"i_{name}": Const(0, 1) for name in ("ENCLKOP", "ENCLKOS", "ENCLKOS2", "ENCLKOS3")},
+            o_CLKOP=feedback,
+            o_CLKOS=self.clk,
+            o_LOCK=self.locked,
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        if self.clock.primitive == "EHXPLLL":
+            self._ehxplll(m)
+        else:
+            self._mmcm(m)
+        return m

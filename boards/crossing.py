@@ -1,0 +1,34 @@
+"""The seam between a link and the accelerator, which may have different clocks."""
+
+from amaranth.hdl import Module, ShapeLike
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import AsyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Crossing"]
+
+
+class Crossing(wiring.Component):
+    """A stream from one clock domain to another; a plain connection if they are the same.
+
+    Members
+    -------
+    i : stream of ``shape`` in ``i_domain``
+    o : the same in ``o_domain``, through a queue of at least ``depth`` beats
+    """
+
+    def __init__(self, shape: ShapeLike, *, i_domain: str, o_domain: str, depth: int = 16):
+        self.shape, self.i_domain, self.o_domain, self.depth = shape, i_domain, o_domain, depth
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        if self.i_domain == self.o_domain:
+            wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
+            return m
+        m.submodules.queue = queue = AsyncFIFOBuffered(
+            width=len(self.i.p), depth=self.depth, w_domain=self.i_domain, r_domain=self.o_domain
+        )
+        wiring.connect(m, wiring.flipped(self.i), queue.w_stream)
+        wiring.connect(m, queue.r_stream, wiring.flipped(self.o))
+        return m

@@ -1,0 +1,147 @@
+"""The boards' pins, as data.
+
+KC705, Genesys 2 and ULX3S extend ``amaranth_boards``; Nereid, Marble and U250 are not there, and their pins
+are facts from the LiteX board files (numato_nereid, berkeleylab_marble, xilinx_alveo_u250) and the makers'
+documents. A platform gives a default clock with its frequency, a default reset where the board has a button
+for it, ``uart`` 0 and ``led`` 0, 1, ... in the order in which `boards.shell` uses them.
+"""
+
+from amaranth.build import Attrs, Clock, DiffPairs, Pins, PinsN, Resource
+from amaranth.vendor import XilinxPlatform
+from amaranth_boards.genesys2 import Genesys2Platform
+from amaranth_boards.kc705 import KC705Platform
+from amaranth_boards.resources import LEDResources, UARTResource
+from amaranth_boards.ulx3s import ULX3S_85F_Platform
+
+__all__ = ["KC705", "ULX3S85F", "AlveoU250", "Genesys2", "Marble", "Nereid"]
+
+
+_ADD_MEMORIES = """
+foreach memory [glob -nocomplain *.mem] {
+    add_files $memory
+}
+"""
+
+
+class _Xilinx(XilinxPlatform):
+    """Vivado with what the configuration circuit needs to know (UG908, table of device properties)."""
+
+    configuration: tuple[str, ...]  # properties of the design, as name and value
+    connectors = ()
+
+    def toolchain_prepare(self, fragment, name, **kwargs):
+        # Not super(): a board of amaranth_boards may give the same overrides, which would be an error.
+        return XilinxPlatform.toolchain_prepare(
+            self,
+            fragment,
+            name,
+            add_constraints="\n".join(f"set_property {line} [current_design]" for line in self.configuration),
+            script_after_read=_ADD_MEMORIES.strip(),
+            **kwargs,
+        )
+
+
+class KC705(_Xilinx, KC705Platform):
+    """UG810. Bank 15, with the UART, is at 2.5 V; ``amaranth_boards`` says 3.3 V, and lacks clock and reset."""
+
+    resources = (
+        *(resource for resource in KC705Platform.resources if resource.name != "uart"),
+        UARTResource(0, rx="M19", tx="K24", attrs=Attrs(IOSTANDARD="LVCMOS25")),
+        Resource("clk200", 0, DiffPairs("AD12", "AD11", dir="i"), Clock(200e6), Attrs(IOSTANDARD="LVDS")),
+        Resource("cpu_reset", 0, Pins("AB7", dir="i"), Attrs(IOSTANDARD="LVCMOS15")),
+    )
+    default_clk = "clk200"
+    default_rst = "cpu_reset"
+    configuration = (
+        "CFGBVS VCCO",
+        "CONFIG_VOLTAGE 2.5",
+    )
+
+
+class Genesys2(_Xilinx, Genesys2Platform):
+    """Digilent's reference manual; pins and configuration as ``amaranth_boards`` has them."""
+
+    connectors = Genesys2Platform.connectors
+    configuration = (
+        "CFGBVS VCCO",
+        "CONFIG_VOLTAGE 3.3",
+        "BITSTREAM.CONFIG.CONFIGRATE 50",
+        "BITSTREAM.CONFIG.SPI_BUSWIDTH 4",
+        "BITSTREAM.CONFIG.SPI_32BIT_ADDR YES",
+        "BITSTREAM.CONFIG.SPI_FALL_EDGE YES",
+        "BITSTREAM.GENERAL.COMPRESS TRUE",
+    )
+
+
+class Nereid(_Xilinx):
+    """Numato Lab Nereid, PCI Express card with an XC7K160T."""
+
+    device = "xc7k160t"
+    package = "fbg676"
+    speed = "1"
+    default_clk = "clk100"
+    default_rst = "cpu_reset"
+    resources = (
+        Resource("clk100", 0, Pins("F22", dir="i"), Clock(100e6), Attrs(IOSTANDARD="LVCMOS33")),
+        Resource("cpu_reset", 0, Pins("C26", dir="i"), Attrs(IOSTANDARD="LVCMOS33", PULLDOWN="TRUE")),
+        UARTResource(0, rx="K22", tx="H22", attrs=Attrs(IOSTANDARD="LVCMOS33")),
+        # One RGB LED, active low: green, blue, red
+        *LEDResources(pins="H26 G26 J26", invert=True, attrs=Attrs(IOSTANDARD="LVCMOS33")),
+    )
+    configuration = (
+        "CFGBVS VCCO",
+        "CONFIG_VOLTAGE 3.3",
+        "BITSTREAM.CONFIG.SPI_BUSWIDTH 4",
+        "BITSTREAM.CONFIG.CONFIGRATE 16",
+    )
+
+
+class Marble(_Xilinx):
+    """Berkeley Lab Marble, FMC carrier with an XC7K160T. It has no reset button."""
+
+    device = "xc7k160t"
+    package = "ffg676"
+    speed = "2"
+    default_clk = "clk125"
+    resources = (
+        Resource("clk125", 0, DiffPairs("AC9", "AD9", dir="i"), Clock(125e6), Attrs(IOSTANDARD="DIFF_SSTL15")),
+        UARTResource(0, rx="C16", tx="K15", attrs=Attrs(IOSTANDARD="LVCMOS25")),
+        *LEDResources(pins="Y13 V12", attrs=Attrs(IOSTANDARD="LVCMOS15")),
+    )
+    configuration = (
+        "CFGBVS VCCO",
+        "CONFIG_VOLTAGE 2.5",
+        "BITSTREAM.CONFIG.SPI_BUSWIDTH 4",
+    )
+
+
+class AlveoU250(_Xilinx):
+    """AMD Alveo U250 (UG1289). The card is passively cooled, so it must switch off when too hot."""
+
+    device = "xcu250"
+    package = "figd2104"
+    speed = "2L-e"
+    default_clk = "clk300"
+    default_rst = "cpu_reset"
+    resources = (
+        Resource("clk300", 0, DiffPairs("AY37", "AY38", dir="i"), Clock(300e6), Attrs(IOSTANDARD="DIFF_SSTL12")),
+        Resource("cpu_reset", 0, PinsN("AL20", dir="i"), Attrs(IOSTANDARD="LVCMOS12")),
+        UARTResource(0, rx="BF18", tx="BB20", attrs=Attrs(IOSTANDARD="LVCMOS12")),
+        *LEDResources(pins="BC21 BB21 BA20", attrs=Attrs(IOSTANDARD="LVCMOS12")),
+    )
+    configuration = (
+        "CFGBVS GND",
+        "CONFIG_VOLTAGE 1.8",
+        "BITSTREAM.CONFIG.OVERTEMPSHUTDOWN ENABLE",
+        "BITSTREAM.GENERAL.COMPRESS TRUE",
+    )
+
+
+class ULX3S85F(ULX3S_85F_Platform):
+    """The left button (B0) is the reset. Verilog is written beside the RTLIL that the tools read."""
+
+    default_rst = "button_pwr"
+
+    @property
+    def file_templates(self):
+        return super().file_templates | {"{{name}}.v": "/* {{autogenerated}} */\n{{emit_verilog()}}\n"}
