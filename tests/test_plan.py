@@ -1,0 +1,90 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from psahw import plan
+from psahw.device import DEVICES
+from psahw.errors import CheckFailed
+from tests.networks import StageShape, random_network
+
+K160T = DEVICES["xc7k160t"]
+
+
+@pytest.fixture(scope="module")
+def network():
+    stages = (StageShape(16, 16, blocks=2, groups=2), StageShape(24, 16, groups=4, kernel=3))
+    return random_network(np.random.default_rng(3), image=(16, 16), stages=stages)
+
+
+def test_smallest_for_a_rate(network):
+    made = plan.make(network, K160T, clock_hz=100e6, fps=50_000)
+    assert made.fps >= 50_000
+    assert made.frame_interval <= 2000
+    assert made.frame_interval % network.stages[0].tokens == 0
+    # One token period more would be too slow.
+    assert 100e6 / (made.frame_interval + network.stages[0].tokens) < 50_000
+
+
+def test_a_lower_rate_is_no_larger(network):
+    amounts = [
+        plan.make(network, K160T, clock_hz=100e6, fps=fps).resources.dsp for fps in (200_000, 50_000, 10_000, 2_000)
+    ]
+    assert amounts == sorted(amounts, reverse=True)
+
+
+def test_fastest_within_a_budget(network):
+    free = plan.make(network, K160T, clock_hz=100e6)
+    tight = plan.make(network, K160T, clock_hz=100e6, budget={"dsp": 60})
+    assert tight.resources.dsp <= 60 < free.resources.dsp
+    assert tight.fps < free.fps
+    assert tight.limited_by.startswith("dsp ")
+
+
+def test_a_rate_that_does_not_fit(network):
+    with pytest.raises(
+        CheckFailed, match=r"random at 1e\+06 FPS does not fit tiny: .*\(smallest overrun: \w+, [\d.]+x\)"
+    ):
+        plan.make(network, dataclasses.replace(K160T, name="tiny", dsp=20), clock_hz=200e6, fps=1e6)
+
+
+def test_a_rate_that_no_circuit_reaches(network):
+    with pytest.raises(
+        CheckFailed, match=r"random cannot reach 1e\+07 FPS at 100 MHz on xc7k160t: .*one a cycle at best"
+    ):
+        plan.make(network, K160T, clock_hz=100e6, fps=1e7)
+
+
+def test_a_device_that_is_too_small(network):
+    device = dataclasses.replace(K160T, name="tiny", bram36=1)
+    with pytest.raises(
+        CheckFailed, match=r"random does not fit tiny at any rate: bram36 .* \(smallest overrun: bram36"
+    ):
+        plan.make(network, device, clock_hz=100e6)
+
+
+@pytest.mark.parametrize("name", ["clock_hz", "fps"])
+@pytest.mark.parametrize("value", [0, -5.0, float("nan")])
+def test_init_wrong_rates(network, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be positive, not "):
+        plan.make(network, K160T, **({"clock_hz": 100e6} | {name: value}))
+
+
+def test_init_wrong_budget(network):
+    with pytest.raises(ValueError, match=r"budget must name one of lut, ff, dsp, bram36, not 'uram'"):
+        plan.make(network, K160T, clock_hz=100e6, budget={"uram": 1})
+
+
+def test_json(network):
+    made = plan.make(network, K160T, clock_hz=100e6, fps=20_000)
+    result = json.loads(json.dumps(made.to_dict()))
+    assert result["frame_interval"] * result["fps"] == pytest.approx(result["clock_hz"])
+    assert set(result["resources"]) == set(result["limits"]) == {"lut", "ff", "dsp", "bram36"}
+    for resource in ("dsp", "bram36"):
+        assert sum(stage["resources"][resource] for stage in result["stages"]) == result["resources"][resource]
+    names = [stage["name"] for stage in result["stages"]]
+    assert len(set(names)) == len(names)
+    assert all(
+        stage["cycles_per_frame"] <= result["frame_interval"] for stage in result["stages"] if stage["interval"]
+    )

@@ -1,0 +1,100 @@
+"""Buffer depths and times by calculation; simulation checks the same figures in tests/test_generate.py."""
+
+import numpy as np
+import pytest
+
+from psahw import timing
+from psahw.network import Patch
+from psahw.nodes import LocalMixing, MacArray, Residual, Transpose, walk
+from psahw.pipeline import Infeasible, build
+from psahw.schedule import schedule
+from tests.networks import StageShape, random_network
+
+
+def brute_force_depth(writes, reads):
+    """Cycle by cycle: what was written and not read before this cycle."""
+    held = largest = 0
+    for cycle in range(int(min(writes.min(), reads.min())), int(max(writes.max(), reads.max())) + 1):
+        held += int((writes == cycle).sum())
+        largest = max(largest, held)
+        held -= int((reads == cycle).sum())
+    return largest
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fifo_depth(seed):
+    rng = np.random.default_rng(seed)
+    writes = np.cumsum(rng.integers(1, 4, 200))
+    reads = timing.queued(writes + rng.integers(1, 30, 200), 1)
+    assert timing.fifo_depth(writes, reads) == brute_force_depth(writes, reads)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_queued(seed):
+    rng = np.random.default_rng(seed)
+    earliest, work = rng.integers(0, 100, 50), rng.integers(1, 9, 50)
+    expected, free = [], 0
+    for at, cycles in zip(earliest, work, strict=True):
+        expected.append(max(at, free))
+        free = expected[-1] + cycles
+    assert timing.queued(earliest, work).tolist() == expected
+
+
+def network(**kwargs):
+    return random_network(np.random.default_rng(0), **kwargs)
+
+
+def input_beats(net, bus_bytes):
+    return net.image[0] * net.image[1] * net.colours // bus_bytes
+
+
+@pytest.mark.parametrize("period", [13, 16, 24, 40, 100])
+def test_every_engine_keeps_the_period(period):
+    net = network(image=(16, 16), stages=(StageShape(8, 12, blocks=2), StageShape(12, 8, groups=2)))
+    pipeline = build(net, period, 4)
+    frame = 16 * period
+    for node in walk(pipeline):
+        if isinstance(node, MacArray):
+            assert node.interval * node.vectors <= frame
+            assert node.rows <= node.o_lanes * node.steps
+        if isinstance(node, Transpose):
+            assert node.period * node.columns <= frame
+            assert node.rows // node.o_lanes <= node.period
+    result = schedule(pipeline, input_beats(net, 4), frame)
+    assert result.frame_interval == frame
+
+
+def test_fewer_multipliers_for_a_longer_period():
+    net = network(image=(16, 16), stages=(StageShape(16, 16, blocks=2, groups=4, kernel=3),))
+    used = [
+        sum(n.rows * n.columns for n in walk(build(net, period, 4)) if isinstance(n, MacArray))
+        for period in (26, 40, 80, 160, 320)
+    ]
+    assert used == sorted(used, reverse=True)
+    assert used[0] > 2 * used[-1]
+
+
+def test_local_mixing_needs_no_transposition():
+    net = network(image=(16, 16), stages=(StageShape(8, 8, groups=2, kernel=3),))
+    kinds = {type(node) for node in walk(build(net, 40, 4))}
+    assert LocalMixing in kinds
+    assert Transpose not in kinds
+
+
+def test_a_dense_residual_holds_about_two_frames():
+    """One frame is being gathered by each transposition."""
+    net = network(image=(16, 16), stages=(StageShape(8, 8),))
+    result = schedule(build(net, 20, 4), input_beats(net, 4), 16 * 20)
+    mixing = next(n for n in walk(result.pipeline) if isinstance(n, Residual))
+    assert 1.5 * 16 * 8 < mixing.queue * mixing.lanes < 3 * 16 * 8
+
+
+def test_too_short_a_period():
+    net = network(patch=Patch(4, 4))
+    with pytest.raises(Infeasible, match="4 bytes a cycle do not bring an image in 4 cycles"):
+        build(net, 1, 4)
+
+
+def test_a_bus_that_does_not_divide_the_row():
+    with pytest.raises(Infeasible, match=r"5 bytes a beat do not divide a row of 24 bytes"):
+        build(network(), 100, 5)
