@@ -80,7 +80,7 @@ def _cutout(images: Tensor, random: Tensor, size: int) -> Tensor:
 def _cutmix(images: Tensor, targets: Tensor, partner: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
     """One box for the whole batch (S. Yun et al., 2019, with Beta(1, 1))."""
     height, width = images.shape[1:3]
-    box_height, box_width = (int(round(n * float(random[0]) ** 0.5)) for n in (height, width))
+    box_height, box_width = (round(n * float(random[0]) ** 0.5) for n in (height, width))
     top = int(float(random[1]) * (height - box_height + 1))
     left = int(float(random[2]) * (width - box_width + 1))
     images = images.clone()

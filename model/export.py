@@ -38,9 +38,7 @@ def _table(values: Tensor | None) -> Table | None:
 
 
 @torch.no_grad()
-def to_network(
-    model: QuantizedResMLP, name: str, classes: tuple[str, ...], metadata: dict | None = None
-) -> Network:
+def to_network(model: QuantizedResMLP, name: str, classes: tuple[str, ...], metadata: dict | None = None) -> Network:
     """`metadata` is free JSON about how the network was made."""
     config = model.config
     stages = []

@@ -20,10 +20,19 @@ from torch import Tensor
 
 from model.cache import cache_directory
 
-__all__ = ["interpolate", "kernels_available", "mix_local"]
+__all__ = ["interpolate", "kernels_available", "lookup", "mix_local"]
 
 SOURCE = Path(__file__).with_name("kernels.c")
-FLAGS = ["-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
+FLAGS = [
+    "-O3",
+    "-march=native",
+    "-mprefer-vector-width=512",
+    "-fopenmp",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-shared",
+    "-fPIC",
+]
 SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
@@ -69,7 +78,7 @@ def _call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float) -> No
     getattr(_library(), f"{name}_{SUFFIX[dtype]}")(*converted)
 
 
-# --- interpolate: y[..., c] = function of channel c at x[..., c], knots grid[k, c] over [lo, hi]
+# interpolate: y[..., c] = function of channel c at x[..., c], knots grid[k, c] over [lo, hi]
 
 
 def _segments(grid: Tensor) -> Tensor:
@@ -147,7 +156,31 @@ def interpolate(x: Tensor, grid: Tensor, lo: float, hi: float) -> Tensor:
     return _interpolate_torch(x, grid, lo, inverse_step)
 
 
-# --- mix_local: y[n, b, c] = sum_i weight[n, i, c] * x[n + offset(i), b, c]
+class _Lookup(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, table):
+        ctx.save_for_backward(x, table)
+        return _interpolate(x, table.round(), -128.0, 1.0)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, table = ctx.saved_tensors
+        return _interpolate_backward(x, table, gradient, -128.0, 1.0)
+
+
+def lookup(x: Tensor, table: Tensor) -> Tensor:
+    """`table[x + 128]` per channel, rounded to integers: codes `x` [..., C] and `table` [256, C], float32.
+
+    The gradient is that of the unrounded table: to `x` its slope to the next code, to the table directly.
+    """
+    if x.device.type == "cpu" and kernels_available():
+        return _Lookup.apply(x, table)
+    smooth = _interpolate_torch(x, table, -128.0, 1.0)
+    exact = _interpolate_torch(x.detach(), table.detach().round(), -128.0, 1.0)
+    return exact + (smooth - smooth.detach())
+
+
+# mix_local: y[n, b, c] = sum_i weight[n, i, c] * x[n + offset(i), b, c]
 
 
 @torch.library.custom_op("psahw::mix_local", mutates_args=())
@@ -196,9 +229,7 @@ _mix_local.register_autograd(_differentiate_mix_local, setup_context=_save_mix_l
 def _mix_local_torch(x: Tensor, weight: Tensor, height: int, width: int, kernel: int) -> Tensor:
     tokens, batch, channels = x.shape
     half = kernel // 2
-    padded = torch.nn.functional.pad(
-        x.view(height, width, batch, channels), (0, 0, 0, 0, half, half, half, half)
-    )
+    padded = torch.nn.functional.pad(x.view(height, width, batch, channels), (0, 0, 0, 0, half, half, half, half))
     y = torch.zeros_like(x)
     for i in range(kernel * kernel):
         dy, dx = divmod(i, kernel)

@@ -26,9 +26,7 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
         optimizers.append(
-            torch.optim.Muon(
-                matrices, lr=config.muon_lr, momentum=config.momentum, weight_decay=config.weight_decay
-            )
+            torch.optim.Muon(matrices, lr=config.muon_lr, momentum=config.momentum, weight_decay=config.weight_decay)
         )
     if rest:
         optimizers.append(

@@ -18,9 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .kernels import _interpolate, _interpolate_backward, mix_local
-from .kernels import interpolate as interpolate_torch
-from .kernels import kernels_available
+from .kernels import lookup, mix_local
 from .resmlp import PIXEL_SCALE, ChannelMixing, ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
 
 __all__ = ["Integers", "QuantizedResMLP"]
@@ -57,26 +55,6 @@ class _ShiftRight(torch.autograd.Function):
     def backward(ctx, gradient):
         (factor,) = ctx.saved_tensors
         return gradient * factor, None, None
-
-
-class _Lookup(torch.autograd.Function):
-    """`table.round()` [256, C] at codes x [..., C]; the gradient is the unrounded table's."""
-
-    @staticmethod
-    def forward(ctx, x, table):
-        ctx.save_for_backward(x, table)
-        return _interpolate(x, table.round(), -128.0, 1.0)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        x, table = ctx.saved_tensors
-        return _interpolate_backward(x, table, gradient, -128.0, 1.0)
-
-
-def _lookup(x: Tensor, table: Tensor) -> Tensor:
-    if x.device.type == "cpu" and kernels_available():
-        return _Lookup.apply(x, table)
-    return interpolate_torch(x, _Round.apply(table), -128.0, 127.0)
 
 
 def _saturate(x: Tensor, bits: int = 8) -> Tensor:
@@ -161,7 +139,7 @@ class QuantizedTokenMixing(nn.Module):
         return ((row >= 0) & (row < height) & (column >= 0) & (column < width)).to(weight)
 
     def forward(self, x: Tensor, residual_scale: Tensor) -> Tensor:
-        z = _lookup(x, self.table_in(residual_scale))
+        z = lookup(x, self.table_in(residual_scale))
         integers = self.integers(residual_scale)
         tokens, batch, channels = z.shape
         size = channels // self.layer.groups
@@ -229,8 +207,8 @@ class QuantizedChannelMixing(nn.Module):
 
     def forward(self, x: Tensor, residual_scale: Tensor) -> Tensor:
         table = self.table_in(residual_scale)
-        z = x if table is None else _lookup(x, table)
-        z = _lookup(_linear(z, self.linear1(residual_scale)), self.table_hidden())
+        z = x if table is None else lookup(x, table)
+        z = lookup(_linear(z, self.linear1(residual_scale)), self.table_hidden())
         return _saturate(x + _linear(z, self.linear2(residual_scale)))
 
 
@@ -257,9 +235,7 @@ class QuantizedStage(nn.Module):
         scale, offset = (part.repeat(4) for part in self.merge.norm.affine())
         linear = self.merge.linear
         bias = linear.bias + linear.weight @ offset
-        return _to_integers(
-            linear.weight * scale * input_scale / self.residual_scale, bias / self.residual_scale
-        )
+        return _to_integers(linear.weight * scale * input_scale / self.residual_scale, bias / self.residual_scale)
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
         if self.merge is not None:
@@ -318,9 +294,7 @@ class QuantizedResMLP(nn.Module):
 
     def _patches(self, images: Tensor) -> Tensor:
         config = self.config
-        return extract_patches(
-            images.float() - 128, config.patch_size, config.patch_stride, config.patch_padding
-        )
+        return extract_patches(images.float() - 128, config.patch_size, config.patch_stride, config.patch_padding)
 
     def embed_integers(self) -> Integers:
         out = self.stages[0].residual_scale
@@ -331,9 +305,7 @@ class QuantizedResMLP(nn.Module):
         tokens = self.config.grids[-1][0] * self.config.grids[-1][1]
         pooled_scale = self.stages[-1].residual_scale * torch.exp2(self.pool_shift) / tokens
         bias = self.head.bias + self.head.weight @ offset
-        return _to_integers(
-            self.head.weight * scale * (pooled_scale / self.logit_scale), bias / self.logit_scale
-        )
+        return _to_integers(self.head.weight * scale * (pooled_scale / self.logit_scale), bias / self.logit_scale)
 
     def codes(self, images: Tensor) -> Tensor:
         """The integer logits, held in float32."""

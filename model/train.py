@@ -250,7 +250,7 @@ def fit(
             run.epoch += 1
             seconds = time.monotonic() - started
             run.seconds += seconds
-            mean_loss, rate = total / steps, steps * batch / seconds
+            mean_loss, rate = _mean_over_processes(total / steps, world), steps * batch / seconds
             shown = {name: tensor.clone() for name, tensor in model.state_dict().items()}
             if run.average is not None:
                 model.load_state_dict(run.average.tensors)
@@ -270,6 +270,14 @@ def fit(
     if rank == 0:
         run.log("end", epoch=run.epoch, validation_accuracy=round(valid, 3), seconds=round(run.seconds, 1))
     return Result(valid, mean_loss, run.seconds, rate)
+
+
+def _mean_over_processes(value: float, world: int) -> float:
+    if world == 1:
+        return value
+    tensor = torch.tensor(value, dtype=torch.float64)
+    torch.distributed.all_reduce(tensor)
+    return float(tensor) / world
 
 
 def _average_gradients(model: nn.Module, world: int) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 __all__ = ["CLASSES", "load"]
 
-CLASSES = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FOLDER = Path(__file__).parent / "data"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import UserError
+from ..errors import CheckFailed, UserError
 from . import output
 
 __all__ = ["COMMANDS"]
@@ -24,8 +24,9 @@ def _data_options(command):
 
 
 def _run_options(command):
+    fewest = 0 if command.__name__ == "quantize" else 1
     options = [
-        click.option("--epochs", type=click.IntRange(1), help="Passes over the training images."),
+        click.option("--epochs", type=click.IntRange(fewest), help="Passes over the training images."),
         click.option("--batch", type=click.IntRange(1), help="Images a step."),
         click.option("--seed", type=click.IntRange(0), help="Fixes initial weights, order and augmentation."),
         click.option(
@@ -79,32 +80,39 @@ def _show(result: dict, as_json: bool) -> None:
         output.print_table(["", "value"], [[key.replace("_", " "), value] for key, value in result.items()])
 
 
-def _train_float(config_name, directory, dataset, data, config, as_json, teacher_path=None):
+def _train_float(config_name, directory, dataset, data, config, as_json, teacher_path=None, start="random"):
     import torch
 
     from model import checkpoint
     from model import data as datasets
     from model.config import load_model_config
     from model.resmlp import ResMLP
-    from model.train import fit
+    from model.train import fit, processes
+    from model.transfer import narrow
 
     model_config = load_model_config(config_name)
     teacher, describe = None, {"model": model_config.to_dict(), "dataset": dataset}
     if teacher_path is not None:
         teacher, about = checkpoint.load_model(_model_file(teacher_path))
         describe["teacher"] = {"model": teacher.config.to_dict(), "about": about}
+        describe["start"] = start
     images = datasets.load(dataset, data, log=output.note)
     torch.manual_seed(config.seed)
     model = ResMLP(model_config)
+    if start == "teacher":
+        narrow(teacher, model)
     result = fit(model, images, config, Path(directory), teacher=teacher, describe=describe, quiet=as_json)
     path = Path(directory) / "model.safetensors"
     about = {
         "dataset": dataset,
         "train": config.to_dict(),
         "teacher": describe.get("teacher"),
+        "start": start,
         "validation_accuracy": result.validation_accuracy,
         "seconds": result.seconds,
     }
+    if processes()[0] != 0:
+        return
     checkpoint.save_model(path, model, model_config, about)
     shown = {
         "model": str(path),
@@ -142,15 +150,170 @@ def train(config_name, epochs, batch, seed, settings, directory, dataset, data, 
 @click.option("--teacher", required=True, metavar="RUN", help="Run directory or model.safetensors of the teacher.")
 @click.option("--config", "config_name", default="psa", show_default=True, metavar="NAME|FILE",
               help="Shape of the student: a name as in train, or a JSON file.")  # fmt: skip
+@click.option("--start", type=click.Choice(["random", "teacher"]), default="teacher", show_default=True,
+              help="First weights: random, or the teacher's with the hidden neurons that matter most.")  # fmt: skip
 @_run_options
-def distill(teacher, config_name, epochs, batch, seed, settings, directory, dataset, data, as_json):
+def distill(teacher, config_name, start, epochs, batch, seed, settings, directory, dataset, data, as_json):
     """Train a student from a teacher's answers and the labels.
 
     \b
-    psahw distill --teacher runs/teacher --config psa --epochs 30 -o runs/student
+    psahw distill --teacher runs/teacher --config psa --epochs 10 -o runs/student
+    psahw distill --teacher runs/teacher --config plain-half --start random --epochs 40 -o runs/half
     """
     config = _train_config({}, settings, epochs=epochs, batch=batch, seed=seed)
-    _train_float(config_name, directory, dataset, data, config, as_json, teacher_path=teacher)
+    _train_float(config_name, directory, dataset, data, config, as_json, teacher_path=teacher, start=start)
 
 
-COMMANDS = [train, distill]
+# Fine-tuning of a trained network: small learning rates, and float32 because codes must stay exact.
+_QUANTIZE_DEFAULTS = {
+    "epochs": 2,
+    "muon_lr": 0.0025,
+    "adamw_lr": 4e-4,
+    "bf16": False,
+    "label_smoothing": 0.1,
+}
+
+
+@click.command()
+@click.argument("run")
+@click.option("--name", required=True, help="Name of the network, written into its file.")
+@click.option(
+    "--network",
+    "network_path",
+    metavar="FILE",
+    help="Network file to write; NAME.safetensors in the run directory unless given.",
+)
+@click.option("--teacher", metavar="RUN", help="Distil while fine-tuning, too.")
+@click.option(
+    "--calibration",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Training images that set the scales.",
+)
+@_run_options
+def quantize(
+    run, name, network_path, teacher, calibration, epochs, batch, seed, settings, directory, dataset, data, as_json
+):
+    """Fine-tune the float model of RUN as an INT8 network and write the network file.
+
+    The forward pass of the fine-tuning is the integer model itself; with --epochs 0 scales are set and nothing
+    is trained.
+
+    \b
+    psahw quantize runs/student --teacher runs/teacher --name cifar10-psa -o runs/int8
+    psahw quantize runs/smoke --dataset sample --epochs 1 --name smoke -o runs/smoke-int8
+    """
+    import numpy as np
+    import torch
+
+    from model import checkpoint
+    from model import data as datasets
+    from model.export import to_network
+    from model.quant import QuantizedResMLP
+    from model.train import accuracy, fit, processes
+
+    from .. import networkfile, reference
+
+    tuned = epochs != 0
+    config = _train_config(_QUANTIZE_DEFAULTS, settings, epochs=epochs or None, batch=batch, seed=seed)
+    if config.bf16:
+        raise UserError("--set bf16: bfloat16 cannot hold the codes of a quantised network; leave it false")
+    path = Path(network_path or Path(directory) / f"{name}.safetensors")
+    model, about = checkpoint.load_model(_model_file(run))
+    describe = {"model": model.config.to_dict(), "dataset": dataset, "float": about, "calibration": calibration}
+    teacher_model = None
+    if teacher is not None:
+        teacher_model, describe["teacher"] = checkpoint.load_model(_model_file(teacher))
+    images = datasets.load(dataset, data, log=output.note)
+    train_part, validation_part = datasets.split(len(images.train_images))
+    validation, labels = images.train_images[validation_part], images.train_labels[validation_part]
+    float_accuracy = accuracy(model, validation, labels)
+    quantized = QuantizedResMLP(model, images.train_images[train_part[:calibration]])
+    untuned_accuracy = accuracy(quantized, validation, labels)
+    seconds = 0.0
+    if tuned:
+        result = fit(
+            quantized, images, config, Path(directory), teacher=teacher_model, describe=describe, quiet=as_json
+        )
+        seconds = result.seconds
+    if processes()[0] != 0:
+        return
+    metadata = {
+        "dataset": dataset,
+        "preprocessing": "code = pixel - 128",
+        "model": model.config.to_dict(),
+        "float_training": about,
+        "quantisation": {
+            "train": config.to_dict() if tuned else None,
+            "calibration_images": calibration,
+            "seconds": seconds,
+        },
+        "accuracy": {"validation float": float_accuracy, "validation INT8 before fine-tuning": untuned_accuracy},
+    }
+    quantized.eval()
+    network = to_network(quantized, name, images.classes, metadata)
+    with torch.no_grad():
+        codes = np.concatenate(
+            [
+                quantized.codes(torch.from_numpy(part)).numpy()
+                for part in np.array_split(validation, max(1, len(validation) // 500))
+            ]
+        )
+    logits = reference.run(network, validation)
+    if not (codes == logits).all():
+        raise CheckFailed(f"{int((codes != logits).sum())} logits of the torch model differ from the integer model's")
+    metadata["accuracy"]["validation INT8"] = 100 * float((logits.argmax(1) == labels).mean())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    networkfile.save(dataclasses.replace(network, metadata=metadata), path)
+    shown = {
+        "network": str(path),
+        "validation_float": float_accuracy,
+        "validation_before_tuning": untuned_accuracy,
+        "validation_int8": metadata["accuracy"]["validation INT8"],
+        "logits_compared": codes.size,
+        "logits_different": 0,
+        "seconds": seconds,
+    }
+    _show(shown, as_json)
+
+
+@click.command()
+@output.network_argument
+@_data_options
+@click.option("--images", type=click.IntRange(1), help="Only the first N test images.")
+@output.json_option
+def evaluate(network, dataset, data, images, as_json):
+    """Accuracy of a network's integer model on the test images of a data set.
+
+    \b
+    psahw evaluate cifar10-psa
+    psahw evaluate runs/int8/mine.safetensors --dataset sample --json
+    """
+    from model import data as datasets
+
+    from .. import networkfile, reference
+
+    loaded = networkfile.load(network)
+    test = datasets.load(dataset, data, log=output.note)
+    shape = (*loaded.image, loaded.colours)
+    if test.test_images.shape[1:] != shape or len(test.classes) != len(loaded.classes):
+        raise UserError(
+            f"{network} takes images of {shape} in {len(loaded.classes)} classes; "
+            f"{dataset} has {test.test_images.shape[1:]} in {len(test.classes)}"
+        )
+    pixels, labels = test.test_images[:images], test.test_labels[:images]
+    with output.progress("images", len(pixels)) as advance:
+        logits = reference.run(loaded, pixels, progress=advance)
+    correct = int((logits.argmax(1) == labels).sum())
+    result = {
+        "network": loaded.name,
+        "dataset": dataset,
+        "images": len(pixels),
+        "correct": correct,
+        "accuracy": 100 * correct / len(pixels),
+    }
+    _show(result, as_json)
+
+
+COMMANDS = [train, distill, quantize, evaluate]
