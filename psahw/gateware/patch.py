@@ -1,0 +1,65 @@
+"""From pixel values to int8 codes."""
+
+import numpy as np
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .check import check_int
+from .stream import vector_signature
+
+__all__ = ["InputTable"]
+
+
+class InputTable(wiring.Component):
+    """Turns the bytes of an image in raster order into codes: ``table[colour, byte]``, two cycles later.
+
+    Lane ``i`` of beat ``b`` holds colour ``(b·lanes + i) mod colours``. The number of beats from the first of a
+    frame to the next must be a multiple of ``colours``, or ``lanes`` must be, so that frames begin with colour 0:
+    so it is when ``lanes`` divides the bytes of a row. Each lane has a ROM in LUTs, with only those colours that
+    it meets, or one table if all are equal. Full rate; the pipeline stalls as one.
+
+    Parameters
+    ----------
+    table : int8 (colours, 256)
+    lanes : bytes a beat
+    """
+
+    def __init__(self, *, table: np.ndarray, lanes: int):
+        if not isinstance(table, np.ndarray) or table.dtype != np.int8:
+            raise TypeError(f"table must be an array of int8, not {getattr(table, 'dtype', type(table).__name__)}")
+        if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] != 256:
+            raise ValueError(f"table must have shape (any, 256), not {table.shape}")
+        check_int("lanes", lanes)
+        self.table, self.lanes = table, lanes
+        super().__init__(
+            {"i": In(stream.Signature(data.ArrayLayout(unsigned(8), lanes))), "o": Out(vector_signature(lanes))}
+        )
+
+    @property
+    def phases(self) -> int:
+        """Beats after which the lanes' colours repeat; 1 if no lane needs more than one table."""
+        colours = len(self.table)
+        return 1 if (self.table == self.table[0]).all() else colours // np.gcd(colours, self.lanes)
+
+    def elaborate(self, platform):
+        m = Module()
+        i, o, colours, phases = self.i, self.o, len(self.table), int(self.phases)
+        en, looked_up, phase = ~o.valid | o.ready, Signal(), Signal(range(phases))
+        m.d.comb += i.ready.eq(en)
+        with m.If(i.valid & en):
+            m.d.sync += phase.eq(Mux(phase == phases - 1, 0, phase + 1))
+        with m.If(en):
+            m.d.sync += [looked_up.eq(i.valid), o.valid.eq(looked_up)]
+        for lane in range(self.lanes):
+            met = [(beat * self.lanes + lane) % colours for beat in range(phases)]
+            codes = self.table[met].astype(np.uint8).reshape(-1).tolist()
+            m.submodules[f"rom_{lane}"] = rom = Memory(
+                shape=8, depth=len(codes), init=codes, attrs={"rom_style": "distributed"}
+            )
+            read = rom.read_port()
+            m.d.comb += [read.addr.eq(Cat(i.payload[lane], phase)), read.en.eq(en)]
+            with m.If(en):
+                m.d.sync += o.payload[lane].eq(read.data)
+        return m

@@ -1,0 +1,73 @@
+"""The mean over a frame's tokens."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .check import check_divides, check_int
+from .count import count
+from .stream import vector_signature
+
+__all__ = ["MeanPool"]
+
+
+class MeanPool(wiring.Component):
+    """``sat8(rshift(sum over the tokens, shift))`` of each channel; ``rshift`` rounds half up.
+
+    The sums of a frame stand in a small memory, one word for each beat of a token; the first token starts
+    them anew. With the last token each sum goes through three registers (rounding, shift, saturation): out
+    four cycles after its input (`psahw.timing.mean_pool`). Full rate; the pipeline stalls as one.
+
+    Parameters
+    ----------
+    tokens, channels : of a frame
+    lanes : elements a beat on both sides, a divisor of ``channels``
+    shift : 0 to 31
+    """
+
+    def __init__(self, *, tokens: int, channels: int, lanes: int, shift: int):
+        for name, value in (("tokens", tokens), ("channels", channels), ("lanes", lanes)):
+            check_int(name, value)
+        check_int("shift", shift, 0, 31)
+        check_divides("lanes", lanes, "channels", channels)
+        self.tokens, self.channels, self.lanes, self.shift = tokens, channels, lanes, shift
+        super().__init__({"i": In(vector_signature(lanes)), "o": Out(vector_signature(lanes))})
+
+    @property
+    def sum_bits(self) -> int:
+        return 8 + ceil_log2(self.tokens)
+
+    def elaborate(self, platform):
+        m = Module()
+        i, o, shift = self.i, self.o, self.shift
+        sums = data.ArrayLayout(signed(self.sum_bits), self.lanes)
+        m.submodules.memory = memory = Memory(
+            shape=sums, depth=self.channels // self.lanes, init=[], attrs={"ram_style": "distributed"}
+        )
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        put, en = i.valid & i.ready, ~o.valid | o.ready
+        beat, token = count(m, put, self.channels // self.lanes, self.tokens)
+        total = Signal(sums)
+        m.d.comb += [
+            i.ready.eq(en),
+            read.addr.eq(beat.value),
+            write.addr.eq(beat.value),
+            write.data.eq(total),
+            write.en.eq(put),
+        ]
+        m.d.comb += [
+            to.eq(x + Mux(token.value == 0, 0, before))
+            for to, x, before in zip(total, i.payload, read.data, strict=True)
+        ]
+        half = (1 << shift) >> 1
+        last, rounded = Signal(sums), Signal(data.ArrayLayout(signed(max(self.sum_bits, shift) + 1), self.lanes))
+        shifted = Signal(data.ArrayLayout(signed(max(self.sum_bits + 1 - shift, 2)), self.lanes))
+        valid = Signal(3)
+        with m.If(en):
+            m.d.sync += [Cat(valid, o.valid).eq(Cat(put & token.last, valid)), last.eq(total)]
+            for a, b, c, to in zip(last, rounded, shifted, o.payload, strict=True):
+                m.d.sync += [b.eq(a + half), c.eq(b >> shift)]
+                m.d.sync += to.eq(Mux(c > 127, 127, Mux(c < -128, -128, c)))
+        return m

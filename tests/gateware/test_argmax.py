@@ -1,0 +1,66 @@
+# amaranth: UnusedElaboratable=no
+import re
+
+import numpy as np
+import pytest
+from amaranth.lib import data
+from amaranth.utils import bits_for
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from psahw import timing
+from psahw.gateware.argmax import Argmax
+from tests.gateware.streams import run_stream, unpack
+
+STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))
+
+
+def check(results, frames, bits):
+    classes = frames.shape[1]
+    logits = unpack([x & ((1 << (bits * classes)) - 1) for x in results], classes, bits)
+    assert np.array_equal(logits, frames)
+    assert [x >> (bits * classes) for x in results] == frames.argmax(1).tolist()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 10), st.integers(2, 24), STALLS, STALLS, st.randoms(use_true_random=False))
+def test_any_stalls(classes, bits, i_stalls, o_stalls, random):
+    limit = 1 << (bits - 1)
+    few = [random.randrange(-limit, limit) for _ in range(3)] + [-limit]  # few values: ties are frequent
+    frames = np.array([[random.choice(few) for _ in range(classes)] for _ in range(6)])
+    out, i, o = run_stream(
+        Argmax(classes=classes, bits=bits), frames.reshape(-1, 1), i_stalls=i_stalls, o_stalls=o_stalls
+    )
+    check(out, frames, bits)
+    if not o_stalls:
+        assert np.array_equal(o, timing.argmax(i, classes=classes))
+
+
+def test_first_greatest_wins():
+    frames = np.array([[-3, 5, 5, -8], [-8, -8, -8, -8], [7, 7, 0, 7]])
+    out, _, _ = run_stream(Argmax(classes=4, bits=4), frames.reshape(-1, 1))
+    assert [x >> 16 for x in out] == [1, 0, 0]
+
+
+def test_layout():
+    shape = Argmax(classes=10, bits=20).o.payload.shape()
+    assert isinstance(shape, data.StructLayout) and shape.size == 200 + bits_for(9)
+
+
+def test_reset():
+    frames = np.array([[-3, 5, 4, -8], [6, -2, -3, 7]])
+    out, _, _ = run_stream(Argmax(classes=4, bits=4), frames.reshape(-1, 1), reset_at=2)
+    check(out, frames, 4)
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        ({"classes": 0}, ValueError, "classes must be at least 1, not 0"),
+        ({"bits": 1}, ValueError, "bits must be at least 2, not 1"),
+        ({"bits": None}, TypeError, "bits must be an integer, not None"),
+    ],
+)
+def test_init_wrong(change, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        Argmax(**{"classes": 10, "bits": 8} | change)
