@@ -1,0 +1,135 @@
+"""Arithmetic with exact widths: ranges, adder trees, delays, and the requantiser."""
+
+import numpy as np
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..ranges import signed_bits
+from .check import check_int
+from .rom import pack_words, rom, style_for
+
+__all__ = ["Requantise", "adder_tree", "delay", "dot_range", "saturate"]
+
+
+def dot_range(weight: np.ndarray, axis: int | tuple[int, ...] = -1) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest sum of ``weight·x`` along ``axis`` over int8 ``x``; they bound every partial sum too,
+    because each term's range holds 0."""
+    weight = np.asarray(weight, np.int64)
+    positive, negative = np.maximum(weight, 0).sum(axis), np.minimum(weight, 0).sum(axis)
+    return -128 * positive + 127 * negative, 127 * positive - 128 * negative
+
+
+def saturate(value, bits: int):
+    """The nearest signed number of ``bits`` bits."""
+    if len(value) <= bits:
+        return value
+    sign, above = value[-1], value[bits - 1 : -1]
+    fits = Mux(sign, above.all(), ~above.any())
+    return Mux(fits, value[:bits], Cat((~sign).replicate(bits - 1), sign)).as_signed()
+
+
+def delay(m: Module, value, cycles: int, en, *, name: str):
+    """``value`` after ``cycles`` cycles in which ``en`` is high; its registers are not reset."""
+    for stage in range(cycles):
+        register = Signal(value.shape(), name=f"{name}_{stage + 1}", reset_less=True)
+        with m.If(en):
+            m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
+def adder_tree(m: Module, terms, en, *, bits: int, name: str = "sum"):
+    """The sum of signed ``terms``: a balanced tree with registers, enabled by ``en``, after every level.
+
+    Latency: ``(len(terms) - 1).bit_length()`` cycles. No register is wider than ``bits``, which must hold the
+    total.
+    """
+    level, terms = 0, list(terms)
+    while len(terms) > 1:
+        sums = []
+        for i in range(0, len(terms), 2):
+            total = sum(terms[i + 1 : i + 2], terms[i])
+            shape = signed(min(len(total), bits))
+            sums.append(Signal(shape, name=f"{name}_{level}_{i // 2}", reset_less=True))
+            with m.If(en):
+                m.d.sync += sums[-1].eq(total)
+        level, terms = level + 1, sums
+    return terms[0]
+
+
+class Requantise(wiring.Component):
+    """``y = sat((acc + bias[row] + 2^(shift[row]-1)) >> shift[row])``: rounds half up, clips to ``out_bits``.
+
+    One value a cycle. Three cycles from ``acc`` to ``y``: offset, shift, saturation; ``row`` comes one cycle
+    *before* its ``acc``, to read the ROM of offsets and shifts. There is no shifter when all shifts are
+    equal, and no saturation when no row needs it.
+
+    Parameters
+    ----------
+    low, high : array of int (rows)
+        Range of ``acc`` in each row.
+    bias, shift : array of int (rows)
+        In units of ``acc``; in bits, 0 to 31.
+    out_bits : int
+        Width of ``y``.
+
+    Members
+    -------
+    en : In(1)
+        Enables every register.
+    row : In(range(rows))
+    acc : In(signed), as wide as ``low`` and ``high`` ask
+    y : Out(signed(out_bits))
+    """
+
+    def __init__(self, *, low, high, bias, shift, out_bits=8):
+        arrays = {"low": low, "high": high, "bias": bias, "shift": shift}
+        arrays = {name: np.asarray(value, np.int64) for name, value in arrays.items()}
+        self._low, self._high, self._bias, self._shift = arrays.values()
+        rows = self._low.size
+        for name, value in arrays.items():
+            if value.shape != (rows,) or not rows:
+                raise ValueError(f"{name} must have shape ({rows or 'any'},), not {value.shape}")
+        if self._shift.min() < 0 or self._shift.max() > 31:
+            raise ValueError(f"shift must be in [0, 31], not {self._shift.min()} to {self._shift.max()}")
+        check_int("out_bits", out_bits, 2)
+        self._out_bits = out_bits
+        super().__init__(
+            {
+                "en": In(1),
+                "row": In(range(rows)),
+                "acc": In(signed(signed_bits(self._low.min(), self._high.max()))),
+                "y": Out(signed(out_bits)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+
+        offset = self._bias + (1 << self._shift >> 1)
+        least, extra = int(self._shift.min()), self._shift - self._shift.min()
+        offset_shape = signed(signed_bits(offset.min(), offset.max()))
+        extra_shape = Shape.cast(range(int(extra.max()) + 1))
+        total = Signal(signed(signed_bits((self._low + offset).min(), (self._high + offset).max())), reset_less=True)
+        shifted_low, shifted_high = ((x + offset) >> self._shift for x in (self._low, self._high))
+        shifted = Signal(signed(signed_bits(shifted_low.min(), shifted_high.max())), reset_less=True)
+
+        words = pack_words(offset[:, None], offset_shape.width)
+        words = [word | int(bits) << offset_shape.width for word, bits in zip(words, extra, strict=True)]
+        m.submodules.rom = offsets = rom(
+            shape=offset_shape.width + extra_shape.width, words=words, style=style_for(len(words))
+        )
+        read = offsets.read_port()
+        amount = Signal(extra_shape, reset_less=True)
+        m.d.comb += [read.addr.eq(self.row), read.en.eq(self.en)]
+
+        with m.If(self.en):
+            m.d.sync += [
+                total.eq(self.acc + read.data[: offset_shape.width].as_signed()),
+                amount.eq(read.data[offset_shape.width :]),
+                shifted.eq((total >> least) >> amount),
+                self.y.eq(saturate(shifted, self._out_bits)),
+            ]
+
+        return m

@@ -1,0 +1,201 @@
+"""The general engine for ``y = W·x``: multiply-accumulate units that share a vector's work over time."""
+
+import numpy as np
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..ranges import signed_bits
+from .arith import Requantise, adder_tree, delay, dot_range
+from .check import check_divides, check_int
+from .count import count
+from .ring import VectorRing
+from .rom import STYLES, pack_words, rom
+from .stream import connect, vector_signature
+
+__all__ = ["MacArray"]
+
+
+def _walk(m, step, *, words, repeat, sets):
+    """Addresses of ``words`` words for each of ``sets`` sets, every set ``repeat`` times over before the next:
+    (address, counter of the word in its set)."""
+    if sets == 1:
+        (word,) = count(m, step, words)
+        return word.value, word
+    word, again, set_ = count(m, step, words, repeat, sets)
+    address, start = Signal(range(sets * words)), Signal(range(sets * words))
+    following = Mux(set_.wrap, 0, address + 1)
+    with m.If(step):
+        m.d.sync += address.eq(Mux(word.last & ~again.last, start, following))
+    with m.If(again.wrap):
+        m.d.sync += start.eq(following)
+    return address, word
+
+
+class MacArray(wiring.Component):
+    """``y = sat(rshift(weight[set]·x + bias[set], shift[set]))`` for every vector ``x`` of a stream.
+
+    ``rows x columns`` units, each one DSP48E1; a vector takes ``ceil(outputs / rows)`` passes of
+    ``inputs / columns`` steps, and in a pass ``rows`` outputs grow a term in every column with each step::
+
+        i -> ring -> x[k·columns + i] --\\
+                                         * -> + -> capture -> row select -> sum of columns -> requantise -> o
+             ROM  -> W[g·rows + j, ...] -/
+
+    Unit (j, i) adds ``W[g·rows + j, k·columns + i] · x[k·columns + i]`` in step k of pass g; rows of the last
+    pass beyond ``outputs`` are not emitted. Vectors start when all of them is in the ring, and follow each
+    other without a gap. Latency from a pass's last step to its first row at the output:
+    ``6 + (columns - 1).bit_length() + 3`` cycles (`psahw.timing.mac_array`).
+
+    Parameters
+    ----------
+    weight : array of int8 (sets, outputs, inputs)
+    bias : array of int32 (sets, outputs), in units of the accumulator
+    shift : array of uint8 (sets, outputs), 0 to 31
+    rows, columns : int
+        Units; ``columns`` is also the number of lanes of ``i``, and divides the inputs.
+    o_lanes : int
+        Lanes of ``o``; divides the outputs and ``rows``, and ``rows`` is at most ``o_lanes·inputs/columns``.
+    depth : int
+        Beats in the ring; at least a vector, and for full rate as `psahw.timing.fifo_depth` says.
+    vectors : int
+        In a frame; the first ``vectors / sets`` use set 0, and so on.
+    out_bits : int
+        Width of an output.
+    weight_style : str
+        ``"block"`` RAM or ``"distributed"``: in LUTs.
+
+    Members
+    -------
+    i : stream of ``columns`` int8; ``ready`` comes from registers only
+    o : stream of ``o_lanes`` numbers of ``out_bits`` bits; a frame is ``vectors·outputs/o_lanes`` beats
+    """
+
+    def __init__(
+        self, *, weight, bias, shift, rows, columns, o_lanes, depth, vectors, out_bits=8, weight_style="block"
+    ):
+        if not isinstance(weight, np.ndarray) or weight.dtype != np.int8:
+            raise TypeError(f"weight must be an array of int8, not {getattr(weight, 'dtype', type(weight).__name__)}")
+        if weight.ndim != 3 or 0 in weight.shape:
+            raise ValueError(f"weight must have shape (sets, outputs, inputs), not {weight.shape}")
+        self._sets, self._outputs, inputs = weight.shape
+        for name, value in (("bias", bias), ("shift", shift)):
+            if np.shape(value) != weight.shape[:2]:
+                raise ValueError(f"{name} must have shape {weight.shape[:2]}, not {np.shape(value)}")
+        for name, value in (("rows", rows), ("columns", columns), ("o_lanes", o_lanes), ("vectors", vectors)):
+            check_int(name, value)
+        check_int("out_bits", out_bits, 2)
+        check_divides("columns", columns, "inputs", inputs)
+        check_divides("o_lanes", o_lanes, "outputs", self._outputs)
+        check_divides("o_lanes", o_lanes, "rows", rows)
+        check_divides("sets", self._sets, "vectors", vectors)
+        self._steps, self._passes = inputs // columns, -(-self._outputs // rows)
+        check_int("rows", rows, high=o_lanes * self._steps)
+        check_int("depth", depth, self._steps)
+        if weight_style not in STYLES:
+            raise ValueError(f"weight_style must be one of {', '.join(STYLES)}, not {weight_style!r}")
+        self._weight, self._bias, self._shift = weight, np.asarray(bias), np.asarray(shift)
+        self._rows, self._columns, self._o_lanes, self._depth = rows, columns, o_lanes, depth
+        self._repeat, self._out_bits, self._weight_style = vectors // self._sets, out_bits, weight_style
+        super().__init__({"i": In(vector_signature(columns)), "o": Out(vector_signature(o_lanes, out_bits))})
+
+    def _weights(self):
+        """int8 (sets, passes, steps, rows, columns): what each unit multiplies by, step after step."""
+        padding = self._passes * self._rows - self._outputs
+        weight = np.pad(self._weight, ((0, 0), (0, padding), (0, 0)))
+        shape = self._sets, self._passes, self._rows, self._steps, self._columns
+        return weight.reshape(shape).swapaxes(2, 3)
+
+    def _unit(self, m, en, w, x, first, last, *, bits, name):
+        """The sum of a pass, kept while the next one runs. One DSP48E1: Yosys and Vivado pack a, b, product and
+        total when the total is written as one addition."""
+        a, b = (Signal(signed(len(v)), name=f"{n}_{name}", reset_less=True) for n, v in (("a", w), ("b", x)))
+        product = Signal(signed(len(w) + 8), name=f"product_{name}", reset_less=True)
+        total = Signal(signed(bits), name=f"total_{name}", reset_less=True)
+        kept = Signal(signed(bits), name=f"kept_{name}", reset_less=True)
+        with m.If(en):
+            m.d.sync += [a.eq(w), b.eq(x), product.eq(a * b), total.eq(Mux(first, 0, total) + product)]
+            with m.If(last):
+                m.d.sync += kept.eq(total)
+        return kept
+
+    def elaborate(self, platform):
+        m = Module()
+
+        # One step a cycle while a complete vector is there.
+        en = ~self.o.valid | self.o.ready
+        m.submodules.ring = ring = VectorRing(
+            lanes=self._columns, steps=self._steps, passes=self._passes, depth=self._depth
+        )
+        connect(m, wiring.flipped(self.i), ring.i)
+        step = en & ring.whole
+        m.d.comb += [ring.en.eq(en), ring.read.eq(step)]
+
+        weights = self._weights()
+        bits = signed_bits(weights.min(), weights.max())
+        units = self._rows * self._columns
+        m.submodules.weights = words = rom(
+            shape=bits * units,
+            words=pack_words(weights.reshape(-1, units), bits),
+            style=self._weight_style,
+        )
+        read = words.read_port()
+        w = data.View(data.ArrayLayout(signed(bits), units), read.data)
+        address, _ = _walk(m, step, words=self._passes * self._steps, repeat=self._repeat, sets=self._sets)
+        m.d.comb += [read.addr.eq(address), read.en.eq(en)]
+
+        # Multiply, accumulate, keep: four cycles from step to total.
+        first = delay(m, ring.first, 3, en, name="first")
+        last = Signal(4)
+        with m.If(en):
+            m.d.sync += last.eq(Cat(step & ring.last, last))
+        low, high = dot_range(weights, axis=2)
+        low, high = low.min((0, 1)), high.max((0, 1))
+        kept = [[None] * self._columns for _ in range(self._rows)]
+        for j, i in np.ndindex(self._rows, self._columns):
+            kept[j][i] = self._unit(
+                m,
+                en,
+                w[j * self._columns + i],
+                ring.x[i],
+                first,
+                last[3],
+                bits=signed_bits(low[j, i], high[j, i]),
+                name=f"{j}_{i}",
+            )
+
+        # Emit o_lanes rows a cycle, while the next pass runs.
+        groups = self._rows // self._o_lanes
+        emit, group = Signal(), Signal(range(groups))
+        row, beat = _walk(m, emit & en, words=self._outputs // self._o_lanes, repeat=self._repeat, sets=self._sets)
+        with m.If(en):
+            m.d.sync += [group.eq(group + 1), emit.eq(emit & (group != groups - 1) & ~beat.last)]
+            with m.If(last[3]):
+                m.d.sync += [group.eq(0), emit.eq(1)]
+        levels = (self._columns - 1).bit_length()
+        valid = Signal(levels + 3)
+        row = delay(m, row, levels, en, name="row")
+        with m.If(en):
+            m.d.sync += Cat(valid, self.o.valid).eq(Cat(emit, valid))
+        for lane in range(self._o_lanes):
+            self._output(m, en, lane, [kept[j] for j in range(lane, self._rows, self._o_lanes)], group, row)
+
+        return m
+
+    def _output(self, m, en, lane, kept, group, row):
+        """Row select, sum over the columns, requantise: the outputs ``lane``, ``lane + o_lanes``, ..."""
+        low, high, bias, shift = (
+            x.reshape(-1)[lane :: self._o_lanes] for x in (*dot_range(self._weight), self._bias, self._shift)
+        )
+        requantise = Requantise(low=low, high=high, bias=bias, shift=shift, out_bits=self._out_bits)
+        m.submodules[f"requantise_{lane}"] = requantise
+        terms = []
+        for i in range(self._columns):
+            chosen = Array(kept[j][i] for j in range(len(kept)))[group]
+            terms.append(delay(m, chosen, 1, en, name=f"chosen_{lane}_{i}"))
+        m.d.comb += [
+            requantise.en.eq(en),
+            requantise.row.eq(row),
+            requantise.acc.eq(adder_tree(m, terms, en, bits=len(requantise.acc), name=f"sum_{lane}")),
+            self.o.payload[lane].eq(requantise.y),
+        ]
