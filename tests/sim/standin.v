@@ -1,0 +1,78 @@
+// A stand-in for an accelerator with two classes. Logit c of a frame is the sum over its bytes of
+// byte * weights[(index + 3 * c) % 16]. It takes a beat of two bytes a cycle and pauses for 20 cycles after a frame.
+// The plusarg +bug=N makes it wrong in one way.
+module psahw_accelerator (
+    input             clk,
+    input             rst,
+    input      [15:0] i__payload,
+    input             i__valid,
+    output            i__ready,
+    output     [40:0] o__payload,
+    output            o__valid,
+    input             o__ready
+);
+  parameter BEATS = 64;
+  parameter PAUSE = 20;
+  reg [31:0] bug;
+  initial begin
+    bug = 0;
+    if (!$value$plusargs("bug=%d", bug)) bug = 0;
+  end
+
+  reg [7:0] weights[15:0];
+  initial $readmemh("weights.mem", weights);
+
+  reg [5:0] beat;
+  reg [4:0] pause;
+  reg [31:0] frames;
+  reg signed [19:0] sum0, sum1;
+  reg done;
+  reg signed [19:0] result0, result1;
+  reg valid;
+  reg [3:0] changes;
+  wire stop = bug == 1 & frames == 3;
+  wire room = ~done;
+  assign i__ready = pause == 0 & room & ~stop;
+  wire move = i__valid & i__ready;
+  wire [3:0] k = {beat[2:0], 1'b0};
+  wire signed [19:0] part0 = $signed({1'b0, i__payload[7:0]}) * $signed(weights[k]) +
+      $signed({1'b0, i__payload[15:8]}) * $signed(weights[k+4'd1]);
+  wire signed [19:0] part1 = $signed({1'b0, i__payload[7:0]}) * $signed(weights[k+4'd3]) +
+      $signed({1'b0, i__payload[15:8]}) * $signed(weights[k+4'd4]);
+  wire first = beat == 0 & bug != 2;  // 2: the sum is cleared by reset alone
+  always @(posedge clk) begin
+    changes <= changes + 1;
+    if (pause != 0) pause <= pause - 1;
+    if (move) begin
+      beat <= beat + 1;
+      sum0 <= (first ? 20'sd0 : sum0) + part0;
+      sum1 <= (first ? 20'sd0 : sum1) + part1;
+      if (beat == 63) begin
+        done <= 1;
+        pause <= PAUSE - 1 + (bug == 3 & frames[1:0] == 2);  // 3: one frame in four takes a cycle longer
+        frames <= frames + 1;
+        if (bug == 2) {sum0, sum1} <= {part0, part1};
+      end
+    end
+    if (valid & o__ready) valid <= 0;
+    if (bug == 4 & valid & ~o__ready & changes == 0) valid <= 0;  // 4: withdrawn
+    if (done & (~valid | o__ready)) begin
+      done <= 0;
+      valid <= 1;
+      result0 <= sum0;
+      result1 <= bug == 5 & frames == 2 ? sum1 + 1 : sum1;  // 5: one logit of one frame
+    end
+    if (rst) begin
+      if (bug != 6) beat <= 0;  // 6: not reset
+      pause <= 0;
+      done <= 0;
+      valid <= bug == 7;  // 7: a result too many
+      frames <= 0;
+      changes <= 0;
+    end
+  end
+  wire index = (result1 > result0) ^ (bug == 8);  // 8: the wrong class
+  wire flip = bug == 9 & changes == 0;  // 9: changes while it is offered
+  assign o__payload = {index, result1, result0[19:1], result0[0] ^ flip};
+  assign o__valid = valid;
+endmodule
