@@ -1,6 +1,6 @@
 """The seam between a link and the accelerator, which may have different clocks."""
 
-from amaranth.hdl import Module, ShapeLike
+from amaranth.hdl import Module, Shape, ShapeLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -27,7 +27,7 @@ class Crossing(wiring.Component):
             wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
             return m
         m.submodules.queue = queue = AsyncFIFOBuffered(
-            width=len(self.i.p), depth=self.depth, w_domain=self.i_domain, r_domain=self.o_domain
+            width=Shape.cast(self.shape).width, depth=self.depth, w_domain=self.i_domain, r_domain=self.o_domain
         )
         wiring.connect(m, wiring.flipped(self.i), queue.w_stream)
         wiring.connect(m, queue.r_stream, wiring.flipped(self.o))

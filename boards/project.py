@@ -1,14 +1,23 @@
-"""Everything that a board's tools need: top level, constraints, scripts."""
+"""Everything that a board's tools need: top level, accelerator, constraints, scripts."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
 
 from amaranth.lib import wiring
+
+from psahw import generate
+from psahw.network import Network
+from psahw.plan import Plan
 
 from . import Board
 from .clock import ClockSettings, settings
 from .shell import Shell
 
-__all__ = ["TOP", "clock_for", "files"]
+__all__ = ["MARKER", "TOP", "clock_for", "files", "write"]
 
 TOP = "top"
+MARKER = "project.json"
 
 
 def clock_for(board: Board, clock_hz: float | None = None) -> ClockSettings:
@@ -20,12 +29,12 @@ def clock_for(board: Board, clock_hz: float | None = None) -> ClockSettings:
 
 def files(
     board: Board,
+    clock: ClockSettings,
     signature: wiring.Signature,
     *,
     module: str,
     source: str,
     frame_bytes: int,
-    clock_hz: float | None = None,
 ) -> dict[str, str]:
     """The project's files by name, without the accelerator's own.
 
@@ -33,11 +42,58 @@ def files(
     scripts read beside the files given here. No vendor tool is run or looked for.
     """
     platform = board.platform()
-    shell = Shell(board, clock_for(board, clock_hz), signature, frame_bytes=frame_bytes, module=module)
+    shell = Shell(board, clock, signature, frame_bytes=frame_bytes, module=module)
     platform.add_file(source, "")  # its name, for the scripts; its content comes from elsewhere
     plan = platform.build(shell, name=TOP, do_build=False, emit_src=False)
     return {
-        name: content if isinstance(content, str) else content.decode()
+        name: (content if isinstance(content, str) else content.decode()).rstrip("\n") + "\n"
         for name, content in plan.files.items()
         if name != source and not name.endswith(".debug.v")  # a placeholder unless asked for
     }
+
+
+def write(board: Board, network: Network, plan: Plan, directory: Path) -> dict:
+    """Write the project into an empty directory; returns the content of its ``project.json``.
+
+    ``accelerator.v`` is the file that simulation runs; the board's top level instantiates it.
+    """
+    clock = clock_for(board, plan.clock_hz)
+    manifest = generate.write(network, plan, directory)
+    signature = generate.accelerator(network, plan).signature
+    height, width = network.image
+    project = files(
+        board,
+        clock,
+        signature,
+        module=manifest["top"],
+        source="accelerator.v",
+        frame_bytes=height * width * network.colours,
+    )
+    for name, content in project.items():
+        (directory / name).write_text(content)
+        if name.endswith(".sh"):
+            (directory / name).chmod(0o755)
+    platform = board.platform()
+    content = {
+        "generator": f"psahw {version('psahw')}",
+        "network": network.name,
+        "digest": plan.digest,
+        "board": board.name,
+        "device": platform.device,
+        "package": platform.package,
+        "speed": platform.speed,
+        "top": TOP,
+        "clock": {
+            "target_hz": plan.clock_hz,
+            "hz": float(clock.hz),
+            "source_hz": float(clock.input_hz),
+            "primitive": clock.primitive,
+            "input_divider": clock.input_divider,
+            "multiplier": float(clock.multiplier),
+            "output_divider": float(clock.output_divider),
+        },
+        "link": {"kind": "uart", "baud": board.baud, "protocol": 0},
+        "files": sorted([path.name for path in directory.iterdir()] + [MARKER]),
+    }
+    (directory / MARKER).write_text(json.dumps(content, indent=2) + "\n")
+    return content

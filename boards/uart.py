@@ -84,10 +84,13 @@ class Receiver(wiring.Component):
                         m.next = "IDLE"
                     with m.Elif(sample == CHARACTER_BITS - 1):
                         m.d.comb += done.eq(1)
-                        m.next = "STOP"
+                        with m.If(line):  # at once: a fast sender's next start bit is near
+                            m.next = "IDLE"
+                        with m.Else():
+                            m.next = "BREAK"
                     with m.Else():
                         m.d.sync += bits.eq(Cat(bits[1:], line))
-            with m.State("STOP"), m.If(line):
+            with m.State("BREAK"), m.If(line):
                 m.next = "IDLE"
 
         with m.If(self.o.ready):

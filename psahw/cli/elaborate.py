@@ -1,0 +1,56 @@
+"""``psahw elaborate``."""
+
+from pathlib import Path
+
+import click
+
+from .. import networkfile
+from . import output
+from .hardware import make_plan, plan_options
+
+__all__ = ["COMMANDS"]
+
+
+@click.command("elaborate")
+@output.network_argument
+@plan_options
+@click.option("--output", "-o", "directory", required=True, metavar="DIR", help="Directory to write, or to replace.")
+@output.json_option
+def elaborate_command(network, directory, as_json, **options):
+    """Write Verilog, constraints and plan for a board.
+
+    DIR then holds all that the board's tools need: top.v and accelerator.v (the file that psahw simulate runs) with
+    its memory contents, pins and clocks (top.xdc or top.lpf), and a script that makes the bitstream
+    (build_top.sh: Vivado, or Yosys, nextpnr and ecppack for ECP5), which are not needed now. An existing DIR is
+    replaced if psahw wrote it.
+
+    \b
+    psahw elaborate cifar10-psa --board marble -o build/marble
+    """
+    from boards import project
+    from boards.whole_directory import whole_directory
+
+    network = networkfile.load(network)
+    board, made = make_plan(network, **options)
+    project.clock_for(board, made.clock_hz)  # says at once if the clock cannot be made
+    with (
+        output.step(f"{network.name} for {board.name}"),
+        whole_directory(directory, marker=project.MARKER) as fresh,
+    ):
+        written = project.write(board, network, made, fresh)
+    path = Path(directory).resolve()
+    if as_json:
+        plan = made.to_dict()
+        figures = {name: plan[name] for name in ("frame_interval", "fps", "latency", "resources", "limits")}
+        output.print_json({"directory": path, **written, **figures})
+    else:
+        memories = sum(name.endswith(".mem") for name in written["files"])
+        rest = [name for name in written["files"] if not name.endswith(".mem")]
+        click.echo(f"{path}: {', '.join(rest)}" + (f" and {memories} memory files" if memories else ""))
+        click.echo(
+            f"{network.name} on {board.title}, {written['clock']['hz'] / 1e6:g} MHz (target), "
+            f"{made.fps:,.0f} FPS at that clock; make the bitstream there with ./build_{written['top']}.sh"
+        )
+
+
+COMMANDS = [elaborate_command]

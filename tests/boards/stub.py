@@ -1,0 +1,60 @@
+"""An accelerator of the real one's signature that classifies by adding up bytes."""
+
+from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["CLASSES", "Stub", "answer", "result_layout"]
+
+CLASSES = 5
+
+
+def result_layout(classes: int = CLASSES, bits: int = 20) -> data.StructLayout:
+    return data.StructLayout({"logits": data.ArrayLayout(signed(bits), classes), "class_index": range(classes)})
+
+
+def answer(image: bytes) -> tuple[int, list[int]]:
+    """What `Stub` says of an image: its class and logits."""
+    total = sum(image)
+    return total % 4, [total * (k - 2) for k in range(CLASSES)]
+
+
+class Stub(wiring.Component):
+    """One result per ``frame_bytes``; beats are taken ``pause`` cycles apart. Counter 0 holds the frames, others
+    their address."""
+
+    def __init__(self, *, bus_bytes: int, frame_bytes: int, pause: int = 0):
+        self.beats, self.bus_bytes, self.pause = frame_bytes // bus_bytes, bus_bytes, pause
+        counters = wiring.Signature({"addr": Out(8), "data": In(32), "clear": Out(1)})
+        super().__init__(
+            {
+                "i": In(stream.Signature(data.ArrayLayout(unsigned(8), bus_bytes))),
+                "o": Out(stream.Signature(result_layout())),
+                "counters": In(counters),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        beat, total, frames = Signal(range(self.beats)), Signal(16), Signal(32)
+        pause = Signal(range(max(self.pause, 1) + 1))
+        done = self.o.valid & self.o.ready
+        m.d.comb += self.i.ready.eq((pause == 0) & ~self.o.valid)
+        with m.If(pause != 0):
+            m.d.sync += pause.eq(pause - 1)
+        with m.If(self.i.valid & self.i.ready):
+            added = sum((self.i.payload[lane] for lane in range(self.bus_bytes)), start=total)
+            m.d.sync += [total.eq(added), beat.eq(beat + 1), pause.eq(self.pause)]
+            with m.If(beat == self.beats - 1):
+                m.d.sync += [beat.eq(0), self.o.valid.eq(1)]
+        with m.If(done):
+            m.d.sync += [self.o.valid.eq(0), total.eq(0), frames.eq(frames + 1)]
+        with m.If(self.counters.clear):
+            m.d.sync += frames.eq(0)
+        with m.If(self.counters.addr == 0):
+            m.d.sync += self.counters.data.eq(frames)
+        with m.Else():
+            m.d.sync += self.counters.data.eq(self.counters.addr)
+        m.d.comb += self.o.payload.class_index.eq(total[:2])
+        m.d.comb += [self.o.payload.logits[k].eq(total * (k - 2)) for k in range(CLASSES)]
+        return m

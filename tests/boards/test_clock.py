@@ -1,0 +1,62 @@
+# amaranth: UnusedElaboratable=no
+import re
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import boards
+from boards.clock import settings
+from boards.project import clock_for
+from psahw.errors import UserError
+
+
+@pytest.mark.parametrize("name", boards.BOARDS)
+def test_default_clocks_are_exact(name):
+    board = boards.get(name)
+    assert clock_for(board).hz == board.clock_hz
+
+
+def test_published_kintex_clock():
+    """125 / 5 · 53.625 / 9.375 = 143, with the VCO at 1,340.625 MHz."""
+    clock = clock_for(boards.get("marble"))
+    assert (clock.input_divider, clock.multiplier, clock.output_divider) == (5, Fraction(429, 8), Fraction(75, 8))
+    assert clock.hz == 143_000_000
+
+
+def test_whole_dividers_are_preferred():
+    clock = settings("xc7", "2", 200e6, 150e6)
+    assert clock.multiplier.denominator == clock.output_divider.denominator == clock.input_divider == 1
+
+
+@given(
+    st.sampled_from(
+        [
+            ("xc7", "1", 600, 1200, 10, 450, 8),
+            ("xc7", "2", 600, 1440, 10, 500, 8),
+            ("xcup", "2L-e", 800, 1600, 10, 500, 8),
+            ("ecp5", "6", 400, 800, 10, 400, 1),
+        ]
+    ),
+    st.sampled_from([25e6, 100e6, 125e6, 200e6, 300e6]),
+    st.integers(20_000, 350_000),
+)
+def test_settings_keep_the_data_sheet(device, input_hz, target_khz):
+    family, speed, vco_low, vco_high, pfd_low, pfd_high, steps = device
+    clock = settings(family, speed, input_hz, target_khz * 1e3)
+    assert Fraction(99, 100) * target_khz <= clock.hz / 1000 <= target_khz
+    assert vco_low <= clock.vco_hz / 10**6 <= vco_high
+    assert pfd_low <= clock.input_hz / clock.input_divider / 10**6 <= pfd_high
+    for divider in (clock.multiplier, clock.output_divider):
+        assert (divider * steps).denominator == 1
+        assert divider == 1 or 2 <= divider <= 128
+
+
+@pytest.mark.parametrize("target_hz", [1e6, 2e9, 399e6])
+def test_impossible_clock(target_hz):
+    message = (
+        f"a clock of {target_hz / 1e6:g} MHz cannot be made from 25 MHz; this device's EHXPLLL makes 3.125 to 400 MHz"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        settings("ecp5", "6", 25e6, target_hz)
