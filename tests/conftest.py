@@ -1,4 +1,4 @@
-"""Set before NumPy is imported: one BLAS thread a process. Under `pytest -n` more of them only wait for each other."""
+"""Set before NumPy is imported: one BLAS thread a process; under `pytest -n` more would wait for each other."""
 
 import os
 
