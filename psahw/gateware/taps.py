@@ -1,0 +1,85 @@
+"""Delay lines with taps at equal distances, in memory."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .check import check_int
+from .count import count
+from .rom import STYLES
+
+__all__ = ["DelayTaps"]
+
+
+class DelayTaps(wiring.Component):
+    """A value and those ``distance``, ``2·distance``, ... ``taps·distance`` pushes before it.
+
+    One memory of ``distance`` words holds them all: each word has the values of one place in the line, and
+    goes back with the new one in front and without the oldest. At a distance of one they are registers.
+    What was never pushed, or pushed before a reset, is undefined. Latency: one cycle.
+
+    Parameters
+    ----------
+    width : int
+        Bits of a value.
+    distance : int
+        Pushes between two taps.
+    taps : int
+        Delayed values, 0 or more.
+    style : str
+        ``"block"`` or ``"distributed"`` RAM.
+
+    Members
+    -------
+    en : In(1)
+        Enables everything.
+    push : In(1)
+        ``i`` is the next value.
+    i : In(width)
+    o : Out(width·(taps + 1))
+        The newest lowest; holds between pushes.
+    """
+
+    def __init__(self, *, width: int, distance: int, taps: int, style: str):
+        check_int("width", width)
+        check_int("distance", distance)
+        check_int("taps", taps, 0)
+        if style not in STYLES:
+            raise ValueError(f"style must be one of {', '.join(STYLES)}, not {style!r}")
+        self._width, self._distance, self._taps, self._style = width, distance, taps, style
+        super().__init__({"en": In(1), "push": In(1), "i": In(width), "o": Out(width * (taps + 1))})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        step = self.en & self.push
+        newest = Signal(self._width, reset_less=True)
+        older = Signal(self._width * self._taps, reset_less=True)
+        m.d.comb += self.o.eq(Cat(newest, older))
+        with m.If(step):
+            m.d.sync += newest.eq(self.i)
+        if self._taps == 0:
+            return m
+        if self._distance == 1:
+            with m.If(step):
+                m.d.sync += older.eq(self.o)
+            return m
+
+        m.submodules.memory = memory = Memory(
+            shape=len(older), depth=self._distance, init=[], attrs={"ram_style": self._style}
+        )
+        read, write = memory.read_port(), memory.write_port()
+        (place,) = count(m, step, self._distance)
+        pushed = Signal()
+        with m.If(self.en):
+            m.d.sync += [pushed.eq(self.push), write.addr.eq(place.value)]
+        m.d.comb += [
+            read.addr.eq(place.value),
+            read.en.eq(step),
+            older.eq(read.data),
+            write.data.eq(self.o),
+            write.en.eq(pushed & self.en),
+        ]
+
+        return m
