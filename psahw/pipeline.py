@@ -68,7 +68,7 @@ class Matrix:
         )
 
 
-def fold(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> tuple[...]:
+def fold(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> tuple[Node, ...]:
     """The smallest MAC array that takes a vector every ``period`` cycles, and what adapts its input lanes."""
     best = None
     for columns in divisors(matrix.inputs):
@@ -105,7 +105,7 @@ def fold(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> 
     )
 
 
-def table(name: str, values: Table | None, lanes: int) -> tuple[...]:
+def table(name: str, values: Table | None, lanes: int) -> tuple[Node, ...]:
     """A table that is the identity is a wire."""
     if values is None or np.array_equal(values.values, np.tile(np.arange(-128, 128), (values.channels, 1))):
         return ()
@@ -156,9 +156,7 @@ class _Stage:
         if (self.channels // layer.groups) % self.lanes:
             raise Infeasible(f"{name}: {self.lanes} lanes do not divide a group's channels")
         if (self.tokens + node.reach) * node.beats > self.tokens * self.period:
-            raise Infeasible(
-                f"{name}: {self.tokens} + {node.reach} tokens of {node.beats} beats exceed the frame"
-            )
+            raise Infeasible(f"{name}: {self.tokens} + {node.reach} tokens of {node.beats} beats exceed the frame")
         return (node,)
 
     def dense(self, name, layer):
@@ -186,14 +184,12 @@ class _Stage:
             except Infeasible:
                 continue
             return self.residual(name, branch, layer.table_residual)
-        raise Infeasible(
-            f"{name}: no folding keeps a token every {self.period} cycles with {self.lanes} lanes"
-        )
+        raise Infeasible(f"{name}: no folding keeps a token every {self.period} cycles with {self.lanes} lanes")
 
     def fold(self, name, layer, i_lanes, o_lanes):
         return fold(name, Matrix.of(layer, self.tokens), i_lanes, o_lanes, self.period)
 
-    def block(self, name: str, block: Block) -> tuple[...]:
+    def block(self, name: str, block: Block) -> tuple[Node, ...]:
         return (
             self.token_mixing(f"{name}.token_mixing", block.token_mixing),
             self.channel_mixing(f"{name}.channel_mixing", block.channel_mixing),
@@ -246,7 +242,7 @@ def _stage_items(network, index, before, period, bus_bytes):
     raise reason or Infeasible(f"stages.{index}: {channels} channels do not pass in {period} cycles")
 
 
-def build(network: Network, period: int, bus_bytes: int) -> tuple[...]:
+def build(network: Network, period: int, bus_bytes: int) -> tuple[Node, ...]:
     """The pipeline that takes a token of the first stage every ``period`` cycles from an input of ``bus_bytes`` a
     beat. Raises `Infeasible` if a layer cannot."""
     row = network.image[1] * network.colours

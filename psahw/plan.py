@@ -25,8 +25,11 @@ UTILISATION = {"lut": 0.8, "ff": 0.8, "dsp": 1.0, "bram36": 1.0}
 
 @dataclass(frozen=True)
 class Plan:
-    """``period`` is in cycles a token of the first stage, ``frame_interval`` and ``latency`` in cycles, ``limits`` what
-    the device and the caller allow of each resource. ``limited_by`` says why no faster plan was taken."""
+    """``period`` is in cycles a token of the first stage, ``frame_interval`` and ``latency`` in cycles.
+
+    ``limits`` is what the device and the caller allow of each resource, ``limited_by`` says why no faster plan was
+    taken.
+    """
 
     network: str
     digest: str
@@ -149,9 +152,7 @@ def make(
         )  # fmt: skip
 
     if fps is not None:
-        return _for_rate(
-            network, device, limits, plan, int(clock_hz / fps) // tokens, bus_bytes, fps, clock_hz
-        )
+        return _for_rate(network, device, limits, plan, int(clock_hz / fps) // tokens, bus_bytes, fps, clock_hz)
     return _fastest(network, device, limits, plan, bus_bytes)
 
 
@@ -195,12 +196,8 @@ def _fastest(network, device, limits, plan, bus_bytes):
         elif best is None:
             _, resources, cause = _attempt(network, middle, bus_bytes, device.family)
             over = _overrun(resources, limits) if resources else {}
-            smallest = (
-                f" (smallest overrun: {next(iter(over))}, {next(iter(over.values())):.2f}x)" if over else ""
-            )
-            raise CheckFailed(
-                f"{network.name} does not fit {device.name} at any rate: {cause or reason}{smallest}"
-            )
+            smallest = f" (smallest overrun: {next(iter(over))}, {next(iter(over.values())):.2f}x)" if over else ""
+            raise CheckFailed(f"{network.name} does not fit {device.name} at any rate: {cause or reason}{smallest}")
         else:
             low, why = middle, reason
     for period in range(high - 1, max(high - 6, 0), -1):

@@ -7,9 +7,7 @@ __all__ = ["accumulator_range", "signed_bits"]
 
 def signed_bits(low: int, high: int) -> int:
     """Bits of the smallest two's complement number that holds both."""
-    return (
-        max(int(low if low >= 0 else ~low).bit_length(), int(high if high >= 0 else ~high).bit_length()) + 1
-    )
+    return max(int(low if low >= 0 else ~low).bit_length(), int(high if high >= 0 else ~high).bit_length()) + 1
 
 
 def accumulator_range(weight: np.ndarray, bias: np.ndarray | int = 0) -> tuple[int, int]:

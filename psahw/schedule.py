@@ -120,9 +120,7 @@ def _(node: Windows, times):
 @_visit.register
 def _(node: Transpose, times):
     i_beats, o_beats = node.rows * node.columns // node.i_lanes, node.rows // node.o_lanes
-    output = timing.transpose(
-        times, i_beats=i_beats, vectors=node.columns, o_beats=o_beats, period=node.period
-    )
+    output = timing.transpose(times, i_beats=i_beats, vectors=node.columns, o_beats=o_beats, period=node.period)
     read = output.reshape(-1, node.columns * o_beats)[:-2, -1] - timing.READ_LATENCY
     written = times.reshape(-1, i_beats)[2:, 0]
     if (written <= read).any():
@@ -170,7 +168,5 @@ def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) 
     ``frame_interval`` cycles. Raises `Unsteady` if something would hold it up."""
     done, results = _chain(pipeline, np.arange(FRAMES * input_beats, dtype=np.int64))
     if (intervals := np.diff(results)[1:]).max() != frame_interval or intervals.min() != frame_interval:
-        raise Unsteady(
-            f"results leave every {intervals.min()} to {intervals.max()} cycles, not {frame_interval}"
-        )
+        raise Unsteady(f"results leave every {intervals.min()} to {intervals.max()} cycles, not {frame_interval}")
     return Schedule(done, frame_interval, int(results[0]))
