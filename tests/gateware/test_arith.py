@@ -1,0 +1,134 @@
+"""The requantiser and its parts against NumPy."""
+
+import re
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, Signal, signed
+from amaranth.sim import Simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from psahw import reference
+from psahw.gateware.arith import Requantise, adder_tree, dot_range, saturate
+
+
+def simulate(dut, testbench):
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
+def requantised(dut, rows, values, enabled):
+    """``values`` of ``rows`` in succession: y of each one, with ``en`` as in the repeated pattern ``enabled``."""
+    results = []
+
+    async def testbench(ctx):
+        clock = sent = 0
+        while sent < len(rows) + 4:
+            en = enabled[clock % len(enabled)]
+            ctx.set(dut.en, en)
+            ctx.set(dut.row, int(rows[sent]) if sent < len(rows) else 0)
+            ctx.set(dut.acc, int(values[sent - 1]) if 0 < sent <= len(rows) else 0)
+            await ctx.tick()
+            clock += 1
+            if en:
+                sent += 1
+                if sent >= 4:
+                    results.append(ctx.get(dut.y))
+
+    simulate(dut, testbench)
+    return np.array(results[: len(rows)])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_requantise(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    rows = data.draw(st.integers(1, 5))
+    largest = 1 << data.draw(st.integers(0, 24))
+    low, high = np.sort(rng.integers(-largest, largest + 1, (2, rows)), axis=0)
+    bias = rng.integers(-largest, largest + 1, rows)
+    top = data.draw(st.sampled_from([0, 1, 9, 31]))
+    shift = rng.integers(0, top + 1, rows) if data.draw(st.booleans()) else np.full(rows, top)
+    out_bits = data.draw(st.sampled_from([2, 8, 20]))
+    dut = Requantise(low=low, high=high, bias=bias, shift=shift, out_bits=out_bits)
+
+    row = np.concatenate((np.repeat(np.arange(rows), 2), rng.integers(0, rows, 8)))
+    acc = np.concatenate((np.stack((low, high), -1).reshape(-1), rng.integers(low[row[-8:]], high[row[-8:]] + 1)))
+    rounded = (acc + bias[row] + (1 << shift[row] >> 1)) >> shift[row]
+    expected = np.clip(rounded, -(1 << (out_bits - 1)), (1 << (out_bits - 1)) - 1)
+    if top < 31:
+        np.testing.assert_array_equal(
+            expected, reference.requantise(acc + bias[row], shift[row].astype(np.int32), out_bits)
+        )
+    enabled = [*data.draw(st.lists(st.booleans(), max_size=4)), True]
+    np.testing.assert_array_equal(requantised(dut, row, acc, enabled), expected)
+
+
+def test_requantise_input_width_is_exact():
+    arguments = {"bias": [0, 0], "shift": [0, 0]}
+    assert Requantise(low=[0, -128], high=[3, 127], **arguments).acc.shape() == signed(8)
+    assert Requantise(low=[0, -129], high=[3, 127], **arguments).acc.shape() == signed(9)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"bias": [0]}, "bias must have shape (2,), not (1,)"),
+        ({"low": []}, "low must have shape (any,), not (0,)"),
+        ({"shift": [0, 32]}, "shift must be in [0, 31], not 0 to 32"),
+        ({"out_bits": 1}, "out_bits must be at least 2, not 1"),
+    ],
+)
+def test_requantise_wrong(wrong, message):
+    arguments = {"low": [0, 0], "high": [9, 9], "bias": [0, 0], "shift": [0, 0]} | wrong
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Requantise(**arguments)
+
+
+@pytest.mark.parametrize(("count", "levels"), [(1, 0), (2, 1), (3, 2), (5, 3), (9, 4)])
+def test_adder_tree(count, levels):
+    m = Module()
+    terms = [Signal(signed(8), name=f"t{i}") for i in range(count)]
+    total = adder_tree(m, terms, 1, bits=12)
+    values = np.random.default_rng(count).integers(-128, 128, (20, count))
+    values[:2] = [[-128], [127]]
+    results = []
+
+    async def testbench(ctx):
+        for cycle in range(20 + levels):
+            for term, value in zip(terms, values[min(cycle, 19)], strict=True):
+                ctx.set(term, int(value))
+            results.append(ctx.get(total))
+            await ctx.tick()
+
+    if levels == 0:
+        assert total is terms[0]
+        return
+    simulate(m, testbench)
+    np.testing.assert_array_equal(results[levels:], values.sum(1))
+
+
+def test_dot_range():
+    low, high = dot_range(np.array([[1, -2], [0, 0], [-128, -128]], np.int8))
+    assert low.tolist() == [-128 - 254, 0, -2 * 128 * 127]
+    assert high.tolist() == [127 + 256, 0, 2 * 128 * 128]
+
+
+def test_saturate():
+    value, results = Signal(signed(6)), []
+    m = Module()
+    result = Signal(signed(3))
+    m.d.comb += result.eq(saturate(value, 3))
+
+    async def testbench(ctx):
+        for x in range(-32, 32):
+            ctx.set(value, x)
+            results.append(ctx.get(result))
+            await ctx.tick()
+
+    m.d.sync += Signal().eq(0)
+    simulate(m, testbench)
+    assert results == [min(max(x, -4), 3) for x in range(-32, 32)]

@@ -1,0 +1,117 @@
+"""Local token mixing against a direct sum over neighbours, and its cadence against psahw.timing."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from psahw import timing
+from psahw.gateware.local_mixing import LocalMixing
+from psahw.reference import requantise
+
+from .streams import run_stream
+
+stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, False])
+
+
+def random_layer(rng, groups, grid, kernel, kind="random"):
+    height, width = grid
+    tokens, margin = height * width, kernel // 2
+    weight = rng.integers(-128, 128, (groups, height, width, kernel, kernel)).astype(np.int8)
+    if kind == "lowest":
+        weight[:] = -128
+    if kind == "sparse":
+        weight[:, ::2] = 0
+    inside = np.pad(np.ones(grid, np.int8), margin)
+    weight *= np.lib.stride_tricks.sliding_window_view(inside, (kernel, kernel))
+    bias = rng.integers(-(1 << 18), 1 << 18, (groups, tokens)).astype(np.int32) >> rng.integers(0, 18)
+    shift = rng.integers(0, 13, (groups, tokens)).astype(np.uint8)
+    return {"weight": weight.reshape(groups, tokens, kernel**2), "bias": bias, "shift": shift}
+
+
+def outputs_of(layer, x, grid, kernel):
+    """Of frames ``x`` (frames, tokens, channels): every token's neighbourhood times its own weights."""
+    frames, tokens, channels = x.shape
+    group = np.arange(channels) // (channels // len(layer["weight"]))
+    margin = kernel // 2
+    padded = np.pad(x.reshape(frames, *grid, channels), ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(1, 2))
+    windows = windows.reshape(frames, tokens, channels, kernel**2)
+    weight = layer["weight"][group].astype(np.int64)
+    total = np.einsum("fnce,cne->fnc", windows, weight) + layer["bias"][group].T
+    return requantise(total, layer["shift"][group].T)
+
+
+def check(layer, grid, kernel, channels, lanes, *, frames=2, **options):
+    tokens = grid[0] * grid[1]
+    x = np.random.default_rng(5).integers(-128, 128, (frames, tokens, channels))
+    x[0, ::2] = -128
+    dut = LocalMixing(**layer, kernel=kernel, grid=grid, channels=channels, lanes=lanes)
+    out, i_cycles, o_cycles = run_stream(dut, x.reshape(-1, lanes), **options)
+    np.testing.assert_array_equal(out, outputs_of(layer, x, grid, kernel).reshape(-1, lanes))
+    if not any(options.get("o_stalls", ())):
+        predicted, taken = timing.local_mixing(
+            i_cycles, tokens=tokens, beats=channels // lanes, reach=dut.reach, kernel=kernel
+        )
+        np.testing.assert_array_equal(o_cycles, predicted)
+        np.testing.assert_array_equal(i_cycles, taken)
+
+
+@st.composite
+def shapes(draw):
+    """Grid, groups, channels, lanes."""
+    grid = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    groups, lanes, beats = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    return grid, groups, groups * lanes * beats, lanes
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shapes(),
+    st.sampled_from([1, 3, 5]),
+    st.integers(0, 1000),
+    st.sampled_from(["random", "lowest", "sparse"]),
+    stalls,
+)
+def test_outputs_and_cadence(shape, kernel, seed, kind, i_stalls):
+    grid, groups, channels, lanes = shape
+    layer = random_layer(np.random.default_rng(seed), groups, grid, kernel, kind)
+    check(layer, grid, kernel, channels, lanes, i_stalls=i_stalls)
+
+
+@settings(max_examples=15, deadline=None)
+@given(shapes(), st.integers(0, 1000), stalls, stalls)
+def test_stalls_on_both_ends(shape, seed, i_stalls, o_stalls):
+    grid, groups, channels, lanes = shape
+    layer = random_layer(np.random.default_rng(seed), groups, grid, 3)
+    check(layer, grid, 3, channels, lanes, i_stalls=i_stalls, o_stalls=o_stalls)
+
+
+def test_reset_in_mid_frame():
+    layer = random_layer(np.random.default_rng(0), 2, (3, 4), 3)
+    for cycle in (7, 40, 60):
+        check(layer, (3, 4), 3, 4, 1, reset_at=cycle)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"kernel": 2}, ValueError, "kernel must be odd, not 2"),
+        ({"kernel": 5}, ValueError, "weight must have shape (any, 6, 25), not (2, 6, 9)"),
+        ({"grid": (2, 0)}, ValueError, "grid must be at least 1, not 0"),
+        ({"weight": 1}, TypeError, "weight must be an array of int8, not int"),
+        ({"bias": np.zeros((1, 6))}, ValueError, "bias must have shape (2, 6), not (1, 6)"),
+        ({"shift": np.zeros(6)}, ValueError, "shift must have shape (2, 6), not (6,)"),
+        ({"channels": 5}, ValueError, "groups must divide channels = 5, not 2"),
+        ({"lanes": 4}, ValueError, "lanes must divide channels of a group = 2, not 4"),
+        ({"lanes": "1"}, TypeError, "lanes must be an integer, not '1'"),
+        ({"weight": np.ones((2, 6, 9), np.int8)}, ValueError, "weight[0, 0, 0] must be 0, it lies outside the grid"),
+    ],
+)
+def test_init_wrong(wrong, error, message):
+    arguments = random_layer(np.random.default_rng(0), 2, (2, 3), 3)
+    arguments |= {"kernel": 3, "grid": (2, 3), "channels": 4, "lanes": 1}
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        LocalMixing(**(arguments | wrong))
