@@ -4,17 +4,23 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from amaranth.lib import wiring
+from amaranth.hdl import unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
 
 from psahw import generate
+from psahw.errors import UserError
+from psahw.gateware.argmax import result_layout
 from psahw.network import Network
 from psahw.plan import Plan
 
 from . import Board
 from .clock import ClockSettings, settings
+from .link import COUNTERS
 from .shell import Shell
+from .uart import MIN_CYCLES_PER_BIT
 
-__all__ = ["MARKER", "TOP", "clock_for", "files", "write"]
+__all__ = ["MARKER", "TOP", "clock_for", "files", "interface", "write"]
 
 TOP = "top"
 MARKER = "project.json"
@@ -24,7 +30,25 @@ def clock_for(board: Board, clock_hz: float | None = None) -> ClockSettings:
     """How the board makes its accelerator clock, or another one. UserError if it cannot."""
     platform = board.platform()
     target = board.clock_hz if clock_hz is None else clock_hz
-    return settings(board.device.family, platform.speed, platform.default_clk_frequency, target)
+    clock = settings(board.device.family, platform.speed, platform.default_clk_frequency, target)
+    if clock.hz < (lowest := MIN_CYCLES_PER_BIT * board.baud):
+        raise UserError(
+            f"a clock of {target / 1e6:g} MHz is too slow for the board's UART at {board.baud} baud; it must be at "
+            f"least {lowest / 1e6:g} MHz"
+        )
+    return clock
+
+
+def interface(manifest: dict) -> wiring.Signature:
+    """The accelerator's ports, from what `psahw.generate.write` says of it."""
+    result = result_layout(manifest["classes"], manifest["logit_bits"])
+    return wiring.Signature(
+        {
+            "i": In(stream.Signature(data.ArrayLayout(unsigned(8), manifest["bus_bytes"]))),
+            "o": Out(stream.Signature(result)),
+            "counters": In(COUNTERS),
+        }
+    )
 
 
 def files(
@@ -59,15 +83,14 @@ def write(board: Board, network: Network, plan: Plan, directory: Path) -> dict:
     """
     clock = clock_for(board, plan.clock_hz)
     manifest = generate.write(network, plan, directory)
-    signature = generate.accelerator(network, plan).signature
-    height, width = network.image
+    height, width = manifest["image"]
     project = files(
         board,
         clock,
-        signature,
+        interface(manifest),
         module=manifest["top"],
         source="accelerator.v",
-        frame_bytes=height * width * network.colours,
+        frame_bytes=height * width * manifest["colours"],
     )
     for name, content in project.items():
         (directory / name).write_text(content)

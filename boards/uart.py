@@ -12,7 +12,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["CHARACTER_BITS", "RECEIVED", "Receiver", "Transmitter", "bit_times"]
+__all__ = ["CHARACTER_BITS", "MIN_CYCLES_PER_BIT", "RECEIVED", "Receiver", "Transmitter", "bit_times"]
 
 CHARACTER_BITS = 10  # start, eight data bits, least significant first, stop
 MIN_CYCLES_PER_BIT = 8

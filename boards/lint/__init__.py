@@ -6,7 +6,6 @@
 import os
 import re
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,9 +46,3 @@ def lint(directory: Path, family: str, *, top: str = "top", sources=("top.v", "a
     if done.returncode and not messages:
         messages = [done.stderr.strip() or f"verilator ended with status {done.returncode}"]
     return messages
-
-
-if __name__ == "__main__":
-    found = lint(Path(sys.argv[1]), sys.argv[2])
-    print("\n".join(found) or "clean")
-    sys.exit(bool(found))

@@ -1,0 +1,147 @@
+# amaranth: UnusedElaboratable=no
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, ResetInserter
+from amaranth.lib import wiring
+from amaranth.sim import Simulator
+
+import boards
+from boards.link import Link
+from boards.lint import lint
+from boards.project import interface
+from psahw import generate, networkfile, plan, reference
+from psahw.cli import main
+from tests.networks import random_images, random_network
+
+FAMILIES = ["marble", "alveo-u250", "ulx3s-85f"]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random_network(np.random.default_rng(5))
+
+
+@pytest.fixture(scope="module")
+def path(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
+    networkfile.save(network, path)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_elaborate(name, path, network, tmp_path, capsys):
+    directory = tmp_path / "made" / name
+    assert main(["elaborate", path, "--board", name, "-o", str(directory), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["directory"] == str(directory)
+    assert result["files"] == sorted(os.listdir(directory))
+    assert result["board"] == name
+    assert result["clock"]["hz"] == result["clock"]["target_hz"] == boards.get(name).clock_hz
+    assert result["fps"] == pytest.approx(result["clock"]["hz"] / result["frame_interval"])
+    assert json.loads((directory / "plan.json").read_text())["frame_interval"] == result["frame_interval"]
+    assert json.loads((directory / "project.json").read_text())["digest"] == networkfile.digest(network)
+    assert os.access(directory / "build_top.sh", os.X_OK)
+    assert lint(directory, boards.get(name).device.family) == []
+
+
+def test_another_clock_and_bus_over_an_old_project(path, tmp_path, capsys):
+    for name in ("project.json", "old"):
+        (tmp_path / name).write_text("")
+    command = ["elaborate", path, "--board", "nereid", "-o", str(tmp_path)]
+    assert main([*command, "--clock", "111.1e6", "--bus-bytes", "2"]) == 0
+    assert "old" not in os.listdir(tmp_path)
+    assert "(target)" in capsys.readouterr().out
+    clock = json.loads((tmp_path / "project.json").read_text())["clock"]
+    assert clock["target_hz"] == 111.1e6
+    assert 0.999 * 111.1e6 < clock["hz"] <= 111.1e6
+    assert json.loads((tmp_path / "manifest.json").read_text())["bus_bytes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--board", "kc706"], "unknown board 'kc706'; known boards: kc705, genesys2, nereid, marble"),
+        (["--board", "marble", "--fps", "0"], "--fps must be positive, not 0"),
+        (["--board", "marble", "--clock", "2e9"], "a clock of 2000 MHz cannot be made from 125 MHz"),
+        (
+            ["--board", "ulx3s-85f", "--clock", "20e6"],
+            "too slow for the board's UART at 3000000 baud; it must be at least 24 MHz",
+        ),
+    ],
+)
+def test_wrong_use(options, message, path, tmp_path, capsys):
+    assert main(["elaborate", path, *options, "-o", str(tmp_path / "a" / "b")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_directory_of_others(path, tmp_path, capsys):
+    (tmp_path / "thesis").write_text("")
+    assert main(["elaborate", path, "--board", "marble", "-o", str(tmp_path)]) == 2
+    assert "was not written by psahw" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["thesis"]
+
+
+def test_unwritable_directory(path, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["elaborate", path, "--board", "marble", "-o", str(tmp_path / "file" / "x")]) == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
+def test_link_and_accelerator_compute_what_the_integer_model_does(network):
+    """Real circuit behind the real protocol: images in as bytes, classes and logits out, a broken frame between."""
+    made = plan.make(network, boards.get("marble").device, clock_hz=143e6, bus_bytes=4)
+    circuit = generate.accelerator(network, made)
+    signature = interface(generate.manifest(network, made, circuit))
+    assert signature == circuit.signature
+    images = random_images(np.random.default_rng(6), network, 2)
+    frame_bytes = images[0].size
+    link = Link(
+        bus_bytes=4,
+        frame_bytes=frame_bytes,
+        result=signature.members["o"].signature.members["payload"].shape,
+        timeout=50,
+    )
+    m = Module()
+    m.submodules.link, m.submodules.circuit = link, ResetInserter(link.reset)(circuit)
+    wiring.connect(m, link.image, circuit.i)
+    wiring.connect(m, circuit.o, link.result)
+    wiring.connect(m, link.counters, circuit.counters)
+    answers = bytearray()
+
+    async def host(ctx):
+        async def send(data):
+            for byte in data:
+                ctx.set(link.rx.valid, 1)
+                ctx.set(link.rx.payload, {"byte": byte, "error": 0})
+                await ctx.tick().until(link.rx.ready)
+            ctx.set(link.rx.valid, 0)
+
+        await send(b"I" + images[0].tobytes())
+        await ctx.tick().repeat(made.latency + 100)
+        await send(b"I" + images[1].tobytes()[: frame_bytes // 2])
+        await ctx.tick().repeat(100)
+        await send(b"I" + images[1].tobytes())
+        await ctx.tick().repeat(made.latency + 100)
+
+    async def listener(ctx):
+        ctx.set(link.tx.ready, 1)
+        async for _, _, valid, byte in ctx.tick().sample(link.tx.valid, link.tx.payload):
+            if valid:
+                answers.append(byte)
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(host)
+    simulator.add_testbench(listener, background=True)
+    simulator.run()
+
+    logits = reference.run(network, images)
+    first, second = (struct.pack(f"<cB{len(row)}i", b"I", row.argmax(), *row) for row in logits)
+    assert bytes(answers) == first + b"E\x03" + second
