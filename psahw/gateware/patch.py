@@ -3,10 +3,10 @@
 import numpy as np
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .check import check_int
+from .rom import rom
 from .stream import vector_signature
 
 __all__ = ["InputTable"]
@@ -55,10 +55,8 @@ class InputTable(wiring.Component):
         for lane in range(self.lanes):
             met = [(beat * self.lanes + lane) % colours for beat in range(phases)]
             codes = self.table[met].astype(np.uint8).reshape(-1).tolist()
-            m.submodules[f"rom_{lane}"] = rom = Memory(
-                shape=8, depth=len(codes), init=codes, attrs={"rom_style": "distributed"}
-            )
-            read = rom.read_port()
+            m.submodules[f"rom_{lane}"] = memory = rom(shape=8, words=codes, style="distributed")
+            read = memory.read_port()
             m.d.comb += [read.addr.eq(Cat(i.payload[lane], phase)), read.en.eq(en)]
             with m.If(en):
                 m.d.sync += o.payload[lane].eq(read.data)
