@@ -104,10 +104,9 @@ class Transpose(wiring.Component):
         elements, lanes, pitch = inner
         vectors, vector_pitch = outer
         beat, vector, half = count(m, step, elements // lanes, vectors, 2)
+        jump = vector_pitch - (elements - lanes) * pitch
         with m.If(vector.wrap):
             m.d.sync += addr.eq(Mux(half.value, 0, self.half))
-        with m.Elif(beat.wrap):
-            m.d.sync += addr.eq(addr + (vector_pitch - (elements - lanes) * pitch))
         with m.Elif(step):
-            m.d.sync += addr.eq(addr + lanes * pitch)
+            m.d.sync += addr.eq(addr + Mux(beat.last, jump, lanes * pitch))
         return vector.wrap

@@ -22,7 +22,7 @@ def check(results, frames, bits):
     assert [x >> (bits * classes) for x in results] == frames.argmax(1).tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(1, 10), st.integers(2, 24), STALLS, STALLS, st.randoms(use_true_random=False))
 def test_any_stalls(classes, bits, i_stalls, o_stalls, random):
     limit = 1 << (bits - 1)

@@ -61,7 +61,7 @@ def predicted(i, shape):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(shapes(), STALLS, STALLS)
 def test_any_stalls(shape, i_stalls, o_stalls):
     frames = make_frames(2, shape)
@@ -70,7 +70,7 @@ def test_any_stalls(shape, i_stalls, o_stalls):
     assert np.array_equal(out, expected(frames, shape))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(shapes(), STALLS)
 def test_cycles(shape, i_stalls):
     frames = make_frames(2, shape)
