@@ -4,13 +4,13 @@ import re
 import numpy as np
 import pytest
 from amaranth.back import rtlil
-from amaranth.lib.memory import Memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw import timing
 from psahw.gateware import patch
 from psahw.gateware.patch import InputTable
+from psahw.gateware.rom import rom
 from tests.gateware.streams import run_stream
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))
@@ -47,7 +47,7 @@ def test_every_entry():
 @pytest.mark.parametrize("table, lanes, words", [(TABLE, 4, 768), (TABLE, 3, 256), (TABLE[[1, 1, 1]], 4, 256)])
 def test_words(monkeypatch, table, lanes, words):
     depths = []
-    monkeypatch.setattr(patch, "Memory", lambda **options: depths.append(options["depth"]) or Memory(**options))
+    monkeypatch.setattr(patch, "rom", lambda **options: depths.append(len(options["words"])) or rom(**options))
     rtlil.convert(InputTable(table=table, lanes=lanes))
     assert depths == [words] * lanes
 
