@@ -1,0 +1,110 @@
+"""``psahw report``."""
+
+import json
+from pathlib import Path
+
+import click
+
+from .. import networkfile, samples
+from ..errors import UserError
+from ..evaluation import evaluate
+from ..files import write_whole
+from ..summary import summarise, table_layers
+from . import output
+
+__all__ = ["COMMANDS", "page"]
+
+_NEEDED = {  # what the page reads of each kind of result
+    "plan": ("frame_interval", "fps", "latency", "clock_hz", "resources", "limits", "stages"),
+    "simulation": ("images", "mismatched_logits", "mismatched_classes", "frame_interval", "frame_interval_predicted"),
+    "evaluation": ("images", "correct", "accuracy", "dataset"),
+    "synth": ("resources",),
+}
+
+
+def _read(kind: str, path: str | None, network: str) -> dict | None:
+    """The result that a command printed with --json, checked to be one, and to be about this network."""
+    if path is None:
+        return None
+    try:
+        value = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"--{kind}: cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"--{kind}: {path} must be JSON: {error}") from error
+    if not isinstance(value, dict) or any(key not in value for key in _NEEDED[kind]):
+        raise UserError(f"--{kind}: {path} must be a {kind} result, with {', '.join(_NEEDED[kind])}")
+    if value.get("network", network) != network:
+        raise UserError(f"--{kind}: {path} is about network {value['network']!r}, not {network!r}")
+    return value
+
+
+def _sample(network) -> dict | None:
+    """An evaluation on the shipped images, if they are of the network's kind."""
+    images, labels = samples.load()
+    if images.shape[1:] != (*network.image, network.colours) or len(network.classes) != len(samples.CLASSES):
+        return None
+    return evaluate(network, images, labels, "the shipped sample")
+
+
+def page(network, *, plan=None, simulation=None, evaluation=None, synth=None) -> str:
+    """The page of a loaded network; without an evaluation, one on the shipped images is made."""
+    from ..report.page import render
+
+    tables = {name: table.values for name, table in table_layers(network)}
+    return render(
+        summarise(network),
+        tables,
+        plan=plan,
+        simulation=simulation,
+        evaluation=evaluation or _sample(network),
+        synth=synth,
+    )
+
+
+@click.command()
+@output.network_argument
+@click.option("--board", "-b", metavar="BOARD", help="Plan for this board, as fast as fits.")
+@click.option("--plan", "plan_path", metavar="FILE", help="Result of psahw plan --json, in place of --board.")
+@click.option("--simulation", "simulation_path", metavar="FILE", help="Result of psahw simulate --json.")
+@click.option("--evaluation", "evaluation_path", metavar="FILE", help="Result of psahw evaluate --json.")
+@click.option("--synth", "synth_path", metavar="FILE", help="Result of psahw synth --json.")
+@click.option("--output", "-o", "path", metavar="FILE", help="The page; NETWORK's name with .html if not given.")
+@output.json_option
+def report(network, board, plan_path, simulation_path, evaluation_path, synth_path, path, as_json):
+    """One HTML page: pipeline, costs, functions, accuracy, comparison.
+
+    The page needs nothing but itself. What is not given is named on it, with the command that makes it.
+
+    \b
+    psahw report cifar10-psa --board marble -o report.html
+    psahw simulate cifar10-psa --images 100 --json > simulation.json
+    psahw report cifar10-psa --board marble --simulation simulation.json
+    """
+    if board is not None and plan_path is not None:
+        raise UserError("--board and --plan exclude each other")
+    loaded = networkfile.load(network)
+    results = {
+        "simulation": _read("simulation", simulation_path, loaded.name),
+        "evaluation": _read("evaluation", evaluation_path, loaded.name),
+        "synth": _read("synth", synth_path, loaded.name),
+        "plan": _read("plan", plan_path, loaded.name),
+    }
+    if board is not None:
+        import boards
+
+        from .. import plan
+
+        board = boards.get(board)
+        made = plan.make(loaded, board.device, clock_hz=board.clock_hz, bus_bytes=board.bus_bytes)
+        results["plan"] = {"network": loaded.name, "board": board.name} | made.to_dict()
+    path = Path(path or f"{loaded.name}.html")
+    html = page(loaded, **results)
+    write_whole(path, html)
+    if as_json:
+        output.print_json({"network": loaded.name, "page": path.resolve(), "bytes": len(html.encode())})
+    else:
+        click.echo(path.resolve())
+
+
+COMMANDS = [report]

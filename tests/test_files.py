@@ -1,0 +1,51 @@
+import errno
+import os
+
+import pytest
+
+from psahw.errors import UserError
+from psahw.files import writable_directory, write_whole
+
+
+def test_write_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    write_whole(path, "text ×")
+    assert path.read_text() == "text ×"
+    write_whole(path, b"bytes")
+    assert path.read_bytes() == b"bytes"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(UserError, match=r"^cannot write .*a\.txt: No space left on device$"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_into_nothing(tmp_path):
+    path = tmp_path / "absent" / "a.txt"
+    with pytest.raises(UserError, match=r"^cannot write .*: No such file or directory$"):
+        write_whole(path, "")
+
+
+def test_writable_directory(tmp_path):
+    path = tmp_path / "a" / "b"
+    assert writable_directory(path) == path
+    assert list(path.iterdir()) == []
+    assert writable_directory(path) == path
+
+
+def test_directory_below_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "b"
+    with pytest.raises(UserError, match=r"^cannot write into directory .*: Not a directory$"):
+        writable_directory(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
