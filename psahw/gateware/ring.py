@@ -56,7 +56,8 @@ class VectorRing(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
 
         level = Signal(range(self._depth + 1))
-        vectors = Signal(range(self._depth // self._steps + 1))
+        # The last beat of one vector and whole ones behind it.
+        vectors = Signal(range((self._depth - 1) // self._steps + 2))
         put, step = self.i.valid & self.i.ready, self.read
         (i_beat,) = count(m, put, self._steps)
         o_beat, o_pass = count(m, step, self._steps, self._passes)

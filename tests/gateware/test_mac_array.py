@@ -1,0 +1,134 @@
+"""The MAC array against NumPy, and its cadence against psahw.timing."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from psahw import timing
+from psahw.gateware.mac_array import MacArray
+from psahw.reference import requantise
+
+from .streams import run_stream
+
+stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, False])
+
+
+def random_layer(rng, sets, outputs, inputs, kind="random"):
+    """weight, bias, shift; ``kind`` "lowest" has every weight at -128, "sparse" has rows of zeros."""
+    weight = rng.integers(-128, 128, (sets, outputs, inputs)).astype(np.int8)
+    if kind == "lowest":
+        weight[:] = -128
+    if kind == "sparse":
+        weight[:, ::2] = 0
+    bias = rng.integers(-(1 << 20), 1 << 20, (sets, outputs)).astype(np.int32) >> rng.integers(0, 20)
+    return {"weight": weight, "bias": bias, "shift": rng.integers(0, 14, (sets, outputs)).astype(np.uint8)}
+
+
+def outputs_of(layer, x, vectors, out_bits=8):
+    """Of vectors ``x`` (n, inputs), n a multiple of ``vectors``."""
+    sets = len(layer["weight"])
+    used = np.resize(np.repeat(np.arange(sets), vectors // sets), len(x))
+    total = np.einsum("voi,vi->vo", layer["weight"][used].astype(np.int64), x) + layer["bias"][used]
+    return requantise(total, layer["shift"][used], out_bits)
+
+
+@st.composite
+def shapes(draw):
+    """Constructor arguments that fit together, and the shape of the weights."""
+    sets, columns, steps, o_lanes = (draw(st.integers(1, n)) for n in (3, 3, 5, 2))
+    rows = o_lanes * draw(st.integers(1, steps))
+    outputs = o_lanes * draw(st.integers(1, 7))
+    arguments = {"rows": rows, "columns": columns, "o_lanes": o_lanes}
+    arguments["depth"] = steps + draw(st.integers(0, 2 * steps))
+    arguments["vectors"] = sets * draw(st.integers(1, 3))
+    return arguments, (sets, outputs, steps * columns)
+
+
+def check(layer, arguments, *, frames=2, **options):
+    columns, o_lanes = arguments["columns"], arguments["o_lanes"]
+    _, outputs, inputs = layer["weight"].shape
+    x = np.random.default_rng(5).integers(-128, 128, (frames * arguments["vectors"], inputs))
+    x[0] = -128
+    out, i_cycles, o_cycles = run_stream(
+        MacArray(**layer, **arguments), x.reshape(-1, columns), quiet=2 * inputs * outputs + 60, **options
+    )
+    expected = outputs_of(layer, x, arguments["vectors"], arguments.get("out_bits", 8))
+    np.testing.assert_array_equal(out, expected.reshape(-1, o_lanes))
+    if not any(options.get("o_stalls", ())):
+        predicted, freed = timing.mac_array(
+            i_cycles, inputs=inputs, outputs=outputs, rows=arguments["rows"], columns=columns, o_lanes=o_lanes
+        )
+        np.testing.assert_array_equal(o_cycles, predicted)
+        assert timing.fifo_depth(i_cycles, freed) <= arguments["depth"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(shapes(), st.integers(0, 1000), st.sampled_from(["random", "lowest", "sparse"]), stalls)
+def test_outputs_and_cadence(shape, seed, kind, i_stalls):
+    arguments, size = shape
+    check(random_layer(np.random.default_rng(seed), *size, kind), arguments, i_stalls=i_stalls)
+
+
+@settings(max_examples=15, deadline=None)
+@given(shapes(), st.integers(0, 1000), stalls, stalls)
+def test_stalls_on_both_ends(shape, seed, i_stalls, o_stalls):
+    arguments, size = shape
+    check(random_layer(np.random.default_rng(seed), *size), arguments, i_stalls=i_stalls, o_stalls=o_stalls)
+
+
+def test_wide_outputs_and_weights_in_luts():
+    layer = random_layer(np.random.default_rng(0), 1, 6, 8)
+    arguments = {"rows": 4, "columns": 2, "o_lanes": 1, "depth": 8, "vectors": 3}
+    check(layer, arguments | {"out_bits": 20, "weight_style": "distributed"})
+
+
+def test_gapless_at_full_rate():
+    layer = random_layer(np.random.default_rng(0), 2, 8, 8)
+    dut = MacArray(**layer, rows=4, columns=2, o_lanes=1, depth=8, vectors=4)
+    _, _, o_cycles = run_stream(dut, np.zeros((8 * 4, 2), int))
+    np.testing.assert_array_equal(np.diff(o_cycles), 1)
+
+
+def test_reset_in_mid_frame():
+    layer = random_layer(np.random.default_rng(0), 2, 6, 4)
+    arguments = {"rows": 2, "columns": 1, "o_lanes": 1, "depth": 9, "vectors": 4}
+    for cycle in (9, 26, 41):
+        check(layer, arguments, reset_at=cycle)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"weight": [[[1]]]}, TypeError, "weight must be an array of int8, not list"),
+        (
+            {"weight": np.zeros((4, 4), np.int8)},
+            ValueError,
+            "weight must have shape (sets, outputs, inputs), not (4, 4)",
+        ),
+        ({"bias": np.zeros(6)}, ValueError, "bias must have shape (1, 6), not (6,)"),
+        ({"shift": np.zeros((1, 5))}, ValueError, "shift must have shape (1, 6), not (1, 5)"),
+        ({"rows": 2.0}, TypeError, "rows must be an integer, not 2.0"),
+        ({"columns": 3}, ValueError, "columns must divide inputs = 8, not 3"),
+        ({"o_lanes": 4}, ValueError, "o_lanes must divide outputs = 6, not 4"),
+        ({"rows": 3, "o_lanes": 2}, ValueError, "o_lanes must divide rows = 3, not 2"),
+        ({"rows": 5}, ValueError, "rows must be in [1, 4], not 5"),
+        ({"depth": 3}, ValueError, "depth must be at least 4, not 3"),
+        ({"vectors": 0}, ValueError, "vectors must be at least 1, not 0"),
+        ({"out_bits": 1}, ValueError, "out_bits must be at least 2, not 1"),
+        ({"weight_style": "auto"}, ValueError, "weight_style must be one of block, distributed, not 'auto'"),
+    ],
+)
+def test_init_wrong(wrong, error, message):
+    arguments = random_layer(np.random.default_rng(0), 1, 6, 8)
+    arguments |= {"rows": 2, "columns": 2, "o_lanes": 1, "depth": 8, "vectors": 2}
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        MacArray(**(arguments | wrong))
+
+
+def test_init_wrong_vectors():
+    layer = random_layer(np.random.default_rng(0), 2, 4, 4)
+    with pytest.raises(ValueError, match=r"^sets must divide vectors = 3, not 2$"):
+        MacArray(**layer, rows=2, columns=1, o_lanes=1, depth=8, vectors=3)
