@@ -113,9 +113,7 @@ def summarise(network: Network) -> dict:
                 "kernels": [block.token_mixing.kernel for block in stage.blocks],
             }
         )
-    totals = {
-        k: sum(layer[k] for layer in layers) for k in ("weights", "weights_nonzero", "macs", "macs_nonzero")
-    }
+    totals = {k: sum(layer[k] for layer in layers) for k in ("weights", "weights_nonzero", "macs", "macs_nonzero")}
     return {
         "network": network.name,
         "digest": digest(network),

@@ -49,9 +49,7 @@ def test_counts_by_loops():
     weights = 48 * 8 + 2 * (2 * inside + 96) + 32 * 12 + 3 * second**2 + 120 + 60
     info = summarise(network)
     assert (info["macs"], info["weights"]) == (macs, weights)
-    assert info["weights_nonzero"] == sum(
-        np.count_nonzero(layer.weight) for _, layer, _ in linear_layers(network)
-    )
+    assert info["weights_nonzero"] == sum(np.count_nonzero(layer.weight) for _, layer, _ in linear_layers(network))
     assert 0 < info["macs_nonzero"] < info["macs"]
     assert info["tables"] == 2 * (5 * 8 + 6) + 5 * 12 + 5
     assert info["weight_bits"] == 8
