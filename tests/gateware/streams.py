@@ -109,9 +109,7 @@ def run_streams(dut, inputs, outputs, *, stalls=None, quiet=100, reset_at=None):
     is forgotten; patterns go on.
     """
     stalls = stalls or {}
-    sources = {
-        name: _Source(getattr(dut, name), beats, stalls.get(name, ())) for name, beats in inputs.items()
-    }
+    sources = {name: _Source(getattr(dut, name), beats, stalls.get(name, ())) for name, beats in inputs.items()}
     sinks = {name: _Sink(getattr(dut, name), stalls.get(name, ())) for name in outputs}
     ends = [*sources.values(), *sinks.values()]
     reset = Signal()
@@ -147,7 +145,5 @@ def run_streams(dut, inputs, outputs, *, stalls=None, quiet=100, reset_at=None):
 def run_stream(dut, inputs, *, i_stalls=(), o_stalls=(), ports=("i", "o"), quiet=100, reset_at=None):
     """One input and one output stream: returns (output beats, input cycles, output cycles)."""
     i, o = ports
-    run = run_streams(
-        dut, {i: inputs}, [o], stalls={i: i_stalls, o: o_stalls}, quiet=quiet, reset_at=reset_at
-    )
+    run = run_streams(dut, {i: inputs}, [o], stalls={i: i_stalls, o: o_stalls}, quiet=quiet, reset_at=reset_at)
     return run.beats[o], run.cycles[i], run.cycles[o]
