@@ -76,8 +76,9 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Yields ``advance(steps)``. A bar with rate and time left on a terminal; silent in a pipe."""
+def progress(what: str, total: int | None = None, *, as_step: bool = False) -> Iterator[Callable[[int], None]]:
+    """Yields ``advance(steps)``. A bar with rate and time left on a terminal; silent in a pipe. ``as_step`` leaves
+    the line of a `step` behind."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -99,6 +100,12 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
             bar.update(task, advance=steps, rate=f"{rate:,.3g}/s")
 
         yield advance
+    if as_step:
+        _finished(what, start)
+
+
+def _finished(what: str, start: float) -> None:
+    note(f"{what:<58} {time.monotonic() - start:7.1f} s")
 
 
 @contextmanager
@@ -107,10 +114,10 @@ def step(what: str) -> Iterator[None]:
     from rich.console import Console
     from rich.text import Text
 
-    console, start = Console(stderr=True, highlight=False), time.monotonic()
+    console, start = Console(stderr=True), time.monotonic()
     if console.is_terminal:
         with console.status(Text(f"{what} ...")):
             yield
     else:
         yield
-    console.print(Text(f"{what:<58} {time.monotonic() - start:7.1f} s"))
+    _finished(what, start)

@@ -1,0 +1,123 @@
+"""``psahw demo``: the main job, start to end, on what ships with the package."""
+
+import json
+from pathlib import Path
+
+import click
+
+from .. import networkfile, plan, samples
+from ..errors import CheckFailed, UserError
+from ..evaluation import evaluate
+from ..files import writable_directory, write_whole
+from ..summary import summarise
+from . import output
+
+__all__ = ["COMMANDS"]
+
+
+def _shipped_images(network):
+    images, labels = samples.load()
+    if images.shape[1:] != (*network.image, network.colours) or len(network.classes) != len(samples.CLASSES):
+        wanted = "x".join(map(str, (*network.image, network.colours)))
+        raise UserError(f"the demo's images are 32x32x3 in 10 classes; {network.name} takes {wanted}")
+    return images, labels
+
+
+def _simulate(network, verilog, images, labels):
+    from sim import runner
+
+    from .. import reference
+
+    design = runner.load_design(verilog)
+    with output.step("compile it with Verilator"):
+        runner.build(design)
+    with output.progress(f"run {len(images)} images through it", len(images), as_step=True) as advance:
+        try:
+            result = runner.simulate(design, images, reference.run(network, images), labels=labels, progress=advance)
+        except RuntimeError as error:
+            raise CheckFailed(f"{network.name}: {error}") from error
+    return result, runner.problems(result)
+
+
+def _measured(simulated, key):
+    found, planned = simulated[key], simulated[f"{key}_predicted"]
+    found = " to ".join(f"{n:,}" for n in (found if isinstance(found, list) else [found]))
+    return f"{found} measured, {planned:,} planned"
+
+
+def _show(result):
+    made, simulated, evaluated = result["plan"], result["simulation"], result["evaluation"]
+    costs = ", ".join(f"{value:,g} {name.upper()}" for name, value in made["resources"].items())
+    rows = [
+        ["accuracy of the integer model", f"{evaluated['accuracy']:g} % of the {evaluated['images']} shipped images"],
+        ["wrong logits in simulation", f"{simulated['mismatched_logits']} in {simulated['images']} images"],
+        ["cycles between frames", _measured(simulated, "frame_interval")],
+        ["latency, cycles", _measured(simulated, "latency")],
+        ["frames a second", f"{made['fps']:,.0f} at {made['clock_hz'] / 1e6:g} MHz (target)"],
+        ["resources (estimated)", costs],
+    ]
+    output.print_table(["", f"{result['network']} on {made['board']}"], rows)
+    click.echo(f"Verilog  {result['verilog']}")
+    click.echo(f"report   {result['report']}")
+
+
+@click.command()
+@click.argument("network", metavar="[NETWORK]", default="cifar10-psa")
+@click.option("--board", "-b", default="marble", show_default=True, metavar="BOARD", help="Board to elaborate for.")
+@click.option(
+    "--images", type=click.IntRange(2, 100), default=20, show_default=True, help="Shipped images to simulate."
+)
+@click.option("--output", "-o", "directory", default="build/demo", show_default=True, metavar="DIR")
+@output.json_option
+def demo(network, board, images, directory, as_json):
+    """The main job on shipped data: plan, Verilog, simulation against the integer model, HTML page.
+
+    DIR holds the board's project in verilog/, report.html, and plan and results as JSON.
+
+    \b
+    psahw demo
+    psahw demo mine.safetensors --board kc705 --images 100 -o build/mine
+    """
+    import boards
+    from boards import project
+    from boards.whole_directory import whole_directory
+
+    from .report import page
+
+    network, board = networkfile.load(network), boards.get(board)
+    pixels, labels = _shipped_images(network)
+    directory = writable_directory(directory).resolve()
+    info = summarise(network)
+    output.note(
+        f"{network.name}: {info['macs'] / 1e6:.2f} M multiply-accumulates a frame, "
+        f"{info['weights_nonzero']:,} weights, {info['tables']:,} functions"
+    )
+    with output.step(f"integer model on the {len(pixels)} shipped images"):
+        evaluated = evaluate(network, pixels, labels, "the shipped sample")
+    with output.step(f"plan for {board.title}"):
+        made = plan.make(network, board.device, clock_hz=board.clock_hz, bus_bytes=board.bus_bytes)
+    verilog = directory / "verilog"
+    with output.step("write Verilog and constraints"), whole_directory(verilog, marker=project.MARKER) as fresh:
+        project.write(board, network, made, fresh)
+    simulated, problems = _simulate(network, verilog, pixels[:images], labels[:images])
+    result = {
+        "network": network.name,
+        "plan": {"network": network.name, "board": board.name} | made.to_dict(),
+        "evaluation": evaluated,
+        "simulation": simulated,
+    }
+    with output.step("draw the report"):
+        html = page(network, plan=result["plan"], simulation=simulated, evaluation=evaluated)
+        write_whole(directory / "report.html", html)
+        for name in ("plan", "evaluation", "simulation"):
+            write_whole(directory / f"{name}.json", json.dumps(result[name], indent=2) + "\n")
+    result |= {"verilog": verilog, "report": Path(directory / "report.html")}
+    if as_json:
+        output.print_json(result)
+    else:
+        _show(result)
+    if problems:
+        raise CheckFailed(f"{network.name}: {'; '.join(problems)}")
+
+
+COMMANDS = [demo]
