@@ -2,6 +2,7 @@
 import re
 from fractions import Fraction
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ def test_whole_dividers_are_preferred():
     assert clock.multiplier.denominator == clock.output_divider.denominator == clock.input_divider == 1
 
 
+@hypothesis.settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from(
         [
