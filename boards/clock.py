@@ -108,6 +108,10 @@ def settings(family: str, speed: str, input_hz: float, target_hz: float) -> Cloc
         )
         if target - clock.hz <= TOLERANCE * target:
             return clock
+        raise UserError(
+            f"a clock of {target_hz / 1e6:g} MHz cannot be made from {input_hz / 1e6:g} MHz within 1 %; the nearest "
+            f"below it is {float(clock.hz) / 1e6:g} MHz"
+        )
     raise UserError(
         f"a clock of {target_hz / 1e6:g} MHz cannot be made from {input_hz / 1e6:g} MHz; this device's "
         f"{pll.primitive} makes {low:g} to {high} MHz"
