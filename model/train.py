@@ -116,7 +116,8 @@ class _Run:
         tensors, metadata = checkpoint.read(self.path)
         if metadata.get("kind") != "checkpoint":
             raise UserError(f"{self.path} is no checkpoint")
-        written = {"train": metadata["train"], "describe": metadata["describe"]}
+        # The number of epochs may change: from here on the schedule is that of the new length.
+        written = {"train": metadata["train"] | {"epochs": self.config.epochs}, "describe": metadata["describe"]}
         asked = json.loads(json.dumps({"train": self.config.to_dict(), "describe": self.describe}))
         if written != asked:
             different = sorted(

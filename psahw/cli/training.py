@@ -27,6 +27,12 @@ def _run_options(command):
     fewest = 0 if command.__name__ == "quantize" else 1
     options = [
         click.option("--epochs", type=click.IntRange(fewest), help="Passes over the training images."),
+        click.option(
+            "--stop-after",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Leave the run unfinished after epoch N, to be resumed, also with other --epochs.",
+        ),
         click.option("--batch", type=click.IntRange(1), help="Images a step."),
         click.option("--seed", type=click.IntRange(0), help="Fixes initial weights, order and augmentation."),
         click.option(
@@ -80,7 +86,9 @@ def _show(result: dict, as_json: bool) -> None:
         output.print_table(["", "value"], [[key.replace("_", " "), value] for key, value in result.items()])
 
 
-def _train_float(config_name, directory, dataset, data, config, as_json, teacher_path=None, start="random"):
+def _train_float(
+    config_name, directory, dataset, data, config, as_json, stop_after, teacher_path=None, start="random"
+):
     import torch
 
     from model import checkpoint
@@ -101,7 +109,16 @@ def _train_float(config_name, directory, dataset, data, config, as_json, teacher
     model = ResMLP(model_config)
     if start == "teacher":
         narrow(teacher, model)
-    result = fit(model, images, config, Path(directory), teacher=teacher, describe=describe, quiet=as_json)
+    result = fit(
+        model,
+        images,
+        config,
+        Path(directory),
+        teacher=teacher,
+        describe=describe,
+        stop_after=stop_after,
+        quiet=as_json,
+    )
     path = Path(directory) / "model.safetensors"
     about = {
         "dataset": dataset,
@@ -111,7 +128,7 @@ def _train_float(config_name, directory, dataset, data, config, as_json, teacher
         "validation_accuracy": result.validation_accuracy,
         "seconds": result.seconds,
     }
-    if processes()[0] != 0:
+    if processes()[0] != 0 or _unfinished(config, stop_after):
         return
     checkpoint.save_model(path, model, model_config, about)
     shown = {
@@ -126,6 +143,13 @@ def _train_float(config_name, directory, dataset, data, config, as_json, teacher
     _show(shown, as_json)
 
 
+def _unfinished(config, stop_after: int | None) -> bool:
+    if stop_after is None or stop_after >= config.epochs:
+        return False
+    output.note(f"stopped after epoch {stop_after} of {config.epochs}; the same command without --stop-after goes on")
+    return True
+
+
 def _model_file(path: str) -> Path:
     """A run directory stands for the model in it."""
     return Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
@@ -135,7 +159,7 @@ def _model_file(path: str) -> Path:
 @click.option("--config", "config_name", default="teacher", show_default=True, metavar="NAME|FILE",
               help="A shape by name (teacher, psa, gelu, plain, plain-half, tiny) or a JSON file.")  # fmt: skip
 @_run_options
-def train(config_name, epochs, batch, seed, settings, directory, dataset, data, as_json):
+def train(config_name, epochs, stop_after, batch, seed, settings, directory, dataset, data, as_json):
     """Train a network in floating point on labels.
 
     \b
@@ -143,7 +167,7 @@ def train(config_name, epochs, batch, seed, settings, directory, dataset, data, 
     psahw train --config tiny --dataset sample --epochs 2 -o runs/smoke
     """
     config = _train_config({}, settings, epochs=epochs, batch=batch, seed=seed)
-    _train_float(config_name, directory, dataset, data, config, as_json)
+    _train_float(config_name, directory, dataset, data, config, as_json, stop_after)
 
 
 @click.command()
@@ -153,7 +177,9 @@ def train(config_name, epochs, batch, seed, settings, directory, dataset, data, 
 @click.option("--start", type=click.Choice(["random", "teacher"]), default="teacher", show_default=True,
               help="First weights: random, or the teacher's with the hidden neurons that matter most.")  # fmt: skip
 @_run_options
-def distill(teacher, config_name, start, epochs, batch, seed, settings, directory, dataset, data, as_json):
+def distill(
+    teacher, config_name, start, epochs, stop_after, batch, seed, settings, directory, dataset, data, as_json
+):
     """Train a student from a teacher's answers and the labels.
 
     \b
@@ -161,7 +187,9 @@ def distill(teacher, config_name, start, epochs, batch, seed, settings, director
     psahw distill --teacher runs/teacher --config plain-half --start random --epochs 40 -o runs/half
     """
     config = _train_config({}, settings, epochs=epochs, batch=batch, seed=seed)
-    _train_float(config_name, directory, dataset, data, config, as_json, teacher_path=teacher, start=start)
+    _train_float(
+        config_name, directory, dataset, data, config, as_json, stop_after, teacher_path=teacher, start=start
+    )
 
 
 # Fine-tuning of a trained network: small learning rates, and float32 because codes must stay exact.
@@ -193,7 +221,20 @@ _QUANTIZE_DEFAULTS = {
 )
 @_run_options
 def quantize(
-    run, name, network_path, teacher, calibration, epochs, batch, seed, settings, directory, dataset, data, as_json
+    run,
+    name,
+    network_path,
+    teacher,
+    calibration,
+    epochs,
+    stop_after,
+    batch,
+    seed,
+    settings,
+    directory,
+    dataset,
+    data,
+    as_json,
 ):
     """Fine-tune the float model of RUN as an INT8 network and write the network file.
 
@@ -237,7 +278,7 @@ def quantize(
             quantized, images, config, Path(directory), teacher=teacher_model, describe=describe, quiet=as_json
         )
         seconds = result.seconds
-    if processes()[0] != 0:
+    if processes()[0] != 0 or _unfinished(config, stop_after):
         return
     metadata = {
         "dataset": dataset,

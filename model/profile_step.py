@@ -1,0 +1,59 @@
+"""Processor time of a compiled training step with PSA against the same network with GELU.
+
+    OMP_NUM_THREADS=1 python -m model.profile_step [--bf16] [--batch 256] [--steps 8] [SHAPE ...]
+
+Processor time and not wall time, so that other programs on the machine do not show.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import time
+
+import torch
+
+from .config import load_model_config
+from .losses import cross_entropy, smooth_targets
+from .resmlp import ResMLP
+
+__all__ = ["measure"]
+
+
+def measure(shape: str, activation: str, batch: int, steps: int, bf16: bool) -> float:
+    """Median seconds of forward and backward pass over `steps` steps, after compilation and two more."""
+    torch.manual_seed(0)
+    torch.compiler.reset()
+    model = ResMLP(dataclasses.replace(load_model_config(shape), activation=activation))
+    images = torch.randint(0, 256, (batch, 32, 32, 3), dtype=torch.uint8)
+    targets = smooth_targets(torch.randint(0, 10, (batch,)), 10, 0.1)
+
+    @torch.compile
+    def loss():
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = model(images)
+        return cross_entropy(logits, targets)
+
+    times = []
+    for _ in range(steps + 3):
+        model.zero_grad()
+        started = time.process_time()
+        loss().backward()
+        times.append(time.process_time() - started)
+    return statistics.median(times[3:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("shapes", nargs="*", default=["psa"])
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=8)
+    arguments = parser.parse_args()
+    for shape in arguments.shapes:
+        options = (arguments.batch, arguments.steps, arguments.bf16)
+        gelu, psa = (measure(shape, activation, *options) for activation in ("gelu", "psa_both"))
+        print(f"{shape}: GELU {1e3 * gelu:.0f} ms, PSA {1e3 * psa:.0f} ms a step, ratio {psa / gelu:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Downloads from a server on this machine that can stop half-way."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from model.download import download
+
+CONTENTS = bytes(range(256)) * 40
+
+
+class _Handler(BaseHTTPRequestHandler):
+    cut = None  # bytes after which the connection closes
+    ranges = True
+    asked: list  # the Range headers
+
+    def do_GET(self):
+        wanted = self.headers.get("Range")
+        self.asked.append(wanted)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0
+        if start >= len(CONTENTS):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(CONTENTS) - start))
+        self.end_headers()
+        self.wfile.write(CONTENTS[start : self.cut])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    handler = type("Handler", (_Handler,), {"asked": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        handler.url = f"http://127.0.0.1:{running.server_port}/file"
+        yield handler
+        running.shutdown()
+
+
+def test_whole_file(server, tmp_path):
+    lines = []
+    download(server.url, tmp_path / "new" / "file", lines.append)
+    assert (tmp_path / "new" / "file").read_bytes() == CONTENTS
+    assert lines[0].startswith(f"downloading {server.url}")
+
+
+def test_interrupted_download_is_resumed(server, tmp_path):
+    server.cut = 1000
+    with pytest.raises(OSError):
+        download(server.url, tmp_path / "file", lambda line: None)
+    assert not (tmp_path / "file").exists()
+    server.cut = None
+    download(server.url, tmp_path / "file", lambda line: None)
+    assert (tmp_path / "file").read_bytes() == CONTENTS
+    assert server.asked == [None, "bytes=1000-"]
+    assert not (tmp_path / "file.part").exists()
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_useless_rest_is_discarded(server, tmp_path, ranges):
+    server.ranges = ranges
+    (tmp_path / "file.part").write_bytes(b"x" * (len(CONTENTS) if ranges else 10))
+    download(server.url, tmp_path / "file", lambda line: None)
+    assert (tmp_path / "file").read_bytes() == CONTENTS

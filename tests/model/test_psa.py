@@ -1,0 +1,66 @@
+"""PSA against its published formula, term by term."""
+
+import math
+
+import pytest
+import torch
+
+from model.psa import EPS, GRID_RANGE, PSA
+
+
+def _published(psa, channel, x):
+    """f(x) = x + a·sum_e softmax_e(-(x - b_e)^2 / (w_e^2 + eps))·v_e·x + c, in Python floats."""
+    b, w, v = (getattr(psa, name)[channel].tolist() for name in ("centre", "width", "value"))
+    scores = [math.exp(-((x - b_e) ** 2) / (w_e**2 + EPS)) for b_e, w_e in zip(b, w, strict=True)]
+    attended = sum(s * v_e for s, v_e in zip(scores, v, strict=True)) / sum(scores)
+    return x + psa.gain[channel].item() * attended * x + psa.offset[channel].item()
+
+
+@pytest.fixture
+def psa():
+    torch.manual_seed(5)
+    psa = PSA(6)
+    with torch.no_grad():
+        for parameter in psa.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return psa
+
+
+def test_evaluate_is_the_published_formula(psa):
+    x = torch.linspace(-5, 5, 41)[:, None].repeat(1, 6)
+    y = psa.evaluate(x)
+    for channel in range(6):
+        expected = [_published(psa, channel, float(value)) for value in x[:, channel]]
+        torch.testing.assert_close(y[:, channel], torch.tensor(expected), rtol=1e-4, atol=1e-4)
+
+
+def test_interpolation_is_close_and_exact_at_the_grid(psa):
+    points = torch.linspace(-GRID_RANGE, GRID_RANGE, 64)[:, None].repeat(1, 6)
+    torch.testing.assert_close(psa(points), psa.evaluate(points), rtol=1e-4, atol=1e-4)
+    x = 3 * (2 * torch.rand(1000, 6) - 1)
+    error = (psa(x) - psa.evaluate(x)).abs()
+    assert error.max() < 0.15 and error.mean() < 0.01
+
+
+def test_gradient_reaches_every_parameter(psa):
+    x = torch.randn(200, 6, requires_grad=True)
+    psa(x).square().sum().backward()
+    for name, parameter in psa.named_parameters():
+        assert parameter.grad.abs().sum() > 0, name
+    exact = PSA(6)
+    exact.load_state_dict(psa.state_dict())
+    y = x.detach().clone().requires_grad_()
+    exact.evaluate(y).square().sum().backward()
+    torch.testing.assert_close(psa.offset.grad, exact.offset.grad, rtol=0.02, atol=0.5)
+
+
+def test_initial_functions():
+    x = torch.linspace(-4, 4, 101)[:, None].repeat(1, 32)
+    assert torch.equal(PSA(32).evaluate(x), x)
+    gelu = torch.nn.functional.gelu(x)
+    assert (PSA(32, init="gelu").evaluate(x) - gelu).abs().max() < 0.25
+
+
+def test_init_wrong():
+    with pytest.raises(ValueError, match=r"^init must be 'identity' or 'gelu', not 'relu'$"):
+        PSA(4, init="relu")

@@ -1,0 +1,128 @@
+"""The fake-quantised network equals the integer model, logit for logit; tables equal the functions."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.config import PRESETS, ModelConfig, StageConfig
+from model.export import to_network
+from model.quant import MAX_SHIFT, QuantizedResMLP, _ShiftRight, _to_integers
+from model.resmlp import ResMLP
+from psahw import networkfile, reference, samples
+
+CLASSES = tuple("0123456789")
+SHAPES = {
+    "local": PRESETS["tiny"].model,
+    "pyramid": ModelConfig(
+        (StageConfig(8, 12, 1, groups=2, kernel=3), StageConfig(16, 8, 1)),
+        patch_size=6, patch_padding=1, activation="gelu",
+    ),
+    "dense groups": ModelConfig((StageConfig(8, 12, 2, groups=2),), activation="psa_hidden"),
+    "plain relu": ModelConfig((StageConfig(8, 8, 1),), patch_size=8, patch_stride=8, activation="relu"),
+}  # fmt: skip
+
+
+def _trained(config):
+    """A network with weights as if trained: everything perturbed, norms with statistics."""
+    torch.manual_seed(6)
+    model = ResMLP(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.15 * torch.randn_like(parameter))
+        images = torch.from_numpy(samples.load()[0])
+        for _ in range(20):
+            model(images)
+    return model.eval()
+
+
+@pytest.fixture(params=SHAPES)
+def quantized(request):
+    return QuantizedResMLP(_trained(SHAPES[request.param]), samples.load()[0])
+
+
+def test_equals_the_integer_model(quantized):
+    """Also in training mode and after a step of training: it is one forward pass."""
+    images = samples.load()[0]
+    optimizer = torch.optim.SGD(quantized.parameters(), lr=1e-3)
+    for _ in range(2):
+        network = to_network(quantized, "test", CLASSES)
+        expected = reference.run(network, images)
+        assert len(np.unique(expected.argmax(1))) > 1
+        for training in (False, True):
+            quantized.train(training)
+            codes = quantized.codes(torch.from_numpy(images))
+            np.testing.assert_array_equal(codes.detach().numpy(), expected)
+        torch.nn.functional.cross_entropy(quantized(torch.from_numpy(images)), torch.arange(100) % 10).backward()
+        optimizer.step()
+
+
+def test_survives_the_file(quantized, tmp_path):
+    network = to_network(quantized, "test", CLASSES, {"dataset": "sample"})
+    networkfile.save(network, tmp_path / "test.safetensors")
+    loaded = networkfile.load(str(tmp_path / "test.safetensors"))
+    images = samples.load()[0][:10]
+    np.testing.assert_array_equal(reference.run(loaded, images), reference.run(network, images))
+    assert loaded.metadata["dataset"] == "sample"
+
+
+def test_close_to_the_float_network():
+    for config in SHAPES.values():
+        model = _trained(config)
+        images = torch.from_numpy(samples.load()[0])
+        logits = model(images).detach()
+        quantized = QuantizedResMLP(model, samples.load()[0])
+        error = (quantized(images) - logits).abs().mean() / logits.abs().mean()
+        assert error < 0.1
+
+
+def test_gradient_reaches_every_parameter(quantized):
+    quantized.train()
+    quantized(torch.from_numpy(samples.load()[0])).square().mean().backward()
+    for name, parameter in quantized.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_norms_stay_frozen(quantized):
+    before = {k: v.clone() for k, v in quantized.named_buffers()}
+    quantized.train()
+    quantized(torch.from_numpy(samples.load()[0]))
+    for name, value in quantized.named_buffers():
+        assert torch.equal(value, before[name]), name
+
+
+def test_psa_tables_equal_the_layer_at_all_codes():
+    """In float64 from the published formula, folded norm and scales included."""
+    quantized = QuantizedResMLP(_trained(SHAPES["local"]), samples.load()[0])
+    network = to_network(quantized, "test", CLASSES)
+    layer = quantized.stages[0].channel_mixing[0]
+    table = network.stages[0].blocks[0].channel_mixing.table_in.values
+    scale, offset = (part.double() for part in layer.layer.norm.affine())
+    codes = torch.arange(-128, 128, dtype=torch.float64)[:, None]
+    x = codes * quantized.stages[0].residual_scale.double() * scale + offset
+    expected = layer.layer.act_in.double().evaluate(x) / layer.input_scale.double()
+    difference = np.abs(expected.clamp(-128, 127).detach().numpy().T - table)
+    assert difference.max() < 0.51  # a tie may round the other way in float32
+
+
+def test_rounds_half_up_exactly():
+    x = torch.arange(-70.0, 71.0)
+    for shift in range(5):
+        half = 2.0 ** (shift - 1) if shift else 0.0
+        got = _ShiftRight.apply(x, torch.tensor(2.0**-shift), half)
+        expected = reference.rshift(x.numpy().astype(np.int32), shift)
+        np.testing.assert_array_equal(got.numpy(), expected)
+
+
+def test_rows_use_all_eight_bits():
+    torch.manual_seed(8)
+    weight = torch.randn(50, 20) * torch.logspace(-6, 1, 50)[:, None]
+    integers = _to_integers(weight, torch.randn(50))
+    largest = integers.weight.abs().amax(1)
+    assert ((largest >= 63) | (integers.shift == MAX_SHIFT) | (integers.shift == 0)).all()
+    assert integers.weight.min() >= -128 and integers.weight.max() <= 127
+    assert torch.equal(integers.weight, integers.weight.round())
+
+
+def test_too_many_inputs():
+    with pytest.raises(ValueError, match="a linear map of 1024 inputs is not exact in float32"):
+        _to_integers(torch.zeros(1, 1024), torch.zeros(1))

@@ -1,0 +1,229 @@
+"""The loop: resuming, averaging, stopping, several processes; optimisers, augmentation, losses."""
+
+import dataclasses
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model import checkpoint, data, train
+from model.augment import augment, reflect_borders
+from model.config import PRESETS, TrainConfig
+from model.losses import Distillation, cross_entropy, smooth_targets
+from model.optim import Average, learning_rate, make_optimizers
+from model.resmlp import ResMLP
+from model.transfer import narrow
+from psahw.errors import CheckFailed, UserError
+
+QUICK = TrainConfig(epochs=3, batch=16, bf16=False, compile=False)
+
+
+def _model(seed=1):
+    torch.manual_seed(seed)
+    return ResMLP(PRESETS["tiny"].model)
+
+
+def _fit(directory, config=QUICK, model=None, **options):
+    model = model or _model()
+    result = train.fit(model, data.load("sample"), config, Path(directory), quiet=True, **options)
+    return model, result
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "schedule": "cosine"}, {"optimizer": "adamw", "cutmix": 0.5}])
+def test_resumed_equals_uninterrupted(tmp_path, changes):
+    config = dataclasses.replace(QUICK, **changes)
+    whole, _ = _fit(tmp_path / "whole", config)
+    _fit(tmp_path / "parts", config, stop_after=1)
+    resumed, _ = _fit(tmp_path / "parts", config, model=_model(seed=99))
+    for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    events = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    assert [e["event"] for e in events] == ["start", "epoch", "end", "resume", "epoch", "epoch", "end"]
+
+
+def test_loss_improves_and_seed_fixes_it(tmp_path):
+    config = dataclasses.replace(QUICK, epochs=6)
+    _, first = _fit(tmp_path / "a", config)
+    _, second = _fit(tmp_path / "b", config)
+    assert first.loss == second.loss
+    losses = [json.loads(line).get("loss") for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert losses[6] < losses[1]
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path):
+    _fit(tmp_path, stop_after=1)
+    with pytest.raises(UserError, match="belongs to a run with another muon_lr, seed"):
+        _fit(tmp_path, dataclasses.replace(QUICK, muon_lr=0.5, seed=2))
+
+
+def test_damaged_checkpoint(tmp_path):
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"cannot read .*checkpoint\.safetensors"):
+        _fit(tmp_path)
+
+
+def test_stops_when_the_loss_is_not_finite(tmp_path):
+    model = _model()
+    with torch.no_grad():
+        model.head.bias[0] = float("nan")
+    with pytest.raises(CheckFailed, match="the loss is nan in epoch 1, step 1"):
+        _fit(tmp_path, model=model)
+
+
+def test_distillation_uses_the_teacher(tmp_path):
+    teacher, _ = _fit(tmp_path / "teacher")
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    _, result = _fit(tmp_path / "student", teacher=teacher, model=_model(seed=2))
+    assert np.isfinite(result.loss)
+    for name, value in teacher.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_saved_model_is_the_model(tmp_path):
+    model = _model()
+    checkpoint.save_model(tmp_path / "model.safetensors", model, model.config, {"seed": 1})
+    loaded, about = checkpoint.load_model(tmp_path / "model.safetensors")
+    assert about == {"seed": 1} and loaded.config == model.config
+    images = torch.from_numpy(data.load("sample").test_images)
+    assert torch.equal(loaded(images), model.eval()(images))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
+def test_compiled_step_equals_eager(tmp_path):
+    eager, _ = _fit(tmp_path / "eager", dataclasses.replace(QUICK, epochs=1))
+    compiled, _ = _fit(tmp_path / "compiled", dataclasses.replace(QUICK, epochs=1, compile=True))
+    torch.testing.assert_close(compiled.head.weight, eager.head.weight, rtol=1e-3, atol=1e-4)
+
+
+def test_two_processes_equal_one(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from tests.model.test_train import _fit\n"
+        "import torch\n"
+        "model, _ = _fit(sys.argv[1])\n"
+        "torch.distributed.destroy_process_group()\n"
+    )
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(tmp_path / "two")], check=True, env=environment, capture_output=True)
+    _fit(tmp_path / "one")
+
+    def losses(name):
+        events = map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
+        return [event["loss"] for event in events if event["event"] == "epoch"]
+
+    assert len(losses("two")) == 3
+    np.testing.assert_allclose(losses("two"), losses("one"), rtol=2e-3)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "onecycle"])
+def test_schedules(schedule):
+    factor = learning_rate(TrainConfig(schedule=schedule, warmup=0.2), 100)
+    values = [factor(step) for step in range(100)]
+    assert max(values) == pytest.approx(1, abs=0.06)
+    assert values.index(max(values)) in range(18, 22)
+    assert values[0] < 0.1 and values[-1] < 0.02
+    assert all(a >= b for a, b in itertools.pairwise(values[21:]))
+
+
+def test_muon_gets_the_matrices():
+    model = ResMLP(PRESETS["plain"].model)
+    muon, adamw = make_optimizers(model, TrainConfig())
+    names = {id(p): name for name, p in model.named_parameters()}
+    matrices = {names[id(p)] for p in muon.param_groups[0]["params"]}
+    assert "embed.weight" in matrices and "stages.0.blocks.0.token_mixing.weights.0" in matrices
+    assert not any("act_" in name or "head" in name for name in matrices)
+    assert len(matrices) + len(adamw.param_groups[0]["params"]) == len(names)
+
+
+def test_average_forgets_the_start():
+    model = torch.nn.Linear(1, 1, bias=False)
+    average = Average(model, 0.99)
+    with torch.no_grad():
+        model.weight.fill_(5.0)
+    for _ in range(500):
+        average.update(model)
+    assert average.tensors["weight"].item() == pytest.approx(5.0, abs=0.05)
+
+
+def _augment(images, **changes):
+    config = dataclasses.replace(TrainConfig(flip=False, crop=0), **changes)
+    padded = reflect_borders(torch.from_numpy(images), config.crop)
+    targets = torch.eye(len(images), 10)
+    index = torch.arange(len(images))
+    return augment(padded, index, targets, config, torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(9).integers(0, 256, (8, 12, 12, 3), dtype=np.uint8)
+
+
+def test_no_augmentation(images):
+    got, targets = _augment(images)
+    np.testing.assert_array_equal(got.numpy(), images)
+    assert torch.equal(targets, torch.eye(8, 10))
+
+
+def test_flip_and_crop(images):
+    got, _ = _augment(images, flip=True, crop=2)
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    flipped = 0
+    for image, around in zip(got.numpy(), padded, strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(around, (12, 12), (0, 1)).transpose(0, 1, 3, 4, 2)
+        windows = windows.reshape(25, 12, 12, 3)
+        straight = (windows == image).all((1, 2, 3)).any()
+        flipped += (windows[:, :, ::-1] == image).all((1, 2, 3)).any()
+        assert straight or (windows[:, :, ::-1] == image).all((1, 2, 3)).any()
+    assert 0 < flipped < 8
+
+
+def test_cutout_cutmix_colour(images):
+    got, _ = _augment(images, cutout=4)
+    assert (got.numpy() != images).any(-1).sum((1, 2)).max() <= 16
+    got, targets = _augment(images, cutmix=1.0)
+    changed = (got.numpy() != images).any(-1).mean()
+    assert targets.sum(1).allclose(torch.ones(8))
+    assert changed == pytest.approx(1 - targets.diagonal().mean().item(), abs=0.2)
+    got, _ = _augment(images, colour=0.4)
+    assert got.dtype == torch.uint8 and (got.numpy() != images).mean() > 0.5
+
+
+def test_losses_against_torch():
+    torch.manual_seed(4)
+    logits, teacher, labels = torch.randn(6, 10), torch.randn(6, 10), torch.arange(6)
+    ours = cross_entropy(logits, smooth_targets(labels, 10, 0.1))
+    torch.testing.assert_close(ours, torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1))
+    soft = torch.nn.functional.kl_div(
+        (logits / 2).log_softmax(1), (teacher / 2).log_softmax(1), log_target=True, reduction="batchmean"
+    )
+    expected = 0.8 * 4 * soft + 0.2 * torch.nn.functional.cross_entropy(logits, labels)
+    torch.testing.assert_close(Distillation(0.8, 2.0)(logits, smooth_targets(labels, 10, 0), teacher), expected)
+
+
+def test_narrow_starts_near_the_teacher():
+    torch.manual_seed(5)
+    config = PRESETS["tiny"].model
+    teacher = ResMLP(dataclasses.replace(config, activation="gelu"))
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    student = ResMLP(config)
+    narrow(teacher, student)
+    images = torch.from_numpy(data.load("sample").test_images)
+    expected, got = teacher.eval()(images), student.eval()(images)
+    assert (got - expected).abs().mean() < 0.2 * expected.std()
+    half = dataclasses.replace(config, stages=(dataclasses.replace(config.stages[0], hidden=8),))
+    narrow(teacher, ResMLP(half))
+    with pytest.raises(UserError, match="differ in hidden size and activation alone"):
+        narrow(teacher, ResMLP(dataclasses.replace(config, patch_size=4, patch_stride=4)))
+    with pytest.raises(UserError, match="16 hidden neurons exceed the teacher's 8"):
+        narrow(ResMLP(half), ResMLP(config))
