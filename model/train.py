@@ -32,7 +32,7 @@ from .losses import Distillation, cross_entropy, smooth_targets
 from .optim import Average, learning_rate, make_optimizers
 from .progress import Progress
 
-__all__ = ["Result", "accuracy", "fit", "processes"]
+__all__ = ["Result", "accuracy", "fit", "predict", "processes"]
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,26 @@ def processes() -> tuple[int, int]:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray, batch: int = 500) -> float:
-    """Top-1 in percent, in evaluation mode and float32."""
+def predict(
+    model: nn.Module, images: np.ndarray, *, batch: int = 500, progress: Callable[[int], None] | None = None
+) -> np.ndarray:
+    """Logits [n, classes] in evaluation mode and float32."""
     training = model.training
     device = next(model.parameters()).device
     model.eval()
-    correct = 0
+    logits = []
     for start in range(0, len(images), batch):
         part = torch.from_numpy(images[start : start + batch]).to(device)
-        correct += int((model(part).argmax(1).cpu().numpy() == labels[start : start + batch]).sum())
+        logits.append(model(part).cpu().numpy())
+        if progress is not None:
+            progress(len(part))
     model.train(training)
-    return 100 * correct / len(images)
+    return np.concatenate(logits)
+
+
+def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
+    """Top-1 in percent, in evaluation mode and float32."""
+    return 100 * float((predict(model, images).argmax(1) == labels).mean())
 
 
 def _commit() -> str | None:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -327,25 +329,25 @@ def quantize(
 def evaluate(network, dataset, data, images, as_json):
     """Accuracy of a network's integer model on the test images of a data set.
 
+    NETWORK may also be a run directory of train or distill: then it is its float model's accuracy.
+
     \b
     psahw evaluate cifar10-psa
     psahw evaluate runs/int8/mine.safetensors --dataset sample --json
+    psahw evaluate runs/teacher
     """
     from model import data as datasets
 
-    from .. import networkfile, reference
-
-    loaded = networkfile.load(network)
+    loaded = _load_float(network) if Path(network).is_dir() else _load_integer(network)
     test = datasets.load(dataset, data, log=output.note)
-    shape = (*loaded.image, loaded.colours)
-    if test.test_images.shape[1:] != shape or len(test.classes) != len(loaded.classes):
+    if test.test_images.shape[1:] != loaded.shape or len(test.classes) != loaded.classes:
         raise UserError(
-            f"{network} takes images of {shape} in {len(loaded.classes)} classes; "
+            f"{network} takes images of {loaded.shape} in {loaded.classes} classes; "
             f"{dataset} has {test.test_images.shape[1:]} in {len(test.classes)}"
         )
     pixels, labels = test.test_images[:images], test.test_labels[:images]
     with output.progress("images", len(pixels)) as advance:
-        logits = reference.run(loaded, pixels, progress=advance)
+        logits = loaded.run(pixels, advance)
     correct = int((logits.argmax(1) == labels).sum())
     result = {
         "network": loaded.name,
@@ -355,6 +357,41 @@ def evaluate(network, dataset, data, images, as_json):
         "accuracy": 100 * correct / len(pixels),
     }
     _show(result, as_json)
+
+
+class _Loaded(NamedTuple):
+    """A network of either kind: `run(images, progress)` returns logits."""
+
+    name: str
+    shape: tuple[int, ...]
+    classes: int
+    run: Callable
+
+
+def _load_integer(name: str) -> _Loaded:
+    from .. import networkfile, reference
+
+    network = networkfile.load(name)
+    return _Loaded(
+        network.name,
+        (*network.image, network.colours),
+        len(network.classes),
+        lambda images, progress: reference.run(network, images, progress=progress),
+    )
+
+
+def _load_float(directory: str) -> _Loaded:
+    from model import checkpoint
+    from model.train import predict
+
+    model, _ = checkpoint.load_model(_model_file(directory))
+    config = model.config
+    return _Loaded(
+        f"{directory} (float)",
+        (*config.image, 3),
+        config.classes,
+        lambda images, progress: predict(model, images, progress=progress),
+    )
 
 
 COMMANDS = [train, distill, quantize, evaluate]
