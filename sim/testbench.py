@@ -90,6 +90,15 @@ class _Bench:
         if self.error:
             raise self.error
 
+    async def counters(self, stages):
+        """Frames, cycles and the stalled cycles of every stage since the last reset; nothing without stages."""
+        values = []
+        for address in range(stages + 2 if stages else 0):
+            self.order(counter_address=address)
+            await self.pause(3)
+            values.append(int(self.dut.counter_data.value))
+        return values
+
     async def pause(self, cycles):
         """From one falling edge to another."""
         await Timer(PERIOD * cycles, "step")
@@ -123,12 +132,14 @@ async def harness(dut):
         await bench.results(frames)
         await Timer(PERIOD // 2, "step")
         await bench.pause(request["drain"])
+        counters = await bench.counters(request["counters"])
     except RuntimeError as error:
         _finish(request, error=str(error), cycles=int(dut.cycle.value), **bench.board.summary())
         raise
     seconds, cycles = time.perf_counter() - start, int(dut.cycle.value)
     predictions = [bench.board.predictions[frame] for frame in range(frames)]
-    _finish(request, cycles=cycles, seconds=seconds, predictions=predictions, **bench.board.summary())
+    summary = bench.board.summary()
+    _finish(request, cycles=cycles, seconds=seconds, predictions=predictions, counters=counters, **summary)
 
 
 @cocotb.test()
@@ -157,4 +168,5 @@ async def direct(dut):
         board.add(frame, first, cycle, payload)
     predictions = [board.predictions[frame] for frame in range(frames)]
     seconds = time.perf_counter() - start
-    _finish(request, cycles=taken[-1] + 1, seconds=seconds, predictions=predictions, **board.summary())
+    summary = board.summary()
+    _finish(request, cycles=taken[-1] + 1, seconds=seconds, predictions=predictions, counters=[], **summary)

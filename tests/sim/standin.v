@@ -55,7 +55,7 @@ module psahw_accelerator (
       end
     end
     if (valid & o__ready) valid <= 0;
-    if (bug == 4 & valid & ~o__ready & changes == 0) valid <= 0;  // 4: withdrawn
+    if (bug == 4 & valid & ~o__ready & changes[1:0] == 0) valid <= 0;  // 4: withdrawn
     if (done & (~valid | o__ready)) begin
       done <= 0;
       valid <= 1;
@@ -72,7 +72,7 @@ module psahw_accelerator (
     end
   end
   wire index = (result1 > result0) ^ (bug == 8);  // 8: the wrong class
-  wire flip = bug == 9 & changes == 0;  // 9: changes while it is offered
+  wire flip = bug == 9 & changes[1:0] == 0;  // 9: changes while it is offered
   assign o__payload = {index, result1, result0[19:1], result0[0] ^ flip};
   assign o__valid = valid;
 endmodule

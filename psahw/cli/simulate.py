@@ -1,0 +1,172 @@
+"""``psahw simulate``."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import click
+
+from .. import networkfile, reference
+from ..errors import CheckFailed, UserError
+from . import output
+from .hardware import make_plan
+
+__all__ = ["COMMANDS"]
+
+KEPT = 6  # elaborated designs
+SAMPLE = 100  # images that ship
+RESETS = 5
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("PSAHW_CACHE") or Path.home() / ".cache" / "psahw") / "verilog"
+
+
+def _elaborated(network, made) -> Path:
+    """The directory with the Verilog of a plan: from the cache if network, plan and psahw's sources are the same."""
+    from .. import generate
+
+    sources = hashlib.sha256(importlib.metadata.version("amaranth").encode())
+    package = Path(__file__).parents[1]
+    for source in sorted([*package.glob("*.py"), *package.glob("gateware/*.py")]):
+        sources.update(source.name.encode() + source.read_bytes())
+    sources.update(json.dumps(made.to_dict(), sort_keys=True).encode())
+    cache = _folder()
+    target = cache / sources.hexdigest()[:20]
+    if (target / "manifest.json").is_file():
+        os.utime(target)
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="writing-") as folder:
+        fresh = Path(folder) / "design"
+        fresh.mkdir()
+        generate.write(network, made, fresh)
+        if not target.exists():  # else another process was faster
+            os.replace(fresh, target)
+    designs = [path for path in cache.iterdir() if (path / "manifest.json").is_file()]
+    for old in sorted(designs, key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def _images(network, dataset, data, count):
+    """The first ``count`` test images and their labels."""
+    from model import data as datasets
+
+    dataset = dataset or ("sample" if count <= SAMPLE and data is None else "cifar10")
+    test = datasets.load(dataset, data, log=output.note)
+    shape = (*network.image, network.colours)
+    if test.test_images.shape[1:] != shape or len(test.classes) != len(network.classes):
+        raise UserError(
+            f"{network.name} takes images of {shape} in {len(network.classes)} classes; "
+            f"{dataset} has {test.test_images.shape[1:]} in {len(test.classes)}"
+        )
+    if count > len(test.test_images):
+        raise UserError(f"--images must be at most {len(test.test_images)} with {dataset}, not {count}")
+    return dataset, test.test_images[:count], test.test_labels[:count]
+
+
+def _design(network, directory, made):
+    from sim.runner import load_design
+
+    if directory is None:
+        with output.step(f"Verilog of {network.name}"):
+            directory = _elaborated(network, made)
+    design = load_design(directory)
+    if design.digest != networkfile.digest(network):
+        raise UserError(f"{directory} holds another network, {design.network} with digest {design.digest[:12]}")
+    return design
+
+
+def _show(result):
+    pairs = [
+        ("images", result["images"], None),
+        ("wrong logits", result["mismatched_logits"], 0),
+        ("wrong classes", result["mismatched_classes"], 0),
+    ]
+    for key, name in (("frame_interval", "frame interval, cycles"), ("latency", "latency, cycles")):
+        value = result[key]
+        value = " to ".join(f"{x:,}" for x in value) if isinstance(value, list) else value
+        pairs.append((name, value, result[f"{key}_predicted"]))
+    title = f"{result['network']}, {result['mode']}"
+    output.print_table(["", "measured", "expected"], pairs, title=title)
+    click.echo(
+        f"accuracy {result['accuracy']:g} %, {result['cycles']:,} cycles at "
+        f"{result['sim_cycles_per_second']:,} cycles/s, seed {result['seed']}"
+    )
+    for line in result["mismatches"]:
+        click.echo(line)
+
+
+def _mode(stalls, resets):
+    parts = ["random stalls at both ends" if stalls else "back to back"]
+    parts += [f"after {resets} resets in mid-frame"] if resets else []
+    return ", ".join(parts)
+
+
+@click.command("simulate")
+@output.network_argument
+@click.option("--board", "-b", default="marble", show_default=True, metavar="BOARD", help="Whose plan to simulate.")
+@click.option("--clock", type=float, metavar="HZ", help="Clock; the board's if not given.")
+@click.option("--fps", type=float, metavar="N", help="Frames a second to plan for; the most that fit if not given.")
+@click.option("--bus-bytes", type=int, metavar="N", help="Image bytes a cycle; the board's if not given.")
+@click.option("--design", metavar="DIR", help="Simulate what psahw elaborate wrote there, not a fresh plan.")
+@click.option("--images", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Test images.")
+@click.option("--dataset", metavar="NAME", help="sample (the shipped hundred; up to 100 images) or cifar10.")
+@click.option("--data", metavar="DIR", help="Directory with the data set's official files.")
+@click.option("--stalls", is_flag=True, help="Stall both ends at random; the cadence is then not compared.")
+@click.option("--reset-test", is_flag=True, help=f"Reset {RESETS} times in mid-frame before the frames that count.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N")
+@click.option("--waves", metavar="FILE", help="Write all signals to an .fst file: large, choose few images.")
+@output.json_option
+def simulate_command(
+    network, board, clock, fps, bus_bytes, design, images, dataset, data, stalls, reset_test, seed, waves, as_json
+):
+    """Run the circuit's Verilog against the integer model on real images.
+
+    Counts logits and classes that differ, and measures the frame interval and the latency, which must be those of
+    the plan. Verilog and simulator are kept in a cache, so only the first run builds.
+
+    \b
+    psahw simulate cifar10-psa --images 20
+    psahw simulate cifar10-psa --images 200 --stalls --json
+    psahw simulate cifar10-psa --design build/marble --images 2 --waves two.fst
+    """
+    from sim import runner
+
+    network = networkfile.load(network)
+    if waves is not None and not waves.endswith(".fst"):
+        raise UserError(f"--waves: {waves}: the name must end in .fst")
+    if waves is not None and not Path(waves).resolve().parent.is_dir():
+        raise UserError(f"--waves: directory {Path(waves).resolve().parent} does not exist")
+    made = None
+    if design is None:
+        _, made = make_plan(network, board, clock, fps, bus_bytes, None, None, None, None)
+    dataset, pixels, labels = _images(network, dataset, data, images)
+    expected = reference.run(network, pixels)
+    design = _design(network, design, made)
+    with output.step("Verilator"):
+        runner.build(design, waves=waves is not None)
+    resets = RESETS if reset_test else 0
+    with output.progress("frames", images) as advance:
+        try:
+            result = runner.simulate(
+                design, pixels, expected, labels=labels, stalls=stalls, resets=resets, seed=seed, waves=waves,
+                progress=advance,
+            )  # fmt: skip
+        except RuntimeError as error:
+            raise CheckFailed(f"{network.name}: {error}") from error
+    result = {"dataset": dataset, "mode": _mode(stalls, resets), **result}
+    if as_json:
+        output.print_json(result)
+    else:
+        _show(result)
+    if found := runner.problems(result):
+        raise CheckFailed(f"{network.name}: {'; '.join(found)}")
+
+
+COMMANDS = [simulate_command]

@@ -1,0 +1,113 @@
+"""The bench on a stand-in: what is right passes, and every way of being wrong is found."""
+
+import numpy as np
+import pytest
+
+from sim.runner import problems, simulate
+
+
+def test_back_to_back(standin):
+    design, images, expected = standin
+    seen = []
+    labels = expected.argmax(1)
+    labels[0] ^= 1
+    result = simulate(design, images, expected, labels=labels, progress=seen.append)
+    assert problems(result) == []
+    assert (result["mismatched_logits"], result["mismatched_classes"]) == (0, 0)
+    assert (result["frame_interval"], result["latency"]) == (83, 65)
+    assert result["latency_all"] == [65, 65]
+    assert result["accuracy"] == round(100 * 11 / 12, 2)
+    assert result["cycles"] > 11 * 83 + 65
+    assert sum(seen) == len(images)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_stalls(standin, seed):
+    result = simulate(*standin, stalls=True, seed=seed)
+    assert problems(result) == []
+    assert result["mismatched_logits"] == 0
+    assert result["frame_interval"][1] > 120
+
+
+def test_same_seed_same_run(standin):
+    first, again = (simulate(*standin, stalls=True, resets=2, seed=7) for _ in range(2))
+    for result in (first, again):
+        del result["seconds"], result["sim_cycles_per_second"]
+    assert first == again
+    assert simulate(*standin, stalls=True, resets=2, seed=8)["cycles"] != first["cycles"]
+
+
+@pytest.mark.parametrize("stalls", [False, True])
+def test_reset_in_mid_frame(standin, stalls):
+    result = simulate(*standin, resets=8, stalls=stalls)
+    assert problems(result) == []
+    assert result["resets"] == 8 and result["results"] > len(standin[1])
+
+
+def test_paced(standin):
+    """Every frame finds the accelerator idle."""
+    result = simulate(*standin, gap=(100, 0))
+    assert problems(result) == []
+    assert (result["frame_interval"], result["latency_all"]) == (164, [65, 65])
+    spread = simulate(*standin, gap=(0, 50))["frame_interval"]
+    assert spread[0] == 83 and 83 < spread[1] <= 64 + 50
+
+
+def test_direct(standin):
+    """Python's own source and sink measure what the harness measures."""
+    result = simulate(*standin, driver="direct")
+    assert problems(result) == []
+    assert (result["frame_interval"], result["latency"]) == (83, 65)
+    assert problems(simulate(*standin, driver="direct", stalls=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("bug", "run", "found"),
+    [
+        (2, {}, "logits differ from the integer model"),
+        (3, {}, "the frame interval is 83 to 84 cycles, not 83 as planned"),
+        (5, {}, r"1 logits differ from the integer model \(frame 1: logit 1 is (-?\d+), not (-?\d+)\)"),
+        (8, {}, r"12 classes differ from the integer model \(frame 0: class is"),
+    ],
+)
+def test_wrong_result(standin, bug, run, found):
+    with pytest.raises(AssertionError, match=found):
+        raise AssertionError("; ".join(problems(simulate(*standin, plusargs=(f"+bug={bug}",), **run))))
+
+
+@pytest.mark.parametrize(
+    ("bug", "run", "message"),
+    [
+        (
+            1,
+            {},
+            r"nothing moved for \d+ cycles; input: frame 3 of 12, beat 0 of 64, valid 1, ready 0; "
+            r"output: 3 results taken, valid 0, ready 1; 3 results before, 0 logits wrong",
+        ),
+        (4, {"stalls": True}, "the result was withdrawn before it was taken"),
+        (6, {"resets": 5}, "a result was offered before its frame was complete|logits differ"),
+        (7, {}, "a result was offered before its frame was complete"),
+        (9, {"stalls": True}, "the result changed while it was offered and not taken"),
+    ],
+)
+def test_broken_protocol(standin, bug, run, message):
+    with pytest.raises(RuntimeError, match=message):
+        simulate(*standin, plusargs=(f"+bug={bug}",), **run)
+
+
+def test_wrong_expectation_counts_every_logit(standin):
+    design, images, expected = standin
+    wrong = expected.copy()
+    wrong[3] += 1
+    wrong[7, 0] -= 1
+    result = simulate(design, images, wrong)
+    assert result["mismatched_logits"] == 3
+    assert [line.split(":")[0] for line in result["mismatches"]] == ["frame 3", "frame 7"]
+
+
+def test_wrong_arrays(standin):
+    design, images, expected = standin
+    with pytest.raises(ValueError, match="images must be uint8"):
+        simulate(design, images.astype(np.int16), expected)
+    with pytest.raises(ValueError, match="expected must be integers"):
+        simulate(design, images, expected[:3])
