@@ -149,4 +149,6 @@ class ULX3S85F(ULX3S_85F_Platform):
     def toolchain_prepare(self, fragment, name, **kwargs):
         # ECP5's distributed RAM has no initial contents: a ROM in LUTs is logic there.
         roms = 'setattr -set rom_style "logic" a:rom_style=distributed'
-        return super().toolchain_prepare(fragment, name, script_after_read=roms, **kwargs)
+        # ABC9 in Yosys 0.70 confuses a wire called "a[0]", Amaranth's name for a field, with bit 0 of a port "a".
+        names = "rename -hide w:*"
+        return super().toolchain_prepare(fragment, name, script_after_read=f"{roms}\n{names}", **kwargs)
