@@ -6,7 +6,8 @@
 // order; a result is attributed to the oldest frame without one.
 //
 // Stalls: in a cycle without a stall one begins with probability *_short / 2^32, of 1 to 8 cycles, or
-// *_long / 2^32, of 1 to long_mask + 1 cycles. A beat once offered stays offered.
+// *_long / 2^32, of 1 to long_mask + 1 cycles. A beat once offered stays offered. After frame starve_after the
+// source, after the result of frame hold_after the sink pauses for so many cycles more.
 module psahw_harness #(
     parameter int BUS_BYTES = 4,     // bytes of an input beat
     parameter int BEATS = 768,       // input beats of a frame
@@ -28,6 +29,10 @@ module psahw_harness #(
   reg [31:0] sink_short   /*verilator public_flat_rw*/ = 0;
   reg [31:0] sink_long    /*verilator public_flat_rw*/ = 0;
   reg [31:0] long_mask    /*verilator public_flat_rw*/ = 0;
+  reg [31:0] starve_after  /*verilator public_flat_rw*/ = 0;
+  reg [31:0] starve_cycles /*verilator public_flat_rw*/ = 0;
+  reg [31:0] hold_after    /*verilator public_flat_rw*/ = 0;
+  reg [31:0] hold_cycles   /*verilator public_flat_rw*/ = 0;
   reg [31:0] patience     /*verilator public_flat_rw*/ = 0;  // cycles without a transfer that mean deadlock
   reg [63:0] seed         /*verilator public_flat_rw*/ = 1;  // not 0
   reg [COUNTER_ADDRESS_BITS-1:0] counter_address /*verilator public_flat_rw*/ = 0;
@@ -84,6 +89,7 @@ module psahw_harness #(
   assign o_ready = ~rst & sink_wait == 0;
   wire i_move = i_valid & i_ready;
   wire o_move = o_valid & o_ready;
+  wire [31:0] starve = source_frame == starve_after ? starve_cycles : 0;
   wire i_last = i_move & source_beat == BEATS - 1;
 
   // The frame being sent. It is read between clock edges, where nothing looks at it.
@@ -141,10 +147,11 @@ module psahw_harness #(
       if (i_move) source_beat <= i_last ? 0 : source_beat + 1;
       if (i_move & source_beat == 0) first_cycle[source_frame%IN_FLIGHT] <= cycle;
       if (i_last) source_frame <= source_frame + 1;
-      if (i_last) gap_left <= gap_min + (gap_span == 0 ? 0 : random[31:0] % (gap_span + 1));
+      if (i_last) gap_left <= gap_min + (gap_span == 0 ? 0 : random[31:0] % (gap_span + 1)) + starve;
       else if (gap_left != 0) gap_left <= gap_left - 1;
       source_wait <= source_wait != 0 ? source_wait - 1 : stall(random[31:0], random[63:32], source_short, source_long);
-      sink_wait <= sink_wait != 0 ? sink_wait - 1 : stall(random[47:16], {random[15:0], random[63:48]}, sink_short, sink_long);
+      if (o_move & sink_frame == hold_after & hold_cycles != 0) sink_wait <= hold_cycles;
+      else sink_wait <= sink_wait != 0 ? sink_wait - 1 : stall(random[47:16], {random[15:0], random[63:48]}, sink_short, sink_long);
       idle <= i_move | o_move ? 0 : idle + 1;
 
       if (o_move) begin

@@ -65,6 +65,7 @@ class Design:
     frame_interval: int
     latency: int
     stages: tuple[str, ...] = ()  # with a counter of stalled cycles each
+    clock_hz: float | None = None
 
     @property
     def verilog(self) -> Path:
@@ -97,8 +98,8 @@ def load_design(directory: str | os.PathLike) -> Design:
     for name in Design.__dataclass_fields__:
         if name == "directory":
             continue
-        if name == "stages":
-            values[name] = tuple(entries.get(name, ()))
+        if name in ("stages", "clock_hz"):
+            values[name] = entries.get(name, Design.__dataclass_fields__[name].default)
         elif name not in entries:
             raise UserError(f"{manifest} lacks {name!r}")
         else:
@@ -106,7 +107,7 @@ def load_design(directory: str | os.PathLike) -> Design:
     for name in ("colours", "bus_bytes", "classes", "logit_bits", "frame_interval", "latency"):
         if not isinstance(values[name], int) or values[name] < 1:
             raise UserError(f"{manifest}: {name} must be a positive integer, not {values[name]!r}")
-    values["image"] = tuple(values["image"])
+    values["image"], values["stages"] = tuple(values["image"]), tuple(values["stages"])
     design = Design(directory=directory.resolve(), **values)
     if design.frame_bytes % design.bus_bytes or design.beats < 2:
         raise UserError(
@@ -292,13 +293,15 @@ def _power_of_two(value: int) -> int:
     return 1 << max(value - 1, 1).bit_length()
 
 
-def _orders(design, stalls, gap):
+def _orders(design, frames, stalls, gap):
     """What the harness is told. With stalls, each end stalls in bursts of 1 to 8 cycles a third of the time and,
-    about once in two frames, for up to two frame intervals: long enough to fill or drain every buffer."""
+    about once in two frames, for up to two frame intervals; and once each the source pauses until the accelerator
+    is empty and the sink until it is full to the last buffer."""
     per_cycle = 1 << 32
     longest = _power_of_two(2 * design.frame_interval) if stalls else 0
     source_short = per_cycle // 10 if stalls else 0
     long = per_cycle // (2 * design.frame_interval) if stalls else 0
+    once = 2 * design.latency + 4 * design.frame_interval if stalls else 0
     gap_min, gap_span = gap
     return {
         "gap_min": gap_min,
@@ -308,7 +311,11 @@ def _orders(design, stalls, gap):
         "sink_short": source_short,
         "sink_long": long,
         "long_mask": max(longest - 1, 0),
-        "patience": 4 * design.frame_interval + 2 * design.latency + 2 * longest + gap_min + gap_span + 1000,
+        "starve_after": 2 * frames // 3,
+        "starve_cycles": once,
+        "hold_after": 1,
+        "hold_cycles": once,
+        "patience": 4 * design.frame_interval + 2 * (design.latency + longest + once) + gap_min + gap_span + 1000,
     }
 
 
@@ -359,7 +366,7 @@ def simulate(
             "bus_bytes": design.bus_bytes,
             "beats": design.beats,
             "logit_bits": design.logit_bits,
-            "orders": _orders(design, stalls, gap),
+            "orders": _orders(design, len(images), stalls, gap),
             "stall": 0.4 if stalls else 0.0,
             "resets": resets,
             "reset_window": design.latency + 2 * design.frame_interval,

@@ -153,6 +153,8 @@ async def direct(dut):
     dut.rst.value = 1
     dut.i__valid.value = 0
     dut.o__ready.value = 0
+    if hasattr(dut, "counters__clear"):
+        dut.counters__clear.value = 0
     start = time.perf_counter()
     Clock(dut.clk, PERIOD, "step").start()
     await Timer(3 * PERIOD + PERIOD // 2, "step")

@@ -160,7 +160,9 @@ def simulate_command(
             )  # fmt: skip
         except RuntimeError as error:
             raise CheckFailed(f"{network.name}: {error}") from error
-    result = {"dataset": dataset, "mode": _mode(stalls, resets), **result}
+    result = {"dataset": dataset, "mode": _mode(stalls, resets), **result, "clock_hz": design.clock_hz}
+    if design.clock_hz and not isinstance(result["frame_interval"], list):
+        result["fps"] = design.clock_hz / result["frame_interval"]
     if as_json:
         output.print_json(result)
     else:
