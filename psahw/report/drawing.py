@@ -131,13 +131,14 @@ def _merging(stages: list[dict]) -> str:
 
 def _line(residual, stages, y, interval) -> tuple[Markup, int]:
     """One line of the picture and its width: boxes from left to right, a residual's way round below them."""
-    prefix = f"{residual['name']}." if residual else ""
+    title = residual["name"] if residual else _merging(stages)
+    prefix = f"{title}."
     bypass = [s for s in stages if residual and s["name"].removeprefix(prefix).startswith("table_residual")]
     branch = [s for s in stages if s not in bypass]
     x, middle, parts = (
         30,
         y + _HEIGHT / 2,
-        [_text(0, y - 10, residual["name"] if residual else _merging(stages), "row")],
+        [_text(0, y - 10, title, "row")],
     )
     if residual:
         parts.append(tag("circle", cx=x, cy=middle, r=4, class_="node"))
@@ -145,8 +146,7 @@ def _line(residual, stages, y, interval) -> tuple[Markup, int]:
     start = x
     for stage in branch:
         parts.append(tag("path", d=f"M{x} {middle}h{_GAP}", class_="wire", marker_end="url(#tip)"))
-        label = stage["name"].removeprefix(prefix) if residual else ".".join(stage["name"].split(".")[-2:])
-        box, width = _box(stage, label, x + _GAP, y, interval)
+        box, width = _box(stage, stage["name"].removeprefix(prefix), x + _GAP, y, interval)
         parts.append(box)
         x += _GAP + width
     parts.append(tag("path", d=f"M{x} {middle}h{_GAP}", class_="wire", marker_end="url(#tip)"))
