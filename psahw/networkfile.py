@@ -7,7 +7,6 @@ before they are read, and every tensor is checked by the constructors of :mod:`p
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from .errors import UserError
+from .files import write_whole
 from .network import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
 
 __all__ = ["FORMAT_VERSION", "digest", "load", "save", "shipped"]
@@ -101,14 +101,7 @@ def save(network: Network, path: str | os.PathLike) -> None:
         {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
         metadata={"psahw": json.dumps(config)},
     )
-    path = Path(path)
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(data)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise UserError(f"cannot write network {path}: {error.strerror}") from error
+    write_whole(path, data)
 
 
 class _Reader:
@@ -239,7 +232,8 @@ def load(name: str | os.PathLike) -> Network:
         raise UserError(f"{path}: the 'psahw' metadata is not JSON: {error}") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise UserError(f"{path}: format must be {FORMAT!r}: this is not a psahw network")
-    if (version := config.get("version")) != FORMAT_VERSION:
-        hint = ": update psahw" if isinstance(version, int) and version > FORMAT_VERSION else ""
+    version = config.get("version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        hint = ": update psahw" if type(version) is int and version > FORMAT_VERSION else ""
         raise UserError(f"{path}: format version must be {FORMAT_VERSION}, not {version!r}{hint}")
     return _Reader(path, config, tensors).network()
