@@ -95,7 +95,7 @@ def test_save_where_nothing_can_be_written(network, tmp_path):
     path = tmp_path / "file" / "network.safetensors"
     with pytest.raises(UserError) as caught:
         networkfile.save(network, path)
-    assert str(caught.value) == f"cannot write network {path}: Not a directory"
+    assert str(caught.value) == f"cannot write {path}: Not a directory"
 
 
 @pytest.mark.parametrize("name", networkfile.shipped())
