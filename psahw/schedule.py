@@ -82,14 +82,14 @@ def _(node: MacArray, times):
 
 
 def _rows_taken(node: Windows, times, output):
-    """When the row buffer takes each input beat, if it issues windows such that ``output`` leaves. It holds
-    ``size + stride`` rows; the last window that needs a row frees it when its last beat is issued."""
+    """When the row buffer takes each input beat, if it issues windows such that ``output`` leaves. The last window
+    that needs a row frees it when its last beat is issued."""
     beats = node.width * node.channels // node.i_lanes
     grid_h, grid_w = node.grid
     last = output.reshape(-1, grid_h, grid_w, node.length // node.o_lanes)[:, :, -1, -1] - timing.READ_LATENCY
     last_user = np.clip((np.arange(node.height) + node.padding) // node.stride, 0, grid_h - 1)
     freed = last[:, last_user].reshape(-1)
-    capacity = node.size + node.stride
+    capacity = timing.window_rows(node.height, node.size, node.stride, node.padding)
     allowed = np.concatenate((np.full(capacity, times[0]), freed + 1))[: len(freed)]
     return timing.queued(np.maximum(times, np.repeat(allowed, beats)), 1)
 
@@ -168,5 +168,8 @@ def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) 
     ``frame_interval`` cycles. Raises `Unsteady` if something would hold it up."""
     done, results = _chain(pipeline, np.arange(FRAMES * input_beats, dtype=np.int64))
     if (intervals := np.diff(results)[1:]).max() != frame_interval or intervals.min() != frame_interval:
-        raise Unsteady(f"results leave every {intervals.min()} to {intervals.max()} cycles, not {frame_interval}")
+        raise Unsteady(
+            f"at a frame every {frame_interval} cycles the pipeline does not settle within a frame (an engine that is "
+            f"busy nearly always catches up too slowly after a local mixing was flushed)"
+        )
     return Schedule(done, frame_interval, int(results[0]))
