@@ -9,6 +9,7 @@ Several processes (`torchrun`) share each batch: all draw the same augmented bat
 gradients are averaged, norms see the whole batch. The result is that of one process, up to rounding.
 """
 
+import atexit
 import json
 import os
 import subprocess
@@ -37,12 +38,14 @@ __all__ = ["Result", "accuracy", "fit", "predict", "processes"]
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run reached on the validation images, in percent, and how long it took in all."""
+    """What a run reached on the validation images, in percent, after how many epochs, and how long it took in
+    all. Loss and rate are None where no epoch was left to train."""
 
+    epoch: int
     validation_accuracy: float
-    loss: float
+    loss: float | None
     seconds: float
-    images_per_second: float
+    images_per_second: float | None
 
 
 def processes() -> tuple[int, int]:
@@ -50,9 +53,16 @@ def processes() -> tuple[int, int]:
     if "RANK" not in os.environ:
         return 0, 1
     if not torch.distributed.is_initialized():
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        torch.distributed.init_process_group(backend)
+        if torch.cuda.is_available():  # one GPU a process: from here on "cuda" is this one
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(_leave)
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @torch.no_grad()
@@ -126,12 +136,11 @@ class _Run:
         if metadata.get("kind") != "checkpoint":
             raise UserError(f"{self.path} is no checkpoint")
         # The number of epochs may change: from here on the schedule is that of the new length.
-        written = {"train": metadata["train"] | {"epochs": self.config.epochs}, "describe": metadata["describe"]}
-        asked = json.loads(json.dumps({"train": self.config.to_dict(), "describe": self.describe}))
-        if written != asked:
-            different = sorted(
-                key for part in asked for key in asked[part] if asked[part][key] != written[part].get(key)
-            )
+        written = metadata["describe"] | metadata["train"] | {"epochs": self.config.epochs}
+        asked = json.loads(json.dumps(self.describe | self.config.to_dict()))
+        absent = object()
+        keys = written.keys() | asked.keys()
+        if different := sorted(key for key in keys if written.get(key, absent) != asked.get(key, absent)):
             raise UserError(f"{self.path} belongs to a run with another {', '.join(different)}")
 
         def under(prefix):
@@ -141,7 +150,9 @@ class _Run:
         for i, (optimizer, rest) in enumerate(zip(self.optimizers, metadata["optimizers"], strict=True)):
             checkpoint.unpack_optimizer(optimizer, under(f"optimizer{i}/"), rest)
         if self.average is not None:
-            self.average.tensors, self.average.steps = under("average/"), metadata["average_steps"]
+            for name, tensor in under("average/").items():
+                self.average.tensors[name].copy_(tensor)  # they stay on the model's device
+            self.average.steps = metadata["average_steps"]
         torch.set_rng_state(tensors["rng"])
         self.epoch, self.seconds = metadata["epoch"], metadata["seconds"]
 
@@ -224,7 +235,7 @@ def fit(
             train=config.to_dict(), describe=run.describe,
         )  # fmt: skip
 
-    mean_loss = rate = valid = float("nan")
+    mean_loss = rate = valid = None
     progress = Progress(config.epochs, steps * batch, quiet=quiet or rank != 0)
     with progress:
         while run.epoch < min(config.epochs, stop_after or config.epochs):
@@ -260,12 +271,14 @@ def fit(
             run.epoch += 1
             seconds = time.monotonic() - started
             run.seconds += seconds
-            mean_loss, rate = _mean_over_processes(total / steps, world), steps * batch / seconds
-            shown = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            mean_loss, rate = _mean_over_processes(total / steps, world, device), steps * batch / seconds
+            trained = None
             if run.average is not None:
+                trained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
                 model.load_state_dict(run.average.tensors)
             valid = accuracy(model, dataset.train_images[validation], dataset.train_labels[validation])
-            model.load_state_dict(shown)
+            if trained is not None:
+                model.load_state_dict(trained)
             if rank == 0:
                 run.save()
                 run.log(
@@ -273,19 +286,19 @@ def fit(
                     lr_factor=round(scale, 5), images_per_second=round(rate, 1), seconds=round(seconds, 1),
                 )  # fmt: skip
             progress.epoch(run.epoch, mean_loss, valid, rate)
-    if np.isnan(valid):  # resumed when already finished
-        valid = accuracy(model, dataset.train_images[validation], dataset.train_labels[validation])
-    if run.average is not None and run.epoch == config.epochs:
+    if run.average is not None and run.epoch >= config.epochs:
         model.load_state_dict(run.average.tensors)
+    if valid is None:  # resumed when already finished
+        valid = accuracy(model, dataset.train_images[validation], dataset.train_labels[validation])
     if rank == 0:
         run.log("end", epoch=run.epoch, validation_accuracy=round(valid, 3), seconds=round(run.seconds, 1))
-    return Result(valid, mean_loss, run.seconds, rate)
+    return Result(run.epoch, valid, mean_loss, run.seconds, rate)
 
 
-def _mean_over_processes(value: float, world: int) -> float:
+def _mean_over_processes(value: float, world: int, device: str) -> float:
     if world == 1:
         return value
-    tensor = torch.tensor(value, dtype=torch.float64)
+    tensor = torch.tensor(value, dtype=torch.float64, device=device)  # NCCL reduces on GPUs alone
     torch.distributed.all_reduce(tensor)
     return float(tensor) / world
 
