@@ -7,7 +7,8 @@ them by the slope of the unrounded function. What cannot be rounded away folds:
 - a norm before token mixing, and each PSA with the norm before it, become tables;
 - the norm at the hidden neurons folds into linear1, that before head or merging into their weights;
 - a code's scale folds into the weights on both sides: input scales per column, output scales per row. Each row
-  is then scaled by the largest power of two that keeps it in 8 bits, and that power is the row's shift.
+  is then scaled by the largest power of two that keeps it in 8 bits, and its bias in the sum that float32 holds
+  exactly; that power is the row's shift.
 
 All residual additions of a stage share one scale, so the residual path needs no table.
 """
@@ -28,6 +29,7 @@ BIAS_LIMIT = 1 << 22
 EXACT = 1 << 24  # integers below it are exact in float32
 HEAD_BITS = 16
 QUANTILE = 0.9999  # of the absolute values of a calibration: what lies beyond saturates
+MAX_TERMS = (EXACT - BIAS_LIMIT - (1 << MAX_SHIFT) - 1) // (128 * 128)  # of one row's sum, all at -128 · -128
 RESIDUAL_FACTORS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -78,12 +80,17 @@ class Integers(NamedTuple):
 
 
 def _to_integers(weight: Tensor, bias: Tensor) -> Integers:
-    """`weight` [..., rows, columns] and `bias` [..., rows] map input codes to output codes, as floats."""
+    """`weight` [..., rows, columns] and `bias` [..., rows] map input codes to output codes, as floats.
+
+    A row's shift is the largest that both its weights and its bias have room for. At shift 0 only a bias far
+    beyond what saturates is clipped.
+    """
     terms = weight.shape[-1]
-    if terms * 128 * 128 + BIAS_LIMIT + (1 << MAX_SHIFT) >= EXACT:
+    if terms > MAX_TERMS:
         raise ValueError(f"a linear map of {terms} inputs is not exact in float32")
     largest = weight.detach().abs().amax(-1).clamp(min=1e-9)
-    shift = torch.log2(127.5 / largest).floor().clamp(0, MAX_SHIFT)
+    room = torch.minimum(127.5 / largest, BIAS_LIMIT / bias.detach().abs().clamp(min=1e-9))
+    shift = torch.log2(room).floor().clamp(0, MAX_SHIFT)
     factor = torch.exp2(shift)
     integer_weight = _saturate(_Round.apply(weight * factor[..., None]))
     integer_bias = _Round.apply((bias * factor).clamp(-BIAS_LIMIT, BIAS_LIMIT))
@@ -319,4 +326,5 @@ class QuantizedResMLP(nn.Module):
         return _linear(pooled, self.head_integers(), bits=HEAD_BITS)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.codes(images) * self.logit_scale
+        with torch.autocast(images.device.type, enabled=False):  # bfloat16 cannot hold the sums
+            return self.codes(images) * self.logit_scale

@@ -6,7 +6,7 @@ import torch
 
 from model.config import PRESETS, ModelConfig, StageConfig
 from model.export import to_network
-from model.quant import MAX_SHIFT, QuantizedResMLP, _ShiftRight, _to_integers
+from model.quant import BIAS_LIMIT, MAX_SHIFT, MAX_TERMS, QuantizedResMLP, _ShiftRight, _to_integers
 from model.resmlp import ResMLP
 from psahw import networkfile, reference, samples
 
@@ -123,6 +123,45 @@ def test_rows_use_all_eight_bits():
     assert torch.equal(integers.weight, integers.weight.round())
 
 
+@pytest.mark.parametrize("weight", [0.0, 1e-6, 0.3, 3.0])
+def test_bias_is_kept_whatever_the_weights(weight):
+    """A row of small weights has room for a large shift; its bias may not."""
+    bias = torch.tensor([0.0, 0.4, -1.7, 4.6, -100.0, 127.0])
+    integers = _to_integers(torch.full((6, 8), weight), bias)
+    codes = integers.requantise(torch.zeros(1, 6))[0]
+    assert (codes - bias).abs().max() <= 0.51
+    assert integers.bias.abs().max() <= BIAS_LIMIT
+
+
+def test_large_bias_has_a_small_shift():
+    integers = _to_integers(torch.zeros(3, 8), torch.tensor([100.0, 1e5, 1e9]))
+    assert integers.shift.tolist() == [15, 5, 0]
+    assert integers.bias.tolist() == [100 << 15, 100_000 << 5, BIAS_LIMIT]
+
+
+def test_autocast_does_not_reach_the_codes():
+    quantized = QuantizedResMLP(_trained(SHAPES["local"]), samples.load()[0])
+    images = torch.from_numpy(samples.load()[0])
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = quantized(images)
+    assert torch.equal(logits, quantized(images))
+
+
+@pytest.mark.slow  # a minute of compilation
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
+def test_compiled_equals_the_integer_model():
+    """As the fine-tuning runs it, forward and backward; what a compiler fuses must not round otherwise."""
+    quantized = QuantizedResMLP(_trained(SHAPES["local"]), samples.load()[0]).train()
+    images = samples.load()[0]
+    expected = reference.run(to_network(quantized, "test", CLASSES), images)
+    logits = torch.compile(quantized)(torch.from_numpy(images))
+    logits.square().mean().backward()
+    np.testing.assert_array_equal((logits / quantized.logit_scale).round().detach().numpy(), expected)
+
+
 def test_too_many_inputs():
     with pytest.raises(ValueError, match="a linear map of 1024 inputs is not exact in float32"):
         _to_integers(torch.zeros(1, 1024), torch.zeros(1))
+    _to_integers(torch.zeros(1, MAX_TERMS), torch.zeros(1))
+    with pytest.raises(ValueError, match="a linear map of 704 inputs is not exact in float32"):
+        _to_integers(torch.zeros(1, MAX_TERMS + 1), torch.zeros(1))
