@@ -2,8 +2,9 @@
 
 `interpolate` is a learned 1-D function per channel, given as values on a regular grid; `mix_local` is the
 k x k token mixing with weights free per position. Both are differentiable in every argument and may stand
-inside `torch.compile`. `kernels.c` is compiled on first use (half a second) and kept in the cache directory;
-where there is no C compiler, or on a GPU, the torch form does the same arithmetic.
+inside `torch.compile`. `kernels.c` is compiled on first use and kept in the cache directory; without a C compiler,
+or on a GPU, the torch form stands in. In float32 both agree up to the order of sums; in bfloat16 the torch form of
+`mix_local` rounds every term, where the kernel rounds the sum.
 """
 
 import ctypes
@@ -13,6 +14,7 @@ import os
 import platform
 import subprocess
 import tempfile
+import warnings
 from pathlib import Path
 
 import torch
@@ -33,31 +35,46 @@ FLAGS = [
     "-shared",
     "-fPIC",
 ]
+PLAIN_FLAGS = ["-O3", "-shared", "-fPIC"]  # for a compiler or a processor that knows not all of those
+MAX_KERNEL = 9  # kernels.c has room for 81 taps
 SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16"}
+
+
+def _processor() -> str:
+    """What -march=native depends on."""
+    lines = [platform.machine()]
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    except OSError:
+        return "\n".join([*lines, platform.processor()])
+    keys = ("model name", "flags", "CPU implementer", "CPU part", "Features")  # x86; Arm
+    return "\n".join([*lines, *(line for line in first.splitlines() if line.startswith(keys))])
+
+
+def _build(flags: list[str]) -> ctypes.CDLL:
+    """Compiles with `flags`, or takes what an earlier process compiled. Raises OSError or CalledProcessError."""
+    key = hashlib.sha256("\n".join([SOURCE.read_text(), *flags, _processor()]).encode()).hexdigest()[:16]
+    path = cache_directory() / f"kernels-{key}.so"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            built = Path(folder) / path.name
+            command = [os.environ.get("CC", "cc"), *flags, "-I", str(SOURCE.parent), str(SOURCE), "-o", str(built)]
+            subprocess.run(command, check=True, capture_output=True, text=True)
+            os.replace(built, path)
+    return ctypes.CDLL(str(path))
 
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """The compiled kernels; None without a C compiler. Keyed by source, flags and processor (-march=native)."""
-    try:
-        processor = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-        processor = "".join(line for line in processor.splitlines() if line.startswith(("model name", "flags")))
-    except OSError:
-        processor = platform.processor()
-    key = hashlib.sha256("\n".join([SOURCE.read_text(), *FLAGS, processor]).encode()).hexdigest()[:16]
-    path = cache_directory() / f"kernels-{key}.so"
-    if not path.exists():
+    """The compiled kernels; None, after one warning, where they cannot be had."""
+    for flags in (FLAGS, PLAIN_FLAGS):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                built = Path(folder) / path.name
-                compiler = os.environ.get("CC", "cc")
-                command = [compiler, *FLAGS, "-I", str(SOURCE.parent), str(SOURCE), "-o", str(built)]
-                subprocess.run(command, check=True, capture_output=True)
-                os.replace(built, path)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-    return ctypes.CDLL(str(path))
+            return _build(flags)
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = (getattr(error, "stderr", None) or str(error)).strip().partition("\n")[0]
+    warnings.warn(f"no C kernels, training is slower: {reason}", RuntimeWarning, stacklevel=2)
+    return None
 
 
 @torch.compiler.assume_constant_result
@@ -78,7 +95,22 @@ def _call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float) -> No
     getattr(_library(), f"{name}_{SUFFIX[dtype]}")(*converted)
 
 
+def _check(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """The kernels go by the addresses alone: what they are given must be as large as they are told."""
+    if tensor.shape != shape or tensor.dtype != dtype or tensor.device.type != "cpu":
+        given = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+        raise ValueError(f"{name} must be {dtype} {tuple(shape)} on the CPU, not {given}")
+
+
 # interpolate: y[..., c] = function of channel c at x[..., c], knots grid[k, c] over [lo, hi]
+
+
+def _check_grid(x: Tensor, grid: Tensor) -> None:
+    if grid.ndim != 2 or len(grid) < 2:
+        raise ValueError(f"grid must be [points, channels] with two points or more, not {tuple(grid.shape)}")
+    if x.ndim < 1 or x.dtype not in SUFFIX:
+        raise ValueError(f"x must be float32 or bfloat16 [..., channels], not {x.dtype} {tuple(x.shape)}")
+    _check("grid", grid, (len(grid), x.shape[-1]), torch.float32)
 
 
 def _segments(grid: Tensor) -> Tensor:
@@ -88,6 +120,7 @@ def _segments(grid: Tensor) -> Tensor:
 
 @torch.library.custom_op("psahw::interpolate", mutates_args=())
 def _interpolate(x: Tensor, grid: Tensor, lo: float, inverse_step: float) -> Tensor:
+    _check_grid(x, grid)
     x, segments = x.contiguous(), _segments(grid)
     y = torch.empty_like(x)
     channels = x.shape[-1]
@@ -99,6 +132,8 @@ def _interpolate(x: Tensor, grid: Tensor, lo: float, inverse_step: float) -> Ten
 def _interpolate_backward(
     x: Tensor, grid: Tensor, dy: Tensor, lo: float, inverse_step: float
 ) -> tuple[Tensor, Tensor]:
+    _check_grid(x, grid)
+    _check("dy", dy, x.shape, x.dtype)
     x, segments, dy = x.contiguous(), _segments(grid), dy.contiguous()
     dx, dsegments = torch.empty_like(x), torch.zeros_like(segments)
     channels = x.shape[-1]
@@ -138,7 +173,7 @@ _interpolate.register_autograd(_differentiate_interpolate, setup_context=_save_i
 
 def _interpolate_torch(x: Tensor, grid: Tensor, lo: float, inverse_step: float) -> Tensor:
     t = (x.float() - lo) * inverse_step
-    index = t.detach().clamp(0, grid.shape[0] - 2).long()
+    index = t.detach().nan_to_num(0).clamp(0, grid.shape[0] - 2).long()  # NaN is no index; it shows in t
     channel = torch.arange(grid.shape[1], device=x.device)
     left, right = grid[index, channel], grid[index + 1, channel]
     return (left + (t - index) * (right - left)).to(x.dtype)
@@ -183,8 +218,18 @@ def lookup(x: Tensor, table: Tensor) -> Tensor:
 # mix_local: y[n, b, c] = sum_i weight[n, i, c] * x[n + offset(i), b, c]
 
 
+def _check_tokens(x: Tensor, height: int, width: int, kernel: int) -> None:
+    if x.ndim != 3 or len(x) != height * width or x.dtype not in SUFFIX:
+        wanted = f"float32 or bfloat16 [{height * width}, batch, channels]"
+        raise ValueError(f"x must be {wanted}, not {x.dtype} {tuple(x.shape)}")
+    if kernel % 2 == 0 or not 1 <= kernel <= MAX_KERNEL:
+        raise ValueError(f"kernel must be odd and at most {MAX_KERNEL}, not {kernel}")
+
+
 @torch.library.custom_op("psahw::mix_local", mutates_args=())
 def _mix_local(x: Tensor, weight: Tensor, height: int, width: int, kernel: int, transposed: bool) -> Tensor:
+    _check_tokens(x, height, width, kernel)
+    _check("weight", weight, (len(x), kernel * kernel, x.shape[2]), torch.float32)
     x, weight = x.contiguous(), weight.contiguous()
     y = torch.empty_like(x)
     sizes = (height, width, kernel, x.shape[1], x.shape[2], int(transposed))
@@ -194,6 +239,8 @@ def _mix_local(x: Tensor, weight: Tensor, height: int, width: int, kernel: int, 
 
 @torch.library.custom_op("psahw::mix_local_weight", mutates_args=())
 def _mix_local_weight(x: Tensor, dy: Tensor, height: int, width: int, kernel: int) -> Tensor:
+    _check_tokens(x, height, width, kernel)
+    _check("dy", dy, x.shape, x.dtype)
     x, dy = x.contiguous(), dy.contiguous()
     dweight = torch.empty(x.shape[0], kernel * kernel, x.shape[2])
     _call("mix_local_weight", x.dtype, x, dy, dweight, height, width, kernel, x.shape[1], x.shape[2])
@@ -245,6 +292,6 @@ def mix_local(x: Tensor, weight: Tensor, grid: tuple[int, int], kernel: int) -> 
     float32: entry i multiplies the token at offset (dy, dx) = divmod(i, kernel) - kernel // 2.
     """
     height, width = grid
-    if x.device.type == "cpu" and x.dtype in SUFFIX and kernel <= 9 and kernels_available():
+    if x.device.type == "cpu" and x.dtype in SUFFIX and kernel <= MAX_KERNEL and kernels_available():
         return _mix_local(x, weight.float(), height, width, kernel, False)
     return _mix_local_torch(x, weight, height, width, kernel)

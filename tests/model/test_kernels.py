@@ -38,15 +38,88 @@ def test_interpolate_values():
     assert kernels.interpolate(x, grid, -1, 1)[:, 1].tolist() == [5.0] * 5
 
 
-def test_interpolate_not_a_number():
+@pytest.fixture(params=["kernels", "torch"])
+def either(request, monkeypatch):
+    """Runs a test with the C kernels and with their torch form."""
+    if request.param == "torch":
+        monkeypatch.setattr(kernels, "kernels_available", lambda: False)
+    elif not kernels.kernels_available():
+        pytest.skip("no C compiler")
+
+
+def test_interpolate_not_a_number(either):
     x = torch.tensor([[float("nan")], [float("inf")], [0.0]])
     y = kernels.interpolate(x, torch.linspace(-1, 1, 3)[:, None], -1, 1)
     assert y[0].isnan() and y[2] == 0
+    assert kernels.lookup(x, torch.linspace(-128, 127, 256)[:, None])[0].isnan()
 
 
-@pytest.mark.parametrize("available", [True, False])
-def test_lookup_is_exact_at_every_code(monkeypatch, available):
-    monkeypatch.setattr(kernels, "kernels_available", lambda: available and kernels._library() is not None)
+@needs_kernels
+@pytest.mark.parametrize(
+    "name, arguments, message",
+    [
+        ("_interpolate", ((2, 4), (64, 3), 0.0, 1.0), r"grid must be torch.float32 \(64, 4\) .*not.* \(64, 3\)"),
+        ("_interpolate", ((2, 4), (1, 4), 0.0, 1.0), r"grid must be .* two points or more, not \(1, 4\)"),
+        ("_interpolate_backward", ((2, 4), (64, 4), (1, 4), 0.0, 1.0), r"dy must be .* \(2, 4\) .*not.* \(1, 4\)"),
+        ("_mix_local", ((6, 2, 4), (6, 9, 3), 2, 3, 3, False), r"weight must be .* \(6, 9, 4\) .*not.* \(6, 9, 3\)"),
+        ("_mix_local", ((6, 2, 4), (6, 9, 4), 3, 3, 3, False), r"x must be .* \[9, batch, channels\], not .*"),
+        ("_mix_local", ((6, 2, 4), (6, 121, 4), 2, 3, 11, False), r"kernel must be odd and at most 9, not 11"),
+        ("_mix_local_weight", ((6, 2, 4), (6, 1, 4), 2, 3, 3), r"dy must be .* \(6, 2, 4\) .*not.* \(6, 1, 4\)"),
+    ],
+)
+def test_wrong_shapes(name, arguments, message):
+    arguments = [torch.zeros(a) if isinstance(a, tuple) else a for a in arguments]
+    with pytest.raises(ValueError, match=message):
+        getattr(kernels, name)(*arguments)
+
+
+@needs_kernels
+def test_wrong_type():
+    with pytest.raises(ValueError, match=r"grid must be torch.float32 .*, not torch.float64"):
+        kernels._interpolate(torch.zeros(2, 4), torch.zeros(64, 4, dtype=torch.float64), 0.0, 1.0)
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """An empty cache, and nothing loaded yet; yields the cache."""
+    monkeypatch.setenv("PSAHW_CACHE", str(tmp_path))
+    kernels._library.cache_clear()
+    yield tmp_path
+    kernels._library.cache_clear()
+
+
+def _compiler(path, script):
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@needs_kernels
+def test_compiler_that_does_not_know_the_flags(fresh, tmp_path_factory, monkeypatch):
+    script = 'case "$*" in *-mprefer*) echo "unknown flag" >&2; exit 1;; esac; exec cc "$@"'
+    monkeypatch.setenv("CC", _compiler(tmp_path_factory.mktemp("bin") / "cc", script))
+    assert kernels._library() is not None
+    assert len(list(fresh.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "script, message",
+    [
+        ("echo 'no such luck' >&2; exit 1", "no such luck"),
+        ('while [ $# -gt 1 ]; do shift; done; echo x > "$1"', "file too short|invalid ELF header"),
+    ],
+)
+def test_no_kernels(fresh, tmp_path_factory, monkeypatch, script, message):
+    """A compiler that fails, and one whose library cannot be loaded: one warning, and the torch form."""
+    monkeypatch.setenv("CC", _compiler(tmp_path_factory.mktemp("bin") / "cc", script))
+    with pytest.warns(RuntimeWarning, match=f"no C kernels, training is slower: .*({message})") as caught:
+        assert kernels._library() is None
+        assert not kernels.kernels_available()
+    assert len(caught) == 1
+    assert kernels.interpolate(torch.zeros(1, 1), torch.linspace(-1, 1, 3)[:, None], -1, 1) == 0
+
+
+def test_lookup_is_exact_at_every_code(either):
     torch.manual_seed(1)
     table = (60 * torch.randn(256, 3)).clamp(-128, 127)
     x = torch.arange(-128.0, 128.0)[:, None].repeat(1, 3)
