@@ -325,19 +325,22 @@ def quantize(
 @output.network_argument
 @_data_options
 @click.option("--images", type=click.IntRange(1), help="Only the first N test images.")
+@click.option("--record", is_flag=True, help="Write the accuracy into the network file; needs all images.")
 @output.json_option
-def evaluate(network, dataset, data, images, as_json):
+def evaluate(network, dataset, data, images, record, as_json):
     """Accuracy of a network's integer model on the test images of a data set.
 
     NETWORK may also be a run directory of train or distill: then it is its float model's accuracy.
 
     \b
     psahw evaluate cifar10-psa
-    psahw evaluate runs/int8/mine.safetensors --dataset sample --json
+    psahw evaluate runs/int8/mine.safetensors --record
     psahw evaluate runs/teacher
     """
     from model import data as datasets
 
+    if record and (images is not None or not Path(network).is_file()):
+        raise UserError("--record needs a network file and all test images")
     loaded = _load_float(network) if Path(network).is_dir() else _load_integer(network)
     test = datasets.load(dataset, data, log=output.note)
     if test.test_images.shape[1:] != loaded.shape or len(test.classes) != loaded.classes:
@@ -356,7 +359,18 @@ def evaluate(network, dataset, data, images, as_json):
         "correct": correct,
         "accuracy": 100 * correct / len(pixels),
     }
+    if record:
+        _record(network, {f"{dataset} test INT8": result["accuracy"]})
     _show(result, as_json)
+
+
+def _record(path: str, accuracy: dict[str, float]) -> None:
+    from .. import networkfile
+
+    network = networkfile.load(path)
+    known = network.metadata.get("accuracy", {})
+    metadata = network.metadata | {"accuracy": known | accuracy}
+    networkfile.save(dataclasses.replace(network, metadata=metadata), path)
 
 
 class _Loaded(NamedTuple):

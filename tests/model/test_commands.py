@@ -49,6 +49,15 @@ def test_train_distill_quantize_evaluate(teacher, tmp_path, capsys):
     assert metadata["float_training"]["teacher"]["about"]["train"]["epochs"] == 4
 
 
+def test_record_and_float_run(teacher, tmp_path, capsys):
+    made = _run(capsys, "quantize", teacher, "--name", "plain", "--epochs", 0, "-o", tmp_path, *SMOKE)
+    result = _run(capsys, "evaluate", made["network"], "--dataset", "sample", "--record", "--json")
+    assert networkfile.load(made["network"]).metadata["accuracy"]["sample test INT8"] == result["accuracy"]
+    float_result = _run(capsys, "evaluate", teacher, "--dataset", "sample", "--json")
+    assert float_result["network"] == f"{teacher} (float)" and float_result["images"] == 100
+    assert main(["evaluate", made["network"], "--dataset", "sample", "--record", "--images", "5"]) == 2
+
+
 def test_quantize_without_training(teacher, tmp_path, capsys):
     made = _run(capsys, "quantize", teacher, "--name", "plain", "--epochs", 0, "-o", tmp_path, *SMOKE)
     assert made["validation_int8"] == made["validation_before_tuning"]

