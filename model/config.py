@@ -14,6 +14,8 @@ ACTIVATIONS = ("gelu", "relu", "psa_hidden", "psa_both")
 
 def _from_dict(cls, data: dict, where: str):
     """`cls(**data)`, with a clear error for a field that `cls` does not have."""
+    if not isinstance(data, dict):
+        raise UserError(f"{where} must be a JSON object, not {data!r}")
     known = [f.name for f in dataclasses.fields(cls)]
     for key in data:
         if key not in known:
@@ -22,6 +24,22 @@ def _from_dict(cls, data: dict, where: str):
         return cls(**data)
     except TypeError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def _check_int(name: str, value, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise UserError(f"{name} must be an integer in [{low}, {high}], not {value!r}")
+
+
+def _check_number(name: str, value, low: float, high: float, *, open_low: bool = False) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not low <= value <= high or (open_low and value == low):
+        raise UserError(f"{name} must be a number in {'(' if open_low else '['}{low:g}, {high:g}], not {value!r}")
+
+
+def _check_pair(name: str, value) -> None:
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise UserError(f"{name} must be two numbers, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -36,11 +54,10 @@ class StageConfig:
 
     def __post_init__(self):
         for name in ("channels", "hidden", "blocks", "groups"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise UserError(f"{name} must be a positive integer, not {getattr(self, name)!r}")
+            _check_int(name, getattr(self, name), 1, 1 << 16)
         if self.channels % self.groups:
             raise UserError(f"groups must divide the {self.channels} channels, not {self.groups}")
-        if self.kernel is not None and (self.kernel < 1 or self.kernel % 2 == 0 or self.kernel > 9):
+        if self.kernel is not None and (type(self.kernel) is not int or self.kernel not in (1, 3, 5, 7, 9)):
             raise UserError(f"kernel must be 1, 3, 5, 7, 9 or null, not {self.kernel!r}")
 
 
@@ -62,9 +79,29 @@ class ModelConfig:
             raise UserError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
         if not self.stages:
             raise UserError("stages must not be empty")
-        for height, width in self.grids:
-            if height < 1 or width < 1:
-                raise UserError(f"the stages leave a grid of {height} x {width} tokens")
+        _check_int("patch_size", self.patch_size, 1, 64)
+        _check_int("patch_stride", self.patch_stride, 1, self.patch_size)
+        _check_int("patch_padding", self.patch_padding, 0, self.patch_size - 1)
+        _check_int("segments", self.segments, 1, 1 << 10)
+        _check_int("classes", self.classes, 2, 1 << 16)
+        _check_pair("image", self.image)
+        for n in self.image:
+            _check_int("image", n, 1, 1024)
+        for index, (height, width) in enumerate(self.grids):
+            if not (1 <= height <= 256 and 1 <= width <= 256):
+                raise UserError(f"the stages leave a grid of {height} x {width} tokens; 1 to 256 each way may be")
+            if index + 1 < len(self.stages) and (height % 2 or width % 2):
+                raise UserError(f"merging after stage {index} needs an even grid, not {height} x {width}")
+
+    def terms(self) -> dict[str, int]:
+        """Products in a row's sum of each kind of linear map, by name."""
+        found = {"patch embedding": 3 * self.patch_size**2, "head": self.stages[-1].channels}
+        for s, (stage, (height, width)) in enumerate(zip(self.stages, self.grids, strict=True)):
+            if s:
+                found[f"merging before stage {s}"] = 4 * self.stages[s - 1].channels
+            found[f"token mixing of stage {s}"] = height * width if stage.kernel is None else stage.kernel**2
+            found[f"channel mixing of stage {s}"] = max(stage.channels, stage.hidden)
+        return found
 
     @property
     def grids(self) -> list[tuple[int, int]]:
@@ -111,7 +148,7 @@ class ModelConfig:
         if not isinstance(stages, list | tuple):
             raise UserError(f"{where}: stages must be a list, not {stages!r}")
         data["stages"] = tuple(_from_dict(StageConfig, s, f"{where}, stage {i}") for i, s in enumerate(stages))
-        if "image" in data:
+        if isinstance(data.get("image"), list):
             data["image"] = tuple(data["image"])
         return _from_dict(cls, data, where)
 
@@ -152,9 +189,24 @@ class TrainConfig:
         for name, known in (("optimizer", ("muon", "adamw")), ("schedule", ("linear", "cosine", "onecycle"))):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be positive, not {getattr(self, name)!r}")
+        for name, low, high in (
+            ("epochs", 1, 1 << 20), ("batch", 1, 1 << 20), ("seed", 0, (1 << 63) // 1_000_003 - (1 << 20)),
+            ("crop", 0, 512), ("cutout", 0, 1024),
+        ):  # fmt: skip
+            _check_int(name, getattr(self, name), low, high)
+        for name in ("muon_lr", "adamw_lr", "weight_decay"):
+            _check_number(name, getattr(self, name), 0, 100)
+        for name in ("warmup", "label_smoothing", "alpha", "cutmix", "colour"):
+            _check_number(name, getattr(self, name), 0, 1)
+        for name in ("momentum", "ema"):
+            _check_number(name, getattr(self, name), 0, 0.999999)
+        _check_number("temperature", self.temperature, 0, 1000, open_low=True)
+        _check_pair("betas", self.betas)
+        for value in self.betas:
+            _check_number("betas", value, 0, 0.999999)
+        for name in ("flip", "bf16", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise UserError(f"{name} must be true or false, not {getattr(self, name)!r}")
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)
@@ -162,7 +214,7 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, data: dict) -> "TrainConfig":
         data = dict(data)
-        if "betas" in data:
+        if isinstance(data.get("betas"), list):
             data["betas"] = tuple(data["betas"])
         return _from_dict(cls, data, "training configuration")
 

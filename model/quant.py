@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from psahw.errors import UserError
+
 from .kernels import lookup, mix_local
 from .resmlp import PIXEL_SCALE, ChannelMixing, ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
 
@@ -257,7 +259,11 @@ class QuantizedResMLP(nn.Module):
     for. The norms use their running statistics, in training too. Returns logits in float units."""
 
     def __init__(self, model: ResMLP, images: np.ndarray):
+        """Raises UserError for a model with sums too long to be exact."""
         super().__init__()
+        for name, terms in model.config.terms().items():
+            if terms > MAX_TERMS:
+                raise UserError(f"{name} has {terms} inputs; at most {MAX_TERMS} can be quantised exactly in float32")
         self.config = model.config
         self.embed, self.norm, self.head = model.embed, model.norm, model.head
         self.stages = nn.ModuleList(QuantizedStage(stage) for stage in model.stages)

@@ -220,6 +220,10 @@ def fit(
         run.restore()
 
     train, validation = split(len(dataset.train_images))
+    if (smallest := min(dataset.train_images.shape[1:3])) <= config.crop:
+        raise UserError(f"crop must be less than the images' {smallest} pixels, not {config.crop}")
+    if len(train) < world:
+        raise UserError(f"{len(train)} training images are not enough for {world} processes")
     padded = reflect_borders(torch.from_numpy(dataset.train_images[train]), config.crop)
     labels = torch.from_numpy(dataset.train_labels[train]).long()
     batch = min(config.batch, len(train) // world * world)

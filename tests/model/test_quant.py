@@ -9,6 +9,7 @@ from model.export import to_network
 from model.quant import BIAS_LIMIT, MAX_SHIFT, MAX_TERMS, QuantizedResMLP, _ShiftRight, _to_integers
 from model.resmlp import ResMLP
 from psahw import networkfile, reference, samples
+from psahw.errors import UserError
 
 CLASSES = tuple("0123456789")
 SHAPES = {
@@ -157,6 +158,14 @@ def test_compiled_equals_the_integer_model():
     logits = torch.compile(quantized)(torch.from_numpy(images))
     logits.square().mean().backward()
     np.testing.assert_array_equal((logits / quantized.logit_scale).round().detach().numpy(), expected)
+
+
+def test_model_that_is_too_wide():
+    """Known before anything is trained."""
+    stages = (StageConfig(176, 8, 1, kernel=1), StageConfig(8, 8, 1, kernel=1))
+    model = ResMLP(ModelConfig(stages, patch_size=8, patch_stride=8))
+    with pytest.raises(UserError, match="merging before stage 1 has 704 inputs; at most 703 can be quantised"):
+        QuantizedResMLP(model, samples.load()[0])
 
 
 def test_too_many_inputs():

@@ -1,0 +1,97 @@
+"""What a configuration may say: everything else is one clear error before any work."""
+
+import json
+import re
+
+import pytest
+
+from model.config import PRESETS, ModelConfig, StageConfig, TrainConfig, load_model_config
+from psahw.errors import UserError
+
+STAGE = {"channels": 8, "hidden": 8, "blocks": 1}
+
+
+def test_presets_survive_json():
+    for preset in PRESETS.values():
+        assert ModelConfig.from_dict(json.loads(json.dumps(preset.model.to_dict()))) == preset.model
+    assert TrainConfig.from_dict(json.loads(json.dumps(TrainConfig().to_dict()))) == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"stages": []}, "stages must not be empty"),
+        ({"stages": 5}, "stages must be a list, not 5"),
+        ({"stages": [5]}, "stage 0 must be a JSON object, not 5"),
+        ({"stages": [STAGE | {"depth": 3}]}, "stage 0: unknown field 'depth'"),
+        ({"stages": [{"channels": 8}]}, "stage 0: .* missing 2 required"),
+        ({"stages": [STAGE | {"blocks": 0}]}, r"blocks must be an integer in \[1, .*\], not 0"),
+        ({"stages": [STAGE | {"hidden": True}]}, "hidden must be an integer in .*, not True"),
+        ({"stages": [STAGE | {"groups": 3}]}, "groups must divide the 8 channels, not 3"),
+        ({"stages": [STAGE | {"kernel": 4}]}, "kernel must be 1, 3, 5, 7, 9 or null, not 4"),
+        ({"stages": [STAGE | {"kernel": "3"}]}, "kernel must be 1, 3, 5, 7, 9 or null, not '3'"),
+        ({"patch_stride": 0}, r"patch_stride must be an integer in \[1, 4\], not 0"),
+        ({"patch_stride": 5}, r"patch_stride must be an integer in \[1, 4\], not 5"),
+        ({"patch_size": 0}, r"patch_size must be an integer in \[1, 64\], not 0"),
+        ({"patch_padding": -1}, r"patch_padding must be an integer in \[0, 3\], not -1"),
+        ({"patch_padding": 4}, r"patch_padding must be an integer in \[0, 3\], not 4"),
+        ({"activation": "tanh"}, "activation must be one of gelu, relu, psa_hidden, psa_both, not 'tanh'"),
+        ({"segments": 0}, "segments must be an integer in .*, not 0"),
+        ({"classes": 1}, "classes must be an integer in .*, not 1"),
+        ({"image": [32]}, r"image must be two numbers, not \(32,\)"),
+        ({"image": 32}, "image must be two numbers, not 32"),
+        ({"image": [32, 0]}, "image must be an integer in .*, not 0"),
+        ({"image": [3, 32]}, "a grid of 0 x 8 tokens"),
+        ({"image": [36, 36], "stages": [STAGE, STAGE]}, "merging after stage 0 needs an even grid, not 9 x 9"),
+    ],
+)
+def test_wrong_model(changes, message, tmp_path):
+    path = tmp_path / "shape.json"
+    path.write_text(json.dumps({"stages": [STAGE]} | changes))
+    with pytest.raises(UserError, match=message):
+        load_model_config(str(path))
+
+
+@pytest.mark.parametrize(
+    "name, value, wanted",
+    [
+        ("epochs", 0, r"an integer in \[1, 1048576\]"),
+        ("batch", 1.5, r"an integer in \[1, 1048576\]"),
+        ("seed", -1, "an integer in .*"),
+        ("crop", -1, r"an integer in \[0, 512\]"),
+        ("cutout", -2, r"an integer in \[0, 1024\]"),
+        ("optimizer", "sgd", "one of muon, adamw"),
+        ("schedule", "step", "one of linear, cosine, onecycle"),
+        ("muon_lr", -0.1, r"a number in \[0, 100\]"),
+        ("adamw_lr", float("nan"), r"a number in \[0, 100\]"),
+        ("weight_decay", -1, r"a number in \[0, 100\]"),
+        ("warmup", 3, r"a number in \[0, 1\]"),
+        ("label_smoothing", 1.1, r"a number in \[0, 1\]"),
+        ("alpha", 9, r"a number in \[0, 1\]"),
+        ("cutmix", -0.1, r"a number in \[0, 1\]"),
+        ("colour", 2, r"a number in \[0, 1\]"),
+        ("ema", 2, r"a number in \[0, 0.999999\]"),
+        ("momentum", 1, r"a number in \[0, 0.999999\]"),
+        ("temperature", 0, r"a number in \(0, 1000\]"),
+        ("betas", [1], "two numbers"),
+        ("betas", [0.9, 1], r"a number in \[0, 0.999999\]"),
+        ("flip", 1, "true or false"),
+    ],
+)
+def test_wrong_training(name, value, wanted):
+    shown = tuple(value) if isinstance(value, list) and len(value) == 1 else value[1] if name == "betas" else value
+    with pytest.raises(UserError, match=rf"^{name} must be {wanted}, not {re.escape(repr(shown))}$"):
+        TrainConfig.from_dict({name: value})
+
+
+def test_terms():
+    stages = (StageConfig(8, 12, 1, groups=2, kernel=3), StageConfig(16, 8, 1))
+    assert ModelConfig(stages, patch_size=6, patch_padding=1).terms() == {
+        "patch embedding": 108,
+        "token mixing of stage 0": 9,
+        "channel mixing of stage 0": 12,
+        "merging before stage 1": 32,
+        "token mixing of stage 1": 16,
+        "channel mixing of stage 1": 16,
+        "head": 16,
+    }
