@@ -44,9 +44,15 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise UserError(f"cannot read {path}: {error}") from None
     if header is None:
         raise UserError(f"{path} is no checkpoint of psahw")
-    metadata = json.loads(header)
-    if metadata["format"] != FORMAT:
-        raise UserError(f"{path} has checkpoint format {metadata['format']}; this version reads {FORMAT}")
+    try:
+        metadata = json.loads(header)
+        version = metadata["format"]
+    except (ValueError, TypeError, KeyError):
+        raise UserError(f"{path} is no checkpoint of psahw") from None
+    if type(version) is not int:
+        raise UserError(f"{path} is a network file; a run directory or its model.safetensors is wanted")
+    if version != FORMAT:
+        raise UserError(f"{path} has checkpoint format {version}; this version reads {FORMAT}")
     return tensors, metadata
 
 

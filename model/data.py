@@ -57,12 +57,12 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
 
-    def check(self, image: tuple[int, int], classes: int, what: str) -> None:
-        """Raises UserError unless a network for such images and classes can be used on this data set."""
-        if (*image, 3) != self.train_images.shape[1:] or classes != len(self.classes):
+    def check(self, shape: tuple[int, ...], classes: int, what: str) -> None:
+        """Raises UserError unless `what`, for images of (height, width, colours), can be used on this data set."""
+        if shape != self.test_images.shape[1:] or classes != len(self.classes):
             raise UserError(
-                f"{what} takes images of {(*image, 3)} in {classes} classes; "
-                f"{self.name} has {self.train_images.shape[1:]} in {len(self.classes)}"
+                f"{what} takes images of {shape} in {classes} classes; "
+                f"{self.name} has {self.test_images.shape[1:]} in {len(self.classes)}"
             )
 
 

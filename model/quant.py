@@ -21,10 +21,11 @@ from torch import Tensor, nn
 
 from psahw.errors import UserError
 
+from .config import ModelConfig
 from .kernels import lookup, mix_local
 from .resmlp import PIXEL_SCALE, ChannelMixing, ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
 
-__all__ = ["Integers", "QuantizedResMLP"]
+__all__ = ["Integers", "QuantizedResMLP", "too_long"]
 
 MAX_SHIFT = 20
 BIAS_LIMIT = 1 << 22
@@ -79,6 +80,14 @@ class Integers(NamedTuple):
         half = torch.where(self.shift > 0, torch.exp2(self.shift - 1), torch.zeros_like(self.shift))
         factor = torch.exp2(-self.shift)
         return _saturate(_ShiftRight.apply(total + align(self.bias), align(factor), align(half)), bits)
+
+
+def too_long(config: ModelConfig) -> str | None:
+    """Why a network of this shape has a sum that float32 does not hold exactly; None if it has none."""
+    for name, terms in config.terms().items():
+        if terms > MAX_TERMS:
+            return f"{name} has {terms} inputs; at most {MAX_TERMS} can be quantised exactly in float32"
+    return None
 
 
 def _to_integers(weight: Tensor, bias: Tensor) -> Integers:
@@ -261,9 +270,8 @@ class QuantizedResMLP(nn.Module):
     def __init__(self, model: ResMLP, images: np.ndarray):
         """Raises UserError for a model with sums too long to be exact."""
         super().__init__()
-        for name, terms in model.config.terms().items():
-            if terms > MAX_TERMS:
-                raise UserError(f"{name} has {terms} inputs; at most {MAX_TERMS} can be quantised exactly in float32")
+        if reason := too_long(model.config):
+            raise UserError(reason)
         self.config = model.config
         self.embed, self.norm, self.head = model.embed, model.norm, model.head
         self.stages = nn.ModuleList(QuantizedStage(stage) for stage in model.stages)

@@ -33,7 +33,7 @@ from .losses import Distillation, cross_entropy, smooth_targets
 from .optim import Average, learning_rate, make_optimizers
 from .progress import Progress
 
-__all__ = ["Result", "accuracy", "fit", "predict", "processes"]
+__all__ = ["Result", "accuracy", "fit", "predict", "processes", "provenance"]
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,14 @@ def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
     return 100 * float((predict(model, images).argmax(1) == labels).mean())
 
 
+def provenance() -> dict:
+    """What made a result, beside its settings: the command, and the commit with "-dirty" if files differ from it."""
+    return {"command": sys.argv, "commit": _commit()}
+
+
 def _commit() -> str | None:
     try:
-        command = ["git", "rev-parse", "HEAD"]
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         folder = Path(__file__).parent
         return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
@@ -234,7 +239,7 @@ def fit(
     if rank == 0:
         run.log(
             "start" if run.epoch == 0 else "resume",
-            epoch=run.epoch, command=sys.argv, commit=_commit(), torch=torch.__version__, device=device,
+            epoch=run.epoch, **provenance(), torch=torch.__version__, device=device,
             processes=world, threads=torch.get_num_threads(), dataset=dataset.name,
             train=config.to_dict(), describe=run.describe,
         )  # fmt: skip

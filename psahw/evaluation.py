@@ -1,4 +1,4 @@
-"""Accuracy of the integer model on labelled images."""
+"""Accuracy of answers on labelled images."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,23 @@ import numpy as np
 from . import reference
 from .network import Network
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "score"]
+
+
+def score(name: str, dataset: str, logits: np.ndarray, labels: np.ndarray) -> dict:
+    """What ``psahw evaluate --json`` prints. ``confusion[i][j]`` counts images of class i taken for class j."""
+    answers, classes = logits.argmax(1), logits.shape[1]
+    confusion = np.zeros((classes, classes), int)
+    np.add.at(confusion, (labels, answers), 1)
+    correct = int((answers == labels).sum())
+    return {
+        "network": name,
+        "dataset": dataset,
+        "images": len(labels),
+        "correct": correct,
+        "accuracy": 100 * correct / len(labels),
+        "confusion": confusion.tolist(),
+    }
 
 
 def evaluate(
@@ -17,16 +33,5 @@ def evaluate(
     dataset: str,
     progress: Callable[[int], None] | None = None,
 ) -> dict:
-    """What ``psahw evaluate --json`` prints. ``confusion[i][j]`` counts images of class i taken for class j."""
-    answers = reference.run(network, images, progress=progress).argmax(1)
-    confusion = np.zeros((len(network.classes),) * 2, int)
-    np.add.at(confusion, (labels, answers), 1)
-    correct = int((answers == labels).sum())
-    return {
-        "network": network.name,
-        "dataset": dataset,
-        "images": len(images),
-        "correct": correct,
-        "accuracy": 100 * correct / len(images),
-        "confusion": confusion.tolist(),
-    }
+    """`score` of the integer model."""
+    return score(network.name, dataset, reference.run(network, images, progress=progress), labels)

@@ -2,11 +2,13 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["writable_directory", "write_whole"]
+__all__ = ["output_directory", "writable_directory", "write_whole"]
 
 
 def write_whole(path: str | os.PathLike, data: str | bytes) -> None:
@@ -45,3 +47,20 @@ def writable_directory(path: str | os.PathLike) -> Path:
                 parent.rmdir()
         raise UserError(f"cannot write into directory {path}: {error.strerror}") from error
     return path
+
+
+@contextmanager
+def output_directory(path: str | os.PathLike) -> Iterator[Path]:
+    """A `writable_directory` for the length of the work. If that fails before anything was written into it, what
+    was made of it goes again."""
+    path = Path(path)
+    made = [parent for parent in (path, *path.parents) if not parent.exists()]
+    try:
+        yield writable_directory(path)
+    except BaseException:
+        for parent in made:
+            try:
+                parent.rmdir()
+            except OSError:  # it holds something
+                break
+        raise

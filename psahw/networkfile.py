@@ -17,7 +17,7 @@ from .errors import UserError
 from .files import write_whole
 from .network import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
 
-__all__ = ["FORMAT_VERSION", "digest", "load", "save", "shipped"]
+__all__ = ["FORMAT_VERSION", "digest", "find", "load", "save", "shipped"]
 
 FORMAT = "psahw-network"
 FORMAT_VERSION = 1
@@ -198,7 +198,8 @@ class _Reader:
         return network
 
 
-def _find(name: str | os.PathLike) -> Path:
+def find(name: str | os.PathLike) -> Path:
+    """The file of a network by path, or by name if it ships with psahw. Raises UserError if there is none."""
     if str(name) in shipped():
         return _SHIPPED / f"{name}.safetensors"
     path = Path(name)
@@ -213,7 +214,7 @@ def load(name: str | os.PathLike) -> Network:
 
     Raises UserError, naming file, layer and what was expected, for anything that is not a valid network.
     """
-    path = _find(name)
+    path = find(name)
     try:
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
             raise UserError(f"{path}: {size} bytes is more than a network file may have ({MAX_FILE_BYTES})")

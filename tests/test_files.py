@@ -4,7 +4,7 @@ import os
 import pytest
 
 from psahw.errors import UserError
-from psahw.files import writable_directory, write_whole
+from psahw.files import output_directory, writable_directory, write_whole
 
 
 def test_write_whole(tmp_path):
@@ -49,3 +49,17 @@ def test_directory_below_a_file(tmp_path):
     with pytest.raises(UserError, match=r"^cannot write into directory .*: Not a directory$"):
         writable_directory(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_output_directory_goes_again_if_nothing_came(tmp_path):
+    with pytest.raises(UserError, match="no data"), output_directory(tmp_path / "a" / "b") as directory:
+        assert directory.is_dir()
+        raise UserError("no data")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError), output_directory(tmp_path / "a" / "b") as directory:
+        (directory / "log").write_text("started")
+        raise UserError("no data")
+    assert (tmp_path / "a" / "b" / "log").exists()
+    with pytest.raises(UserError), output_directory(tmp_path / "a") as directory:
+        raise UserError("a directory that was there stays")
+    assert (tmp_path / "a" / "b" / "log").exists()

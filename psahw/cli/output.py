@@ -4,6 +4,7 @@ A result is one JSON object with ``--json`` and a table without. rich is importe
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,16 +21,22 @@ network_argument = click.argument("network", metavar="NETWORK")
 
 
 def _plain(value):
-    """NumPy's scalars and arrays as JSON has them."""
+    """As JSON has it: NumPy's scalars and arrays as numbers and lists, what is not a finite number as null."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
     if hasattr(value, "tolist"):
-        return value.tolist()
+        return _plain(value.tolist())
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def print_json(value: dict) -> None:
-    click.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+    click.echo(json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False))
 
 
 def _cell(value) -> str:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import click
 
 from ..errors import CheckFailed, UserError
+from ..evaluation import score
+from ..files import output_directory, writable_directory
 from . import output
 
 __all__ = ["COMMANDS"]
@@ -96,32 +98,31 @@ def _train_float(
     from model import checkpoint
     from model import data as datasets
     from model.config import load_model_config
+    from model.quant import too_long
     from model.resmlp import ResMLP
-    from model.train import fit, processes
+    from model.train import fit, processes, provenance
     from model.transfer import narrow
 
     model_config = load_model_config(config_name)
+    if reason := too_long(model_config):
+        output.note(f"this shape cannot be quantised later: {reason}")
     teacher, describe = None, {"model": model_config.to_dict(), "dataset": dataset}
     if teacher_path is not None:
         teacher, about = checkpoint.load_model(_model_file(teacher_path))
         describe["teacher"] = {"model": teacher.config.to_dict(), "about": about}
         describe["start"] = start
-    images = datasets.load(dataset, data, log=output.note)
-    torch.manual_seed(config.seed)
-    model = ResMLP(model_config)
-    if start == "teacher":
-        narrow(teacher, model)
-    result = fit(
-        model,
-        images,
-        config,
-        Path(directory),
-        teacher=teacher,
-        describe=describe,
-        stop_after=stop_after,
-        quiet=as_json,
-    )
-    path = Path(directory) / "model.safetensors"
+    with output_directory(directory) as directory:
+        images = datasets.load(dataset, data, log=output.note)
+        _check_fits(images, model_config, f"configuration {config_name}")
+        if teacher is not None:
+            _check_fits(images, teacher.config, f"teacher {teacher_path}")
+        torch.manual_seed(config.seed)
+        model = ResMLP(model_config)
+        if start == "teacher":
+            narrow(teacher, model)
+        result = fit(model, images, config, directory, teacher=teacher, describe=describe, stop_after=stop_after)
+    if processes()[0] != 0 or _unfinished(config, result, as_json):
+        return
     about = {
         "dataset": dataset,
         "train": config.to_dict(),
@@ -129,9 +130,9 @@ def _train_float(
         "start": start,
         "validation_accuracy": result.validation_accuracy,
         "seconds": result.seconds,
+        **provenance(),
     }
-    if processes()[0] != 0 or _unfinished(config, stop_after):
-        return
+    path = directory / "model.safetensors"
     checkpoint.save_model(path, model, model_config, about)
     shown = {
         "model": str(path),
@@ -145,10 +146,18 @@ def _train_float(
     _show(shown, as_json)
 
 
-def _unfinished(config, stop_after: int | None) -> bool:
-    if stop_after is None or stop_after >= config.epochs:
+def _check_fits(images, model_config, what: str) -> None:
+    images.check((*model_config.image, 3), model_config.classes, what)
+
+
+def _unfinished(config, result, as_json: bool) -> bool:
+    """Whether --stop-after left epochs to do; then it says so."""
+    if result.epoch >= config.epochs:
         return False
-    output.note(f"stopped after epoch {stop_after} of {config.epochs}; the same command without --stop-after goes on")
+    epochs = f"{result.epoch} of {config.epochs}"
+    output.note(f"stopped after epoch {epochs}; the same command without --stop-after goes on")
+    if as_json:
+        output.print_json({"finished": False, "epoch": result.epoch, "epochs": config.epochs})
     return True
 
 
@@ -248,13 +257,12 @@ def quantize(
     psahw quantize runs/smoke --dataset sample --epochs 1 --name smoke -o runs/smoke-int8
     """
     import numpy as np
-    import torch
 
     from model import checkpoint
     from model import data as datasets
     from model.export import to_network
     from model.quant import QuantizedResMLP
-    from model.train import accuracy, fit, processes
+    from model.train import accuracy, fit, processes, provenance
 
     from .. import networkfile, reference
 
@@ -262,52 +270,59 @@ def quantize(
     config = _train_config(_QUANTIZE_DEFAULTS, settings, epochs=epochs or None, batch=batch, seed=seed)
     if config.bf16:
         raise UserError("--set bf16: bfloat16 cannot hold the codes of a quantised network; leave it false")
-    path = Path(network_path or Path(directory) / f"{name}.safetensors")
     model, about = checkpoint.load_model(_model_file(run))
     describe = {"model": model.config.to_dict(), "dataset": dataset, "float": about, "calibration": calibration}
     teacher_model = None
     if teacher is not None:
         teacher_model, describe["teacher"] = checkpoint.load_model(_model_file(teacher))
-    images = datasets.load(dataset, data, log=output.note)
-    train_part, validation_part = datasets.split(len(images.train_images))
-    validation, labels = images.train_images[validation_part], images.train_labels[validation_part]
-    float_accuracy = accuracy(model, validation, labels)
-    quantized = QuantizedResMLP(model, images.train_images[train_part[:calibration]])
-    untuned_accuracy = accuracy(quantized, validation, labels)
-    seconds = 0.0
-    if tuned:
-        result = fit(
-            quantized, images, config, Path(directory), teacher=teacher_model, describe=describe, quiet=as_json
-        )
-        seconds = result.seconds
-    if processes()[0] != 0 or _unfinished(config, stop_after):
-        return
+    with output_directory(directory) as directory:
+        path = Path(network_path or directory / f"{name}.safetensors")
+        if not path.parent.is_dir():
+            raise UserError(f"--network: directory {path.parent} does not exist")
+        writable_directory(path.parent)
+        images = datasets.load(dataset, data, log=output.note)
+        _check_fits(images, model.config, f"run {run}")
+        if teacher is not None:
+            _check_fits(images, teacher_model.config, f"teacher {teacher}")
+        train_part, validation_part = datasets.split(len(images.train_images))
+        validation, labels = images.train_images[validation_part], images.train_labels[validation_part]
+        float_accuracy = accuracy(model, validation, labels)
+        quantized = QuantizedResMLP(model, images.train_images[train_part[:calibration]])
+        untuned_accuracy = accuracy(quantized, validation, labels)
+        seconds = 0.0
+        if tuned:
+            result = fit(
+                quantized, images, config, directory, teacher=teacher_model, describe=describe, stop_after=stop_after
+            )
+            seconds = result.seconds
+            if processes()[0] != 0 or _unfinished(config, result, as_json):
+                return
     metadata = {
         "dataset": dataset,
         "preprocessing": "code = pixel - 128",
         "model": model.config.to_dict(),
+        "macs": model.config.macs(),
+        "weights": model.config.weights(),
         "float_training": about,
+        "teacher": describe.get("teacher"),
         "quantisation": {
             "train": config.to_dict() if tuned else None,
             "calibration_images": calibration,
+            "seed": config.seed,
             "seconds": seconds,
+            **provenance(),
         },
         "accuracy": {"validation float": float_accuracy, "validation INT8 before fine-tuning": untuned_accuracy},
     }
-    quantized.eval()
+    quantized.cpu().eval()  # the integers are read out and compared on the CPU, wherever they were trained
     network = to_network(quantized, name, images.classes, metadata)
-    with torch.no_grad():
-        codes = np.concatenate(
-            [
-                quantized.codes(torch.from_numpy(part)).numpy()
-                for part in np.array_split(validation, max(1, len(validation) // 500))
-            ]
-        )
+    codes = np.concatenate(
+        [_codes(quantized, part) for part in np.array_split(validation, -(-len(validation) // 500))]
+    )
     logits = reference.run(network, validation)
     if not (codes == logits).all():
         raise CheckFailed(f"{int((codes != logits).sum())} logits of the torch model differ from the integer model's")
     metadata["accuracy"]["validation INT8"] = 100 * float((logits.argmax(1) == labels).mean())
-    path.parent.mkdir(parents=True, exist_ok=True)
     networkfile.save(dataclasses.replace(network, metadata=metadata), path)
     shown = {
         "network": str(path),
@@ -321,56 +336,58 @@ def quantize(
     _show(shown, as_json)
 
 
+def _codes(quantized, images):
+    import torch
+
+    with torch.no_grad():
+        return quantized.codes(torch.from_numpy(images)).numpy()
+
+
 @click.command()
 @output.network_argument
 @_data_options
 @click.option("--images", type=click.IntRange(1), help="Only the first N test images.")
-@click.option("--record", is_flag=True, help="Write the accuracy into the network file; needs all images.")
+@click.option("--record", is_flag=True, help="Write the accuracy into the network file's metadata.")
 @output.json_option
 def evaluate(network, dataset, data, images, record, as_json):
     """Accuracy of a network's integer model on the test images of a data set.
 
-    NETWORK may also be a run directory of train or distill: then it is its float model's accuracy.
+    NETWORK may also be a run directory of train or distill: then it is its float model's accuracy. With --json the
+    confusion matrix comes along: true classes in rows, answers in columns.
 
     \b
     psahw evaluate cifar10-psa
-    psahw evaluate runs/int8/mine.safetensors --record
+    psahw evaluate runs/int8/mine.safetensors --dataset sample --json
     psahw evaluate runs/teacher
     """
     from model import data as datasets
 
-    if record and (images is not None or not Path(network).is_file()):
-        raise UserError("--record needs a network file and all test images")
-    loaded = _load_float(network) if Path(network).is_dir() else _load_integer(network)
+    is_run = Path(network).is_dir()
+    if record and (is_run or images is not None):
+        raise UserError("--record needs a network file and all test images: no run directory, no --images")
+    loaded = _load_float(network) if is_run else _load_integer(network)
     test = datasets.load(dataset, data, log=output.note)
-    if test.test_images.shape[1:] != loaded.shape or len(test.classes) != loaded.classes:
-        raise UserError(
-            f"{network} takes images of {loaded.shape} in {loaded.classes} classes; "
-            f"{dataset} has {test.test_images.shape[1:]} in {len(test.classes)}"
-        )
+    test.check(loaded.shape, loaded.classes, network)
     pixels, labels = test.test_images[:images], test.test_labels[:images]
     with output.progress("images", len(pixels)) as advance:
         logits = loaded.run(pixels, advance)
-    correct = int((logits.argmax(1) == labels).sum())
-    result = {
-        "network": loaded.name,
-        "dataset": dataset,
-        "images": len(pixels),
-        "correct": correct,
-        "accuracy": 100 * correct / len(pixels),
-    }
+    result = score(loaded.name, dataset, logits, labels)
     if record:
-        _record(network, {f"{dataset} test INT8": result["accuracy"]})
-    _show(result, as_json)
+        _record(network, f"{dataset} test INT8", result["accuracy"])
+    if as_json:
+        output.print_json(result)
+    else:
+        _show({key: value for key, value in result.items() if key != "confusion"}, as_json)
 
 
-def _record(path: str, accuracy: dict[str, float]) -> None:
+def _record(name: str, what: str, accuracy: float) -> None:
     from .. import networkfile
 
-    network = networkfile.load(path)
-    known = network.metadata.get("accuracy", {})
-    metadata = network.metadata | {"accuracy": known | accuracy}
-    networkfile.save(dataclasses.replace(network, metadata=metadata), path)
+    network = networkfile.load(name)
+    known = network.metadata.get("accuracy")
+    recorded = (known if isinstance(known, dict) else {}) | {what: accuracy}
+    metadata = network.metadata | {"accuracy": recorded}
+    networkfile.save(dataclasses.replace(network, metadata=metadata), networkfile.find(name))
 
 
 class _Loaded(NamedTuple):

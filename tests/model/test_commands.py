@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from model import data
 from psahw import networkfile, reference, samples
 from psahw.cli import main
 
@@ -40,13 +42,69 @@ def test_train_distill_quantize_evaluate(teacher, tmp_path, capsys):
     assert made["logits_compared"] == 100 and made["logits_different"] == 0
     result = _run(capsys, "evaluate", made["network"], "--dataset", "sample", "--json")
     images, labels = samples.load()
-    correct = (reference.run(networkfile.load(made["network"]), images).argmax(1) == labels).sum()
+    answers = reference.run(networkfile.load(made["network"]), images).argmax(1)
+    correct = int((answers == labels).sum())
+    confusion = np.array(result.pop("confusion"))
     assert result == {
-        "network": "smoke", "dataset": "sample", "images": 100,
-        "correct": int(correct), "accuracy": float(correct),
+        "network": "smoke", "dataset": "sample", "images": 100, "correct": correct, "accuracy": float(correct),
     }  # fmt: skip
-    metadata = networkfile.load(made["network"]).metadata
+    assert confusion.sum(1).tolist() == np.bincount(labels, minlength=10).tolist()
+    assert confusion.sum(0).tolist() == np.bincount(answers, minlength=10).tolist()
+    assert confusion.trace() == correct
+
+
+def test_network_says_how_it_was_made(teacher, tmp_path, capsys):
+    student = _run(capsys, "distill", "--teacher", teacher, "--config", "tiny", "--epochs", 1,
+                   "-o", tmp_path / "student", *SMOKE)  # fmt: skip
+    made = _run(capsys, "quantize", tmp_path / "student", "--name", "smoke", "--epochs", 0, "--seed", 7,
+                "-o", tmp_path / "int8", *SMOKE)  # fmt: skip
+    network = networkfile.load(made["network"])
+    metadata = network.metadata
+    assert metadata["macs"] == student["macs"] and metadata["weights"] == student["weights"]
     assert metadata["float_training"]["teacher"]["about"]["train"]["epochs"] == 4
+    assert metadata["float_training"]["commit"] == metadata["quantisation"]["commit"] != ""
+    assert metadata["quantisation"]["command"] and metadata["quantisation"]["seed"] == 7
+    before = networkfile.digest(network)
+    result = _run(capsys, "evaluate", made["network"], "--dataset", "sample", "--record", "--json")
+    recorded = networkfile.load(made["network"])
+    assert recorded.metadata["accuracy"] == metadata["accuracy"] | {"sample test INT8": result["accuracy"]}
+    assert networkfile.digest(recorded) == before
+
+
+def test_quantize_stopped_and_resumed(teacher, tmp_path, capsys):
+    """The second file is the one of a run that was never stopped."""
+    command = ["quantize", teacher, "--name", "smoke", "--epochs", 2, *SMOKE, "-o"]
+    stopped = _run(capsys, *command, tmp_path / "parts", "--stop-after", 1)
+    assert stopped == {"finished": False, "epoch": 1, "epochs": 2}
+    assert not list((tmp_path / "parts").glob("smoke.safetensors"))
+    parts, whole = (_run(capsys, *command, tmp_path / name) for name in ("parts", "whole"))
+    digests = {networkfile.digest(networkfile.load(made["network"])) for made in (parts, whole)}
+    assert len(digests) == 1
+    events = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events] == ["start", "epoch", "end", "resume", "epoch", "end"]
+    again = _run(capsys, *command, tmp_path / "parts", "--stop-after", 1)  # it is finished all the same
+    assert again["network"] == parts["network"]
+
+
+def test_finished_run_again_has_no_loss(teacher, capsys):
+    result = _run(capsys, "train", "--config", "tiny", "--epochs", "4", "-o", teacher, *SMOKE)
+    assert result["loss"] is None and result["epochs"] == 4
+
+
+def test_progress_on_standard_error_also_with_json(tmp_path, capsys):
+    assert main(["train", "--config", "tiny", "--epochs", "1", "-o", str(tmp_path), *SMOKE]) == 0
+    assert "epoch 1/1  loss" in capsys.readouterr().err
+
+
+def test_shape_that_cannot_be_quantised_is_said_before(tmp_path, capsys):
+    stage = {"channels": 704, "hidden": 8, "blocks": 1, "kernel": 1}
+    (tmp_path / "wide.json").write_text(json.dumps({"stages": [stage], "patch_size": 16, "patch_stride": 16}))
+    config = ["--config", str(tmp_path / "wide.json"), "--epochs", "1"]
+    assert main(["train", *config, "-o", str(tmp_path / "run"), *SMOKE]) == 0
+    assert "this shape cannot be quantised later: patch embedding has 768 inputs" in capsys.readouterr().err
+    assert main(["quantize", str(tmp_path / "run"), "--name", "x", "-o", str(tmp_path / "int8"), *SMOKE]) == 2
+    assert "patch embedding has 768 inputs; at most 703" in capsys.readouterr().err
+    assert not (tmp_path / "int8").exists()
 
 
 def test_record_and_float_run(teacher, tmp_path, capsys):
@@ -77,14 +135,48 @@ def test_quantize_without_training(teacher, tmp_path, capsys):
         (["distill", "--teacher", "nowhere"], "cannot read nowhere"),
         (["quantize", "nowhere", "--name", "x"], "cannot read nowhere"),
         (["quantize", "nowhere", "--name", "x", "--set", "bf16=true"], "bfloat16 cannot hold"),
+        (["train", "--set", "ema=2"], "ema must be a number in [0, 0.999999], not 2"),
+        (["train", "--set", "betas=[1]"], "betas must be two numbers, not (1,)"),
+        (
+            ["train", "--set", "crop=40", "--dataset", "sample"],
+            "crop must be less than the images' 32 pixels, not 40",
+        ),
+        (
+            ["train", "--config", "{small}", "--dataset", "sample"],
+            "takes images of (16, 16, 3) in 10 classes; sample",
+        ),
     ],
 )
 def test_wrong_use(arguments, message, tmp_path, capsys):
     directory = tmp_path / "run"
+    small = tmp_path / "small.json"
+    small.write_text(json.dumps({"stages": [{"channels": 8, "hidden": 8, "blocks": 1}], "image": [16, 16]}))
+    arguments = [argument.replace("{small}", str(small)) for argument in arguments]
     assert main([*arguments, "-o", str(directory)]) == 2
     err = capsys.readouterr().err
     assert message in err and err.count("\n") == 1
     assert not directory.exists()
+
+
+def test_output_is_proven_before_the_work(teacher, tmp_path, capsys, monkeypatch):
+    """Nothing is loaded, let alone trained, for a place that cannot be written."""
+    monkeypatch.setattr(data, "load", lambda *arguments, **options: pytest.fail("too late"))
+    (tmp_path / "file").write_text("in the way")
+    for command in (["train"], ["distill", "--teacher", str(teacher)], ["quantize", str(teacher), "--name", "x"]):
+        assert main([*command, "-o", str(tmp_path / "file" / "run")]) == 2
+        assert "cannot write into directory" in capsys.readouterr().err
+    network = str(tmp_path / "absent" / "x.safetensors")
+    command = ["quantize", str(teacher), "--name", "x", "--network", network, "-o", str(tmp_path / "run")]
+    assert main(command) == 2
+    assert f"--network: directory {tmp_path / 'absent'} does not exist" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("more", [["--images", "5"], []])
+def test_record_wants_a_whole_test_of_a_network(teacher, capsys, more):
+    network = "cifar10-psa" if more else str(teacher)
+    assert main(["evaluate", network, "--dataset", "sample", "--record", *more]) == 2
+    assert "--record needs a network file and all test images" in capsys.readouterr().err
 
 
 def test_evaluate_unknown_network(capsys):
