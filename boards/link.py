@@ -9,15 +9,14 @@ from amaranth.hdl import Cat, Module, Mux, Shape, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from psahw.gateware.counters import READER
+
 from .uart import RECEIVED
 
-__all__ = ["COUNTERS", "Command", "Link", "LinkError"]
+__all__ = ["Command", "Link", "LinkError"]
 
 RESET_CYCLES = 4
 COUNTER_CYCLES = 4  # from a counter's address to its value; the accelerator may take two
-
-COUNTERS = wiring.Signature({"addr": Out(8), "data": In(32), "clear": Out(1)})
-"""What reads the accelerator's counters, seen from the reader."""
 
 
 class Command(IntEnum):
@@ -78,7 +77,7 @@ class Link(wiring.Component):
                 "tx": Out(stream.Signature(8)),
                 "image": Out(stream.Signature(data.ArrayLayout(unsigned(8), bus_bytes))),
                 "result": In(stream.Signature(result)),
-                "counters": Out(COUNTERS),
+                "counters": Out(READER),
                 "reset": Out(1),
                 "activity": Out(1),
                 "error": Out(1),

@@ -11,12 +11,12 @@ from amaranth.lib.wiring import In, Out
 from psahw import generate
 from psahw.errors import UserError
 from psahw.gateware.argmax import result_layout
+from psahw.gateware.counters import READER
 from psahw.network import Network
 from psahw.plan import Plan
 
 from . import Board
 from .clock import ClockSettings, settings
-from .link import COUNTERS
 from .shell import Shell
 from .uart import MIN_CYCLES_PER_BIT
 
@@ -46,7 +46,7 @@ def interface(manifest: dict) -> wiring.Signature:
         {
             "i": In(stream.Signature(data.ArrayLayout(unsigned(8), manifest["bus_bytes"]))),
             "o": Out(stream.Signature(result)),
-            "counters": In(COUNTERS),
+            "counters": In(READER),
         }
     )
 

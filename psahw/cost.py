@@ -1,12 +1,14 @@
 """Resources of every component before synthesis.
 
-DSPs and block RAMs follow from the structure and are exact; LUTs and flip-flops are fitted to Yosys (see
-``docs/results.md`` for the commands and the errors that remain).
+DSPs and block RAMs follow from the structure and are exact. LUTs and flip-flops are the sum of the parts that a
+component's source has (counters, adders, multiplexers, registers, memories in LUTs), each as large as Yosys makes it;
+``calibration/`` has the measurements that the constants here are fitted to and ``docs/results.md`` what remains.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from functools import singledispatch
-from math import ceil
+from math import ceil, gcd
 
 from .nodes import (
     Argmax,
@@ -23,8 +25,9 @@ from .nodes import (
     Windows,
     walk,
 )  # fmt: skip
+from .timing import window_rows
 
-__all__ = ["Resources", "cost", "node_cost"]
+__all__ = ["Resources", "cost", "counters_cost", "node_cost", "queue_style", "reorder_style"]
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,19 @@ class Resources:
     def __add__(self, other: "Resources") -> "Resources":
         return Resources(self.lut + other.lut, self.ff + other.ff, self.dsp + other.dsp, self.bram36 + other.bram36)
 
+    def __mul__(self, count: int) -> "Resources":
+        return Resources(self.lut * count, self.ff * count, self.dsp * count, self.bram36 * count)
+
     def to_dict(self) -> dict:
         return {"lut": ceil(self.lut), "ff": ceil(self.ff), "dsp": self.dsp, "bram36": self.bram36}
 
+
+def _bits(values: int) -> int:
+    """Of a register for 0 .. values - 1."""
+    return (values - 1).bit_length()
+
+
+# -- memories --
 
 # Width, depth and cost in RAMB36 of a block RAM's shapes, simple dual port: UG473, tables 1-8 and 1-11.
 _BLOCK_SHAPES = (
@@ -57,6 +70,9 @@ _BLOCK_SHAPES = (
     *((36, 512, 0.5), (18, 1024, 0.5), (9, 2048, 0.5), (4, 4096, 0.5), (2, 8192, 0.5), (1, 16384, 0.5)),
 )
 
+LUTS_PER_BLOCK = 200
+"""What a RAMB36 is worth when a small memory may lie in either: a device has about 300 LUTs to each."""
+
 
 def block_ram(width: int, depth: int) -> float:
     """RAMB36 equivalents of a memory. A deep memory is folded into rows of several words, whose bits use the block
@@ -64,129 +80,363 @@ def block_ram(width: int, depth: int) -> float:
     return min(ceil(width * ceil(depth / d) / w) * unit for w, d, unit in _BLOCK_SHAPES)
 
 
-def memory(width: int, depth: int, style: str) -> Resources:
-    """A memory with one write and one read port, read synchronously."""
+def _lut_ram(width: int, depth: int) -> int:
+    """LUTs of a memory in RAM32M or RAM64M: six bits of 32 words, or three of 64, in four LUTs."""
+    if depth <= 32:
+        return 4 * ceil(width / 6)
+    blocks = ceil(depth / 64)
+    return 4 * ceil(width / 3) * blocks + (width * _choose(blocks) + blocks if blocks > 1 else 0)
+
+
+def memory_style(width: int, depth: int) -> str:
+    """Where a memory that is written lies: in LUTs if it would waste a block RAM."""
+    return "distributed" if _lut_ram(width, depth) <= LUTS_PER_BLOCK * block_ram(width, depth) else "block"
+
+
+def _memory(width: int, depth: int, style: str) -> Resources:
+    """With one write and one read port, read synchronously."""
     if style == "block":
         return Resources(bram36=block_ram(width, depth))
-    return Resources(lut=width * ceil(depth / 64) * 1.35, ff=width)
+    return Resources(lut=_lut_ram(width, depth), ff=width)
 
 
-def queue(lanes: int, depth: int) -> Resources:
-    style = queue_style(lanes, depth)
-    pointers = depth.bit_length()
-    return memory(8 * lanes, depth, style) + Resources(lut=4 * pointers + 8, ff=4 * pointers + 8 * lanes)
+def _rom(width: int, depth: int, style: str) -> Resources:
+    """A LUT6 holds 64 x 1, and MUXF7 and MUXF8 join four."""
+    if style == "block":
+        return Resources(bram36=block_ram(width, depth))
+    return Resources(lut=width * (ceil(depth / 64) + _choose(ceil(depth / 256))), ff=width)
+
+
+# -- parts of logic --
+
+
+def _choose(options: int) -> float:
+    """LUTs for a bit chosen among so many."""
+    return 0 if options <= 1 else ceil((options - 1) / 3)
+
+
+def _counter(*lengths: int) -> Resources:
+    """Nested counters, as `psahw.gateware.count.count` makes them."""
+    total = Resources()
+    for length in lengths:
+        bits = _bits(length)
+        total += Resources(lut=bits + ceil(bits / 6) + (1 if bits else 0), ff=bits)
+    return total
+
+
+def _adder(bits: int) -> Resources:
+    return Resources(lut=bits, ff=bits)
+
+
+def _tree(terms: int, bits: int, most: int) -> Resources:
+    """An adder tree with registers after every level; no sum is wider than ``most``."""
+    total = Resources()
+    while terms > 1:
+        wider = min(bits + 1, most)
+        total += _adder(wider) * (terms // 2) + Resources(ff=bits * (terms % 2))
+        terms, bits = ceil(terms / 2), wider
+    return total
+
+
+def _delay(bits: int, cycles: int) -> Resources:
+    """From three cycles on it is a shift register in a LUT."""
+    return Resources(lut=bits) if cycles >= 3 else Resources(ff=bits * cycles)
+
+
+def _requantise(rows: int, acc_bits: int, offset_bits: int, shift_range: int, out_bits: int) -> Resources:
+    shift_bits = shift_range.bit_length()
+    total_bits = max(acc_bits, offset_bits) + 1
+    style = "distributed" if rows <= 128 else "block"
+    shifted = total_bits - out_bits // 2
+    return (
+        _rom(offset_bits + shift_bits, rows, style)
+        + _adder(total_bits)
+        + Resources(lut=shifted * ceil(shift_bits / 2), ff=shift_bits + shifted)
+        + Resources(lut=out_bits + 3, ff=out_bits)
+    )
+
+
+def _banks(elements: int, i_lanes: int, o_lanes: int, i_align: int, o_align: int, step: int, style: str) -> Resources:
+    """`psahw.gateware.banks.Banks`: one wide memory or one for each bank, and what turns lanes to banks and back."""
+    banks, depth, i_align, o_align, shared = _bank_shape(elements, i_lanes, o_lanes, i_align, o_align, step)
+    memories = _memory(8 * banks, depth, style) if shared else _memory(8, depth, style) * banks
+    turned = 8 * banks * _choose(min(banks // i_align, i_lanes)) + 8 * o_lanes * _choose(banks // o_align)
+    enables = banks if banks > 1 else 0
+    return memories + Resources(lut=turned + enables, ff=_bits(banks // o_align))
+
+
+def _bank_shape(elements, i_lanes, o_lanes, i_align, o_align, step):
+    """(banks, words of each, alignments, whether all use the same word)."""
+    banks = 1 << _bits(max(i_lanes, o_lanes))
+    i_align, o_align = gcd(i_align, banks), gcd(o_align, banks)
+    shared = i_lanes <= i_align and (o_lanes == 1 or (step == 1 and o_lanes <= o_align))
+    return banks, elements // banks, i_align, o_align, shared
+
+
+def _banks_style(elements, i_lanes, o_lanes, i_align, o_align, step=1) -> str:
+    banks, depth, _, _, shared = _bank_shape(elements, i_lanes, o_lanes, i_align, o_align, step)
+    return memory_style(8 * banks if shared else 8, depth)
 
 
 def queue_style(lanes: int, depth: int) -> str:
-    return "block" if depth * lanes * 8 >= 4096 else "distributed"
+    """Where the memory of a `psahw.gateware.stream.Queue` of int8 should lie."""
+    return memory_style(8 * lanes, max(depth - 1, 2))
 
 
-def requantise(acc_bits: int, shift_range: int, out_bits: int) -> Resources:
-    levels = shift_range.bit_length()
-    return Resources(lut=acc_bits * (1 + levels) + out_bits + 24, ff=2 * acc_bits + out_bits + 10)
+def _queue(lanes: int, depth: int) -> Resources:
+    rows = max(depth - 1, 2)
+    level = _bits(rows + 1)
+    memory = _memory(8 * lanes, rows, memory_style(8 * lanes, rows))
+    return memory + _counter(rows, rows) + Resources(lut=2 * level + 4, ff=level + 1)
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def _windows_banks(node: Windows):
+    """Arguments of `_banks`, as `psahw.gateware.windows.Windows` has them."""
+    banks = 1 << _bits(max(node.i_lanes, node.o_lanes))
+    pitch = _up(node.width * node.channels, banks)
+    elements = window_rows(node.height, node.size, node.stride, node.padding) * pitch
+    o_align = gcd(node.stride * node.channels, node.padding * node.channels, node.o_lanes)
+    return elements, node.i_lanes, node.o_lanes, node.i_lanes, o_align, 1
+
+
+def _transpose_banks(node: Transpose):
+    """Likewise, as `psahw.gateware.transpose.Transpose` has them."""
+    rows, columns, i_lanes, o_lanes = node.rows, node.columns, node.i_lanes, node.o_lanes
+    banks = 1 << _bits(max(i_lanes, o_lanes))
+    if i_lanes == 1:
+        pitches = 1, _up(rows, banks)
+    elif o_lanes == 1:
+        pitches = _up(columns, banks), 1
+    else:
+        pitches = columns + (1 - columns) % banks, 1
+    half = _up((rows - 1) * pitches[0] + (columns - 1) * pitches[1] + 1, banks)
+    step = pitches[0] if i_lanes > 1 and o_lanes > 1 else 1
+    i_align, o_align = gcd(i_lanes * pitches[1], pitches[0]), gcd(o_lanes * pitches[0], pitches[1])
+    return 2 * half, i_lanes, o_lanes, i_align, o_align, step
+
+
+def reorder_style(node: Windows | Transpose) -> str:
+    """Where its memories should lie."""
+    return _banks_style(*(_windows_banks(node) if isinstance(node, Windows) else _transpose_banks(node)))
+
+
+# -- components --
 
 
 @singledispatch
-def node_cost(node: Node) -> Resources:
-    """Cost of one component, without what a Residual holds."""
+def _cost(node: Node) -> Resources:
+    """On the 7 series."""
     raise TypeError(f"node must be one of psahw.nodes, not {node!r}")
 
 
-@node_cost.register
+@_cost.register
 def _(node: InputTable):
-    return Resources(lut=node.lanes * node.colours * 32, ff=node.lanes * 16)
+    phases = node.phases
+    table = _rom(8, 256 * phases, "distributed") + Resources(ff=8)
+    return table * node.lanes + _counter(phases) + Resources(lut=3, ff=2)
 
 
-@node_cost.register
+def _cadence(beats: int, period: int) -> Resources:
+    wait = _bits(period)
+    return _counter(beats) + Resources(lut=wait + 5, ff=wait)
+
+
+@_cost.register
 def _(node: Windows):
-    rows = node.size + node.stride
-    banks = max(node.i_lanes, node.o_lanes)
-    bits = rows * node.width * node.channels * 8
-    style = "block" if bits // banks >= 4096 else "distributed"
-    base = memory(8, ceil(bits / 8 / banks), style)
-    total = Resources(lut=200, ff=150)
-    for _ in range(banks):
-        total += base
-    return total
+    banks = _windows_banks(node)
+    address = _bits(banks[0])
+    rows = window_rows(node.height, node.size, node.stride, node.padding)
+    place = _bits(node.width * node.channels) + 1
+    beats = node.size * node.channels // node.o_lanes
+    write = _counter(node.width * node.channels // node.i_lanes, rows) + _adder(address)
+    read = _counter(beats, node.size, *node.grid[::-1])
+    # base and row, each with the end of the ring; left and at; the address is their sum
+    read += (
+        Resources(lut=4 * address, ff=2 * address) + Resources(lut=3 * place, ff=2 * place) + Resources(lut=address)
+    )
+    if node.padding:
+        read += Resources(lut=2 * place * node.o_lanes, ff=node.o_lanes)
+    level = _bits(rows + 1)
+    total = _banks(*banks, node.style) + _cadence(beats * node.size, node.period) + write + read
+    total += Resources(lut=3 * level + 10, ff=level + 3) + Resources(lut=8 * node.o_lanes, ff=8 * node.o_lanes)
+    return total + (_queue(node.i_lanes, node.queue) if node.queue else Resources())
 
 
-@node_cost.register
+@_cost.register
 def _(node: Gather):
-    return Resources(lut=4 * node.ratio, ff=8 * node.lanes * node.ratio + 4)
+    width = 8 * node.lanes
+    return _counter(node.ratio) + Resources(lut=node.ratio + 2, ff=width * node.ratio + 1)
 
 
-@node_cost.register
+@_cost.register
 def _(node: Scatter):
-    return Resources(lut=8 * node.lanes * node.ratio, ff=8 * node.lanes * node.ratio + 4)
+    width = 8 * node.lanes
+    return _counter(node.ratio) + Resources(lut=width * (node.ratio - 1) + 4, ff=width * node.ratio + 1)
 
 
-@node_cost.register
+def _walk(words: int, repeat: int, sets: int) -> Resources:
+    """Addresses of a memory with a part for each set of a layer."""
+    if sets == 1:
+        return _counter(words)
+    address = _bits(words * sets)
+    return _counter(words, repeat, sets) + Resources(lut=3 * address, ff=2 * address)
+
+
+def _ring(node: MacArray) -> Resources:
+    address, level = _bits(node.depth), _bits(node.depth + 1)
+    vectors = _bits((node.depth - 1) // node.steps + 2)
+    return (
+        _memory(8 * node.columns, node.depth, "distributed")
+        + _counter(node.steps, node.steps, node.passes, node.depth)
+        + Resources(lut=2 * address + address // 2, ff=2 * address)
+        + Resources(lut=2 * level + 2 * vectors + 4, ff=level + vectors)
+    )
+
+
+@_cost.register
 def _(node: MacArray):
-    macs = node.rows * node.columns
-    depth = node.passes * node.steps * node.sets
-    weights = memory(macs * node.weight_bits, depth, node.weight_style)
-    ring = memory(8 * node.columns, node.depth, "distributed")
-    captured = macs * node.acc_bits
-    select = node.acc_bits * node.columns * ceil(node.rows / 4)
-    tree = (node.columns - 1) * node.acc_bits
-    output = requantise(node.acc_bits, node.shift_range, node.out_bits)
-    total = Resources(lut=select + tree + 120, ff=captured + node.acc_bits * 2 * node.columns + 150, dsp=macs)
-    for _ in range(node.o_lanes):
-        total += output
-    return total + weights + ring
+    units = node.rows * node.columns
+    steps, beats = node.passes * node.steps, node.outputs // node.o_lanes
+    levels, groups = _bits(node.columns), node.rows // node.o_lanes
+    unit_bits = node.acc_bits - levels  # of a column's sum
+    row_bits = _bits(beats * node.sets)
+    lane = (
+        Resources(lut=unit_bits * _choose(groups), ff=unit_bits) * node.columns
+        + _tree(node.columns, unit_bits, node.acc_bits)
+        + _requantise(beats * node.sets, node.acc_bits, node.offset_bits, node.shift_range, node.out_bits)
+    )
+    repeat = node.vectors // node.sets
+    return (
+        Resources(ff=units * unit_bits, dsp=units)
+        + _rom(units * node.weight_bits, steps * node.sets, node.weight_style)
+        + _ring(node)
+        + _walk(steps, repeat, node.sets)
+        + _walk(beats, repeat, node.sets)
+        + _counter(groups)
+        + _delay(row_bits, levels)
+        + Resources(lut=12, ff=4 + 1 + levels + 4)
+        + lane * node.o_lanes
+    )
 
 
-@node_cost.register
+@_cost.register
 def _(node: TableRom):
-    depth = node.channels // node.lanes * 256 if node.distinct else 256
-    total = Resources(lut=20, ff=20)
-    for _ in range(node.lanes):
-        total += memory(8, depth, node.style) + Resources(ff=8)
-    return total
+    words = node.channels // node.lanes if node.distinct else 1
+    table = _rom(8, 256 * words, node.style) + Resources(ff=8)
+    return table * node.lanes + _counter(words) + Resources(lut=3, ff=2)
 
 
-@node_cost.register
+@_cost.register
 def _(node: Transpose):
-    banks = max(node.i_lanes, node.o_lanes)
-    bank = memory(8, 2 * node.rows * node.columns // banks, "block")
-    total = Resources(lut=120, ff=100)
-    for _ in range(banks):
-        total += bank
-    return total
+    banks = _transpose_banks(node)
+    address = _bits(banks[0])
+    total = _banks(*banks, node.style) + _cadence(node.rows // node.o_lanes, node.period)
+    total += _counter(node.columns // node.i_lanes, node.rows, 2) + _counter(
+        node.rows // node.o_lanes, node.columns, 2
+    )
+    total += Resources(lut=2 * address, ff=2 * address) * 1
+    return total + Resources(lut=10, ff=4 + 8 * node.o_lanes)
 
 
-@node_cost.register
+def _taps(width: int, distance: int, taps: int, style: str) -> Resources:
+    """`psahw.gateware.taps.DelayTaps`."""
+    total = Resources(ff=width)
+    if taps == 0:
+        return total
+    if distance == 1:
+        return total + Resources(ff=width * taps)
+    address = _bits(distance)
+    return total + _memory(width * taps, distance, style) + _counter(distance) + Resources(lut=3, ff=address + 1)
+
+
+@_cost.register
 def _(node: LocalMixing):
-    taps = node.kernel**2 * node.lanes
-    beats = node.channels // node.lanes
-    word = 8 * node.lanes
-    lines = memory((node.kernel - 1) * word, node.grid[1] * beats, "block")
-    columns = memory((node.kernel - 1) * node.kernel * word, beats, "distributed")
-    weights = memory(node.kernel**2 * node.weight_bits, node.groups * node.tokens, "block")
-    total = Resources(lut=200 + (taps - 1) * node.acc_bits, ff=300 + taps * node.acc_bits, dsp=taps)
-    for _ in range(node.lanes):
-        total += requantise(node.acc_bits, node.shift_range, 8)
-    return total + lines + columns + weights + queue(node.lanes, node.queue)
+    taps, beats, width = node.kernel**2, node.beats, 8 * node.lanes
+    group_beats, rows = beats // node.groups, node.groups * node.tokens
+    levels = _bits(taps)
+    row_bits = _bits(rows)
+    lane = _tree(taps, 8 + node.weight_bits, node.acc_bits) + Resources(dsp=taps)
+    lane += _requantise(rows, node.acc_bits, node.offset_bits, node.shift_range, 8)
+    total = (
+        _counter(group_beats, node.groups, node.tokens + node.reach)
+        + _counter(group_beats, rows)
+        + _taps(width, node.grid[1] * beats, node.kernel - 1, "block")
+        + _taps(node.kernel * width, beats, node.kernel - 1, "distributed")
+        + _rom(taps * node.weight_bits, rows, "block")
+        + _delay(row_bits, 1)
+        + _delay(row_bits, 4 + levels)
+        + Resources(lut=12, ff=levels + 8)
+        + lane * node.lanes
+    )
+    return total + (_queue(node.lanes, node.queue) if node.queue else Resources())
 
 
-@node_cost.register
+@_cost.register
 def _(node: Residual):
-    return queue(node.lanes, node.queue) + Resources(lut=12 * node.lanes + 8, ff=8 * node.lanes + 1)
+    fork, add = Resources(lut=6, ff=2), Resources(lut=18 * node.lanes + 3, ff=8 * node.lanes + 1)
+    return _queue(node.lanes, node.queue) + fork + add
 
 
-@node_cost.register
+@_cost.register
 def _(node: MeanPool):
-    return Resources(lut=80 * node.lanes, ff=80 * node.lanes)
+    bits = 8 + _bits(node.tokens)
+    beats = node.channels // node.lanes
+    lane = Resources(lut=bits + 8 + 6 + bits, ff=bits + (bits + 1) + max(bits + 1 - node.shift, 2) + 8)
+    memory = Resources(lut=_lut_ram(bits * node.lanes, beats))
+    return lane * node.lanes + memory + _counter(beats, node.tokens) + Resources(lut=4, ff=4)
 
 
-@node_cost.register
+@_cost.register
 def _(node: Argmax):
-    return Resources(lut=3 * node.bits + 40, ff=(node.classes + 2) * node.bits * 2)
+    index = _bits(node.classes)
+    return _counter(node.classes) + Resources(lut=node.bits + 6, ff=(node.classes + 1) * node.bits + index + 1)
 
 
-def cost(pipeline: tuple[Node, ...], family: str) -> Resources:
-    """Everything in a pipeline, on a device of ``family``."""
-    total = Resources()
+def _counters(stages: int) -> Resources:
+    """`psahw.gateware.counters.Counters`."""
+    counters = stages + 2
+    return Resources(lut=32 * counters + 32 * _choose(counters) + 2, ff=32 * counters + 32)
+
+
+# -- families --
+
+# LUTs and flip-flops against the 7 series.
+_SCALE = {"xc7": (1.0, 1.0), "xcup": (1.0, 1.0), "ecp5": (1.6, 1.0)}
+
+
+def _unpacked(node: Node) -> Resources:
+    """Registers and accumulators that Yosys leaves outside the multipliers, except on the 7 series."""
+    product = getattr(node, "weight_bits", 0) + 8
+    if isinstance(node, MacArray):
+        unit = node.acc_bits - _bits(node.columns)
+        return Resources(lut=unit, ff=2 * product + unit) * (node.rows * node.columns)
+    if isinstance(node, LocalMixing):
+        return Resources(ff=3 * product) * (node.kernel**2 * node.lanes)
+    return Resources()
+
+
+def _on(family: str, resources: Resources) -> Resources:
+    lut, ff = _SCALE[family]
+    return dataclasses.replace(resources, lut=resources.lut * lut, ff=resources.ff * ff)
+
+
+def node_cost(node: Node, family: str) -> Resources:
+    """Cost of one component on a device of ``family``, without what a Residual holds."""
+    return _on(family, _cost(node) + (_unpacked(node) if family != "xc7" else Resources()))
+
+
+def counters_cost(stages: int, family: str) -> Resources:
+    """Of the accelerator's own counters."""
+    return _on(family, _counters(stages))
+
+
+def cost(pipeline: tuple[Node, ...], family: str, *, whole: bool = False) -> Resources:
+    """Everything in a pipeline, on a device of ``family``; if it is the ``whole`` accelerator, with its counters."""
+    total = counters_cost(len(pipeline), family) if whole else Resources()
     for node in walk(pipeline):
-        total += node_cost(node)
+        total += node_cost(node, family)
     return total

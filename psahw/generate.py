@@ -70,6 +70,7 @@ def _(node: nodes.Windows, network):
         i_lanes=node.i_lanes,
         o_lanes=node.o_lanes,
         period=node.period,
+        style=node.style,
     )
     return _queued(node.queue, node.i_lanes, windows)
 
@@ -115,7 +116,12 @@ def _(node: nodes.TableRom, network):
 @_component.register
 def _(node: nodes.Transpose, network):
     return Transpose(
-        rows=node.rows, columns=node.columns, i_lanes=node.i_lanes, o_lanes=node.o_lanes, period=node.period
+        rows=node.rows,
+        columns=node.columns,
+        i_lanes=node.i_lanes,
+        o_lanes=node.o_lanes,
+        period=node.period,
+        style=node.style,
     )
 
 
@@ -179,6 +185,7 @@ def manifest(network: Network, plan: Plan, circuit: Accelerator) -> dict:
         "clock_hz": plan.clock_hz,
         "frame_interval": plan.frame_interval,
         "latency": plan.latency,
+        "settling_frames": plan.settling_frames,
         "stages": list(circuit.stall_names),
     }
 

@@ -23,8 +23,11 @@ class Node:
 
 @dataclass(frozen=True)
 class InputTable(Node):
+    """``phases`` is the number of tables in each lane's ROM."""
+
     colours: int
     lanes: int
+    phases: int
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Windows(Node):
     o_lanes: int
     period: int
     queue: int | None = None
+    style: str = "block"
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -69,8 +73,9 @@ class Scatter(Node):
 
 @dataclass(frozen=True)
 class MacArray(Node):
-    """``weight_bits``, ``acc_bits`` and ``shifts`` (number of distinct shifts) describe the numbers as far as they
-    change the size of the circuit. ``vectors`` arrive in a frame."""
+    """``weight_bits``, ``acc_bits`` (of ``W·x``), ``offset_bits`` (of the bias and what rounds) and ``shift_range``
+    (greatest minus least) describe the numbers as far as they change the size of the circuit. ``vectors`` arrive in
+    a frame."""
 
     inputs: int
     outputs: int
@@ -82,6 +87,7 @@ class MacArray(Node):
     out_bits: int
     weight_bits: int
     acc_bits: int
+    offset_bits: int
     shift_range: int
     depth: int = 0
     weight_style: str = "block"
@@ -117,6 +123,7 @@ class Transpose(Node):
     i_lanes: int
     o_lanes: int
     period: int
+    style: str = "block"
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,7 @@ class LocalMixing(Node):
     lanes: int
     weight_bits: int
     acc_bits: int
+    offset_bits: int
     shift_range: int
     queue: int = 0
 

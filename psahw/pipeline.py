@@ -6,9 +6,11 @@ Buffer depths are left to `psahw.schedule`.
 
 import dataclasses
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 
+from .cost import reorder_style
 from .network import Block, Linear, Network, Table, TokenMixing
 from .nodes import (
     Argmax,
@@ -19,7 +21,6 @@ from .nodes import (
     MeanPool,
     Node,
     Residual,
-    Scatter,
     TableRom,
     Transpose,
     Windows,
@@ -39,6 +40,17 @@ def divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
+def _sums(layer: Linear | TokenMixing) -> dict[str, int]:
+    """Widths of a layer's sums, and of what the requantiser adds to them."""
+    shift = layer.shift.astype(np.int64)
+    offset = layer.bias.astype(np.int64) + (1 << shift >> 1)
+    return {
+        "acc_bits": signed_bits(*accumulator_range(layer.weight)),
+        "offset_bits": signed_bits(int(offset.min()), int(offset.max())),
+        "shift_range": int(shift.max() - shift.min()),
+    }
+
+
 @dataclass(frozen=True)
 class Matrix:
     """What the choice of a folding needs to know of a linear map; see `MacArray` for the fields."""
@@ -50,12 +62,12 @@ class Matrix:
     out_bits: int
     weight_bits: int
     acc_bits: int
+    offset_bits: int
     shift_range: int
 
     @classmethod
     def of(cls, layer: Linear | TokenMixing, vectors: int) -> "Matrix":
         weight = layer.weight
-        low, high = accumulator_range(weight, layer.bias.astype(np.int64))
         return cls(
             inputs=weight.shape[-1],
             outputs=weight.shape[-2],
@@ -63,16 +75,16 @@ class Matrix:
             sets=weight.shape[0] if weight.ndim == 3 else 1,
             out_bits=getattr(layer, "out_bits", 8),
             weight_bits=signed_bits(int(weight.min()), int(weight.max())),
-            acc_bits=signed_bits(low, high),
-            shift_range=int(layer.shift.max()) - int(layer.shift.min()),
+            **_sums(layer),
         )
 
 
 def fold(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> tuple[Node, ...]:
-    """The smallest MAC array that takes a vector every ``period`` cycles, and what adapts its input lanes."""
+    """The smallest MAC array that takes a vector every ``period`` cycles, and what widens its input. A narrower array
+    than the stream would have to hold bursts up."""
     best = None
     for columns in divisors(matrix.inputs):
-        if columns % i_lanes and i_lanes % columns:
+        if columns % i_lanes:
             continue
         steps = matrix.inputs // columns
         passes = min(period // steps, matrix.outputs)
@@ -92,11 +104,7 @@ def fold(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> 
             f"with {i_lanes} lanes in and {o_lanes} out"
         )
     _, rows, columns, depth = best
-    adapter = ()
-    if columns > i_lanes:
-        adapter = (Gather(f"{name}.gather", i_lanes, columns // i_lanes),)
-    elif columns < i_lanes:
-        adapter = (Scatter(f"{name}.scatter", columns, i_lanes // columns),)
+    adapter = (Gather(f"{name}.gather", i_lanes, columns // i_lanes),) if columns > i_lanes else ()
     style = "block" if depth >= BLOCK_ROM_DEPTH else "distributed"
     fields = {f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix)}
     return (
@@ -141,7 +149,6 @@ class _Stage:
         return self.residual(name, branch, layer.table_residual)
 
     def local(self, name, layer):
-        low, high = accumulator_range(layer.weight, layer.bias.astype(np.int64))
         node = LocalMixing(
             f"{name}.linear",
             layer.kernel,
@@ -150,8 +157,7 @@ class _Stage:
             layer.groups,
             self.lanes,
             signed_bits(int(layer.weight.min()), int(layer.weight.max())),
-            signed_bits(low, high),
-            int(layer.shift.max()) - int(layer.shift.min()),
+            **_sums(layer),
         )
         if (self.channels // layer.groups) % self.lanes:
             raise Infeasible(f"{name}: {self.lanes} lanes do not divide a group's channels")
@@ -165,9 +171,9 @@ class _Stage:
         if tokens % lanes or tokens // lanes > period:
             raise Infeasible(f"{name}: {tokens} tokens in {lanes} lanes do not pass in {period} cycles")
         return (
-            Transpose(f"{name}.transpose_in", tokens, channels, lanes, lanes, period),
+            _placed(Transpose(f"{name}.transpose_in", tokens, channels, lanes, lanes, period)),
             *fold(f"{name}.linear", Matrix.of(layer, channels), lanes, lanes, period),
-            Transpose(f"{name}.transpose_out", channels, tokens, lanes, lanes, self.period),
+            _placed(Transpose(f"{name}.transpose_out", channels, tokens, lanes, lanes, self.period)),
         )
 
     def channel_mixing(self, name, layer):
@@ -196,6 +202,11 @@ class _Stage:
         )
 
 
+def _placed(node: Windows | Transpose) -> Windows | Transpose:
+    """With its memories where they belong."""
+    return dataclasses.replace(node, style=reorder_style(node))
+
+
 def _window_lanes(row: int, length: int, period: int) -> int:
     """Fewest lanes that divide a window's row and pass a window in a period."""
     for lanes in divisors(row):
@@ -204,13 +215,18 @@ def _window_lanes(row: int, length: int, period: int) -> int:
     raise Infeasible(f"patch: a window of {length} values does not pass in {period} cycles")
 
 
+def _input_table(network: Network, lanes: int) -> InputTable:
+    table, colours = network.input_table, network.colours
+    return InputTable("input", colours, lanes, 1 if (table == table[0]).all() else colours // gcd(colours, lanes))
+
+
 def _entry(network: Network, index: int, before: _Stage | None, stage: _Stage, bus_bytes: int):
     """What brings tokens into a stage: patch embedding from the image, or patch merging from the stage before."""
     if before is None:
         patch, (height, width) = network.patch, network.image
         shape = (height, width, network.colours, patch.size, patch.stride, patch.padding)
         name, layer, i_lanes = "embed", network.embed, bus_bytes
-        source: tuple[Node, ...] = (InputTable("input", network.colours, bus_bytes),)
+        source: tuple[Node, ...] = (_input_table(network, bus_bytes),)
     else:
         shape = (*before.grid, before.channels, 2, 2, 0)
         name, layer, i_lanes = f"{stage.name}.merge", network.stages[index].merge, before.lanes
@@ -218,7 +234,7 @@ def _entry(network: Network, index: int, before: _Stage | None, stage: _Stage, b
     size, channels = shape[3], shape[2]
     lanes = _window_lanes(size * channels, size**2 * channels, stage.period)
     queue = None if before is None else 0
-    windows = Windows(f"{name}.windows", *shape, i_lanes, lanes, stage.period, queue)
+    windows = _placed(Windows(f"{name}.windows", *shape, i_lanes, lanes, stage.period, queue))
     return (*source, windows, *stage.fold(name, layer, lanes, stage.lanes))
 
 

@@ -15,9 +15,9 @@ from .network import Network
 from .networkfile import digest
 from .nodes import Node, Residual, walk
 from .pipeline import Infeasible, build
-from .schedule import Unsteady, schedule
+from .schedule import Schedule, Unsteady, schedule
 
-__all__ = ["UTILISATION", "Plan", "make"]
+__all__ = ["UTILISATION", "Plan", "make", "widest_bus"]
 
 UTILISATION = {"lut": 0.8, "ff": 0.8, "dsp": 1.0, "bram36": 1.0}
 """Share of a device that a plan fills: above 80 % of the LUTs, routing decides more than logic does."""
@@ -27,7 +27,7 @@ UTILISATION = {"lut": 0.8, "ff": 0.8, "dsp": 1.0, "bram36": 1.0}
 class Plan:
     """``period`` is in cycles a token of the first stage, ``frame_interval`` and ``latency`` in cycles.
 
-    ``limits`` is what the device and the caller allow of each resource, ``limited_by`` says why no faster plan was
+    ``settling_frames`` results precede the steady state in which the interval holds. ``limits`` is what the device and the caller allow of each resource, ``limited_by`` says why no faster plan was
     taken.
     """
 
@@ -39,6 +39,7 @@ class Plan:
     period: int
     frame_interval: int
     latency: int
+    settling_frames: int
     pipeline: tuple[Node, ...]
     limits: dict[str, float]
     limited_by: str
@@ -46,7 +47,7 @@ class Plan:
     @cached_property
     def resources(self) -> Resources:
         """Estimated, by `psahw.cost`."""
-        return cost(self.pipeline, self.device.family)
+        return cost(self.pipeline, self.device.family, whole=True)
 
     @property
     def fps(self) -> float:
@@ -63,6 +64,7 @@ class Plan:
             "frame_interval": self.frame_interval,
             "fps": self.fps,
             "latency": self.latency,
+            "settling_frames": self.settling_frames,
             "latency_s": self.latency / self.clock_hz,
             "bus_bytes": self.bus_bytes,
             "token_period": self.period,
@@ -88,30 +90,110 @@ class Plan:
         }
 
 
-def _attempt(network, period, bus_bytes, family):
-    """Pipeline, schedule and cost at one period, or the reason why there is none."""
-    try:
-        pipeline = build(network, period, bus_bytes)
-        beats = network.image[0] * network.image[1] * network.colours // bus_bytes
-        done = schedule(pipeline, beats, network.stages[0].tokens * period)
-    except (Infeasible, Unsteady) as reason:
-        return None, None, str(reason)
-    return done, cost(done.pipeline, family), None
+@dataclass(frozen=True)
+class _Candidate:
+    """One period: a schedule with its resources, or the reason why there is none."""
+
+    period: int
+    schedule: Schedule | None
+    resources: Resources | None
+    reason: str | None
 
 
-def _overrun(resources, limits) -> dict[str, float]:
-    """By what factor each resource exceeds its limit, the smallest first."""
-    over = {
-        name: amount / limits[name] if limits[name] else float("inf")
-        for name, amount in resources.to_dict().items()
-        if amount > limits[name]
-    }
-    return dict(sorted(over.items(), key=lambda item: item[1]))
+@dataclass(frozen=True)
+class _Search:
+    network: Network
+    device: Device
+    bus_bytes: int
+    limits: dict[str, float]
 
+    def attempt(self, period: int) -> _Candidate:
+        network = self.network
+        beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
+        try:
+            pipeline = build(network, period, self.bus_bytes)
+            done = schedule(pipeline, beats, network.stages[0].tokens * period)
+        except (Infeasible, Unsteady) as reason:
+            return _Candidate(period, None, None, str(reason))
+        return _Candidate(period, done, cost(done.pipeline, self.device.family, whole=True), None)
 
-def _words(over, resources, limits) -> str:
-    amounts = resources.to_dict()
-    return ", ".join(f"{name} {amounts[name]:g} of {limits[name]:g}" for name in over)
+    def at_most(self, period: int) -> _Candidate:
+        """The longest of the next few periods at which the layers can be folded and the pipeline settles: divisors
+        may allow one period and not the next longer one."""
+        first = candidate = self.attempt(period)
+        for shorter in range(period - 1, max(period - 8, 0), -1):
+            if candidate.schedule is not None:
+                return candidate
+            candidate = self.attempt(shorter)
+        return candidate if candidate.schedule is not None else first
+
+    def overrun(self, candidate: _Candidate) -> dict[str, float]:
+        """By what factor each resource exceeds its limit, the smallest first."""
+        over = {
+            name: amount / self.limits[name] if self.limits[name] else float("inf")
+            for name, amount in candidate.resources.to_dict().items()
+            if amount > self.limits[name]
+        }
+        return dict(sorted(over.items(), key=lambda item: item[1]))
+
+    def complaint(self, candidate: _Candidate) -> str | None:
+        """Why a candidate will not do; None if it will."""
+        if candidate.schedule is None:
+            return candidate.reason
+        amounts = candidate.resources.to_dict()
+        over = self.overrun(candidate)
+        return ", ".join(f"{name} {amounts[name]:g} of {self.limits[name]:g}" for name in over) or None
+
+    def complaint_with_smallest(self, candidate: _Candidate) -> str:
+        words = self.complaint(candidate)
+        if candidate.schedule is None:
+            return words
+        name, factor = next(iter(self.overrun(candidate).items()))
+        return f"{words} (smallest overrun: {name}, {factor:.2f}x)"
+
+    def for_rate(self, fps: float, clock_hz: float) -> tuple[_Candidate, str]:
+        """The longest period that reaches the rate."""
+        tokens = self.network.stages[0].tokens
+        where = f"{self.network.name} cannot reach {fps:g} FPS at {clock_hz / 1e6:g} MHz on {self.device.name}"
+        period = int(clock_hz / fps) // tokens
+        if period == 0:
+            raise CheckFailed(f"{where}: a frame has {tokens} tokens, one a cycle at best")
+        candidate = self.at_most(period)
+        if candidate.schedule is None:
+            raise CheckFailed(f"{where}: {candidate.reason}")
+        if self.overrun(candidate):
+            raise CheckFailed(
+                f"{self.network.name} at {fps:g} FPS does not fit {self.device.name}: "
+                f"{self.complaint_with_smallest(candidate)}; lower --fps or take a larger device"
+            )
+        return candidate, f"the frame rate asked for, {fps:g} FPS"
+
+    def fastest(self) -> tuple[_Candidate, str]:
+        """The shortest period that fits, by bisection: resources hardly ever fall as the period does, and the last
+        steps are tried one by one."""
+        network = self.network
+        beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
+        slowest = max([-(-beats // network.stages[0].tokens), *(layer.weight.size for layer in _linears(network))])
+        best = self.at_most(slowest)
+        if self.complaint(best):
+            raise CheckFailed(
+                f"{network.name} does not fit {self.device.name} at any rate: {self.complaint_with_smallest(best)}"
+            )
+        low, why = 0, "one token a cycle"
+        while best.period - low > 1:
+            middle = (low + best.period) // 2
+            candidate = self.at_most(middle)
+            if self.complaint(candidate):
+                low, why = middle, self.complaint(candidate)
+            else:
+                best = candidate
+        for period in range(best.period - 1, max(best.period - 6, 0), -1):
+            candidate = self.attempt(period)
+            if not self.complaint(candidate):
+                best = candidate
+        if best.period > 1:
+            why = self.complaint(self.attempt(best.period - 1)) or why
+        return best, why
 
 
 def _limits(device, budget, utilisation):
@@ -137,76 +219,37 @@ def make(
     """The smallest plan that reaches ``fps`` frames a second at ``clock_hz``, or the fastest that fits.
 
     ``budget`` lowers the device's limits, by resource name. Raises ValueError for a rate or clock that is not
-    positive, `CheckFailed` if there is no such plan, naming the smallest overrun.
+    positive or a bus that does not divide an image's row, `CheckFailed` if there is no such plan, naming the smallest overrun.
     """
     for name, value in (("clock_hz", clock_hz), ("fps", fps)):
         if value is not None and not value > 0:
             raise ValueError(f"{name} must be positive, not {value!r}")
+    row = network.image[1] * network.colours
+    if bus_bytes < 1 or row % bus_bytes:
+        raise ValueError(f"bus_bytes must divide the {row} bytes of an image's row, not {bus_bytes}")
     limits = _limits(device, budget, utilisation)
-    tokens = network.stages[0].tokens
-
-    def plan(period, done, limited_by):
-        return Plan(
-            network.name, digest(network), device, clock_hz, bus_bytes, period, done.frame_interval, done.latency,
-            done.pipeline, limits, limited_by,
-        )  # fmt: skip
-
-    if fps is not None:
-        return _for_rate(network, device, limits, plan, int(clock_hz / fps) // tokens, bus_bytes, fps, clock_hz)
-    return _fastest(network, device, limits, plan, bus_bytes)
-
-
-def _for_rate(network, device, limits, plan, period, bus_bytes, fps, clock_hz):
-    tokens = network.stages[0].tokens
-    # A buffer may not settle at one period and do so at a slightly shorter one.
-    for candidate in range(period, max(period - 8, 0), -1):
-        done, resources, reason = _attempt(network, candidate, bus_bytes, device.family)
-        if done is not None:
-            break
-    else:
-        reason = reason if period else f"a frame has {tokens} tokens, one a cycle at best"
-        raise CheckFailed(
-            f"{network.name} cannot reach {fps:g} FPS at {clock_hz / 1e6:g} MHz on {device.name}: {reason}"
-        )
-    if over := _overrun(resources, limits):
-        raise CheckFailed(
-            f"{network.name} at {fps:g} FPS does not fit {device.name}: {_words(over, resources, limits)} "
-            f"(smallest overrun: {next(iter(over))}, {next(iter(over.values())):.2f}x); lower --fps or the network"
-        )
-    return plan(candidate, done, f"the frame rate asked for, {fps:g} FPS")
+    search = _Search(network, device, bus_bytes, limits)
+    chosen, limited_by = search.fastest() if fps is None else search.for_rate(fps, clock_hz)
+    return Plan(
+        network=network.name,
+        digest=digest(network),
+        device=device,
+        clock_hz=clock_hz,
+        bus_bytes=bus_bytes,
+        period=chosen.period,
+        frame_interval=chosen.schedule.frame_interval,
+        latency=chosen.schedule.latency,
+        settling_frames=chosen.schedule.settling_frames,
+        pipeline=chosen.schedule.pipeline,
+        limits=limits,
+        limited_by=limited_by,
+    )
 
 
-def _fastest(network, device, limits, plan, bus_bytes):
-    """Bisection: resources hardly ever fall as the period does, and the last steps are tried one by one."""
-
-    def attempt(period):
-        done, resources, reason = _attempt(network, period, bus_bytes, device.family)
-        if done is None:
-            return None, reason
-        over = _overrun(resources, limits)
-        return (done, None) if not over else (None, _words(over, resources, limits))
-
-    slowest = max(layer.weight.size for layer in _linears(network))
-    low, high, best, why = 0, slowest, None, "one token a cycle"
-    while high - low > 1:
-        middle = (low + high) // 2 if best else high
-        done, reason = attempt(middle)
-        if done is not None:
-            high, best = middle, done
-        elif best is None:
-            _, resources, cause = _attempt(network, middle, bus_bytes, device.family)
-            over = _overrun(resources, limits) if resources else {}
-            smallest = f" (smallest overrun: {next(iter(over))}, {next(iter(over.values())):.2f}x)" if over else ""
-            raise CheckFailed(f"{network.name} does not fit {device.name} at any rate: {cause or reason}{smallest}")
-        else:
-            low, why = middle, reason
-    for period in range(high - 1, max(high - 6, 0), -1):
-        done, reason = attempt(period)
-        if done is not None:
-            best, high = done, period
-    if high > 1:
-        why = attempt(high - 1)[1] or why
-    return plan(high, best, why)
+def widest_bus(network: Network, bus_bytes: int) -> int:
+    """The most bytes a beat, up to ``bus_bytes``, that divide an image's row."""
+    row = network.image[1] * network.colours
+    return max(n for n in range(1, min(bus_bytes, row) + 1) if row % n == 0)
 
 
 def _linears(network):

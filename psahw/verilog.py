@@ -5,9 +5,11 @@ of 24,576 bytes; Verilator 5.48), hence ``-extmem``. The paths are relative: sim
 the directory of the file.
 """
 
+import gc
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from amaranth.back import rtlil
@@ -18,6 +20,19 @@ __all__ = ["emit"]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+@contextmanager
+def _no_collection():
+    """Millions of constants live at once in a conversion with large ROMs; that the garbage collector
+    looks through them again and again is half of its time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def emit(component: wiring.Component, name: str, directory: Path) -> Path:
     """Write ``name.v`` with top module ``psahw_name`` and its ``name-N.mem`` into ``directory``; returns the former.
 
@@ -25,7 +40,8 @@ def emit(component: wiring.Component, name: str, directory: Path) -> Path:
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"name must be an identifier, not {name!r}")
-    text = rtlil.convert(component, name=f"psahw_{name}", emit_src=False)
+    with _no_collection():
+        text = rtlil.convert(component, name=f"psahw_{name}", emit_src=False)
     source = directory / f"{name}.il"
     source.write_text(text)
     # The passes of amaranth.back.verilog, whose own output cannot be split.

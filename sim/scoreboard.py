@@ -19,10 +19,12 @@ def unpack_result(payload: int, classes: int, logit_bits: int) -> tuple[list[int
 @dataclass
 class Scoreboard:
     """``expected`` is (frames, classes). `add` takes results in order; `restart` begins a new segment, after a
-    reset, whose first frame enters an idle accelerator again."""
+    reset, whose first frame enters an idle accelerator again. The first ``settling`` intervals of a segment do not
+    count: the pipeline is still filling."""
 
     expected: np.ndarray
     logit_bits: int
+    settling: int = 0
     results: int = 0
     mismatched_logits: int = 0
     mismatched_classes: int = 0
@@ -52,12 +54,12 @@ class Scoreboard:
 
     def summary(self) -> dict:
         """Latencies of frames that enter an idle accelerator (the first of every segment) and of all frames;
-        intervals between results within a segment. None where nothing was measured."""
+        intervals between results within a segment, once settled. None where nothing was measured."""
         segments = [np.array(segment, np.int64) for segment in self.segments if segment]
         empty = [np.empty(0, np.int64)]
         first = np.array([segment[0, 1] - segment[0, 0] for segment in segments], np.int64)
         latency = np.concatenate([segment[:, 1] - segment[:, 0] for segment in segments] or empty)
-        interval = np.concatenate([np.diff(segment[:, 1]) for segment in segments] or empty)
+        interval = np.concatenate([np.diff(segment[:, 1])[self.settling :] for segment in segments] or empty)
         return {
             "results": self.results,
             "mismatched_logits": self.mismatched_logits,

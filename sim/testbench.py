@@ -33,7 +33,9 @@ class _Bench:
         self.dut, self.request = dut, request
         self.progress = open(request["progress"], "ab", buffering=0)  # noqa: SIM115 - lives as long as the run
         self.notice = ValueChange(dut.notice)
-        self.board = Scoreboard(np.load(request["expected"], allow_pickle=False), request["logit_bits"])
+        self.board = Scoreboard(
+            np.load(request["expected"], allow_pickle=False), request["logit_bits"], request["settling_frames"]
+        )
         self.done, self.error, self.wanted = Event(), None, 0
 
     def order(self, **values):
@@ -146,7 +148,9 @@ async def harness(dut):
 async def direct(dut):
     """The same frames through Python's own source and sink, on the accelerator's ports."""
     request = json.loads(Path(os.environ["PSAHW_SIMULATION"]).read_text())
-    board = Scoreboard(np.load(request["expected"], allow_pickle=False), request["logit_bits"])
+    board = Scoreboard(
+        np.load(request["expected"], allow_pickle=False), request["logit_bits"], request["settling_frames"]
+    )
     data = Path(request["images"]).read_bytes()
     size, frames = request["bus_bytes"], request["frames"]
     beats = [int.from_bytes(data[k : k + size], "little") for k in range(0, len(data), size)]

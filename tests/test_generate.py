@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from psahw import generate, plan, reference
 from psahw.device import DEVICES
 from psahw.network import Patch
+from psahw.nodes import walk
 from tests.gateware.streams import run_stream
 from tests.networks import StageShape, random_images, random_network
 
@@ -20,6 +21,14 @@ SHAPES = {
     "overlapping": dict(image=(12, 12), patch=Patch(6, 4, 1), stages=(StageShape(6, 4, groups=3, kernel=3),)),
     "merging": dict(image=(16, 16), stages=(StageShape(8, 4, kernel=3), StageShape(12, 8, groups=2))),
     "bare": dict(stages=(StageShape(4, 4),), tables=False),
+    "wide": dict(
+        image=(8, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 12, blocks=2, groups=2, kernel=3),)
+    ),
+    "wide dense": dict(image=(4, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 4, blocks=2),)),
+    "wide merging": dict(image=(8, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 8), StageShape(12, 8))),
+    "few tokens": dict(image=(4, 4), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 2, kernel=1),)),
+    "one row": dict(image=(2, 10), colours=1, patch=Patch(2, 2), stages=(StageShape(4, 4, kernel=3),)),
+    "rows left over": dict(image=(11, 9), colours=1, patch=Patch(4, 2), stages=(StageShape(4, 4),)),
     "extremes": dict(stages=(StageShape(8, 6, groups=2),), extremes=True),
 }
 
@@ -40,6 +49,7 @@ def results(network, payloads):
 
 def make(name, fps=None, seed=0, bus_bytes=4):
     network = random_network(np.random.default_rng(seed), **SHAPES[name])
+    bus_bytes = plan.widest_bus(network, bus_bytes)
     return network, plan.make(network, DEVICE, clock_hz=100e6, fps=fps, bus_bytes=bus_bytes)
 
 
@@ -50,22 +60,29 @@ def simulate(network, made, images, **stalls):
     return *results(network, payloads), np.array(i_cycles), np.array(o_cycles)
 
 
-@pytest.mark.parametrize("fps", [None, 200_000], ids=["fastest", "slow"])
+@pytest.mark.parametrize("fps", [None, 600_000], ids=["fastest", "slow"])
 @pytest.mark.parametrize("name", SHAPES)
 def test_back_to_back(name, fps):
     network, made = make(name, fps=fps)
-    images = random_images(np.random.default_rng(1), network, 4)
+    images = random_images(np.random.default_rng(1), network, 3 + made.settling_frames)
     logits, classes, i_cycles, o_cycles = simulate(network, made, images)
     expected = reference.run(network, images)
     assert np.array_equal(logits, expected)
     assert np.array_equal(classes, expected.argmax(1))
-    assert np.diff(o_cycles)[1:].tolist() == [made.frame_interval] * 2
+    assert np.diff(o_cycles)[made.settling_frames :].tolist() == [made.frame_interval] * 2
     assert o_cycles[0] - i_cycles[0] == made.latency
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_wide_shapes_are_wide():
+    """Otherwise nothing here runs several lanes."""
+    for name in ("wide", "wide dense", "wide merging"):
+        _, made = make(name)
+        assert max(getattr(node, "lanes", 1) for node in walk(made.pipeline)) > 1
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    name=st.sampled_from(["dense", "local", "merging"]),
+    name=st.sampled_from(["dense", "wide", "wide merging"]),
     stalls=st.tuples(*[st.lists(st.booleans(), min_size=1, max_size=9).filter(lambda p: not all(p))] * 2),
     seed=st.integers(0, 100),
 )

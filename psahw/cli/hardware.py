@@ -17,9 +17,7 @@ def plan_options(command):
     for option in reversed(
         (
             click.option("--board", "-b", required=True, metavar="BOARD", help="Board, as psahw elaborate has them."),
-            click.option(
-                "--clock", type=float, metavar="HZ", help="Clock; the board's if not given."
-            ),
+            click.option("--clock", type=float, metavar="HZ", help="Clock; the board's if not given."),
             click.option(
                 "--fps", type=float, metavar="N", help="Frames a second to reach; the most that fit if not given."
             ),
@@ -42,13 +40,16 @@ def make_plan(network, board, clock, fps, bus_bytes, max_lut, max_ff, max_dsp, m
         if value is not None and not 0 < value < 1e12:
             raise UserError(f"{name} must be positive, not {value:g}")
     board = boards.get(board)
+    row = network.image[1] * network.colours
+    if bus_bytes and row % bus_bytes:
+        raise UserError(f"--bus-bytes must divide the {row} bytes of an image's row, not {bus_bytes}")
     budget = {"lut": max_lut, "ff": max_ff, "dsp": max_dsp, "bram36": max_bram}
     made = plan.make(
         network,
         board.device,
         clock_hz=clock or board.clock_hz,
         fps=fps,
-        bus_bytes=bus_bytes or board.bus_bytes,
+        bus_bytes=bus_bytes or plan.widest_bus(network, board.bus_bytes),
         budget={name: amount for name, amount in budget.items() if amount is not None},
     )
     return board, made
@@ -123,7 +124,7 @@ def synth_command(network, as_json, **options):
         with output.step("elaborate"):
             generate.write(network, made, directory)
         with output.step("synthesise"):
-            cells = synthesis.synthesise(directory, generate.TOP, made.device.family)
+            cells = synthesis.synthesise(directory, generate.TOP, made.device.family).cells()
     found, estimate = synthesis.resources_of(cells).to_dict(), made.resources.to_dict()
     result = {
         "network": network.name,
@@ -133,7 +134,7 @@ def synth_command(network, as_json, **options):
         "resources": found,
         "estimate": estimate,
         "ratio": {k: estimate[k] / found[k] if found[k] else None for k in found},
-        "cells": dict(sorted(cells.items())),
+        "cells": cells,
     }
     if as_json:
         output.print_json(result)

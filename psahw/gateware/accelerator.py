@@ -5,12 +5,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .chain import Chain
-from .counters import Counters
+from .counters import READER, Counters
 from .stream import connect
 
-__all__ = ["COUNTER_ADDRESS_BITS", "Accelerator"]
-
-COUNTER_ADDRESS_BITS = 8
+__all__ = ["Accelerator"]
 
 
 class Accelerator(wiring.Component):
@@ -36,9 +34,7 @@ class Accelerator(wiring.Component):
             {
                 "i": In(self.chain.i.signature.flip()),
                 "o": Out(self.chain.o.signature),
-                "counters": In(
-                    wiring.Signature({"addr": Out(COUNTER_ADDRESS_BITS), "data": In(32), "clear": Out(1)})
-                ),
+                "counters": In(READER),
             }
         )
 

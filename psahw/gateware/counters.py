@@ -6,7 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from .check import check_int
 
-__all__ = ["Counters"]
+__all__ = ["READER", "Counters"]
+
+ADDRESS_BITS = 8
+READER = wiring.Signature({"addr": Out(ADDRESS_BITS), "data": In(32), "clear": Out(1)})
+"""What reads the counters, seen from the reader."""
 
 
 class Counters(wiring.Component):
@@ -25,14 +29,14 @@ class Counters(wiring.Component):
     """
 
     def __init__(self, *, stages: int):
-        check_int("stages", stages)
+        check_int("stages", stages, high=(1 << ADDRESS_BITS) - 2)
         self.stages = stages
         super().__init__(
             {
                 "frame": In(1),
                 "stall": In(stages),
                 "clear": In(1),
-                "addr": In(range(stages + 2)),
+                "addr": In(ADDRESS_BITS),
                 "data": Out(32),
             }
         )

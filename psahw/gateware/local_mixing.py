@@ -100,7 +100,8 @@ class LocalMixing(wiring.Component):
             self.i.ready.eq(en & ~flushing),
             flushing.eq(token.value >= self._tokens),
         ]
-        filled = token.value >= self.reach  # this push completes an output
+        # Does this push complete an output? Without reach each does, and Verilator warns of >= 0.
+        filled = token.value >= self.reach if self.reach else 1
 
         _, row = count(m, push & filled, self._group_beats, self._groups * self._tokens)
         row = row.value

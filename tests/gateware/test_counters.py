@@ -56,5 +56,5 @@ def test_clear():
 
 
 def test_init_wrong_stages():
-    with pytest.raises(ValueError, match=f"^{re.escape('stages must be at least 1, not 0')}$"):
+    with pytest.raises(ValueError, match=f"^{re.escape('stages must be in [1, 254], not 0')}$"):
         Counters(stages=0)
