@@ -208,6 +208,26 @@ def test_report(networks, here, capfd):
     assert "plan.json is about network 'small', not 'cifar'" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("kind", "result", "message"),
+    [
+        ("evaluation", {"images": 1, "correct": 1, "accuracy": 1.0, "dataset": "sample", "digest": "0"},
+         "--evaluation: r.json is about another network called 'small': its digest is another"),
+        ("synth", {"resources": {}, "board": "kc705"},
+         "--synth: it is of another plan, board kc705; the plan's is marble"),
+        ("simulation", {"images": 1, "mismatched_logits": 0, "mismatched_classes": 0, "frame_interval": 7,
+                        "frame_interval_predicted": 7},
+         r"--simulation: it is of another plan, frame interval 7; the plan's is \d+"),
+    ],
+)  # fmt: skip
+def test_report_of_different_designs(kind, result, message, networks, here, capfd):
+    """A page must not mix the figures of two circuits."""
+    (here / "r.json").write_text(json.dumps(result))
+    assert main(["report", str(networks / "small"), "--board", "marble", f"--{kind}", "r.json"]) == 2
+    assert re.fullmatch(f"psahw: {message}\n", capfd.readouterr().err)
+    assert not (here / "small.html").exists()
+
+
 @pytest.mark.timeout(900)
 def test_demo(networks, here, capfd):
     """Start to end on a small network: Verilog, simulation, page."""

@@ -22,7 +22,7 @@ _NEEDED = {  # what the page reads of each kind of result
 }
 
 
-def _read(kind: str, path: str | None, network: str) -> dict | None:
+def _read(kind: str, path: str | None, network: str, digest: str) -> dict | None:
     """The result that a command printed with --json, checked to be one, and to be about this network."""
     if path is None:
         return None
@@ -36,7 +36,24 @@ def _read(kind: str, path: str | None, network: str) -> dict | None:
         raise UserError(f"--{kind}: {path} must be a {kind} result, with {', '.join(_NEEDED[kind])}")
     if value.get("network", network) != network:
         raise UserError(f"--{kind}: {path} is about network {value['network']!r}, not {network!r}")
+    if value.get("digest", digest) != digest:
+        raise UserError(f"--{kind}: {path} is about another network called {network!r}: its digest is another")
     return value
+
+
+def _check_one_design(plan: dict | None, simulation: dict | None, synth: dict | None) -> None:
+    """Raises UserError if the results are of different circuits: one row must not mix them."""
+    if plan is None:
+        return
+    for kind, result in (("simulation", simulation), ("synth", synth)):
+        found = {"board": "board", "frame_interval": "frame_interval", "latency": "latency"}
+        if kind == "simulation":
+            found |= {"frame_interval": "frame_interval_predicted", "latency": "latency_predicted"}
+        for key, name in found.items():
+            value = (result or {}).get(name)
+            if value is not None and value != plan.get(key, value):
+                what = key.replace("_", " ")
+                raise UserError(f"--{kind}: it is of another plan, {what} {value}; the plan's is {plan[key]}")
 
 
 def _sample(network) -> dict | None:
@@ -84,12 +101,9 @@ def report(network, board, plan_path, simulation_path, evaluation_path, synth_pa
     if board is not None and plan_path is not None:
         raise UserError("--board and --plan exclude each other")
     loaded = networkfile.load(network)
-    results = {
-        "simulation": _read("simulation", simulation_path, loaded.name),
-        "evaluation": _read("evaluation", evaluation_path, loaded.name),
-        "synth": _read("synth", synth_path, loaded.name),
-        "plan": _read("plan", plan_path, loaded.name),
-    }
+    paths = {"simulation": simulation_path, "evaluation": evaluation_path, "synth": synth_path, "plan": plan_path}
+    digest = networkfile.digest(loaded)
+    results = {kind: _read(kind, given, loaded.name, digest) for kind, given in paths.items()}
     if board is not None:
         import boards
 
@@ -98,6 +112,7 @@ def report(network, board, plan_path, simulation_path, evaluation_path, synth_pa
         board = boards.get(board)
         made = plan.make(loaded, board.device, clock_hz=board.clock_hz, bus_bytes=board.bus_bytes)
         results["plan"] = {"network": loaded.name, "board": board.name} | made.to_dict()
+    _check_one_design(results["plan"], results["simulation"], results["synth"])
     path = Path(path or f"{loaded.name}.html")
     html = page(loaded, **results)
     write_whole(path, html)

@@ -63,7 +63,8 @@ def _compact(value) -> str:
 
 def _cost(resources: dict) -> str:
     names = {"dsp": "DSP", "bram36": "BRAM", "lut": "LUT"}
-    return "  ".join(f"{_compact(resources[k])} {name}" for k, name in names.items() if resources.get(k))
+    cost = "  ".join(f"{_compact(resources[k])} {name}" for k, name in names.items() if resources.get(k))
+    return f"≈ {cost}" if cost else ""  # the plan's costs are estimates
 
 
 def _shape(stage: dict) -> str:
@@ -78,7 +79,7 @@ def _shape(stage: dict) -> str:
             return f"{channels} functions" if distinct else "one function"
         case {"engine": "Windows", "size": size, "stride": stride}:
             return f"{size}×{size}, stride {stride}"
-        case {"engine": "Gather" | "Scatter", "ratio": ratio}:
+        case {"engine": "Gather", "ratio": ratio}:
             return f"×{ratio}"
     return ""
 
@@ -89,7 +90,7 @@ def _text(x, y, content, class_=None, **attributes):
 
 def _box(stage: dict, label: str, x: float, y: float, interval: int) -> tuple[Markup, int]:
     """A stage as a box and its width. The bar is the share of the frame interval in which it is busy."""
-    small = stage.get("engine") in ("Gather", "Scatter")
+    small = stage.get("engine") == "Gather"
     width = _SMALL if small else _BOX
     parts = [
         tag("rect", x=x, y=y, width=width, height=_HEIGHT, rx=6, class_=f"box engine-{stage.get('engine', '')}"),

@@ -118,13 +118,15 @@ def _pipeline(info, plan, synth) -> Markup:
         for s in plan["stages"]
     ]
     total = ["total", "", plan["frame_interval"], *(plan["resources"].get(k) for k in _RESOURCES)]
-    columns = ["stage", "engine", "cycles a frame", *_RESOURCES.values()]
+    costs = [join(name, " ", _kind("estimated")) for name in _RESOURCES.values()]
+    columns = ["stage", "engine", "cycles a frame", *costs]
     return join(
         tag(
             "p",
             f"{plan.get('board', '')} ({plan.get('device', '')}), a frame every {plan['frame_interval']:,} cycles. "
-            "The bar in a box is the share of that time in which the engine multiplies. Costs are estimates. "
-            f"Limited by: {plan.get('limited_by') or 'nothing stated'}.",
+            "The bar in a box is the share of that time in which the engine multiplies. "
+            f"Limited by: {plan.get('limited_by') or 'nothing stated'}. Costs with ≈: ",
+            _kind("estimated"),
         ),
         tag("div", drawing.pipeline(plan), class_="scroll"),
         tag("h3", "Resources"),

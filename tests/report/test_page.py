@@ -48,7 +48,7 @@ def parse(html):
 def network():
     stages = (StageShape(8, 6, 1, groups=2, kernel=3), StageShape(12, 5, 1))
     network = random_network(np.random.default_rng(0), image=(16, 16), stages=stages, name=NASTY)
-    network.metadata["accuracy"] = {"test INT8": 82.5, NASTY: 1.0}
+    network.metadata["accuracy"] = {"cifar10 test INT8": 82.5, NASTY: 1.0}
     return network
 
 
@@ -118,6 +118,14 @@ def test_marks(network, results):
         assert row.system in text
 
 
+def test_costs_of_stages_are_marked(network, results):
+    html = page(network, plan=results["plan"])
+    for name in ("LUT", "FF", "DSP", "BRAM36"):
+        assert f'{name} <span class="kind estimated">estimated</span></th>' in html
+    costs = re.findall(r'class="cost">([^<]+)<', html)
+    assert costs and all(cost.startswith("≈ ") for cost in costs)
+
+
 def test_all_functions_are_drawn(network):
     parser = parse(page(network))
     curves = [value for name, value in parser.attributes if (name, value) == ("class", "curve")]
@@ -160,11 +168,15 @@ def test_own_row_prefers_measurements(network, results):
     assert (row.accuracy.value, row.accuracy.kind) == (82.5, "measured")
     assert (row.lut.value, row.lut.kind) == (plan["resources"]["lut"], "estimated")
     assert row.fps.kind == row.mhz.kind == "target"
-    row = own_row(info, plan, {"frame_interval": 1000}, {"images": 10_000, "accuracy": 91.0}, results["synth"])
+    whole = {"dataset": "cifar10", "images": 10_000, "accuracy": 91.0}
+    row = own_row(info, plan, {"frame_interval": 1000}, whole, results["synth"])
     assert (row.accuracy.value, row.fps.value) == (91.0, plan["clock_hz"] / 1000)
     assert (row.lut.value, row.lut.kind) == (1234.0, "measured")
-    row = own_row(info | {"accuracy": {}}, plan, None, {"images": 100, "accuracy": 91.0}, None)
-    assert row.accuracy.value is None
+    stalled = {"frame_interval": 1000, "stalls": True}
+    for other in ({"dataset": "cifar10", "images": 100}, {"dataset": "svhn", "images": 26_032}):
+        row = own_row(info | {"accuracy": {"svhn test INT8": 1.0}}, plan, stalled, whole | other, None)
+        assert row.accuracy.value is None
+        assert row.fps.value == plan["fps"]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
