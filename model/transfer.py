@@ -1,8 +1,9 @@
 """A student that begins as its teacher with fewer hidden neurons.
 
 Where both share everything but the hidden size and the activation, the student takes over embedding, token
-mixing, norms and head, and of every block the hidden neurons that matter most. PSA starts as the identity at
-the block's input and near GELU at the hidden neurons, so the student starts as a pruned teacher.
+mixing, norms and head, and of every block the hidden neurons that matter most, with their functions where both
+have PSA. PSA that the teacher lacks starts as the identity at the block's input and near GELU at the hidden
+neurons, so the student starts as a pruned teacher.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ import torch
 
 from psahw.errors import UserError
 
+from .psa import PSA
 from .resmlp import ChannelMixing, ResMLP
 
 __all__ = ["narrow"]
@@ -20,9 +22,11 @@ __all__ = ["narrow"]
 def narrow(teacher: ResMLP, student: ResMLP) -> None:
     """Raises UserError when the shapes differ in more than hidden size and activation."""
     shapes = []
+    both_learned = all(config.activation.startswith("psa") for config in (teacher.config, student.config))
     for config in (teacher.config, student.config):
         stages = tuple(dataclasses.replace(stage, hidden=1) for stage in config.stages)
-        shapes.append(dataclasses.replace(config, stages=stages, activation="gelu", segments=1))
+        segments = config.segments if both_learned else 1
+        shapes.append(dataclasses.replace(config, stages=stages, activation="gelu", segments=segments))
     if shapes[0] != shapes[1]:
         raise UserError(
             "the student can start from the teacher only if they differ in hidden size and activation alone"
@@ -50,3 +54,6 @@ def _narrow_block(source: ChannelMixing, target: ChannelMixing) -> None:
     target.linear2.bias.copy_(source.linear2.bias)
     for name in ("weight", "bias", "mean", "var"):
         getattr(target.norm_hidden, name).copy_(getattr(source.norm_hidden, name)[best])
+    if isinstance(source.act_hidden, PSA) and isinstance(target.act_hidden, PSA):
+        for name, parameter in target.act_hidden.named_parameters():
+            parameter.copy_(source.act_hidden.get_parameter(name)[best])

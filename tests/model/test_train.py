@@ -262,6 +262,24 @@ def test_losses_against_torch():
     torch.testing.assert_close(Distillation(0.8, 2.0)(logits, smooth_targets(labels, 10, 0), teacher), expected)
 
 
+def test_narrow_keeps_learned_functions():
+    """Hidden neurons that add nothing may go; the others keep their functions."""
+    config = PRESETS["tiny"].model
+    teacher = _model()
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        for block in teacher.stages[0].blocks:
+            block.channel_mixing.linear2.weight[:, ::2] = 0
+    half = dataclasses.replace(config, stages=(dataclasses.replace(config.stages[0], hidden=8),))
+    student = ResMLP(half)
+    narrow(teacher, student)
+    images = torch.from_numpy(data.load("sample").test_images)
+    torch.testing.assert_close(student.eval()(images), teacher.eval()(images), rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match="differ in hidden size and activation alone"):
+        narrow(teacher, ResMLP(dataclasses.replace(half, segments=4)))
+
+
 def test_narrow_starts_near_the_teacher():
     torch.manual_seed(5)
     config = PRESETS["tiny"].model
