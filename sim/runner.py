@@ -415,7 +415,7 @@ def _execute(design, directory, top, driver, folder, request, waves, plusargs, p
                 seed=request["seed"],
                 test_args=["--trace", "--trace-file", str(Path(waves).resolve())] if waves else [],
                 plusargs=[*arguments, *plusargs],
-                extra_env={"PSAHW_SIMULATION": str(folder / "request.json")},
+                extra_env={"PSAHW_SIMULATION": str(folder / "request.json"), "COCOTB_REWRITE_ASSERTION_FILES": ""},
                 results_xml=str(folder / "results.xml"),
                 log_file=folder / "simulation.log",
             )

@@ -9,7 +9,6 @@ from psahw import networkfile
 from psahw.cli import main
 from tests.networks import StageShape, random_network
 
-
 FPS = 20_000  # few multipliers: the simulator is built in seconds
 
 
