@@ -19,7 +19,6 @@ from .nodes import (
     MeanPool,
     Node,
     Residual,
-    Scatter,
     TableRom,
     Transpose,
     Windows,
@@ -74,10 +73,30 @@ LUTS_PER_BLOCK = 200
 """What a RAMB36 is worth when a small memory may lie in either: a device has about 300 LUTs to each."""
 
 
-def block_ram(width: int, depth: int) -> float:
-    """RAMB36 equivalents of a memory. A deep memory is folded into rows of several words, whose bits use the block
-    RAMs' parity bits too (as Yosys' ``memory_libmap`` does it): 24,576 bytes are 11 RAMB18, not 12."""
-    return min(ceil(width * ceil(depth / d) / w) * unit for w, d, unit in _BLOCK_SHAPES)
+def _block_shape(width: int, depth: int, written: bool) -> tuple[float, int]:
+    """(RAMB36 equivalents, words to a row) of a memory. A deep memory is folded into rows of several words. In a ROM
+    their bits use the block RAMs' parity bits too (as Yosys' ``memory_libmap`` does it): 24,576 bytes are 11 RAMB18,
+    not 12. In a memory that is written each word has write enables of its own, one for nine bits."""
+    choices = []
+    for w, d, unit in _BLOCK_SHAPES:
+        words = ceil(depth / d)
+        if not written or words == 1:
+            blocks = ceil(width * words / w)
+        else:
+            blocks = ceil(ceil(width / 9) * 9 * words / w) if w >= 9 else ceil(width / w) * words
+        choices.append((blocks * unit, words))
+    return min(choices)
+
+
+def block_ram(width: int, depth: int, *, written: bool = False) -> float:
+    """RAMB36 equivalents of a memory."""
+    return _block_shape(width, depth, written)[0]
+
+
+def _block(width: int, depth: int, written: bool) -> Resources:
+    """With what chooses the word of a row."""
+    amount, words = _block_shape(width, depth, written)
+    return Resources(lut=width * _choose(words), ff=_bits(words), bram36=amount)
 
 
 def _lut_ram(width: int, depth: int) -> int:
@@ -90,21 +109,24 @@ def _lut_ram(width: int, depth: int) -> int:
 
 def memory_style(width: int, depth: int) -> str:
     """Where a memory that is written lies: in LUTs if it would waste a block RAM."""
-    return "distributed" if _lut_ram(width, depth) <= LUTS_PER_BLOCK * block_ram(width, depth) else "block"
+    return (
+        "distributed" if _lut_ram(width, depth) <= LUTS_PER_BLOCK * block_ram(width, depth, written=True) else "block"
+    )
 
 
 def _memory(width: int, depth: int, style: str) -> Resources:
     """With one write and one read port, read synchronously."""
     if style == "block":
-        return Resources(bram36=block_ram(width, depth))
+        return _block(width, depth, True)
     return Resources(lut=_lut_ram(width, depth), ff=width)
 
 
 def _rom(width: int, depth: int, style: str) -> Resources:
-    """A LUT6 holds 64 x 1, and MUXF7 and MUXF8 join four."""
+    """A LUT6 holds 64 x 1."""
     if style == "block":
-        return Resources(bram36=block_ram(width, depth))
-    return Resources(lut=width * (ceil(depth / 64) + _choose(ceil(depth / 256))), ff=width)
+        return _block(width, depth, False)
+    blocks = ceil(depth / 64)
+    return Resources(lut=width * (blocks + _choose(blocks)), ff=width)
 
 
 # -- parts of logic --
@@ -115,12 +137,18 @@ def _choose(options: int) -> float:
     return 0 if options <= 1 else ceil((options - 1) / 3)
 
 
+def _select(options: int) -> float:
+    """The same for an Array of Amaranth's, of any length."""
+    return _choose(options) if options <= 4 else 0.44 * options
+
+
 def _counter(*lengths: int) -> Resources:
     """Nested counters, as `psahw.gateware.count.count` makes them."""
     total = Resources()
     for length in lengths:
         bits = _bits(length)
-        total += Resources(lut=bits + ceil(bits / 6) + (1 if bits else 0), ff=bits)
+        # From four bits on a carry chain, which needs no LUTs to add one.
+        total += Resources(lut=1 + (bits if bits < 4 else 1 + ceil(bits / 6)) if bits else 0, ff=bits)
     return total
 
 
@@ -147,7 +175,7 @@ def _requantise(rows: int, acc_bits: int, offset_bits: int, shift_range: int, ou
     shift_bits = shift_range.bit_length()
     total_bits = max(acc_bits, offset_bits) + 1
     style = "distributed" if rows <= 128 else "block"
-    shifted = total_bits - out_bits // 2
+    shifted = min(out_bits + 3, total_bits)
     return (
         _rom(offset_bits + shift_bits, rows, style)
         + _adder(total_bits)
@@ -188,6 +216,11 @@ def _queue(lanes: int, depth: int) -> Resources:
     level = _bits(rows + 1)
     memory = _memory(8 * lanes, rows, memory_style(8 * lanes, rows))
     return memory + _counter(rows, rows) + Resources(lut=2 * level + 4, ff=level + 1)
+
+
+def _zeros(value: int) -> int:
+    """Low bits that multiples of it do not have."""
+    return (value & -value).bit_length() - 1
 
 
 def _up(value: int, multiple: int) -> int:
@@ -248,16 +281,17 @@ def _cadence(beats: int, period: int) -> Resources:
 @_cost.register
 def _(node: Windows):
     banks = _windows_banks(node)
-    address = _bits(banks[0])
+    row = _up(node.width * node.channels, 1 << _bits(max(node.i_lanes, node.o_lanes)))
+    address, low = _bits(banks[0]), _zeros(row)
     rows = window_rows(node.height, node.size, node.stride, node.padding)
-    place = _bits(node.width * node.channels) + 1
+    place = _bits((node.width + 2 * node.padding) * node.channels)
+    step = _zeros(node.stride * node.channels)
     beats = node.size * node.channels // node.o_lanes
-    write = _counter(node.width * node.channels // node.i_lanes, rows) + _adder(address)
+    write = _counter(node.width * node.channels // node.i_lanes, rows)
+    write += Resources(lut=3, ff=address - _zeros(node.i_lanes))
     read = _counter(beats, node.size, *node.grid[::-1])
     # base and row, each with the end of the ring; left and at; the address is their sum
-    read += (
-        Resources(lut=4 * address, ff=2 * address) + Resources(lut=3 * place, ff=2 * place) + Resources(lut=address)
-    )
+    read += Resources(lut=3 * (address - low) + 2 * place, ff=2 * (address - low) + 2 * place - step)
     if node.padding:
         read += Resources(lut=2 * place * node.o_lanes, ff=node.o_lanes)
     level = _bits(rows + 1)
@@ -270,12 +304,6 @@ def _(node: Windows):
 def _(node: Gather):
     width = 8 * node.lanes
     return _counter(node.ratio) + Resources(lut=node.ratio + 2, ff=width * node.ratio + 1)
-
-
-@_cost.register
-def _(node: Scatter):
-    width = 8 * node.lanes
-    return _counter(node.ratio) + Resources(lut=width * (node.ratio - 1) + 4, ff=width * node.ratio + 1)
 
 
 def _walk(words: int, repeat: int, sets: int) -> Resources:
@@ -302,11 +330,11 @@ def _(node: MacArray):
     units = node.rows * node.columns
     steps, beats = node.passes * node.steps, node.outputs // node.o_lanes
     levels, groups = _bits(node.columns), node.rows // node.o_lanes
-    unit_bits = node.acc_bits - levels  # of a column's sum
+    unit_bits = node.acc_bits - levels - 0.8  # of a column's sum; most rows have less than the widest
     row_bits = _bits(beats * node.sets)
     lane = (
-        Resources(lut=unit_bits * _choose(groups), ff=unit_bits) * node.columns
-        + _tree(node.columns, unit_bits, node.acc_bits)
+        Resources(lut=unit_bits * _select(groups), ff=unit_bits) * node.columns
+        + _tree(node.columns, node.acc_bits - levels, node.acc_bits)
         + _requantise(beats * node.sets, node.acc_bits, node.offset_bits, node.shift_range, node.out_bits)
     )
     repeat = node.vectors // node.sets
@@ -385,9 +413,10 @@ def _(node: Residual):
 def _(node: MeanPool):
     bits = 8 + _bits(node.tokens)
     beats = node.channels // node.lanes
-    lane = Resources(lut=bits + 8 + 6 + bits, ff=bits + (bits + 1) + max(bits + 1 - node.shift, 2) + 8)
-    memory = Resources(lut=_lut_ram(bits * node.lanes, beats))
-    return lane * node.lanes + memory + _counter(beats, node.tokens) + Resources(lut=4, ff=4)
+    kept = max(bits + 1 - node.shift, 2)
+    # Read and written at the same address: a single-port memory, 64 x 1 in a LUT.
+    lane = Resources(lut=bits * ceil(beats / 64) + bits + 8 + 4, ff=2 * kept + kept + 8)
+    return lane * node.lanes + _counter(beats, node.tokens) + Resources(lut=4, ff=4)
 
 
 @_cost.register
@@ -399,7 +428,7 @@ def _(node: Argmax):
 def _counters(stages: int) -> Resources:
     """`psahw.gateware.counters.Counters`."""
     counters = stages + 2
-    return Resources(lut=32 * counters + 32 * _choose(counters) + 2, ff=32 * counters + 32)
+    return Resources(lut=32 * _select(counters) + 2, ff=32 * counters + 32)
 
 
 # -- families --

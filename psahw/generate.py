@@ -16,7 +16,7 @@ from .gateware.mac_array import MacArray
 from .gateware.mixing import Mixing
 from .gateware.patch import InputTable
 from .gateware.pool import MeanPool
-from .gateware.stream import Gather, Queue, Scatter, vector_signature
+from .gateware.stream import Gather, Queue, vector_signature
 from .gateware.table import TableRom
 from .gateware.transpose import Transpose
 from .gateware.windows import Windows
@@ -78,11 +78,6 @@ def _(node: nodes.Windows, network):
 @_component.register
 def _(node: nodes.Gather, network):
     return Gather(lanes=node.lanes, ratio=node.ratio)
-
-
-@_component.register
-def _(node: nodes.Scatter, network):
-    return Scatter(lanes=node.lanes, ratio=node.ratio)
 
 
 @_component.register

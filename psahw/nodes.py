@@ -3,14 +3,15 @@
 Depths of buffers (``depth``, ``queue``) are zero until `psahw.schedule` has calculated them.
 
 They hold no weights: a node says how large and how parallel a component is, `psahw.generate` gives it the
-network's numbers. Names of fields are those of the component's constructor in `psahw.gateware`.
+network's numbers. Fields that the component's constructor in `psahw.gateware` has too bear the same names; the
+others describe the numbers as far as they change the size of the circuit.
 """
 
 from dataclasses import dataclass
 
 __all__ = [
     "Argmax", "Gather", "InputTable", "LocalMixing", "MacArray", "MeanPool", "Node", "Residual",
-    "Scatter", "TableRom", "Transpose", "Windows", "walk",
+    "TableRom", "Transpose", "Windows", "walk",
 ]  # fmt: skip
 
 
@@ -61,12 +62,6 @@ class Windows(Node):
 
 @dataclass(frozen=True)
 class Gather(Node):
-    lanes: int
-    ratio: int
-
-
-@dataclass(frozen=True)
-class Scatter(Node):
     lanes: int
     ratio: int
 

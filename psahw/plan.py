@@ -15,7 +15,7 @@ from .network import Network
 from .networkfile import digest
 from .nodes import Node, Residual, walk
 from .pipeline import Infeasible, build
-from .schedule import Schedule, Unsteady, schedule
+from .schedule import Schedule, Unsteady, intervals, schedule
 
 __all__ = ["UTILISATION", "Plan", "make", "widest_bus"]
 
@@ -27,14 +27,15 @@ UTILISATION = {"lut": 0.8, "ff": 0.8, "dsp": 1.0, "bram36": 1.0}
 class Plan:
     """``period`` is in cycles a token of the first stage, ``frame_interval`` and ``latency`` in cycles.
 
-    ``settling_frames`` results precede the steady state in which the interval holds. ``limits`` is what the device and the caller allow of each resource, ``limited_by`` says why no faster plan was
-    taken.
+    ``settling_frames`` results precede the steady state in which the interval holds. ``limits`` is what the device
+    and the caller allow of each resource, ``limited_by`` says why no faster plan was taken.
     """
 
     network: str
     digest: str
     device: Device
     clock_hz: float
+    image_bytes: int
     bus_bytes: int
     period: int
     frame_interval: int
@@ -54,8 +55,10 @@ class Plan:
         return self.clock_hz / self.frame_interval
 
     def to_dict(self) -> dict:
-        """For JSON: the summary and every stage with its parameters. Resources are estimates."""
-        stages = [self._stage(node) for node in walk(self.pipeline)]
+        """For JSON: the summary and every stage with its parameters. Resources are estimates; a stage's ``interval``
+        is the shortest frame interval that it could keep by itself."""
+        own = intervals(self.pipeline, self.image_bytes // self.bus_bytes)
+        stages = [self._stage(node, own[node.name]) for node in walk(self.pipeline)]
         return {
             "network": self.network,
             "digest": self.digest,
@@ -74,17 +77,14 @@ class Plan:
             "stages": stages,
         }
 
-    def _stage(self, node: Node) -> dict:
+    def _stage(self, node: Node, interval: int) -> dict:
         fields = {k: v for k, v in asdict(node).items() if k not in ("branch", "bypass")}
-        vectors = getattr(node, "vectors", None)
-        interval = node.interval if hasattr(node, "interval") else None
         # A Residual's own cost is fork, queue and adder; what it holds is listed on its own.
         own = Residual(node.name, node.lanes, (), (), node.queue) if isinstance(node, Residual) else node
         return {
             "name": fields.pop("name"),
             "engine": type(node).__name__,
             "interval": interval,
-            "cycles_per_frame": interval * vectors if interval and vectors else None,
             "resources": cost((own,), self.device.family).to_dict(),
             **fields,
         }
@@ -219,7 +219,8 @@ def make(
     """The smallest plan that reaches ``fps`` frames a second at ``clock_hz``, or the fastest that fits.
 
     ``budget`` lowers the device's limits, by resource name. Raises ValueError for a rate or clock that is not
-    positive or a bus that does not divide an image's row, `CheckFailed` if there is no such plan, naming the smallest overrun.
+    positive or a bus that does not divide an image's row, `CheckFailed` if there is no such plan, naming the
+    smallest overrun.
     """
     for name, value in (("clock_hz", clock_hz), ("fps", fps)):
         if value is not None and not value > 0:
@@ -235,6 +236,7 @@ def make(
         digest=digest(network),
         device=device,
         clock_hz=clock_hz,
+        image_bytes=network.image[0] * row,
         bus_bytes=bus_bytes,
         period=chosen.period,
         frame_interval=chosen.schedule.frame_interval,

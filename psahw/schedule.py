@@ -27,7 +27,7 @@ from .nodes import (
     walk,
 )  # fmt: skip
 
-__all__ = ["Schedule", "Unsteady", "schedule"]
+__all__ = ["Schedule", "Unsteady", "intervals", "schedule"]
 
 STEADY_FRAMES = 4  # that must follow each other at the interval
 QUEUE_LATENCY = 2
@@ -159,6 +159,33 @@ def _chain(items, times):
         item, times = _visit(item, times)
         done.append(item)
     return tuple(done), times
+
+
+def intervals(pipeline: tuple[Node, ...], input_beats: int) -> dict[str, int]:
+    """For each node by name, the shortest frame interval that it could keep by itself, in cycles: those in which it
+    works on a frame, or takes or gives its beats."""
+    found, beats = {}, input_beats
+    for node in pipeline:
+        work, before = 0, beats
+        match node:
+            case Windows():
+                beats = node.vectors * node.length // node.o_lanes
+            case Gather():
+                beats //= node.ratio
+            case MacArray():
+                beats, work = node.vectors * node.outputs // node.o_lanes, node.vectors * node.interval
+            case Transpose():
+                beats = node.rows * node.columns // node.o_lanes
+            case LocalMixing():
+                work = (node.tokens + node.reach) * node.beats
+            case Residual():
+                found |= {**intervals(node.branch, beats), **intervals(node.bypass, beats)}
+            case MeanPool():
+                beats = node.channels // node.lanes
+            case Argmax():
+                beats = 1
+        found[node.name] = max(work, before, beats)
+    return found
 
 
 def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) -> Schedule:

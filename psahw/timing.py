@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = [
     "add", "argmax", "fifo_depth", "gather", "local_latency", "local_mixing", "mac_array", "mac_latency",
-    "mean_pool", "queued", "scatter", "table_rom", "transpose", "window_rows",
+    "mean_pool", "queued", "table_rom", "transpose", "window_rows",
     "windows",
 ]  # fmt: skip
 
@@ -31,12 +31,6 @@ def table_rom(times):
 def gather(times, ratio):
     """``ratio`` input beats make one output beat."""
     return times.reshape(-1, ratio)[:, -1] + 1
-
-
-def scatter(times, ratio):
-    """One input beat makes ``ratio`` output beats."""
-    start = queued(times + 1, ratio)
-    return (start[:, None] + np.arange(ratio)).reshape(-1)
 
 
 def mac_latency(columns: int) -> int:

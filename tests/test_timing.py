@@ -40,20 +40,6 @@ def test_fifo_depth(writes, delay, work):
     assert timing.fifo_depth(writes, reads) == largest
 
 
-@given(times, st.integers(1, 4))
-def test_scatter_and_gather(inputs, ratio):
-    """One output a cycle, in order, at the earliest one cycle after its input."""
-    inputs = np.unique(inputs)
-    outputs, free = [], 0
-    for time in inputs:
-        start = max(time + 1, free)
-        outputs += range(start, start + ratio)
-        free = start + ratio
-    assert timing.scatter(inputs, ratio).tolist() == outputs
-    gathered = timing.gather(timing.scatter(inputs, ratio), ratio)
-    assert gathered.tolist() == [last + 1 for last in outputs[ratio - 1 :: ratio]]
-
-
 @given(st.integers(1, 5), st.integers(1, 9), st.sampled_from([(1, 1), (2, 1), (3, 2), (4, 4)]), st.integers(1, 3))
 def test_mac_array(steps, outputs, folding, vectors):
     """Passes one after the other: every vector occupies the array for passes · steps cycles."""

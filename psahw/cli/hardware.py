@@ -65,7 +65,7 @@ def _stage_row(stage):
         shape = f"{stage['channels']} channels, {stage['lanes']} lanes"
     cost = stage["resources"]
     buffered = stage.get("queue") or stage.get("depth")
-    return [stage["name"], stage["engine"], shape, stage["cycles_per_frame"], buffered, *cost.values()]
+    return [stage["name"], stage["engine"], shape, stage["interval"], buffered, *cost.values()]
 
 
 def _show_plan(result):
@@ -75,9 +75,9 @@ def _show_plan(result):
         footer=["total (estimated)", None, None, result["frame_interval"], None, *result["resources"].values()],
     )
     click.echo(
-        f"{result['network']} on {result['board']} ({result['device']}) at {result['clock_hz'] / 1e6:g} MHz (target): "
-        f"a frame every {result['frame_interval']:,} cycles, {result['fps']:,.0f} FPS, "
-        f"latency {result['latency']:,} cycles ({result['latency_s'] * 1e6:,.0f} us)"
+        f"{result['network']} on {result['board']} ({result['device']}) at "
+        f"{result['clock_hz'] / 1e6:g} MHz (target): a frame every {result['frame_interval']:,} cycles, "
+        f"{result['fps']:,.0f} FPS, latency {result['latency']:,} cycles ({result['latency_s'] * 1e6:,.0f} us)"
     )
     click.echo(f"limited by: {result['limited_by']}")
 

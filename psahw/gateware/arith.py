@@ -9,15 +9,7 @@ from ..ranges import signed_bits
 from .check import check_int
 from .rom import pack_words, rom, style_for
 
-__all__ = ["Requantise", "adder_tree", "delay", "dot_range", "saturate"]
-
-
-def dot_range(weight: np.ndarray, axis: int | tuple[int, ...] = -1) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest sum of ``weight·x`` along ``axis`` over int8 ``x``; they bound every partial sum too,
-    because each term's range holds 0."""
-    weight = np.asarray(weight, np.int64)
-    positive, negative = np.maximum(weight, 0).sum(axis), np.minimum(weight, 0).sum(axis)
-    return -128 * positive + 127 * negative, 127 * positive - 128 * negative
+__all__ = ["Requantise", "adder_tree", "delay", "saturate"]
 
 
 def saturate(value, bits: int):

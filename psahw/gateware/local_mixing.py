@@ -5,8 +5,8 @@ from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..ranges import signed_bits
-from .arith import Requantise, adder_tree, delay, dot_range
+from ..ranges import dot_range, signed_bits
+from .arith import Requantise, adder_tree, delay
 from .check import check_divides, check_int
 from .count import count
 from .rom import pack_words, rom

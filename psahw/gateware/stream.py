@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from .check import check_choice, check_int
 
-__all__ = ["Fork", "Gather", "Queue", "Scatter", "connect", "vector_signature"]
+__all__ = ["Fork", "Gather", "Queue", "connect", "vector_signature"]
 
 
 def vector_signature(lanes: int, bits: int = 8) -> stream.Signature:
@@ -110,36 +110,6 @@ class Gather(wiring.Component):
             m.d.sync += self.o.valid.eq(self.i.valid & last)
             with m.If(self.i.valid):
                 m.d.sync += [parts[part].eq(self.i.payload), part.eq(Mux(last, 0, part + 1))]
-        return m
-
-
-class Scatter(wiring.Component):
-    """Makes ``ratio`` beats of ``lanes`` elements from one beat of ``lanes·ratio``; the lowest goes first.
-
-    The first part leaves one cycle after the word came, the others in the cycles after that. The next
-    word is taken in the cycle in which the last part leaves, so the output is gapless.
-    """
-
-    def __init__(self, *, lanes: int, ratio: int, bits: int = 8):
-        check_int("lanes", lanes)
-        check_int("ratio", ratio)
-        self.lanes, self.ratio = lanes, ratio
-        super().__init__({"i": In(vector_signature(lanes * ratio, bits)), "o": Out(vector_signature(lanes, bits))})
-
-    def elaborate(self, platform):
-        m = Module()
-        part = Signal(range(self.ratio))
-        last = part == self.ratio - 1
-        word = Signal.like(Value.cast(self.i.payload))
-        width = len(word) // self.ratio
-        m.d.comb += [
-            Value.cast(self.o.payload).eq(word[:width]),
-            self.i.ready.eq(~self.o.valid | (last & self.o.ready)),
-        ]
-        with m.If(self.i.ready):
-            m.d.sync += [self.o.valid.eq(self.i.valid), word.eq(self.i.payload), part.eq(0)]
-        with m.Elif(self.o.ready):
-            m.d.sync += [word.eq(word[width:]), part.eq(part + 1)]
         return m
 
 

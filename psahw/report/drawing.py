@@ -100,7 +100,7 @@ def _box(stage: dict, label: str, x: float, y: float, interval: int) -> tuple[Ma
     ]
     if not small:
         parts.append(_text(x + 9, y + 68, _cost(stage.get("resources", {})), "cost"))
-    if busy := stage.get("cycles_per_frame"):
+    if busy := stage.get("interval"):
         share = min(1.0, busy / interval)
         parts.append(tag("rect", x=x + 9, y=y + 75, width=width - 18, height=3, class_="idle"))
         parts.append(tag("rect", x=x + 9, y=y + 75, width=round((width - 18) * share, 1), height=3, class_="busy"))

@@ -114,7 +114,7 @@ def _pipeline(info, plan, synth) -> Markup:
     if not plan:
         return _missing("plan", f"psahw plan {info['network']} --board marble --json > plan.json")
     rows = [
-        [s.get("name"), s.get("engine"), s.get("cycles_per_frame"), *(s["resources"].get(k) for k in _RESOURCES)]
+        [s.get("name"), s.get("engine"), s.get("interval"), *(s["resources"].get(k) for k in _RESOURCES)]
         for s in plan["stages"]
     ]
     total = ["total", "", plan["frame_interval"], *(plan["resources"].get(k) for k in _RESOURCES)]

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw import reference
-from psahw.gateware.arith import Requantise, adder_tree, dot_range, saturate
+from psahw.gateware.arith import Requantise, adder_tree, saturate
+from psahw.ranges import dot_range
 
 
 def simulate(dut, testbench):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw import timing
-from psahw.gateware.stream import Fork, Gather, Queue, Scatter, connect, vector_signature
+from psahw.gateware.stream import Fork, Gather, Queue, connect, vector_signature
 from tests.gateware.streams import run_stream, run_streams
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))
@@ -31,25 +31,10 @@ def test_gather(lanes, ratio, i_stalls, o_stalls):
 
 
 @few
-@given(st.integers(1, 3), st.integers(1, 4), STALLS, STALLS)
-def test_scatter(lanes, ratio, i_stalls, o_stalls):
-    beats = ramp(5, lanes * ratio)
-    out, _, _ = run_stream(Scatter(lanes=lanes, ratio=ratio), beats, i_stalls=i_stalls, o_stalls=o_stalls)
-    assert np.array_equal(out, beats.reshape(5 * ratio, lanes))
-
-
-@few
 @given(st.integers(1, 4), STALLS)
 def test_gather_cycles(ratio, i_stalls):
     _, i, o = run_stream(Gather(lanes=1, ratio=ratio), ramp(5 * ratio, 1), i_stalls=i_stalls)
     assert np.array_equal(o, timing.gather(i, ratio))
-
-
-@few
-@given(st.integers(1, 4), STALLS)
-def test_scatter_cycles(ratio, i_stalls):
-    _, i, o = run_stream(Scatter(lanes=1, ratio=ratio), ramp(5, ratio), i_stalls=i_stalls)
-    assert np.array_equal(o, timing.scatter(i, ratio))
 
 
 @few
@@ -103,8 +88,8 @@ def test_fork(i_stalls, a_stalls, b_stalls):
 
 @pytest.mark.parametrize(
     "dut, lanes",
-    [(Gather(lanes=2, ratio=3), 2), (Scatter(lanes=1, ratio=2), 2), (Queue(shape=signed(16), depth=4), 1)],
-    ids=["gather", "scatter", "queue"],
+    [(Gather(lanes=2, ratio=3), 2), (Queue(shape=signed(16), depth=4), 1)],
+    ids=["gather", "queue"],
 )
 def test_reset(dut, lanes):
     beats = ramp(12, lanes)
@@ -148,8 +133,6 @@ def test_connect_wrong_shape():
         ),
         (lambda: Gather(lanes=0, ratio=1), ValueError, "lanes must be at least 1, not 0"),
         (lambda: Gather(lanes=1, ratio=True), TypeError, "ratio must be an integer, not True"),
-        (lambda: Scatter(lanes="1", ratio=1), TypeError, "lanes must be an integer, not '1'"),
-        (lambda: Scatter(lanes=1, ratio=-2), ValueError, "ratio must be at least 1, not -2"),
     ],
 )
 def test_init_wrong(make, error, message):
