@@ -142,6 +142,7 @@ def test_damaged_tarball(tmp_path, arrays, cache, monkeypatch, damage, capsys):
         data.load("cifar10", tmp_path)
     assert main(["train", "--config", "tiny", "--data", str(tmp_path), "-o", str(tmp_path / "run")]) == 2
     assert "cannot read CIFAR-10 from" in capsys.readouterr().err
+    cache.mkdir()
     monkeypatch.setattr(data, "download", lambda url, path, log: path.write_bytes(contents))
     monkeypatch.setattr(data, "_cifar10_from_npm", lambda log: arrays)
     _assert_same(data.load("cifar10"), arrays)
