@@ -8,7 +8,7 @@ component's source has (counters, adders, multiplexers, registers, memories in L
 import dataclasses
 from dataclasses import dataclass
 from functools import singledispatch
-from math import ceil, gcd
+from math import ceil, gcd, log2
 
 from .nodes import (
     Argmax,
@@ -96,7 +96,8 @@ def block_ram(width: int, depth: int, *, written: bool = False) -> float:
 def _block(width: int, depth: int, written: bool) -> Resources:
     """With what chooses the word of a row."""
     amount, words = _block_shape(width, depth, written)
-    return Resources(lut=width * _choose(words), ff=_bits(words), bram36=amount)
+    enables = words if written and words > 1 else 0
+    return Resources(lut=width * _choose(words) + enables, ff=_bits(words), bram36=amount)
 
 
 def _lut_ram(width: int, depth: int) -> int:
@@ -122,11 +123,12 @@ def _memory(width: int, depth: int, style: str) -> Resources:
 
 
 def _rom(width: int, depth: int, style: str) -> Resources:
-    """A LUT6 holds 64 x 1."""
+    """A LUT6 holds 64 x 1, but ABC also shares parts between the bits, and so needs about two for each."""
     if style == "block":
         return _block(width, depth, False)
     blocks = ceil(depth / 64)
-    return Resources(lut=width * (blocks + _choose(blocks)), ff=width)
+    shared = 1 if depth > 8 and blocks == 1 else 0
+    return Resources(lut=width * (blocks + _choose(blocks) + shared), ff=width)
 
 
 # -- parts of logic --
@@ -156,19 +158,25 @@ def _adder(bits: int) -> Resources:
     return Resources(lut=bits, ff=bits)
 
 
-def _tree(terms: int, bits: int, most: int) -> Resources:
-    """An adder tree with registers after every level; no sum is wider than ``most``."""
-    total = Resources()
-    while terms > 1:
-        wider = min(bits + 1, most)
-        total += _adder(wider) * (terms // 2) + Resources(ff=bits * (terms % 2))
-        terms, bits = ceil(terms / 2), wider
-    return total
-
-
 def _delay(bits: int, cycles: int) -> Resources:
     """From three cycles on it is a shift register in a LUT."""
     return Resources(lut=bits) if cycles >= 3 else Resources(ff=bits * cycles)
+
+
+def _tree(terms: int, bits: int, most: int) -> Resources:
+    """An adder tree with registers after every level; no sum is wider than ``most``."""
+    total, waiting = Resources(), 0  # levels that the last term has passed without a partner
+    last = bits
+    while terms > 1:
+        wider = min(bits + 1, most)
+        if terms % 2:
+            total += _adder(wider) * (terms // 2)
+            waiting += 1
+        else:
+            total += _adder(wider) * (terms // 2) + _delay(last, waiting)
+            waiting, last = 0, wider
+        terms, bits = ceil(terms / 2), wider
+    return total
 
 
 def _requantise(rows: int, acc_bits: int, offset_bits: int, shift_range: int, out_bits: int) -> Resources:
@@ -215,7 +223,7 @@ def _queue(lanes: int, depth: int) -> Resources:
     rows = max(depth - 1, 2)
     level = _bits(rows + 1)
     memory = _memory(8 * lanes, rows, memory_style(8 * lanes, rows))
-    return memory + _counter(rows, rows) + Resources(lut=2 * level + 4, ff=level + 1)
+    return memory + _counter(rows, rows) + Resources(lut=3 * level + 6, ff=level + 1)
 
 
 def _zeros(value: int) -> int:
@@ -282,16 +290,16 @@ def _cadence(beats: int, period: int) -> Resources:
 def _(node: Windows):
     banks = _windows_banks(node)
     row = _up(node.width * node.channels, 1 << _bits(max(node.i_lanes, node.o_lanes)))
-    address, low = _bits(banks[0]), _zeros(row)
+    address, low = _bits(banks[0]), 0 if node.padding else _zeros(row)
     rows = window_rows(node.height, node.size, node.stride, node.padding)
-    place = _bits((node.width + 2 * node.padding) * node.channels)
+    place = _bits((node.width + 2 * node.padding) * node.channels) + (1 if node.padding else 0)
     step = _zeros(node.stride * node.channels)
     beats = node.size * node.channels // node.o_lanes
     write = _counter(node.width * node.channels // node.i_lanes, rows)
     write += Resources(lut=3, ff=address - _zeros(node.i_lanes))
     read = _counter(beats, node.size, *node.grid[::-1])
     # base and row, each with the end of the ring; left and at; the address is their sum
-    read += Resources(lut=3 * (address - low) + 2 * place, ff=2 * (address - low) + 2 * place - step)
+    read += Resources(lut=2 * (address - low) + 2 * place, ff=2 * (address - low) + 2 * place - step)
     if node.padding:
         read += Resources(lut=2 * place * node.o_lanes, ff=node.o_lanes)
     level = _bits(rows + 1)
@@ -330,7 +338,7 @@ def _(node: MacArray):
     units = node.rows * node.columns
     steps, beats = node.passes * node.steps, node.outputs // node.o_lanes
     levels, groups = _bits(node.columns), node.rows // node.o_lanes
-    unit_bits = node.acc_bits - levels - 0.8  # of a column's sum; most rows have less than the widest
+    unit_bits = node.acc_bits - log2(node.columns) - 0.5  # of a column's sum; most rows have less than the widest
     row_bits = _bits(beats * node.sets)
     lane = (
         Resources(lut=unit_bits * _select(groups), ff=unit_bits) * node.columns
@@ -441,7 +449,7 @@ def _unpacked(node: Node) -> Resources:
     """Registers and accumulators that Yosys leaves outside the multipliers, except on the 7 series."""
     product = getattr(node, "weight_bits", 0) + 8
     if isinstance(node, MacArray):
-        unit = node.acc_bits - _bits(node.columns)
+        unit = node.acc_bits - log2(node.columns) - 0.5
         return Resources(lut=unit, ff=2 * product + unit) * (node.rows * node.columns)
     if isinstance(node, LocalMixing):
         return Resources(ff=3 * product) * (node.kernel**2 * node.lanes)
