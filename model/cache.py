@@ -1,21 +1,17 @@
-"""Where downloads and compiled kernels are kept between runs."""
+"""The cache directory, for one process at a time."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from psahw.files import cache_directory
 
 try:
     import fcntl
 except ImportError:  # not on Windows: there processes must not fetch at the same time
     fcntl = None
 
-__all__ = ["cache_directory", "locked_cache"]
-
-
-def cache_directory() -> Path:
-    """`$PSAHW_CACHE`, else `~/.cache/psahw`; not necessarily existing yet."""
-    return Path(os.environ.get("PSAHW_CACHE") or Path.home() / ".cache" / "psahw")
+__all__ = ["locked_cache"]
 
 
 @contextmanager

@@ -28,8 +28,9 @@ from safetensors.numpy import load_file, save_file
 
 from psahw import samples
 from psahw.errors import UserError
+from psahw.files import cache_directory
 
-from .cache import cache_directory, locked_cache
+from .cache import locked_cache
 from .download import download
 
 __all__ = ["DATASETS", "Dataset", "load", "split"]

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model.cache import cache_directory
+from psahw.files import cache_directory
 
 __all__ = ["interpolate", "kernels_available", "lookup", "mix_local"]
 

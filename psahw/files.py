@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and directories known to be writable before long work starts."""
+"""Files that appear whole or not at all, directories known to be writable before long work starts, the cache."""
 
 import os
 import tempfile
@@ -8,7 +8,13 @@ from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["output_directory", "writable_directory", "write_whole"]
+__all__ = ["cache_directory", "output_directory", "writable_directory", "write_whole"]
+
+
+def cache_directory() -> Path:
+    """Where downloads, compiled kernels, Verilog and simulators are kept between runs: `$PSAHW_CACHE`, else
+    `~/.cache/psahw`; not necessarily existing yet."""
+    return Path(os.environ.get("PSAHW_CACHE") or Path.home() / ".cache" / "psahw")
 
 
 def write_whole(path: str | os.PathLike, data: str | bytes) -> None:

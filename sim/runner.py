@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from psahw.errors import UserError
+from psahw.files import cache_directory
 
 __all__ = ["Design", "build", "load_design", "problems", "simulate"]
 
@@ -121,7 +122,7 @@ def load_design(directory: str | os.PathLike) -> Design:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("PSAHW_CACHE") or Path.home() / ".cache" / "psahw") / "sim"
+    return cache_directory() / "sim"
 
 
 def _versions() -> dict[str, str]:

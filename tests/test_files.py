@@ -4,7 +4,7 @@ import os
 import pytest
 
 from psahw.errors import UserError
-from psahw.files import output_directory, writable_directory, write_whole
+from psahw.files import cache_directory, output_directory, writable_directory, write_whole
 
 
 def test_write_whole(tmp_path):
@@ -63,3 +63,12 @@ def test_output_directory_goes_again_if_nothing_came(tmp_path):
     with pytest.raises(UserError), output_directory(tmp_path / "a") as directory:
         raise UserError("a directory that was there stays")
     assert (tmp_path / "a" / "b" / "log").exists()
+
+
+def test_cache_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv("PSAHW_CACHE", str(tmp_path / "elsewhere"))
+    assert cache_directory() == tmp_path / "elsewhere"
+    monkeypatch.delenv("PSAHW_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_directory() == tmp_path / ".cache" / "psahw"
+    assert not cache_directory().exists()

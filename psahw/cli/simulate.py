@@ -12,6 +12,7 @@ import click
 
 from .. import networkfile, reference
 from ..errors import CheckFailed, UserError
+from ..files import cache_directory
 from . import output
 from .hardware import make_plan
 
@@ -20,10 +21,6 @@ __all__ = ["COMMANDS"]
 KEPT = 6  # elaborated designs
 SAMPLE = 100  # images that ship
 RESETS = 5
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("PSAHW_CACHE") or Path.home() / ".cache" / "psahw") / "verilog"
 
 
 def _elaborated(network, made) -> Path:
@@ -35,7 +32,7 @@ def _elaborated(network, made) -> Path:
     for source in sorted([*package.glob("*.py"), *package.glob("gateware/*.py")]):
         sources.update(source.name.encode() + source.read_bytes())
     sources.update(json.dumps(made.to_dict(), sort_keys=True).encode())
-    cache = _folder()
+    cache = cache_directory() / "verilog"
     target = cache / sources.hexdigest()[:20]
     if (target / "manifest.json").is_file():
         os.utime(target)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from model import data
+from model.quant import QuantizedResMLP
 from psahw import networkfile, reference, samples
 from psahw.cli import main
 
@@ -170,6 +171,17 @@ def test_output_is_proven_before_the_work(teacher, tmp_path, capsys, monkeypatch
     assert main(command) == 2
     assert f"--network: directory {tmp_path / 'absent'} does not exist" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_integers_are_compared_on_the_cpu(teacher, tmp_path, capsys, monkeypatch):
+    """Wherever the fine-tuning left the model."""
+    moved, cpu = [], QuantizedResMLP.cpu
+    monkeypatch.setattr(QuantizedResMLP, "cpu", lambda model: moved.append("cpu") or cpu(model))
+    monkeypatch.setattr(
+        QuantizedResMLP, "codes", lambda *given, codes=QuantizedResMLP.codes: moved.append("") or codes(*given)
+    )
+    _run(capsys, "quantize", teacher, "--name", "plain", "--epochs", 0, "-o", tmp_path, *SMOKE)
+    assert moved.count("cpu") == 1 and "" in moved[moved.index("cpu") :]
 
 
 @pytest.mark.parametrize("more", [["--images", "5"], []])
