@@ -155,7 +155,7 @@ def _counter(*lengths: int) -> Resources:
 
 
 def _adder(bits: int) -> Resources:
-    return Resources(lut=bits, ff=bits)
+    return Resources(lut=bits - 1, ff=bits)
 
 
 def _delay(bits: int, cycles: int) -> Resources:
@@ -188,7 +188,7 @@ def _requantise(rows: int, acc_bits: int, offset_bits: int, shift_range: int, ou
         _rom(offset_bits + shift_bits, rows, style)
         + _adder(total_bits)
         + Resources(lut=shifted * ceil(shift_bits / 2), ff=shift_bits + shifted)
-        + Resources(lut=out_bits + 3, ff=out_bits)
+        + Resources(lut=out_bits - 2, ff=out_bits)
     )
 
 
@@ -329,7 +329,7 @@ def _ring(node: MacArray) -> Resources:
         _memory(8 * node.columns, node.depth, "distributed")
         + _counter(node.steps, node.steps, node.passes, node.depth)
         + Resources(lut=2 * address + address // 2, ff=2 * address)
-        + Resources(lut=2 * level + 2 * vectors + 4, ff=level + vectors)
+        + Resources(lut=level + 2 * vectors, ff=level + vectors)
     )
 
 
@@ -354,7 +354,7 @@ def _(node: MacArray):
         + _walk(beats, repeat, node.sets)
         + _counter(groups)
         + _delay(row_bits, levels)
-        + Resources(lut=12, ff=4 + 1 + levels + 4)
+        + Resources(lut=4, ff=levels + 9)
         + lane * node.o_lanes
     )
 
@@ -405,7 +405,7 @@ def _(node: LocalMixing):
         + _rom(taps * node.weight_bits, rows, "block")
         + _delay(row_bits, 1)
         + _delay(row_bits, 4 + levels)
-        + Resources(lut=12, ff=levels + 8)
+        + Resources(lut=0, ff=levels + 8)
         + lane * node.lanes
     )
     return total + (_queue(node.lanes, node.queue) if node.queue else Resources())
@@ -423,14 +423,14 @@ def _(node: MeanPool):
     beats = node.channels // node.lanes
     kept = max(bits + 1 - node.shift, 2)
     # Read and written at the same address: a single-port memory, 64 x 1 in a LUT.
-    lane = Resources(lut=bits * ceil(beats / 64) + bits + 8 + 4, ff=2 * kept + kept + 8)
+    lane = Resources(lut=bits * ceil(beats / 64) + bits + 4, ff=2 * kept + kept + 8)
     return lane * node.lanes + _counter(beats, node.tokens) + Resources(lut=4, ff=4)
 
 
 @_cost.register
 def _(node: Argmax):
     index = _bits(node.classes)
-    return _counter(node.classes) + Resources(lut=node.bits + 6, ff=(node.classes + 1) * node.bits + index + 1)
+    return _counter(node.classes) + Resources(lut=0.75 * node.bits + 5, ff=(node.classes + 1) * node.bits + index + 1)
 
 
 def _counters(stages: int) -> Resources:
