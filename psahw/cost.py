@@ -450,7 +450,9 @@ def _unpacked(node: Node) -> Resources:
     product = getattr(node, "weight_bits", 0) + 8
     if isinstance(node, MacArray):
         unit = node.acc_bits - log2(node.columns) - 0.5
-        return Resources(lut=unit, ff=2 * product + unit) * (node.rows * node.columns)
+        # The rows of a column share the register of x.
+        shared = Resources(ff=8 * node.columns)
+        return Resources(lut=unit, ff=node.weight_bits + product + unit) * (node.rows * node.columns) + shared
     if isinstance(node, LocalMixing):
         return Resources(ff=3 * product) * (node.kernel**2 * node.lanes)
     return Resources()

@@ -134,6 +134,7 @@ def synth_command(network, as_json, **options):
         "resources": found,
         "estimate": estimate,
         "ratio": {k: estimate[k] / found[k] if found[k] else None for k in found},
+        "note": synthesis.NOTES.get(made.device.family),
         "cells": cells,
     }
     if as_json:
@@ -146,6 +147,8 @@ def synth_command(network, as_json, **options):
     output.print_table(
         ["resource", "Yosys", "estimate", "limit", "ratio"], rows, title=f"{network.name} on {board.name}"
     )
+    if result["note"]:
+        click.echo(result["note"])
 
 
 COMMANDS = [plan_command, synth_command]
