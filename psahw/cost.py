@@ -441,8 +441,16 @@ def _counters(stages: int) -> Resources:
 
 # -- families --
 
-# LUTs and flip-flops against the 7 series.
-_SCALE = {"xc7": (1.0, 1.0), "xcup": (1.0, 1.0), "ecp5": (1.6, 1.0)}
+# LUTs of four inputs for each of the 7 series' (measured on one accelerator only). A LUT6 of a ROM is four of them,
+# and adding one takes LUTs here.
+_LUT4S = {InputTable: 3.4, Windows: 2.3, Transpose: 2.3, Residual: 2.0, MeanPool: 2.3}
+_ROM_LUT4S, _OTHER_LUT4S, _COUNTER_LUT4S = 3.0, 1.75, 10.7
+
+
+def _lut4s(node: Node) -> float:
+    if "distributed" in (getattr(node, "weight_style", None), isinstance(node, TableRom) and node.style):
+        return _ROM_LUT4S
+    return _LUT4S.get(type(node), _OTHER_LUT4S)
 
 
 def _unpacked(node: Node) -> Resources:
@@ -458,19 +466,18 @@ def _unpacked(node: Node) -> Resources:
     return Resources()
 
 
-def _on(family: str, resources: Resources) -> Resources:
-    lut, ff = _SCALE[family]
-    return dataclasses.replace(resources, lut=resources.lut * lut, ff=resources.ff * ff)
-
-
 def node_cost(node: Node, family: str) -> Resources:
     """Cost of one component on a device of ``family``, without what a Residual holds."""
-    return _on(family, _cost(node) + (_unpacked(node) if family != "xc7" else Resources()))
+    total = _cost(node)
+    if family == "ecp5":
+        total = dataclasses.replace(total, lut=total.lut * _lut4s(node))
+    return total if family == "xc7" else total + _unpacked(node)
 
 
 def counters_cost(stages: int, family: str) -> Resources:
     """Of the accelerator's own counters."""
-    return _on(family, _counters(stages))
+    total = _counters(stages)
+    return dataclasses.replace(total, lut=total.lut * _COUNTER_LUT4S) if family == "ecp5" else total
 
 
 def cost(pipeline: tuple[Node, ...], family: str, *, whole: bool = False) -> Resources:
