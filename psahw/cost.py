@@ -122,13 +122,17 @@ def _memory(width: int, depth: int, style: str) -> Resources:
     return Resources(lut=_lut_ram(width, depth), ff=width)
 
 
+# LUTs more for each bit of ROMs up to so many words.
+_ROM_EXTRA = ((12, 0.0), (16, 0.7), (32, 1.0), (64, 1.8), (float("inf"), 0.0))
+
+
 def _rom(width: int, depth: int, style: str) -> Resources:
-    """A LUT6 holds 64 x 1, but ABC also shares parts between the bits, and so needs about two for each."""
+    """A LUT6 holds 64 x 1, but ABC shares parts between the bits and needs more in the end."""
     if style == "block":
         return _block(width, depth, False)
     blocks = ceil(depth / 64)
-    shared = 1 if depth > 8 and blocks == 1 else 0
-    return Resources(lut=width * (blocks + _choose(blocks) + shared), ff=width)
+    extra = next(luts for most, luts in _ROM_EXTRA if depth <= most)
+    return Resources(lut=width * (blocks + _choose(blocks) + extra), ff=width)
 
 
 # -- parts of logic --
