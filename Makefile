@@ -7,13 +7,14 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo test test-slow lint clean
+.PHONY: help setup demo test test-slow lint calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
 	@echo "make test       the test suite (ARGS='-k table' for a part of it)"
 	@echo "make test-slow  the tests that take minutes, or that need the whole data set"
 	@echo "make lint       ruff: style and format"
+	@echo "make calibrate  what Yosys makes of every component, for the cost model (an hour)"
 	@echo "make setup      the virtual environment .venv with everything installed"
 	@echo "make clean      remove what was built; the virtual environment stays"
 
@@ -39,6 +40,10 @@ test-slow: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+calibrate: $(INSTALLED)
+	$(BIN)/python -m calibration.measure $(ARGS)
+	$(BIN)/python -m calibration.compare
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

