@@ -1,5 +1,7 @@
 """Buffer depths and times by calculation; simulation checks the same figures in tests/test_generate.py."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from psahw import timing
 from psahw.network import Patch
 from psahw.nodes import LocalMixing, MacArray, Residual, Transpose, walk
 from psahw.pipeline import Infeasible, build
-from psahw.schedule import schedule
+from psahw.schedule import Unsteady, schedule
 from tests.networks import StageShape, random_network
 
 
@@ -98,3 +100,52 @@ def test_too_short_a_period():
 def test_a_bus_that_does_not_divide_the_row():
     with pytest.raises(Infeasible, match=r"5 bytes a beat do not divide a row of 24 bytes"):
         build(network(), 100, 5)
+
+
+def changed(pipeline, kind, change):
+    """The pipeline with every node of a kind changed, inside residuals too."""
+    result = []
+    for node in pipeline:
+        if isinstance(node, Residual):
+            branch, bypass = (changed(side, kind, change) for side in (node.branch, node.bypass))
+            node = dataclasses.replace(node, branch=branch, bypass=bypass)
+        result.append(change(node) if isinstance(node, kind) else node)
+    return tuple(result)
+
+
+def test_a_transposition_that_is_too_slow():
+    net = network(stages=(StageShape(8, 6),))
+    pipeline = changed(build(net, 16, 4), Transpose, lambda node: dataclasses.replace(node, period=node.period + 1))
+    with pytest.raises(Unsteady, match=r"token_mixing\.transpose_in: a frame arrives before the one before"):
+        schedule(pipeline, input_beats(net, 4), 4 * 16)
+
+
+@pytest.mark.parametrize("frame_interval", [63, 65, 128])
+def test_a_frame_interval_that_is_not_the_metronomes(frame_interval):
+    net = network(stages=(StageShape(8, 6),))
+    with pytest.raises(Unsteady, match=f"does not settle to a frame every {frame_interval} cycles within 16 frames"):
+        schedule(build(net, 16, 4), input_beats(net, 4), frame_interval)
+
+
+def test_an_engine_that_is_too_slow():
+    net = network(stages=(StageShape(8, 6, kernel=3),))
+    slow = changed(build(net, 32, 4), MacArray, lambda node: dataclasses.replace(node, rows=1))
+    assert max(node.interval for node in walk(slow) if isinstance(node, MacArray)) > 32
+    with pytest.raises(Unsteady, match="does not settle to a frame every 128 cycles"):
+        schedule(slow, input_beats(net, 4), 4 * 32)
+
+
+def test_local_mixings_settle_one_after_the_other():
+    """Each delays the first tokens of a frame while it flushes the frame before, which a first frame does not see."""
+    shape = dict(image=(8, 8), colours=1, patch=Patch(2, 2))
+    settling = []
+    for blocks in (1, 2, 4):
+        net = network(**shape, stages=(StageShape(8, 12, blocks=blocks, kernel=3),))
+        result = schedule(build(net, 3, 4), input_beats(net, 4), 16 * 3)
+        settling.append(result.settling_frames)
+    assert settling == [1, 2, 4]
+
+
+def test_something_that_is_no_node():
+    with pytest.raises(TypeError, match=r"node must be one of psahw\.nodes, not 'windows'"):
+        schedule(("windows",), 4, 4)
