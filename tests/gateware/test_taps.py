@@ -1,0 +1,88 @@
+# amaranth: UnusedElaboratable=no
+import re
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from psahw.gateware.taps import DelayTaps
+
+WIDTH = 5
+
+
+def simulate(dut, inputs):
+    """``o`` in the cycle after each (en, push, i)."""
+    found = []
+
+    async def testbench(ctx):
+        for en, push, i in inputs:
+            ctx.set(dut.en, en)
+            ctx.set(dut.push, push)
+            ctx.set(dut.i, i)
+            await ctx.tick()
+            found.append(ctx.get(dut.o))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    return found
+
+
+def check(distance, taps, inputs, **kwargs):
+    """Against a list of everything that was pushed; what has no past yet is undefined."""
+    found = simulate(DelayTaps(width=WIDTH, distance=distance, taps=taps, style="block", **kwargs), inputs)
+    pushed, compared = [], 0
+    for (en, push, i), o in zip(inputs, found, strict=True):
+        if en and push:
+            pushed.append(i)
+        for tap in range(taps + 1):
+            if len(pushed) > tap * distance:
+                assert o >> WIDTH * tap & (1 << WIDTH) - 1 == pushed[-1 - tap * distance]
+                compared += 1
+    return compared
+
+
+def inputs(count, seed, en=0.7, push=0.7):
+    rng = np.random.default_rng(seed)
+    flags = rng.random((count, 2)) < (en, push)
+    return [(*map(int, row), int(i)) for row, i in zip(flags, rng.integers(0, 1 << WIDTH, count), strict=True)]
+
+
+@pytest.mark.parametrize("distance", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("taps", [0, 1, 2, 4])
+def test_delays(distance, taps):
+    assert check(distance, taps, inputs(120, seed=distance, en=1, push=1)) > 120 * taps // 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(1, 4),
+    st.integers(0, 3),
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, (1 << WIDTH) - 1)), min_size=1, max_size=40),
+)
+def test_any_order_of_en_and_push(distance, taps, inputs):
+    check(distance, taps, inputs)
+
+
+def test_holds_without_en_or_push():
+    steps = [(1, 1, 7), (1, 1, 9), (0, 1, 1), (1, 0, 2), (0, 0, 3), (1, 1, 5)]
+    assert [o & 31 for o in simulate(DelayTaps(width=WIDTH, distance=2, taps=1, style="block"), steps)] == [
+        7, 9, 9, 9, 9, 5,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"width": 0}, "width must be at least 1, not 0"),
+        ({"distance": 0}, "distance must be at least 1, not 0"),
+        ({"taps": -1}, "taps must be at least 0, not -1"),
+        ({"style": "auto"}, "style must be one of block, distributed, not 'auto'"),
+    ],
+)
+def test_init_wrong(change, words):
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        DelayTaps(**{"width": 5, "distance": 2, "taps": 1, "style": "block"} | change)
