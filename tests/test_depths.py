@@ -123,7 +123,7 @@ def after_metronome(stalls):
     return {name: stalls[name] for name in names[names.index("embed_windows") + 1 :] if stalls[name]}
 
 
-@pytest.mark.parametrize("name", ["dense", "wide", "one row", "few tokens", "wide dense", "wide merging"])
+@pytest.mark.parametrize("name", ["dense", "wide", "one row", "few tokens", "wide merging"])
 def test_every_buffer_is_filled_to_its_depth(monkeypatch, name):
     network, made = make(name)
     run = simulate(monkeypatch, network, made)

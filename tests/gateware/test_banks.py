@@ -1,0 +1,105 @@
+# amaranth: UnusedElaboratable=no
+import re
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from psahw.gateware.banks import Banks, bank_count
+
+SHAPES = [
+    dict(depth=7, i_lanes=1, o_lanes=1),
+    dict(depth=24, i_lanes=2, o_lanes=4),
+    dict(depth=24, i_lanes=2, o_lanes=4, i_align=2),
+    dict(depth=24, i_lanes=4, o_lanes=4, i_align=4, o_align=4),
+    dict(depth=24, i_lanes=4, o_lanes=2, i_align=4, o_align=2),
+    dict(depth=24, i_lanes=3, o_lanes=4, o_align=2),
+    dict(depth=32, i_lanes=6, o_lanes=1, i_align=2),
+    dict(depth=40, i_lanes=2, o_lanes=4, i_align=2, step=5),
+    dict(depth=40, i_lanes=4, o_lanes=3, step=9),
+    dict(depth=16, i_lanes=2, o_lanes=2, bits=3),
+    dict(depth=16, i_lanes=4, o_lanes=8, i_align=4, o_align=8, style="distributed"),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
+def test_random_access(shape):
+    """Against an array; an element that is written in the cycle in which it is read is not compared."""
+    dut, rng = Banks(**shape), np.random.default_rng(1)
+    depth, i_lanes, o_lanes, step = shape["depth"], shape["i_lanes"], shape["o_lanes"], shape.get("step", 1)
+    limit = 1 << shape.get("bits", 8) - 1
+    memory, compared = np.zeros(depth, int), 0
+
+    def address(span, align):
+        return int(rng.integers(0, (depth - span) // align + 1)) * align
+
+    async def testbench(ctx):
+        nonlocal compared
+        known, expected = np.ones(o_lanes, bool), np.zeros(o_lanes, int)
+        for cycle in range(150):
+            if cycle > 1:
+                assert np.array_equal(np.array(list(ctx.get(dut.r_data)))[known], expected[known])
+                compared += known.sum()
+            w_en, r_en = rng.random(2) < (0.7, 0.7) if cycle else (True, True)
+            w_addr = address(i_lanes, shape.get("i_align", 1))
+            r_addr = address((o_lanes - 1) * step + 1, shape.get("o_align", 1))
+            values = rng.integers(-limit, limit, i_lanes)
+            ctx.set(dut.w_en, int(w_en))
+            ctx.set(dut.w_addr, w_addr)
+            ctx.set(dut.w_data, values.tolist())
+            ctx.set(dut.r_en, int(r_en))
+            ctx.set(dut.r_addr, r_addr)
+            read = r_addr + np.arange(o_lanes) * step
+            if r_en:
+                expected = memory[read].copy()
+                known = ~np.isin(read, w_addr + np.arange(i_lanes)) if w_en else np.ones(o_lanes, bool)
+            if w_en:
+                memory[w_addr : w_addr + i_lanes] = values
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert compared > 50 * o_lanes
+
+
+def test_addresses_wrap():
+    dut = Banks(depth=16, i_lanes=1, o_lanes=4)
+
+    async def testbench(ctx):
+        ctx.set(dut.w_en, 1)
+        for n in range(16):
+            ctx.set(dut.w_addr, n)
+            ctx.set(dut.w_data, [n])
+            await ctx.tick()
+        ctx.set(dut.w_en, 0)
+        ctx.set(dut.r_en, 1)
+        for n in range(16):
+            ctx.set(dut.r_addr, n)
+            await ctx.tick()
+            assert list(ctx.get(dut.r_data)) == [(n + lane) % 16 for lane in range(4)]
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
+@pytest.mark.parametrize("i_lanes, o_lanes, banks", [(1, 1, 1), (2, 1, 2), (3, 2, 4), (4, 5, 8), (8, 8, 8)])
+def test_bank_count(i_lanes, o_lanes, banks):
+    assert bank_count(i_lanes, o_lanes) == banks
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"i_lanes": 0}, "i_lanes must be at least 1, not 0"),
+        ({"depth": 18}, "depth must be a multiple of 4, the number of banks, not 18"),
+        ({"step": 2}, "step must be 1 modulo 4, the number of banks, not 2"),
+        ({"style": "auto"}, "style must be 'block' or 'distributed', not 'auto'"),
+    ],
+)
+def test_init_wrong(change, words):
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        Banks(**{"depth": 16, "i_lanes": 2, "o_lanes": 4} | change)

@@ -1,0 +1,97 @@
+# amaranth: UnusedElaboratable=no
+"""Verilog and memory files. What simulators and synthesisers make of them: tests/sim, tests/test_synthesis.py."""
+
+import gc
+import re
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from psahw import verilog
+from psahw.gateware.rom import pack_words, rom
+from psahw.gateware.stream import Gather
+from psahw.gateware.table import TableRom
+
+
+class TwoRoms(wiring.Component):
+    """Two memories of different widths, read with one address."""
+
+    a: Out(7)
+    b: Out(12)
+    addr: In(2)
+
+    def __init__(self, words):
+        self.words = words
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        for o, words in zip((self.a, self.b), self.words, strict=True):
+            memory = rom(shape=o.shape(), words=words, style="block")
+            m.submodules += memory
+            read = memory.read_port()
+            m.d.comb += [read.addr.eq(self.addr), o.eq(read.data)]
+        return m
+
+
+def contents(path):
+    """The words of a memory file for $readmemb."""
+    return [int(word, 2) for word in re.sub(r"//.*|@\w+", "", path.read_text()).split()]
+
+
+def test_memory_files(tmp_path):
+    words = [1, 127, 0, 85], [4095, 0, 1, 2730]
+    path = verilog.emit(TwoRoms(words), "roms", tmp_path)
+    assert path == tmp_path / "roms.v"
+    found = {file.name: contents(file) for file in tmp_path.glob("*.mem")}
+    assert sorted(found.values()) == sorted(words)
+    text = path.read_text()
+    assert re.findall(r"^module (\w+)", text, re.MULTILINE)[0].startswith("psahw_roms")
+    assert set(re.findall(r'\$readmemb\("(.*?)"', text)) == set(found)
+    assert {file.name for file in tmp_path.iterdir()} == {"roms.v", *found}
+    assert all(re.fullmatch(r"roms-\d+\.mem", name) for name in found)
+
+
+def test_contents_of_a_table(tmp_path):
+    values = np.random.default_rng(1).integers(-128, 128, (4, 256)).astype(np.int8)
+    verilog.emit(TableRom(values=values, lanes=2), "table", tmp_path)
+    found = sorted(contents(file) for file in tmp_path.glob("*.mem"))
+    # by what the lane reads: bytes of its channels one after the other, in the order of the raw input code
+    raw = np.roll(values, 128, axis=1)
+    expected = sorted(pack_words(raw[lane::2].reshape(-1, 1), 8) for lane in range(2))
+    assert found == expected
+
+
+def test_without_memories(tmp_path):
+    path = verilog.emit(Gather(lanes=1, ratio=2), "gather", tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["gather.v"]
+    assert re.search(r"^module psahw_gather\(", path.read_text(), re.MULTILINE)
+
+
+def test_same_again(tmp_path):
+    text = verilog.emit(Gather(lanes=1, ratio=2), "gather", tmp_path).read_text()
+    assert verilog.emit(Gather(lanes=1, ratio=2), "gather", tmp_path).read_text() == text
+
+
+@pytest.mark.parametrize("name", ["", "1st", "a-b", "a b", "a.v", "../a", "a;b", "a\n"])
+def test_wrong_name(tmp_path, name):
+    with pytest.raises(ValueError, match=f"^{re.escape(f'name must be an identifier, not {name!r}')}$"):
+        verilog.emit(Gather(lanes=1, ratio=2), name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_garbage_collection_goes_on(tmp_path):
+    assert gc.isenabled()
+    verilog.emit(Gather(lanes=1, ratio=2), "gather", tmp_path)
+    assert gc.isenabled()
+
+
+def test_yosys_fails(tmp_path, monkeypatch):
+    """Its words are in the message, and its input does not stay."""
+    monkeypatch.setattr(verilog.rtlil, "convert", lambda *args, **kwargs: "no rtlil\n")
+    with pytest.raises(RuntimeError, match=r"(?s)^Yosys could not write gather\.v: .*ERROR"):
+        verilog.emit(Gather(lanes=1, ratio=2), "gather", tmp_path)
+    assert list(tmp_path.iterdir()) == []
