@@ -12,15 +12,14 @@ from psahw.gateware.ring import VectorRing
 FLAGS = st.lists(st.booleans(), min_size=1, max_size=9).filter(any)
 
 
-def simulate(dut, *, steps, passes, depth, offer, read, cycles, reads=True):
-    """Reads whenever ``read`` and the ring allow it; checks every cycle against a list of the beats held."""
+def simulate(dut, *, steps, passes, depth, offer, read, cycles, en=(True,)):
+    """Reads whenever ``en``, ``read`` and the ring allow it; checks every cycle against a list of the beats held."""
     beats = np.random.default_rng(1).integers(-128, 128, (cycles, 2)).tolist()
     held, done, total, largest = [], 0, 0, 0  # done: reads of the vector that is being read
 
     async def testbench(ctx):
         nonlocal done, total, largest
         taken, offered, expected = 0, False, None
-        ctx.set(dut.en, 1)
         for cycle in range(cycles):
             if expected is not None:
                 assert list(ctx.get(dut.x)) == expected
@@ -30,9 +29,11 @@ def simulate(dut, *, steps, passes, depth, offer, read, cycles, reads=True):
             present = len(held) >= steps - max(done - (passes - 1) * steps, 0)
             assert ctx.get(dut.whole) == present
             assert ctx.get(dut.i.ready) == (len(held) < depth)
-            step = reads and present and read[cycle % len(read)]
+            enabled = en[cycle % len(en)]
+            step = enabled and present and read[cycle % len(read)]
+            ctx.set(dut.en, enabled)
             ctx.set(dut.read, step)
-            expected = None
+            expected = None if enabled else expected
             put = offered and len(held) < depth
             if step:
                 assert ctx.get(dut.first) == (done % steps == 0)
@@ -57,10 +58,10 @@ def simulate(dut, *, steps, passes, depth, offer, read, cycles, reads=True):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 6), FLAGS, FLAGS)
-def test_any_order(steps, passes, more, offer, read):
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 6), FLAGS, FLAGS, FLAGS)
+def test_any_order(steps, passes, more, offer, read, en):
     shape = dict(steps=steps, passes=passes, depth=steps + more)
-    simulate(VectorRing(lanes=2, **shape), **shape, offer=offer, read=read, cycles=80)
+    simulate(VectorRing(lanes=2, **shape), **shape, offer=offer, read=read, en=en, cycles=80)
 
 
 @pytest.mark.parametrize("steps, passes", [(1, 1), (3, 1), (3, 2), (4, 3)])
@@ -72,7 +73,7 @@ def test_reads_without_a_gap(steps, passes):
 
 def test_fills_to_its_depth():
     shape = dict(steps=3, passes=2, depth=5)
-    _, largest = simulate(VectorRing(lanes=2, **shape), **shape, offer=[1], read=[1], cycles=20, reads=False)
+    _, largest = simulate(VectorRing(lanes=2, **shape), **shape, offer=[1], read=[0], cycles=20)
     assert largest == 5
 
 
