@@ -190,10 +190,13 @@ def intervals(pipeline: tuple[Node, ...], input_beats: int) -> dict[str, int]:
 
 def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) -> Schedule:
     """Depths and times of a pipeline whose image has ``input_beats`` beats and whose metronome makes a frame every
-    ``frame_interval`` cycles. Raises `Unsteady` if something would hold it up."""
+    ``frame_interval`` cycles. Raises `Unsteady` if something would hold it up, ValueError for nodes that do not
+    fit each other."""
     layers = sum(isinstance(node, LocalMixing | Windows | Transpose) for node in walk(pipeline))
     for frames in (STEADY_FRAMES + layers, STEADY_FRAMES + 4 * layers):
         done, results = _chain(pipeline, np.arange(frames * input_beats, dtype=np.int64))
+        if len(results) != frames:
+            raise ValueError(f"pipeline must make a result a frame, not {len(results)} of {frames}")
         late = np.flatnonzero(np.diff(results) != frame_interval)
         settling = int(late[-1]) + 1 if len(late) else 0
         if frames - 1 - settling >= STEADY_FRAMES - 1:

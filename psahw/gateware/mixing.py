@@ -14,7 +14,7 @@ __all__ = ["Mixing"]
 class Mixing(wiring.Component):
     """``o = sat8(bypass(i) + branch(i))``, beat by beat.
 
-    The bypass waits for the branch in a queue of ``depth`` beats. Less than the branch holds before its first
+    The bypass waits for the branch in a queue of ``depth`` beats. Much less than the branch takes before its first
     output (a frame and more behind a transposition, a few tokens in channel mixing) deadlocks; the
     depth that never delays anything is calculated by `psahw.schedule`.
 
