@@ -124,7 +124,7 @@ def _pipeline(info, plan, synth) -> Markup:
         tag(
             "p",
             f"{plan.get('board', '')} ({plan.get('device', '')}), a frame every {plan['frame_interval']:,} cycles. "
-            "The bar in a box is the share of that time in which the engine multiplies. "
+            "The bar in a box is the share of that time in which the component is busy. "
             f"Limited by: {plan.get('limited_by') or 'nothing stated'}. Costs with ≈: ",
             _kind("estimated"),
         ),
