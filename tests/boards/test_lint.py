@@ -1,0 +1,27 @@
+import json
+
+import pytest
+
+from boards.lint.__main__ import main
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "project.json: No such file or directory: DIR must be what psahw elaborate wrote"),
+        ("{", "does not name a board"),
+        ("[]", "does not name a board"),
+        (json.dumps({"board": "breadboard"}), "unknown board 'breadboard'"),
+    ],
+)
+def test_wrong_directory(content, message, tmp_path, capsys):
+    if content is not None:
+        (tmp_path / "project.json").write_text(content)
+    assert main([str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+
+
+def test_usage(capsys):
+    assert main([]) == 2
+    assert capsys.readouterr().err == "boards.lint: usage: python -m boards.lint DIR\n"
