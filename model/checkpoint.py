@@ -41,7 +41,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
             header = (file.metadata() or {}).get("psahw")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
+        reason = str(error).removesuffix(f": {path}")
+        raise UserError(f"cannot read {path}: {reason}") from None
     if header is None:
         raise UserError(f"{path} is no checkpoint of psahw")
     try:

@@ -203,10 +203,19 @@ def find(name: str | os.PathLike) -> Path:
     if str(name) in shipped():
         return _SHIPPED / f"{name}.safetensors"
     path = Path(name)
+    if path.is_dir():
+        raise UserError(f"no network {str(name)!r}: it is a directory; name a network file")
     if not path.is_file():
         known = ", ".join(shipped()) or "none"
         raise UserError(f"no network {str(name)!r}: neither a file nor one that ships with psahw ({known})")
     return path
+
+
+def _begins_as_safetensors(path: Path) -> bool:
+    """Whether the file may be the beginning of one: the length of a JSON object, and its brace."""
+    with open(path, "rb") as file:
+        head = file.read(9)
+    return len(head) < 9 or (int.from_bytes(head[:8], "little") <= MAX_FILE_BYTES and head[8:] == b"{")
 
 
 def load(name: str | os.PathLike) -> Network:
@@ -224,6 +233,8 @@ def load(name: str | os.PathLike) -> Network:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (safetensors.SafetensorError, AttributeError, TypeError) as error:
+        if not _begins_as_safetensors(path):
+            raise UserError(f"{path}: not a safetensors file") from error
         raise UserError(f"{path}: not a complete safetensors file: {error}") from error
     if text is None:
         raise UserError(f"{path}: no 'psahw' entry in the metadata: this is not a psahw network")

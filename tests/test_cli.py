@@ -60,7 +60,8 @@ def here(tmp_path, monkeypatch):
 BAD = [
     ("info {}/absent", r"no network '.*/absent': neither a file nor one that ships with psahw \(.*\)"),
     ("info {}/truncated", r".*/truncated: not a complete safetensors file: .*"),
-    ("info {}/text", r".*/text: not a complete safetensors file: .*"),
+    ("info {}/text", r".*/text: not a safetensors file"),
+    ("info {}", r"no network '.*': it is a directory; name a network file"),
     ("info {}/shape", r".*/shape: network: head must have 8 inputs, not 7"),
     ("info {}/range", r".*/range: embed: shift\[0\] must be at most 31, not 40"),
     ("info {}/future", r".*/future: format version must be 1, not 2: update psahw"),
@@ -93,7 +94,7 @@ BAD = [
     ),
     ("train --config tiny --dataset sample --set ema=2 -o run", r"ema must be a number in \[0, 0.999999\], not 2"),
     ("train --config tiny --dataset nonsense -o run", r"unknown data set 'nonsense'; known are .*"),
-    ("distill --teacher {}/absent -o run", r"cannot read .*/absent: .*"),
+    ("distill --teacher {}/absent -o run", r"cannot read .*/absent: No such file or directory"),
     ("quantize {}/absent --name x -o run", r"cannot read .*/absent: .*"),
     ("quantize {}/small --name x -o run", r".*/small is a network file; a run directory .* is wanted"),
     ("synth {}/small --board breadboard", r"unknown board 'breadboard'; known boards: .*"),
