@@ -10,8 +10,10 @@ gradients are averaged, norms see the whole batch. The result is that of one pro
 """
 
 import atexit
+import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -167,6 +169,12 @@ class _Run:
             file.write(json.dumps({"event": event, "time": round(time.time(), 1), **values}) + "\n")
 
 
+def _can_compile(device: str) -> bool:
+    """Whether `torch.compile` finds the C++ compiler that it wants on a CPU."""
+    usual = "clang++" if sys.platform == "darwin" else "g++"
+    return device != "cpu" or shutil.which(os.environ.get("CXX", usual)) is not None
+
+
 def _make_step(model: nn.Module, teacher: nn.Module | None, config: TrainConfig, device: str) -> Callable:
     """images, targets -> loss, compiled if asked for."""
     distillation = Distillation(config.alpha, config.temperature)
@@ -234,7 +242,11 @@ def fit(
     batch = min(config.batch, len(train) // world * world)
     steps = len(train) // batch
     factor = learning_rate(config, steps * config.epochs)
-    step = _make_step(model, teacher, config, device)
+    # What does not change the result is not written into the run's settings: it may be resumed elsewhere.
+    compiled = config.compile and _can_compile(device)
+    if config.compile and not compiled and rank == 0:
+        print("no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower", file=sys.stderr)
+    step = _make_step(model, teacher, dataclasses.replace(config, compile=compiled), device)
     mine = slice(rank * batch // world, (rank + 1) * batch // world)
     if rank == 0:
         run.log(

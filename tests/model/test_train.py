@@ -300,3 +300,14 @@ def test_narrow_starts_near_the_teacher():
         narrow(teacher, ResMLP(dataclasses.replace(config, patch_size=4, patch_stride=4)))
     with pytest.raises(UserError, match="16 hidden neurons exceed the teacher's 8"):
         narrow(ResMLP(half), ResMLP(config))
+
+
+def test_without_a_compiler_it_trains_uncompiled(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "compile", lambda *given: pytest.fail("compiled"))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    config = dataclasses.replace(QUICK, epochs=1, compile=True)
+    _fit(tmp_path, config)
+    err = capsys.readouterr().err
+    assert err == "no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower\n"
+    assert checkpoint.read(tmp_path / "checkpoint.safetensors")[1]["train"]["compile"] is True
