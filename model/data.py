@@ -81,6 +81,8 @@ def load(name: str, directory: str | Path | None = None, log: Log = lambda line:
     Raises UserError, saying what was tried, when it is not to be had.
     """
     if name == "sample":
+        if directory:
+            raise UserError("the data set sample ships with psahw: it takes no --data")
         images, labels = samples.load()
         return Dataset(name, samples.CLASSES, images, labels, images, labels)
     if name == "cifar10":

@@ -2,13 +2,13 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["cache_directory", "output_directory", "writable_directory", "write_whole"]
+__all__ = ["cache_directory", "output_directory", "refuse_foreign", "writable_directory", "write_whole"]
 
 
 def cache_directory() -> Path:
@@ -45,7 +45,7 @@ def writable_directory(path: str | os.PathLike) -> Path:
                 break
             made.append(parent)
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
+        with tempfile.TemporaryFile(dir=path, prefix=".psahw"):
             pass
     except OSError as error:
         for parent in made:
@@ -53,6 +53,13 @@ def writable_directory(path: str | os.PathLike) -> Path:
                 parent.rmdir()
         raise UserError(f"cannot write into directory {path}: {error.strerror}") from error
     return path
+
+
+def refuse_foreign(path: str | os.PathLike, ours: Callable[[Path], bool], what: str) -> None:
+    """Raises UserError for a directory that holds files (hidden ones do not count) and is not `ours`."""
+    path = Path(path)
+    if path.is_dir() and any(entry.name[0] != "." for entry in path.iterdir()) and not ours(path):
+        raise UserError(f"{path} holds other files and no {what}: name a new or empty directory")
 
 
 @contextmanager

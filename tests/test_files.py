@@ -4,7 +4,7 @@ import os
 import pytest
 
 from psahw.errors import UserError
-from psahw.files import cache_directory, output_directory, writable_directory, write_whole
+from psahw.files import cache_directory, output_directory, refuse_foreign, writable_directory, write_whole
 
 
 def test_write_whole(tmp_path):
@@ -63,6 +63,20 @@ def test_output_directory_goes_again_if_nothing_came(tmp_path):
     with pytest.raises(UserError), output_directory(tmp_path / "a") as directory:
         raise UserError("a directory that was there stays")
     assert (tmp_path / "a" / "b" / "log").exists()
+
+
+def test_refuse_foreign(tmp_path):
+    def ours(path):
+        return (path / "mark").exists()
+
+    refuse_foreign(tmp_path / "absent", ours, "mark")
+    (tmp_path / ".hidden").write_text("")
+    refuse_foreign(tmp_path, ours, "mark")
+    (tmp_path / "text").write_text("")
+    with pytest.raises(UserError, match=r"holds other files and no mark: name a new or empty directory$"):
+        refuse_foreign(tmp_path, ours, "mark")
+    (tmp_path / "mark").write_text("")
+    refuse_foreign(tmp_path, ours, "mark")
 
 
 def test_cache_directory(monkeypatch, tmp_path):

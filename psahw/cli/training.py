@@ -10,10 +10,21 @@ import click
 
 from ..errors import CheckFailed, UserError
 from ..evaluation import score
-from ..files import output_directory, writable_directory
+from ..files import output_directory, refuse_foreign, writable_directory
 from . import output
 
 __all__ = ["COMMANDS"]
+
+
+# Fine-tuning of a trained network: small learning rates, and float32 because codes must stay exact.
+_QUANTIZE_DEFAULTS = {
+    "epochs": 2,
+    "muon_lr": 0.0025,
+    "adamw_lr": 4e-4,
+    "bf16": False,
+    "label_smoothing": 0.1,
+}
+_EPOCHS, _BATCH = 20, 256  # those of TrainConfig, which --help can do without
 
 
 def _data_options(command):
@@ -28,16 +39,20 @@ def _data_options(command):
 
 
 def _run_options(command):
-    fewest = 0 if command.__name__ == "quantize" else 1
+    fewest, epochs = (0, _QUANTIZE_DEFAULTS["epochs"]) if command.__name__ == "quantize" else (1, _EPOCHS)
     options = [
-        click.option("--epochs", type=click.IntRange(fewest), help="Passes over the training images."),
+        click.option(
+            "--epochs",
+            type=click.IntRange(fewest),
+            help=f"Passes over the training images; {epochs} unless given.",
+        ),
         click.option(
             "--stop-after",
             type=click.IntRange(1),
             metavar="N",
             help="Leave the run unfinished after epoch N, to be resumed, also with other --epochs.",
         ),
-        click.option("--batch", type=click.IntRange(1), help="Images a step."),
+        click.option("--batch", type=click.IntRange(1), help=f"Images a step; {_BATCH} unless given."),
         click.option("--seed", type=click.IntRange(0), help="Fixes initial weights, order and augmentation."),
         click.option(
             "--set",
@@ -111,6 +126,7 @@ def _train_float(
         teacher, about = checkpoint.load_model(_model_file(teacher_path))
         describe["teacher"] = {"model": teacher.config.to_dict(), "about": about}
         describe["start"] = start
+    _refuse_foreign(directory)
     with output_directory(directory) as directory:
         images = datasets.load(dataset, data, log=output.note)
         _check_fits(images, model_config, f"configuration {config_name}")
@@ -146,6 +162,24 @@ def _train_float(
     _show(shown, as_json)
 
 
+def _refuse_foreign(directory: str, *results: str) -> None:
+    """Raises UserError unless the directory is absent, empty, or a run's."""
+
+    def is_run(path: Path) -> bool:
+        names = ("checkpoint.safetensors", "model.safetensors", *results)
+        return _is_log(path / "log.jsonl") or any((path / name).is_file() for name in names)
+
+    refuse_foreign(directory, is_run, "run of psahw")
+
+
+def _is_log(path: Path) -> bool:
+    try:
+        with open(path) as file:
+            return "event" in json.loads(file.readline(1 << 20))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def _check_fits(images, model_config, what: str) -> None:
     images.check((*model_config.image, 3), model_config.classes, what)
 
@@ -175,7 +209,7 @@ def train(config_name, epochs, stop_after, batch, seed, settings, directory, dat
 
     \b
     psahw train --config teacher --epochs 16 -o runs/teacher
-    psahw train --config tiny --dataset sample --epochs 2 -o runs/smoke
+    psahw train --config tiny --dataset sample --epochs 2 --set compile=false -o runs/smoke
     """
     config = _train_config({}, settings, epochs=epochs, batch=batch, seed=seed)
     _train_float(config_name, directory, dataset, data, config, as_json, stop_after)
@@ -201,16 +235,6 @@ def distill(
     _train_float(
         config_name, directory, dataset, data, config, as_json, stop_after, teacher_path=teacher, start=start
     )
-
-
-# Fine-tuning of a trained network: small learning rates, and float32 because codes must stay exact.
-_QUANTIZE_DEFAULTS = {
-    "epochs": 2,
-    "muon_lr": 0.0025,
-    "adamw_lr": 4e-4,
-    "bf16": False,
-    "label_smoothing": 0.1,
-}
 
 
 @click.command()
@@ -254,7 +278,7 @@ def quantize(
 
     \b
     psahw quantize runs/student --teacher runs/teacher --name cifar10-psa -o runs/int8
-    psahw quantize runs/smoke --dataset sample --epochs 1 --name smoke -o runs/smoke-int8
+    psahw quantize runs/smoke --dataset sample --epochs 1 --set compile=false --name smoke -o runs/smoke-int8
     """
     import numpy as np
 
@@ -275,6 +299,7 @@ def quantize(
     teacher_model = None
     if teacher is not None:
         teacher_model, describe["teacher"] = checkpoint.load_model(_model_file(teacher))
+    _refuse_foreign(directory, f"{name}.safetensors")
     with output_directory(directory) as directory:
         path = Path(network_path or directory / f"{name}.safetensors")
         if not path.parent.is_dir():
@@ -362,12 +387,18 @@ def evaluate(network, dataset, data, images, record, as_json):
     """
     from model import data as datasets
 
+    from .. import networkfile
+
     is_run = Path(network).is_dir()
     if record and (is_run or images is not None):
         raise UserError("--record needs a network file and all test images: no run directory, no --images")
+    if record and network in networkfile.shipped():
+        raise UserError(f"--record: {network} ships with psahw; to record into it, give {networkfile.find(network)}")
     loaded = _load_float(network) if is_run else _load_integer(network)
     test = datasets.load(dataset, data, log=output.note)
     test.check(loaded.shape, loaded.classes, network)
+    if images is not None and images > len(test.test_images):
+        raise UserError(f"--images: {dataset} has {len(test.test_images)} test images, not {images}")
     pixels, labels = test.test_images[:images], test.test_labels[:images]
     with output.progress("images", len(pixels)) as advance:
         logits = loaded.run(pixels, advance)
@@ -387,7 +418,9 @@ def _record(name: str, what: str, accuracy: float) -> None:
     known = network.metadata.get("accuracy")
     recorded = (known if isinstance(known, dict) else {}) | {what: accuracy}
     metadata = network.metadata | {"accuracy": recorded}
-    networkfile.save(dataclasses.replace(network, metadata=metadata), networkfile.find(name))
+    path = networkfile.find(name)
+    networkfile.save(dataclasses.replace(network, metadata=metadata), path)
+    output.note(f"recorded {what} {accuracy:g} % in {path}")
 
 
 class _Loaded(NamedTuple):

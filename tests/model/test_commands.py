@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from model import data
+from model.config import TrainConfig
 from model.quant import QuantizedResMLP
 from psahw import networkfile, reference, samples
-from psahw.cli import main
+from psahw.cli import main, training
 
 SMOKE = ["--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false", "--json"]
 
@@ -110,7 +111,10 @@ def test_shape_that_cannot_be_quantised_is_said_before(tmp_path, capsys):
 
 def test_record_and_float_run(teacher, tmp_path, capsys):
     made = _run(capsys, "quantize", teacher, "--name", "plain", "--epochs", 0, "-o", tmp_path, *SMOKE)
-    result = _run(capsys, "evaluate", made["network"], "--dataset", "sample", "--record", "--json")
+    assert main(["evaluate", made["network"], "--dataset", "sample", "--record", "--json"]) == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert err == f"recorded sample test INT8 {result['accuracy']:g} % in {made['network']}\n"
     assert networkfile.load(made["network"]).metadata["accuracy"]["sample test INT8"] == result["accuracy"]
     float_result = _run(capsys, "evaluate", teacher, "--dataset", "sample", "--json")
     assert float_result["network"] == f"{teacher} (float)" and float_result["images"] == 100
@@ -132,6 +136,7 @@ def test_quantize_without_training(teacher, tmp_path, capsys):
         (["train", "--set", "crop=many"], "--set crop: 'many' is no int"),
         (["train", "--set", "optimizer=sgd"], "optimizer must be one of muon, adamw, not 'sgd'"),
         (["train", "--dataset", "mnist"], "unknown data set 'mnist'"),
+        (["train", "--dataset", "sample", "--data", "docs"], "sample ships with psahw: it takes no --data"),
         (["train", "--epochs", "0"], "0 is not in the range"),
         (["distill", "--teacher", "nowhere"], "cannot read nowhere"),
         (["quantize", "nowhere", "--name", "x"], "cannot read nowhere"),
@@ -194,3 +199,41 @@ def test_record_wants_a_whole_test_of_a_network(teacher, capsys, more):
 def test_evaluate_unknown_network(capsys):
     assert main(["evaluate", "nonesuch"]) == 2
     assert "nonesuch" in capsys.readouterr().err
+
+
+def test_directory_of_other_files_is_refused(teacher, tmp_path, capsys):
+    (tmp_path / "README.md").write_text("of somebody")
+    (tmp_path / "log.jsonl").write_text("not a run's\n")
+    for command in (["train"], ["distill", "--teacher", str(teacher)], ["quantize", str(teacher), "--name", "x"]):
+        assert main([*command, "-o", str(tmp_path), *SMOKE]) == 2
+        err = capsys.readouterr().err
+        assert err == f"psahw: {tmp_path} holds other files and no run of psahw: name a new or empty directory\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "log.jsonl"]
+
+
+def test_quantized_again_without_training(teacher, tmp_path, capsys):
+    """Its directory holds the network alone, and is a run's all the same."""
+    for _ in range(2):
+        _run(capsys, "quantize", teacher, "--name", "plain", "--epochs", 0, "-o", tmp_path, *SMOKE)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--images", "500"], "--images: sample has 100 test images, not 500"),
+        (["--data", "docs"], "sample ships with psahw: it takes no --data"),
+        (["--record"], "--record: cifar10-psa ships with psahw; to record into it, give /"),
+    ],
+)
+def test_evaluate_does_what_it_is_told_or_nothing(arguments, message, capsys):
+    assert main(["evaluate", "cifar10-psa", "--dataset", "sample", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+
+
+def test_help_says_the_defaults(capsys):
+    assert (TrainConfig().epochs, TrainConfig().batch) == (training._EPOCHS, training._BATCH)
+    for command, epochs in (("train", 20), ("distill", 20), ("quantize", 2)):
+        assert main([command, "--help"]) == 0
+        text = " ".join(capsys.readouterr().out.split())
+        assert f"images; {epochs} unless given" in text and "step; 256 unless given" in text
