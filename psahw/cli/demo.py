@@ -41,6 +41,9 @@ def _simulate(network, verilog, images, labels):
 
 def _measured(simulated, key):
     found, planned = simulated[key], simulated[f"{key}_predicted"]
+    if found is None:
+        needed = simulated["settling_frames"] + 2
+        return f"not measured, that needs {needed} images; {planned:,} planned"
     found = " to ".join(f"{n:,}" for n in (found if isinstance(found, list) else [found]))
     return f"{found} measured, {planned:,} planned"
 
@@ -53,7 +56,7 @@ def _show(result):
         ["wrong logits in simulation", f"{simulated['mismatched_logits']} in {simulated['images']} images"],
         ["cycles between frames", _measured(simulated, "frame_interval")],
         ["latency, cycles", _measured(simulated, "latency")],
-        ["frames a second", f"{made['fps']:,.0f} at {made['clock_hz'] / 1e6:g} MHz (target)"],
+        ["frames a second", f"{int(made['fps']):,} at {made['clock_hz'] / 1e6:g} MHz (target)"],
         ["resources (estimated)", costs],
     ]
     output.print_table(["", f"{result['network']} on {made['board']}"], rows)
@@ -81,21 +84,25 @@ def demo(network, board, images, directory, as_json):
     import boards
     from boards import project
     from boards.whole_directory import whole_directory
+    from sim import runner
 
     from .report import page
 
+    runner.check_tools()
     network, board = networkfile.load(network), boards.get(board)
     pixels, labels = _shipped_images(network)
     directory = writable_directory(directory).resolve()
     info = summarise(network)
     output.note(
         f"{network.name}: {info['macs'] / 1e6:.2f} M multiply-accumulates a frame, "
-        f"{info['weights_nonzero']:,} weights, {info['tables']:,} functions"
+        f"{info['weights_nonzero']:,} non-zero weights, {info['tables']:,} tables"
     )
     with output.step(f"integer model on the {len(pixels)} shipped images"):
         evaluated = evaluate(network, pixels, labels, "the shipped sample")
     with output.step(f"plan for {board.title}"):
-        made = plan.make(network, board.device, clock_hz=board.clock_hz, bus_bytes=board.bus_bytes)
+        made = plan.make(
+            network, board.device, clock_hz=board.clock_hz, bus_bytes=plan.widest_bus(network, board.bus_bytes)
+        )
     verilog = directory / "verilog"
     with output.step("write Verilog and constraints"), whole_directory(verilog, marker=project.MARKER) as fresh:
         project.write(board, network, made, fresh)

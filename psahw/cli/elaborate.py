@@ -49,7 +49,7 @@ def elaborate_command(network, directory, as_json, **options):
         click.echo(f"{path}: {', '.join(rest)}" + (f" and {memories} memory files" if memories else ""))
         click.echo(
             f"{network.name} on {board.title}, {written['clock']['hz'] / 1e6:g} MHz (target), "
-            f"{made.fps:,.0f} FPS at that clock; make the bitstream there with ./build_{written['top']}.sh"
+            f"{int(made.fps):,} FPS at that clock; make the bitstream there with ./build_{written['top']}.sh"
         )
 
 

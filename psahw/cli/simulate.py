@@ -54,7 +54,10 @@ def _images(network, dataset, data, count):
     """The first ``count`` test images and their labels."""
     from model import data as datasets
 
-    dataset = dataset or ("sample" if count <= SAMPLE and data is None else "cifar10")
+    if dataset is None:
+        dataset = "sample" if count <= SAMPLE and data is None else "cifar10"
+        if dataset == "cifar10":
+            output.note(f"{count} images: CIFAR-10's own test set, downloaded if it is not in the cache (139 MB)")
     test = datasets.load(dataset, data, log=output.note)
     shape = (*network.image, network.colours)
     if test.test_images.shape[1:] != shape or len(test.classes) != len(network.classes):
@@ -88,13 +91,17 @@ def _show(result):
     for key, name in (("frame_interval", "frame interval, cycles"), ("latency", "latency, cycles")):
         value = result[key]
         value = " to ".join(f"{x:,}" for x in value) if isinstance(value, list) else value
-        pairs.append((name, value, result[f"{key}_predicted"]))
-    title = f"{result['network']}, {result['mode']}"
+        pairs.append((name, value, None if result["stalls"] else result[f"{key}_predicted"]))
+    title = f"{result['network']}, {result['dataset']} test images, {result['mode']}"
     output.print_table(["", "measured", "expected"], pairs, title=title)
     click.echo(
         f"accuracy {result['accuracy']:g} %, {result['cycles']:,} cycles at "
         f"{result['sim_cycles_per_second']:,} cycles/s, seed {result['seed']}"
     )
+    if result["frame_interval"] is None:
+        click.echo(
+            f"the frame interval needs at least {result['settling_frames'] + 2} images: the pipeline fills first"
+        )
     for line in result["mismatches"]:
         click.echo(line)
 
@@ -113,7 +120,7 @@ def _mode(stalls, resets):
 @click.option("--bus-bytes", type=int, metavar="N", help="Image bytes a cycle; the board's if not given.")
 @click.option("--design", metavar="DIR", help="Simulate what psahw elaborate wrote there, not a fresh plan.")
 @click.option("--images", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Test images.")
-@click.option("--dataset", metavar="NAME", help="sample (the shipped hundred; up to 100 images) or cifar10.")
+@click.option("--dataset", metavar="NAME", help="sample, the default up to 100 images, or cifar10.")
 @click.option("--data", metavar="DIR", help="Directory with the data set's official files.")
 @click.option("--stalls", is_flag=True, help="Stall both ends at random; the cadence is then not compared.")
 @click.option("--reset-test", is_flag=True, help=f"Reset {RESETS} times in mid-frame before the frames that count.")
@@ -135,6 +142,7 @@ def simulate_command(
     """
     from sim import runner
 
+    runner.check_tools()
     network = networkfile.load(network)
     if waves is not None and not waves.endswith(".fst"):
         raise UserError(f"--waves: {waves}: the name must end in .fst")

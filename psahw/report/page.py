@@ -77,16 +77,14 @@ def _cards(info, plan, simulation, evaluation, synth) -> Markup:
     if plan:
         interval = plan["frame_interval"]
         agrees = bool(simulation) and simulation.get("frame_interval") == interval
-        cards.append(
-            _card(_number(round(plan["fps"])), f"frames a second at {plan['clock_hz'] / 1e6:g} MHz", "target")
-        )
+        cards.append(_card(_number(int(plan["fps"])), f"frames a second at {plan['clock_hz'] / 1e6:g} MHz", "target"))
         what = "cycles between frames" + (", plan and simulation" if agrees else "")
-        cards.append(_card(_number(interval), what, "measured" if agrees else "estimated"))
+        cards.append(_card(_number(interval), what, "measured" if agrees else None))
         latency = plan["latency"] / plan["clock_hz"] * 1e6
         cards.append(_card(f"{latency:,.0f} µs", f"latency, {plan['latency']:,} cycles", "target"))
     cards.append(_card(f"{info['macs'] / 1e6:.2f} M", "multiply-accumulates a frame"))
     cards.append(_card(_number(info["weights_nonzero"]), f"weights that are not zero, of {info['weights']:,}"))
-    cards.append(_card(_number(info["tables"]), f"learned functions, {info['tables_distinct']:,} of them distinct"))
+    cards.append(_card(_number(info["tables"]), f"tables, {info['tables_distinct']:,} of them distinct"))
     return tag("div", *cards, class_="cards")
 
 
