@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from psahw.errors import UserError
 
-from .config import ModelConfig
+from .config import ConvConfig, ModelConfig, model_config_from_dict
+from .convnet import ConvNet
 from .resmlp import ResMLP
 
-__all__ = ["load_model", "pack_optimizer", "read", "save_model", "unpack_optimizer", "write"]
+__all__ = ["load_model", "make_model", "pack_optimizer", "read", "save_model", "unpack_optimizer", "write"]
 
 FORMAT = 1
 
@@ -76,16 +77,21 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
     optimizer.load_state_dict({"state": state, "param_groups": rest["groups"]})
 
 
-def save_model(path: Path, model: nn.Module, config: ModelConfig, about: dict) -> None:
+def make_model(config: ModelConfig | ConvConfig) -> ResMLP | ConvNet:
+    """With random weights."""
+    return ConvNet(config) if isinstance(config, ConvConfig) else ResMLP(config)
+
+
+def save_model(path: Path, model: nn.Module, config: ModelConfig | ConvConfig, about: dict) -> None:
     """A trained float model; `about` says how it was trained."""
     write(path, model.state_dict(), {"kind": "model", "model": config.to_dict(), "about": about})
 
 
-def load_model(path: Path) -> tuple[ResMLP, dict]:
+def load_model(path: Path) -> tuple[ResMLP | ConvNet, dict]:
     """A float model in evaluation mode, and how it was trained."""
     tensors, metadata = read(path)
     if metadata.get("kind") != "model":
         raise UserError(f"{path} is no trained model; give the run's model.safetensors")
-    model = ResMLP(ModelConfig.from_dict(metadata["model"], str(path)))
+    model = make_model(model_config_from_dict(metadata["model"], str(path)))
     model.load_state_dict(tensors)
     return model.eval(), metadata["about"]

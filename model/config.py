@@ -7,7 +7,16 @@ from pathlib import Path
 
 from psahw.errors import UserError
 
-__all__ = ["ACTIVATIONS", "PRESETS", "ModelConfig", "StageConfig", "TrainConfig", "load_model_config"]
+__all__ = [
+    "ACTIVATIONS",
+    "PRESETS",
+    "ConvConfig",
+    "ModelConfig",
+    "StageConfig",
+    "TrainConfig",
+    "load_model_config",
+    "model_config_from_dict",
+]
 
 ACTIVATIONS = ("gelu", "relu", "psa_hidden", "psa_both")
 
@@ -153,6 +162,56 @@ class ModelConfig:
         return _from_dict(cls, data, where)
 
 
+@dataclass(frozen=True)
+class ConvConfig:
+    """A convolutional network, for teachers only: it is never quantised (`convnet.py`)."""
+
+    widths: tuple[int, ...]  # channels of each group of two convolutions; each group halves the grid
+    stem: int = 24  # channels of the first convolution
+    image: tuple[int, int] = (32, 32)
+    classes: int = 10
+    kind: str = "conv"
+
+    def __post_init__(self):
+        if self.kind != "conv":
+            raise UserError(f"kind must be 'conv', not {self.kind!r}")
+        if not self.widths:
+            raise UserError("widths must not be empty")
+        for width in self.widths:
+            _check_int("widths", width, 1, 1 << 16)
+        _check_int("stem", self.stem, 1, 1 << 16)
+        _check_int("classes", self.classes, 2, 1 << 16)
+        _check_pair("image", self.image)
+        for n in self.image:
+            _check_int("image", n, 1, 1024)
+            if (n - 1) >> len(self.widths) == 0:
+                raise UserError(f"an image side of {n} cannot be halved {len(self.widths)} times")
+
+    def macs(self) -> int:
+        """Multiply-accumulates of one frame; those with the zeros outside the grid are counted."""
+        (height, width), channels = (n - 1 for n in self.image), self.stem
+        total = height * width * 4 * 3 * channels + self.widths[-1] * self.classes
+        for out in self.widths:
+            total += height * width * 9 * channels * out
+            height, width, channels = height // 2, width // 2, out
+            total += height * width * 9 * out * out
+        return total
+
+    def weights(self) -> int:
+        total = 4 * 3 * self.stem + self.widths[-1] * self.classes
+        for channels, out in zip((self.stem, *self.widths), self.widths, strict=False):
+            total += 9 * out * (channels + out)
+        return total
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict, where: str = "model configuration") -> "ConvConfig":
+        data = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        return _from_dict(cls, data, where)
+
+
 def _reach(length: int, kernel: int) -> int:
     """Pairs (i, j) on a line of `length` with |i - j| <= kernel // 2."""
     return sum(1 for i in range(length) for j in range(length) if abs(i - j) <= kernel // 2)
@@ -224,7 +283,7 @@ class Preset:
     """A named model configuration."""
 
     about: str
-    model: ModelConfig = field(repr=False)
+    model: ModelConfig | ConvConfig = field(repr=False)
 
 
 def _local(activation: str, hidden: int) -> ModelConfig:
@@ -242,13 +301,19 @@ PRESETS = {
     "gelu": Preset("the shape of psa with GELU", _local("gelu", 96)),
     "plain": Preset("the published shape: 4x4 patches, dense mixing, H=96", _plain("psa_both", 96)),
     "plain-half": Preset("the published shape with H=48", _plain("psa_both", 48)),
+    "conv": Preset("a convolutional teacher of 65 M MAC", ConvConfig((64, 128, 256))),
     "tiny": Preset("for smoke runs: 16 tokens, C=16, H=16, two blocks",
                    ModelConfig((StageConfig(16, 16, 2, groups=2, kernel=3),), patch_size=8, patch_stride=8)),
 }  # fmt: skip
 
 
-def load_model_config(name_or_path: str) -> ModelConfig:
-    """A preset by name, or a JSON file with `ModelConfig`'s fields."""
+def model_config_from_dict(data: dict, where: str = "model configuration") -> ModelConfig | ConvConfig:
+    """Either kind of configuration; `kind` tells them apart."""
+    return (ConvConfig if data.get("kind") == "conv" else ModelConfig).from_dict(data, where)
+
+
+def load_model_config(name_or_path: str) -> ModelConfig | ConvConfig:
+    """A preset by name, or a JSON file with `ModelConfig`'s or `ConvConfig`'s fields."""
     if name_or_path in PRESETS:
         return PRESETS[name_or_path].model
     path = Path(name_or_path)
@@ -262,4 +327,4 @@ def load_model_config(name_or_path: str) -> ModelConfig:
         raise UserError(f"{path} is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise UserError(f"{path} must hold a JSON object")
-    return ModelConfig.from_dict(data, str(path))
+    return model_config_from_dict(data, str(path))

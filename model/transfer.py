@@ -9,6 +9,7 @@ neurons, so the student starts as a pruned teacher.
 import dataclasses
 
 import torch
+from torch import nn
 
 from psahw.errors import UserError
 
@@ -19,8 +20,12 @@ __all__ = ["narrow"]
 
 
 @torch.no_grad()
-def narrow(teacher: ResMLP, student: ResMLP) -> None:
+def narrow(teacher: nn.Module, student: nn.Module) -> None:
     """Raises UserError when the shapes differ in more than hidden size and activation."""
+    if not isinstance(teacher, ResMLP) or not isinstance(student, ResMLP):
+        raise UserError(
+            "only a ResMLP can start from its teacher, and only from a ResMLP; --start random is for others"
+        )
     shapes = []
     both_learned = all(config.activation.startswith("psa") for config in (teacher.config, student.config))
     for config in (teacher.config, student.config):

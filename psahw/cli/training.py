@@ -112,14 +112,13 @@ def _train_float(
 
     from model import checkpoint
     from model import data as datasets
-    from model.config import load_model_config
+    from model.config import ModelConfig, load_model_config
     from model.quant import too_long
-    from model.resmlp import ResMLP
     from model.train import fit, processes, provenance
     from model.transfer import narrow
 
     model_config = load_model_config(config_name)
-    if reason := too_long(model_config):
+    if isinstance(model_config, ModelConfig) and (reason := too_long(model_config)):
         output.note(f"this shape cannot be quantised later: {reason}")
     teacher, describe = None, {"model": model_config.to_dict(), "dataset": dataset}
     if teacher_path is not None:
@@ -133,7 +132,7 @@ def _train_float(
         if teacher is not None:
             _check_fits(images, teacher.config, f"teacher {teacher_path}")
         torch.manual_seed(config.seed)
-        model = ResMLP(model_config)
+        model = checkpoint.make_model(model_config)
         if start == "teacher":
             narrow(teacher, model)
         result = fit(model, images, config, directory, teacher=teacher, describe=describe, stop_after=stop_after)
@@ -202,7 +201,7 @@ def _model_file(path: str) -> Path:
 
 @click.command()
 @click.option("--config", "config_name", default="teacher", show_default=True, metavar="NAME|FILE",
-              help="A shape by name (teacher, psa, gelu, plain, plain-half, tiny) or a JSON file.")  # fmt: skip
+              help="A shape by name (teacher, conv, psa, gelu, plain, plain-half, tiny) or a JSON file.")  # fmt: skip
 @_run_options
 def train(config_name, epochs, stop_after, batch, seed, settings, directory, dataset, data, as_json):
     """Train a network in floating point on labels.
@@ -284,6 +283,7 @@ def quantize(
 
     from model import checkpoint
     from model import data as datasets
+    from model.config import ModelConfig
     from model.export import to_network
     from model.quant import QuantizedResMLP
     from model.train import accuracy, fit, processes, provenance
@@ -295,6 +295,8 @@ def quantize(
     if config.bf16:
         raise UserError("--set bf16: bfloat16 cannot hold the codes of a quantised network; leave it false")
     model, about = checkpoint.load_model(_model_file(run))
+    if not isinstance(model.config, ModelConfig):
+        raise UserError(f"{run}: a convolutional teacher is never quantised")
     describe = {"model": model.config.to_dict(), "dataset": dataset, "float": about, "calibration": calibration}
     teacher_model = None
     if teacher is not None:

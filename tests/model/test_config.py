@@ -5,7 +5,14 @@ import re
 
 import pytest
 
-from model.config import PRESETS, ModelConfig, StageConfig, TrainConfig, load_model_config
+from model.config import (
+    PRESETS,
+    ModelConfig,
+    StageConfig,
+    TrainConfig,
+    load_model_config,
+    model_config_from_dict,
+)
 from psahw.errors import UserError
 
 STAGE = {"channels": 8, "hidden": 8, "blocks": 1}
@@ -13,7 +20,7 @@ STAGE = {"channels": 8, "hidden": 8, "blocks": 1}
 
 def test_presets_survive_json():
     for preset in PRESETS.values():
-        assert ModelConfig.from_dict(json.loads(json.dumps(preset.model.to_dict()))) == preset.model
+        assert model_config_from_dict(json.loads(json.dumps(preset.model.to_dict()))) == preset.model
     assert TrainConfig.from_dict(json.loads(json.dumps(TrainConfig().to_dict()))) == TrainConfig()
 
 
