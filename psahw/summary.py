@@ -4,10 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .adder_cost import layer_luts
 from .network import Linear, Network, Table, TokenMixing
 from .networkfile import digest
 
-__all__ = ["accuracies", "linear_layers", "summarise", "table_layers", "weight_bits"]
+__all__ = ["accuracies", "adder_luts", "linear_layers", "summarise", "table_layers", "weight_bits"]
+
+_TOTALS = ("weights", "weights_nonzero", "macs", "macs_nonzero", "adder_luts")
 
 
 def weight_bits(weight: np.ndarray) -> int:
@@ -49,6 +52,14 @@ def _mixing_counts(layer: TokenMixing, grid, channels):
     return layer.groups * reached, reached * channels
 
 
+def adder_luts(layer: Linear | TokenMixing, grid: tuple[int, int]) -> float:
+    """Estimated LUTs of the layer as a parallel adder graph (`psahw.adder_cost`): of each group's matrix once,
+    whatever the number of channels that it serves. A kernel free per position is the matrix over all tokens; a
+    shared one has one row."""
+    free = isinstance(layer, TokenMixing) and layer.weight.shape[1] > 1
+    return layer_luts(layer.weight, grid[0] * grid[1] if free else None)
+
+
 def _layer(name, layer, grid, channels) -> dict:
     used = int(np.count_nonzero(layer.weight))
     entry = {"name": name, "grid": list(grid)}
@@ -63,6 +74,7 @@ def _layer(name, layer, grid, channels) -> dict:
         entry |= {"kind": "linear", "inputs": layer.inputs, "outputs": layer.outputs, "vectors": vectors}
     bits = weight_bits(layer.weight)
     entry |= {"weights": weights, "weights_nonzero": used, "weight_bits": bits}
+    entry |= {"adder_luts": round(adder_luts(layer, grid))}
     return entry | {"macs": macs, "macs_nonzero": macs_nonzero}
 
 
@@ -91,7 +103,7 @@ def summarise(network: Network) -> dict:
 
     ``weights`` counts the entries that a token can reach, ``macs`` the multiply-accumulates of a frame over
     them: the zero weights outside a local neighbourhood count in neither. Zeros inside do;
-    ``weights_nonzero`` and ``macs_nonzero`` leave those out too.
+    ``weights_nonzero`` and ``macs_nonzero`` leave those out too. ``adder_luts`` is an estimate.
     """
     layers, channels = [], network.embed.outputs
     for name, layer, grid in linear_layers(network):
@@ -113,7 +125,7 @@ def summarise(network: Network) -> dict:
                 "kernels": [block.token_mixing.kernel for block in stage.blocks],
             }
         )
-    totals = {k: sum(layer[k] for layer in layers) for k in ("weights", "weights_nonzero", "macs", "macs_nonzero")}
+    totals = {k: sum(layer[k] for layer in layers) for k in _TOTALS}
     return {
         "network": network.name,
         "digest": digest(network),

@@ -74,7 +74,8 @@ def test_psahw_imports_no_torch():
 
 
 @pytest.mark.parametrize(
-    "module", ["network", "networkfile", "reference", "summary", "ranges", "evaluation", "samples", "errors"]
+    "module",
+    ["adder_cost", "network", "networkfile", "reference", "summary", "ranges", "evaluation", "samples", "errors"],
 )
 def test_the_network_needs_numpy_alone(module):
     """Of the packages on PyPI; what they import of psahw is as pure."""
@@ -89,6 +90,7 @@ def test_the_network_needs_numpy_alone(module):
 
 def test_model_imports_no_hardware():
     allowed = (
+        "psahw.adder_cost",
         "psahw.network",
         "psahw.networkfile",
         "psahw.reference",

@@ -41,13 +41,14 @@ def _show(info):
     click.echo(f"digest {info['digest']}")
     for name, value in info["accuracy"].items():
         click.echo(f"accuracy {name} {value:g} %")
-    keys = ("vectors", "weights", "weights_nonzero", "weight_bits", "macs")
+    keys = ("vectors", "weights", "weights_nonzero", "weight_bits", "macs", "adder_luts")
     output.print_table(
-        ["layer", "shape", "vectors", "weights", "non-zero", "bits", "MAC a frame"],
+        ["layer", "shape", "vectors", "weights", "non-zero", "bits", "MAC a frame", "adder LUTs*"],
         [[layer["name"], _shape(layer), *(layer[k] for k in keys)] for layer in info["layers"]],
         footer=["total", None, None, *(info[k] for k in keys[1:])],
     )
     output.print_table(
+    click.echo("* estimated, of a parallel adder graph: a vector a clock, no multiplier (docs/training.md)")
         ["tables", "functions", "distinct", "identity"],
         [[entry[k] for k in ("name", "functions", "distinct", "identity")] for entry in info["functions"]],
         footer=["total", info["tables"], info["tables_distinct"], None],
