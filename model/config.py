@@ -60,6 +60,7 @@ class StageConfig:
     blocks: int  # L
     groups: int = 1  # G: each group of C/G channels has its own token mixing
     kernel: int | None = None  # odd k: mix only the k x k neighbourhood; None: all tokens
+    shared: bool = False  # with a kernel: one for all positions, a convolution; depthwise if groups = channels
 
     def __post_init__(self):
         for name in ("channels", "hidden", "blocks", "groups"):
@@ -68,6 +69,10 @@ class StageConfig:
             raise UserError(f"groups must divide the {self.channels} channels, not {self.groups}")
         if self.kernel is not None and (type(self.kernel) is not int or self.kernel not in (1, 3, 5, 7, 9)):
             raise UserError(f"kernel must be 1, 3, 5, 7, 9 or null, not {self.kernel!r}")
+        if not isinstance(self.shared, bool):
+            raise UserError(f"shared must be true or false, not {self.shared!r}")
+        if self.shared and self.kernel is None:
+            raise UserError("shared must be false without a kernel, not True")
 
 
 @dataclass(frozen=True)
@@ -131,12 +136,13 @@ class ModelConfig:
         return total
 
     def weights(self) -> int:
-        """Entries of all weight matrices that may be non-zero."""
+        """Entries of all weight matrices that may be non-zero; a shared kernel counts once."""
         total = 3 * self.patch_size**2 * self.stages[0].channels + self.stages[-1].channels * self.classes
         for s, stage in enumerate(self.stages):
             if s:
                 total += 4 * self.stages[s - 1].channels * stage.channels
-            total += stage.blocks * (self._pairs(s) * stage.groups + 2 * stage.channels * stage.hidden)
+            mixing = stage.kernel**2 if stage.shared else self._pairs(s)
+            total += stage.blocks * (mixing * stage.groups + 2 * stage.channels * stage.hidden)
         return total
 
     def _pairs(self, stage: int) -> int:
@@ -148,7 +154,12 @@ class ModelConfig:
         return _reach(height, kernel) * _reach(width, kernel)
 
     def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
+        """`shared` only where it is true: so a run from before the field is the same run."""
+        data = dataclasses.asdict(self)
+        for stage in data["stages"]:
+            if not stage["shared"]:
+                del stage["shared"]
+        return data
 
     @classmethod
     def from_dict(cls, data: dict, where: str = "model configuration") -> "ModelConfig":

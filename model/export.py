@@ -50,6 +50,7 @@ def to_network(model: QuantizedResMLP, name: str, classes: tuple[str, ...], meta
             token_mixing = TokenMixing(
                 **_arrays(token.integers(scale)),
                 kernel=token.layer.kernel,
+                shared=token.layer.shared,
                 table_in=_table(token.table_in(scale)),
             )
             channel_mixing = ChannelMixing(

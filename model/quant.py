@@ -144,7 +144,7 @@ class QuantizedTokenMixing(nn.Module):
 
     def integers(self, residual_scale: Tensor) -> Integers:
         weight = self.layer.matrices() * (self.input_scale / residual_scale)[:, None, None]
-        if self.layer.kernel is not None:
+        if self.layer.kernel is not None and not self.layer.shared:
             weight = weight * self._inside(weight)
         return _to_integers(weight, self.layer.bias / residual_scale)
 
@@ -166,10 +166,10 @@ class QuantizedTokenMixing(nn.Module):
             total = torch.einsum("gnm,mbgc->nbgc", integers.weight, grouped).reshape(z.shape)
         else:
             per_channel = integers.weight.permute(1, 2, 0).repeat_interleave(size, dim=2)
-            total = mix_local(z, per_channel, self.layer.grid, self.layer.kernel)
+            total = mix_local(z, per_channel.expand(tokens, -1, -1), self.layer.grid, self.layer.kernel)
         mixed = integers.requantise(
             total, lambda rows: rows.t().repeat_interleave(size, dim=1)[:, None]
-        )  # rows [G, N] to [N, 1, C]
+        )  # rows [G, N or 1] to [N or 1, 1, C]
         return _saturate(x + mixed)
 
 

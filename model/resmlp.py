@@ -58,22 +58,24 @@ class ChannelNorm(nn.Module):
 
 
 class TokenMixing(nn.Module):
-    """`x + A·norm(x)`: each group of channels has its own `A`, dense or k x k-local. `A` starts at zero."""
+    """`x + A·norm(x)`: each group of channels has its own `A`, dense or k x k-local, its kernel free per position
+    or shared. `A` starts at zero."""
 
     def __init__(self, stage: StageConfig, grid: tuple[int, int]):
         super().__init__()
         tokens = grid[0] * grid[1]
-        self.groups, self.kernel, self.grid = stage.groups, stage.kernel, grid
+        self.groups, self.kernel, self.shared, self.grid = stage.groups, stage.kernel, stage.shared, grid
         self.norm = ChannelNorm(stage.channels)
-        self.bias = nn.Parameter(torch.zeros(stage.groups, tokens))
+        rows = 1 if self.shared else tokens
+        self.bias = nn.Parameter(torch.zeros(stage.groups, rows))
         if self.kernel is None:
             # One matrix per parameter: Muon orthogonalises each by itself.
             self.weights = nn.ParameterList(torch.zeros(tokens, tokens) for _ in range(stage.groups))
         else:
-            self.weight = nn.Parameter(torch.zeros(stage.groups, tokens, self.kernel**2))
+            self.weight = nn.Parameter(torch.zeros(stage.groups, rows, self.kernel**2))
 
     def matrices(self) -> Tensor:
-        """[G, N, N] if dense, else [G, N, kernel^2]."""
+        """[G, N, N] if dense, else [G, N or 1 (shared), kernel^2]."""
         return torch.stack(tuple(self.weights)) if self.kernel is None else self.weight
 
     def mix(self, z: Tensor) -> Tensor:
@@ -81,8 +83,8 @@ class TokenMixing(nn.Module):
         tokens, batch, channels = z.shape
         size = channels // self.groups
         if self.kernel is not None:
-            per_channel = self.weight.permute(1, 2, 0).repeat_interleave(size, dim=2)  # [N, k*k, C]
-            return mix_local(z, per_channel, self.grid, self.kernel)
+            per_channel = self.weight.permute(1, 2, 0).repeat_interleave(size, dim=2)  # [N or 1, k*k, C]
+            return mix_local(z, per_channel.expand(tokens, -1, -1), self.grid, self.kernel)
         if self.groups == 1:
             return (self.weights[0] @ z.reshape(tokens, -1)).reshape(z.shape)
         grouped = z.reshape(tokens, batch, self.groups, size)
@@ -91,7 +93,7 @@ class TokenMixing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mixed = self.mix(self.norm(x))
         size = x.shape[2] // self.groups
-        bias = self.bias.t().repeat_interleave(size, dim=1)[:, None]  # [N, 1, C]
+        bias = self.bias.t().repeat_interleave(size, dim=1)[:, None]  # [N or 1, 1, C]
         return x + (mixed + bias).to(x.dtype)
 
 

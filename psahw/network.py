@@ -105,27 +105,34 @@ class TokenMixing:
     With ``kernel`` None it is dense, ``weight`` int8 (G, N, N). Otherwise it is local and ``weight`` is int8
     (G, N, kernel²): entry ``i`` of token ``n`` multiplies the token at (row, column) offset
     ``divmod(i, kernel) - kernel // 2`` from ``n``, and entries whose token lies outside the grid are zero.
-    ``bias`` is int32 (G, N), ``shift`` uint8 (G, N). A table that is None is the identity.
+    ``bias`` is int32 (G, N), ``shift`` uint8 (G, N). With ``shared`` all tokens have the same: ``weight``
+    (G, 1, kernel²), ``bias`` and ``shift`` (G, 1); entries whose token lies outside the grid contribute nothing.
+    A table that is None is the identity.
     """
 
     weight: np.ndarray
     bias: np.ndarray
     shift: np.ndarray
     kernel: int | None = None
+    shared: bool = False
     table_in: Table | None = None
     table_out: Table | None = None
     table_residual: Table | None = None
 
     def __post_init__(self):
-        _check_array("weight", self.weight, np.int8, (None, None, None))
-        _check_array("bias", self.bias, np.int32, (self.groups, self.tokens))
-        _check_array("shift", self.shift, np.uint8, (self.groups, self.tokens))
+        if not isinstance(self.shared, bool):
+            raise TypeError(f"shared must be True or False, not {self.shared!r}")
         if self.kernel is not None:
             _check_int("kernel", self.kernel, 1, 15)
             if self.kernel % 2 == 0:
                 raise ValueError(f"kernel must be odd, not {self.kernel}")
-        terms = self.tokens if self.kernel is None else self.kernel**2
-        _check_array("weight", self.weight, np.int8, (self.groups, self.tokens, terms))
+        elif self.shared:
+            raise ValueError("shared must be False without a kernel, not True")
+        _check_array("weight", self.weight, np.int8, (None, 1 if self.shared else None, None))
+        _check_array("bias", self.bias, np.int32, self.weight.shape[:2])
+        _check_array("shift", self.shift, np.uint8, self.weight.shape[:2])
+        terms = self.weight.shape[1] if self.kernel is None else self.kernel**2
+        _check_array("weight", self.weight, np.int8, (*self.weight.shape[:2], terms))
         _check_linear(self.weight, self.bias, self.shift, terms)
 
     @property
@@ -133,13 +140,14 @@ class TokenMixing:
         return self.weight.shape[0]
 
     @property
-    def tokens(self) -> int:
-        return self.weight.shape[1]
+    def tokens(self) -> int | None:
+        """None if shared: it mixes any number."""
+        return None if self.shared else self.weight.shape[1]
 
     def neighbours(self, grid: tuple[int, int]) -> np.ndarray:
         """Token index for each (token, kernel entry) of a local mixing; -1 outside the grid."""
         height, width = grid
-        row, column = np.divmod(np.arange(self.tokens)[:, None], width)
+        row, column = np.divmod(np.arange(height * width)[:, None], width)
         dy, dx = np.divmod(np.arange(self.kernel**2)[None], self.kernel)
         row, column = row + dy - self.kernel // 2, column + dx - self.kernel // 2
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
@@ -151,8 +159,8 @@ class TokenMixing:
             return self.weight
         index = self.neighbours(grid)
         token, entry = np.nonzero(index >= 0)
-        full = np.zeros((self.groups, self.tokens, self.tokens), np.int8)
-        full[:, token, index[token, entry]] = self.weight[:, token, entry]
+        full = np.zeros((self.groups, len(index), len(index)), np.int8)
+        full[:, token, index[token, entry]] = self.weight[:, 0 if self.shared else token, entry]
         return full
 
 
@@ -287,11 +295,11 @@ class Network:
     @staticmethod
     def _check_block(name, block, grid, channels):
         mixing, mlp = block.token_mixing, block.channel_mixing
-        if mixing.tokens != grid[0] * grid[1]:
+        if mixing.tokens not in (None, grid[0] * grid[1]):
             raise ValueError(f"{name}.token_mixing must mix {grid[0] * grid[1]} tokens, not {mixing.tokens}")
         if channels % mixing.groups:
             raise ValueError(f"{name}.token_mixing: {mixing.groups} groups do not divide {channels} channels")
-        if mixing.kernel is not None:
+        if mixing.kernel is not None and not mixing.shared:
             outside = np.argwhere((mixing.neighbours(grid) < 0)[None] & (mixing.weight != 0))
             if len(outside):
                 raise ValueError(

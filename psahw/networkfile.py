@@ -20,7 +20,7 @@ from .network import Block, ChannelMixing, Linear, Network, Patch, Stage, Table,
 __all__ = ["FORMAT_VERSION", "digest", "find", "load", "save", "shipped"]
 
 FORMAT = "psahw-network"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest; a file has the oldest that can say what is in it
 MAX_FILE_BYTES = 256 << 20
 
 _SHIPPED = Path(__file__).parent / "networks"
@@ -47,15 +47,16 @@ def _put_tables(tensors, name, sublayer, parts):
 
 
 def flatten(network: Network) -> tuple[dict, dict[str, np.ndarray]]:
-    """The JSON description and the tensors by name."""
+    """The JSON description and the tensors by name. Version 1 knows no shared kernels; a network without any keeps
+    it, and its digest."""
     tensors = {"input_table": network.input_table}
     _put_linear(tensors, "embed", network.embed)
     _put_linear(tensors, "head", network.head)
     stages = []
+    version = 2 if any(block.token_mixing.shared for _, _, block in network.blocks()) else 1
     for s, stage in enumerate(network.stages):
         if stage.merge is not None:
             _put_linear(tensors, f"stages.{s}.merge", stage.merge)
-        kernels = []
         for b, block in enumerate(stage.blocks):
             name = f"stages.{s}.blocks.{b}"
             _put_linear(tensors, f"{name}.token_mixing", block.token_mixing)
@@ -63,11 +64,13 @@ def flatten(network: Network) -> tuple[dict, dict[str, np.ndarray]]:
             _put_linear(tensors, f"{name}.channel_mixing.linear2", block.channel_mixing.linear2)
             for sublayer, parts in _TABLES.items():
                 _put_tables(tensors, f"{name}.{sublayer}", getattr(block, sublayer), parts)
-            kernels.append(block.token_mixing.kernel)
-        stages.append({"grid": list(stage.grid), "kernels": kernels})
+        entry = {"grid": list(stage.grid), "kernels": [block.token_mixing.kernel for block in stage.blocks]}
+        if version > 1:
+            entry["shared"] = [block.token_mixing.shared for block in stage.blocks]
+        stages.append(entry)
     config = {
         "format": FORMAT,
-        "version": FORMAT_VERSION,
+        "version": version,
         "name": network.name,
         "image": list(network.image),
         "patch": {k: getattr(network.patch, k) for k in ("size", "stride", "padding")},
@@ -148,12 +151,12 @@ class _Reader:
             self.fail(name, f"must be two integers, not {value!r}")
         return tuple(value)
 
-    def token_mixing(self, name, kernel):
+    def token_mixing(self, name, kernel, shared):
         parts = [self.get(f"{name}.{part}") for part in ("weight", "bias", "shift")]
         tables = self.tables(name, _TABLES["token_mixing"])
-        return self.build(name, TokenMixing, *parts, kernel=kernel, **tables)
+        return self.build(name, TokenMixing, *parts, kernel=kernel, shared=shared, **tables)
 
-    def block(self, name, kernel):
+    def block(self, name, kernel, shared):
         mlp = f"{name}.channel_mixing"
         channel_mixing = self.build(
             mlp,
@@ -162,18 +165,23 @@ class _Reader:
             self.linear(f"{mlp}.linear2"),
             **self.tables(mlp, _TABLES["channel_mixing"]),
         )
-        return Block(self.token_mixing(f"{name}.token_mixing", kernel), channel_mixing)
+        return Block(self.token_mixing(f"{name}.token_mixing", kernel, shared), channel_mixing)
 
     def stage(self, index, entry):
         name = f"stages.{index}"
         kernels = self.field("kernels", list, entry)
-        blocks = tuple(self.block(f"{name}.blocks.{b}", kernel) for b, kernel in enumerate(kernels))
+        shared = self.field("shared", list, entry) if self.config["version"] > 1 else [False] * len(kernels)
+        if len(shared) != len(kernels):
+            self.fail("shared", f"must have {len(kernels)} entries, one a block, not {len(shared)}")
+        blocks = tuple(
+            self.block(f"{name}.blocks.{b}", *choice) for b, choice in enumerate(zip(kernels, shared, strict=True))
+        )
         merge = None if index == 0 else self.linear(f"{name}.merge")
         return self.build(name, Stage, self.pair("grid", entry), blocks, merge)
 
     def network(self):
         if (bits := self.field("residual_bits", int)) != 8:
-            self.fail("residual_bits", f"version {FORMAT_VERSION} has 8 only, not {bits}")
+            self.fail("residual_bits", f"version {self.config['version']} has 8 only, not {bits}")
         classes = self.field("classes", list)
         if not all(isinstance(name, str) for name in classes):
             self.fail("classes", f"must be strings, not {classes!r}")
@@ -195,6 +203,9 @@ class _Reader:
         )
         if unknown := sorted(self.tensors.keys() - self.seen):
             self.fail(unknown[0], "this tensor does not belong to the network described in the file")
+        shared = any(block.token_mixing.shared for _, _, block in network.blocks())
+        if shared != (self.config["version"] > 1):
+            self.fail("version", "must be 1 where no kernel is shared, not 2")
         return network
 
 
@@ -245,7 +256,7 @@ def load(name: str | os.PathLike) -> Network:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise UserError(f"{path}: format must be {FORMAT!r}: this is not a psahw network")
     version = config.get("version")
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         hint = ": update psahw" if type(version) is int and version > FORMAT_VERSION else ""
-        raise UserError(f"{path}: format version must be {FORMAT_VERSION}, not {version!r}{hint}")
+        raise UserError(f"{path}: format version must be 1 to {FORMAT_VERSION}, not {version!r}{hint}")
     return _Reader(path, config, tensors).network()

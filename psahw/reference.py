@@ -53,8 +53,26 @@ def _add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.clip(a.astype(np.int16) + b, -128, 127).astype(np.int8)
 
 
+def _convolve(layer: TokenMixing, grid: tuple[int, int], x: np.ndarray) -> np.ndarray:
+    """A shared kernel, tap by tap: int8 (B, N, C) to int8 (B, N, C)."""
+    images, _, channels = x.shape
+    (height, width), kernel = grid, layer.kernel
+    weight, bias, shift = (
+        part[:, 0].repeat(channels // layer.groups, axis=0) for part in (layer.weight, layer.bias, layer.shift)
+    )
+    margin = (kernel // 2,) * 2
+    padded = np.pad(x.reshape(images, height, width, channels), ((0, 0), margin, margin, (0, 0))).astype(np.int32)
+    total = np.broadcast_to(bias, (images, height, width, channels)).copy()
+    for i, tap in enumerate(weight.T.astype(np.int32)):
+        dy, dx = divmod(i, kernel)
+        total += padded[:, dy : dy + height, dx : dx + width] * tap
+    return requantise(total, shift).reshape(x.shape)
+
+
 def _mix_tokens(layer: TokenMixing, grid: tuple[int, int], x: np.ndarray) -> np.ndarray:
     """The linear map over tokens: int8 (B, N, C) to int8 (B, N, C)."""
+    if layer.shared:
+        return _convolve(layer, grid, x)
     images, tokens, channels = x.shape
     size = channels // layer.groups
     rows = x.reshape(images, tokens, layer.groups, size).transpose(2, 0, 3, 1)

@@ -47,9 +47,14 @@ def table_layers(network: Network) -> Iterator[tuple[str, Table]]:
 
 
 def _mixing_counts(layer: TokenMixing, grid, channels):
-    """(weights that a token can reach, operations a frame, groups of channels)."""
-    reached = layer.tokens**2 if layer.kernel is None else int((layer.neighbours(grid) >= 0).sum())
-    return layer.groups * reached, reached * channels
+    """(weights that a token can reach, a shared kernel's once; operations a frame, those that are not with zero)."""
+    used, size = layer.weight != 0, channels // layer.groups
+    if layer.kernel is None:
+        return layer.weight.size, layer.tokens**2 * channels, int(used.sum()) * size
+    inside = layer.neighbours(grid) >= 0
+    reached = int(inside.sum())
+    weights = layer.groups * (layer.kernel**2 if layer.shared else reached)
+    return weights, reached * channels, int((used & inside).sum()) * size
 
 
 def adder_luts(layer: Linear | TokenMixing, grid: tuple[int, int]) -> float:
@@ -64,10 +69,10 @@ def _layer(name, layer, grid, channels) -> dict:
     used = int(np.count_nonzero(layer.weight))
     entry = {"name": name, "grid": list(grid)}
     if isinstance(layer, TokenMixing):
-        weights, macs = _mixing_counts(layer, grid, channels)
-        entry |= {"kind": "token mixing", "inputs": layer.tokens, "outputs": layer.tokens}
-        entry |= {"groups": layer.groups, "kernel": layer.kernel, "vectors": channels}
-        macs_nonzero = used * (channels // layer.groups)
+        weights, macs, macs_nonzero = _mixing_counts(layer, grid, channels)
+        tokens = grid[0] * grid[1]
+        entry |= {"kind": "token mixing", "inputs": tokens, "outputs": tokens, "vectors": channels}
+        entry |= {"groups": layer.groups, "kernel": layer.kernel, "shared": layer.shared}
     else:
         vectors = grid[0] * grid[1]
         weights, macs, macs_nonzero = layer.weight.size, layer.weight.size * vectors, used * vectors
@@ -102,7 +107,8 @@ def summarise(network: Network) -> dict:
     """Everything that ``psahw info`` tells, as plain JSON values.
 
     ``weights`` counts the entries that a token can reach, ``macs`` the multiply-accumulates of a frame over
-    them: the zero weights outside a local neighbourhood count in neither. Zeros inside do;
+    them: the zero weights outside a local neighbourhood count in neither. Zeros inside do; a shared kernel counts
+    once in ``weights``.
     ``weights_nonzero`` and ``macs_nonzero`` leave those out too. ``adder_luts`` is an estimate.
     """
     layers, channels = [], network.embed.outputs
@@ -123,6 +129,7 @@ def summarise(network: Network) -> dict:
                 "hidden": [block.channel_mixing.hidden for block in stage.blocks],
                 "groups": [block.token_mixing.groups for block in stage.blocks],
                 "kernels": [block.token_mixing.kernel for block in stage.blocks],
+                "shared": [block.token_mixing.shared for block in stage.blocks],
             }
         )
     totals = {k: sum(layer[k] for layer in layers) for k in _TOTALS}

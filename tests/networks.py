@@ -15,13 +15,15 @@ __all__ = ["StageShape", "random_images", "random_linear", "random_network", "ra
 
 @dataclass(frozen=True)
 class StageShape:
-    """What one stage looks like; `groups` must divide `channels`, `kernel` None mixes all tokens."""
+    """What one stage looks like; `groups` must divide `channels`, `kernel` None mixes all tokens; `shared` needs
+    a kernel."""
 
     channels: int = 8
     hidden: int = 6
     blocks: int = 1
     groups: int = 1
     kernel: int | None = None
+    shared: bool = False
 
 
 def _shifts(rng, weight, exact):
@@ -60,8 +62,8 @@ def random_table(rng, channels, *, extremes=False) -> Table:
 def _token_mixing(rng, grid, shape, table, extremes) -> TokenMixing:
     tokens = grid[0] * grid[1]
     terms = tokens if shape.kernel is None else shape.kernel**2
-    weight = _weights(rng, (shape.groups, tokens, terms), extremes)
-    if shape.kernel is not None:
+    weight = _weights(rng, (shape.groups, 1 if shape.shared else tokens, terms), extremes)
+    if shape.kernel is not None and not shape.shared:
         zero = TokenMixing(
             np.zeros_like(weight),
             np.zeros(weight.shape[:2], np.int32),
@@ -72,7 +74,8 @@ def _token_mixing(rng, grid, shape, table, extremes) -> TokenMixing:
     shift = _shifts(rng, weight, exact=False)
     bias = np.round(rng.normal(0, 20, shift.shape) * 2.0**shift).astype(np.int32)
     channels = shape.channels
-    return TokenMixing(weight, bias, shift, shape.kernel, table(channels), table(channels), table(channels))
+    tables = (table(channels) for _ in range(3))
+    return TokenMixing(weight, bias, shift, shape.kernel, shape.shared, *tables)
 
 
 def random_network(

@@ -41,7 +41,7 @@ def networks(tmp_path_factory):
     spoiled = {
         "shape": (config, tensors | {"head.weight": np.zeros((5, 7), np.int8)}),
         "range": (config, tensors | {"embed.shift": np.full(8, 40, np.uint8)}),
-        "future": (config | {"version": 2}, tensors),
+        "future": (config | {"version": 3}, tensors),
     }
     for name, (description, content) in spoiled.items():
         safetensors.numpy.save_file(content, folder / name, metadata={"psahw": json.dumps(description)})

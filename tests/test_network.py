@@ -145,18 +145,33 @@ def test_token_mixing_wrong_kernel():
         TokenMixing(**mixing_zeros(1, 4, 9), kernel="3")
 
 
-def test_token_mixing_dense_equals_local():
+def test_token_mixing_wrong_shared():
+    with raises(ValueError, "weight must have shape (any, 1, any), not (2, 4, 9)"):
+        TokenMixing(**mixing_zeros(2, 4, 9), kernel=3, shared=True)
+    with raises(ValueError, "weight must have shape (2, 1, 9), not (2, 1, 25)"):
+        TokenMixing(**mixing_zeros(2, 1, 25), kernel=3, shared=True)
+    with raises(ValueError, "bias must have shape (2, 1), not (2, 4)"):
+        TokenMixing(**mixing_zeros(2, 1, 9) | {"bias": np.zeros((2, 4), np.int32)}, kernel=3, shared=True)
+    with raises(ValueError, "shared must be False without a kernel, not True"):
+        TokenMixing(**mixing_zeros(2, 4, 4), shared=True)
+    with raises(TypeError, "shared must be True or False, not 1"):
+        TokenMixing(**mixing_zeros(2, 1, 9), kernel=3, shared=1)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_token_mixing_dense_equals_local(shared):
     """`dense` puts each weight where `neighbours` says; counted against offsets written out here."""
     rng = np.random.default_rng(0)
     grid = (3, 4)
-    network = random_network(rng, image=(12, 16), stages=(StageShape(4, 4, 1, groups=2, kernel=3),))
+    stages = (StageShape(4, 4, 1, groups=2, kernel=3, shared=shared),)
+    network = random_network(rng, image=(12, 16), stages=stages)
     mixing = network.stages[0].blocks[0].token_mixing
     full = np.zeros((2, 12, 12), int)
     for n in range(12):
         for j in range(9):
             row, column = n // 4 + j // 3 - 1, n % 4 + j % 3 - 1
             if 0 <= row < 3 and 0 <= column < 4:
-                full[:, n, row * 4 + column] = mixing.weight[:, n, j]
+                full[:, n, row * 4 + column] = mixing.weight[:, 0 if shared else n, j]
     np.testing.assert_array_equal(mixing.dense(grid), full)
 
 
@@ -261,6 +276,8 @@ def test_network_wrong_block(network):
     name = "stages.0.blocks.0"
     with raises(ValueError, f"{name}.token_mixing must mix 16 tokens, not 4"):
         with_block(network, token_mixing=TokenMixing(**mixing_zeros(1, 4, 4)))
+    with raises(ValueError, f"{name}.token_mixing: 3 groups do not divide 8 channels"):
+        with_block(network, token_mixing=TokenMixing(**mixing_zeros(3, 1, 9), kernel=3, shared=True))
     with raises(ValueError, f"{name}.token_mixing: 3 groups do not divide 8 channels"):
         with_block(network, token_mixing=TokenMixing(**mixing_zeros(3, 16, 16)))
     with raises(ValueError, f"{name}.channel_mixing must have 8 channels, not 7"):

@@ -36,7 +36,8 @@ def read(path):
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
     description = json.loads(header.pop("__metadata__")["psahw"])
-    assert (description["format"], description["version"]) == ("psahw-network", 1)
+    shared = any(any(stage.get("shared", [])) for stage in description["stages"])
+    assert (description["format"], description["version"]) == ("psahw-network", 2 if shared else 1)
     tensors, raw = {}, {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
@@ -111,7 +112,7 @@ class Model:
                 result.append(self.linear(name, values))
         return result
 
-    def mix_tokens(self, name, x, grid, kernel):
+    def mix_tokens(self, name, x, grid, kernel, shared):
         weight, bias, shift = (self.tensors[f"{name}.{part}"] for part in ("weight", "bias", "shift"))
         rows, columns = grid
         tokens, channels, groups = rows * columns, len(x[0]), len(weight)
@@ -128,19 +129,20 @@ class Model:
                         taps.append((j, y * columns + q))
             for c in range(channels):
                 g = c // (channels // groups)
-                row, total = weight[g][n], bias[g][n]
+                i = 0 if shared else n
+                row, total = weight[g][i], bias[g][i]
                 for j, t in taps:
                     total += row[j] * x[t][c]
-                result[n][c] = sat(rshift(total, shift[g][n]))
+                result[n][c] = sat(rshift(total, shift[g][i]))
         return result
 
     def add(self, a, b):
         return [sat(v + w) for v, w in zip(a, b, strict=True)]
 
-    def block(self, name, x, grid, kernel):
+    def block(self, name, x, grid, kernel, shared):
         mixing, mlp = f"{name}.token_mixing", f"{name}.channel_mixing"
         z = [self.table(f"{mixing}.table_in", token) for token in x]
-        z = self.mix_tokens(mixing, z, grid, kernel)
+        z = self.mix_tokens(mixing, z, grid, kernel, shared)
         x = [
             self.add(self.table(f"{mixing}.table_residual", a), self.table(f"{mixing}.table_out", b))
             for a, b in zip(x, z, strict=True)
@@ -157,8 +159,9 @@ class Model:
         for s, stage in enumerate(self.description["stages"]):
             if s > 0:
                 x = self.merge(f"stages.{s}.merge", x, stage["grid"])
+            shared = stage["shared"] if self.description["version"] == 2 else [False] * len(stage["kernels"])
             for b, kernel in enumerate(stage["kernels"]):
-                x = self.block(f"stages.{s}.blocks.{b}", x, stage["grid"], kernel)
+                x = self.block(f"stages.{s}.blocks.{b}", x, stage["grid"], kernel, shared[b])
         shift = self.description["pool_shift"]
         pooled = [sat(rshift(sum(token[c] for token in x), shift)) for c in range(len(x[0]))]
         return self.linear("head", pooled, self.description["logit_bits"])
@@ -193,13 +196,15 @@ def shapes(draw):
     stages = []
     for _ in range(count):
         groups = draw(st.integers(1, 3))
+        kernel = draw(st.sampled_from([None, 1, 3, 5]))
         stages.append(
             StageShape(
                 channels=groups * draw(st.integers(1, 3)),
                 hidden=draw(st.integers(1, 6)),
                 blocks=draw(st.integers(0, 2)),
                 groups=groups,
-                kernel=draw(st.sampled_from([None, 1, 3, 5])),
+                kernel=kernel,
+                shared=kernel is not None and draw(st.booleans()),
             )
         )
     return {"image": image, "patch": patch, "stages": tuple(stages), "colours": draw(st.sampled_from([1, 3]))}
@@ -220,10 +225,14 @@ def test_random_networks(tmp_path, shape, seed, tables, logit_bits, extremes):
 
 
 def test_everything_at_once(tmp_path):
-    """Overlapping padded windows, two stages, groups, dense and local mixing, wide logits."""
+    """Overlapping padded windows, three stages, groups, dense, local and shared mixing, wide logits."""
     rng = np.random.default_rng(0)
-    stages = (StageShape(8, 6, 2, groups=2, kernel=3), StageShape(12, 5, 2, groups=4))
-    network = random_network(rng, image=(16, 12), patch=Patch(3, 2, 1), stages=stages, logit_bits=12)
+    stages = (
+        StageShape(6, 6, 1, groups=6, kernel=3, shared=True),
+        StageShape(8, 6, 2, groups=2, kernel=3),
+        StageShape(12, 5, 2, groups=4),
+    )
+    network = random_network(rng, image=(16, 24), patch=Patch(3, 2, 1), stages=stages, logit_bits=12)
     compare(network, random_images(rng, network, 4), tmp_path)
 
 

@@ -70,6 +70,53 @@ def test_round_trip(network, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["network.safetensors"]
 
 
+def test_shared_kernels(tmp_path):
+    """Version 2, and only where there are any: other networks keep their files and digests."""
+    rng, path = np.random.default_rng(0), tmp_path / "network.safetensors"
+    stages = (StageShape(8, 6, 2, groups=8, kernel=3, shared=True), StageShape(12, 5, 1, kernel=3))
+    network = random_network(rng, image=(16, 16), stages=stages)
+    networkfile.save(network, path)
+    again = networkfile.load(path)
+    (config, tensors), (config_again, tensors_again) = map(networkfile.flatten, (network, again))
+    assert config == config_again
+    assert (config["version"], [stage["shared"] for stage in config["stages"]]) == (2, [[True, True], [False]])
+    assert tensors["stages.0.blocks.1.token_mixing.weight"].shape == (8, 1, 9)
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, tensors_again[name], strict=True)
+    assert networkfile.digest(network) == networkfile.digest(again)
+
+
+@pytest.mark.parametrize(
+    ("shared", "message"),
+    [
+        (None, "shared: must be list, not None"),
+        ([], "shared: must have 1 entries, one a block, not 0"),
+        ([1], "stages.0.blocks.0.token_mixing: shared must be True or False, not 1"),
+        ([True], "stages.0.blocks.0.token_mixing: weight must have shape (any, 1, any), not (2, 16, 9)"),
+        ([False], "version: must be 1 where no kernel is shared, not 2"),
+    ],
+)
+def test_wrong_shared(path, contents, shared, message):
+    config, tensors = contents
+    config["stages"][0]["shared"], config["stages"][1]["shared"] = shared, [False]
+    write(path, config | {"version": 2}, tensors)
+    assert complaint(path) == message
+
+
+def test_dense_cannot_be_shared(path, contents):
+    config, tensors = contents
+    config["stages"][0]["shared"], config["stages"][1]["shared"] = [False], [True]
+    write(path, config | {"version": 2}, tensors)
+    assert complaint(path) == "stages.1.blocks.0.token_mixing: shared must be False without a kernel, not True"
+
+
+def test_version_1_ignores_shared(path, contents):
+    config, tensors = contents
+    config["stages"][0]["shared"] = [True]
+    write(path, config, tensors)
+    assert not networkfile.load(path).stages[0].blocks[0].token_mixing.shared
+
+
 def test_digest_is_of_what_computes(network, tmp_path, contents):
     path = tmp_path / "network.safetensors"
     config, tensors = contents
@@ -101,6 +148,12 @@ def test_save_where_nothing_can_be_written(network, tmp_path):
 @pytest.mark.parametrize("name", networkfile.shipped())
 def test_shipped(name):
     assert networkfile.load(name).name == name
+
+
+def test_digest_of_the_shipped_network():
+    """What a board was built from: no change of the format may change it."""
+    digest = networkfile.digest(networkfile.load("cifar10-psa"))
+    assert digest == "0669b549849ee23379a14c6b9345b668634fc4b8b8397e9d968bb5d7a9e2fe97"
 
 
 # -- not a network file at all
@@ -164,10 +217,10 @@ def test_other_format(path, contents, config):
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        (2, "format version must be 1, not 2: update psahw"),
-        (0, "format version must be 1, not 0"),
-        ("1", "format version must be 1, not '1'"),
-        (None, "format version must be 1, not None"),
+        (3, "format version must be 1 to 2, not 3: update psahw"),
+        (0, "format version must be 1 to 2, not 0"),
+        ("1", "format version must be 1 to 2, not '1'"),
+        (None, "format version must be 1 to 2, not None"),
     ],
 )
 def test_other_version(path, contents, version, message):

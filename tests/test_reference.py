@@ -95,6 +95,24 @@ def test_taps_follow_the_layers(network):
         np.testing.assert_array_equal(taps[mlp], np.clip(total, -128, 127))
 
 
+@pytest.mark.parametrize("groups", [1, 4, 8])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_shared_kernel_equals_its_dense_matrix(groups, kernel):
+    """Grids smaller than the kernel too; `dense` is tested by itself."""
+    rng = np.random.default_rng(groups)
+    stages = (StageShape(8, 4, 1, groups, kernel, shared=True), StageShape(8, 4, 2, groups, kernel, shared=True))
+    network = random_network(rng, image=(16, 24), stages=stages, extremes=groups == 4)
+    taps = {}
+    reference.run(network, random_images(rng, network, 3), taps=taps)
+    for name, stage, block in network.blocks():
+        layer = block.token_mixing
+        x = taps[f"{name}.token_mixing.table_in"].astype(np.int64).reshape(3, stage.tokens, groups, -1)
+        total = np.einsum("gnm,bmgc->bngc", layer.dense(stage.grid).astype(np.int64), x)
+        expected = reference.requantise(total + layer.bias.T[..., None], layer.shift.T[..., None])
+        found = taps[f"{name}.token_mixing.linear"]
+        np.testing.assert_array_equal(found, expected.reshape(found.shape))
+
+
 @pytest.mark.parametrize("inputs", [1024, 4096])
 def test_exact_at_the_accumulator_limit(inputs):
     """Sums beyond 2^24, where float32 would round: 128·128·1024 = 2^24."""

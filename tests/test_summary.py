@@ -56,6 +56,25 @@ def test_counts_by_loops():
     json.dumps(info)
 
 
+def test_a_shared_kernel_counts_once():
+    """Its weights, that is; its operations are those of a kernel free per position."""
+    counts = []
+    for shared in (False, True):
+        stages = (StageShape(8, 6, 2, groups=8, kernel=3, shared=shared),)
+        info = summarise(random_network(np.random.default_rng(1), image=(16, 12), stages=stages))
+        counts.append([info["layers"][1][key] for key in ("weights", "macs", "inputs")])
+    reached = (3 * 4 - 2) * (3 * 3 - 2)  # a line of n tokens has 3·n - 2 pairs
+    assert counts == [[8 * reached, 8 * reached, 12], [8 * 9, 8 * reached, 12]]
+
+
+def test_nonzero_operations_of_a_shared_kernel():
+    network = random_network(np.random.default_rng(1), stages=(StageShape(8, 6, 1, 4, 3, True),), extremes=True)
+    info = summarise(network)["layers"][1]
+    layer = network.stages[0].blocks[0].token_mixing
+    assert info["weights_nonzero"] == np.count_nonzero(layer.weight)
+    assert info["macs_nonzero"] == 2 * np.count_nonzero(layer.dense((2, 2)))
+
+
 def test_no_tables():
     network = random_network(np.random.default_rng(0), tables=False)
     assert list(table_layers(network)) == []

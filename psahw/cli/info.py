@@ -30,7 +30,8 @@ def _listing(as_json):
 def _shape(layer):
     if layer["kind"] == "linear":
         return f"{layer['inputs']} -> {layer['outputs']}"
-    extent = f"{layer['kernel']}x{layer['kernel']} of " if layer["kernel"] else ""
+    kind = "shared " if layer["shared"] else ""
+    extent = f"{kind}{layer['kernel']}x{layer['kernel']} of " if layer["kernel"] else ""
     groups = f", {layer['groups']} groups" if layer["groups"] > 1 else ""
     return f"{extent}{layer['inputs']} tokens{groups}"
 
@@ -47,8 +48,8 @@ def _show(info):
         [[layer["name"], _shape(layer), *(layer[k] for k in keys)] for layer in info["layers"]],
         footer=["total", None, None, *(info[k] for k in keys[1:])],
     )
-    output.print_table(
     click.echo("* estimated, of a parallel adder graph: a vector a clock, no multiplier (docs/training.md)")
+    output.print_table(
         ["tables", "functions", "distinct", "identity"],
         [[entry[k] for k in ("name", "functions", "distinct", "identity")] for entry in info["functions"]],
         footer=["total", info["tables"], info["tables_distinct"], None],

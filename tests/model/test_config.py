@@ -37,6 +37,8 @@ def test_presets_survive_json():
         ({"stages": [STAGE | {"groups": 3}]}, "groups must divide the 8 channels, not 3"),
         ({"stages": [STAGE | {"kernel": 4}]}, "kernel must be 1, 3, 5, 7, 9 or null, not 4"),
         ({"stages": [STAGE | {"kernel": "3"}]}, "kernel must be 1, 3, 5, 7, 9 or null, not '3'"),
+        ({"stages": [STAGE | {"kernel": 3, "shared": 1}]}, "shared must be true or false, not 1"),
+        ({"stages": [STAGE | {"shared": True}]}, "shared must be false without a kernel, not True"),
         ({"patch_stride": 0}, r"patch_stride must be an integer in \[1, 4\], not 0"),
         ({"patch_stride": 5}, r"patch_stride must be an integer in \[1, 4\], not 5"),
         ({"patch_size": 0}, r"patch_size must be an integer in \[1, 64\], not 0"),
@@ -57,6 +59,18 @@ def test_wrong_model(changes, message, tmp_path):
     path.write_text(json.dumps({"stages": [STAGE]} | changes))
     with pytest.raises(UserError, match=message):
         load_model_config(str(path))
+
+
+def test_shared():
+    """It is written only where it is true: configurations from before it are equal to those without."""
+    stages = (StageConfig(8, 8, 1, groups=8, kernel=3, shared=True), StageConfig(8, 8, 1, kernel=3))
+    config = ModelConfig(stages)
+    written = json.loads(json.dumps(config.to_dict()))
+    assert [stage.get("shared") for stage in written["stages"]] == [True, None]
+    assert ModelConfig.from_dict(written) == config
+    free = ModelConfig((StageConfig(8, 8, 1, groups=8, kernel=3), stages[1]))
+    assert config.macs() == free.macs()
+    assert config.weights() == free.weights() - 8 * (22**2 - 9)  # a line of 8 tokens has 22 pairs within reach
 
 
 @pytest.mark.parametrize(

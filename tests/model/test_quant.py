@@ -18,6 +18,10 @@ SHAPES = {
         (StageConfig(8, 12, 1, groups=2, kernel=3), StageConfig(16, 8, 1)),
         patch_size=6, patch_padding=1, activation="gelu",
     ),
+    "depthwise": ModelConfig(
+        (StageConfig(8, 12, 2, groups=8, kernel=3, shared=True), StageConfig(12, 8, 1, 4, kernel=5, shared=True)),
+        activation="psa_hidden",
+    ),
     "dense groups": ModelConfig((StageConfig(8, 12, 2, groups=2),), activation="psa_hidden"),
     "plain relu": ModelConfig((StageConfig(8, 8, 1),), patch_size=8, patch_stride=8, activation="relu"),
 }  # fmt: skip

@@ -32,11 +32,11 @@ def test_merging_gathers_two_by_two():
     assert gathered[4, 0].view(4, 3)[:, 0].tolist() == [14, 15, 20, 21]
 
 
-@pytest.mark.parametrize("groups", [1, 4])
-@pytest.mark.parametrize("kernel", [None, 3])
-def test_token_mixing_against_numpy(groups, kernel):
+@pytest.mark.parametrize("groups", [1, 4, 8])
+@pytest.mark.parametrize("kernel, shared", [(None, False), (3, False), (3, True)])
+def test_token_mixing_against_numpy(groups, kernel, shared):
     torch.manual_seed(1)
-    mixing = TokenMixing(StageConfig(8, 8, 1, groups=groups, kernel=kernel), (3, 4))
+    mixing = TokenMixing(StageConfig(8, 8, 1, groups=groups, kernel=kernel, shared=shared), (3, 4))
     with torch.no_grad():
         for parameter in mixing.parameters():
             parameter.normal_()
@@ -44,17 +44,19 @@ def test_token_mixing_against_numpy(groups, kernel):
     mixing.eval()
     z, weight = x.numpy() * mixing.norm.weight.detach().numpy() + mixing.norm.bias.detach().numpy(), None
     weight = mixing.matrices().detach().numpy()
+    assert weight.shape[1] == (1 if shared else 12)
     expected = x.numpy().copy()
     for c in range(8):
         g = c // (8 // groups)
         for n in range(12):
-            expected[n, :, c] += mixing.bias[g, n].item()
+            row = 0 if shared else n
+            expected[n, :, c] += mixing.bias[g, row].item()
             for m in range(12):
                 dy, dx = m // 4 - n // 4, m % 4 - n % 4
                 if kernel is None:
                     expected[n, :, c] += weight[g, n, m] * z[m, :, c]
                 elif abs(dy) <= 1 and abs(dx) <= 1:
-                    expected[n, :, c] += weight[g, n, 3 * (dy + 1) + dx + 1] * z[m, :, c]
+                    expected[n, :, c] += weight[g, row, 3 * (dy + 1) + dx + 1] * z[m, :, c]
     np.testing.assert_allclose(mixing(x).detach().numpy(), expected, rtol=1e-3, atol=1e-3)
 
 
@@ -69,10 +71,10 @@ def test_norm_equals_batch_norm():
     torch.testing.assert_close(ours.eval()(x), x * scale + offset)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation_trains(activation):
+@pytest.mark.parametrize("activation, shared", [*((name, False) for name in ACTIVATIONS), ("psa_both", True)])
+def test_every_activation_trains(activation, shared):
     torch.manual_seed(3)
-    stage = StageConfig(8, 8, 1, groups=2, kernel=3)
+    stage = StageConfig(8, 8, 1, groups=2, kernel=3, shared=shared)
     model = ResMLP(ModelConfig((stage,), activation=activation))
     with torch.no_grad():
         for parameter in model.parameters():
