@@ -9,60 +9,21 @@ or on a GPU, the torch form stands in. In float32 both agree up to the order of 
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
 import subprocess
-import tempfile
 import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from psahw.files import cache_directory
+from .native import FLAGS, build, pointer
 
 __all__ = ["interpolate", "kernels_available", "lookup", "mix_local"]
 
 SOURCE = Path(__file__).with_name("kernels.c")
-FLAGS = [
-    "-O3",
-    "-march=native",
-    "-mprefer-vector-width=512",
-    "-fopenmp",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-shared",
-    "-fPIC",
-]
 PLAIN_FLAGS = ["-O3", "-shared", "-fPIC"]  # for a compiler or a processor that knows not all of those
 MAX_KERNEL = 9  # kernels.c has room for 81 taps
 SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16"}
-
-
-def _processor() -> str:
-    """What -march=native depends on."""
-    lines = [platform.machine()]
-    try:
-        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-    except OSError:
-        return "\n".join([*lines, platform.processor()])
-    keys = ("model name", "flags", "CPU implementer", "CPU part", "Features")  # x86; Arm
-    return "\n".join([*lines, *(line for line in first.splitlines() if line.startswith(keys))])
-
-
-def _build(flags: list[str]) -> ctypes.CDLL:
-    """Compiles with `flags`, or takes what an earlier process compiled. Raises OSError or CalledProcessError."""
-    key = hashlib.sha256("\n".join([SOURCE.read_text(), *flags, _processor()]).encode()).hexdigest()[:16]
-    path = cache_directory() / f"kernels-{key}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            built = Path(folder) / path.name
-            command = [os.environ.get("CC", "cc"), *flags, "-I", str(SOURCE.parent), str(SOURCE), "-o", str(built)]
-            subprocess.run(command, check=True, capture_output=True, text=True)
-            os.replace(built, path)
-    return ctypes.CDLL(str(path))
 
 
 @functools.cache
@@ -70,7 +31,7 @@ def _library() -> ctypes.CDLL | None:
     """The compiled kernels; None, after one warning, where they cannot be had."""
     for flags in (FLAGS, PLAIN_FLAGS):
         try:
-            return _build(flags)
+            return build(SOURCE, flags)
         except (OSError, subprocess.CalledProcessError) as error:
             reason = (getattr(error, "stderr", None) or str(error)).strip().partition("\n")[0]
     warnings.warn(f"no C kernels, training is slower: {reason}", RuntimeWarning, stacklevel=2)
@@ -87,7 +48,7 @@ def _call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float) -> No
     converted = []
     for argument in arguments:
         if isinstance(argument, Tensor):
-            converted.append(ctypes.c_void_p(argument.data_ptr()))
+            converted.append(pointer(argument))
         elif isinstance(argument, float):
             converted.append(ctypes.c_float(argument))
         else:

@@ -14,11 +14,23 @@ from torch import Tensor, nn
 
 from .kernels import interpolate
 
-__all__ = ["GRID_POINTS", "GRID_RANGE", "PSA"]
+__all__ = ["GRID_POINTS", "GRID_RANGE", "PSA", "grid_of"]
 
 GRID_POINTS = 64
 GRID_RANGE = 4.0  # the grid spans [-4, 4]; beyond it the outermost pieces continue
 EPS = 1e-2
+
+
+def _evaluate(x: Tensor, centre: Tensor, width: Tensor, value: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
+    distance = (x[..., None] - centre) ** 2 / (width**2 + EPS)
+    attended = (torch.softmax(-distance, dim=-1) * value).sum(-1)
+    return x + gain * attended * x + offset
+
+
+def grid_of(centre: Tensor, width: Tensor, value: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
+    """Functions given by their parameters (as in `PSA`) at the grid's points, [GRID_POINTS, C]."""
+    points = torch.linspace(-GRID_RANGE, GRID_RANGE, GRID_POINTS, device=gain.device)
+    return _evaluate(points[:, None].expand(-1, len(gain)), centre, width, value, gain, offset)
 
 
 class PSA(nn.Module):
@@ -47,14 +59,11 @@ class PSA(nn.Module):
 
     def evaluate(self, x: Tensor) -> Tensor:
         """The functions exactly: `x` [..., C] to [..., C]."""
-        distance = (x[..., None] - self.centre) ** 2 / (self.width**2 + EPS)
-        attended = (torch.softmax(-distance, dim=-1) * self.value).sum(-1)
-        return x + self.gain * attended * x + self.offset
+        return _evaluate(x, self.centre, self.width, self.value, self.gain, self.offset)
 
     def grid(self) -> Tensor:
         """The functions' values at the grid's points, [GRID_POINTS, C]."""
-        points = torch.linspace(-GRID_RANGE, GRID_RANGE, GRID_POINTS, device=self.gain.device)
-        return self.evaluate(points[:, None].expand(-1, self.gain.shape[0]))
+        return grid_of(self.centre, self.width, self.value, self.gain, self.offset)
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
