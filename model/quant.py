@@ -8,11 +8,13 @@ them by the slope of the unrounded function. What cannot be rounded away folds:
 - the norm at the hidden neurons folds into linear1, that before head or merging into their weights;
 - a code's scale folds into the weights on both sides: input scales per column, output scales per row. Each row
   is then scaled by the largest power of two that keeps it in 8 bits, and its bias in the sum that float32 holds
-  exactly; that power is the row's shift.
+  exactly; that power is the row's shift. A layer may have fewer bits, and weights that are pruned (`RowQuantizer`).
 
 All residual additions of a stage share one scale, so the residual path needs no table.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +27,7 @@ from .config import ModelConfig
 from .kernels import lookup, mix_local
 from .resmlp import PIXEL_SCALE, ChannelMixing, ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
 
-__all__ = ["Integers", "QuantizedResMLP", "too_long"]
+__all__ = ["Integers", "Layer", "QuantizedResMLP", "too_long"]
 
 MAX_SHIFT = 20
 BIAS_LIMIT = 1 << 22
@@ -90,22 +92,65 @@ def too_long(config: ModelConfig) -> str | None:
     return None
 
 
-def _to_integers(weight: Tensor, bias: Tensor) -> Integers:
+def _to_integers(weight: Tensor, bias: Tensor, bits: int = 8) -> Integers:
     """`weight` [..., rows, columns] and `bias` [..., rows] map input codes to output codes, as floats.
 
     A row's shift is the largest that both its weights and its bias have room for. At shift 0 only a bias far
-    beyond what saturates is clipped.
+    beyond what saturates is clipped. With fewer than 8 bits a larger shift clips the largest weights, and is
+    taken where the sum of squared errors is less.
     """
     terms = weight.shape[-1]
     if terms > MAX_TERMS:
         raise ValueError(f"a linear map of {terms} inputs is not exact in float32")
     largest = weight.detach().abs().amax(-1).clamp(min=1e-9)
-    room = torch.minimum(127.5 / largest, BIAS_LIMIT / bias.detach().abs().clamp(min=1e-9))
+    bias_room = BIAS_LIMIT / bias.detach().abs().clamp(min=1e-9)
+    room = torch.minimum(((1 << (bits - 1)) - 0.5) / largest, bias_room)
     shift = torch.log2(room).floor().clamp(0, MAX_SHIFT)
+    if bits < 8:
+        shift = _least_error(weight.detach(), shift, torch.log2(bias_room).floor().clamp(0, MAX_SHIFT), bits)
     factor = torch.exp2(shift)
-    integer_weight = _saturate(_Round.apply(weight * factor[..., None]))
+    integer_weight = _saturate(_Round.apply(weight * factor[..., None]), bits)
     integer_bias = _Round.apply((bias * factor).clamp(-BIAS_LIMIT, BIAS_LIMIT))
     return Integers(integer_weight, integer_bias, shift)
+
+
+def _least_error(weight: Tensor, shift: Tensor, limit: Tensor, bits: int) -> Tensor:
+    """Of `shift` and the two above it, up to `limit`, the one whose codes are nearest to the row."""
+    best, least = shift, torch.full_like(shift, torch.inf)
+    for more in range(3):
+        tried = torch.minimum(shift + more, torch.maximum(shift, limit))
+        factor = torch.exp2(tried)[..., None]
+        error = (_saturate((weight * factor).round(), bits) / factor - weight).square().sum(-1)
+        best, least = torch.where(error < least, tried, best), torch.minimum(error, least)
+    return best
+
+
+class RowQuantizer(nn.Module):
+    """How a layer's rows become integers: of `bits` [2, 8] each, and 0 where a weight is not `kept`."""
+
+    def __init__(self):
+        super().__init__()
+        self.bits = 8
+        self.register_buffer("kept", None)  # bool, in the shape of the weights; None: all
+
+    def keep(self, weight: Tensor) -> Tensor:
+        """The layer's own weights, before anything is folded: what is pruned is no part of a bias either."""
+        return weight if self.kept is None else weight * self.kept
+
+    def forward(self, weight: Tensor, bias: Tensor) -> Integers:
+        return _to_integers(weight, bias, self.bits)
+
+
+class Layer(NamedTuple):
+    """A layer with weights: its quantiser and, as floats, what it quantises. `columns` is the length of a matrix row
+    of which the weights are a part, None if they are the whole."""
+
+    rows: RowQuantizer
+    folded: Callable[[], tuple[Tensor, Tensor]]
+    columns: int | None = None
+
+    def integers(self) -> Integers:
+        return self.rows(*self.folded())
 
 
 def _linear(x: Tensor, integers: Integers, bits: int = 8) -> Tensor:
@@ -127,7 +172,7 @@ def _range(x: Tensor) -> Tensor:
 class QuantizedTokenMixing(nn.Module):
     def __init__(self, layer: TokenMixing):
         super().__init__()
-        self.layer = layer
+        self.layer, self.rows = layer, RowQuantizer()
         self.register_buffer("input_scale", torch.ones(layer.groups))
 
     def calibrate(self, x: Tensor) -> Tensor:
@@ -143,10 +188,13 @@ class QuantizedTokenMixing(nn.Module):
         return _saturate((_codes(scale) * residual_scale * scale + offset) / out)
 
     def integers(self, residual_scale: Tensor) -> Integers:
-        weight = self.layer.matrices() * (self.input_scale / residual_scale)[:, None, None]
+        return self.rows(*self.folded(residual_scale))
+
+    def folded(self, residual_scale: Tensor) -> tuple[Tensor, Tensor]:
+        weight = self.rows.keep(self.layer.matrices()) * (self.input_scale / residual_scale)[:, None, None]
         if self.layer.kernel is not None and not self.layer.shared:
             weight = weight * self._inside(weight)
-        return _to_integers(weight, self.layer.bias / residual_scale)
+        return weight, self.layer.bias / residual_scale
 
     def _inside(self, weight: Tensor) -> Tensor:
         """1 where an entry of a local mixing lies on the grid, [N, kernel^2]."""
@@ -177,6 +225,7 @@ class QuantizedChannelMixing(nn.Module):
     def __init__(self, layer: ChannelMixing):
         super().__init__()
         self.layer = layer
+        self.rows1, self.rows2 = RowQuantizer(), RowQuantizer()
         self.has_table_in = not isinstance(layer.act_in, nn.Identity)
         self.register_buffer("input_scale", torch.ones(layer.linear1.in_features))
         self.register_buffer("linear1_scale", torch.ones(layer.linear1.out_features))
@@ -208,8 +257,14 @@ class QuantizedChannelMixing(nn.Module):
         return _saturate(values / self.hidden_scale)
 
     def linear1(self, residual_scale: Tensor) -> Integers:
+        return self.rows1(*self.folded1(residual_scale))
+
+    def linear2(self, residual_scale: Tensor) -> Integers:
+        return self.rows2(*self.folded2(residual_scale))
+
+    def folded1(self, residual_scale: Tensor) -> tuple[Tensor, Tensor]:
         scale, offset = self.layer.norm_hidden.affine()
-        weight = self.layer.linear1.weight * scale[:, None]
+        weight = self.rows1.keep(self.layer.linear1.weight) * scale[:, None]
         if self.has_table_in:
             columns = self.input_scale
         else:
@@ -217,11 +272,11 @@ class QuantizedChannelMixing(nn.Module):
             offset = offset + weight @ column_offset
             columns = column_scale * residual_scale
         rows = self.linear1_scale
-        return _to_integers(weight * columns / rows[:, None], offset / rows)
+        return weight * columns / rows[:, None], offset / rows
 
-    def linear2(self, residual_scale: Tensor) -> Integers:
-        linear = self.layer.linear2
-        return _to_integers(linear.weight * self.hidden_scale / residual_scale, linear.bias / residual_scale)
+    def folded2(self, residual_scale: Tensor) -> tuple[Tensor, Tensor]:
+        weight = self.rows2.keep(self.layer.linear2.weight)
+        return weight * self.hidden_scale / residual_scale, self.layer.linear2.bias / residual_scale
 
     def forward(self, x: Tensor, residual_scale: Tensor) -> Tensor:
         table = self.table_in(residual_scale)
@@ -234,6 +289,7 @@ class QuantizedStage(nn.Module):
     def __init__(self, stage: nn.Module):
         super().__init__()
         self.merge: PatchMerging | None = stage.merge
+        self.merge_rows = RowQuantizer()
         self.token_mixing = nn.ModuleList(QuantizedTokenMixing(b.token_mixing) for b in stage.blocks)
         self.channel_mixing = nn.ModuleList(QuantizedChannelMixing(b.channel_mixing) for b in stage.blocks)
         self.register_buffer("residual_scale", torch.ones(()))
@@ -250,10 +306,13 @@ class QuantizedStage(nn.Module):
         return x
 
     def merge_integers(self, input_scale: Tensor) -> Integers:
+        return self.merge_rows(*self.merge_folded(input_scale))
+
+    def merge_folded(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
         scale, offset = (part.repeat(4) for part in self.merge.norm.affine())
-        linear = self.merge.linear
-        bias = linear.bias + linear.weight @ offset
-        return _to_integers(linear.weight * scale * input_scale / self.residual_scale, bias / self.residual_scale)
+        weight = self.merge_rows.keep(self.merge.linear.weight)
+        bias = self.merge.linear.bias + weight @ offset
+        return weight * scale * input_scale / self.residual_scale, bias / self.residual_scale
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
         if self.merge is not None:
@@ -274,6 +333,7 @@ class QuantizedResMLP(nn.Module):
             raise UserError(reason)
         self.config = model.config
         self.embed, self.norm, self.head = model.embed, model.norm, model.head
+        self.embed_rows, self.head_rows = RowQuantizer(), RowQuantizer()
         self.stages = nn.ModuleList(QuantizedStage(stage) for stage in model.stages)
         self.register_buffer("pool_shift", torch.zeros(()))
         self.register_buffer("logit_scale", torch.ones(()))
@@ -317,16 +377,39 @@ class QuantizedResMLP(nn.Module):
         config = self.config
         return extract_patches(images.float() - 128, config.patch_size, config.patch_stride, config.patch_padding)
 
+    def layers(self) -> dict[str, Layer]:
+        """Every layer that has weights by its name in the network file, in data order."""
+        found = {"embed": Layer(self.embed_rows, self.embed_folded)}
+        before = self.stages[0].residual_scale
+        for s, stage in enumerate(self.stages):
+            scale, (height, width) = stage.residual_scale, self.config.grids[s]
+            if stage.merge is not None:
+                found[f"stages.{s}.merge"] = Layer(stage.merge_rows, partial(stage.merge_folded, before))
+            for b, (token, channel) in enumerate(zip(stage.token_mixing, stage.channel_mixing, strict=True)):
+                name, columns = f"stages.{s}.blocks.{b}", None if token.layer.shared else height * width
+                found[f"{name}.token_mixing"] = Layer(token.rows, partial(token.folded, scale), columns)
+                found[f"{name}.channel_mixing.linear1"] = Layer(channel.rows1, partial(channel.folded1, scale))
+                found[f"{name}.channel_mixing.linear2"] = Layer(channel.rows2, partial(channel.folded2, scale))
+            before = scale
+        return found | {"head": Layer(self.head_rows, self.head_folded)}
+
     def embed_integers(self) -> Integers:
+        return self.embed_rows(*self.embed_folded())
+
+    def embed_folded(self) -> tuple[Tensor, Tensor]:
         out = self.stages[0].residual_scale
-        return _to_integers(self.embed.weight * (PIXEL_SCALE / out), self.embed.bias / out)
+        return self.embed_rows.keep(self.embed.weight) * (PIXEL_SCALE / out), self.embed.bias / out
 
     def head_integers(self) -> Integers:
+        return self.head_rows(*self.head_folded())
+
+    def head_folded(self) -> tuple[Tensor, Tensor]:
         scale, offset = self.norm.affine()
         tokens = self.config.grids[-1][0] * self.config.grids[-1][1]
         pooled_scale = self.stages[-1].residual_scale * torch.exp2(self.pool_shift) / tokens
-        bias = self.head.bias + self.head.weight @ offset
-        return _to_integers(self.head.weight * scale * (pooled_scale / self.logit_scale), bias / self.logit_scale)
+        weight = self.head_rows.keep(self.head.weight)
+        bias = self.head.bias + weight @ offset
+        return weight * scale * (pooled_scale / self.logit_scale), bias / self.logit_scale
 
     def codes(self, images: Tensor) -> Tensor:
         """The integer logits, held in float32."""

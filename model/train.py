@@ -211,6 +211,7 @@ def fit(
     *,
     teacher: nn.Module | None = None,
     describe: dict | None = None,
+    before_epoch: Callable[[int], None] | None = None,
     stop_after: int | None = None,
     quiet: bool = False,
 ) -> Result:
@@ -218,7 +219,8 @@ def fit(
 
     The model must be made with the run's seed by the caller (`torch.manual_seed`). With `ema`, the averaged
     weights end up in the model. `describe` is what else identifies the run: a checkpoint with another one is
-    refused. `stop_after` leaves the run unfinished after that many epochs.
+    refused. `before_epoch` is called with the number of each epoch, from 0; what it keeps belongs into the model's
+    buffers. `stop_after` leaves the run unfinished after that many epochs.
     Raises CheckFailed when the loss is no longer finite.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -261,6 +263,8 @@ def fit(
     with progress:
         while run.epoch < min(config.epochs, stop_after or config.epochs):
             started = time.monotonic()
+            if before_epoch is not None:
+                before_epoch(run.epoch)
             generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch)
             order = torch.randperm(len(train), generator=generator)
             total = 0.0

@@ -66,3 +66,10 @@ def test_summary_counts_each_matrix_once():
         matrices = network.stages[s].blocks[0].token_mixing.dense(network.stages[s].grid)
         assert found[name] == round(layer_luts(matrices.reshape(-1, matrices.shape[-1])))
     assert info["adder_luts"] == sum(found.values()) > 0
+
+
+def test_summary_counts_a_shared_kernel_once():
+    stages = (StageShape(8, 6, 1, groups=2, kernel=3, shared=True),)
+    network = random_network(np.random.default_rng(1), image=(16, 16), stages=stages)
+    kernels = network.stages[0].blocks[0].token_mixing.weight
+    assert summarise(network)["layers"][1]["adder_luts"] == round(layer_luts(kernels.reshape(2, 9)))

@@ -1,0 +1,130 @@
+"""Bits per layer: the grid, the estimate and the loss against NumPy and the integer model, the choice by hand."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from model.bits import MIN_BITS, choose, layer_names, loss_by_bits, luts_by_bits
+from model.export import to_network
+from model.quant import BIAS_LIMIT, MAX_SHIFT, QuantizedResMLP, _to_integers
+from psahw import reference, samples
+from psahw.errors import UserError
+from psahw.summary import linear_layers, summarise, weight_bits
+from tests.model.test_quant import CLASSES, SHAPES, _trained
+
+
+@pytest.fixture(params=["local", "pyramid"])
+def quantized(request):
+    return QuantizedResMLP(_trained(SHAPES[request.param]), samples.load()[0])
+
+
+def _squared_error(row, shift, bits):
+    codes = np.clip(np.round(row * 2.0**shift), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return np.square(codes / 2.0**shift - row).sum()
+
+
+@pytest.mark.parametrize("bits", range(2, 8))
+def test_codes_are_the_nearest_of_their_shift(bits):
+    """And no shift that clips nothing would have been nearer."""
+    torch.manual_seed(bits)
+    weight = torch.randn(40, 30) * torch.logspace(-3, 1, 40)[:, None]
+    integers = _to_integers(weight, torch.zeros(40), bits)
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    assert low <= integers.weight.min() and integers.weight.max() <= high
+    rows = zip(weight.double().numpy(), integers.weight.numpy(), integers.shift.numpy(), strict=True)
+    for row, codes, shift in rows:
+        np.testing.assert_array_equal(codes, np.clip(np.round(row * 2.0**shift), low, high))
+        unclipped = [s for s in range(MAX_SHIFT + 1) if np.abs(row * 2.0**s).max() <= high + 0.5]
+        tried = [_squared_error(row, s, bits) for s in unclipped]
+        assert _squared_error(row, shift, bits) <= min(tried, default=math.inf) * (1 + 1e-5)
+
+
+def test_bias_keeps_its_room_with_few_bits():
+    """A larger shift that would be nearer is not taken where the bias has no room for it."""
+    weight = torch.tensor([[1.0, 0.1, 0.1, 0.1, -0.1, -0.1]]).expand(2, -1)
+    integers = _to_integers(weight, torch.tensor([0.0, BIAS_LIMIT / 1.5]), bits=2)
+    assert integers.shift[1] == 0 and integers.bias[1] == round(BIAS_LIMIT / 1.5)
+
+
+def test_layers_have_the_names_of_the_file(quantized):
+    network = to_network(quantized, "test", CLASSES)
+    names = [name for name, _, _ in linear_layers(network)]
+    assert names == list(quantized.layers()) == layer_names(quantized.config)
+
+
+def test_equals_the_integer_model_with_any_bits(quantized):
+    images = samples.load()[0]
+    asked = {name: 2 + index % 7 for index, name in enumerate(quantized.layers())}
+    for name, layer in quantized.layers().items():
+        layer.rows.bits = asked[name]
+    network = to_network(quantized, "test", CLASSES)
+    codes = quantized.codes(torch.from_numpy(images)).detach().numpy()
+    np.testing.assert_array_equal(codes, reference.run(network, images))
+    for name, layer, _ in linear_layers(network):
+        assert weight_bits(layer.weight) <= asked[name], name
+
+
+def test_luts_are_those_of_the_network_that_is_written(quantized):
+    found = luts_by_bits(quantized)
+    assert all(sorted(of_layer) == list(range(MIN_BITS, 9)) for of_layer in found.values())
+    for bits in (8, 4):
+        for layer in quantized.layers().values():
+            layer.rows.bits = bits
+        info = summarise(to_network(quantized, "test", CLASSES))
+        assert {name: round(of_layer[bits]) for name, of_layer in found.items()} == {
+            layer["name"]: layer["adder_luts"] for layer in info["layers"]
+        }
+
+
+def test_loss_is_that_of_the_integer_model():
+    quantized = QuantizedResMLP(_trained(SHAPES["local"]), samples.load()[0])
+    images, labels = samples.load()
+
+    def loss():
+        logits = reference.run(to_network(quantized, "test", CLASSES), images) * float(quantized.logit_scale)
+        shifted = np.exp(logits - logits.max(1, keepdims=True))
+        return -np.log(shifted[np.arange(100), labels] / shifted.sum(1)).mean()
+
+    quantized.layers()["head"].rows.bits = 5
+    found = loss_by_bits(quantized, images, labels)
+    assert [layer.rows.bits for layer in quantized.layers().values()] == [8] * 7 + [5]
+    assert list(found["head"]) == [5, 4, 3, 2] and found["head"][5] == 0
+    before = loss()
+    name = "stages.0.blocks.1.channel_mixing.linear1"
+    quantized.layers()[name].rows.bits = 3
+    assert found[name][3] == pytest.approx(loss() - before, abs=1e-5)
+
+
+LOSS = {"a": {8: 0.0, 7: 1.0, 6: 8.0}, "b": {8: 0.0, 7: 9.0, 6: 4.0}}
+LUTS = {"a": {8: 100.0, 7: 90.0, 6: 80.0}, "b": {8: 100.0, 7: 90.0, 6: 60.0}}
+
+
+@pytest.mark.parametrize(
+    ("budget", "bits"),
+    [
+        (200, {"a": 8, "b": 8}),
+        (199, {"a": 7, "b": 8}),  # a by one bit, 1/10; b by two bits costs 4/40, as much, and comes later by name
+        (189, {"a": 7, "b": 6}),  # b in one step of two bits: 4/40
+        (149, {"a": 6, "b": 6}),
+        (140, {"a": 6, "b": 6}),
+    ],
+)
+def test_choice_by_hand(budget, bits):
+    assert choose(LOSS, LUTS, budget) == bits
+
+
+def test_budget_that_cannot_be_met():
+    with pytest.raises(UserError, match=r"^--lut-budget: at 2 bits everywhere it still takes 140 LUTs$"):
+        choose(LOSS, LUTS, 139)
+
+
+def test_shared_kernel_counts_once():
+    config = SHAPES["local"]
+    stage = dataclasses.replace(config.stages[0], shared=True)
+    quantized = QuantizedResMLP(_trained(dataclasses.replace(config, stages=(stage,))), samples.load()[0])
+    info = summarise(to_network(quantized, "test", CLASSES))
+    found = {name: round(of_layer[8]) for name, of_layer in luts_by_bits(quantized).items()}
+    assert found == {layer["name"]: layer["adder_luts"] for layer in info["layers"]}
