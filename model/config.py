@@ -9,6 +9,7 @@ from psahw.errors import UserError
 
 __all__ = [
     "ACTIVATIONS",
+    "AUGMENTATION",
     "PRESETS",
     "ConvConfig",
     "ModelConfig",
@@ -228,6 +229,9 @@ def _reach(length: int, kernel: int) -> int:
     return sum(1 for i in range(length) for j in range(length) if abs(i - j) <= kernel // 2)
 
 
+AUGMENTATION = ("flip", "crop", "cutout", "cutmix", "colour")  # fields of TrainConfig that make up a view
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """One run of the training loop. Learning rates are peaks; the schedule multiplies them."""
@@ -249,7 +253,7 @@ class TrainConfig:
     flip: bool = True
     crop: int = 4  # pixels of shift in each direction, reflected borders
     cutout: int = 0  # side of a grey square; 0 is off
-    cutmix: float = 0.0  # probability that a batch is mixed
+    cutmix: float = 0.0  # probability that a box of an image is another image's
     colour: float = 0.0  # strength of random brightness, contrast and saturation; 0 is off
     ema: float = 0.0  # decay per step of the averaged weights; 0 is off
     bf16: bool = True
@@ -277,6 +281,10 @@ class TrainConfig:
         for name in ("flip", "bf16", "compile"):
             if not isinstance(getattr(self, name), bool):
                 raise UserError(f"{name} must be true or false, not {getattr(self, name)!r}")
+
+    def augmentation(self) -> dict:
+        """The settings that an image's pixels depend on, beside the seed."""
+        return {name: getattr(self, name) for name in AUGMENTATION}
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)

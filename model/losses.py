@@ -1,10 +1,13 @@
 """What is minimised: cross entropy against target probabilities, and distillation on top of it."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Distillation", "cross_entropy", "smooth_targets"]
+__all__ = ["Distillation", "cross_entropy", "mean_answer", "smooth_targets"]
 
 
 def smooth_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
@@ -15,6 +18,13 @@ def smooth_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean over the batch; `logits` and probabilities `targets` [B, classes]."""
     return -(targets * functional.log_softmax(logits, dim=-1)).sum(-1).mean()
+
+
+def mean_answer(logits: Sequence[Tensor]) -> Tensor:
+    """Logarithm of the mean of the distributions that several teachers' logits [B, classes] stand for: logits again,
+    and of one teacher its own distribution."""
+    answers = torch.stack([functional.log_softmax(each.float(), dim=-1) for each in logits])
+    return answers.logsumexp(0) - math.log(len(logits))
 
 
 class Distillation:

@@ -5,7 +5,7 @@ A run is a directory: `checkpoint.safetensors` (all that resuming needs, after e
 line an event), and at the end whatever the caller saves. Every random number of an epoch follows from the
 seed and the epoch's number, so a resumed run ends with the same weights as an uninterrupted one.
 
-Several processes (`torchrun`) share each batch: all draw the same augmented batch, each computes its slice,
+Several processes (`torchrun`) share each batch: all draw the same random numbers, each makes and computes its slice,
 gradients are averaged, norms see the whole batch. The result is that of one process, up to rounding.
 """
 
@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +27,14 @@ from torch import Tensor, nn
 
 from psahw.errors import CheckFailed, UserError
 
-from . import checkpoint
-from .augment import augment, reflect_borders
+from . import checkpoint, fused
+from .augment import View, pack
 from .config import TrainConfig
 from .data import Dataset, split
-from .losses import Distillation, cross_entropy, smooth_targets
+from .losses import Distillation, cross_entropy, mean_answer, smooth_targets
 from .optim import Average, learning_rate, make_optimizers
 from .progress import Progress
+from .targets import Targets
 
 __all__ = ["Result", "accuracy", "fit", "predict", "processes", "provenance"]
 
@@ -142,8 +143,10 @@ class _Run:
         tensors, metadata = checkpoint.read(self.path)
         if metadata.get("kind") != "checkpoint":
             raise UserError(f"{self.path} is no checkpoint")
-        # The number of epochs may change: from here on the schedule is that of the new length.
-        written = metadata["describe"] | metadata["train"] | {"epochs": self.config.epochs}
+        # The number of epochs may change: from here on the schedule is that of the new length. A setting that did
+        # not exist when the checkpoint was written has its default.
+        settings = TrainConfig().to_dict() | metadata["train"] | {"epochs": self.config.epochs}
+        written = json.loads(json.dumps(metadata["describe"] | settings))
         asked = json.loads(json.dumps(self.describe | self.config.to_dict()))
         absent = object()
         keys = written.keys() | asked.keys()
@@ -175,30 +178,37 @@ def _can_compile(device: str) -> bool:
     return device != "cpu" or shutil.which(os.environ.get("CXX", usual)) is not None
 
 
-def _make_step(model: nn.Module, teacher: nn.Module | None, config: TrainConfig, device: str) -> Callable:
-    """images, targets -> loss, compiled if asked for."""
+def _make_step(model: nn.Module, teachers: Sequence[nn.Module], config: TrainConfig, device: str) -> Callable:
+    """images, targets, answers that were stored, number of the step -> loss, compiled if asked for and not in C."""
     distillation = Distillation(config.alpha, config.temperature)
+    in_c = not config.bf16 and fused.usable(model, config.batch)
 
-    def student_loss(images: Tensor, targets: Tensor, teacher_logits: Tensor | None) -> Tensor:
+    def logits_of(images: Tensor) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=config.bf16):
-            logits = model(images)
-        if teacher_logits is None:
+            return model(images)
+
+    def loss_of(logits: Tensor, targets: Tensor, answers: Tensor | None) -> Tensor:
+        if answers is None:
             return cross_entropy(logits, targets)
-        return distillation(logits, targets, teacher_logits)
+        return distillation(logits, targets, answers)
+
+    def student_loss(images: Tensor, targets: Tensor, answers: Tensor | None) -> Tensor:
+        return loss_of(logits_of(images), targets, answers)
 
     def teach(images: Tensor) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=config.bf16):
-            return teacher(images)
+            return mean_answer([teacher(images) for teacher in teachers])
 
     if config.compile:
         student_loss, teach = torch.compile(student_loss), torch.compile(teach)
 
-    def step(images: Tensor, targets: Tensor) -> Tensor:
-        teacher_logits = None
-        if teacher is not None:
+    def step(images: Tensor, targets: Tensor, answers: Tensor | None, number: int) -> Tensor:
+        if teachers:
             with torch.no_grad():
-                teacher_logits = teach(images)
-        return student_loss(images, targets, teacher_logits)
+                answers = teach(images)
+        if in_c:
+            return loss_of(fused.forward(model, images, number), targets, answers)
+        return student_loss(images, targets, answers)
 
     return step
 
@@ -209,7 +219,8 @@ def fit(
     config: TrainConfig,
     directory: Path,
     *,
-    teacher: nn.Module | None = None,
+    teachers: Sequence[nn.Module] = (),
+    targets: Targets | None = None,
     describe: dict | None = None,
     before_epoch: Callable[[int], None] | None = None,
     stop_after: int | None = None,
@@ -218,7 +229,8 @@ def fit(
     """Trains `model` in place on the training split, or goes on from the run directory's checkpoint.
 
     The model must be made with the run's seed by the caller (`torch.manual_seed`). With `ema`, the averaged
-    weights end up in the model. `describe` is what else identifies the run: a checkpoint with another one is
+    weights end up in the model. A student learns from the mean of its `teachers`' answers, or from `targets`, answers
+    computed before, on their views. `describe` is what else identifies the run: a checkpoint with another one is
     refused. `before_epoch` is called with the number of each epoch, from 0; what it keeps belongs into the model's
     buffers. `stop_after` leaves the run unfinished after that many epochs.
     Raises CheckFailed when the loss is no longer finite.
@@ -228,7 +240,7 @@ def fit(
     if config.batch % world:
         raise UserError(f"batch must be a multiple of the {world} processes, not {config.batch}")
     model.to(device).train()
-    if teacher is not None:
+    for teacher in teachers:
         teacher.to(device).eval().requires_grad_(False)
     run = _Run(model, config, directory, describe or {})
     if run.path.exists():
@@ -239,8 +251,11 @@ def fit(
         raise UserError(f"crop must be less than the images' {smallest} pixels, not {config.crop}")
     if len(train) < world:
         raise UserError(f"{len(train)} training images are not enough for {world} processes")
-    padded = reflect_borders(torch.from_numpy(dataset.train_images[train]), config.crop)
+    if targets is not None:
+        targets.check(dataset, config)
+    packed = pack(dataset.train_images[train])
     labels = torch.from_numpy(dataset.train_labels[train]).long()
+    labels = smooth_targets(labels, len(dataset.classes), config.label_smoothing)
     batch = min(config.batch, len(train) // world * world)
     steps = len(train) // batch
     factor = learning_rate(config, steps * config.epochs)
@@ -248,8 +263,8 @@ def fit(
     compiled = config.compile and _can_compile(device)
     if config.compile and not compiled and rank == 0:
         print("no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower", file=sys.stderr)
-    step = _make_step(model, teacher, dataclasses.replace(config, compile=compiled), device)
-    mine = slice(rank * batch // world, (rank + 1) * batch // world)
+    step = _make_step(model, teachers, dataclasses.replace(config, compile=compiled, batch=batch), device)
+    share = batch // world
     if rank == 0:
         run.log(
             "start" if run.epoch == 0 else "resume",
@@ -267,17 +282,19 @@ def fit(
                 before_epoch(run.epoch)
             generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch)
             order = torch.randperm(len(train), generator=generator)
+            seed, number = (config.seed, run.epoch) if targets is None else targets.view(run.epoch)
+            view = View(packed, labels, config, seed, number)
             total = 0.0
             for i in range(steps):
-                index = order[i * batch : (i + 1) * batch]
-                targets = smooth_targets(labels[index], len(dataset.classes), config.label_smoothing)
-                images, targets = augment(padded, index, targets, config, generator)
+                index = order[i * batch + rank * share :][:share]
+                images, wanted = view(index)
+                answers = None if targets is None else targets.answers[number, index].to(device)
                 scale = factor(run.epoch * steps + i)
                 for optimizer in run.optimizers:
                     for group in optimizer.param_groups:
                         group["lr"] = group["peak_lr"] * scale
                     optimizer.zero_grad()
-                loss = step(images[mine].to(device), targets[mine].to(device))
+                loss = step(images.to(device), wanted.to(device), answers, run.epoch * steps + i)
                 loss.backward()
                 if world > 1:
                     _average_gradients(model, world)

@@ -23,9 +23,10 @@ __all__ = ["main", "psahw"]
 _COMMANDS = {  # name: (module, what it does); in the order of the way from images to hardware
     "demo": ("demo", "The main job on shipped data, start to end."),
     "train": ("training", "Train a teacher or a student in floating point."),
-    "distill": ("training", "Train a student from a teacher's answers."),
-    "quantize": ("training", "Turn a trained network into an INT8 network file."),
-    "evaluate": ("training", "Accuracy of the integer model on a data set."),
+    "teach": ("teach", "Compute teachers' answers once, for many students."),
+    "distill": ("training", "Train a student from teachers' answers."),
+    "quantize": ("quantize", "Turn a trained network into an INT8 network file."),
+    "evaluate": ("evaluate", "Accuracy of the integer model on a data set."),
     "info": ("info", "Layers, weights, operations, tables and accuracy of a network."),
     "plan": ("hardware", "Engines, cadence and cost of every layer on a board."),
     "elaborate": ("elaborate", "Write Verilog, constraints and plan for a board."),

@@ -9,7 +9,7 @@ from model import data
 from model.config import TrainConfig
 from model.quant import QuantizedResMLP
 from psahw import networkfile, reference, samples
-from psahw.cli import main, training
+from psahw.cli import main, runs
 
 SMOKE = ["--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false", "--json"]
 
@@ -232,7 +232,7 @@ def test_evaluate_does_what_it_is_told_or_nothing(arguments, message, capsys):
 
 
 def test_help_says_the_defaults(capsys):
-    assert (TrainConfig().epochs, TrainConfig().batch) == (training._EPOCHS, training._BATCH)
+    assert (TrainConfig().epochs, TrainConfig().batch) == (runs._EPOCHS, runs._BATCH)
     for command, epochs in (("train", 20), ("distill", 20), ("quantize", 2)):
         assert main([command, "--help"]) == 0
         text = " ".join(capsys.readouterr().out.split())

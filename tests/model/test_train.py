@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from model import checkpoint, data, train
-from model.augment import augment, reflect_borders
 from model.config import PRESETS, TrainConfig
 from model.losses import Distillation, cross_entropy, smooth_targets
 from model.optim import Average, learning_rate, make_optimizers
@@ -140,7 +139,7 @@ def test_stops_when_the_loss_is_not_finite(tmp_path):
 def test_distillation_uses_the_teacher(tmp_path):
     teacher, _ = _fit(tmp_path / "teacher")
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    _, result = _fit(tmp_path / "student", teacher=teacher, model=_model(seed=2))
+    _, result = _fit(tmp_path / "student", teachers=[teacher], model=_model(seed=2))
     assert np.isfinite(result.loss)
     for name, value in teacher.state_dict().items():
         assert torch.equal(value, before[name]), name
@@ -207,49 +206,6 @@ def test_average_forgets_the_start():
     for _ in range(500):
         average.update(model)
     assert average.tensors["weight"].item() == pytest.approx(5.0, abs=0.05)
-
-
-def _augment(images, **changes):
-    config = dataclasses.replace(TrainConfig(flip=False, crop=0), **changes)
-    padded = reflect_borders(torch.from_numpy(images), config.crop)
-    targets = torch.eye(len(images), 10)
-    index = torch.arange(len(images))
-    return augment(padded, index, targets, config, torch.Generator().manual_seed(1))
-
-
-@pytest.fixture
-def images():
-    return np.random.default_rng(9).integers(0, 256, (8, 12, 12, 3), dtype=np.uint8)
-
-
-def test_no_augmentation(images):
-    got, targets = _augment(images)
-    np.testing.assert_array_equal(got.numpy(), images)
-    assert torch.equal(targets, torch.eye(8, 10))
-
-
-def test_flip_and_crop(images):
-    got, _ = _augment(images, flip=True, crop=2)
-    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
-    flipped = 0
-    for image, around in zip(got.numpy(), padded, strict=True):
-        windows = np.lib.stride_tricks.sliding_window_view(around, (12, 12), (0, 1)).transpose(0, 1, 3, 4, 2)
-        windows = windows.reshape(25, 12, 12, 3)
-        straight = (windows == image).all((1, 2, 3)).any()
-        flipped += (windows[:, :, ::-1] == image).all((1, 2, 3)).any()
-        assert straight or (windows[:, :, ::-1] == image).all((1, 2, 3)).any()
-    assert 0 < flipped < 8
-
-
-def test_cutout_cutmix_colour(images):
-    got, _ = _augment(images, cutout=4)
-    assert (got.numpy() != images).any(-1).sum((1, 2)).max() <= 16
-    got, targets = _augment(images, cutmix=1.0)
-    changed = (got.numpy() != images).any(-1).mean()
-    assert targets.sum(1).allclose(torch.ones(8))
-    assert changed == pytest.approx(1 - targets.diagonal().mean().item(), abs=0.2)
-    got, _ = _augment(images, colour=0.4)
-    assert got.dtype == torch.uint8 and (got.numpy() != images).mean() > 0.5
 
 
 def test_losses_against_torch():

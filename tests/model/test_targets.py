@@ -1,0 +1,222 @@
+"""Answers computed beforehand: they are those of teachers beside the student, and what is there stays."""
+
+import dataclasses
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from model import checkpoint, data, targets, train
+from model.augment import View, pack
+from model.config import PRESETS, TrainConfig
+from model.losses import mean_answer, smooth_targets
+from model.resmlp import ResMLP
+from model.targets import Targets
+from psahw.cli import main
+from psahw.errors import UserError
+
+QUICK = TrainConfig(epochs=3, batch=16, bf16=False, compile=False, cutmix=0.5, cutout=8, colour=0.2)
+
+
+def _teacher(seed):
+    torch.manual_seed(seed)
+    model = ResMLP(PRESETS["tiny"].model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def teachers():
+    return [_teacher(1), _teacher(2)]
+
+
+def _teach(teachers, directory, views=2, config=QUICK, **options):
+    about = {"teachers": [{"model": teacher.config.to_dict()} for teacher in teachers]}
+    targets.teach(teachers, data.load("sample"), config, views, directory, about, **options)
+    return Targets.load(directory)
+
+
+def test_mean_answer_is_the_mean_of_probabilities():
+    logits = torch.randn(3, 5, 10, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(mean_answer(list(logits)).exp(), logits.softmax(-1).mean(0))
+    torch.testing.assert_close(mean_answer([logits[0]]), logits[0].log_softmax(-1))
+
+
+def test_answers_are_those_to_the_view(teachers, tmp_path):
+    made = _teach(teachers, tmp_path)
+    dataset = data.load("sample")
+    part, _ = data.split(100)
+    assert (made.views, made.answers.dtype, made.seed) == (2, torch.float16, 1)
+    labels = smooth_targets(torch.from_numpy(dataset.train_labels[part]).long(), 10, 0.1)
+    view = View(pack(dataset.train_images[part]), labels, QUICK, 1, 1)
+    images, _ = view(torch.arange(len(part)))
+    expected = sum(teacher(images).softmax(-1) for teacher in teachers) / 2
+    np.testing.assert_allclose(made.answers[1].float().exp(), expected.detach(), atol=1e-3)
+
+
+def test_student_learns_as_beside_its_teachers(teachers, tmp_path):
+    """Epoch e shows view e mod V; as many views as epochs show what an ordinary run shows."""
+    made = _teach(teachers, tmp_path / "answers", views=3)
+    weights = []
+    for name, options in (("online", {"teachers": teachers}), ("stored", {"targets": made})):
+        torch.manual_seed(5)
+        student = ResMLP(PRESETS["tiny"].model)
+        train.fit(student, data.load("sample"), QUICK, tmp_path / name, quiet=True, **options)
+        weights.append(student.head.weight.detach())
+    torch.testing.assert_close(*weights, rtol=1e-2, atol=1e-3)
+    assert [made.view(epoch) for epoch in (0, 2, 3, 7)] == [(1, 0), (1, 2), (1, 0), (1, 1)]
+
+
+def test_what_is_there_stays(teachers, tmp_path):
+    class Broken(Exception):
+        pass
+
+    def stop(view, rate):
+        if view == 1:
+            raise Broken
+
+    with pytest.raises(Broken):
+        _teach(teachers, tmp_path, views=4, written=stop)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert sorted(before) == ["view0000.safetensors", "view0001.safetensors"]
+    images, written = [], []
+    made = _teach(
+        teachers, tmp_path, views=4, progress=images.append, written=lambda view, rate: written.append(view)
+    )
+    assert made.views == 4 and written == [2, 3] and sum(images) == 4 * 90
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in before} == before
+    whole = _teach(teachers, tmp_path / "whole", views=4)
+    assert torch.equal(whole.answers, made.answers)
+
+
+def test_stored_before_a_setting_existed(teachers, tmp_path):
+    """Then it has its default."""
+    config = dataclasses.replace(QUICK, colour=0.0)
+    made = _teach(teachers, tmp_path, views=1, config=config)
+    tensors, metadata = checkpoint.read(tmp_path / "view0000.safetensors")
+    del metadata["augmentation"]["colour"]
+    checkpoint.write(tmp_path / "view0000.safetensors", tensors, metadata)
+    again = _teach(teachers, tmp_path, views=2, config=config)
+    assert again.augmentation == made.augmentation and again.views == 2
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"seed": 3}, "view0000.safetensors is of another seed"),
+        ({"crop": 2, "colour": 0}, "view0000.safetensors is of another augmentation"),
+    ],
+)
+def test_answers_of_another_kind_are_refused(teachers, tmp_path, changes, message):
+    _teach(teachers, tmp_path)
+    with pytest.raises(UserError, match=message):
+        _teach(teachers, tmp_path, config=dataclasses.replace(QUICK, **changes))
+    with pytest.raises(UserError, match=r"view0000\.safetensors is of another teachers"):
+        _teach(teachers[:1], tmp_path)
+    _teach(teachers, tmp_path / "other", config=dataclasses.replace(QUICK, **changes))
+    os.replace(tmp_path / "other" / "view0001.safetensors", tmp_path / "view0001.safetensors")
+    with pytest.raises(UserError, match=r"view0001\.safetensors is of another \w+ than .*view0000"):
+        Targets.load(tmp_path)
+
+
+def test_run_of_other_images_is_refused(teachers, tmp_path):
+    made = _teach(teachers, tmp_path / "answers", views=1)
+    student, dataset = ResMLP(PRESETS["tiny"].model), data.load("sample")
+    with pytest.raises(UserError, match=r"^crop must be 4 as in the targets, not 2$"):
+        train.fit(student, dataset, dataclasses.replace(QUICK, crop=2), tmp_path, targets=made, quiet=True)
+    other = dataclasses.replace(dataset, name="other")
+    message = "the targets are for 90 images of sample in 10 classes, not for 90 of other in 10"
+    with pytest.raises(UserError, match=message):
+        train.fit(student, other, QUICK, tmp_path, targets=made, quiet=True)
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+SMOKE = ["--dataset", "sample", "--json"]
+TRAIN = [*SMOKE, "--batch", "16", "--set", "compile=false", "--set", "bf16=false"]
+
+
+def _json(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert status == 0, err
+    return json.loads(out), err
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "teacher"
+    assert main(["train", "--config", "tiny", "--epochs", "2", "-o", str(directory), *TRAIN]) == 0
+    return directory
+
+
+def test_teach_distill_quantize(run, tmp_path, capsys):
+    command = ["teach", "--teacher", run, "--set", "cutmix=0.5", "--seed", 7, "-o", tmp_path / "answers", *SMOKE]
+    made, err = _json(capsys, *command, "--views", 2)
+    seconds = made.pop("seconds")
+    assert made == {"targets": str(tmp_path / "answers"), "views": 2, "images": 90, "classes": 10} and seconds > 0
+    assert re.findall(r"view (\d/\d)  [\d,]+ images/s", err) == ["1/2", "2/2"]
+    student = ["--targets", tmp_path / "answers", "--from", run, "--config", "tiny", "--epochs", 3]
+    made, _ = _json(capsys, "distill", *student, "-o", tmp_path / "student", *TRAIN)
+    _, about = checkpoint.load_model(tmp_path / "student" / "model.safetensors")
+    assert about["train"]["cutmix"] == 0.5 and about["start"] == "teacher"
+    assert about["targets"] == {"seed": 7, "views": 2}
+    assert about["teacher"] == about["from"] and about["teacher"]["about"]["train"]["epochs"] == 2
+    quantize = ["quantize", tmp_path / "student", "--targets", tmp_path / "answers", "--name", "x", "--epochs", 1]
+    made, _ = _json(capsys, *quantize, "-o", tmp_path / "int8", *TRAIN)
+    assert made["logits_different"] == 0
+
+
+def test_distill_from_targets_alone_starts_at_random(run, tmp_path, capsys):
+    _json(capsys, "teach", "--teacher", run, "--teacher", run, "--views", 1, "-o", tmp_path / "answers", *SMOKE)
+    student = ["--targets", tmp_path / "answers", "--config", "tiny", "--epochs", 1]
+    _json(capsys, "distill", *student, "-o", tmp_path / "student", *TRAIN)
+    _, about = checkpoint.load_model(tmp_path / "student" / "model.safetensors")
+    assert about["start"] == "random" and len(about["teacher"]) == 2
+
+
+def test_interrupted(run, tmp_path, capsys, monkeypatch):
+    """One line, the views that are whole stay, nothing else."""
+    write, done = checkpoint.write, []
+
+    def interrupted(*given):
+        if done:
+            raise KeyboardInterrupt
+        done.append(write(*given))
+
+    monkeypatch.setattr(checkpoint, "write", interrupted)
+    assert main(["teach", "--teacher", str(run), "--views", "3", "-o", str(tmp_path), *SMOKE]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "psahw: interrupted"
+    assert [path.name for path in tmp_path.iterdir()] == ["view0000.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        (["teach", "--views", "2"], "teach needs --teacher RUN"),
+        (["teach", "--views", "0", "--teacher", "{run}"], "0 is not in the range"),
+        (["teach", "--views", "2", "--teacher", "{run}", "--set", "ema=0.9"], "--set ema is no setting of the augm"),
+        (
+            ["teach", "--views", "2", "--teacher", "{run}", "--set", "crop=32"],
+            "crop must be less than the im",
+        ),
+        (["distill"], "distill needs --teacher RUN or --targets DIR"),
+        (["distill", "--teacher", "{run}", "--targets", "{run}"], "--teacher and --targets exclude each other"),
+        (["distill", "--targets", "{run}"], "{run} holds no teachers' answers: psahw teach writes them"),
+        (
+            ["distill", "--teacher", "{run}", "--teacher", "{run}", "--start", "teacher"],
+            "needs one --teacher, or",
+        ),
+        (["distill", "--teacher", "{run}", "--from", "{run}", "--start", "random"], "starts from no run"),
+    ],
+)
+def test_wrong_use(run, command, message, tmp_path, capsys):
+    command = [part.replace("{run}", str(run)) for part in command]
+    assert main([*command, "--dataset", "sample", "-o", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert message.replace("{run}", str(run)) in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
