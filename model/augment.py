@@ -2,13 +2,16 @@
 
 What becomes of an image in a pass depends on the seed, the pass's number and the image's index, never on the batch
 in which it comes: whoever makes the pass again, in another order or in another process, gets the same pixels.
-Distillation shows teacher and student the same augmented images; CutMix therefore needs no mixed teacher targets,
-the teacher sees the mixture itself.
+Distillation shows teacher and student the same augmented images; CutMix and mixup therefore need no mixed teacher
+targets, the teacher sees the mixture itself.
 """
+
+import math
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .config import TrainConfig
 
@@ -48,16 +51,17 @@ class View:
         generator = torch.Generator().manual_seed(int(state[0]))
         self.random = torch.rand(12, len(packed), generator=generator)
         self.partner = torch.randperm(len(packed), generator=generator)  # whom an image is mixed with
+        self.operations = torch.rand(2, config.randaugment, len(packed), generator=generator)  # which one, its sign
 
     def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
         words, targets = self._alone(index), self.targets[index]
-        mixed = (self.random[8, index] < self.config.cutmix).nonzero().squeeze(1)
-        if len(mixed):
-            partner = self.partner[index[mixed]]
-            box, kept = _box(words.shape[1:], self.random[9:12, index[mixed]])
-            words[mixed] = torch.where(box, self._alone(partner), words[mixed])
-            kept = kept[:, None]
-            targets[mixed] = kept * targets[mixed] + (1 - kept) * self.targets[partner]
+        choice, cutmix = self.random[8, index], self.config.cutmix
+        pasted, blended = choice < cutmix, (choice >= cutmix) & (choice < cutmix + self.config.mixup)
+        for chosen, mix in ((pasted, _paste), (blended, _blend)):
+            if len(at := chosen.nonzero().squeeze(1)):
+                partner = self.partner[index[at]]
+                words[at], kept = mix(words[at], self._alone(partner), self.random[9:12, index[at]])
+                targets[at] = kept[:, None] * targets[at] + (1 - kept)[:, None] * self.targets[partner]
         return _unpack(words), targets
 
     def _alone(self, index: Tensor) -> Tensor:
@@ -70,9 +74,10 @@ class View:
             columns = torch.where(random[2, :, None] < 0.5, columns.flip(1), columns)
         where = (rows * width)[:, :, None] + columns[:, None, :] + (index * (height * width))[:, None, None].int()
         words = self.packed.view(-1).index_select(0, where.view(-1)).view(where.shape)
+        if config.randaugment:
+            words = _randaugment(words, self.operations[:, :, index], config.magnitude)
         if config.colour:
-            for part, numbers in zip(words.split(64), random[3:6].split(64, 1), strict=True):  # fits the cache
-                part.copy_(_colour(part, numbers, config.colour))
+            words = _colour(words, 1 + config.colour * (2 * random[3:6] - 1))
         if config.cutout:
             words.masked_fill_(_hole(words.shape[1:], random[6:8], config.cutout), _GREY)
         return words
@@ -85,10 +90,13 @@ def _shifted(length: int, random: Tensor, margin: int) -> Tensor:
     return (length - 1) - ((length - 1) - position).abs()
 
 
-def _colour(words: Tensor, random: Tensor, strength: float) -> Tensor:
-    """Brightness, then contrast around the mean of the image, then saturation, each by a factor in 1 +- strength:
-    together one matrix an image on (red, green, blue, 1)."""
-    brightness, contrast, saturation = (1 + strength * (2 * random - 1))[..., None, None]
+def _colour(words: Tensor, factors: Tensor) -> Tensor:
+    """Brightness, then contrast around the mean of the image, then saturation, by `factors` [3, B]: together one
+    matrix an image on (red, green, blue, 1)."""
+    if len(words) > 64:  # what fits the cache is twice as fast
+        parts = zip(words.split(64), factors.split(64, 1), strict=True)
+        return torch.cat([_colour(part, numbers) for part, numbers in parts])
+    brightness, contrast, saturation = factors[..., None, None]
     x = (words | 1 << 24).unsqueeze(-1).view(torch.uint8).flatten(1, 2).float()  # [B, h·w, 4]
     mean = x.mean((1, 2), keepdim=True) * 4 / 3 - 1 / 3
     matrix = torch.zeros(len(words), 4, 4)
@@ -96,6 +104,75 @@ def _colour(words: Tensor, random: Tensor, strength: float) -> Tensor:
     matrix[:, 3:, :3] = brightness * (1 - contrast) * mean
     pixels = torch.bmm(x, matrix).round_().clamp_(0, 255).to(torch.uint8)
     return pixels.view(torch.int32).view(words.shape)
+
+
+def _randaugment(words: Tensor, random: Tensor, magnitude: float) -> Tensor:
+    """Operations on each image, all of one magnitude (E. Cubuk et al., "RandAugment", 2019, with torchvision's
+    ranges). Which one and its sign follow from `random` [2, N, B].
+
+    Those that move pixels come first, as one affine map, so that a pixel is looked up once; then the others in
+    their order. Sharpness, autocontrast and equalisation are left out.
+    """
+    level = magnitude / 30
+    which = (random[0] * len(_OPERATIONS)).long()  # [N, B]
+    signs = torch.where(random[1] < 0.5, -level, level)
+
+    def strength(name: str) -> Tensor:
+        return torch.where(which == _OPERATIONS.index(name), signs, 0)
+
+    shape = words.shape[1:]
+    angle = strength("rotate") * math.radians(30)
+    maps = torch.eye(3).repeat(*which.shape, 1, 1)  # [N, B, 3, 3], on (row, column, 1) around the centre
+    maps[..., 0, 0] = maps[..., 1, 1] = angle.cos()
+    maps[..., 0, 1] = strength("shear y") * 0.3 - angle.sin()
+    maps[..., 1, 0] = strength("shear x") * 0.3 + angle.sin()
+    maps[..., 0, 2] = strength("translate y") * (150 / 331 * shape[0])
+    maps[..., 1, 2] = strength("translate x") * (150 / 331 * shape[1])
+    moved = (maps != torch.eye(3)).any(3).any(2).any(0).nonzero().squeeze(1)
+    if len(moved):
+        together = maps[0, moved]
+        for following in maps[1:, moved]:
+            together = together @ following
+        words[moved] = _warp(words[moved], together)
+
+    factors = torch.stack([1 + 0.9 * strength(name) for name in ("brightness", "contrast", "saturation")])
+    for step in range(len(which)):
+        for name, change in (
+            ("posterize", lambda part: part & (0xFF << round(4 * level) & 0xFF) * 0x010101),
+            ("solarize", lambda part: _solarize(part, 255 * (1 - level))),
+        ):
+            chosen = which[step] == _OPERATIONS.index(name)
+            words[chosen] = change(words[chosen])
+        coloured = (factors[:, step] != 1).any(0)
+        words[coloured] = _colour(words[coloured], factors[:, step, coloured])
+    return words
+
+
+_OPERATIONS = (
+    "identity", "shear x", "shear y", "translate x", "translate y", "rotate", "brightness", "contrast", "saturation",
+    "posterize", "solarize",
+)  # fmt: skip
+
+
+def _warp(words: Tensor, maps: Tensor) -> Tensor:
+    """Each pixel from the nearest one to where its map [B, 3, 3] points; grey from outside."""
+    height, width = words.shape[1:]
+    framed = functional.pad(words, (1, 1, 1, 1), value=_GREY)
+    row, column = (torch.arange(n) - (n - 1) / 2 for n in (height, width))
+
+    def nearest(i: int, length: int) -> Tensor:  # [B, h, w], in the frame's counting
+        down = maps[:, i, :1] * row
+        right = maps[:, i, 1:2] * column + maps[:, i, 2:] + (length + 1) / 2
+        return (down[:, :, None] + right[:, None, :]).round_().clamp_(0, length + 1)
+
+    where = nearest(0, height).mul_(width + 2).add_(nearest(1, width)).int().flatten(1)
+    where += torch.arange(len(words), dtype=torch.int32)[:, None] * framed[0].numel()
+    return framed.flatten().index_select(0, where.flatten()).view(words.shape)
+
+
+def _solarize(words: Tensor, threshold: float) -> Tensor:
+    pixels = words.unsqueeze(-1).view(torch.uint8)
+    return torch.where(pixels >= threshold, 255 - pixels, pixels).view(torch.int32).squeeze(-1) & 0xFFFFFF
 
 
 def _inside(length: int, start: Tensor, size: Tensor | int) -> Tensor:
@@ -110,12 +187,20 @@ def _hole(shape: tuple[int, int], random: Tensor, size: int) -> Tensor:
     return _inside(shape[0], top, size)[:, :, None] & _inside(shape[1], left, size)[:, None, :]
 
 
-def _box(shape: tuple[int, int], random: Tensor) -> tuple[Tensor, Tensor]:
-    """A box that another image fills, [B, h, w], and the part of the area [B] that is kept (S. Yun et al., 2019, with
-    Beta(1, 1))."""
-    (height, width), side = shape, random[0].sqrt()
+def _paste(words: Tensor, others: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
+    """A box of each image is another's; with the part of the area [B] that is kept (S. Yun et al., "CutMix", 2019,
+    with Beta(1, 1))."""
+    (height, width), side = words.shape[1:], random[0].sqrt()
     heights, widths = (side * height).round().long(), (side * width).round().long()
     top = (random[1] * (height - heights + 1)).long()
     left = (random[2] * (width - widths + 1)).long()
     box = _inside(height, top, heights)[:, :, None] & _inside(width, left, widths)[:, None, :]
-    return box, 1 - heights * widths / (height * width)
+    return torch.where(box, others, words), 1 - heights * widths / (height * width)
+
+
+def _blend(words: Tensor, others: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
+    """A weighted mean of two images; with the weight [B] of the first (H. Zhang et al., "mixup", 2018, with
+    Beta(1, 1))."""
+    own, other = (each.unsqueeze(-1).view(torch.uint8).float() for each in (words, others))
+    mixed = other.lerp_(own, random[0, :, None, None, None]).round_().to(torch.uint8)
+    return mixed.view(torch.int32).squeeze(-1), random[0]

@@ -229,7 +229,8 @@ def _reach(length: int, kernel: int) -> int:
     return sum(1 for i in range(length) for j in range(length) if abs(i - j) <= kernel // 2)
 
 
-AUGMENTATION = ("flip", "crop", "cutout", "cutmix", "colour")  # fields of TrainConfig that make up a view
+# The fields of TrainConfig that make up a view.
+AUGMENTATION = ("flip", "crop", "randaugment", "magnitude", "colour", "cutout", "cutmix", "mixup")
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,9 @@ class TrainConfig:
     crop: int = 4  # pixels of shift in each direction, reflected borders
     cutout: int = 0  # side of a grey square; 0 is off
     cutmix: float = 0.0  # probability that a box of an image is another image's
+    mixup: float = 0.0  # probability that an image is blended with another
+    randaugment: int = 0  # operations an image; 0 is off
+    magnitude: float = 9.0  # of those operations, up to 30
     colour: float = 0.0  # strength of random brightness, contrast and saturation; 0 is off
     ema: float = 0.0  # decay per step of the averaged weights; 0 is off
     bf16: bool = True
@@ -265,13 +269,16 @@ class TrainConfig:
                 raise UserError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         for name, low, high in (
             ("epochs", 1, 1 << 20), ("batch", 1, 1 << 20), ("seed", 0, (1 << 63) // 1_000_003 - (1 << 20)),
-            ("crop", 0, 512), ("cutout", 0, 1024),
+            ("crop", 0, 512), ("cutout", 0, 1024), ("randaugment", 0, 16),
         ):  # fmt: skip
             _check_int(name, getattr(self, name), low, high)
         for name in ("muon_lr", "adamw_lr", "weight_decay"):
             _check_number(name, getattr(self, name), 0, 100)
-        for name in ("warmup", "label_smoothing", "alpha", "cutmix", "colour"):
+        for name in ("warmup", "label_smoothing", "alpha", "cutmix", "mixup", "colour"):
             _check_number(name, getattr(self, name), 0, 1)
+        if self.cutmix + self.mixup > 1:
+            raise UserError(f"cutmix and mixup must add up to 1 at most, not {self.cutmix + self.mixup:g}")
+        _check_number("magnitude", self.magnitude, 0, 30)
         for name in ("momentum", "ema"):
             _check_number(name, getattr(self, name), 0, 0.999999)
         _check_number("temperature", self.temperature, 0, 1000, open_low=True)
@@ -314,6 +321,12 @@ def _plain(activation: str, hidden: int) -> ModelConfig:
     return ModelConfig((StageConfig(channels=96, hidden=hidden, blocks=4),), activation=activation)
 
 
+def _pyramid(activation: str, *stages: tuple[int, int, int]) -> ModelConfig:
+    """Stages of (channels, hidden, blocks) with depthwise 3x3 token mixing on 16 x 16, 8 x 8, 4 x 4 tokens."""
+    shapes = tuple(StageConfig(c, hidden=h, blocks=b, groups=c, kernel=3, shared=True) for c, h, b in stages)
+    return ModelConfig(shapes, patch_size=4, patch_stride=2, patch_padding=1, activation=activation, segments=4)
+
+
 PRESETS = {
     "teacher": Preset("64 tokens, C=96, H=192, local mixing, GELU", _local("gelu", 192)),
     "psa": Preset("64 tokens, C=96, H=96, local mixing, PSA at input and hidden", _local("psa_both", 96)),
@@ -321,6 +334,8 @@ PRESETS = {
     "plain": Preset("the published shape: 4x4 patches, dense mixing, H=96", _plain("psa_both", 96)),
     "plain-half": Preset("the published shape with H=48", _plain("psa_both", 48)),
     "conv": Preset("a convolutional teacher of 65 M MAC", ConvConfig((64, 128, 256))),
+    "pyramid": Preset("three stages, depthwise 3x3 mixing, ten blocks, PSA at input and hidden",
+                      _pyramid("psa_both", (32, 32, 3), (64, 64, 4), (112, 96, 3))),
     "tiny": Preset("for smoke runs: 16 tokens, C=16, H=16, two blocks",
                    ModelConfig((StageConfig(16, 16, 2, groups=2, kernel=3),), patch_size=8, patch_stride=8)),
 }  # fmt: skip

@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 
+from model import augment
 from model.augment import View, pack
 from model.config import TrainConfig
 
@@ -90,7 +92,129 @@ def test_colour(images):
         assert np.abs(ours - x).max() <= 1 and (ours == x).mean() > 0.99
 
 
-ALL = dict(flip=True, crop=2, cutout=3, cutmix=0.5, colour=0.4)
+def _unpacked(words):
+    return words.unsqueeze(-1).view(torch.uint8)[..., :3].numpy()
+
+
+def _operated(images, *names, sign=1, magnitude=15):
+    """`images` after operations by name."""
+    which = torch.tensor([(augment._OPERATIONS.index(name) + 0.5) / len(augment._OPERATIONS) for name in names])
+    random = torch.stack([which, torch.full_like(which, 0.75 if sign > 0 else 0.25)])
+    random = random[..., None].expand(-1, -1, len(images))
+    return _unpacked(augment._randaugment(pack(images), random, magnitude))
+
+
+def _half(x, y, height, width):
+    """Where each operation that moves pixels looks, half as strong as it may be, relative to the centre."""
+    sine, cosine = np.sin(np.pi / 12), np.cos(np.pi / 12)
+    return {
+        "shear x": (x + 0.15 * y, y),
+        "shear y": (x, y + 0.15 * x),
+        "translate x": (x + width * 75 / 331, y),
+        "translate y": (x, y + height * 75 / 331),
+        "rotate": (cosine * x + sine * y, cosine * y - sine * x),
+    }
+
+
+@pytest.mark.parametrize("name", ["shear x", "shear y", "translate x", "translate y", "rotate"])
+def test_moved_pixels(images, name):
+    """Against Pillow, which may decide a tie in another way."""
+    height, width = images.shape[1:3]
+
+    def at(x, y):
+        u, v = _half(x, y, height, width)[name]
+        return np.array([u + width / 2, v + height / 2])
+
+    origin = at(-width / 2, -height / 2)
+    across, down = at(1 - width / 2, -height / 2) - origin, at(-width / 2, 1 - height / 2) - origin
+    data = [coefficient for i in (0, 1) for coefficient in (across[i], down[i], origin[i])]
+    for image, got in zip(images, _operated(images, name), strict=True):
+        expected = Image.fromarray(image).transform(
+            (width, height), Image.Transform.AFFINE, data, Image.Resampling.NEAREST, fillcolor=(128, 128, 128)
+        )
+        assert (got == np.asarray(expected)).all(-1).mean() > 0.95
+    there_and_back = _operated(images, name, sign=-1)
+    assert (there_and_back != _operated(images, name)).any()
+
+
+def test_changed_values(images):
+    """Against Pillow at half the strength: 6 bits, threshold 127.5, factors 1 +- 0.45."""
+    for name, expect in (
+        ("identity", lambda image: image),
+        ("posterize", lambda image: ImageOps.posterize(image, 6)),
+        ("solarize", lambda image: ImageOps.solarize(image, 128)),
+    ):
+        expected = [np.asarray(expect(Image.fromarray(image))) for image in images]
+        np.testing.assert_array_equal(_operated(images, name), expected)
+    for sign in (1, -1):
+        bright = _operated(images, "brightness", sign=sign)
+        np.testing.assert_allclose(bright, (images * (1 + sign * 0.45)).clip(0, 255), atol=0.51)
+        mean = images.mean((1, 2, 3), keepdims=True)
+        expected = (mean + (1 + sign * 0.45) * (images - mean)).clip(0, 255)
+        np.testing.assert_allclose(_operated(images, "contrast", sign=sign), expected, atol=0.51)
+        grey = images.mean(3, keepdims=True)
+        expected = (grey + (1 + sign * 0.45) * (images - grey)).clip(0, 255)
+        np.testing.assert_allclose(_operated(images, "saturation", sign=sign), expected, atol=0.51)
+
+
+def test_several_operations(images):
+    """What moves pixels comes first, in its order; then the others in theirs."""
+    both = _operated(images, "translate x", "posterize", "brightness")
+    step = _operated(_operated(_operated(images, "translate x"), "posterize"), "brightness")
+    np.testing.assert_array_equal(both, step)
+    swapped = _operated(images, "posterize", "translate x", "brightness")
+    np.testing.assert_array_equal(swapped, both)
+    ends = np.zeros((1, 9, 9, 3), np.uint8)
+    ends[0, 4, 4] = 255
+    first = _operated(ends, "translate x", "rotate")
+    apart = _operated(_operated(ends, "translate x"), "rotate")
+    np.testing.assert_array_equal(first[..., 0] == 255, apart[..., 0] == 255)
+
+
+def test_strongest_and_weakest(images):
+    for name in augment._OPERATIONS:
+        np.testing.assert_array_equal(
+            _operated(images, name, magnitude=0) == images, name != "solarize" or images < 255
+        )
+        _operated(images, name, magnitude=30)
+    np.testing.assert_array_equal(_operated(images, "solarize", magnitude=30), 255 - images)
+
+
+def test_randaugment_draws_all_operations():
+    images = np.random.default_rng(1).integers(0, 256, (200, 16, 16, 3), dtype=np.uint8)
+    view = _view(images, randaugment=2)
+    which = (view.operations[0] * len(augment._OPERATIONS)).long()
+    assert which.shape == (2, 200) and set(which.flatten().tolist()) == set(range(11))
+    got, _ = view(torch.arange(200))
+    unchanged = (got.numpy() == images).all((1, 2, 3))
+    identity = augment._OPERATIONS.index("identity")
+    assert unchanged[(which == identity).all(0)].all() and unchanged.mean() < 0.1
+
+
+def test_mixup(images):
+    got, targets = _all(images, mixup=1.0)
+    view = _view(images, mixup=1.0)
+    for i, (image, target) in enumerate(zip(got.numpy(), targets.numpy(), strict=True)):
+        partner, kept = int(view.partner[i]), float(view.random[9, i])
+        expected = kept * images[i] + (1 - kept) * images[partner].astype(float)
+        np.testing.assert_allclose(image, expected, atol=0.51)
+        np.testing.assert_allclose(target, kept * np.eye(10)[i] + (1 - kept) * np.eye(10)[partner], atol=1e-6)
+
+
+def test_an_image_is_pasted_or_blended_or_neither(images):
+    """By one random number: those that are pasted alone stay so beside mixup."""
+    images = np.repeat(images, 30, 0)
+    whole, _ = _all(images)
+    pasted, _ = _all(images, cutmix=0.4)
+    both, _ = _all(images, cutmix=0.4, mixup=0.3)
+    choice = _view(images).random[8]
+    assert torch.equal(both[choice < 0.4], pasted[choice < 0.4])
+    assert torch.equal(both[choice >= 0.7], whole[choice >= 0.7])
+    blended = (choice >= 0.4) & (choice < 0.7)
+    assert (both[blended] != whole[blended]).flatten(1).any(1).float().mean() > 0.7  # a partner may be the same image
+
+
+ALL = dict(flip=True, crop=2, cutout=3, cutmix=0.4, mixup=0.4, colour=0.4, randaugment=2)
 
 
 def test_batch_does_not_matter(images):
@@ -110,6 +234,8 @@ def test_seed_and_number_matter(images):
 def test_an_option_more_leaves_the_others(images):
     plain, _ = _all(images, flip=True, crop=2)
     holed, _ = _all(images, flip=True, crop=2, cutout=3)
+    operated, _ = _all(images, flip=True, crop=2, randaugment=1, magnitude=0)
+    assert torch.equal(operated[plain < 255], plain[plain < 255])  # the weakest solarisation inverts 255
     differs = (plain != holed).any(-1)
     assert (holed[differs] == 128).all() and differs.sum() <= 8 * 9
 
@@ -118,4 +244,4 @@ def test_targets_given_are_not_changed(images):
     view = _view(images, cutmix=1.0)
     view(torch.arange(8))
     assert torch.equal(view.targets, torch.eye(8, 10))
-    np.testing.assert_array_equal(view.packed.unsqueeze(-1).view(torch.uint8)[..., :3].numpy(), images)
+    np.testing.assert_array_equal(_unpacked(view.packed), images)

@@ -90,6 +90,9 @@ def test_shared():
         ("label_smoothing", 1.1, r"a number in \[0, 1\]"),
         ("alpha", 9, r"a number in \[0, 1\]"),
         ("cutmix", -0.1, r"a number in \[0, 1\]"),
+        ("mixup", 1.1, r"a number in \[0, 1\]"),
+        ("randaugment", 17, r"an integer in \[0, 16\]"),
+        ("magnitude", 31, r"a number in \[0, 30\]"),
         ("colour", 2, r"a number in \[0, 1\]"),
         ("ema", 2, r"a number in \[0, 0.999999\]"),
         ("momentum", 1, r"a number in \[0, 0.999999\]"),
@@ -103,6 +106,11 @@ def test_wrong_training(name, value, wanted):
     shown = tuple(value) if isinstance(value, list) and len(value) == 1 else value[1] if name == "betas" else value
     with pytest.raises(UserError, match=rf"^{name} must be {wanted}, not {re.escape(repr(shown))}$"):
         TrainConfig.from_dict({name: value})
+
+
+def test_mixtures_exclude_each_other():
+    with pytest.raises(UserError, match=r"^cutmix and mixup must add up to 1 at most, not 1\.1$"):
+        TrainConfig(cutmix=0.5, mixup=0.6)
 
 
 def test_terms():

@@ -18,7 +18,9 @@ from model.targets import Targets
 from psahw.cli import main
 from psahw.errors import UserError
 
-QUICK = TrainConfig(epochs=3, batch=16, bf16=False, compile=False, cutmix=0.5, cutout=8, colour=0.2)
+QUICK = TrainConfig(
+    epochs=3, batch=16, bf16=False, compile=False, cutmix=0.4, mixup=0.4, cutout=8, colour=0.2, randaugment=1
+)
 
 
 def _teacher(seed):
