@@ -17,7 +17,7 @@ from psahw.errors import UserError
 from .config import ModelConfig
 from .quant import Layer, QuantizedResMLP
 
-__all__ = ["MIN_BITS", "choose", "layer_names", "loss_by_bits", "luts_by_bits"]
+__all__ = ["MIN_BITS", "check_budget", "choose", "layer_names", "loss_by_bits", "luts_by_bits"]
 
 MIN_BITS = 2
 
@@ -83,12 +83,18 @@ def loss_by_bits(
     return found
 
 
-def choose(loss: dict[str, dict[int, float]], luts: dict[str, dict[int, float]], budget: float) -> dict[str, int]:
-    """Bits per layer with `luts` in all of at most `budget`: starting from the most of each, always the step (of one
-    layer, by one bit or several) that costs least loss per LUT saved. Raises UserError if no choice is within it."""
+def check_budget(luts: dict[str, dict[int, float]], budget: float) -> None:
+    """Raises UserError if no choice of bits is within the budget."""
     least = sum(min(of_layer.values()) for of_layer in luts.values())
     if least > budget:
-        raise UserError(f"--lut-budget: at {MIN_BITS} bits everywhere it still takes {least:,.0f} LUTs")
+        raise UserError(f"a budget of {budget:,.0f} LUTs is too small: {MIN_BITS} bits everywhere take {least:,.0f}")
+
+
+def choose(loss: dict[str, dict[int, float]], luts: dict[str, dict[int, float]], budget: float) -> dict[str, int]:
+    """Bits per layer with `luts` in all of at most `budget`: starting from the most of each, always the step (of one
+    layer, by one bit or several) that costs least loss per LUT saved. What a long step leaves of the budget is given
+    back where it gains most."""
+    check_budget(luts, budget)
     bits = {name: max(of_layer) for name, of_layer in luts.items()}
     while sum(luts[name][bits[name]] for name in luts) > budget:
         _, name, fewer = min(
@@ -98,4 +104,15 @@ def choose(loss: dict[str, dict[int, float]], luts: dict[str, dict[int, float]],
             if fewer < now and luts[name][fewer] < luts[name][now]
         )
         bits[name] = fewer
-    return bits
+    while True:
+        left = budget - sum(luts[name][bits[name]] for name in luts)
+        gains = [
+            ((loss[name][now] - loss[name][more]) / (luts[name][more] - luts[name][now]), name, more)
+            for name, now in bits.items()
+            for more in luts[name]
+            if 0 < luts[name][more] - luts[name][now] <= left and loss[name][more] < loss[name][now]
+        ]
+        if not gains:
+            return bits
+        _, name, more = max(gains)
+        bits[name] = more

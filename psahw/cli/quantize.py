@@ -8,6 +8,7 @@ import click
 from ..errors import CheckFailed, UserError
 from ..files import output_directory, writable_directory
 from . import output
+from .compression import SEARCH_FILE, choose_bits, compression_options, parse
 from .runs import (
     Teaching,
     check_fits,
@@ -52,6 +53,7 @@ _DEFAULTS = {
     show_default=True,
     help="Training images that set the scales.",
 )
+@compression_options
 @run_options(epochs=_DEFAULTS["epochs"], fewest=0)
 def quantize(
     run,
@@ -60,6 +62,10 @@ def quantize(
     teacher_paths,
     targets_path,
     calibration,
+    bits,
+    lut_budget,
+    search_images,
+    prune,
     epochs,
     stop_after,
     batch,
@@ -73,22 +79,28 @@ def quantize(
     """Fine-tune the float model of RUN as an INT8 network and write the network file.
 
     The forward pass of the fine-tuning is the integer model itself; with --epochs 0 scales are set and nothing
-    is trained. With teachers, or the answers that they left, it distils while fine-tuning, too.
+    is trained. With teachers, or the answers that they left, it distils while fine-tuning, too. Fewer bits and pruned
+    weights make the layers smaller where they become adder graphs.
 
     \b
     psahw quantize runs/student --teacher runs/teacher --name cifar10-psa -o runs/int8
     psahw quantize runs/smoke --dataset sample --epochs 1 --set compile=false --name smoke -o runs/smoke-int8
+    psahw quantize runs/student --bits 5,head=8 --name w5 -o runs/w5
+    psahw quantize runs/student --lut-budget 400000 --prune 0.3 --epochs 6 --name small -o runs/small
     """
     import numpy as np
 
     from model import checkpoint
     from model import data as datasets
+    from model.bits import layer_names
     from model.config import ModelConfig
     from model.export import to_network
+    from model.prune import Pruning, cubic
     from model.quant import QuantizedResMLP
     from model.train import accuracy, fit, processes, provenance
 
     from .. import networkfile, reference
+    from ..summary import summarise
 
     tuned = epochs != 0
     teaching = Teaching.load(teacher_paths, targets_path)
@@ -98,9 +110,10 @@ def quantize(
     model, about = checkpoint.load_model(model_file(run))
     if not isinstance(model.config, ModelConfig):
         raise UserError(f"{run}: a convolutional teacher is never quantised")
+    asked = parse(layer_names(model.config), bits, lut_budget, search_images, prune)
     describe = {"model": model.config.to_dict(), "dataset": dataset, "float": about, "calibration": calibration}
     describe |= teaching.describe
-    refuse_other_files(directory, f"{name}.safetensors")
+    refuse_other_files(directory, f"{name}.safetensors", SEARCH_FILE)
     with output_directory(directory) as directory:
         path = Path(network_path or directory / f"{name}.safetensors")
         if not path.parent.is_dir():
@@ -113,12 +126,19 @@ def quantize(
         validation, labels = images.train_images[validation_part], images.train_labels[validation_part]
         float_accuracy = accuracy(model, validation, labels)
         quantized = QuantizedResMLP(model, images.train_images[train_part[:calibration]])
+        pruning = None if asked.common is None else Pruning(quantized, asked.common, asked.own)
+        pixels, answers = images.train_images[train_part], images.train_labels[train_part]
+        chosen = choose_bits(asked, quantized, pruning, pixels, answers, describe, directory)
+        describe |= asked.describe()
+        if pruning is not None and not tuned:
+            pruning.prune()
         untuned_accuracy = accuracy(quantized, validation, labels)
         seconds = 0.0
         if tuned:
             result = fit(
-                quantized, images, config, directory, **teaching.options, describe=describe, stop_after=stop_after
-            )
+                quantized, images, config, directory, **teaching.options, describe=describe, stop_after=stop_after,
+                before_epoch=pruning and (lambda epoch: pruning.prune(cubic(epoch, config.epochs))),
+            )  # fmt: skip
             seconds = result.seconds
             if processes()[0] != 0 or unfinished(config, result, as_json):
                 return
@@ -136,6 +156,8 @@ def quantize(
             "calibration_images": calibration,
             "seed": config.seed,
             "seconds": seconds,
+            **asked.describe(),
+            "bits": chosen,
             **provenance(),
         },
         "accuracy": {"validation float": float_accuracy, "validation INT8 before fine-tuning": untuned_accuracy},
@@ -150,6 +172,9 @@ def quantize(
         raise CheckFailed(f"{int((codes != logits).sum())} logits of the torch model differ from the integer model's")
     metadata["accuracy"]["validation INT8"] = 100 * float((logits.argmax(1) == labels).mean())
     networkfile.save(dataclasses.replace(network, metadata=metadata), path)
+    luts = summarise(network)["adder_luts"]
+    if lut_budget is not None and luts > lut_budget:
+        output.note(f"fine-tuned, it takes an estimated {luts:,} LUTs of the {lut_budget:,} asked for")
     shown = {
         "network": str(path),
         "validation_float": float_accuracy,
@@ -157,6 +182,7 @@ def quantize(
         "validation_int8": metadata["accuracy"]["validation INT8"],
         "logits_compared": codes.size,
         "logits_different": 0,
+        "adder_luts_estimated": luts,
         "seconds": seconds,
     }
     show(shown, as_json)

@@ -107,7 +107,8 @@ LUTS = {"a": {8: 100.0, 7: 90.0, 6: 80.0}, "b": {8: 100.0, 7: 90.0, 6: 60.0}}
     [
         (200, {"a": 8, "b": 8}),
         (199, {"a": 7, "b": 8}),  # a by one bit, 1/10; b by two bits costs 4/40, as much, and comes later by name
-        (189, {"a": 7, "b": 6}),  # b in one step of two bits: 4/40
+        (189, {"a": 8, "b": 6}),  # b in one step of two bits: 4/40; then there is room for a again
+        (159, {"a": 7, "b": 6}),
         (149, {"a": 6, "b": 6}),
         (140, {"a": 6, "b": 6}),
     ],
@@ -117,7 +118,7 @@ def test_choice_by_hand(budget, bits):
 
 
 def test_budget_that_cannot_be_met():
-    with pytest.raises(UserError, match=r"^--lut-budget: at 2 bits everywhere it still takes 140 LUTs$"):
+    with pytest.raises(UserError, match=r"^a budget of 139 LUTs is too small: 2 bits everywhere take 140$"):
         choose(LOSS, LUTS, 139)
 
 
