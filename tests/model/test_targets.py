@@ -222,3 +222,14 @@ def test_wrong_use(run, command, message, tmp_path, capsys):
     err = capsys.readouterr().err
     assert message.replace("{run}", str(run)) in err and err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_several_teachers_beside_the_student(run, tmp_path, capsys):
+    """One teacher twice is that teacher."""
+    files = []
+    for count in (1, 2):
+        student = ["distill", *["--teacher", run] * count, "--config", "tiny", "--start", "random", "--epochs", 1]
+        files.append(_json(capsys, *student, "-o", tmp_path / str(count), *TRAIN)[0]["model"])
+    (one, _), (two, metadata) = map(checkpoint.read, files)
+    assert len(metadata["about"]["teacher"]) == 2
+    torch.testing.assert_close(one["head.weight"], two["head.weight"], rtol=1e-3, atol=1e-4)
