@@ -69,6 +69,8 @@ _BLOCK_SHAPES = (
     *((36, 512, 0.5), (18, 1024, 0.5), (9, 2048, 0.5), (4, 4096, 0.5), (2, 8192, 0.5), (1, 16384, 0.5)),
 )
 
+DISTRIBUTED_DEPTH = 128  # `psahw.gateware.rom.style_for`
+
 LUTS_PER_BLOCK = 200
 """What a RAMB36 is worth when a small memory may lie in either: a device has about 300 LUTs to each."""
 
@@ -127,7 +129,9 @@ _ROM_EXTRA = ((12, 0.0), (16, 0.7), (32, 1.0), (64, 1.8), (float("inf"), 0.0))
 
 
 def _rom(width: int, depth: int, style: str) -> Resources:
-    """A LUT6 holds 64 x 1, but ABC shares parts between the bits and needs more in the end."""
+    """A LUT6 holds 64 x 1, but ABC shares parts between the bits and needs more. One word is a constant."""
+    if depth == 1:
+        return Resources()
     if style == "block":
         return _block(width, depth, False)
     blocks = ceil(depth / 64)
@@ -186,7 +190,7 @@ def _tree(terms: int, bits: int, most: int) -> Resources:
 def _requantise(rows: int, acc_bits: int, offset_bits: int, shift_range: int, out_bits: int) -> Resources:
     shift_bits = shift_range.bit_length()
     total_bits = max(acc_bits, offset_bits) + 1
-    style = "distributed" if rows <= 128 else "block"
+    style = "distributed" if rows <= DISTRIBUTED_DEPTH else "block"
     shifted = min(out_bits + 3, total_bits)
     return (
         _rom(offset_bits + shift_bits, rows, style)
@@ -393,20 +397,27 @@ def _taps(width: int, distance: int, taps: int, style: str) -> Resources:
     return total + _memory(width * taps, distance, style) + _counter(distance) + Resources(lut=3, ff=address + 1)
 
 
+def _outside(node: LocalMixing) -> Resources:
+    """Position of the token that leaves, comparisons of both coordinates, what clears a register a tap."""
+    borders = 2 * (node.kernel - 1)
+    return _counter(*node.grid) + Resources(lut=borders + node.kernel**2 - 1, ff=2 * borders)
+
+
 @_cost.register
 def _(node: LocalMixing):
     taps, beats, width = node.kernel**2, node.beats, 8 * node.lanes
-    group_beats, rows = beats // node.groups, node.groups * node.tokens
+    repeat, rows = beats // node.phases, node.rows
+    style = "distributed" if node.shared and rows <= DISTRIBUTED_DEPTH else "block"
     levels = _bits(taps)
     row_bits = _bits(rows)
     lane = _tree(taps, 8 + node.weight_bits, node.acc_bits) + Resources(dsp=taps)
     lane += _requantise(rows, node.acc_bits, node.offset_bits, node.shift_range, 8)
     total = (
-        _counter(group_beats, node.groups, node.tokens + node.reach)
-        + _counter(group_beats, rows)
+        _counter(repeat, node.phases, node.tokens + node.reach)
+        + (_outside(node) if node.shared else _counter(repeat, rows))
         + _taps(width, node.grid[1] * beats, node.kernel - 1, "block")
         + _taps(node.kernel * width, beats, node.kernel - 1, "distributed")
-        + _rom(taps * node.weight_bits, rows, "block")
+        + _rom(node.parts * taps * node.weight_bits, rows, style)
         + _delay(row_bits, 1)
         + _delay(row_bits, 4 + levels)
         + Resources(lut=0, ff=levels + 8)

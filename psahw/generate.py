@@ -131,6 +131,7 @@ def _(node: nodes.LocalMixing, network):
         grid=node.grid,
         channels=node.channels,
         lanes=node.lanes,
+        shared=node.shared,
     )
     return _queued(node.queue, node.lanes, mixing)
 

@@ -8,6 +8,7 @@ others describe the numbers as far as they change the size of the circuit.
 """
 
 from dataclasses import dataclass
+from math import gcd
 
 __all__ = [
     "Argmax", "Gather", "InputTable", "LocalMixing", "MacArray", "MeanPool", "Node", "Residual",
@@ -123,7 +124,8 @@ class Transpose(Node):
 
 @dataclass(frozen=True)
 class LocalMixing(Node):
-    """With ``queue`` beats of a `Queue` in front, in which tokens wait while a frame is flushed."""
+    """With ``queue`` beats of a `Queue` in front, in which tokens wait while a frame is flushed. ``shared`` weights
+    are the same for all tokens."""
 
     kernel: int
     grid: tuple[int, int]
@@ -134,11 +136,27 @@ class LocalMixing(Node):
     acc_bits: int
     offset_bits: int
     shift_range: int
+    shared: bool = False
     queue: int = 0
 
     @property
     def tokens(self) -> int:
         return self.grid[0] * self.grid[1]
+
+    @property
+    def parts(self) -> int:
+        """Groups of lanes with weights of their own."""
+        return self.lanes // gcd(self.lanes, self.channels // self.groups)
+
+    @property
+    def phases(self) -> int:
+        """Different weights in the beats of a token."""
+        return self.groups if self.parts == 1 else self.beats
+
+    @property
+    def rows(self) -> int:
+        """Different weights in the beats of a frame."""
+        return self.phases * (1 if self.shared else self.tokens)
 
     @property
     def beats(self) -> int:

@@ -158,9 +158,8 @@ class _Stage:
             self.lanes,
             signed_bits(int(layer.weight.min()), int(layer.weight.max())),
             **_sums(layer),
+            shared=layer.shared,
         )
-        if (self.channels // layer.groups) % self.lanes:
-            raise Infeasible(f"{name}: {self.lanes} lanes do not divide a group's channels")
         if (self.tokens + node.reach) * node.beats > self.tokens * self.period:
             raise Infeasible(f"{name}: {self.tokens} + {node.reach} tokens of {node.beats} beats exceed the frame")
         return (node,)

@@ -18,11 +18,17 @@ SHAPES = {
     "dense": dict(stages=(StageShape(8, 6),)),
     "groups": dict(stages=(StageShape(8, 6, groups=2, blocks=2),), logit_bits=16),
     "local": dict(image=(16, 16), stages=(StageShape(8, 8, groups=4, kernel=3, blocks=2),)),
+    "shared": dict(
+        image=(16, 16), stages=(StageShape(8, 8, 2, 8, 3, True), StageShape(12, 6, groups=3, kernel=5, shared=True))
+    ),
     "overlapping": dict(image=(12, 12), patch=Patch(6, 4, 1), stages=(StageShape(6, 4, groups=3, kernel=3),)),
     "merging": dict(image=(16, 16), stages=(StageShape(8, 4, kernel=3), StageShape(12, 8, groups=2))),
     "bare": dict(stages=(StageShape(4, 4),), tables=False),
     "wide": dict(
         image=(8, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 12, blocks=2, groups=2, kernel=3),)
+    ),
+    "wide shared": dict(
+        image=(8, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 12, 2, groups=8, kernel=3, shared=True),)
     ),
     "wide dense": dict(image=(4, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 4, blocks=2),)),
     "wide merging": dict(image=(8, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 8), StageShape(12, 8))),
@@ -77,14 +83,14 @@ def test_back_to_back(name, slower):
 
 def test_wide_shapes_are_wide():
     """Otherwise nothing here runs several lanes."""
-    for name in ("wide", "wide dense", "wide merging"):
+    for name in ("wide", "wide shared", "wide dense", "wide merging"):
         _, made = make(name)
         assert max(getattr(node, "lanes", 1) for node in walk(made.pipeline)) > 1
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    name=st.sampled_from(["dense", "wide", "wide merging"]),
+    name=st.sampled_from(["dense", "wide", "wide shared", "wide merging"]),
     stalls=st.tuples(*[st.lists(st.booleans(), min_size=1, max_size=9).filter(lambda p: not all(p))] * 2),
     seed=st.integers(0, 100),
 )

@@ -70,6 +70,7 @@ def _stage_row(stage):
         shape = f"{stage['outputs']}x{stage['inputs']} on {stage['rows']}x{stage['columns']}"
     elif stage["engine"] == "LocalMixing":
         shape = f"{stage['kernel']}x{stage['kernel']}, {stage['groups']} groups, {stage['lanes']} lanes"
+        shape = f"shared {shape}" if stage["shared"] else shape
     elif "channels" in stage and "lanes" in stage:
         shape = f"{stage['channels']} channels, {stage['lanes']} lanes"
     cost = stage["resources"]

@@ -1,7 +1,9 @@
 """Token mixing with a neighbourhood: a FIR filter over tokens."""
 
+from math import gcd
+
 import numpy as np
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,7 +11,7 @@ from ..ranges import dot_range, signed_bits
 from .arith import Requantise, adder_tree, delay
 from .check import check_divides, check_int
 from .count import count
-from .rom import pack_words, rom
+from .rom import pack_words, rom, style_for
 from .stream import vector_signature
 from .taps import DelayTaps
 
@@ -25,6 +27,10 @@ class LocalMixing(wiring.Component):
         i -> lines (rows above) -> columns (to the left) -> kernel² products -> sum -> requantise -> o
                       ROM -> weight[g, n] ------------------/
 
+    With ``shared`` all tokens have the same weights, and a beat's depend on its place in the token alone: a word of
+    the ROM for each place. Weights of neighbours outside the grid are cleared on their way to the products, by the
+    reset of the multiplier's register.
+
     A beat that comes is a push; output token n leaves with push n + reach. A frame is its tokens and
     ``reach = (kernel // 2)·(width + 1)`` tokens of pushes of nothing, one a cycle, during which ``i`` waits. Latency
     from push to output beat: ``5 + (kernel² - 1).bit_length() + 3`` cycles (`psahw.timing.local_mixing`).
@@ -32,9 +38,9 @@ class LocalMixing(wiring.Component):
     Parameters
     ----------
     weight : array of int8 (groups, tokens, kernel²)
-        Zero where the neighbour is outside the grid.
-    bias : array of int32 (groups, tokens), in units of the accumulator
-    shift : array of uint8 (groups, tokens), 0 to 31
+        Zero where the neighbour is outside the grid. If shared, (groups, 1, kernel²).
+    bias : array of int32 (groups, tokens), in units of the accumulator; if shared, (groups, 1)
+    shift : array of uint8 (groups, tokens), 0 to 31; if shared, (groups, 1)
     kernel : int
         Odd.
     grid : (int, int)
@@ -42,14 +48,16 @@ class LocalMixing(wiring.Component):
     channels : int
         Of a token; a multiple of the groups.
     lanes : int
-        Channels in a beat; divides the channels of a group.
+        Channels in a beat; divides the channels.
+    shared : bool
+        All tokens have the same weights, biases and shifts.
 
     Members
     -------
     i, o : stream of ``lanes`` int8
     """
 
-    def __init__(self, *, weight, bias, shift, kernel, grid, channels, lanes):
+    def __init__(self, *, weight, bias, shift, kernel, grid, channels, lanes, shared=False):
         for name, value in (("kernel", kernel), ("channels", channels), ("lanes", lanes)):
             check_int(name, value)
         if kernel % 2 == 0:
@@ -60,18 +68,24 @@ class LocalMixing(wiring.Component):
             kind = getattr(weight, "dtype", type(weight).__name__)
             raise TypeError(f"weight must be an array of int8, not {kind}")
         tokens = grid[0] * grid[1]
-        if weight.ndim != 3 or not len(weight) or weight.shape[1:] != (tokens, kernel**2):
-            raise ValueError(f"weight must have shape (any, {tokens}, {kernel**2}), not {weight.shape}")
+        positions = 1 if shared else tokens
+        if weight.ndim != 3 or not len(weight) or weight.shape[1:] != (positions, kernel**2):
+            raise ValueError(f"weight must have shape (any, {positions}, {kernel**2}), not {weight.shape}")
         for name, value in (("bias", bias), ("shift", shift)):
             if np.shape(value) != weight.shape[:2]:
                 raise ValueError(f"{name} must have shape {weight.shape[:2]}, not {np.shape(value)}")
-        groups = len(weight)
-        check_divides("groups", groups, "channels", channels)
-        check_divides("lanes", lanes, "channels of a group", channels // groups)
-        self._tokens, self._groups, self._group_beats = tokens, groups, channels // groups // lanes
-        self._kernel, self._width, self._lanes = kernel, grid[1], lanes
+        check_divides("groups", len(weight), "channels", channels)
+        check_divides("lanes", lanes, "channels", channels)
+        self._group_size = channels // len(weight)
+        # Lanes that always are in one group share their weights; beats of one group follow each other with the same.
+        common = gcd(lanes, self._group_size)
+        self._parts = lanes // common
+        self._repeat = self._group_size // lanes if self._parts == 1 else 1
+        self._phases = channels // lanes // self._repeat
+        self._kernel, self._grid, self._tokens, self._lanes, self._shared = kernel, grid, tokens, lanes, shared
         self._weight, self._bias, self._shift = weight, np.asarray(bias), np.asarray(shift)
-        self._check_edges(grid)
+        if not shared:
+            self._check_edges(grid)
         super().__init__({"i": In(vector_signature(lanes)), "o": Out(vector_signature(lanes))})
 
     def _check_edges(self, grid):
@@ -86,7 +100,7 @@ class LocalMixing(wiring.Component):
     @property
     def reach(self) -> int:
         """Tokens between a token and the last one that it depends on."""
-        return self._kernel // 2 * (self._width + 1)
+        return self._kernel // 2 * (self._grid[1] + 1)
 
     def elaborate(self, platform):
         m = Module()
@@ -95,7 +109,7 @@ class LocalMixing(wiring.Component):
         en = ~self.o.valid | self.o.ready
         flushing = Signal()
         push = en & (self.i.valid | flushing)
-        _, _, token = count(m, push, self._group_beats, self._groups, self._tokens + self.reach)
+        _, phase, token = count(m, push, self._repeat, self._phases, self._tokens + self.reach)
         m.d.comb += [
             self.i.ready.eq(en & ~flushing),
             flushing.eq(token.value >= self._tokens),
@@ -103,10 +117,14 @@ class LocalMixing(wiring.Component):
         # Does this push complete an output? Without reach each does, and Verilator warns of >= 0.
         filled = token.value >= self.reach if self.reach else 1
 
-        _, row = count(m, push & filled, self._group_beats, self._groups * self._tokens)
-        row = row.value
+        # The token that it completes is ``reach`` before the one pushed, in the same phase.
+        if self._shared:
+            row, outside = phase.value, self._outside(m, en, phase.wrap & filled)
+        else:
+            _, place = count(m, push & filled, self._repeat, self._phases * self._tokens)
+            row, outside = place.value, []
         window = self._window(m, en, push)
-        weights = self._weights(m, en, delay(m, row, 1, en, name="weight_row"))
+        weights = self._weights(m, en, delay(m, row, 1, en, name="weight_row"), outside)
 
         # Multiply and sum: three cycles in the multipliers, then the tree.
         levels = (self._kernel**2 - 1).bit_length()
@@ -121,10 +139,10 @@ class LocalMixing(wiring.Component):
 
     def _window(self, m, en, push):
         """The kernel's beats, oldest first as the weights have them; two cycles after a push."""
-        kernel, beats = self._kernel, self._group_beats * self._groups
+        kernel, beats = self._kernel, self._repeat * self._phases
         bits = 8 * self._lanes
         m.submodules.lines = lines = DelayTaps(
-            width=bits, distance=self._width * beats, taps=kernel - 1, style="block"
+            width=bits, distance=self._grid[1] * beats, taps=kernel - 1, style="block"
         )
         m.submodules.columns = columns = DelayTaps(
             width=kernel * bits, distance=beats, taps=kernel - 1, style="distributed"
@@ -143,26 +161,48 @@ class LocalMixing(wiring.Component):
         return [column[-1 - dx][-1 - dy] for dy in range(kernel) for dx in range(kernel)]
 
     def _by_row(self, value):
-        """(groups, tokens, ...) in the order of the outputs: (tokens·groups, ...)."""
-        return value.swapaxes(0, 1).reshape(self._groups * self._tokens, *value.shape[2:])
+        """(groups, positions, ...) in the order of the outputs: (positions·phases, parts, ...)."""
+        first = np.arange(0, self._lanes * self._phases, self._lanes // self._parts) * self._repeat
+        group = first.reshape(self._phases, self._parts) // self._group_size
+        return np.moveaxis(value[group], 2, 0).reshape(-1, self._parts, *value.shape[2:])
 
-    def _weights(self, m, en, row):
-        """The kernel's weights, one cycle after ``row``."""
+    def _outside(self, m, en, step):
+        """Which entries of the kernel lie outside the grid, two cycles later; ``step`` goes to the next token."""
+        height, width = self._grid
+        x, y = count(m, step, width, height)
+        offsets = range(-(self._kernel // 2), self._kernel // 2 + 1)
+        rows = delay(m, Cat(_beyond(y.value, height, dy) for dy in offsets), 2, en, name="outside_rows")
+        columns = delay(m, Cat(_beyond(x.value, width, dx) for dx in offsets), 2, en, name="outside_columns")
+        return [row | column for row in rows for column in columns]
+
+    def _weights(self, m, en, row, outside):
+        """For each part the kernel's weights, two cycles after ``row``."""
         bits = signed_bits(self._weight.min(), self._weight.max())
-        words = pack_words(self._by_row(self._weight), bits)
-        m.submodules.weights = memory = rom(shape=bits * self._kernel**2, words=words, style="block")
+        words = self._by_row(self._weight)
+        layout = data.ArrayLayout(data.ArrayLayout(signed(bits), self._kernel**2), self._parts)
+        m.submodules.weights = memory = rom(
+            shape=layout.size,
+            words=pack_words(words.reshape(len(words), -1), bits),
+            style=style_for(len(words)) if self._shared else "block",
+        )
         read = memory.read_port()
         m.d.comb += [read.addr.eq(row), read.en.eq(en)]
-        return data.View(data.ArrayLayout(signed(bits), self._kernel**2), read.data)
+        weights = []
+        for part, kernel in enumerate(data.View(layout, read.data)):
+            weights.append([delay(m, weight, 1, en, name=f"a_{part}_{e}") for e, weight in enumerate(kernel)])
+            for weight, clear in zip(weights[-1], outside, strict=self._shared):
+                with m.If(en & clear):
+                    m.d.sync += weight.eq(0)
+        return weights
 
     def _output(self, m, en, lane, window, weights, row):
         """The products of one lane, each one DSP48E1 with registers a, b, product and term inside; their sum."""
-        low, high = dot_range(self._by_row(self._weight))
-        requantise = Requantise(low=low, high=high, bias=self._by_row(self._bias), shift=self._by_row(self._shift))
-        m.submodules[f"requantise_{lane}"] = requantise
+        part = lane * self._parts // self._lanes
+        weight, bias, shift = (self._by_row(x)[:, part] for x in (self._weight, self._bias, self._shift))
+        low, high = dot_range(weight)
+        m.submodules[f"requantise_{lane}"] = requantise = Requantise(low=low, high=high, bias=bias, shift=shift)
         terms = []
-        for e, beat in enumerate(window):
-            a = delay(m, weights[e], 1, en, name=f"a_{lane}_{e}")
+        for e, (a, beat) in enumerate(zip(weights[part], window, strict=True)):
             b = delay(m, beat[lane], 1, en, name=f"b_{lane}_{e}")
             terms.append(delay(m, a * b, 2, en, name=f"product_{lane}_{e}"))
         m.d.comb += [
@@ -171,3 +211,10 @@ class LocalMixing(wiring.Component):
             requantise.acc.eq(adder_tree(m, terms, en, bits=len(requantise.acc), name=f"sum_{lane}")),
             self.o.payload[lane].eq(requantise.y),
         ]
+
+
+def _beyond(place, length, distance):
+    """Whether ``place + distance`` lies outside ``length`` places."""
+    if distance == 0 or abs(distance) >= length:
+        return Const(distance != 0)
+    return place < -distance if distance < 0 else place >= length - distance

