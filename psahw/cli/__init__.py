@@ -28,6 +28,8 @@ _COMMANDS = {  # name: (module, what it does); in the order of the way from imag
     "quantize": ("quantize", "Turn a trained network into an INT8 network file."),
     "evaluate": ("evaluate", "Accuracy of the integer model on a data set."),
     "info": ("info", "Layers, weights, operations, tables and accuracy of a network."),
+    "frontier": ("frontier", "Accuracy against cost of several networks, and which are worth having."),
+    "sweep": ("sweep", "Run a recipe of trainings, quantisations and evaluations."),
     "plan": ("hardware", "Engines, cadence and cost of every layer on a board."),
     "elaborate": ("elaborate", "Write Verilog, constraints and plan for a board."),
     "simulate": ("simulate", "Run the circuit against the integer model on real images."),

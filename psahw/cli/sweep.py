@@ -1,0 +1,96 @@
+"""``psahw sweep``."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from .. import sweep as sweeps
+from ..errors import CheckFailed, UserError
+from ..files import writable_directory
+from . import output
+
+__all__ = ["COMMANDS"]
+
+
+def _list(sweep, recipe, as_json) -> None:
+    """A line a job, in an order that their dependencies allow."""
+    lines = {
+        name: [sys.executable, "-m", "psahw", "sweep", recipe, "-o", str(sweep.directory), "--only", name]
+        for name in sweep.jobs
+    }
+    if not as_json:
+        for line in lines.values():
+            click.echo(shlex.join(line))
+        return
+    jobs = [
+        {"name": name, "after": list(job.after), "done": sweep.done(job), "line": lines[name],
+         "command": ["psahw", *sweep.arguments(job)]}
+        for name, job in sweep.jobs.items()
+    ]  # fmt: skip
+    output.print_json({"directory": sweep.directory, "jobs": jobs})
+
+
+def _only(sweep, name, as_json) -> None:
+    if name not in sweep.jobs:
+        raise UserError(f"--only: no job {name!r}; jobs are {', '.join(sweep.jobs)}")
+    job = sweep.jobs[name]
+    if missing := sweep.missing(job):
+        raise UserError(f"job {name!r} needs {', '.join(missing)}, not done yet")
+    already = sweep.done(job)
+    if not already:
+        writable_directory(sweep.directory)
+        if (problem := sweep.run_job(job)) is not None:
+            raise CheckFailed(f"job {name!r} failed: {problem}")
+    if as_json:
+        output.print_json({"name": name, "already": already, "result": sweep.result_path(job)})
+    else:
+        click.echo(f"{name}: {'was done' if already else 'done'}, {sweep.result_path(job)}")
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("-o", "--output", "directory", required=True, metavar="DIR", help="Directory with a result per job.")
+@click.option("--jobs", "workers", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+              help="Jobs at a time.")  # fmt: skip
+@click.option("--only", metavar="NAME", help="Run this one job, for Slurm, Ray and the like.")
+@click.option("--list", "listed", is_flag=True, help="Run nothing: print a shell line for each job.")
+@output.json_option
+def sweep(recipe, directory, workers, only, listed, as_json):
+    """Run the jobs of a recipe that are not done yet: trainings, quantisations, evaluations.
+
+    A job is done when its result exists, so the same command goes on where it was broken off. Recipes, and how
+    to run them on several machines: docs/sweeps.md.
+
+    \b
+    psahw sweep recipe.json -o runs/sweep --jobs 4
+    psahw sweep recipe.json -o runs/sweep --list
+    psahw sweep recipe.json -o runs/sweep --only w5
+    """
+    if listed and only is not None:
+        raise UserError("--list and --only exclude each other")
+    loaded = sweeps.load(recipe, directory)
+    if listed:
+        return _list(loaded, recipe, as_json)
+    if only is not None:
+        return _only(loaded, only, as_json)
+    states = {name: "was done" if loaded.done(job) else "not run" for name, job in loaded.jobs.items()}
+    writable_directory(Path(directory))
+    problems = {}
+    for job, problem in loaded.run(workers):
+        states[job.name] = "done" if problem is None else "failed"
+        if problem is not None:
+            problems[job.name] = problem
+        output.note(f"{job.name}: {states[job.name]}{f', {problem}' if problem else ''}")
+    if as_json:
+        output.print_json({"directory": directory, "jobs": states, "problems": problems})
+    else:
+        output.print_table(["job", "state"], list(states.items()))
+    if problems:
+        left = [name for name, state in states.items() if state == "not run"]
+        rest = f"; not run for want of their results: {', '.join(left)}" if left else ""
+        raise CheckFailed(f"{len(problems)} of {len(states)} jobs failed: {', '.join(problems)}{rest}")
+
+
+COMMANDS = [sweep]

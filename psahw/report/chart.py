@@ -1,0 +1,133 @@
+"""Lines and dots over two axes, as inline SVG: training curves, accuracy against cost. Colours come from the style
+sheet, by class."""
+
+from collections.abc import Sequence
+from math import ceil, floor, log10
+from pathlib import Path
+from typing import NamedTuple
+
+from .markup import Markup, join, tag
+
+__all__ = ["Series", "chart", "standalone", "ticks"]
+
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _LEGEND = 560, 300, 62, 14, 46, 18
+_COLOURS = 6  # classes series-0 .. series-5
+
+
+class Series(NamedTuple):
+    """Points in order of x; `labels`, one a point, stand beside dots."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    line: bool = True
+    dots: bool = False
+    labels: Sequence[str] | None = None
+
+
+def ticks(low: float, high: float, count: int = 6) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten within [low, high], about `count` of them."""
+    span = (high - low) / count or 1.0
+    power = 10.0 ** floor(log10(span))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= span * 0.999)
+    return [round(n * step, 12) for n in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten within [low, high]."""
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    return [f * 10.0**p for p in powers for f in (1, 2, 5) if low <= f * 10.0**p <= high]
+
+
+def _short(value: float) -> str:
+    for limit, unit in ((1e6, " M"), (1e3, " k")):
+        if abs(value) >= limit:
+            return f"{value / limit:g}{unit}"
+    return f"{value:g}"
+
+
+class _Axis:
+    """Values to places between `start` and `end`, with a margin on both sides."""
+
+    def __init__(self, values: Sequence[float], start: float, end: float, *, log: bool = False):
+        self.log = log
+        low, high = (self._scale(f(values)) for f in (min, max))
+        margin = 0.06 * (high - low) or (0.1 if log else max(abs(high), 1) * 0.05)
+        self.low, self.high, self.start, self.end = low - margin, high + margin, start, end
+
+    def _scale(self, value: float) -> float:
+        return log10(value) if self.log else value
+
+    def place(self, value: float) -> float:
+        share = (self._scale(value) - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+    def ticks(self) -> list[float]:
+        return _log_ticks(10**self.low, 10**self.high) if self.log else ticks(self.low, self.high)
+
+
+def _grid(x: _Axis, y: _Axis, names: tuple[str, str]) -> Markup:
+    bottom, right = y.start, x.end
+    parts = []
+    for value in x.ticks():
+        place = x.place(value)
+        parts.append(tag("path", d=f"M{place} {_TOP}V{bottom}", class_="grid"))
+        parts.append(tag("text", _short(value), x=place, y=bottom + 16, text_anchor="middle"))
+    for value in y.ticks():
+        place = y.place(value)
+        parts.append(tag("path", d=f"M{_LEFT} {place}H{right}", class_="grid"))
+        parts.append(tag("text", _short(value), x=_LEFT - 8, y=place + 4, text_anchor="end"))
+    parts.append(
+        tag("text", names[0], x=(_LEFT + right) / 2, y=bottom + 36, text_anchor="middle", class_="axis-name")
+    )
+    turned = f"translate(14 {(_TOP + bottom) / 2}) rotate(-90)"
+    parts.append(tag("text", names[1], transform=turned, text_anchor="middle", class_="axis-name"))
+    return join(*parts)
+
+
+def _series(index: int, series: Series, x: _Axis, y: _Axis) -> Markup:
+    places = [(x.place(a), y.place(b)) for a, b in series.points]
+    parts = []
+    if series.line and len(places) > 1:
+        parts.append(tag("path", d="M" + "L".join(f"{a} {b}" for a, b in places), class_="line"))
+    if series.dots or len(places) == 1:
+        labels = series.labels or [""] * len(places)
+        for (a, b), point, label in zip(places, series.points, labels, strict=True):
+            title = tag("title", f"{label or series.name}: {point[0]:,.6g}, {point[1]:.6g}")
+            parts.append(tag("circle", title, cx=a, cy=b, r=4, class_="dot"))
+            parts.append(tag("text", label, x=a + 7, y=b - 6) if label else None)
+    return tag("g", *parts, class_=f"series-{index % _COLOURS}")
+
+
+def chart(series: Sequence[Series], *, x: str, y: str, log_x: bool = False) -> Markup:
+    """All series in one picture with a legend below; `x` and `y` name the axes."""
+    series = [s for s in series if len(s.points)]
+    if not series:
+        raise ValueError("there are no points to draw")
+    bottom = _TOP + _HEIGHT
+    across = _Axis([a for s in series for a, _ in s.points], _LEFT, _LEFT + _WIDTH, log=log_x)
+    upwards = _Axis([b for s in series for _, b in s.points], bottom, _TOP)
+    legend = []
+    for index, one in enumerate(series):
+        height = bottom + _BOTTOM + _LEGEND * index
+        mark = tag("path", d=f"M{_LEFT} {height}h18", class_="line")
+        legend.append(tag("g", mark, class_=f"series-{index % _COLOURS}"))
+        legend.append(tag("text", one.name, x=_LEFT + 26, y=height + 4))
+    width, height = _LEFT + _WIDTH + 60, bottom + _BOTTOM + _LEGEND * len(series)
+    return tag(
+        "svg",
+        _grid(across, upwards, (x, y)),
+        *(_series(index, one, across, upwards) for index, one in enumerate(series)),
+        *legend,
+        viewBox=f"0 0 {width} {height}",
+        class_="chart",
+        style=f"max-width: {width}px",
+        role="img",
+        aria_label=f"{y} over {x}",
+    )
+
+
+def standalone(picture: Markup) -> str:
+    """The picture as an SVG file of its own, with the style sheet inside."""
+    style = tag("style", Markup((Path(__file__).parent / "style.css").read_text()))
+    head, _, rest = picture.partition(">")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'

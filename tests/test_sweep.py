@@ -1,0 +1,233 @@
+"""Order, resumption and failures of a sweep, with a stand-in for the commands; then real ones on the sample."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from psahw import networkfile, sweep
+from psahw.cli import main
+from psahw.errors import UserError
+
+RECIPE = {
+    "teacher": {"command": "train", "arguments": ["--config", "tiny"]},
+    "student": {"command": "distill", "arguments": ["--teacher", "{teacher}"]},
+    "w8": {"command": "quantize", "arguments": ["{student}", "--teacher", "{teacher}"]},
+    "w4": {"command": "quantize", "arguments": ["{student}", "--bits", "4"], "after": ["w8"]},
+    "test": {"command": "evaluate", "arguments": ["{w4}"]},
+}
+STAND_IN = """
+import json, sys, time
+from pathlib import Path
+arguments = sys.argv[1:]
+with open({calls!r}, "a") as file:
+    file.write(json.dumps(arguments) + "\\n")
+marker = Path({broken!r})
+if marker.exists() and marker.read_text() in arguments:
+    sys.exit("something is wrong")
+print(json.dumps({{"command": arguments[0]}}))
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"jobs": RECIPE}))
+    return path
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """Runs a script in place of psahw; returns (calls(), break_job(name))."""
+    calls, broken = tmp_path / "calls", tmp_path / "broken"
+    script = STAND_IN.format(calls=str(calls), broken=str(broken))
+    popen = subprocess.Popen
+
+    def start(command, **options):
+        assert command[:3] == [sys.executable, "-m", "psahw"]
+        return popen([sys.executable, "-c", script, *command[3:]], **options)
+
+    monkeypatch.setattr(sweep.subprocess, "Popen", start)
+
+    def called():
+        return [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+
+    return called, broken.write_text
+
+
+def _run(capsys, recipe, directory, *arguments):
+    status = main(["sweep", str(recipe), "-o", str(directory), "--json", *arguments])
+    out, err = capsys.readouterr()
+    return status, json.loads(out) if out else None, err
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_each_job_after_what_it_needs(recipe, stand_in, tmp_path, capsys, workers):
+    called, _ = stand_in
+    out = tmp_path / "out"
+    status, result, _ = _run(capsys, recipe, out, "--jobs", workers)
+    assert status == 0 and set(result["jobs"].values()) == {"done"}
+    student, w4 = str(out / "student"), str(out / "w4" / "w4.safetensors")
+    assert called() == [
+        ["train", "--config", "tiny", "-o", str(out / "teacher"), "--json"],
+        ["distill", "--teacher", str(out / "teacher"), "-o", student, "--json"],
+        ["quantize", student, "--teacher", str(out / "teacher"), "--name", "w8", "-o", str(out / "w8"), "--json"],
+        ["quantize", student, "--bits", "4", "--name", "w4", "-o", str(out / "w4"), "--json"],
+        ["evaluate", w4, "--json"],
+    ]
+    for name, arguments in zip(RECIPE, called(), strict=True):
+        written = json.loads((out / f"{name}.json").read_text())
+        assert written == {"arguments": arguments, "result": {"command": arguments[0]}}
+
+
+def test_again_does_what_is_left(recipe, stand_in, tmp_path, capsys):
+    called, break_job = stand_in
+    break_job("w8")
+    status, result, err = _run(capsys, recipe, tmp_path / "out")
+    assert status == 1
+    assert result["jobs"] == {
+        "teacher": "done", "student": "done", "w8": "failed", "w4": "not run", "test": "not run",
+    }  # fmt: skip
+    assert err.endswith("psahw: 1 of 5 jobs failed: w8; not run for want of their results: w4, test\n")
+    assert "something is wrong" in (tmp_path / "out" / "w8.log").read_text()
+    assert not (tmp_path / "out" / "w8.json").exists()
+    break_job("nothing")
+    status, result, _ = _run(capsys, recipe, tmp_path / "out")
+    assert status == 0
+    assert list(result["jobs"].values()) == ["was done", "was done", "done", "done", "done"]
+    assert [arguments[0] for arguments in called()] == [
+        "train", "distill", "quantize", "quantize", "quantize", "evaluate",
+    ]  # fmt: skip
+
+
+def test_failure_does_not_stop_the_others(recipe, stand_in, tmp_path, capsys):
+    jobs = {name: {"command": "train", "arguments": ["--seed", name]} for name in ("a", "b", "c")}
+    recipe.write_text(json.dumps({"jobs": jobs}))
+    stand_in[1]("a")
+    status, result, _ = _run(capsys, recipe, tmp_path / "out")
+    assert (status, result["jobs"]) == (1, {"a": "failed", "b": "done", "c": "done"})
+
+
+def test_only_one(recipe, stand_in, tmp_path, capsys):
+    called, break_job = stand_in
+    out = tmp_path / "out"
+    status, _, err = _run(capsys, recipe, out, "--only", "student")
+    assert (status, err) == (2, "psahw: job 'student' needs teacher, not done yet\n")
+    for already in (False, True):
+        status, result, _ = _run(capsys, recipe, out, "--only", "teacher")
+        assert (status, result["already"]) == (0, already)
+    assert len(called()) == 1
+    break_job("distill")
+    status, _, err = _run(capsys, recipe, out, "--only", "student")
+    assert (status, err) == (1, f"psahw: job 'student' failed: exit status 1, {out / 'student.log'}\n")
+    status, _, err = _run(capsys, recipe, out, "--only", "nobody")
+    assert (status, err) == (2, "psahw: --only: no job 'nobody'; jobs are teacher, student, w8, w4, test\n")
+
+
+def test_list(recipe, tmp_path, capsys):
+    """Lines that a shell runs as they are; nothing is run or made."""
+    awkward = tmp_path / "with a space"
+    assert main(["sweep", str(recipe), "-o", str(awkward), "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    shell = [["sh", "-c", f"printf '%s\\n' {line}"] for line in lines]
+    assert [subprocess.run(command, capture_output=True, text=True).stdout.splitlines() for command in shell] == [
+        [sys.executable, "-m", "psahw", "sweep", str(recipe), "-o", str(awkward), "--only", name] for name in RECIPE
+    ]
+    status, result, _ = _run(capsys, recipe, awkward, "--list")
+    assert status == 0
+    assert {job["name"]: job["after"] for job in result["jobs"]} == {
+        "teacher": [], "student": ["teacher"], "w8": ["student", "teacher"], "w4": ["w8", "student"], "test": ["w4"],
+    }  # fmt: skip
+    command = ["psahw", "train", "--config", "tiny", "-o", str(awkward / "teacher"), "--json"]
+    assert result["jobs"][0]["command"] == command
+    assert not awkward.exists()
+
+
+def test_result_of_other_arguments(recipe, stand_in, tmp_path, capsys):
+    assert _run(capsys, recipe, tmp_path / "out")[0] == 0
+    changed = RECIPE | {"teacher": {"command": "train", "arguments": ["--config", "psa"]}}
+    recipe.write_text(json.dumps({"jobs": changed}))
+    status, _, err = _run(capsys, recipe, tmp_path / "out")
+    assert status == 2
+    assert "teacher.json: job 'teacher' was done with other arguments: name another job or directory" in err
+    (tmp_path / "out" / "teacher.json").write_text("{")
+    assert "teacher.json is no result of a job: remove it" in _run(capsys, recipe, tmp_path / "out")[2]
+
+
+def _jobs(**changes):
+    return {"jobs": RECIPE | changes}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], 'must be {"jobs": {NAME: ...}}, with a job at least'),
+        ({"jobs": {}}, 'must be {"jobs": {NAME: ...}}, with a job at least'),
+        (_jobs(**{"../x": {"command": "train"}}), "job '../x': a name has letters, digits,"),
+        (_jobs(x=3), "job 'x': must be an object, not 3"),
+        (_jobs(x={"command": "rm"}), "job 'x': command must be one of train, teach, distill, quantize, evaluate"),
+        (_jobs(x={"command": "train", "arguments": "-x"}), "job 'x', arguments: must be a list of strings, not '-x'"),
+        (_jobs(x={"command": "train", "when": 1}), "job 'x': unknown field 'when'; known are command, arguments,"),
+        (_jobs(x={"command": "train", "arguments": ["-o", "y"]}), "job 'x': -o is no argument of a job in a sweep"),
+        (_jobs(x={"command": "train", "arguments": ["{y}"]}), "job 'x': there is no job 'y'"),
+        (_jobs(x={"command": "train", "after": ["y"]}), "job 'x': there is no job 'y'"),
+        (_jobs(teacher={"command": "train", "after": ["test"]}), "jobs student, teacher, test, w4, w8: each waits"),
+    ],
+)  # fmt: skip
+def test_no_recipe(content, message, recipe, tmp_path):
+    recipe.write_text(json.dumps(content))
+    with pytest.raises(UserError) as caught:
+        sweep.load(recipe, tmp_path)
+    assert str(caught.value).startswith(f"{recipe}") and message in str(caught.value)
+
+
+def test_no_file(recipe, tmp_path):
+    with pytest.raises(UserError, match=r"^cannot read .*absent: No such file or directory$"):
+        sweep.load(tmp_path / "absent", tmp_path)
+    recipe.write_text("{")
+    with pytest.raises(UserError, match="must be JSON"):
+        sweep.load(recipe, tmp_path)
+
+
+def test_interrupted(recipe, tmp_path, monkeypatch):
+    """The job that runs is ended, and no other one begins."""
+    processes, popen = [], subprocess.Popen
+
+    def start(command, **options):
+        processes.append(popen([sys.executable, "-c", "import time; time.sleep(60)"], **options))
+        return processes[-1]
+
+    def interrupt(*given, **options):
+        while not processes:
+            pass
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep.subprocess, "Popen", start)
+    monkeypatch.setattr(sweep, "wait", interrupt)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        list(sweep.load(recipe, tmp_path / "out").run())
+    assert len(processes) == 1 and processes[0].returncode < 0
+    assert not (tmp_path / "out" / "teacher.json").exists()
+
+
+def test_real_commands(tmp_path, capsys):
+    """A training, two quantisations and an evaluation; then nothing is left to do."""
+    pytest.importorskip("torch")
+    smoke = ["--dataset", "sample", "--epochs", "1", "--batch", "16", "--set", "compile=false", "--set", "bf16=false"]
+    jobs = {
+        "float": {"command": "train", "arguments": ["--config", "tiny", *smoke]},
+        "w8": {"command": "quantize", "arguments": ["{float}", *smoke]},
+        "test": {"command": "evaluate", "arguments": ["{w8}", "--dataset", "sample", "--record"]},
+    }
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"jobs": jobs}))
+    status, _, err = _run(capsys, recipe, tmp_path / "out", "--jobs", "2")
+    assert status == 0, err
+    network = networkfile.load(tmp_path / "out" / "w8" / "w8.safetensors")
+    written = json.loads((tmp_path / "out" / "test.json").read_text())["result"]
+    assert network.metadata["accuracy"]["sample test INT8"] == written["accuracy"]
+    assert set(_run(capsys, recipe, tmp_path / "out")[1]["jobs"].values()) == {"was done"}
+    assert Path(tmp_path / "out" / "float" / "model.safetensors").is_file()
