@@ -1,14 +1,12 @@
 """``psahw info``."""
 
-from pathlib import Path
-
 import click
 
 from .. import networkfile
 from ..errors import UserError
-from ..files import write_whole
 from ..summary import summarise
 from . import output
+from .functions import draw, is_run
 
 __all__ = ["COMMANDS"]
 
@@ -59,32 +57,36 @@ def _show(info):
 @click.command()
 @click.argument("network", metavar="[NETWORK]", required=False)
 @output.json_option
-@click.option("--plot", metavar="FILE", help="Draw every learned function (.png, .svg or .pdf).")
-def info(network, as_json, plot):
+@click.option("--plot", metavar="FILE|DIR",
+              help="Draw every learned function: in one picture (.png, .svg or .pdf), or one a layer.")  # fmt: skip
+@click.option("--float", "run", metavar="RUN",
+              help="Draw the functions of this float run on top, and their grid, in codes.")  # fmt: skip
+def info(network, as_json, plot, run):
     """Layers, weights, operations, tables and accuracy of a network; without NETWORK, those that ship.
 
     \b
     psahw info
     psahw info cifar10-psa
     psahw info runs/mine.safetensors --plot functions.png
+    psahw info runs/int8/mine.safetensors --float runs/student --plot functions
+    psahw info runs/student --plot functions.pdf
     """
+    if run is not None and plot is None:
+        raise UserError("--float needs --plot")
     if network is None:
         if plot is not None:
             raise UserError("--plot needs a network")
         return _listing(as_json)
+    if is_run(network):
+        if plot is None or run is not None:
+            raise UserError(f"{network} is a run directory: of its float model info draws the functions, with --plot")
+        draw(None, network, plot)
+        if as_json:
+            output.print_json({"run": network, "plot": plot})
+        return None
     loaded = networkfile.load(network)
     if plot is not None:
-        from ..report.plot import FORMATS, plot_functions
-
-        kind = Path(plot).suffix.removeprefix(".").lower()
-        if kind not in FORMATS:
-            raise UserError(f"--plot: {plot}: the name must end in .png, .svg or .pdf")
-        try:
-            picture = plot_functions(loaded, kind)
-        except ValueError as error:
-            raise UserError(f"--plot: {error}") from error
-        write_whole(plot, picture)
-        output.note(f"functions drawn in {plot}")
+        draw(loaded, run, plot)
     result = summarise(loaded)
     if as_json:
         output.print_json(result)

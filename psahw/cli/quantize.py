@@ -95,6 +95,7 @@ def quantize(
     from model.bits import layer_names
     from model.config import ModelConfig
     from model.export import to_network
+    from model.functions import scales
     from model.prune import Pruning, cubic
     from model.quant import QuantizedResMLP
     from model.train import accuracy, fit, processes, provenance
@@ -162,6 +163,7 @@ def quantize(
         },
         "accuracy": {"validation float": float_accuracy, "validation INT8 before fine-tuning": untuned_accuracy},
     }
+    metadata["scales"] = scales(quantized)
     quantized.cpu().eval()  # the integers are read out and compared on the CPU, wherever they were trained
     network = to_network(quantized, name, images.classes, metadata)
     codes = np.concatenate(
