@@ -238,6 +238,7 @@ class TrainConfig:
     """One run of the training loop. Learning rates are peaks; the schedule multiplies them."""
 
     epochs: int = 20
+    block_epochs: int = 0  # before these: each block by itself learns what the teacher's does
     batch: int = 256  # images of one step, all processes together
     seed: int = 1
     optimizer: str = "muon"  # muon (matrices; AdamW for the rest) | adamw
@@ -268,7 +269,8 @@ class TrainConfig:
             if getattr(self, name) not in known:
                 raise UserError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         for name, low, high in (
-            ("epochs", 1, 1 << 20), ("batch", 1, 1 << 20), ("seed", 0, (1 << 63) // 1_000_003 - (1 << 20)),
+            ("epochs", 1, 1 << 20), ("block_epochs", 0, 1 << 20), ("batch", 1, 1 << 20),
+            ("seed", 0, (1 << 63) // 1_000_003 - (1 << 20)),
             ("crop", 0, 512), ("cutout", 0, 1024), ("randaugment", 0, 16),
         ):  # fmt: skip
             _check_int(name, getattr(self, name), low, high)
@@ -288,6 +290,10 @@ class TrainConfig:
         for name in ("flip", "bf16", "compile"):
             if not isinstance(getattr(self, name), bool):
                 raise UserError(f"{name} must be true or false, not {getattr(self, name)!r}")
+
+    @property
+    def all_epochs(self) -> int:
+        return self.block_epochs + self.epochs
 
     def augmentation(self) -> dict:
         """The settings that an image's pixels depend on, beside the seed."""

@@ -1,5 +1,6 @@
 """The training loop, the same for teacher, distilled student and quantisation-aware fine-tuning: only the
-loss, the presence of a teacher, and the model's wrapper differ.
+loss, the presence of a teacher, and the model's wrapper differ. A student may learn its teacher's blocks first: a
+phase of the same loop with another loss.
 
 A run is a directory: `checkpoint.safetensors` (all that resuming needs, after every epoch), `log.jsonl` (one
 line an event), and at the end whatever the caller saves. Every random number of an epoch follows from the
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +37,7 @@ from .losses import Distillation, cross_entropy, mean_answer, smooth_targets
 from .optim import Average, learning_rate, make_optimizers
 from .progress import Progress
 from .targets import Targets
+from .transfer import block_loss
 
 __all__ = ["Result", "accuracy", "fit", "predict", "processes", "provenance"]
 
@@ -110,11 +113,15 @@ class _Run:
 
     def __init__(self, model: nn.Module, config: TrainConfig, directory: Path, describe: dict):
         self.model, self.config, self.describe = model, config, describe
-        self.optimizers = make_optimizers(model, config)
-        self.average = Average(model, config.ema) if config.ema else None
         self.epoch, self.seconds = 0, 0.0
         self.path = directory / "checkpoint.safetensors"
         self.log_path = directory / "log.jsonl"
+        self.forget()
+
+    def forget(self) -> None:
+        """Optimisers and average begin anew: what they know is of another loss."""
+        self.optimizers = make_optimizers(self.model, self.config)
+        self.average = Average(self.model, self.config.ema) if self.config.ema else None
 
     def save(self) -> None:
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
@@ -213,6 +220,27 @@ def _make_step(model: nn.Module, teachers: Sequence[nn.Module], config: TrainCon
     return step
 
 
+def _make_block_step(model: nn.Module, teacher: nn.Module, config: TrainConfig, device: str) -> Callable:
+    """As `_make_step`, with the loss of the blocks."""
+
+    def loss(images: Tensor) -> Tensor:
+        with torch.autocast(device, torch.bfloat16, enabled=config.bf16):
+            return block_loss(teacher, model, images)
+
+    if config.compile:
+        loss = torch.compile(loss)
+    return lambda images, targets, answers, number: loss(images)
+
+
+class _Phase(NamedTuple):
+    """Epochs `start` to `start + epochs` of a run, with a loss and a schedule of their own."""
+
+    name: str
+    start: int
+    epochs: int
+    step: Callable
+
+
 def fit(
     model: nn.Module,
     dataset: Dataset,
@@ -221,6 +249,7 @@ def fit(
     *,
     teachers: Sequence[nn.Module] = (),
     targets: Targets | None = None,
+    blocks_of: nn.Module | None = None,
     describe: dict | None = None,
     before_epoch: Callable[[int], None] | None = None,
     stop_after: int | None = None,
@@ -230,17 +259,20 @@ def fit(
 
     The model must be made with the run's seed by the caller (`torch.manual_seed`). With `ema`, the averaged
     weights end up in the model. A student learns from the mean of its `teachers`' answers, or from `targets`, answers
-    computed before, on their views. `describe` is what else identifies the run: a checkpoint with another one is
-    refused. `before_epoch` is called with the number of each epoch, from 0; what it keeps belongs into the model's
-    buffers. `stop_after` leaves the run unfinished after that many epochs.
+    computed before, on their views; and in the `block_epochs` before, from the blocks of `blocks_of`. `describe` is
+    what else identifies the run: a checkpoint with another one is refused. `before_epoch` is called with the number
+    of each epoch, from 0; what it keeps belongs into the model's buffers. `stop_after` leaves the run unfinished
+    after that many epochs.
     Raises CheckFailed when the loss is no longer finite.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rank, world = processes()
+    if config.block_epochs and blocks_of is None:
+        raise UserError("block_epochs need --start blocks: a teacher whose blocks are learned")
     if config.batch % world:
         raise UserError(f"batch must be a multiple of the {world} processes, not {config.batch}")
     model.to(device).train()
-    for teacher in teachers:
+    for teacher in (*teachers, *([] if blocks_of is None else [blocks_of])):
         teacher.to(device).eval().requires_grad_(False)
     run = _Run(model, config, directory, describe or {})
     if run.path.exists():
@@ -258,12 +290,17 @@ def fit(
     labels = smooth_targets(labels, len(dataset.classes), config.label_smoothing)
     batch = min(config.batch, len(train) // world * world)
     steps = len(train) // batch
-    factor = learning_rate(config, steps * config.epochs)
     # What does not change the result is not written into the run's settings: it may be resumed elsewhere.
     compiled = config.compile and _can_compile(device)
     if config.compile and not compiled and rank == 0:
         print("no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower", file=sys.stderr)
-    step = _make_step(model, teachers, dataclasses.replace(config, compile=compiled, batch=batch), device)
+    settings = dataclasses.replace(config, compile=compiled, batch=batch)
+    phases = [_Phase("train", config.block_epochs, config.epochs, _make_step(model, teachers, settings, device))]
+    if config.block_epochs:
+        phases = [
+            _Phase("blocks", 0, config.block_epochs, _make_block_step(model, blocks_of, settings, device)),
+            *phases,
+        ]
     share = batch // world
     if rank == 0:
         run.log(
@@ -274,10 +311,14 @@ def fit(
         )  # fmt: skip
 
     mean_loss = rate = valid = None
-    progress = Progress(config.epochs, steps * batch, quiet=quiet or rank != 0)
+    progress = Progress(config.all_epochs, steps * batch, quiet=quiet or rank != 0)
     with progress:
-        while run.epoch < min(config.epochs, stop_after or config.epochs):
+        while run.epoch < min(config.all_epochs, stop_after or config.all_epochs):
             started = time.monotonic()
+            phase = next(phase for phase in phases if run.epoch < phase.start + phase.epochs)
+            factor = learning_rate(config, steps * phase.epochs)
+            if run.epoch == phase.start > 0:
+                run.forget()
             if before_epoch is not None:
                 before_epoch(run.epoch)
             generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch)
@@ -289,12 +330,12 @@ def fit(
                 index = order[i * batch + rank * share :][:share]
                 images, wanted = view(index)
                 answers = None if targets is None else targets.answers[number, index].to(device)
-                scale = factor(run.epoch * steps + i)
+                scale = factor((run.epoch - phase.start) * steps + i)
                 for optimizer in run.optimizers:
                     for group in optimizer.param_groups:
                         group["lr"] = group["peak_lr"] * scale
                     optimizer.zero_grad()
-                loss = step(images.to(device), wanted.to(device), answers, run.epoch * steps + i)
+                loss = phase.step(images.to(device), wanted.to(device), answers, run.epoch * steps + i)
                 loss.backward()
                 if world > 1:
                     _average_gradients(model, world)
@@ -324,11 +365,12 @@ def fit(
             if rank == 0:
                 run.save()
                 run.log(
-                    "epoch", epoch=run.epoch, loss=round(mean_loss, 5), validation_accuracy=round(valid, 3),
-                    lr_factor=round(scale, 5), images_per_second=round(rate, 1), seconds=round(seconds, 1),
+                    "epoch", phase=phase.name, epoch=run.epoch, loss=round(mean_loss, 5),
+                    validation_accuracy=round(valid, 3), lr_factor=round(scale, 5),
+                    images_per_second=round(rate, 1), seconds=round(seconds, 1),
                 )  # fmt: skip
             progress.epoch(run.epoch, mean_loss, valid, rate)
-    if run.average is not None and run.epoch >= config.epochs:
+    if run.average is not None and run.epoch >= config.all_epochs:
         model.load_state_dict(run.average.tensors)
     if valid is None:  # resumed when already finished
         valid = accuracy(model, dataset.train_images[validation], dataset.train_labels[validation])

@@ -1,31 +1,31 @@
-"""A student that begins as its teacher with fewer hidden neurons.
+"""A student that begins with what its teacher has learned.
 
-Where both share everything but the hidden size and the activation, the student takes over embedding, token
-mixing, norms and head, and of every block the hidden neurons that matter most, with their functions where both
-have PSA. PSA that the teacher lacks starts as the identity at the block's input and near GELU at the hidden
-neurons, so the student starts as a pruned teacher.
+`narrow`: as its teacher with fewer hidden neurons. Where both share everything but the hidden size and the
+activation, the student takes over embedding, token mixing, norms and head, and of every block the hidden neurons
+that matter most, with their functions where both have PSA. PSA that the teacher lacks starts as the identity at the
+block's input and near GELU at the hidden neurons, so the student starts as a pruned teacher.
+
+`block_loss`: block by block, as G. Singh and K. Bazargan do it (see `psa.py`): each of the student's blocks learns to
+make of the teacher's residual stream what the teacher's block makes of it.
 """
 
 import dataclasses
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from psahw.errors import UserError
 
 from .psa import PSA
-from .resmlp import ChannelMixing, ResMLP
+from .resmlp import PIXEL_SCALE, ChannelMixing, ResMLP, extract_patches
 
-__all__ = ["narrow"]
+__all__ = ["adopt", "block_loss", "narrow"]
 
 
-@torch.no_grad()
 def narrow(teacher: nn.Module, student: nn.Module) -> None:
     """Raises UserError when the shapes differ in more than hidden size and activation."""
-    if not isinstance(teacher, ResMLP) or not isinstance(student, ResMLP):
-        raise UserError(
-            "only a ResMLP can start from its teacher, and only from a ResMLP; --start random is for others"
-        )
+    _check_kind(teacher, student)
     shapes = []
     both_learned = all(config.activation.startswith("psa") for config in (teacher.config, student.config))
     for config in (teacher.config, student.config):
@@ -36,6 +36,40 @@ def narrow(teacher: nn.Module, student: nn.Module) -> None:
         raise UserError(
             "the student can start from the teacher only if they differ in hidden size and activation alone"
         )
+    for theirs, ours in zip(teacher.config.stages, student.config.stages, strict=True):
+        if ours.hidden > theirs.hidden:
+            raise UserError(f"the student's {ours.hidden} hidden neurons exceed the teacher's {theirs.hidden}")
+    _take_over(teacher, student)
+
+
+def adopt(teacher: nn.Module, student: nn.Module) -> None:
+    """What surrounds the blocks is the teacher's; of the blocks what has the teacher's shape, and of hidden neurons
+    those that matter most, as far as the teacher has as many.
+
+    Raises UserError when the residual streams differ: in patches, or in the channels and blocks of a stage.
+    """
+    _check_kind(teacher, student)
+    streams = []
+    for config in (teacher.config, student.config):
+        patches = (config.image, config.patch_size, config.patch_stride, config.patch_padding, config.classes)
+        streams.append((patches, [(stage.channels, stage.blocks) for stage in config.stages]))
+    if streams[0] != streams[1]:
+        raise UserError(
+            "the student can learn the teacher's blocks only if patches, and channels and blocks of every stage, "
+            "are the same"
+        )
+    _take_over(teacher, student)
+
+
+def _check_kind(*models: nn.Module) -> None:
+    if not all(isinstance(model, ResMLP) for model in models):
+        raise UserError(
+            "only a ResMLP can start from its teacher, and only from a ResMLP; --start random is for others"
+        )
+
+
+@torch.no_grad()
+def _take_over(teacher: ResMLP, student: ResMLP) -> None:
     taken = teacher.state_dict()
     own = student.state_dict()
     kept = {name: value for name, value in taken.items() if name in own and own[name].shape == value.shape}
@@ -43,15 +77,32 @@ def narrow(teacher: nn.Module, student: nn.Module) -> None:
     sources = [module for module in teacher.modules() if isinstance(module, ChannelMixing)]
     targets = [module for module in student.modules() if isinstance(module, ChannelMixing)]
     for source, target in zip(sources, targets, strict=True):
-        _narrow_block(source, target)
+        if target.linear1.out_features <= source.linear1.out_features:
+            _narrow_block(source, target)
+
+
+def block_loss(teacher: ResMLP, student: ResMLP, images: Tensor) -> Tensor:
+    """Mean over the blocks of the squared difference of what both make of the teacher's stream."""
+    config, losses = teacher.config, []
+    with torch.no_grad():
+        codes = (images.float() - 128) * PIXEL_SCALE
+        x = teacher.embed(extract_patches(codes, config.patch_size, config.patch_stride, config.patch_padding))
+    for theirs, ours in zip(teacher.stages, student.stages, strict=True):
+        if theirs.merge is not None:
+            with torch.no_grad():
+                x = theirs.merge(x)
+        for example, block in zip(theirs.blocks, ours.blocks, strict=True):
+            with torch.no_grad():
+                y = example(x)
+            losses.append(functional.mse_loss(block(x).float(), y.float()))
+            x = y
+    return torch.stack(losses).mean()
 
 
 def _narrow_block(source: ChannelMixing, target: ChannelMixing) -> None:
     """Neurons are ranked by what they add to the residual stream: the norm of their output weights times the
     spread of their normed input."""
     count = target.linear1.out_features
-    if count > source.linear1.out_features:
-        raise UserError(f"the student's {count} hidden neurons exceed the teacher's {source.linear1.out_features}")
     importance = source.linear2.weight.norm(dim=0) * source.norm_hidden.weight.abs()
     best = importance.topk(count).indices.sort().values
     target.linear1.weight.copy_(source.linear1.weight[best])

@@ -134,12 +134,12 @@ def check_fits(images, model_config, what: str) -> None:
 
 def unfinished(config, result, as_json: bool) -> bool:
     """Whether --stop-after left epochs to do; then it says so."""
-    if result.epoch >= config.epochs:
+    if result.epoch >= config.all_epochs:
         return False
-    epochs = f"{result.epoch} of {config.epochs}"
+    epochs = f"{result.epoch} of {config.all_epochs}"
     output.note(f"stopped after epoch {epochs}; the same command without --stop-after goes on")
     if as_json:
-        output.print_json({"finished": False, "epoch": result.epoch, "epochs": config.epochs})
+        output.print_json({"finished": False, "epoch": result.epoch, "epochs": config.all_epochs})
     return True
 
 

@@ -20,6 +20,8 @@ from .runs import (
 
 __all__ = ["COMMANDS"]
 
+_BLOCK_EPOCHS = 10
+
 
 def _train(config_name, directory, dataset, data, config, as_json, stop_after, teaching, start="random", source=None):
     """`source` is the model, with its description, that the student starts from."""
@@ -30,7 +32,7 @@ def _train(config_name, directory, dataset, data, config, as_json, stop_after, t
     from model.config import ModelConfig, load_model_config
     from model.quant import too_long
     from model.train import fit, processes, provenance
-    from model.transfer import narrow
+    from model.transfer import adopt, narrow
 
     model_config = load_model_config(config_name)
     if isinstance(model_config, ModelConfig) and (reason := too_long(model_config)):
@@ -47,9 +49,18 @@ def _train(config_name, directory, dataset, data, config, as_json, stop_after, t
         teaching.check(images)
         torch.manual_seed(config.seed)
         model = checkpoint.make_model(model_config)
-        if start == "teacher":
-            narrow(source[0] if source else teaching.teachers[0][1], model)
-        result = fit(model, images, config, directory, **teaching.options, describe=describe, stop_after=stop_after)
+        blocks_of = None
+        if start != "random":
+            first = source[0] if source else teaching.teachers[0][1]
+            if start == "teacher":
+                narrow(first, model)
+            else:
+                adopt(first, model)
+                blocks_of = first
+        result = fit(
+            model, images, config, directory, **teaching.options, blocks_of=blocks_of, describe=describe,
+            stop_after=stop_after,
+        )  # fmt: skip
     if processes()[0] != 0 or unfinished(config, result, as_json):
         return
     about = {
@@ -97,14 +108,16 @@ def train(config_name, epochs, stop_after, batch, seed, settings, directory, dat
 @targets_option
 @click.option("--config", "config_name", default="psa", show_default=True, metavar="NAME|FILE",
               help="Shape of the student: a name as in train, or a JSON file.")  # fmt: skip
-@click.option("--start", type=click.Choice(["random", "teacher"]),
-              help="First weights: random, or the teacher's with the hidden neurons that matter most; "
-              "the latter unless given, where there is one --teacher or a --from.")  # fmt: skip
+@click.option("--start", type=click.Choice(["random", "teacher", "blocks"]),
+              help="First weights: random; the teacher's, with the hidden neurons that matter most (the default "
+              "where there is one --teacher or a --from); or each block learns what the teacher's does.")  # fmt: skip
 @click.option("--from", "source_path", metavar="RUN", help="Start from this run instead of the teacher.")
+@click.option("--block-epochs", type=click.IntRange(1), metavar="N",
+              help=f"Epochs for --start blocks, before the others; {_BLOCK_EPOCHS} unless given.")  # fmt: skip
 @run_options()
 def distill(
-    teacher_paths, targets_path, config_name, start, source_path, epochs, stop_after, batch, seed, settings,
-    directory, dataset, data, as_json,
+    teacher_paths, targets_path, config_name, start, source_path, block_epochs, epochs, stop_after, batch, seed,
+    settings, directory, dataset, data, as_json,
 ):  # fmt: skip
     """Train a student from teachers' answers and the labels.
 
@@ -115,6 +128,7 @@ def distill(
     psahw distill --teacher runs/teacher --config psa --epochs 10 -o runs/student
     psahw distill --teacher runs/a --teacher runs/b --start random --epochs 40 -o runs/student
     psahw distill --targets runs/answers --from runs/teacher --config psa --epochs 100 -o runs/student
+    psahw distill --teacher runs/teacher --start blocks --block-epochs 20 --epochs 60 -o runs/student
     """
     if not teacher_paths and not targets_path:
         raise UserError("distill needs --teacher RUN or --targets DIR")
@@ -122,11 +136,16 @@ def distill(
     source = load_model(source_path) if source_path else None
     one = source is not None or len(teaching.teachers) == 1
     start = start or ("teacher" if one else "random")
-    if start == "teacher" and not one:
-        raise UserError("--start teacher needs one --teacher, or --from RUN")
+    if start != "random" and not one:
+        raise UserError(f"--start {start} needs one --teacher, or --from RUN")
     if start == "random" and source is not None:
         raise UserError("--from: a student that starts at random starts from no run")
-    config = train_config(teaching.augmentation, settings, epochs=epochs, batch=batch, seed=seed)
+    if start == "blocks":
+        block_epochs = block_epochs or _BLOCK_EPOCHS
+    elif block_epochs is not None:
+        raise UserError("--block-epochs is for --start blocks")
+    given = {"epochs": epochs, "block_epochs": block_epochs, "batch": batch, "seed": seed}
+    config = train_config(teaching.augmentation, settings, **given)
     _train(config_name, directory, dataset, data, config, as_json, stop_after, teaching, start, source)
 
 

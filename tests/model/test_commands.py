@@ -138,6 +138,7 @@ def test_quantize_without_training(teacher, tmp_path, capsys):
         (["train", "--dataset", "mnist"], "unknown data set 'mnist'"),
         (["train", "--dataset", "sample", "--data", "docs"], "sample ships with psahw: it takes no --data"),
         (["train", "--epochs", "0"], "0 is not in the range"),
+        (["train", "--set", "block_epochs=2", "--dataset", "sample"], "block_epochs need --start blocks"),
         (["distill", "--teacher", "nowhere"], "cannot read nowhere"),
         (["quantize", "nowhere", "--name", "x"], "cannot read nowhere"),
         (["quantize", "nowhere", "--name", "x", "--set", "bf16=true"], "bfloat16 cannot hold"),

@@ -77,6 +77,7 @@ def test_shared():
     "name, value, wanted",
     [
         ("epochs", 0, r"an integer in \[1, 1048576\]"),
+        ("block_epochs", -1, r"an integer in \[0, 1048576\]"),
         ("batch", 1.5, r"an integer in \[1, 1048576\]"),
         ("seed", -1, "an integer in .*"),
         ("crop", -1, r"an integer in \[0, 512\]"),

@@ -17,7 +17,6 @@ from model.config import PRESETS, TrainConfig
 from model.losses import Distillation, cross_entropy, smooth_targets
 from model.optim import Average, learning_rate, make_optimizers
 from model.resmlp import ResMLP
-from model.transfer import narrow
 from psahw.errors import CheckFailed, UserError
 
 QUICK = TrainConfig(epochs=3, batch=16, bf16=False, compile=False)
@@ -218,44 +217,6 @@ def test_losses_against_torch():
     )
     expected = 0.8 * 4 * soft + 0.2 * torch.nn.functional.cross_entropy(logits, labels)
     torch.testing.assert_close(Distillation(0.8, 2.0)(logits, smooth_targets(labels, 10, 0), teacher), expected)
-
-
-def test_narrow_keeps_learned_functions():
-    """Hidden neurons that add nothing may go; the others keep their functions."""
-    config = PRESETS["tiny"].model
-    teacher = _model()
-    with torch.no_grad():
-        for parameter in teacher.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-        for block in teacher.stages[0].blocks:
-            block.channel_mixing.linear2.weight[:, ::2] = 0
-    half = dataclasses.replace(config, stages=(dataclasses.replace(config.stages[0], hidden=8),))
-    student = ResMLP(half)
-    narrow(teacher, student)
-    images = torch.from_numpy(data.load("sample").test_images)
-    torch.testing.assert_close(student.eval()(images), teacher.eval()(images), rtol=1e-4, atol=1e-4)
-    with pytest.raises(UserError, match="differ in hidden size and activation alone"):
-        narrow(teacher, ResMLP(dataclasses.replace(half, segments=4)))
-
-
-def test_narrow_starts_near_the_teacher():
-    torch.manual_seed(5)
-    config = PRESETS["tiny"].model
-    teacher = ResMLP(dataclasses.replace(config, activation="gelu"))
-    with torch.no_grad():
-        for parameter in teacher.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    student = ResMLP(config)
-    narrow(teacher, student)
-    images = torch.from_numpy(data.load("sample").test_images)
-    expected, got = teacher.eval()(images), student.eval()(images)
-    assert (got - expected).abs().mean() < 0.2 * expected.std()
-    half = dataclasses.replace(config, stages=(dataclasses.replace(config.stages[0], hidden=8),))
-    narrow(teacher, ResMLP(half))
-    with pytest.raises(UserError, match="differ in hidden size and activation alone"):
-        narrow(teacher, ResMLP(dataclasses.replace(config, patch_size=4, patch_stride=4)))
-    with pytest.raises(UserError, match="16 hidden neurons exceed the teacher's 8"):
-        narrow(ResMLP(half), ResMLP(config))
 
 
 def test_without_a_compiler_it_trains_uncompiled(tmp_path, monkeypatch, capsys):
