@@ -9,6 +9,8 @@ from .. import networkfile, samples
 from ..errors import UserError
 from ..evaluation import evaluate
 from ..files import write_whole
+from ..frontier import candidates
+from ..report.curves import read_run
 from ..summary import summarise, table_layers
 from . import output
 
@@ -64,7 +66,7 @@ def _sample(network) -> dict | None:
     return evaluate(network, images, labels, "the shipped sample")
 
 
-def page(network, *, plan=None, simulation=None, evaluation=None, synth=None) -> str:
+def page(network, *, plan=None, simulation=None, evaluation=None, synth=None, runs=None, frontier=None) -> str:
     """The page of a loaded network; without an evaluation, one on the shipped images is made."""
     from ..report.page import render
 
@@ -76,6 +78,8 @@ def page(network, *, plan=None, simulation=None, evaluation=None, synth=None) ->
         simulation=simulation,
         evaluation=evaluation or _sample(network),
         synth=synth,
+        runs=runs,
+        frontier=frontier,
     )
 
 
@@ -86,10 +90,15 @@ def page(network, *, plan=None, simulation=None, evaluation=None, synth=None) ->
 @click.option("--simulation", "simulation_path", metavar="FILE", help="Result of psahw simulate --json.")
 @click.option("--evaluation", "evaluation_path", metavar="FILE", help="Result of psahw evaluate --json.")
 @click.option("--synth", "synth_path", metavar="FILE", help="Result of psahw synth --json.")
+@click.option(
+    "--run", "runs", metavar="DIR", multiple=True, help="Training curves of this run directory; repeatable."
+)
+@click.option("--frontier", "others", metavar="FILE", multiple=True,
+              help="Compare with this network, as psahw frontier does; repeatable.")  # fmt: skip
 @click.option("--output", "-o", "path", metavar="FILE", help="The page; NETWORK's name with .html if not given.")
 @output.json_option
-def report(network, board, plan_path, simulation_path, evaluation_path, synth_path, path, as_json):
-    """One HTML page: pipeline, costs, functions, accuracy, comparison.
+def report(network, board, plan_path, simulation_path, evaluation_path, synth_path, runs, others, path, as_json):
+    """One HTML page: pipeline, costs, functions, accuracy, comparison, training curves.
 
     The page needs nothing but itself. What is not given is named on it, with the command that makes it.
 
@@ -97,6 +106,7 @@ def report(network, board, plan_path, simulation_path, evaluation_path, synth_pa
     psahw report cifar10-psa --board marble -o report.html
     psahw simulate cifar10-psa --images 100 --json > simulation.json
     psahw report cifar10-psa --board marble --simulation simulation.json
+    psahw report runs/w5/w5.safetensors --run runs/student --run runs/w5 --frontier cifar10-psa
     """
     if board is not None and plan_path is not None:
         raise UserError("--board and --plan exclude each other")
@@ -113,6 +123,9 @@ def report(network, board, plan_path, simulation_path, evaluation_path, synth_pa
         made = plan.make(loaded, board.device, clock_hz=board.clock_hz, bus_bytes=board.bus_bytes)
         results["plan"] = {"network": loaded.name, "board": board.name} | made.to_dict()
     _check_one_design(results["plan"], results["simulation"], results["synth"])
+    results["runs"] = {str(run): read_run(run) for run in runs}
+    if others:
+        results["frontier"] = candidates([(network, loaded), *((name, networkfile.load(name)) for name in others)])
     path = Path(path or f"{loaded.name}.html")
     html = page(loaded, **results)
     write_whole(path, html)

@@ -1,13 +1,15 @@
 """One HTML page about a network and its circuit: no script, no external resource, nothing to install."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from ..frontier import Candidate
 from . import comparison, drawing
 from .comparison import Figure
+from .curves import frontier_chart, training_charts
 from .markup import Markup, join, tag
 
 __all__ = ["render"]
@@ -167,7 +169,7 @@ def _simulation(info, plan, simulation) -> Markup:
 
 
 def _network(info) -> Markup:
-    keys = ("vectors", "weights", "weights_nonzero", "weight_bits", "macs")
+    keys = ("vectors", "weights", "weights_nonzero", "weight_bits", "macs", "adder_luts")
     layers = [
         [layer["name"], f"{layer['inputs']} → {layer['outputs']}", *(layer[k] for k in keys)]
         for layer in info["layers"]
@@ -186,11 +188,31 @@ def _network(info) -> Markup:
             f"{patch['stride']}; {stages}; {len(info['classes'])} classes.",
         ),
         _table(
-            ["layer", "inputs → outputs", "vectors", "weights", "non-zero", "bits", "MAC a frame"],
+            [
+                *("layer", "inputs → outputs", "vectors", "weights", "non-zero", "bits", "MAC a frame"),
+                join("LUTs as an adder graph ", _kind("estimated")),
+            ],
             layers,
             total=total,
         ),
     )
+
+
+def _training(runs: Mapping[str, list[dict]]) -> Markup:
+    text = "Mean loss and accuracy on the validation images after each epoch, from the runs' logs. "
+    return join(tag("p", text, _kind("measured")), *(tag("div", one) for one in training_charts(dict(runs))))
+
+
+def _frontier(found: Sequence[Candidate]) -> Markup:
+    rows = [
+        [c.network, Figure(c.luts, "estimated"), Figure(c.validation, "measured"), Figure(c.test, "measured"),
+         c.weight_bits, c.weights_nonzero, "yes" if c.pareto else ""]
+        for c in found
+    ]  # fmt: skip
+    columns = ["network", "LUTs", "validation, %", "test, %", "bits", "non-zero weights", "Pareto set"]
+    text = "Every layer as a parallel adder graph, a vector a clock. No other network beats one of the Pareto set in both."
+    drawn = frontier_chart(found) if any(c.validation is not None for c in found) else None
+    return join(tag("p", text), drawn, _table(columns, rows))
 
 
 def _place(name: str, values: np.ndarray) -> Markup:
@@ -275,9 +297,12 @@ def render(
     simulation: dict | None = None,
     evaluation: dict | None = None,
     synth: dict | None = None,
+    runs: Mapping[str, list[dict]] | None = None,
+    frontier: Sequence[Candidate] | None = None,
 ) -> str:
-    """The page. ``info`` is `psahw.summary.summarise`'s, ``tables`` int8 (functions, 256) by place; the others are
-    what ``psahw plan``, ``simulate``, ``evaluate`` and ``synth`` print with ``--json``."""
+    """The page. ``info`` is `psahw.summary.summarise`'s, ``tables`` int8 (functions, 256) by place; ``runs`` are
+    the epochs of runs by name (`curves.read_run`), ``frontier`` networks to compare; the others are what ``psahw
+    plan``, ``simulate``, ``evaluate`` and ``synth`` print with ``--json``."""
     name = info["network"]
     kinds = [
         ("measured", "by running the model, the simulation or the synthesis"),
@@ -301,6 +326,8 @@ def render(
         _section("Accuracy", _accuracy(info, evaluation)),
         _section("Comparison", _comparison(info, plan, simulation, evaluation, synth)),
         _section("Network", _network(info)),
+        _section("Frontier", _frontier(frontier)) if frontier else None,
+        _section("Training", _training(runs)) if runs else None,
         _section("Learned functions", _functions(tables)),
         tag("footer", tag("p", f"psahw {version('psahw')}")),
     )

@@ -38,14 +38,15 @@ def network_places(network: Network, curves: Mapping[str, Curves] | None = None)
     return [Place(name, table.values, (curves or {}).get(name)) for name, table in table_layers(network)]
 
 
-def _panel(axes, place: Place) -> None:
-    """The functions of one place, each in a cell of its own."""
+def _panel(axes, place: Place, line: float) -> None:
+    """The functions of one place, each in a cell of its own, in lines of this width."""
     from matplotlib.collections import LineCollection
 
     row, column = np.divmod(np.arange(place.functions), _COLUMNS)
 
     def cells(x, y):
-        """Points (functions, points, 2) of the picture; what is outside a cell lies on its border."""
+        """Points (functions, points, 2) of the picture. Left and right of a cell nothing is drawn; what is above or
+        below lies on its border."""
         x, y = ((np.asarray(v, float) - place.low) / (place.high - place.low) for v in (x, y))
         x = np.where((x < 0) | (x > 1), np.nan, x)
         return np.stack([x + column[:, None] * _CELL, y.clip(-0.05, 1.05) - row[:, None] * _CELL], -1)
@@ -58,12 +59,12 @@ def _panel(axes, place: Place) -> None:
     axes.add_collection(LineCollection(crosses, colors="0.85", linewidths=0.4))
     if place.table is not None:
         codes = np.broadcast_to(np.arange(-128, 128), place.table.shape)
-        axes.add_collection(LineCollection(cells(codes, place.table), colors="tab:blue", linewidths=0.7))
+        axes.add_collection(LineCollection(cells(codes, place.table), colors="tab:blue", linewidths=line))
     if place.curves is not None:
         x, y, grid_x, grid_y = place.curves
-        axes.add_collection(LineCollection(cells(x, y), colors="tab:orange", linewidths=0.5))
+        axes.add_collection(LineCollection(cells(x, y), colors="tab:orange", linewidths=0.6 * line))
         points = cells(grid_x, grid_y).reshape(-1, 2)
-        axes.plot(points[:, 0], points[:, 1], ".", color="black", markersize=0.7)
+        axes.plot(points[:, 0], points[:, 1], ".", color="black", markersize=0.3 * line, markeredgewidth=0)
     axes.set(xlim=(-0.1, _COLUMNS * _CELL), ylim=(-row[-1] * _CELL - 0.1, 1.1), aspect="equal")
     axes.set_axis_off()
     axes.set_title(place.name, fontsize=8, loc="left")
@@ -79,12 +80,13 @@ def plot_places(places: Sequence[Place], title: str, kind: str, across: int = 3)
         raise ValueError("there are no functions to draw")
     groups = [places[start : start + across] for start in range(0, len(places), across)]
     heights = [max(-(-place.functions // _COLUMNS) for place in group) + 1 for group in groups]
-    figure = Figure(figsize=(across * 5, sum(heights) * 0.32 + 0.6), layout="constrained")
+    larger = 3 / across  # the picture is as wide as three
+    figure = Figure(figsize=(15, sum(heights) * 0.32 * larger + 0.6), layout="constrained")
     figure.suptitle(title, fontsize=11)
     grid = figure.add_gridspec(len(groups), across, height_ratios=heights)
     for line, group in enumerate(groups):
         for column, place in enumerate(group):
-            _panel(figure.add_subplot(grid[line, column]), place)
+            _panel(figure.add_subplot(grid[line, column]), place, 0.7 * larger)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=120)
     return buffer.getvalue()

@@ -200,3 +200,24 @@ def test_evaluate(network):
     assert sum(result["confusion"][i][i] for i in range(5)) == result["correct"]
     assert result["accuracy"] == 100 * result["correct"] / 40
     assert [sum(row) for row in result["confusion"]] == np.bincount(labels, minlength=5).tolist()
+
+
+def test_training_curves_and_frontier(network, results):
+    """Given, they are sections with pictures; else nothing says that they are missing."""
+    from psahw.frontier import candidates
+
+    plain = page(network)
+    assert ">Training<" not in plain and ">Frontier<" not in plain
+    network.metadata["accuracy"]["validation INT8"] = 80.0
+    other = random_network(np.random.default_rng(3), image=(16, 16), name="other")
+    runs = {NASTY: [{"epoch": n, "loss": 3.0 / n, "validation_accuracy": 20.0 * n} for n in (1, 2, 3)]}
+    html = page(network, **results, runs=runs, frontier=candidates([("a", network), ("b", other)]))
+    parser = parse(html)
+    assert parser.attributes.count(("class", "chart")) == 3
+    text = "".join(parser.text)
+    assert text.count(NASTY) > 3 and "other" in text and "<script" not in html
+    luts = summarise(other)["adder_luts"]
+    assert f"{luts:,}" in text
+    del network.metadata["accuracy"]["validation INT8"]
+    nothing = page(network, frontier=candidates([("b", other)]))
+    assert ">Frontier<" in nothing and 'class="chart"' not in nothing
