@@ -102,6 +102,8 @@ BAD = [
     ("report {}/small --board marble --plan x", r"--board and --plan exclude each other"),
     ("report {}/small --plan {}/absent", r"--plan: cannot read .*/absent: No such file or directory"),
     ("report {}/small --plan {}/text", r"--plan: .*/text must be JSON: .*"),
+    ("report {}/small --run {}/absent", r"cannot read .*/absent/log.jsonl: No such file or directory"),
+    ("report {}/small --frontier {}/text", r".*/text: not a safetensors file"),
     ("report {}/small -o {}/blocked/x.html", r"cannot write .*/blocked/x.html: Not a directory"),
     ("demo {}/absent", r"no network '.*"),
     ("demo {}/small", r"the demo's images are 32x32x3 in 10 classes; small takes 8x8x3"),

@@ -210,7 +210,7 @@ def _frontier(found: Sequence[Candidate]) -> Markup:
         for c in found
     ]  # fmt: skip
     columns = ["network", "LUTs", "validation, %", "test, %", "bits", "non-zero weights", "Pareto set"]
-    text = "Every layer as a parallel adder graph, a vector a clock. No other network beats one of the Pareto set in both."
+    text = "Every layer as a parallel adder graph, a vector a clock. No network beats one of the Pareto set in both."
     drawn = frontier_chart(found) if any(c.validation is not None for c in found) else None
     return join(tag("p", text), drawn, _table(columns, rows))
 
