@@ -267,6 +267,8 @@ def fit(
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rank, world = processes()
+    if world > 1 and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        raise UserError("a convolutional teacher is trained by one process: its norms do not see the others' images")
     if config.block_epochs and blocks_of is None:
         raise UserError("block_epochs need --start blocks: a teacher whose blocks are learned")
     if config.batch % world:

@@ -55,6 +55,37 @@ def test_train_distill_quantize_evaluate(teacher, tmp_path, capsys):
     assert confusion.trace() == correct
 
 
+def test_svhn_from_its_files(tmp_path, capsys, monkeypatch):
+    """All the commands, on files of the official layout that are shorter: SVHN_IMAGES is what a test may change."""
+    savemat = pytest.importorskip("scipy.io").savemat
+    counts = {"train": 80, "test": 20}
+    files, rng = tmp_path / "files", np.random.default_rng(8)
+    files.mkdir()
+    for part, count in counts.items():
+        digits = rng.integers(0, 10, count)
+        images = rng.integers(0, 90, (32, 32, 3, count), dtype=np.uint8) + (12 * digits).astype(np.uint8)
+        labels = np.where(digits == 0, 10, digits).astype(np.uint8)[:, None]
+        savemat(files / f"{part}_32x32.mat", {"X": images, "y": labels})
+    svhn = ["--dataset", "svhn", "--data", files]
+    options = [*svhn, "--set", "flip=false", *SMOKE[2:]]
+    assert main([str(part) for part in ("train", "--config", "tiny", "-o", tmp_path / "run", *options)]) == 2
+    assert "X must be uint8 (32, 32, 3, 73257) with 73257 labels y" in capsys.readouterr().err
+    monkeypatch.setattr(data, "SVHN_IMAGES", counts)
+    _run(capsys, "train", "--config", "tiny", "--epochs", 2, "-o", tmp_path / "run", *options)
+    teach = ["teach", "--teacher", tmp_path / "run", "--views", 1, "--set", "flip=false"]
+    assert _run(capsys, *teach, "-o", tmp_path / "answers", *svhn, "--json")["images"] == 72
+    distill = ["distill", "--targets", tmp_path / "answers", "--config", "tiny", "--epochs", 2]
+    _run(capsys, *distill, "-o", tmp_path / "student", *options)
+    made = _run(capsys, "quantize", tmp_path / "student", "--name", "digits", "--epochs", 1, "-o", tmp_path / "int8",
+                *options)  # fmt: skip
+    assert (made["logits_compared"], made["logits_different"]) == (80, 0)
+    result = _run(capsys, "evaluate", made["network"], *svhn, "--json")
+    network = networkfile.load(made["network"])
+    answers = reference.run(network, images.transpose(3, 0, 1, 2)).argmax(1)
+    assert (result["images"], result["correct"]) == (20, int((answers == digits).sum()))
+    assert (network.metadata["dataset"], network.classes) == ("svhn", tuple("0123456789"))
+
+
 def test_network_says_how_it_was_made(teacher, tmp_path, capsys):
     student = _run(capsys, "distill", "--teacher", teacher, "--config", "tiny", "--epochs", 1,
                    "-o", tmp_path / "student", *SMOKE)  # fmt: skip

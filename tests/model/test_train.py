@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from model import checkpoint, data, train
-from model.config import PRESETS, TrainConfig
+from model import checkpoint, data, targets, train
+from model.config import PRESETS, ConvConfig, TrainConfig
+from model.convnet import ConvNet
 from model.losses import Distillation, cross_entropy, smooth_targets
 from model.optim import Average, learning_rate, make_optimizers
 from model.resmlp import ResMLP
+from psahw.cli import main
 from psahw.errors import CheckFailed, UserError
 
 QUICK = TrainConfig(epochs=3, batch=16, bf16=False, compile=False)
@@ -160,21 +163,94 @@ def test_compiled_step_equals_eager(tmp_path):
     torch.testing.assert_close(compiled.head.weight, eager.head.weight, rtol=1e-3, atol=1e-4)
 
 
+def _two_ways(directory):
+    """An ordinary run, and one from stored answers with averaged weights and every kind of mixture."""
+    directory = Path(directory)
+    _fit(directory / "plain")
+    config = dataclasses.replace(QUICK, ema=0.9, cutmix=0.4, mixup=0.3, randaugment=1)
+    dataset = data.load("sample")
+    answers = directory.parent / "answers"
+    if not answers.exists():  # whoever is first
+        about = {"teachers": ["of the test"]}
+        targets.teach([_model(5)], dataset, config, 2, answers, about)
+    return _fit(directory / "stored", config, targets=targets.Targets.load(answers))[0]
+
+
 def test_two_processes_equal_one(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("import sys\nfrom tests.model.test_train import _fit\n_fit(sys.argv[1])\n")
+    script.write_text("import sys\nfrom tests.model.test_train import _two_ways\n_two_ways(sys.argv[1])\n")
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    model = _two_ways(tmp_path / "one")
     subprocess.run([*command, str(tmp_path / "two")], check=True, env=environment, capture_output=True)
-    _fit(tmp_path / "one")
 
-    def losses(name):
+    def seen(name, key):
         events = map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
-        return [event["loss"] for event in events if event["event"] == "epoch"]
+        return [event[key] for event in events if event["event"] == "epoch"]
 
-    assert len(losses("two")) == 3
-    np.testing.assert_allclose(losses("two"), losses("one"), rtol=2e-3)
+    for way in ("plain", "stored"):
+        losses = seen(f"two/{way}", "loss")
+        assert len(losses) == 3
+        np.testing.assert_allclose(losses, seen(f"one/{way}", "loss"), rtol=2e-3)
+        tensors, _ = checkpoint.read(tmp_path / "two" / way / "checkpoint.safetensors")
+    average, last = tensors["average/head.weight"], tensors["model/head.weight"]
+    assert (average - model.head.weight).abs().max() < 0.4 * (average - last).abs().max()
+
+
+def test_convolutions_train_in_one_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "processes", lambda: (0, 2))
+    with pytest.raises(UserError, match="a convolutional teacher is trained by one process"):
+        _fit(tmp_path, model=ConvNet(ConvConfig((4,))))
+
+
+KILLED = """
+import os, signal, sys
+from model import checkpoint, train
+from psahw.cli import main
+
+kill, place = lambda *given: os.kill(os.getpid(), signal.SIGKILL), sys.argv[1]
+if place == "step":  # the eighth of five an epoch
+    calls, make = [], train.View.__call__
+    train.View.__call__ = lambda view, index: kill() if len(calls) == 7 else calls.append(1) or make(view, index)
+else:  # the checkpoint of the next epoch is written and not yet in its place
+    checkpoint.os.replace = kill
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_killed_and_resumed(tmp_path):
+    """SIGKILL in mid-epoch, then again while the checkpoint is written: the run ends as one that nothing befell."""
+    command = ["train", "--config", "tiny", "--dataset", "sample", "--epochs", "3", "--batch", "16"]
+    for setting in ("compile=false", "bf16=false", "cutmix=0.5", "randaugment=1", "ema=0.9"):
+        command += ["--set", setting]
+    threads = str(torch.get_num_threads())
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": threads}
+    for place in ("step", "write"):
+        script = [sys.executable, "-c", KILLED, place, *command, "-o", str(tmp_path / "parts")]
+        killed = subprocess.run(script, env=environment, capture_output=True)
+        assert killed.returncode == -signal.SIGKILL
+        assert checkpoint.read(tmp_path / "parts" / "checkpoint.safetensors")[1]["epoch"] == 1
+    for name in ("parts", "whole"):
+        assert main([*command, "-o", str(tmp_path / name)]) == 0
+    parts, whole = (checkpoint.read(tmp_path / name / "model.safetensors")[0] for name in ("parts", "whole"))
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, parts[name]), name
+    events = [json.loads(line)["event"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    assert events == ["start", "epoch", "resume", "resume", "epoch", "epoch", "end"]
+
+
+def test_checkpoint_from_before_a_setting_existed(tmp_path):
+    """It is resumed with the setting's default, and with no other value."""
+    _fit(tmp_path, stop_after=1)
+    tensors, metadata = checkpoint.read(tmp_path / "checkpoint.safetensors")
+    for name in ("mixup", "randaugment", "magnitude", "block_epochs"):
+        del metadata["train"][name]
+    checkpoint.write(tmp_path / "checkpoint.safetensors", tensors, metadata)
+    with pytest.raises(UserError, match="belongs to a run with another mixup"):
+        _fit(tmp_path, dataclasses.replace(QUICK, mixup=0.5))
+    _, result = _fit(tmp_path)
+    assert result.epoch == 3
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "onecycle"])
