@@ -43,6 +43,12 @@ NETWORKS = {
     "fast": ((StageShape(16, 8, kernel=3), StageShape(24, 8, groups=2)), {"image": (16, 16)}, 400_000, 12),
     "bare": ((StageShape(24, 24, kernel=3),), {"image": (16, 16), "tables": False, "colours": 1}, 20_000, 1),
     "wide": ((StageShape(96, 48, groups=8, kernel=3),), {"image": (32, 32), **TEN}, 9_000, 4),
+    "depthwise": (
+        (StageShape(24, 16, 1, 24, 3, True), StageShape(32, 16, 1, 4, 3, True)),
+        {"image": (32, 32)},
+        60_000,
+        4,
+    ),
     "tokens": ((StageShape(48, 48, groups=4),), {"image": (32, 32), **TEN}, 12_000, 4),
 }
 DEVICES_BY_FAMILY = {"xc7": "xc7k325t", "xcup": "xcu250", "ecp5": "lfe5u-85f"}
