@@ -323,8 +323,8 @@ def _local(activation: str, hidden: int) -> ModelConfig:
     return ModelConfig((stage,), patch_size=6, patch_stride=4, patch_padding=1, activation=activation)
 
 
-def _plain(activation: str, hidden: int) -> ModelConfig:
-    return ModelConfig((StageConfig(channels=96, hidden=hidden, blocks=4),), activation=activation)
+def _plain(activation: str, hidden: int, **mixing) -> ModelConfig:
+    return ModelConfig((StageConfig(channels=96, hidden=hidden, blocks=4, **mixing),), activation=activation)
 
 
 def _pyramid(activation: str, *stages: tuple[int, int, int]) -> ModelConfig:
@@ -339,6 +339,10 @@ PRESETS = {
     "gelu": Preset("the shape of psa with GELU", _local("gelu", 96)),
     "plain": Preset("the published shape: 4x4 patches, dense mixing, H=96", _plain("psa_both", 96)),
     "plain-half": Preset("the published shape with H=48", _plain("psa_both", 48)),
+    "plain-local": Preset("plain with a shared 5x5 mixing: a start for plain, whose dense one overfits early",
+                          _plain("psa_both", 96, kernel=5, shared=True)),
+    "plain-gelu": Preset("the published shape with GELU", _plain("gelu", 96)),
+    "plain-gelu-local": Preset("a start for plain-gelu, as plain-local", _plain("gelu", 96, kernel=5, shared=True)),
     "conv": Preset("a convolutional teacher of 65 M MAC", ConvConfig((64, 128, 256))),
     "pyramid": Preset("three stages, depthwise 3x3 mixing, ten blocks, PSA at input and hidden",
                       _pyramid("psa_both", (32, 32, 3), (64, 64, 4), (112, 96, 3))),
