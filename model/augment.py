@@ -106,6 +106,12 @@ def _colour(words: Tensor, factors: Tensor) -> Tensor:
     return pixels.view(torch.int32).view(words.shape)
 
 
+_OPERATIONS = (
+    "identity", "shear x", "shear y", "translate x", "translate y", "rotate", "brightness", "contrast", "saturation",
+    "posterize", "solarize",
+)  # fmt: skip
+
+
 def _randaugment(words: Tensor, random: Tensor, magnitude: float) -> Tensor:
     """Operations on each image, all of one magnitude (E. Cubuk et al., "RandAugment", 2019, with torchvision's
     ranges). Which one and its sign follow from `random` [2, N, B].
@@ -146,12 +152,6 @@ def _randaugment(words: Tensor, random: Tensor, magnitude: float) -> Tensor:
         coloured = (factors[:, step] != 1).any(0)
         words[coloured] = _colour(words[coloured], factors[:, step, coloured])
     return words
-
-
-_OPERATIONS = (
-    "identity", "shear x", "shear y", "translate x", "translate y", "rotate", "brightness", "contrast", "saturation",
-    "posterize", "solarize",
-)  # fmt: skip
 
 
 def _warp(words: Tensor, maps: Tensor) -> Tensor:
