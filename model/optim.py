@@ -57,7 +57,7 @@ def learning_rate(config: TrainConfig, total: int) -> Callable[[int], float]:
 
 
 class Average:
-    """Exponential moving average of a model's parameters and buffers; masks are taken as they are.
+    """Exponential moving average of a model's parameters and buffers; masks and counters are taken as they are.
 
     The decay rises from zero with the number of steps, so that the first steps are soon forgotten.
     """
@@ -71,7 +71,7 @@ class Average:
         self.steps += 1
         weight = 1 - min(self.decay, self.steps / (self.steps + 10))
         for name, tensor in model.state_dict().items():
-            if tensor.dtype == torch.bool:
-                self.tensors[name].copy_(tensor)
-            else:
+            if tensor.is_floating_point():
                 self.tensors[name].lerp_(tensor, weight)
+            else:
+                self.tensors[name].copy_(tensor)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from model import checkpoint
 from model.config import PRESETS, ConvConfig, TrainConfig, load_model_config
 from model.convnet import ConvNet, Convolution
-from model.optim import make_optimizers
+from model.optim import Average, make_optimizers
 from psahw.cli import main
 from psahw.errors import UserError
 
@@ -97,3 +97,17 @@ def test_teaches(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["epochs"] == 1
     assert main(["quantize", teacher, "--name", "x", "-o", str(tmp_path / "int8"), *smoke]) == 2
     assert "a convolutional teacher is never quantised" in capsys.readouterr().err
+
+
+def test_average(images):
+    """BatchNorm's counter is an integer: it is taken as it is."""
+    torch.manual_seed(2)
+    model = ConvNet(SMALL)
+    average = Average(model, 0.5)
+    before = average.tensors["head.weight"].clone()
+    model(images)
+    model.head.weight.data += 1
+    average.update(model)
+    assert average.tensors["norm.num_batches_tracked"] == 1
+    weight = 1 - 1 / 11
+    torch.testing.assert_close(average.tensors["head.weight"], before + weight)
