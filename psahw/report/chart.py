@@ -10,7 +10,7 @@ from .markup import Markup, join, tag
 
 __all__ = ["Series", "chart", "standalone", "ticks"]
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _LEGEND = 560, 300, 62, 14, 46, 18
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _LEGEND = 560, 300, 62, 14, 58, 18
 _COLOURS = 6  # classes series-0 .. series-5
 
 
