@@ -346,6 +346,8 @@ PRESETS = {
     "conv": Preset("a convolutional teacher of 65 M MAC", ConvConfig((64, 128, 256))),
     "pyramid": Preset("three stages, depthwise 3x3 mixing, ten blocks, PSA at input and hidden",
                       _pyramid("psa_both", (32, 32, 3), (64, 64, 4), (112, 96, 3))),
+    "pyramid-small": Preset("pyramid for small devices: six blocks",
+                            _pyramid("psa_both", (16, 16, 2), (40, 40, 2), (64, 64, 2))),
     "tiny": Preset("for smoke runs: 16 tokens, C=16, H=16, two blocks",
                    ModelConfig((StageConfig(16, 16, 2, groups=2, kernel=3),), patch_size=8, patch_stride=8)),
 }  # fmt: skip
