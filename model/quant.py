@@ -137,16 +137,23 @@ class RowQuantizer(nn.Module):
         """The layer's own weights, before anything is folded: what is pruned is no part of a bias either."""
         return weight if self.kept is None else weight * self.kept
 
-    def forward(self, weight: Tensor, bias: Tensor) -> Integers:
-        return _to_integers(weight, bias, self.bits)
+    def forward(self, weight: Tensor, bias: Tensor, mean: Tensor | None = None) -> Integers:
+        """What rounding the weights does to inputs of this `mean`, in codes, is taken back by the bias."""
+        integers = _to_integers(weight, bias, self.bits)
+        if mean is None:
+            return integers
+        factor = torch.exp2(integers.shift)
+        error = (integers.weight / factor[:, None] - weight) @ mean
+        corrected = ((bias - error) * factor).clamp(-BIAS_LIMIT, BIAS_LIMIT)
+        return integers._replace(bias=_Round.apply(corrected))
 
 
 class Layer(NamedTuple):
-    """A layer with weights: its quantiser and, as floats, what it quantises. `columns` is the length of a matrix row
-    of which the weights are a part, None if they are the whole."""
+    """A layer with weights: its quantiser and, as floats, what it quantises (weights first). `columns` is the length
+    of a matrix row of which the weights are a part, None if they are the whole."""
 
     rows: RowQuantizer
-    folded: Callable[[], tuple[Tensor, Tensor]]
+    folded: Callable[[], tuple[Tensor, ...]]
     columns: int | None = None
 
     def integers(self) -> Integers:
@@ -262,17 +269,16 @@ class QuantizedChannelMixing(nn.Module):
     def linear2(self, residual_scale: Tensor) -> Integers:
         return self.rows2(*self.folded2(residual_scale))
 
-    def folded1(self, residual_scale: Tensor) -> tuple[Tensor, Tensor]:
+    def folded1(self, residual_scale: Tensor) -> tuple[Tensor, ...]:
         scale, offset = self.layer.norm_hidden.affine()
         weight = self.rows1.keep(self.layer.linear1.weight) * scale[:, None]
-        if self.has_table_in:
-            columns = self.input_scale
-        else:
-            column_scale, column_offset = self.layer.norm.affine()
-            offset = offset + weight @ column_offset
-            columns = column_scale * residual_scale
         rows = self.linear1_scale
-        return weight * columns / rows[:, None], offset / rows
+        if self.has_table_in:
+            return weight * self.input_scale / rows[:, None], offset / rows
+        column_scale, column_offset = self.layer.norm.affine()
+        offset = offset + weight @ column_offset
+        mean = self.layer.norm.mean / residual_scale
+        return weight * column_scale * residual_scale / rows[:, None], offset / rows, mean
 
     def folded2(self, residual_scale: Tensor) -> tuple[Tensor, Tensor]:
         weight = self.rows2.keep(self.layer.linear2.weight)
@@ -308,11 +314,12 @@ class QuantizedStage(nn.Module):
     def merge_integers(self, input_scale: Tensor) -> Integers:
         return self.merge_rows(*self.merge_folded(input_scale))
 
-    def merge_folded(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
+    def merge_folded(self, input_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scale, offset = (part.repeat(4) for part in self.merge.norm.affine())
         weight = self.merge_rows.keep(self.merge.linear.weight)
         bias = self.merge.linear.bias + weight @ offset
-        return weight * scale * input_scale / self.residual_scale, bias / self.residual_scale
+        mean = self.merge.norm.mean.repeat(4) / input_scale
+        return weight * scale * input_scale / self.residual_scale, bias / self.residual_scale, mean
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
         if self.merge is not None:
@@ -403,13 +410,14 @@ class QuantizedResMLP(nn.Module):
     def head_integers(self) -> Integers:
         return self.head_rows(*self.head_folded())
 
-    def head_folded(self) -> tuple[Tensor, Tensor]:
+    def head_folded(self) -> tuple[Tensor, Tensor, Tensor]:
         scale, offset = self.norm.affine()
         tokens = self.config.grids[-1][0] * self.config.grids[-1][1]
         pooled_scale = self.stages[-1].residual_scale * torch.exp2(self.pool_shift) / tokens
         weight = self.head_rows.keep(self.head.weight)
         bias = self.head.bias + weight @ offset
-        return weight * scale * (pooled_scale / self.logit_scale), bias / self.logit_scale
+        mean = self.norm.mean / pooled_scale
+        return weight * scale * (pooled_scale / self.logit_scale), bias / self.logit_scale, mean
 
     def codes(self, images: Tensor) -> Tensor:
         """The integer logits, held in float32."""

@@ -49,6 +49,26 @@ def test_bias_keeps_its_room_with_few_bits():
     assert integers.shift[1] == 0 and integers.bias[1] == round(BIAS_LIMIT / 1.5)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_mean_input_has_the_sums_of_the_float_weights(shape, bits):
+    """Where a norm folds into the weights the mean of the inputs is known: rounding must not move the mean output."""
+    quantized = QuantizedResMLP(_trained(SHAPES[shape]), samples.load()[0])
+    with_mean = []
+    for name, layer in quantized.layers().items():
+        layer.rows.bits = bits
+        weight, bias, *mean = (part.detach().double().numpy() for part in layer.folded())
+        if mean:
+            with_mean.append(name)
+            integers = layer.integers()
+            sums = integers.weight.detach().double().numpy() @ mean[0] + integers.bias.detach().double().numpy()
+            expected = (weight @ mean[0] + bias) * 2.0 ** integers.shift.double().numpy()
+            np.testing.assert_allclose(sums, expected, atol=0.6, rtol=1e-4)
+    config = SHAPES[shape]
+    assert "head" in with_mean and ("stages.1.merge" in with_mean) == (len(config.stages) > 1)
+    assert any(name.endswith("linear1") for name in with_mean) == (config.activation != "psa_both")
+
+
 def test_layers_have_the_names_of_the_file(quantized):
     network = to_network(quantized, "test", CLASSES)
     names = [name for name, _, _ in linear_layers(network)]
