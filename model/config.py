@@ -261,7 +261,7 @@ class TrainConfig:
     magnitude: float = 9.0  # of those operations, up to 30
     colour: float = 0.0  # strength of random brightness, contrast and saturation; 0 is off
     ema: float = 0.0  # decay per step of the averaged weights; 0 is off
-    bf16: bool = True
+    bf16: bool = False  # for GPUs and processors with AMX
     compile: bool = True
 
     def __post_init__(self):

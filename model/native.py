@@ -46,7 +46,7 @@ def build(source: Path, flags: list[str]) -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             built = Path(folder) / path.name
             compiler = [os.environ.get("CC", "cc"), *flags, "-I", str(source.parent)]
-            command = [*compiler, str(source), "-o", str(built), "-lm"]
+            command = [*compiler, str(source), "-lm", "-o", str(built)]
             subprocess.run(command, check=True, capture_output=True, text=True)
             os.replace(built, path)
     return ctypes.CDLL(str(path))
