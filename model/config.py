@@ -358,8 +358,34 @@ def model_config_from_dict(data: dict, where: str = "model configuration") -> Mo
     return (ConvConfig if data.get("kind") == "conv" else ModelConfig).from_dict(data, where)
 
 
-def load_model_config(name_or_path: str) -> ModelConfig | ConvConfig:
-    """A preset by name, or a JSON file with `ModelConfig`'s or `ConvConfig`'s fields."""
+def load_model_config(name_or_path: str, changes: tuple[str, ...] = ()) -> ModelConfig | ConvConfig:
+    """A preset by name, or a JSON file with `ModelConfig`'s or `ConvConfig`'s fields; then `changes` to it, each
+    "NAME=VALUE" with a field of either, or of `StageConfig` for all stages (a list: one value a stage)."""
+    config = _load_model_config(name_or_path)
+    if not changes:
+        return config
+    data = config.to_dict()
+    stage_fields = [f.name for f in dataclasses.fields(StageConfig)] if "stages" in data else []
+    for change in changes:
+        name, separator, text = change.partition("=")
+        if not separator or (name not in data and name not in stage_fields) or name in ("stages", "kind"):
+            names = [key for key in (*data, *stage_fields) if key not in ("stages", "kind")]
+            raise UserError(f"--shape needs NAME=VALUE with a name of {', '.join(names)}, not {change!r}")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        if name in data:
+            data[name] = value
+            continue
+        values = value if isinstance(value, list) else [value] * len(data["stages"])
+        if len(values) != len(data["stages"]):
+            raise UserError(f"--shape {name}: {len(data['stages'])} stages need as many values, not {len(values)}")
+        data["stages"] = [stage | {name: v} for stage, v in zip(data["stages"], values, strict=True)]
+    return model_config_from_dict(data, f"{name_or_path} with {', '.join(changes)}")
+
+
+def _load_model_config(name_or_path: str) -> ModelConfig | ConvConfig:
     if name_or_path in PRESETS:
         return PRESETS[name_or_path].model
     path = Path(name_or_path)

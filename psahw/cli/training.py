@@ -21,10 +21,18 @@ from .runs import (
 __all__ = ["COMMANDS"]
 
 _BLOCK_EPOCHS = 10
+_shape_option = click.option(
+    "--shape",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A change to the shape, as in --shape hidden=48 --shape activation=relu; a list has one value a stage.",
+)
 
 
-def _train(config_name, directory, dataset, data, config, as_json, stop_after, teaching, start="random", source=None):
-    """`source` is the model, with its description, that the student starts from."""
+def _train(shape, directory, dataset, data, config, as_json, stop_after, teaching, start="random", source=None):
+    """`shape` is a configuration's name and changes to it, `source` the model, with its description, that the student
+    starts from."""
     import torch
 
     from model import checkpoint
@@ -34,7 +42,7 @@ def _train(config_name, directory, dataset, data, config, as_json, stop_after, t
     from model.train import fit, processes, provenance
     from model.transfer import adopt, narrow
 
-    model_config = load_model_config(config_name)
+    model_config = load_model_config(*shape)
     if isinstance(model_config, ModelConfig) and (reason := too_long(model_config)):
         output.note(f"this shape cannot be quantised later: {reason}")
     describe = {"model": model_config.to_dict(), "dataset": dataset, **teaching.describe}
@@ -45,7 +53,7 @@ def _train(config_name, directory, dataset, data, config, as_json, stop_after, t
     refuse_other_files(directory)
     with output_directory(directory) as directory:
         images = datasets.load(dataset, data, log=output.note)
-        check_fits(images, model_config, f"configuration {config_name}")
+        check_fits(images, model_config, f"configuration {shape[0]}")
         teaching.check(images)
         torch.manual_seed(config.seed)
         model = checkpoint.make_model(model_config)
@@ -90,17 +98,19 @@ def _train(config_name, directory, dataset, data, config, as_json, stop_after, t
 
 @click.command()
 @click.option("--config", "config_name", default="teacher", show_default=True, metavar="NAME|FILE",
-              help="A shape by name (teacher, conv, psa, gelu, plain, plain-half, tiny) or a JSON file.")  # fmt: skip
+              help="A shape by name (teacher, pyramid, plain, ...: docs/training.md) or a JSON file.")  # fmt: skip
+@_shape_option
 @run_options()
-def train(config_name, epochs, stop_after, batch, seed, settings, directory, dataset, data, as_json):
+def train(config_name, changes, epochs, stop_after, batch, seed, settings, directory, dataset, data, as_json):
     """Train a network in floating point on labels.
 
     \b
     psahw train --config teacher --epochs 16 -o runs/teacher
+    psahw train --config plain --shape hidden=48 --shape activation=relu --epochs 40 -o runs/relu48
     psahw train --config tiny --dataset sample --epochs 2 --set compile=false -o runs/smoke
     """
     config = train_config({}, settings, epochs=epochs, batch=batch, seed=seed)
-    _train(config_name, directory, dataset, data, config, as_json, stop_after, Teaching([], None, []))
+    _train((config_name, changes), directory, dataset, data, config, as_json, stop_after, Teaching([], None, []))
 
 
 @click.command()
@@ -108,6 +118,7 @@ def train(config_name, epochs, stop_after, batch, seed, settings, directory, dat
 @targets_option
 @click.option("--config", "config_name", default="psa", show_default=True, metavar="NAME|FILE",
               help="Shape of the student: a name as in train, or a JSON file.")  # fmt: skip
+@_shape_option
 @click.option("--start", type=click.Choice(["random", "teacher", "blocks"]),
               help="First weights: random; the teacher's, with the hidden neurons that matter most (the default "
               "where there is one --teacher or a --from); or each block learns what the teacher's does.")  # fmt: skip
@@ -116,8 +127,8 @@ def train(config_name, epochs, stop_after, batch, seed, settings, directory, dat
               help=f"Epochs for --start blocks, before the others; {_BLOCK_EPOCHS} unless given.")  # fmt: skip
 @run_options()
 def distill(
-    teacher_paths, targets_path, config_name, start, source_path, block_epochs, epochs, stop_after, batch, seed,
-    settings, directory, dataset, data, as_json,
+    teacher_paths, targets_path, config_name, changes, start, source_path, block_epochs, epochs, stop_after, batch,
+    seed, settings, directory, dataset, data, as_json,
 ):  # fmt: skip
     """Train a student from teachers' answers and the labels.
 
@@ -146,7 +157,7 @@ def distill(
         raise UserError("--block-epochs is for --start blocks")
     given = {"epochs": epochs, "block_epochs": block_epochs, "batch": batch, "seed": seed}
     config = train_config(teaching.augmentation, settings, **given)
-    _train(config_name, directory, dataset, data, config, as_json, stop_after, teaching, start, source)
+    _train((config_name, changes), directory, dataset, data, config, as_json, stop_after, teaching, start, source)
 
 
 COMMANDS = [train, distill]
