@@ -1,0 +1,169 @@
+"""The adder graph for ``y = W·x``: a vector a clock, no multiplier and no memory for weights."""
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..adder_graph import Graph
+from ..adder_pipeline import pipeline
+from .arith import saturate
+from .check import check_int
+from .stream import vector_signature
+
+__all__ = ["AdderGraph"]
+
+
+def _above(value, bits):
+    """``value >> bits``, without the bits that only repeat its sign."""
+    return value[min(bits, len(value) - 1) :].as_signed()
+
+
+def _sum(a, b, shift, subtract=False):
+    """``a ± (b << shift)``; the low bits of ``a`` pass beside the adder."""
+    low = Cat(a, a[-1].replicate(shift))[:shift]
+    upper = _above(a, shift)
+    return Cat(low, upper - b if subtract else upper + b).as_signed()
+
+
+class AdderGraph(wiring.Component):
+    """``y = sat(rshift(W·x + bias, shift))`` for every vector ``x`` of a stream, one a clock; ``W`` is the graph's.
+
+    A pipeline of at most ``depth`` additions between registers (`psahw.adder_pipeline`), every value as wide as its
+    range::
+
+        i -> x -> ±a + (b << k) -> ... -> ± sum + (bias + 2^(shift-1)) -> >> shift, saturate -> wait for the last -> o
+
+    Latency: ``latency`` cycles, from an input beat to its output beat; the first stage works on ``i`` itself. All of
+    it moves as one, ``en = ~o.valid | o.ready``. That is the stall that needs no LUT: registers and shift registers
+    have an enable anyway, while a pipeline that runs on needs a buffer for all that is under way, of ``latency``
+    vectors, or a second output register and its multiplexer. The price is a net to every register: a global buffer.
+
+    Parameters
+    ----------
+    graph : psahw.adder_graph.Graph
+        The ranges of its inputs hold for every ``x``; they fit ``in_bits``.
+    bias : array of int (outputs), in units of the accumulator
+    shift : array of int (outputs), 0 to 31
+    in_bits, out_bits : int
+        Widths of an input and of an output.
+    depth : int
+        Additions between two registers.
+    fan_out : int or None
+        Loads of a register, adders and registers; one with more is made several times.
+
+    Members
+    -------
+    i : stream of as many numbers of ``in_bits`` bits as the graph has inputs
+    o : stream of as many numbers of ``out_bits`` bits as it has outputs
+    """
+
+    def __init__(self, *, graph, bias, shift, in_bits=8, out_bits=8, depth=1, fan_out=None):
+        if not isinstance(graph, Graph):
+            raise TypeError(f"graph must be a Graph, not {type(graph).__name__}")
+        check_int("in_bits", in_bits)
+        check_int("out_bits", out_bits, 2)
+        check_int("depth", depth)
+        if fan_out is not None:
+            check_int("fan_out", fan_out)
+        limit = 1 << in_bits - 1
+        for n, (low, high) in enumerate(graph.inputs):
+            if low < -limit or high >= limit:
+                raise ValueError(f"graph.inputs[{n}] must lie in [{-limit}, {limit - 1}], not {low} to {high}")
+        self._pipeline = pipeline(graph, bias=bias, shift=shift, out_bits=out_bits, depth=depth)
+        self._fan_out = fan_out
+        super().__init__(
+            {
+                "i": In(vector_signature(len(graph.inputs), in_bits)),
+                "o": Out(vector_signature(len(graph.outputs), out_bits)),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from input to output."""
+        return self._pipeline.latency
+
+    def elaborate(self, platform):
+        m = Module()
+
+        made, graph = self._pipeline, self._pipeline.graph
+        en = ~self.o.valid | self.o.ready
+        valid = Signal(self.latency - 1)
+        m.d.comb += self.i.ready.eq(en)
+        with m.If(en):
+            m.d.sync += Cat(valid, self.o.valid).eq(Cat(self.i.valid, valid))
+
+        values = _Values(made, self._fan_out)
+        for value, x in enumerate(self.i.payload):
+            values.keep(value, x[: made.bits[value]].as_signed())
+        for value, adder in enumerate(graph.adders, len(graph.inputs)):
+            a, b = (values.at(operand, made.stage[value]) for operand in made.operands[value])
+            values.make(m, value, _above(_sum(a, b, adder.shift, adder.subtract), adder.right))
+        for lane, (row, result) in enumerate(zip(made.rows, made.results, strict=True)):
+            if row.node is None:
+                limit = 1 << made.out_bits - 1
+                constant = int(np.clip(row.constant >> row.right, -limit, limit - 1))
+                m.d.comb += self.o.payload[lane].eq(constant)
+                continue
+            if row.adds:
+                sum_ = result - 1
+                values.make(m, sum_, _offset(row, values.at(row.node, made.stage[sum_])))
+                total = values.at(sum_, made.stage[result])
+            else:
+                total = values.at(row.node, made.stage[result]) << row.left
+            values.make(m, result, saturate(_above(total, row.right), made.out_bits))
+            m.d.comb += self.o.payload[lane].eq(values.at(result, self.latency))
+        with m.If(en):
+            m.d.sync += values.moves
+
+        return m
+
+
+class _Values:
+    """Every value of a pipeline, and the registers in which it waits until its last use; ``moves`` are theirs."""
+
+    def __init__(self, made, fan_out):
+        self._pipeline, self._fan_out = made, fan_out
+        self._found = {}  # equal signals by (value, stage)
+        self.moves = []
+
+    def make(self, m, value, x):
+        """Defines a value: a signal of its width."""
+        signal = Signal(signed(self._pipeline.bits[value]), name=f"value_{value}")
+        m.d.comb += signal.eq(x)
+        self.keep(value, signal)
+
+    def keep(self, value, x):
+        first = self._pipeline.stage[value]
+        self._found[value, first] = [x]
+        for stage in range(first + 1, max(self._pipeline.uses[value], default=0) + 1):
+            source = self.at(value, stage - 1)
+            copies = self._pipeline.copies(value, stage, self._fan_out)
+            registers = [
+                Signal(
+                    signed(len(x)),
+                    name=f"value_{value}_{stage}_{n}",
+                    reset_less=True,
+                    attrs={"keep": 1} if copies > 1 else {},
+                )
+                for n in range(copies)
+            ]
+            self.moves += [register.eq(source) for register in registers]
+            self._found[value, stage] = registers
+
+    def at(self, value, stage):
+        """A value at the start of a stage, or where it is made; equal registers take turns."""
+        signals = self._found[value, stage]
+        signals.append(signals.pop(0))
+        return signals[-1]
+
+
+def _offset(row, x):
+    """``(±x << left) + constant``."""
+    if row.negative:
+        return row.constant - (x << row.left)
+    if row.left:
+        return (x << row.left) + row.constant
+    zeros = (row.constant & -row.constant).bit_length() - 1
+    return _sum(x, Const(row.constant >> zeros), zeros)
