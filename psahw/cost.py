@@ -355,7 +355,7 @@ def _(node: MacArray):
     )
     repeat = node.vectors // node.sets
     return (
-        Resources(ff=units * unit_bits, dsp=units)
+        Resources(ff=units * unit_bits, dsp=node.multipliers)
         + _rom(units * node.weight_bits, steps * node.sets, node.weight_style)
         + _ring(node)
         + _walk(steps, repeat, node.sets)

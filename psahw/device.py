@@ -25,6 +25,12 @@ class Device:
     dsp: int
     bram36: float
 
+    @property
+    def operand_bits(self) -> int | None:
+        """Of the wider operand of a multiplier with an accumulator behind it that can serve two products
+        (`psahw.packing`): DSP48E1, UG479; DSP48E2, UG579. ECP5's multipliers have 18 x 18 bits: None."""
+        return {"xc7": 25, "xcup": 27}.get(self.family)
+
     def limits(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in RESOURCES}
 

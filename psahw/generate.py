@@ -77,7 +77,7 @@ def _(node: nodes.Windows, network):
 
 @_component.register
 def _(node: nodes.Gather, network):
-    return Gather(lanes=node.lanes, ratio=node.ratio)
+    return Gather(lanes=node.lanes, ratio=node.ratio, beats=node.beats)
 
 
 @_component.register
@@ -89,7 +89,7 @@ def _(node: nodes.MacArray, network):
     elif layer.kernel is not None:
         raise ValueError(f"{node.name}: a local token mixing is not for a MAC array")
     weight, bias, shift = map(np.ascontiguousarray, arrays)
-    return MacArray(
+    array = MacArray(
         weight=weight,
         bias=bias,
         shift=shift,
@@ -100,7 +100,11 @@ def _(node: nodes.MacArray, network):
         vectors=node.vectors,
         out_bits=node.out_bits,
         weight_style=node.weight_style,
+        operand_bits=node.operand_bits,
     )
+    if len(array.pairs) != node.pairs:
+        raise ValueError(f"{node.name}: pairs must be {len(array.pairs)}, not {node.pairs}")
+    return array
 
 
 @_component.register

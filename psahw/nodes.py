@@ -63,15 +63,18 @@ class Windows(Node):
 
 @dataclass(frozen=True)
 class Gather(Node):
+    """``beats`` of a vector, if ``ratio`` does not divide them."""
+
     lanes: int
     ratio: int
+    beats: int | None = None
 
 
 @dataclass(frozen=True)
 class MacArray(Node):
     """``weight_bits``, ``acc_bits`` (of ``W·x``), ``offset_bits`` (of the bias and what rounds) and ``shift_range``
     (greatest minus least) describe the numbers as far as they change the size of the circuit. ``vectors`` arrive in
-    a frame."""
+    a frame. ``pairs`` of units share a multiplier, whose wider operand has ``operand_bits``; None if none may."""
 
     inputs: int
     outputs: int
@@ -87,10 +90,16 @@ class MacArray(Node):
     shift_range: int
     depth: int = 0
     weight_style: str = "block"
+    operand_bits: int | None = None
+    pairs: int = 0
+
+    @property
+    def multipliers(self) -> int:
+        return self.rows * self.columns - self.pairs
 
     @property
     def steps(self) -> int:
-        return self.inputs // self.columns
+        return -(-self.inputs // self.columns)
 
     @property
     def passes(self) -> int:

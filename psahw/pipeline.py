@@ -5,6 +5,7 @@ Buffer depths are left to `psahw.schedule`.
 """
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 
@@ -25,6 +26,7 @@ from .nodes import (
     Transpose,
     Windows,
 )  # fmt: skip
+from .packing import laid_out, pairs
 from .ranges import accumulator_range, signed_bits
 
 __all__ = ["Infeasible", "build"]
@@ -51,10 +53,12 @@ def _sums(layer: Linear | TokenMixing) -> dict[str, int]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matrix:
-    """What the choice of a folding needs to know of a linear map; see `MacArray` for the fields."""
+    """What the choice of a folding needs to know of a linear map: ``weight`` is int8 (sets, outputs, inputs), the
+    rest are `MacArray`'s fields."""
 
+    weight: np.ndarray
     inputs: int
     outputs: int
     vectors: int
@@ -67,50 +71,79 @@ class Matrix:
 
     @classmethod
     def of(cls, layer: Linear | TokenMixing, vectors: int) -> "Matrix":
-        weight = layer.weight
+        weight = layer.weight if layer.weight.ndim == 3 else layer.weight[None]
+        sets, outputs, inputs = weight.shape
         return cls(
-            inputs=weight.shape[-1],
-            outputs=weight.shape[-2],
+            weight=weight,
+            inputs=inputs,
+            outputs=outputs,
             vectors=vectors,
-            sets=weight.shape[0] if weight.ndim == 3 else 1,
+            sets=sets,
             out_bits=getattr(layer, "out_bits", 8),
             weight_bits=signed_bits(int(weight.min()), int(weight.max())),
             **_sums(layer),
         )
 
 
-def fold(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> tuple[Node, ...]:
-    """The smallest MAC array that takes a vector every ``period`` cycles, and what widens its input. A narrower array
-    than the stream would have to hold bursts up."""
-    best = None
-    for columns in divisors(matrix.inputs):
-        if columns % i_lanes:
-            continue
-        steps = matrix.inputs // columns
+def _foldings(matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> Iterator[tuple[int, int]]:
+    """(rows, columns) of the arrays that take a vector every ``period`` cycles. A narrower array than the stream
+    would have to hold bursts up."""
+    if matrix.inputs % i_lanes or matrix.outputs % o_lanes:
+        return
+    before = None
+    for columns in range(i_lanes, matrix.inputs + 1, i_lanes):
+        steps = -(-matrix.inputs // columns)
         passes = min(period // steps, matrix.outputs)
-        if passes == 0 or matrix.outputs % o_lanes:
+        if steps == before or passes == 0:
             continue
+        before = steps
         rows = -(-matrix.outputs // passes)
         rows += -rows % o_lanes
-        if rows > o_lanes * steps:
-            continue
-        depth = steps * -(-matrix.outputs // rows) * matrix.sets
-        cost = (rows * columns, rows * columns * -(-depth // 512), columns)
+        if rows <= o_lanes * steps:
+            yield rows, columns
+
+
+def _fewest(rows: int, columns: int, operand_bits: int | None) -> int:
+    """Multipliers, if as many rows share one as can."""
+    return columns * (rows if operand_bits is None else -(-rows // 2))
+
+
+def fold(
+    name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int, operand_bits: int | None = None
+) -> tuple[Node, ...]:
+    """The MAC array with the fewest multipliers that takes a vector every ``period`` cycles, and what widens its
+    input. With ``operand_bits`` two rows may share one: the more columns, the shorter their sums, and the more do."""
+    best = None
+    foldings = list(_foldings(matrix, i_lanes, o_lanes, period))
+    for rows, columns in sorted(foldings, key=lambda shape: _fewest(*shape, operand_bits)):
+        if best is not None and _fewest(rows, columns, operand_bits) > best[0][0]:
+            break
+        shared = 0 if operand_bits is None else len(pairs(laid_out(matrix.weight, rows, columns), operand_bits))
+        depth = -(-matrix.inputs // columns) * -(-matrix.outputs // rows) * matrix.sets
+        cost = (rows * columns - shared, rows * columns * -(-depth // 512), columns)
         if best is None or cost < best[0]:
-            best = cost, rows, columns, depth
+            best = cost, rows, columns, depth, shared
     if best is None:
         raise Infeasible(
             f"{name}: no folding of {matrix.outputs} x {matrix.inputs} takes a vector every {period} cycles "
             f"with {i_lanes} lanes in and {o_lanes} out"
         )
-    _, rows, columns, depth = best
-    adapter = (Gather(f"{name}.gather", i_lanes, columns // i_lanes),) if columns > i_lanes else ()
+    _, rows, columns, depth, shared = best
+    ratio, beats = columns // i_lanes, matrix.inputs // i_lanes
+    adapter = (Gather(f"{name}.gather", i_lanes, ratio, beats if beats % ratio else None),) if ratio > 1 else ()
     style = "block" if depth >= BLOCK_ROM_DEPTH else "distributed"
-    fields = {f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix)}
-    return (
-        *adapter,
-        MacArray(name=name, rows=rows, columns=columns, o_lanes=o_lanes, weight_style=style, **fields),
+    fields = {f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix) if f.name != "weight"}
+    array = MacArray(
+        name=name,
+        rows=rows,
+        columns=columns,
+        o_lanes=o_lanes,
+        weight_style=style,
+        operand_bits=operand_bits,
+        pairs=shared,
+        **fields,
     )
+    return (*adapter, array)
 
 
 def table(name: str, values: Table | None, lanes: int) -> tuple[Node, ...]:
@@ -131,6 +164,7 @@ class _Stage:
     channels: int
     lanes: int
     period: int
+    operand_bits: int | None
 
     @property
     def tokens(self):
@@ -171,7 +205,7 @@ class _Stage:
             raise Infeasible(f"{name}: {tokens} tokens in {lanes} lanes do not pass in {period} cycles")
         return (
             _placed(Transpose(f"{name}.transpose_in", tokens, channels, lanes, lanes, period)),
-            *fold(f"{name}.linear", Matrix.of(layer, channels), lanes, lanes, period),
+            *fold(f"{name}.linear", Matrix.of(layer, channels), lanes, lanes, period, self.operand_bits),
             _placed(Transpose(f"{name}.transpose_out", channels, tokens, lanes, lanes, self.period)),
         )
 
@@ -192,7 +226,7 @@ class _Stage:
         raise Infeasible(f"{name}: no folding keeps a token every {self.period} cycles with {self.lanes} lanes")
 
     def fold(self, name, layer, i_lanes, o_lanes):
-        return fold(name, Matrix.of(layer, self.tokens), i_lanes, o_lanes, self.period)
+        return fold(name, Matrix.of(layer, self.tokens), i_lanes, o_lanes, self.period, self.operand_bits)
 
     def block(self, name: str, block: Block) -> tuple[Node, ...]:
         return (
@@ -237,7 +271,7 @@ def _entry(network: Network, index: int, before: _Stage | None, stage: _Stage, b
     return (*source, windows, *stage.fold(name, layer, lanes, stage.lanes))
 
 
-def _stage_items(network, index, before, period, bus_bytes):
+def _stage_items(network, index, before, period, bus_bytes, operand_bits):
     """The narrowest token stream with which a whole stage keeps the period."""
     stage = network.stages[index]
     channels = network.embed.outputs if index == 0 else stage.merge.outputs
@@ -245,7 +279,7 @@ def _stage_items(network, index, before, period, bus_bytes):
     for lanes in divisors(channels):
         if channels // lanes > period:
             continue
-        this = _Stage(f"stages.{index}", stage.grid, channels, lanes, period)
+        this = _Stage(f"stages.{index}", stage.grid, channels, lanes, period, operand_bits)
         try:
             items = list(_entry(network, index, before, this, bus_bytes))
             for b, block in enumerate(stage.blocks):
@@ -257,9 +291,9 @@ def _stage_items(network, index, before, period, bus_bytes):
     raise reason or Infeasible(f"stages.{index}: {channels} channels do not pass in {period} cycles")
 
 
-def build(network: Network, period: int, bus_bytes: int) -> tuple[Node, ...]:
+def build(network: Network, period: int, bus_bytes: int, operand_bits: int | None = None) -> tuple[Node, ...]:
     """The pipeline that takes a token of the first stage every ``period`` cycles from an input of ``bus_bytes`` a
-    beat. Raises `Infeasible` if a layer cannot."""
+    beat, with two products in a multiplier if it has ``operand_bits``. Raises `Infeasible` if a layer cannot."""
     row = network.image[1] * network.colours
     if row % bus_bytes:
         raise Infeasible(f"input: {bus_bytes} bytes a beat do not divide a row of {row} bytes")
@@ -269,10 +303,11 @@ def build(network: Network, period: int, bus_bytes: int) -> tuple[Node, ...]:
     items: list[Node] = []
     before = None
     for index, stage in enumerate(network.stages):
-        before, more = _stage_items(network, index, before, first * period // stage.tokens, bus_bytes)
+        own = first * period // stage.tokens
+        before, more = _stage_items(network, index, before, own, bus_bytes, operand_bits)
         items += more
     items.append(MeanPool("pool", before.tokens, before.channels, before.lanes, network.pool_shift))
     head = Matrix.of(network.head, 1)
-    items += fold("head", head, before.lanes, 1, first * period)
+    items += fold("head", head, before.lanes, 1, first * period, operand_bits)
     items.append(Argmax("argmax", head.outputs, head.out_bits))
     return tuple(items)

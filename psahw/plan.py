@@ -111,7 +111,7 @@ class _Search:
         network = self.network
         beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
         try:
-            pipeline = build(network, period, self.bus_bytes)
+            pipeline = build(network, period, self.bus_bytes, self.device.operand_bits)
             done = schedule(pipeline, beats, network.stages[0].tokens * period)
         except (Infeasible, Unsteady) as reason:
             return _Candidate(period, None, None, str(reason))

@@ -63,7 +63,7 @@ def _(node, times):
 
 @_visit.register
 def _(node: Gather, times):
-    return node, timing.gather(times, node.ratio)
+    return node, timing.gather(times, node.ratio, node.beats)
 
 
 @_visit.register
@@ -171,7 +171,8 @@ def intervals(pipeline: tuple[Node, ...], input_beats: int) -> dict[str, int]:
             case Windows():
                 beats = node.vectors * node.length // node.o_lanes
             case Gather():
-                beats //= node.ratio
+                length = node.beats or node.ratio
+                beats = beats // length * -(-length // node.ratio)
             case MacArray():
                 beats, work = node.vectors * node.outputs // node.o_lanes, node.vectors * node.interval
             case Transpose():

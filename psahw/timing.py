@@ -28,9 +28,11 @@ def table_rom(times):
     return times + TABLE_LATENCY
 
 
-def gather(times, ratio):
-    """``ratio`` input beats make one output beat."""
-    return times.reshape(-1, ratio)[:, -1] + 1
+def gather(times, ratio, beats=None):
+    """``ratio`` input beats make one output beat, fewer at the end of a vector of so many ``beats``."""
+    vectors = times.reshape(-1, beats or ratio)
+    ends = np.minimum(np.arange(0, vectors.shape[1], ratio) + ratio, vectors.shape[1]) - 1
+    return vectors[:, ends].reshape(-1) + 1
 
 
 def mac_latency(columns: int) -> int:
@@ -44,7 +46,7 @@ def mac_latency(columns: int) -> int:
 
 def mac_array(times, *, inputs, outputs, rows, columns, o_lanes):
     """Input beats of ``columns`` lanes to (output beats of ``o_lanes``, cycles in which ring beats are freed)."""
-    steps, passes = inputs // columns, -(-outputs // rows)
+    steps, passes = -(-inputs // columns), -(-outputs // rows)
     start = queued(times.reshape(-1, steps)[:, -1] + 1, passes * steps)
     row = np.arange(0, outputs, o_lanes)
     end = (row // rows + 1) * steps - 1 + mac_latency(columns) + row % rows // o_lanes

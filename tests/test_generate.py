@@ -1,11 +1,13 @@
 """Small whole accelerators in Amaranth's simulator: logits of the integer model, times of the plan."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from psahw import generate, plan, reference
+from psahw import generate, nodes, plan, reference
 from psahw.device import DEVICES
 from psahw.network import Patch
 from psahw.nodes import walk
@@ -86,6 +88,22 @@ def test_wide_shapes_are_wide():
     for name in ("wide", "wide shared", "wide dense", "wide merging"):
         _, made = make(name)
         assert max(getattr(node, "lanes", 1) for node in walk(made.pipeline)) > 1
+
+
+def test_local_shapes_share_multipliers():
+    """All shapes do; here also columns do not divide the inputs."""
+    _, made = make("local")
+    arrays = [node for node in walk(made.pipeline) if isinstance(node, nodes.MacArray)]
+    assert sum(node.pairs for node in arrays) > sum(node.multipliers for node in arrays) / 2
+    assert any(node.inputs % node.columns for node in arrays)
+
+
+def test_a_plan_with_other_pairs():
+    network, made = make("dense")
+    embed = next(node for node in made.pipeline if node.name == "embed")
+    wrong = dataclasses.replace(embed, pairs=1)
+    with pytest.raises(ValueError, match=rf"^embed: pairs must be {embed.pairs}, not 1$"):
+        generate.accelerator(network, dataclasses.replace(made, pipeline=(wrong,)))
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])

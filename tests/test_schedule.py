@@ -9,7 +9,7 @@ from psahw import timing
 from psahw.network import Patch
 from psahw.nodes import LocalMixing, MacArray, Residual, Transpose, walk
 from psahw.pipeline import Infeasible, build
-from psahw.schedule import Unsteady, schedule
+from psahw.schedule import Unsteady, intervals, schedule
 from tests.networks import StageShape, random_network
 
 
@@ -74,6 +74,29 @@ def test_fewer_multipliers_for_a_longer_period():
     ]
     assert used == sorted(used, reverse=True)
     assert used[0] > 2 * used[-1]
+
+
+def test_two_rows_in_a_multiplier():
+    """About half the multipliers for the same period, as many pairs as the component finds, and the same cadence."""
+    net = network(image=(16, 16), stages=(StageShape(16, 16, blocks=2, groups=4, kernel=3),))
+    single, packed = ([n for n in walk(build(net, 26, 4, bits)) if isinstance(n, MacArray)] for bits in (None, 25))
+    assert sum(n.pairs for n in single) == 0
+    assert sum(n.multipliers for n in packed) < 0.6 * sum(n.multipliers for n in single)
+    for node in packed:
+        assert node.multipliers >= -(-node.rows // 2) * node.columns
+    assert schedule(build(net, 26, 4, 25), input_beats(net, 4), 16 * 26).frame_interval == 16 * 26
+
+
+def test_columns_that_do_not_divide_the_inputs():
+    """7 passes of 10 steps are 70 cycles: 5 columns for 48 inputs, where 6 would divide them."""
+    net = network(stages=(StageShape(7, 7),))
+    pipeline = build(net, 70, 4)
+    nodes = {node.name: node for node in walk(pipeline)}
+    embed, gather = nodes["embed"], nodes["embed.gather"]
+    assert (embed.inputs, embed.columns, embed.steps, embed.rows) == (48, 5, 10, 1)
+    assert (gather.ratio, gather.beats) == (5, 48)
+    assert schedule(pipeline, input_beats(net, 4), 4 * 70).frame_interval == 280
+    assert intervals(pipeline, input_beats(net, 4))["embed.gather"] == 4 * 48
 
 
 def test_local_mixing_needs_no_transposition():

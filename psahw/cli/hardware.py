@@ -68,6 +68,7 @@ def _stage_row(stage):
     shape = ""
     if stage["engine"] == "MacArray":
         shape = f"{stage['outputs']}x{stage['inputs']} on {stage['rows']}x{stage['columns']}"
+        shape = f"{shape}, {stage['pairs']} pairs" if stage["pairs"] else shape
     elif stage["engine"] == "LocalMixing":
         shape = f"{stage['kernel']}x{stage['kernel']}, {stage['groups']} groups, {stage['lanes']} lanes"
         shape = f"shared {shape}" if stage["shared"] else shape

@@ -5,10 +5,12 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..packing import borrow, laid_out, pairs, split
 from ..ranges import dot_range, signed_bits
 from .arith import Requantise, adder_tree, delay
 from .check import check_divides, check_int
 from .count import count
+from .mac_unit import mac_pair, mac_unit
 from .ring import VectorRing
 from .rom import STYLES, pack_words, rom
 from .stream import connect, vector_signature
@@ -35,15 +37,16 @@ def _walk(m, step, *, words, repeat, sets):
 class MacArray(wiring.Component):
     """``y = sat(rshift(weight[set]·x + bias[set], shift[set]))`` for every vector ``x`` of a stream.
 
-    ``rows x columns`` units, each one DSP48E1; a vector takes ``ceil(outputs / rows)`` passes of
-    ``inputs / columns`` steps, and in a pass ``rows`` outputs grow a term in every column with each step::
+    ``rows x columns`` units, each one DSP48E1 or half of one; a vector takes ``ceil(outputs / rows)`` passes of
+    ``ceil(inputs / columns)`` steps, and in a pass ``rows`` outputs grow a term in every column with each step::
 
         i -> ring -> x[k·columns + i] --\\
                                          * -> + -> capture -> row select -> sum of columns -> requantise -> o
              ROM  -> W[g·rows + j, ...] -/
 
     Unit (j, i) adds ``W[g·rows + j, k·columns + i] · x[k·columns + i]`` in step k of pass g; rows of the last
-    pass beyond ``outputs`` are not emitted. Vectors start when all of them is in the ring, and follow each
+    pass beyond ``outputs`` are not emitted, and what the lanes beyond ``inputs`` carry in the last step does not
+    matter: both have weights of zero. Vectors start when all of them is in the ring, and follow each
     other without a gap. Latency from a pass's last step to its first row at the output:
     ``6 + (columns - 1).bit_length() + 3`` cycles (`psahw.timing.mac_array`).
 
@@ -53,9 +56,9 @@ class MacArray(wiring.Component):
     bias : array of int32 (sets, outputs), in units of the accumulator
     shift : array of uint8 (sets, outputs), 0 to 31
     rows, columns : int
-        Units; ``columns`` is also the number of lanes of ``i``, and divides the inputs.
+        Units; ``columns`` is also the number of lanes of ``i``, at most ``inputs``.
     o_lanes : int
-        Lanes of ``o``; divides the outputs and ``rows``, and ``rows`` is at most ``o_lanes·inputs/columns``.
+        Lanes of ``o``; divides the outputs and ``rows``, and ``rows`` is at most ``o_lanes`` times the steps.
     depth : int
         Beats in the ring; at least a vector, and for full rate as `psahw.timing.fifo_depth` says.
     vectors : int
@@ -64,6 +67,14 @@ class MacArray(wiring.Component):
         Width of an output.
     weight_style : str
         ``"block"`` RAM or ``"distributed"``: in LUTs.
+    operand_bits : int or None
+        Of the wider operand of a multiplier that serves two units: 25 in a DSP48E1 (UG479), 27 in a DSP48E2
+        (UG579). None: one unit each.
+
+    Attributes
+    ----------
+    pairs : list of (lower row, upper row, column)
+        The units that share a multiplier (`psahw.packing.pairs`); the others have one each.
 
     Members
     -------
@@ -72,7 +83,19 @@ class MacArray(wiring.Component):
     """
 
     def __init__(
-        self, *, weight, bias, shift, rows, columns, o_lanes, depth, vectors, out_bits=8, weight_style="block"
+        self,
+        *,
+        weight,
+        bias,
+        shift,
+        rows,
+        columns,
+        o_lanes,
+        depth,
+        vectors,
+        out_bits=8,
+        weight_style="block",
+        operand_bits=None,
     ):
         if not isinstance(weight, np.ndarray) or weight.dtype != np.int8:
             raise TypeError(f"weight must be an array of int8, not {getattr(weight, 'dtype', type(weight).__name__)}")
@@ -85,39 +108,24 @@ class MacArray(wiring.Component):
         for name, value in (("rows", rows), ("columns", columns), ("o_lanes", o_lanes), ("vectors", vectors)):
             check_int(name, value)
         check_int("out_bits", out_bits, 2)
-        check_divides("columns", columns, "inputs", inputs)
+        check_int("columns", columns, high=inputs)
         check_divides("o_lanes", o_lanes, "outputs", self._outputs)
         check_divides("o_lanes", o_lanes, "rows", rows)
         check_divides("sets", self._sets, "vectors", vectors)
-        self._steps, self._passes = inputs // columns, -(-self._outputs // rows)
+        self._steps, self._passes = -(-inputs // columns), -(-self._outputs // rows)
         check_int("rows", rows, high=o_lanes * self._steps)
         check_int("depth", depth, self._steps)
         if weight_style not in STYLES:
             raise ValueError(f"weight_style must be one of {', '.join(STYLES)}, not {weight_style!r}")
+        if operand_bits is not None:
+            check_int("operand_bits", operand_bits, 25)
         self._weight, self._bias, self._shift = weight, np.asarray(bias), np.asarray(shift)
         self._rows, self._columns, self._o_lanes, self._depth = rows, columns, o_lanes, depth
         self._repeat, self._out_bits, self._weight_style = vectors // self._sets, out_bits, weight_style
+        self._weights = laid_out(weight, rows, columns)
+        self.pairs = [] if operand_bits is None else pairs(self._weights, operand_bits)
+        self._split = None if operand_bits is None else split(self._weights, operand_bits)
         super().__init__({"i": In(vector_signature(columns)), "o": Out(vector_signature(o_lanes, out_bits))})
-
-    def _weights(self):
-        """int8 (sets, passes, steps, rows, columns): what each unit multiplies by, step after step."""
-        padding = self._passes * self._rows - self._outputs
-        weight = np.pad(self._weight, ((0, 0), (0, padding), (0, 0)))
-        shape = self._sets, self._passes, self._rows, self._steps, self._columns
-        return weight.reshape(shape).swapaxes(2, 3)
-
-    def _unit(self, m, en, w, x, first, last, *, bits, name):
-        """The sum of a pass, kept while the next one runs. One DSP48E1: Yosys and Vivado pack a, b, product and
-        total when the total is written as one addition."""
-        a, b = (Signal(signed(len(v)), name=f"{n}_{name}", reset_less=True) for n, v in (("a", w), ("b", x)))
-        product = Signal(signed(len(w) + 8), name=f"product_{name}", reset_less=True)
-        total = Signal(signed(bits), name=f"total_{name}", reset_less=True)
-        kept = Signal(signed(bits), name=f"kept_{name}", reset_less=True)
-        with m.If(en):
-            m.d.sync += [a.eq(w), b.eq(x), product.eq(a * b), total.eq(Mux(first, 0, total) + product)]
-            with m.If(last):
-                m.d.sync += kept.eq(total)
-        return kept
 
     def elaborate(self, platform):
         m = Module()
@@ -131,8 +139,8 @@ class MacArray(wiring.Component):
         step = en & ring.whole
         m.d.comb += [ring.en.eq(en), ring.read.eq(step)]
 
-        weights = self._weights()
-        bits = signed_bits(weights.min(), weights.max())
+        weights = borrow(self._weights, self.pairs)
+        bits = signed_bits(self._weights.min(), self._weights.max())
         units = self._rows * self._columns
         m.submodules.weights = words = rom(
             shape=bits * units,
@@ -140,7 +148,7 @@ class MacArray(wiring.Component):
             style=self._weight_style,
         )
         read = words.read_port()
-        w = data.View(data.ArrayLayout(signed(bits), units), read.data)
+        w = data.View(data.ArrayLayout(data.ArrayLayout(signed(bits), self._columns), self._rows), read.data)
         address, _ = _walk(m, step, words=self._passes * self._steps, repeat=self._repeat, sets=self._sets)
         m.d.comb += [read.addr.eq(address), read.en.eq(en)]
 
@@ -149,20 +157,7 @@ class MacArray(wiring.Component):
         last = Signal(4)
         with m.If(en):
             m.d.sync += last.eq(Cat(step & ring.last, last))
-        low, high = dot_range(weights, axis=2)
-        low, high = low.min((0, 1)), high.max((0, 1))
-        kept = [[None] * self._columns for _ in range(self._rows)]
-        for j, i in np.ndindex(self._rows, self._columns):
-            kept[j][i] = self._unit(
-                m,
-                en,
-                w[j * self._columns + i],
-                ring.x[i],
-                first,
-                last[3],
-                bits=signed_bits(low[j, i], high[j, i]),
-                name=f"{j}_{i}",
-            )
+        kept = self._units(m, en, w, ring.x, first, last[3])
 
         # Emit o_lanes rows a cycle, while the next pass runs.
         groups = self._rows // self._o_lanes
@@ -181,6 +176,30 @@ class MacArray(wiring.Component):
             self._output(m, en, lane, [kept[j] for j in range(lane, self._rows, self._o_lanes)], group, row)
 
         return m
+
+    def _units(self, m, en, w, x, first, last):
+        """The sums of a pass by row and column, kept while the next one runs."""
+        low, high = dot_range(self._weights, axis=2)
+        low, high = low.min((0, 1)), high.max((0, 1))
+        bits = [[signed_bits(*limits) for limits in zip(*row, strict=True)] for row in zip(low, high, strict=True)]
+        kept = [[None] * self._columns for _ in range(self._rows)]
+        for j, k, i in self.pairs:
+            kept[j][i], kept[k][i] = mac_pair(
+                m,
+                en,
+                w[j][i],
+                w[k][i],
+                x[i],
+                first,
+                last,
+                split=self._split,
+                bits=(bits[j][i], bits[k][i]),
+                name=f"{j}_{k}_{i}",
+            )
+        for j, i in np.ndindex(self._rows, self._columns):
+            if kept[j][i] is None:
+                kept[j][i] = mac_unit(m, en, w[j][i], x[i], first, last, bits=bits[j][i], name=f"{j}_{i}")
+        return kept
 
     def _output(self, m, en, lane, kept, group, row):
         """Row select, sum over the columns, requantise: the outputs ``lane``, ``lane + o_lanes``, ..."""

@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .check import check_choice, check_int
+from .count import count
 
 __all__ = ["Fork", "Gather", "Queue", "connect", "vector_signature"]
 
@@ -91,19 +92,26 @@ class Queue(wiring.Component):
 class Gather(wiring.Component):
     """Makes one beat of ``lanes·ratio`` elements from ``ratio`` beats of ``lanes``; the first is the lowest.
 
-    Out one cycle after the last beat of the group. Full rate.
+    Out one cycle after the last beat of the group. Full rate. With ``beats``, vectors of so many begin a group each:
+    the last group of a vector is shorter if ``ratio`` does not divide it, and its upper elements are undefined.
     """
 
-    def __init__(self, *, lanes: int, ratio: int, bits: int = 8):
+    def __init__(self, *, lanes: int, ratio: int, beats: int | None = None, bits: int = 8):
         check_int("lanes", lanes)
         check_int("ratio", ratio)
-        self.lanes, self.ratio = lanes, ratio
+        if beats is not None:
+            check_int("beats", beats, ratio)
+        self.lanes, self.ratio, self.beats = lanes, ratio, beats
         super().__init__({"i": In(vector_signature(lanes, bits)), "o": Out(vector_signature(lanes * ratio, bits))})
 
     def elaborate(self, platform):
         m = Module()
         part = Signal(range(self.ratio))
         last = part == self.ratio - 1
+        put = self.i.valid & self.i.ready
+        if self.beats is not None and self.beats % self.ratio:
+            (beat,) = count(m, put, self.beats)
+            last = last | beat.last
         parts = Signal(data.ArrayLayout(self.i.payload.shape(), self.ratio))
         m.d.comb += [self.i.ready.eq(~self.o.valid | self.o.ready), Value.cast(self.o.payload).eq(parts)]
         with m.If(self.i.ready):

@@ -36,6 +36,9 @@ def netlists(tmp_path_factory):
         "mac_array": MacArray(
             **dense_layer(rng, 1, 8, 8), rows=4, columns=2, o_lanes=1, depth=8, vectors=2, weight_style="block"
         ),
+        "pairs": MacArray(
+            **dense_layer(rng, 1, 9, 8), rows=3, columns=2, o_lanes=1, depth=8, vectors=2, operand_bits=25
+        ),
         "local_mixing": LocalMixing(**local_layer(rng, 2, (4, 4), 3), kernel=3, grid=(4, 4), channels=8, lanes=1),
         "shared": LocalMixing(**shared_layer(rng, 8, 3), kernel=3, grid=(4, 4), channels=8, lanes=2),
     }
@@ -53,7 +56,7 @@ def registers(cell):
     return {name: int(cell["parameters"][name], 2) for name in names}
 
 
-@pytest.mark.parametrize(("name", "units"), [("mac_array", 8), ("local_mixing", 9), ("shared", 18)])
+@pytest.mark.parametrize(("name", "units"), [("mac_array", 8), ("pairs", 4), ("local_mixing", 9), ("shared", 18)])
 def test_multipliers_are_dsps_with_their_registers(netlists, name, units):
     dsps = [cell for cell in netlists[name] if cell["type"] == "DSP48E1"]
     assert len(dsps) == units
@@ -61,7 +64,9 @@ def test_multipliers_are_dsps_with_their_registers(netlists, name, units):
         assert registers(dsp) == {"AREG": 1, "BREG": 1, "MREG": 1, "PREG": 1}
 
 
-def test_mac_array_flip_flops(netlists):
-    """Outside the DSPs a unit has the sum of its last pass, at most 8 + 8 + 2 bits, and nothing else."""
-    flip_flops = sum(int(cell["parameters"]["WIDTH"], 2) for cell in netlists["mac_array"] if "dff" in cell["type"])
-    assert flip_flops <= 8 * 18 + 150
+@pytest.mark.parametrize(("name", "units"), [("mac_array", 8), ("pairs", 6)])
+def test_mac_array_flip_flops(netlists, name, units):
+    """Outside the DSPs a unit has the sum of its last pass, at most 8 + 8 + 2 bits, and nothing else, whether it has
+    a DSP of its own or half of one."""
+    flip_flops = sum(int(cell["parameters"]["WIDTH"], 2) for cell in netlists[name] if "dff" in cell["type"])
+    assert flip_flops <= units * 18 + 150

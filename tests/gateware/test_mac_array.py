@@ -1,5 +1,6 @@
 """The MAC array against NumPy, and its cadence against psahw.timing."""
 
+import itertools
 import re
 
 import numpy as np
@@ -17,12 +18,15 @@ stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, Fals
 
 
 def random_layer(rng, sets, outputs, inputs, kind="random"):
-    """weight, bias, shift; ``kind`` "lowest" has every weight at -128, "sparse" has rows of zeros."""
+    """weight, bias, shift; ``kind`` "lowest" has every weight at -128, "sparse" has rows of zeros, "small" three
+    bits."""
     weight = rng.integers(-128, 128, (sets, outputs, inputs)).astype(np.int8)
     if kind == "lowest":
         weight[:] = -128
     if kind == "sparse":
         weight[:, ::2] = 0
+    if kind == "small":
+        weight //= 32
     bias = rng.integers(-(1 << 20), 1 << 20, (sets, outputs)).astype(np.int32) >> rng.integers(0, 20)
     return {"weight": weight, "bias": bias, "shift": rng.integers(0, 14, (sets, outputs)).astype(np.uint8)}
 
@@ -37,23 +41,28 @@ def outputs_of(layer, x, vectors, out_bits=8):
 
 @st.composite
 def shapes(draw):
-    """Constructor arguments that fit together, and the shape of the weights."""
+    """Constructor arguments that fit together, and the shape of the weights. The last step may be short."""
     sets, columns, steps, o_lanes = (draw(st.integers(1, n)) for n in (3, 3, 5, 2))
+    inputs = steps * columns - draw(st.integers(0, columns - 1)) * (steps > 1)
     rows = o_lanes * draw(st.integers(1, steps))
     outputs = o_lanes * draw(st.integers(1, 7))
     arguments = {"rows": rows, "columns": columns, "o_lanes": o_lanes}
     arguments["depth"] = steps + draw(st.integers(0, 2 * steps))
     arguments["vectors"] = sets * draw(st.integers(1, 3))
-    return arguments, (sets, outputs, steps * columns)
+    arguments["operand_bits"] = draw(st.sampled_from([None, 25, 27]))
+    return arguments, (sets, outputs, inputs)
 
 
-def check(layer, arguments, *, frames=2, **options):
+def check(layer, arguments, *, frames=2, x=None, **options):
     columns, o_lanes = arguments["columns"], arguments["o_lanes"]
     _, outputs, inputs = layer["weight"].shape
-    x = np.random.default_rng(5).integers(-128, 128, (frames * arguments["vectors"], inputs))
-    x[0] = -128
+    if x is None:
+        x = np.random.default_rng(5).integers(-128, 128, (frames * arguments["vectors"], inputs))
+        x[0] = -128
+    # What is beyond the inputs must not matter.
+    beats = np.pad(x, ((0, 0), (0, -inputs % columns)), constant_values=85).reshape(-1, columns)
     out, i_cycles, o_cycles = run_stream(
-        MacArray(**layer, **arguments), x.reshape(-1, columns), quiet=2 * inputs * outputs + 60, **options
+        MacArray(**layer, **arguments), beats, quiet=2 * beats.size * outputs + 60, **options
     )
     expected = outputs_of(layer, x, arguments["vectors"], arguments.get("out_bits", 8))
     np.testing.assert_array_equal(out, expected.reshape(-1, o_lanes))
@@ -66,7 +75,7 @@ def check(layer, arguments, *, frames=2, **options):
 
 
 @settings(max_examples=25, deadline=None)
-@given(shapes(), st.integers(0, 1000), st.sampled_from(["random", "lowest", "sparse"]), stalls)
+@given(shapes(), st.integers(0, 1000), st.sampled_from(["random", "lowest", "sparse", "small"]), stalls)
 def test_outputs_and_cadence(shape, seed, kind, i_stalls):
     arguments, size = shape
     check(random_layer(np.random.default_rng(seed), *size, kind), arguments, i_stalls=i_stalls)
@@ -85,6 +94,22 @@ def test_wide_outputs_and_weights_in_luts():
     check(layer, arguments | {"out_bits": 20, "weight_style": "distributed"})
 
 
+@pytest.mark.parametrize("operand_bits", [25, 27])
+def test_every_row_shares_a_multiplier(operand_bits):
+    """Long sums up to the limit of the lower ones, in several sets and passes."""
+    rng = np.random.default_rng(0)
+    layer = random_layer(rng, 2, 12, 32)
+    limit = 511 if operand_bits == 25 else 2047
+    layer["weight"][:] = rng.choice((-127, 127, 1), layer["weight"].shape)
+    for j in range(0, 12, 2):
+        row = rng.permutation(np.r_[np.full(limit // 127, 127), limit % 127, np.zeros(31 - limit // 127)])
+        layer["weight"][:, j] = row * rng.choice((-1, 1), 32)
+    arguments = {"rows": 4, "columns": 1, "o_lanes": 2, "depth": 70, "vectors": 4, "operand_bits": operand_bits}
+    assert len(MacArray(**layer, **arguments).pairs) == 2
+    positive = layer["weight"].reshape(-1, 32)[:24:2] > 0
+    check(layer, arguments, x=np.r_[np.where(positive, -128, 127), np.where(positive, 127, -128)])
+
+
 def test_gapless_at_full_rate():
     layer = random_layer(np.random.default_rng(0), 2, 8, 8)
     dut = MacArray(**layer, rows=4, columns=2, o_lanes=1, depth=8, vectors=4)
@@ -95,8 +120,8 @@ def test_gapless_at_full_rate():
 def test_reset_in_mid_frame():
     layer = random_layer(np.random.default_rng(0), 2, 6, 4)
     arguments = {"rows": 2, "columns": 1, "o_lanes": 1, "depth": 9, "vectors": 4}
-    for cycle in (9, 26, 41):
-        check(layer, arguments, reset_at=cycle)
+    for operand_bits, cycle in itertools.product((None, 25), (9, 26, 41)):
+        check(layer, arguments | {"operand_bits": operand_bits}, reset_at=cycle)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +136,7 @@ def test_reset_in_mid_frame():
         ({"bias": np.zeros(6)}, ValueError, "bias must have shape (1, 6), not (6,)"),
         ({"shift": np.zeros((1, 5))}, ValueError, "shift must have shape (1, 6), not (1, 5)"),
         ({"rows": 2.0}, TypeError, "rows must be an integer, not 2.0"),
-        ({"columns": 3}, ValueError, "columns must divide inputs = 8, not 3"),
+        ({"columns": 9}, ValueError, "columns must be in [1, 8], not 9"),
         ({"o_lanes": 4}, ValueError, "o_lanes must divide outputs = 6, not 4"),
         ({"rows": 3, "o_lanes": 2}, ValueError, "o_lanes must divide rows = 3, not 2"),
         ({"rows": 5}, ValueError, "rows must be in [1, 4], not 5"),
@@ -119,6 +144,7 @@ def test_reset_in_mid_frame():
         ({"vectors": 0}, ValueError, "vectors must be at least 1, not 0"),
         ({"out_bits": 1}, ValueError, "out_bits must be at least 2, not 1"),
         ({"weight_style": "auto"}, ValueError, "weight_style must be one of block, distributed, not 'auto'"),
+        ({"operand_bits": 18}, ValueError, "operand_bits must be at least 25, not 18"),
     ],
 )
 def test_init_wrong(wrong, error, message):

@@ -38,6 +38,18 @@ def test_gather_cycles(ratio, i_stalls):
 
 
 @few
+@given(st.integers(1, 2), st.integers(1, 4), st.integers(0, 6), STALLS, STALLS)
+def test_gather_vectors_that_the_ratio_does_not_divide(lanes, ratio, more, i_stalls, o_stalls):
+    length = ratio + more
+    dut = Gather(lanes=lanes, ratio=ratio, beats=length)
+    vectors = ramp(4 * length, lanes).reshape(4, -1)
+    out, i, o = run_stream(dut, vectors.reshape(-1, lanes), i_stalls=i_stalls, o_stalls=o_stalls)
+    assert np.array_equal(out.reshape(4, -1)[:, : vectors.shape[1]], vectors)
+    if not any(o_stalls):
+        assert np.array_equal(o, timing.gather(i, ratio, length))
+
+
+@few
 @given(st.integers(1, 9), STALLS, STALLS)
 def test_queue(depth, i_stalls, o_stalls):
     beats = ramp(30, 2)
@@ -133,6 +145,7 @@ def test_connect_wrong_shape():
         ),
         (lambda: Gather(lanes=0, ratio=1), ValueError, "lanes must be at least 1, not 0"),
         (lambda: Gather(lanes=1, ratio=True), TypeError, "ratio must be an integer, not True"),
+        (lambda: Gather(lanes=1, ratio=3, beats=2), ValueError, "beats must be at least 3, not 2"),
     ],
 )
 def test_init_wrong(make, error, message):
