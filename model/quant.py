@@ -50,23 +50,42 @@ class _Round(torch.autograd.Function):
         return gradient
 
 
-class _ShiftRight(torch.autograd.Function):
-    """`floor(x / 2^shift + 1/2)`; the gradient is that of `x / 2^shift`."""
+class _Requantise(torch.autograd.Function):
+    """`saturate(floor((x + bias) / 2^shift + 1/2))`; the gradient is that of `(x + bias) / 2^shift`, zero where it
+    saturates. One function, for as separate operations they and their gradients were half of a training step."""
 
     @staticmethod
-    def forward(ctx, x, factor, half):  # factor = 2^-shift, half = 2^(shift - 1) or 0
-        ctx.save_for_backward(factor)
-        return ((x + half) * factor).floor()
+    def forward(ctx, x, bias, factor, half, bits):  # factor = 2^-shift, half = 2^(shift - 1) or 0
+        shifted = (x + (bias + half)).mul_(factor).floor_()
+        limit = 1 << (bits - 1)
+        codes = shifted.clamp(-limit, limit - 1)
+        ctx.save_for_backward(factor, codes != shifted)
+        ctx.bias_shape = bias.shape
+        return codes
 
     @staticmethod
     def backward(ctx, gradient):
-        (factor,) = ctx.saved_tensors
-        return gradient * factor, None, None
+        factor, outside = ctx.saved_tensors
+        gradient = gradient.masked_fill(outside, 0).mul_(factor)
+        return gradient, gradient.sum_to_size(ctx.bias_shape), None, None, None
+
+
+class _Saturate(torch.autograd.Function):
+    """`clamp`, whose own gradient compares twice and selects."""
+
+    @staticmethod
+    def forward(ctx, x, limit):
+        codes = x.clamp(-limit, limit - 1)
+        ctx.save_for_backward(codes != x)
+        return codes
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient.masked_fill(ctx.saved_tensors[0], 0), None
 
 
 def _saturate(x: Tensor, bits: int = 8) -> Tensor:
-    limit = 1 << (bits - 1)
-    return x.clamp(-limit, limit - 1)
+    return _Saturate.apply(x, 1 << (bits - 1))
 
 
 class Integers(NamedTuple):
@@ -81,7 +100,7 @@ class Integers(NamedTuple):
         """`total` is weight·x; `align` broadcasts a value per row against it."""
         half = torch.where(self.shift > 0, torch.exp2(self.shift - 1), torch.zeros_like(self.shift))
         factor = torch.exp2(-self.shift)
-        return _saturate(_ShiftRight.apply(total + align(self.bias), align(factor), align(half)), bits)
+        return _Requantise.apply(total, align(self.bias), align(factor), align(half), bits)
 
 
 def too_long(config: ModelConfig) -> str | None:
@@ -427,7 +446,8 @@ class QuantizedResMLP(nn.Module):
             x = stage(x, scale)
             scale = stage.residual_scale
         half = torch.where(self.pool_shift > 0, torch.exp2(self.pool_shift - 1), torch.zeros_like(scale))
-        pooled = _saturate(_ShiftRight.apply(x.sum(0), torch.exp2(-self.pool_shift), half))
+        none = torch.zeros_like(half)
+        pooled = _Requantise.apply(x.sum(0), none, torch.exp2(-self.pool_shift), half, 8)
         return _linear(pooled, self.head_integers(), bits=HEAD_BITS)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 
 from model.config import PRESETS, ModelConfig, StageConfig
 from model.export import to_network
-from model.quant import BIAS_LIMIT, MAX_SHIFT, MAX_TERMS, QuantizedResMLP, _ShiftRight, _to_integers
+from model.quant import BIAS_LIMIT, MAX_SHIFT, MAX_TERMS, QuantizedResMLP, _Requantise, _to_integers
 from model.resmlp import ResMLP
 from psahw import networkfile, reference, samples
 from psahw.errors import UserError
@@ -110,12 +110,23 @@ def test_psa_tables_equal_the_layer_at_all_codes():
 
 
 def test_rounds_half_up_exactly():
-    x = torch.arange(-70.0, 71.0)
+    x = torch.arange(-700.0, 701.0)
     for shift in range(5):
-        half = 2.0 ** (shift - 1) if shift else 0.0
-        got = _ShiftRight.apply(x, torch.tensor(2.0**-shift), half)
-        expected = reference.rshift(x.numpy().astype(np.int32), shift)
+        half = torch.tensor(2.0 ** (shift - 1) if shift else 0.0)
+        got = _Requantise.apply(x, torch.tensor(3.0), torch.tensor(2.0**-shift), half, 8)
+        expected = reference.requantise(x.numpy().astype(np.int32) + 3, shift)
         np.testing.assert_array_equal(got.numpy(), expected)
+
+
+def test_gradient_of_requantising():
+    """That of the map without rounding, and none where it saturates."""
+    x = torch.tensor([[-2000.0, -9.0, 5.0], [511.0, 100.0, 2000.0]], requires_grad=True)
+    bias = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    codes = _Requantise.apply(x, bias, torch.tensor(0.25), torch.tensor(2.0), 8)
+    assert codes.tolist() == [[-128, -2, 2], [127, 26, 127]]
+    codes.backward(torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]]))
+    assert x.grad.tolist() == [[0, 0.5, 1], [0, 4, 0]]  # 128 was cut to 127
+    assert bias.grad.tolist() == [0, 4.5, 1]
 
 
 def test_rows_use_all_eight_bits():
