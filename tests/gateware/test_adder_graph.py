@@ -143,9 +143,10 @@ def test_registers_are_those_of_the_plan(depth, fan_out):
 
 
 def test_a_trained_layer():
-    """Eight outputs and all inputs of a layer of the shipped network."""
-    layer = networkfile.load(networkfile.find("cifar10-psa")).stages[0].blocks[0].channel_mixing.linear2
-    check(layer.weight[:8], {"bias": layer.bias[:8], "shift": layer.shift[:8]}, o_stalls=[True, False, False])
+    """The head of the shipped network, 96 inputs and ten logits."""
+    layer = networkfile.load(networkfile.find("cifar10-psa")).head
+    rows, options = {"bias": layer.bias, "shift": layer.shift}, {"out_bits": layer.out_bits}
+    check(layer.weight, rows, options=options, o_stalls=[True, False, False])
 
 
 def test_resources_are_those_of_the_estimate(tmp_path):
