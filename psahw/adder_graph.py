@@ -342,7 +342,9 @@ def solve_all(
             rows, columns = np.flatnonzero(block.any(1)), np.flatnonzero(block.any(0))
             if len(rows):
                 places.append((n, rows + start, columns))
-                tasks.append(_Task(block[np.ix_(rows, columns)], tuple(inputs[c] for c in columns)))
+                # da4ml leaves out an input that is constant.
+                varying = tuple((low, max(high, low + 1)) for low, high in (inputs[c] for c in columns))
+                tasks.append(_Task(block[np.ix_(rows, columns)], varying))
     answers = _answers(tasks, workers or os.cpu_count() or 1, progress)
     builders = [_Builder(weight.shape[1]) for weight, _ in layers]
     outputs = [[None] * len(weight) for weight, _ in layers]

@@ -51,6 +51,12 @@ def test_any_ranges(weight, data):
     check(solve(weight, ranges, workers=1), weight, ranges)
 
 
+def test_constant_inputs():
+    """They keep their weights, so that a graph is that of its matrix whatever the ranges."""
+    weight, ranges = np.array([[1, 3, -7], [0, 5, 5]]), [(0, 0), (9, 9), (-128, 127)]
+    check(solve(weight, ranges, workers=1), weight, ranges)
+
+
 def test_nodes_are_different_forms():
     """Neither 0, nor equal up to sign and a power of two: repeated and scaled rows need no adders of their own."""
     rng = np.random.default_rng(1)
