@@ -49,6 +49,7 @@ NETWORKS = {
         60_000,
         4,
     ),
+    "packed": ((StageShape(32, 24),), {"image": (16, 16), **TEN}, 80_000, 4),
     "tokens": ((StageShape(48, 48, groups=4),), {"image": (32, 32), **TEN}, 12_000, 4),
 }
 DEVICES_BY_FAMILY = {"xc7": "xc7k325t", "xcup": "xcu250", "ecp5": "lfe5u-85f"}

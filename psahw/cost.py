@@ -319,7 +319,7 @@ def _(node: Windows):
 @_cost.register
 def _(node: Gather):
     width = 8 * node.lanes
-    return _counter(node.ratio) + Resources(lut=node.ratio + 2, ff=width * node.ratio + 1)
+    return _counter(node.ratio, node.beats or 1) + Resources(lut=node.ratio + 2, ff=width * node.ratio + 1)
 
 
 def _walk(words: int, repeat: int, sets: int) -> Resources:
@@ -475,7 +475,13 @@ def _unpacked(node: Node) -> Resources:
         unit = node.acc_bits - log2(node.columns) - 0.5
         # The rows of a column share the register of x.
         shared = Resources(ff=8 * node.columns)
-        return Resources(lut=unit, ff=node.weight_bits + product + unit) * (node.rows * node.columns) + shared
+        single = Resources(lut=unit, ff=node.weight_bits + product + unit)
+        if node.pairs:
+            # The upper sum above the lower one's bits; those between the two weights are one register.
+            total = node.operand_bits - node.weight_bits + unit
+            pair = Resources(lut=total, ff=2 * node.weight_bits + node.operand_bits + 8 + total)
+            shared += pair * node.pairs
+        return single * (node.multipliers - node.pairs) + shared
     if isinstance(node, LocalMixing):
         return Resources(ff=3 * product) * (node.kernel**2 * node.lanes)
     return Resources()
