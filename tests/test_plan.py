@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from psahw import plan
-from psahw.device import DEVICES
+from psahw.device import DEVICES, Device
 from psahw.errors import CheckFailed
 from tests.networks import StageShape, random_network
 
@@ -40,6 +40,18 @@ def test_fastest_within_a_budget(network):
     assert tight.resources.dsp <= 60 < free.resources.dsp
     assert tight.fps < free.fps
     assert tight.limited_by.startswith("the next faster plan needs dsp ")
+
+
+def test_two_products_in_a_dsp(network, monkeypatch):
+    """Faster in the same budget; what does not multiply in a MAC array stays as it is."""
+    packed = plan.make(network, K160T, clock_hz=100e6, budget={"dsp": 60})
+    monkeypatch.setattr(Device, "operand_bits", None)
+    single = plan.make(network, K160T, clock_hz=100e6, budget={"dsp": 60})
+    assert packed.fps > 1.5 * single.fps
+    for made in (packed, single):
+        stages = [stage for stage in made.to_dict()["stages"] if stage["engine"] == "MacArray"]
+        assert all(s["resources"]["dsp"] == s["rows"] * s["columns"] - s["pairs"] for s in stages)
+        assert any(s["pairs"] for s in stages) == (made is packed)
 
 
 def test_a_rate_that_does_not_fit(network):
