@@ -5,9 +5,9 @@ python -m calibration.adder_graph whole 8             all outputs and inputs, at
 python -m calibration.adder_graph block 8 --depth 2   two additions between registers
 python -m calibration.adder_graph --time              seconds and adders for blocks of rows; no synthesis
 
-The layer is the first linear of the first channel mixing of --network, cifar10-psa unless given. Weights at fewer
-bits are those at 8, shifted and rounded, with their biases and shifts: as large as a network trained for them, and not
-as good.
+The layer is the first linear of the first channel mixing of --network, cifar10-psa unless given. Weights at
+fewer bits are those at 8, shifted and rounded, with their biases and shifts: as large as a network trained for them,
+and not as good.
 """
 
 import argparse
