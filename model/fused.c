@@ -56,7 +56,7 @@ static inline __attribute__((always_inline)) void product_rows(const int rows, c
                                                                int64_t terms, const float *x, int64_t x_pitch,
                                                                const float *add, int64_t add_pitch, const float *bias,
                                                                float *out, int64_t out_pitch) {
-  __m512 sum[12][2];
+  __m512 sum[8][2];
   for (int r = 0; r < rows; r++) {
     const __m512 start = _mm512_set1_ps(bias ? bias[r] : 0.0f);
     for (int v = 0; v < 2; v++)
@@ -64,7 +64,7 @@ static inline __attribute__((always_inline)) void product_rows(const int rows, c
   }
   for (int64_t k = 0; k < terms; k++) {
     const __m512 x0 = _mm512_loadu_ps(x + k * x_pitch), x1 = _mm512_loadu_ps(x + k * x_pitch + LANES);
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
       const __m512 weight = _mm512_set1_ps(w[r * row + k * step]);
       sum[r][0] = _mm512_fmadd_ps(weight, x0, sum[r][0]);
@@ -89,7 +89,7 @@ static void product(int64_t rows, const float *w, int64_t row, int64_t step, int
   }
 }
 
-/* ---- the other product: out[r][k] += sum_t d[r][t] * x[k][t], in blocks of ROWS x 4 */
+/* ---- the other product: out[r][k] += sum_t d[r][t] * x[k][t], in blocks of OUTER_ROWS x 4 */
 #define OUTER_ROWS 6
 
 static void outer(int64_t rows, int64_t terms, const float *d, int64_t d_pitch, const float *x, int64_t x_pitch,
@@ -204,7 +204,7 @@ static void apply(const function *f, int64_t row, const float *x, float *y, floa
     const __m512 v = _mm512_fmadd_ps(_mm512_loadu_ps(x + t), scale, offset);
     __m512 value = v, derivative = one;
     if (f->kind == RELU) {
-      value = _mm512_max_ps(v, zero);
+      value = _mm512_max_ps(zero, v); /* of a NaN the second operand comes out */
       derivative = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v, zero, _CMP_GT_OQ), one);
     } else if (f->kind == GELU) {
       __m512 density;
@@ -258,7 +258,8 @@ static inline void add_sums(const float *a, const float *b, int64_t columns, dou
   sums[1] += _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(with[0], with[1]), _mm512_add_ps(with[2], with[3])));
 }
 
-/* Threads sum into parts of their own, which are added in order: the result does not depend on the timing. */
+/* Threads sum into parts of their own, which are added in order: for a number of threads the result is always the
+ * same. */
 static void *parts(int64_t size) { return calloc(omp_get_max_threads(), size); }
 
 static void add_parts(float *to, const float *from, int64_t count) {

@@ -2,7 +2,7 @@
 
 The same function of the same parameters as `ResMLP.forward` in training mode, up to rounding and with one liberty:
 the gradient of a PSA's grid comes from every fourth group of sixteen values, times four (`COLLECT_EVERY`), since
-each function sees tens of thousands of values a step. Activations lie as [channels, tokens · images].
+each function sees thousands of values a step. Activations lie as [channels, tokens · images].
 
 With z = γ·(x - μ)/σ + β and dz the gradient of z, the gradient of x is
 γ/σ · (dz - mean(dz) - x̂·mean(dz·x̂)), x̂ = (x - μ)/σ, which is k0·dz + k1·x + k2 with three constants of each channel
@@ -325,9 +325,15 @@ def _patches(images: Tensor, size: int, stride: int, padding: int) -> Tensor:
 def forward(model: ResMLP, images: Tensor, phase: int = 0) -> Tensor:
     """Logits [B, classes] of uint8 images [B, height, width, 3], the norms in training mode.
 
-    `phase` should move on from step to step: it chooses the values that `COLLECT_EVERY` takes.
+    `phase` should move on from step to step: it chooses the values that `COLLECT_EVERY` takes. Raises ValueError for
+    images or a model that the C code, which goes by addresses alone, would read or write beyond.
     """
     config, batch = model.config, len(images)
+    if images.shape != (batch, *config.image, 3) or images.dtype != torch.uint8 or images.device.type != "cpu":
+        wanted = f"uint8 [B, {config.image[0]}, {config.image[1]}, 3] on the CPU"
+        raise ValueError(f"images must be {wanted}, not {images.dtype} {tuple(images.shape)} on {images.device}")
+    if not usable(model, batch):
+        raise ValueError(f"the step in C wants a float32 ResMLP in one process and batches of {IMAGES}, not {batch}")
     patches = _patches(images, config.patch_size, config.patch_stride, config.patch_padding)
     x = torch.addmm(model.embed.bias[:, None], model.embed.weight, patches)
     grids = _grids(model)

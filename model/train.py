@@ -7,7 +7,8 @@ line an event), and at the end whatever the caller saves. Every random number of
 seed and the epoch's number, so a resumed run ends with the same weights as an uninterrupted one.
 
 Several processes (`torchrun`) share each batch: all draw the same random numbers, each makes and computes its slice,
-gradients are averaged, norms see the whole batch. The result is that of one process, up to rounding.
+gradients are averaged, norms see the whole batch. The result is that of one process, up to rounding, if that one does
+not take the step in C (`fused.py`), whose gradients of PSA are of a sample.
 """
 
 import atexit
@@ -185,10 +186,11 @@ def _can_compile(device: str) -> bool:
     return device != "cpu" or shutil.which(os.environ.get("CXX", usual)) is not None
 
 
-def _make_step(model: nn.Module, teachers: Sequence[nn.Module], config: TrainConfig, device: str) -> Callable:
-    """images, targets, answers that were stored, number of the step -> loss, compiled if asked for and not in C."""
+def _make_step(
+    model: nn.Module, teachers: Sequence[nn.Module], config: TrainConfig, device: str, in_c: bool
+) -> Callable:
+    """images, targets, answers that were stored, number of the step -> loss; in C, or compiled if asked for."""
     distillation = Distillation(config.alpha, config.temperature)
-    in_c = not config.bf16 and fused.usable(model, config.batch)
 
     def logits_of(images: Tensor) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=config.bf16):
@@ -206,8 +208,10 @@ def _make_step(model: nn.Module, teachers: Sequence[nn.Module], config: TrainCon
         with torch.autocast(device, torch.bfloat16, enabled=config.bf16):
             return mean_answer([teacher(images) for teacher in teachers])
 
-    if config.compile:
-        student_loss, teach = torch.compile(student_loss), torch.compile(teach)
+    if config.compile and teachers:
+        teach = torch.compile(teach)
+    if config.compile and not in_c:
+        student_loss = torch.compile(student_loss)
 
     def step(images: Tensor, targets: Tensor, answers: Tensor | None, number: int) -> Tensor:
         if teachers:
@@ -293,11 +297,14 @@ def fit(
     batch = min(config.batch, len(train) // world * world)
     steps = len(train) // batch
     # What does not change the result is not written into the run's settings: it may be resumed elsewhere.
+    in_c = not config.bf16 and fused.usable(model, batch)
     compiled = config.compile and _can_compile(device)
-    if config.compile and not compiled and rank == 0:
+    if config.compile and not compiled and not in_c and rank == 0:
         print("no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower", file=sys.stderr)
     settings = dataclasses.replace(config, compile=compiled, batch=batch)
-    phases = [_Phase("train", config.block_epochs, config.epochs, _make_step(model, teachers, settings, device))]
+    phases = [
+        _Phase("train", config.block_epochs, config.epochs, _make_step(model, teachers, settings, device, in_c))
+    ]
     if config.block_epochs:
         phases = [
             _Phase("blocks", 0, config.block_epochs, _make_block_step(model, blocks_of, settings, device)),
@@ -309,6 +316,7 @@ def fit(
             "start" if run.epoch == 0 else "resume",
             epoch=run.epoch, **provenance(), torch=torch.__version__, device=device,
             processes=world, threads=torch.get_num_threads(), dataset=dataset.name,
+            step="c" if in_c else "compiled" if compiled else "torch",
             train=config.to_dict(), describe=run.describe,
         )  # fmt: skip
 

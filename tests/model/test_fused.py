@@ -1,16 +1,17 @@
 """The C training step against the same network in torch: values, gradients, running statistics."""
 
 import copy
-import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 
-from model import fused
-from model.config import ModelConfig, StageConfig
+from model import data, fused
+from model.config import PRESETS, ModelConfig, StageConfig, TrainConfig
 from model.losses import cross_entropy, smooth_targets
 from model.resmlp import ResMLP
+from model.train import fit
 
 STAGES = {
     "local": (StageConfig(24, 20, 2, groups=4, kernel=3),),
@@ -20,28 +21,36 @@ STAGES = {
     ),
     "dense": (StageConfig(12, 8, 2, groups=2),),
 }
+SIZES = {"whole tiles": (32, 64), "a part of a tile": (20, 96)}  # side of the images, batch: 64 or 25 tokens
 
 pytestmark = pytest.mark.skipif(fused._library() is None, reason="needs AVX-512 and a C compiler")
 
 
-def _model(stages: tuple[StageConfig, ...], activation: str) -> ResMLP:
+def _model(stages: tuple[StageConfig, ...], activation: str, side: int = 32) -> ResMLP:
     torch.manual_seed(3)
-    model = ResMLP(
-        ModelConfig(stages, patch_size=5, patch_stride=4, patch_padding=1, activation=activation, segments=4)
-    )
+    patches = {"patch_size": 5, "patch_stride": 4, "patch_padding": 1}
+    model = ResMLP(ModelConfig(stages, **patches, activation=activation, segments=4, image=(side, side)))
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     return model.train()
 
 
+def _images(batch: int, side: int = 32) -> torch.Tensor:
+    rng = np.random.default_rng(batch)
+    return torch.from_numpy(rng.integers(0, 256, (batch, side, side, 3), dtype=np.uint8))
+
+
 @pytest.mark.parametrize("activation", ["psa_both", "psa_hidden", "gelu", "relu"])
 @pytest.mark.parametrize("stages", STAGES.values(), ids=STAGES)
-def test_equals_torch(stages, activation, monkeypatch):
+@pytest.mark.parametrize("side, batch", SIZES.values(), ids=SIZES)
+def test_equals_torch(side, batch, stages, activation, monkeypatch):
+    if side == 20 and len(stages) > 1:
+        pytest.skip("a grid of 5 x 5 cannot be merged")
     monkeypatch.setattr(fused, "COLLECT_EVERY", 1)
-    model = _model(stages, activation)
+    model = _model(stages, activation, side)
     other = copy.deepcopy(model)
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8))
-    targets = smooth_targets(torch.arange(64) % 10, 10, 0.1)
+    images = _images(batch, side)
+    targets = smooth_targets(torch.arange(batch) % 10, 10, 0.1)
     logits, expected = fused.forward(model, images), other(images)
     assert torch.allclose(logits, expected, atol=1e-3, rtol=1e-3)
     cross_entropy(logits, targets).backward()
@@ -57,7 +66,7 @@ def test_equals_torch(stages, activation, monkeypatch):
 def test_sampled_gradient_is_unbiased(monkeypatch):
     """Each of the phases takes another quarter of the values: their mean is the gradient of them all."""
     model = _model(STAGES["local"], "psa_both")
-    images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8))
+    images = _images(64)
     targets = smooth_targets(torch.arange(64) % 10, 10, 0.1)
 
     def gradient(every: int, phase: int) -> torch.Tensor:
@@ -80,13 +89,57 @@ def test_usable():
     assert not fused.usable(torch.nn.Linear(2, 2), 64)
 
 
-def test_same_again(monkeypatch):
-    """Bit for bit, whatever the threads do."""
-    images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8))
-    found = []
-    for _ in range(2):
-        model = _model(STAGES["depthwise pyramid"], "psa_both")
-        fused.forward(model, images).square().sum().backward()
-        found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
-    assert torch.equal(*found)
-    assert dataclasses.asdict(model.config)["activation"] == "psa_both"
+def test_same_again():
+    """Bit for bit, with several threads that share the work differently each time."""
+    images, found = _images(64), []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        for _ in range(5):
+            model = _model(STAGES["depthwise pyramid"], "psa_both")
+            fused.forward(model, images).square().sum().backward()
+            found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+@pytest.mark.parametrize("activation", ["psa_both", "gelu", "relu"])
+def test_not_a_number_stays_one(activation):
+    """Else a run whose weights are lost would go on with a harmless loss."""
+    model = _model(STAGES["local"], activation)
+    model.stages[0].blocks[0].channel_mixing.linear1.weight.data[3, 5] = torch.nan
+    assert fused.forward(model, _images(64)).isnan().any()
+
+
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        (_images(48), "batches of 32, not 48"),
+        (_images(64, 16), r"images must be uint8 \[B, 32, 32, 3\] on the CPU"),
+        (_images(64).float(), "images must be uint8"),
+    ],
+)
+def test_refuses_what_the_c_code_would_read_beyond(images, message):
+    with pytest.raises(ValueError, match=message):
+        fused.forward(_model(STAGES["dense"], "relu"), images)
+
+
+def test_a_run_that_takes_it(tmp_path, monkeypatch):
+    """Stopped and resumed it ends with the weights of one that was not."""
+    taken, forward = [], fused.forward
+    monkeypatch.setattr(fused, "forward", lambda *given: taken.append(given[2]) or forward(*given))
+    config = TrainConfig(epochs=4, batch=32, compile=False)
+    ends = []
+    for stops in ((None,), (2, None)):
+        for stop in stops:
+            torch.manual_seed(1)
+            model = ResMLP(PRESETS["tiny"].model)
+            directory = tmp_path / str(len(stops))
+            fit(model, data.load("sample"), config, directory, stop_after=stop, quiet=True)
+        ends.append(model.state_dict())
+    assert taken == list(range(8)) * 2
+    for name, value in ends[0].items():
+        assert torch.equal(value, ends[1][name]), name
+    events = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+    assert [event["step"] for event in events if "step" in event] == ["c", "c"]
