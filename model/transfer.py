@@ -45,7 +45,8 @@ def narrow(teacher: nn.Module, student: nn.Module) -> None:
     for theirs, ours in zip(teacher.config.stages, student.config.stages, strict=True):
         if not _holds(ours, theirs):
             raise UserError(
-                f"a token mixing of {_mixing(theirs)} cannot start one of {_mixing(ours)}: it must become freer"
+                f"a token mixing of {_mixing(theirs)} cannot start one of {_mixing(ours)}: it must keep its kernel "
+                "or become dense, and may get more groups or be shared no longer"
             )
         if ours.hidden > theirs.hidden:
             raise UserError(f"the student's {ours.hidden} hidden neurons exceed the teacher's {theirs.hidden}")

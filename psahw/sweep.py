@@ -40,6 +40,10 @@ class Job:
     arguments: tuple[str, ...]
     after: tuple[str, ...]
 
+    def asked(self) -> list[str]:
+        """What the recipe says, the same wherever the sweep's directory lies."""
+        return [self.command, *self.arguments]
+
 
 class Sweep:
     """The jobs of a recipe, each after those that it needs, and the directory with their results."""
@@ -75,11 +79,12 @@ class Sweep:
         if not path.exists():
             return False
         try:
-            arguments = json.loads(path.read_text())["arguments"]
+            asked = json.loads(path.read_text())["job"]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path} is no result of a job: remove it, and the job runs again") from error
-        if arguments != self.arguments(job):
-            raise UserError(f"{path}: job {job.name!r} was done with other arguments: name another job or directory")
+        if asked != job.asked():
+            was, now = " ".join(asked), " ".join(job.asked())
+            raise UserError(f"{path}: job {job.name!r} was {was!r} and now is {now!r}: name another job or directory")
         return True
 
     def missing(self, job: Job) -> list[str]:
@@ -105,7 +110,10 @@ class Sweep:
             result = json.loads(out)
         except ValueError:
             return f"no JSON on standard output, {self.log_path(job)}"
-        write_whole(self.result_path(job), json.dumps({"arguments": arguments, "result": result}, indent=1) + "\n")
+        write_whole(
+            self.result_path(job),
+            json.dumps({"job": job.asked(), "arguments": arguments, "result": result}, indent=1) + "\n",
+        )
         return None
 
     def run(self, workers: int = 1) -> Iterator[tuple[Job, str | None]]:

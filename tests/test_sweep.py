@@ -79,7 +79,8 @@ def test_each_job_after_what_it_needs(recipe, stand_in, tmp_path, capsys, worker
     ]
     for name, arguments in zip(RECIPE, called(), strict=True):
         written = json.loads((out / f"{name}.json").read_text())
-        assert written == {"arguments": arguments, "result": {"command": arguments[0]}}
+        asked = [RECIPE[name]["command"], *RECIPE[name]["arguments"]]
+        assert written == {"job": asked, "arguments": arguments, "result": {"command": arguments[0]}}
 
 
 def test_again_does_what_is_left(recipe, stand_in, tmp_path, capsys):
@@ -151,9 +152,27 @@ def test_result_of_other_arguments(recipe, stand_in, tmp_path, capsys):
     recipe.write_text(json.dumps({"jobs": changed}))
     status, _, err = _run(capsys, recipe, tmp_path / "out")
     assert status == 2
-    assert "teacher.json: job 'teacher' was done with other arguments: name another job or directory" in err
+    message = "job 'teacher' was 'train --config tiny' and now is 'train --config psa': name another job or directory"
+    assert f"teacher.json: {message}" in err
     (tmp_path / "out" / "teacher.json").write_text("{")
     assert "teacher.json is no result of a job: remove it" in _run(capsys, recipe, tmp_path / "out")[2]
+
+
+def test_another_spelling_of_the_directory(recipe, stand_in, tmp_path, capsys, monkeypatch):
+    called, _ = stand_in
+    assert _run(capsys, recipe, tmp_path / "out")[0] == 0
+    monkeypatch.chdir(tmp_path)
+    count = len(called())
+    assert _run(capsys, recipe, "out")[0] == 0
+    assert len(called()) == count
+
+
+def test_recipes_of_the_repository(tmp_path, capsys):
+    found = sorted((Path(__file__).parents[1] / "recipes").glob("*.json"))
+    assert found
+    for path in found:
+        status, result, _ = _run(capsys, path, tmp_path / "out", "--list")
+        assert status == 0 and not any(job["done"] for job in result["jobs"])
 
 
 def _jobs(**changes):

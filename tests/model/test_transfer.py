@@ -45,7 +45,7 @@ def _trained(config: ModelConfig) -> ResMLP:
 def test_freer_mixing(teacher, student):
     theirs, ours = _trained(_config(teacher)), ResMLP(_config(student)).eval()
     if student not in FREER[teacher]:
-        with pytest.raises(UserError, match="must become freer"):
+        with pytest.raises(UserError, match="must keep its kernel"):
             narrow(theirs, ours)
         return
     narrow(theirs, ours)
