@@ -14,6 +14,7 @@ from psahw.cli import main
 from psahw.summary import table_layers
 from tests.model.test_psa import _published
 from tests.model.test_quant import CLASSES, SHAPES, _trained
+from tests.networks import random_network
 
 SMOKE = ["--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false", "--json"]
 
@@ -104,11 +105,13 @@ def test_wrong_use(runs, tmp_path, capsys):
     wide = ["train", "--config", str(tmp_path / "wide.json"), "--epochs", "1", "-o", str(other), *SMOKE]
     assert main(wide) == 0
     plot = ["--plot", str(tmp_path / "x.png")]
+    silent = tmp_path / "silent.safetensors"
+    networkfile.save(random_network(np.random.default_rng(0)), silent)
     for arguments, message in (
         ([run], "is a run directory: of its float model info draws the functions, with --plot"),
         ([run, *plot, "--float", run], "is a run directory: of its float model"),
         ([network, "--float", run], "--float needs --plot"),
-        (["cifar10-psa", "--float", run, *plot], "--float: cifar10-psa does not say what its codes are worth"),
+        ([str(silent), "--float", run, *plot], "--float: random does not say what its codes are worth"),
         ([network, "--float", str(other), *plot], f"--float: {other} is not what made was made from: "),
         ([network, "--float", str(tmp_path), *plot], "cannot read"),
     ):
