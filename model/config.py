@@ -348,6 +348,8 @@ PRESETS = {
                       _pyramid("psa_both", (32, 32, 3), (64, 64, 4), (112, 96, 3))),
     "pyramid-small": Preset("pyramid for small devices: six blocks",
                             _pyramid("psa_both", (16, 16, 2), (40, 40, 2), (64, 64, 2))),
+    "pyramid-lean": Preset("pyramid for few multiplications a frame: eight blocks, 2.6 M MAC",
+                           _pyramid("psa_both", (16, 16, 2), (48, 48, 3), (80, 80, 3))),
     "tiny": Preset("for smoke runs: 16 tokens, C=16, H=16, two blocks",
                    ModelConfig((StageConfig(16, 16, 2, groups=2, kernel=3),), patch_size=8, patch_stride=8)),
 }  # fmt: skip
