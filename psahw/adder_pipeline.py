@@ -16,7 +16,7 @@ import numpy as np
 from .adder_graph import Graph
 from .ranges import signed_bits
 
-__all__ = ["Cost", "Pipeline", "Row", "adder_graph_cost", "pipeline"]
+__all__ = ["Cost", "Pipeline", "Row", "adder_graph_cost", "pipeline", "rows_of"]
 
 _SWEEPS = 8  # through all steps; what the last ones find is next to nothing
 _SHIFT_REGISTER = 3  # registers in a row that Yosys puts into a LUT
@@ -62,6 +62,21 @@ def _row(output, ranges, bias: int, shift: int) -> Row:
     if output.negative:
         low, high = -high, -low
     return Row(output.node, left, output.negative, constant, shift - common, low + constant, high + constant)
+
+
+def rows_of(graph: Graph, bias, shift, out_bits: int) -> tuple[Row, ...]:
+    """What makes the results of a graph's outputs, with a bias and a shift for each. Raises ValueError for a wrong
+    number of them, a shift outside [0, 31] or less than two ``out_bits``."""
+    for name, value in (("bias", bias), ("shift", shift)):
+        if np.shape(value) != (len(graph.outputs),):
+            raise ValueError(f"{name} must have shape ({len(graph.outputs)},), not {np.shape(value)}")
+    if min(shift) < 0 or max(shift) > 31:
+        raise ValueError(f"shift must be in [0, 31], not {min(shift)} to {max(shift)}")
+    if out_bits < 2:
+        raise ValueError(f"out_bits must be at least 2, not {out_bits}")
+    return tuple(
+        _row(output, graph.ranges, int(b), int(s)) for output, b, s in zip(graph.outputs, bias, shift, strict=True)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,17 +206,9 @@ def pipeline(graph: Graph, *, bias, shift, out_bits: int = 8, depth: int = 1) ->
     ``bias`` and ``shift`` have a value for each output; ``sat`` clips to ``out_bits`` bits. Raises ValueError for a
     wrong number of them, or a shift outside [0, 31].
     """
-    for name, value in (("bias", bias), ("shift", shift)):
-        if np.shape(value) != (len(graph.outputs),):
-            raise ValueError(f"{name} must have shape ({len(graph.outputs)},), not {np.shape(value)}")
-    if min(shift) < 0 or max(shift) > 31:
-        raise ValueError(f"shift must be in [0, 31], not {min(shift)} to {max(shift)}")
-    if depth < 1 or out_bits < 2:
-        name, value, low = ("depth", depth, 1) if depth < 1 else ("out_bits", out_bits, 2)
-        raise ValueError(f"{name} must be at least {low}, not {value}")
-    rows = tuple(
-        _row(output, graph.ranges, int(b), int(s)) for output, b, s in zip(graph.outputs, bias, shift, strict=True)
-    )
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, not {depth}")
+    rows = rows_of(graph, bias, shift, out_bits)
     operands, bits, results = _steps(graph, rows, out_bits)
     users = [[] for _ in operands]
     for v, used in enumerate(operands):

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from . import nodes, verilog
+from .adder_graph import solve
 from .cost import queue_style
 from .gateware.accelerator import Accelerator
 from .gateware.argmax import Argmax
 from .gateware.chain import Chain
+from .gateware.graph_engine import GraphEngine
 from .gateware.local_mixing import LocalMixing
 from .gateware.mac_array import MacArray
 from .gateware.mixing import Mixing
@@ -105,6 +107,27 @@ def _(node: nodes.MacArray, network):
     if len(array.pairs) != node.pairs:
         raise ValueError(f"{node.name}: pairs must be {len(array.pairs)}, not {node.pairs}")
     return array
+
+
+@_component.register
+def _(node: nodes.GraphEngine, network):
+    layer = _layer(network, node.name)
+    weight, bias, shift = layer.weight, layer.bias, layer.shift
+    if weight.ndim == 3:
+        if len(weight) > 1 or layer.kernel is not None:
+            raise ValueError(f"{node.name}: a token mixing with groups or a kernel is not for one adder graph")
+        weight, bias, shift = weight[0], bias[0], shift[0]
+    engine = GraphEngine(
+        graph=solve(weight),
+        bias=bias,
+        shift=shift,
+        digit=node.digit,
+        o_lanes=node.o_lanes,
+        out_bits=node.out_bits,
+    )
+    wide = node.i_beats > 1
+    gather = {"gather": Gather(lanes=node.i_lanes, ratio=node.i_beats)} if wide else {}
+    return _queued(node.queue, node.i_lanes, Chain(parts={**gather, "engine": engine}))
 
 
 @_component.register

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import gcd
 
 __all__ = [
-    "Argmax", "Gather", "InputTable", "LocalMixing", "MacArray", "MeanPool", "Node", "Residual",
+    "Argmax", "Gather", "GraphEngine", "InputTable", "LocalMixing", "MacArray", "MeanPool", "Node", "Residual",
     "TableRom", "Transpose", "Windows", "walk",
 ]  # fmt: skip
 
@@ -109,6 +109,39 @@ class MacArray(Node):
     def interval(self) -> int:
         """Cycles a vector."""
         return self.steps * self.passes
+
+
+@dataclass(frozen=True)
+class GraphEngine(Node):
+    """An adder graph, ``digit`` bits a clock or, if that is None, a vector a clock, behind a `Queue` of ``queue`` beats
+    and what makes whole vectors of them. ``graph_interval`` and ``graph_latency`` are the graph's own, ``lut`` and
+    ``ff`` what it costs on the 7 series: that depends on the weights."""
+
+    inputs: int
+    outputs: int
+    i_lanes: int
+    o_lanes: int
+    vectors: int
+    out_bits: int
+    digit: int | None
+    graph_interval: int
+    graph_latency: int
+    lut: int
+    ff: int
+    queue: int = 0
+
+    @property
+    def i_beats(self) -> int:
+        return self.inputs // self.i_lanes
+
+    @property
+    def o_beats(self) -> int:
+        return self.outputs // self.o_lanes
+
+    @property
+    def interval(self) -> int:
+        """Cycles a vector."""
+        return max(self.graph_interval, self.o_beats, self.i_beats)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from . import timing
 from .nodes import (
     Argmax,
     Gather,
+    GraphEngine,
     InputTable,
     LocalMixing,
     MacArray,
@@ -77,6 +78,18 @@ def _(node: MacArray, times):
         o_lanes=node.o_lanes,
     )
     return dataclasses.replace(node, depth=max(node.steps, timing.fifo_depth(times, freed))), output
+
+
+@_visit.register
+def _(node: GraphEngine, times):
+    output, taken = timing.graph_engine(
+        times + QUEUE_LATENCY,
+        i_beats=node.i_beats,
+        o_beats=node.o_beats,
+        interval=node.graph_interval,
+        latency=node.graph_latency,
+    )
+    return dataclasses.replace(node, queue=timing.fifo_depth(times, taken)), output
 
 
 def _rows_taken(node: Windows, times, output):
@@ -175,6 +188,8 @@ def intervals(pipeline: tuple[Node, ...], input_beats: int) -> dict[str, int]:
                 beats = beats // length * -(-length // node.ratio)
             case MacArray():
                 beats, work = node.vectors * node.outputs // node.o_lanes, node.vectors * node.interval
+            case GraphEngine():
+                beats, work = node.vectors * node.o_beats, node.vectors * node.interval
             case Transpose():
                 beats = node.rows * node.columns // node.o_lanes
             case LocalMixing():

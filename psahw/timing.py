@@ -8,8 +8,8 @@ compare them with simulation, cycle for cycle.
 import numpy as np
 
 __all__ = [
-    "add", "argmax", "fifo_depth", "gather", "local_latency", "local_mixing", "mac_array", "mac_latency",
-    "mean_pool", "queued", "table_rom", "transpose", "window_rows",
+    "add", "argmax", "fifo_depth", "gather", "graph_engine", "graph_latency", "graph_words", "local_latency",
+    "local_mixing", "mac_array", "mac_latency", "mean_pool", "queued", "table_rom", "transpose", "window_rows",
     "windows",
 ]  # fmt: skip
 
@@ -52,6 +52,32 @@ def mac_array(times, *, inputs, outputs, rows, columns, o_lanes):
     end = (row // rows + 1) * steps - 1 + mac_latency(columns) + row % rows // o_lanes
     freed = start[:, None] + (passes - 1) * steps + np.arange(steps)
     return (start[:, None] + end).reshape(-1), freed.reshape(-1)
+
+
+def graph_latency(latency: int) -> int:
+    """Cycles from a vector into an adder graph of so much latency to the first beat of its result: one to hold it, one
+    to choose lanes, two in the queue."""
+    return latency + 4
+
+
+def graph_words(latency: int, o_beats: int, interval: int) -> int:
+    """Vectors that are on their way at once in steady state: from the cycle in which one is let in to the one after
+    its last beat."""
+    return (graph_latency(latency) + o_beats - 1) // interval + 1
+
+
+def graph_engine(times, *, i_beats, o_beats, interval, latency):
+    """``interval`` and ``latency`` of the graph itself; returns (output beats, cycles in which inputs are taken)."""
+    beats, place = times.reshape(-1, i_beats), np.arange(i_beats)
+    ready = (beats - place).max(1) + i_beats - 1 + (1 if i_beats > 1 else 0)
+    start = queued(ready, max(interval, o_beats, i_beats))
+    output = start[:, None] + graph_latency(latency) + np.arange(o_beats)
+    if i_beats == 1:
+        return output.reshape(-1), start
+    # The first beat of a vector finds room in the cycle in which the vector before leaves.
+    begin = np.concatenate((beats[:1, 0], start[:-1]))
+    taken = np.maximum(np.maximum.accumulate(beats - place, axis=1), begin[:, None]) + place
+    return output.reshape(-1), taken.reshape(-1)
 
 
 def local_latency(kernel: int) -> int:

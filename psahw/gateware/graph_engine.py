@@ -1,0 +1,126 @@
+"""An adder graph as a stage of a pipeline: whole vectors in, a few lanes out, at a steady cadence."""
+
+from amaranth.hdl import Array, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..adder_graph import Graph
+from ..timing import graph_latency, graph_words
+from .adder_graph import AdderGraph
+from .check import check_divides, check_int
+from .count import count
+from .digit_serial import DigitSerial
+from .stream import Queue, connect, vector_signature
+
+__all__ = ["GraphEngine"]
+
+
+class GraphEngine(wiring.Component):
+    """``y = sat(rshift(W·x + bias, shift))`` by an adder graph that never waits.
+
+    A vector is let in only if there is room for its result behind the graph, ``interval`` cycles after the one before
+    at the earliest, so the graph needs no enable and stalls move no further than the queue::
+
+        i -> room? -> graph -> hold -> o_lanes a cycle -> queue -> o
+
+    Beat ``n`` of a vector's result leaves ``latency + n`` cycles after the vector has come.
+
+    Parameters
+    ----------
+    graph : psahw.adder_graph.Graph, of int8 inputs
+    bias : array of int (outputs), in units of the accumulator
+    shift : array of int (outputs), 0 to 31
+    digit : int or None
+        Bits a clock of a `DigitSerial`; None for the `AdderGraph` that takes a vector every clock.
+    o_lanes : int, divides the outputs
+    out_bits : int, width of a result
+    depth : int, additions between two registers of an `AdderGraph`
+
+    Members
+    -------
+    i : stream of vectors of int8; ``ready`` comes from registers only
+    o : stream of ``o_lanes`` results
+    """
+
+    def __init__(self, *, graph, bias, shift, digit, o_lanes, out_bits=8, depth=1):
+        if not isinstance(graph, Graph):
+            raise TypeError(f"graph must be a Graph, not {type(graph).__name__}")
+        outputs = len(graph.outputs)
+        check_int("o_lanes", o_lanes)
+        check_divides("o_lanes", o_lanes, "outputs", outputs)
+        if digit is None:
+            self._core = AdderGraph(graph=graph, bias=bias, shift=shift, out_bits=out_bits, depth=depth)
+        else:
+            self._core = DigitSerial(graph=graph, bias=bias, shift=shift, out_bits=out_bits, digit=digit)
+        self._digit, self._beats = digit, outputs // o_lanes
+        self._o_lanes, self._out_bits = o_lanes, out_bits
+        super().__init__(
+            {
+                "i": In(vector_signature(len(graph.inputs))),
+                "o": Out(vector_signature(o_lanes, out_bits)),
+            }
+        )
+
+    @property
+    def interval(self) -> int:
+        """Cycles from vector to vector."""
+        return max(1 if self._digit is None else self._core.interval, self._beats)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a vector to the first beat of its result."""
+        return graph_latency(self._core.latency)
+
+    @property
+    def words(self) -> int:
+        """Vectors for whose results there is room."""
+        return graph_words(self._core.latency, self._beats, self.interval)
+
+    def elaborate(self, platform):
+        m = Module()
+        core = self._core
+        m.submodules["graph" if self._digit is None else "serial"] = core
+        shape = self.o.payload.shape()
+        m.submodules.queue = queue = Queue(shape=shape, depth=self.words * self._beats, style="distributed")
+
+        start, done = Signal(), Signal()
+        wait, held = Signal(range(self.interval)), Signal(range(self.words + 1))
+        (beat,) = count(m, self.o.valid & self.o.ready, self._beats)
+        m.d.comb += [
+            self.i.ready.eq((wait == 0) & (held != self.words)),
+            start.eq(self.i.valid & self.i.ready),
+            done.eq(beat.wrap),
+            core.i.valid.eq(start),
+            core.i.payload.eq(self.i.payload),
+        ]
+        m.d.sync += [
+            wait.eq(Mux(start, self.interval - 1, Mux(wait == 0, 0, wait - 1))),
+            held.eq(held + start - done),
+        ]
+        if self._digit is None:
+            m.d.comb += core.o.ready.eq(1)
+
+        hold = Signal.like(core.o.payload, reset_less=True)
+        with m.If(core.o.valid):
+            m.d.sync += hold.eq(core.o.payload)
+        active, place = Signal(), Signal(range(self._beats))
+        with m.If(core.o.valid):
+            m.d.sync += [active.eq(1), place.eq(0)]
+        with m.Elif(active):
+            m.d.sync += [active.eq(place != self._beats - 1), place.eq(place + 1)]
+
+        choose = Signal()
+        m.d.sync += choose.eq(active)
+        m.d.comb += queue.i.valid.eq(choose)
+        elements = Value.cast(hold)
+        width = len(elements) // (self._beats * self._o_lanes)
+        for lane in range(self._o_lanes):
+            places = range(lane, self._beats * self._o_lanes, self._o_lanes)
+            chosen = Signal(width, name=f"chosen_{lane}", reset_less=True)
+            m.d.sync += chosen.eq(Array(elements.word_select(n, width) for n in places)[place])
+            # What saturates is there once a lane, behind the choice.
+            result = chosen if self._digit is None else core.finish(data.View(core.raw, chosen))
+            m.d.comb += queue.i.payload[lane].eq(result)
+        connect(m, queue.o, wiring.flipped(self.o))
+
+        return m

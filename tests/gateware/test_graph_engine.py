@@ -1,0 +1,142 @@
+"""Adder graphs as stages: results of the integer model, the latency and cadence that they promise, any stalls."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from psahw.adder_graph import Adder, Graph, Output, solve
+from psahw.gateware.graph_engine import GraphEngine
+from psahw.reference import requantise
+
+from .streams import run_stream
+from .test_adder_graph import KINDS, random_rows, random_weight
+
+pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
+
+stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, False])
+DIGITS = (None, 1, 2, 4, 8)
+
+
+def expected(weight, rows, x, out_bits=8):
+    total = x.astype(np.int64) @ weight.astype(np.int64).T + rows["bias"]
+    return requantise(total, np.asarray(rows["shift"]), out_bits)
+
+
+def check(weight, rows, *, vectors=6, options=None, **run):
+    options = {"digit": 1, "o_lanes": 1} | (options or {})
+    dut = GraphEngine(graph=solve(weight, workers=1), **rows, **options)
+    x = np.random.default_rng(5).integers(-128, 128, (vectors, weight.shape[1]))
+    x[0], x[1] = -128, 127
+    run = {"quiet": dut.latency + dut.interval + 20} | run
+    out, i_cycles, o_cycles = run_stream(dut, x, **run)
+    results = out.reshape(vectors, -1)
+    np.testing.assert_array_equal(results, expected(weight, rows, x, options.get("out_bits", 8)))
+    return dut, i_cycles, o_cycles.reshape(vectors, -1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.sampled_from(KINDS),
+    st.integers(0, 1000),
+    st.sampled_from(DIGITS),
+    st.sampled_from([8, 2, 16]),
+    stalls,
+    stalls,
+)
+def test_outputs(outputs, inputs, kind, seed, digit, out_bits, i_stalls, o_stalls):
+    rng = np.random.default_rng(seed)
+    weight, rows = random_weight(rng, outputs, inputs, kind), random_rows(rng, outputs)
+    lanes = int(rng.choice([n for n in range(1, outputs + 1) if outputs % n == 0]))
+    options = {"digit": digit, "o_lanes": lanes, "out_bits": out_bits}
+    check(weight, rows, options=options, i_stalls=i_stalls, o_stalls=o_stalls)
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+@pytest.mark.parametrize("lanes", [1, 6])
+def test_cadence(digit, lanes):
+    """Vectors are taken as fast as promised for ever, and every beat leaves when it should."""
+    rng = np.random.default_rng(0)
+    dut, taken, left = check(
+        random_weight(rng, 6, 7, "random"),
+        random_rows(rng, 6),
+        vectors=20,
+        options={"digit": digit, "o_lanes": lanes},
+    )
+    assert set(np.diff(taken)) == {dut.interval}
+    np.testing.assert_array_equal(left, taken[:, None] + dut.latency + np.arange(6 // lanes))
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+def test_a_shut_output_holds_no_more_than_planned(digit):
+    """Without anything taken, as many vectors come in as can be on their way, and all their results come out."""
+    rng = np.random.default_rng(1)
+    shut = [True] * 400 + [False] * 1600
+    weight, rows = random_weight(rng, 4, 5, "random"), random_rows(rng, 4)
+    dut, taken, _ = check(weight, rows, vectors=40, options={"digit": digit}, o_stalls=shut, quiet=400)
+    assert sum(cycle < 400 for cycle in taken) == dut.words
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+@pytest.mark.parametrize("cycle", [1, 9, 23])
+def test_reset_in_mid_frame(digit, cycle):
+    rng = np.random.default_rng(2)
+    check(random_weight(rng, 5, 6, "random"), random_rows(rng, 5), options={"digit": digit}, reset_at=cycle)
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+def test_accumulators_at_their_ends(digit):
+    """The longest sums that 96 inputs can make, in both directions, by weights of one sign."""
+    weight = np.array([[127] * 96, [-128] * 96, [127, -128] * 48])
+    rows = {"bias": np.array([1 << 20, -(1 << 20), 0]), "shift": np.array([13, 13, 0])}
+    check(weight, rows, vectors=3, options={"digit": digit, "out_bits": 16})
+
+
+@pytest.mark.parametrize("digit", DIGITS[1:])
+def test_right_shifts_in_the_graph(digit):
+    """(x0 - x1) + (x0 + x1) is halved twice over: nodes that keep zeros below."""
+    graph = Graph(
+        ((-128, 127),) * 2,
+        (
+            Adder(0, 1, 0, True),
+            Adder(0, 1, 0, False),
+            Adder(2, 3, 0, False, 1),
+            Adder(4, 4, 0, False, 1),
+            Adder(5, 1, 1, True),
+        ),
+        (Output(6, 0, True), Output(4, 1, False), Output(5, 0, False), None),
+    )
+    rows = {"bias": np.array([3, 0, -64, 1]), "shift": np.array([0, 1, 0, 0])}
+    x = np.array([[a, b] for a in (-128, -1, 0, 127) for b in (-128, -3, 0, 5, 127)])
+    dut = GraphEngine(graph=graph, **rows, digit=digit, o_lanes=2, out_bits=12)
+    out, _, _ = run_stream(dut, x, quiet=80)
+    form = x[:, 0] - 2 * x[:, 1]
+    wanted = np.stack([3 - form, x[:, 0], x[:, 0] - 64, 0 * form + 1], axis=1)
+    np.testing.assert_array_equal(out.reshape(-1, 4), wanted)
+
+
+GRAPH = Graph(((-128, 127),), (), (Output(0, 0, False), Output(0, 1, False)))
+WIDE = Graph(((0, 200),), (), GRAPH.outputs)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"graph": [1]}, TypeError, "graph must be a Graph, not list"),
+        ({"graph": WIDE}, ValueError, "graph.inputs[0] must lie in [-128, 127], not 0 to 200"),
+        ({"digit": 3}, ValueError, "digit must be one of 1, 2, 4, 8, not 3"),
+        ({"bias": [0]}, ValueError, "bias must have shape (2,), not (1,)"),
+        ({"shift": [32, 0]}, ValueError, "shift must be in [0, 31], not 0 to 32"),
+        ({"out_bits": 1}, ValueError, "out_bits must be at least 2, not 1"),
+        ({"o_lanes": 3}, ValueError, "o_lanes must divide outputs = 2, not 3"),
+        ({"o_lanes": 0}, ValueError, "o_lanes must be at least 1, not 0"),
+    ],
+)  # fmt: skip
+def test_init_wrong(wrong, error, message):
+    arguments = {"graph": GRAPH, "bias": [0, 0], "shift": [0, 0], "digit": 1, "o_lanes": 1}
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        GraphEngine(**(arguments | wrong))
