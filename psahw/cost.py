@@ -7,12 +7,13 @@ component's source has (counters, adders, multiplexers, registers, memories in L
 
 import dataclasses
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from math import ceil, gcd, log2
 
 from .nodes import (
     Argmax,
     Gather,
+    GraphEngine,
     InputTable,
     LocalMixing,
     MacArray,
@@ -24,7 +25,7 @@ from .nodes import (
     Windows,
     walk,
 )  # fmt: skip
-from .timing import window_rows
+from .timing import graph_words, window_rows
 
 __all__ = ["Resources", "cost", "counters_cost", "node_cost", "queue_style", "reorder_style"]
 
@@ -227,10 +228,10 @@ def queue_style(lanes: int, depth: int) -> str:
     return memory_style(8 * lanes, max(depth - 1, 2))
 
 
-def _queue(lanes: int, depth: int) -> Resources:
+def _queue(lanes: int, depth: int, bits: int = 8, style: str | None = None) -> Resources:
     rows = max(depth - 1, 2)
     level = _bits(rows + 1)
-    memory = _memory(8 * lanes, rows, memory_style(8 * lanes, rows))
+    memory = _memory(bits * lanes, rows, style or memory_style(bits * lanes, rows))
     return memory + _counter(rows, rows) + Resources(lut=3 * level + 6, ff=level + 1)
 
 
@@ -368,6 +369,28 @@ def _(node: MacArray):
 
 
 @_cost.register
+def _(node: GraphEngine):
+    raw = node.out_bits + (2 if node.digit else 0)  # of a result, and whether and how it saturates
+    interval = max(node.graph_interval, node.o_beats)
+    words = graph_words(node.graph_latency, node.o_beats, interval)
+    gather = _cost(Gather("", node.i_lanes, node.i_beats)) if node.i_beats > 1 else Resources()
+    hold = Resources(ff=raw * (node.outputs + node.o_lanes), lut=raw * node.o_lanes * _select(node.o_beats))
+    saturate = Resources(lut=node.out_bits * node.o_lanes if node.digit else 0)
+    pace = _counter(node.o_beats) * 2 + Resources(lut=_bits(interval) + 8, ff=_bits(interval) + _bits(words + 1) + 2)
+    room = _queue(node.o_lanes, words * node.o_beats, node.out_bits, "distributed")
+    graph = Resources(lut=node.lut, ff=node.ff)
+    return (
+        graph
+        + gather
+        + hold
+        + saturate
+        + pace
+        + room
+        + (_queue(node.i_lanes, node.queue) if node.queue else Resources())
+    )
+
+
+@_cost.register
 def _(node: TableRom):
     words = node.channels // node.lanes if node.distinct else 1
     table = _rom(8, 256 * words, node.style) + Resources(ff=8)
@@ -487,6 +510,7 @@ def _unpacked(node: Node) -> Resources:
     return Resources()
 
 
+@lru_cache(maxsize=1 << 16)
 def node_cost(node: Node, family: str) -> Resources:
     """Cost of one component on a device of ``family``, without what a Residual holds."""
     total = _cost(node)

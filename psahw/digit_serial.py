@@ -241,17 +241,25 @@ def _controls(made: DigitSerial) -> Counter:
     return used
 
 
-# LUTs, two outputs used, fitted to Yosys 0.70 (calibration/graph_engines.json), by bits of a digit: of an addition, of
-# an input's choice of a digit, of a row's constant and addition, of a row's saturation.
-_LUTS = {1: (1.0, 2.0, 2.0, 3.0), 2: (2.0, 2.0, 4.0, 4.0), 4: (5.0, 4.0, 8.0, 5.0), 8: (9.0, 8.0, 16.0, 8.0)}
+# LUTs, both outputs used, by bits of a digit: of an addition, of each lane whose first bits are held at 0, of an input's
+# choice of a digit, of a row's constant and addition, of its saturation. Fitted to calibration/graph_engines.json.
+_LUTS = {
+    1: (1.005, 0.0, 2.5, 2.7, 4.0),
+    2: (2.33, 0.0, 2.5, 3.0, 4.1),
+    4: (5.05, 0.39, 4.0, 6.0, 5.0),
+    8: (10.35, 0.5, 8.0, 6.0, 6.0),
+}
 _WINDOW, _COUNTER = 1.0, 5.0
 
 
+def _masked(step: Step, digit: int) -> int:
+    return sum(lag(x.shift, lane, digit) > 0 for x in (step.a, step.b) for lane in range(digit))
+
+
 def digit_serial_cost(made: DigitSerial) -> Cost:
-    """Of a `psahw.gateware.digit_serial.DigitSerial` on the 7 series; flip-flops are exact where Yosys finds nothing to
-    share."""
+    """Of a `psahw.gateware.digit_serial.DigitSerial` on the 7 series."""
     digit = made.digit
-    step, choice, constant, saturation = _LUTS[digit]
+    step, masked, choice, constant, saturation = _LUTS[digit]
     rows = [row for row in made.rows if row.operand]
     saturating = sum(row.saturates for row in rows)
     lut = step * len(made.steps) + choice * made.inputs + constant * len(rows) + saturation * saturating
@@ -267,6 +275,7 @@ def digit_serial_cost(made: DigitSerial) -> Cost:
                 ff += max(0, use - at)
     ff += made.out_time + made.period + 3
     number_bits = (made.period - 1).bit_length()
+    lut += masked * sum(_masked(step, digit) for step in made.steps)
     for (kind, *_), users in _controls(made).items():
         copies = -(-users // FAN_OUT)
         ff += copies * (number_bits if kind == "number" else 1)

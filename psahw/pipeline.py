@@ -1,21 +1,27 @@
-"""Network and token period to nodes: which component does each layer, and with what parallelism.
+"""Network and token period to a tree of choices: which components can do each layer, and with what parallelism.
 
-Every engine gets the fewest multipliers with which it keeps up with the metronome (see ``docs/hardware.md``).
+Everything in the tree keeps up with the metronome (see ``docs/hardware.md``); `psahw.choice` takes the cheapest.
 Buffer depths are left to `psahw.schedule`.
 """
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from math import gcd
 
 import numpy as np
 
+from .choice import All, Inside, Leaf, OneOf, Path, Tree
 from .cost import reorder_style
+from .engines import graph_name
+from .graph_options import GraphOption
 from .network import Block, Linear, Network, Table, TokenMixing
 from .nodes import (
     Argmax,
     Gather,
+    GraphEngine,
     InputTable,
     LocalMixing,
     MacArray,
@@ -29,9 +35,10 @@ from .nodes import (
 from .packing import laid_out, pairs
 from .ranges import accumulator_range, signed_bits
 
-__all__ = ["Infeasible", "build"]
+__all__ = ["Engines", "Infeasible", "choices"]
 
-BLOCK_ROM_DEPTH = 64  # a weight ROM at least this deep goes to block RAM: one LUT6 holds 64 x 1
+MOST_FOLDINGS = 4  # of a MAC array that are looked at, those with the fewest multipliers
+MOST_LANES = 3  # widths of a stream that are looked at, the narrowest
 
 
 class Infeasible(Exception):
@@ -103,56 +110,102 @@ def _foldings(matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> Iterat
             yield rows, columns
 
 
-def _fewest(rows: int, columns: int, operand_bits: int | None) -> int:
-    """Multipliers, if as many rows share one as can."""
-    return columns * (rows if operand_bits is None else -(-rows // 2))
-
-
-def fold(
-    name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int, operand_bits: int | None = None
-) -> tuple[Node, ...]:
-    """The MAC array with the fewest multipliers that takes a vector every ``period`` cycles, and what widens its
-    input. With ``operand_bits`` two rows may share one: the more columns, the shorter their sums, and the more do."""
-    best = None
-    foldings = list(_foldings(matrix, i_lanes, o_lanes, period))
-    for rows, columns in sorted(foldings, key=lambda shape: _fewest(*shape, operand_bits)):
-        if best is not None and _fewest(rows, columns, operand_bits) > best[0][0]:
-            break
-        shared = 0 if operand_bits is None else len(pairs(laid_out(matrix.weight, rows, columns), operand_bits))
-        depth = -(-matrix.inputs // columns) * -(-matrix.outputs // rows) * matrix.sets
-        cost = (rows * columns - shared, rows * columns * -(-depth // 512), columns)
-        if best is None or cost < best[0]:
-            best = cost, rows, columns, depth, shared
-    if best is None:
-        raise Infeasible(
-            f"{name}: no folding of {matrix.outputs} x {matrix.inputs} takes a vector every {period} cycles "
-            f"with {i_lanes} lanes in and {o_lanes} out"
-        )
-    _, rows, columns, depth, shared = best
+def _array(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, rows: int, columns: int, shared: int, operand_bits):
+    """A MAC array and what widens its input, with the weights in either place."""
+    depth = -(-matrix.inputs // columns) * -(-matrix.outputs // rows) * matrix.sets
     ratio, beats = columns // i_lanes, matrix.inputs // i_lanes
     adapter = (Gather(f"{name}.gather", i_lanes, ratio, beats if beats % ratio else None),) if ratio > 1 else ()
-    style = "block" if depth >= BLOCK_ROM_DEPTH else "distributed"
     fields = {f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix) if f.name != "weight"}
     array = MacArray(
         name=name,
         rows=rows,
         columns=columns,
         o_lanes=o_lanes,
-        weight_style=style,
         operand_bits=operand_bits,
         pairs=shared,
         **fields,
     )
-    return (*adapter, array)
+    styles = [style for style, fits in (("distributed", depth <= 512), ("block", depth >= 16)) if fits]
+    for style in styles:
+        yield (*adapter, dataclasses.replace(array, weight_style=style))
 
 
-def table(name: str, values: Table | None, lanes: int) -> tuple[Node, ...]:
+def _graph(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, option: GraphOption) -> GraphEngine:
+    return GraphEngine(
+        name=name,
+        inputs=matrix.inputs,
+        outputs=matrix.outputs,
+        i_lanes=i_lanes,
+        o_lanes=o_lanes,
+        vectors=matrix.vectors,
+        out_bits=matrix.out_bits,
+        digit=option.digit,
+        graph_interval=option.interval,
+        graph_latency=option.latency,
+        lut=option.lut,
+        ff=option.ff,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Engines:
+    """What may do the linear maps: ``graphs`` has the adder graphs of those that one can do, ``allowed`` says which of
+    an engine's names (`psahw.engines`) may be taken for a layer, ``operand_bits`` is a multiplier's wider operand if
+    it can serve two products."""
+
+    graphs: Mapping[str, tuple[GraphOption, ...]]
+    allowed: Callable[[str, str], bool]
+    operand_bits: int | None
+    _pairs: dict = field(default_factory=dict)  # by layer, rows, columns: the same in every period
+
+    def linear(self, name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> OneOf:
+        """Every engine that takes a vector every ``period`` cycles and is allowed, of the MAC arrays those with the
+        fewest multipliers."""
+        found = [(node,) for node in self._graphs(name, matrix, i_lanes, o_lanes, period)]
+        foldings = _foldings(matrix, i_lanes, o_lanes, period)
+        foldings = [shape for shape in foldings if self.allowed(name, f"mac:{shape[0]}x{shape[1]}")]
+        foldings.sort(key=lambda shape: (_fewest(*shape, self.operand_bits), shape[1]))
+        for shape in foldings[:MOST_FOLDINGS]:
+            shared = self._shared(name, matrix, *shape)
+            found += _array(name, matrix, i_lanes, o_lanes, *shape, shared, self.operand_bits)
+        if not found:
+            raise Infeasible(
+                f"{name}: no engine for {matrix.outputs} x {matrix.inputs} takes a vector every {period} cycles "
+                f"with {i_lanes} lanes in and {o_lanes} out"
+            )
+        return OneOf(tuple(Leaf(nodes) for nodes in found))
+
+    def _shared(self, name: str, matrix: Matrix, rows: int, columns: int) -> int:
+        """Pairs of units in a multiplier."""
+        if self.operand_bits is None:
+            return 0
+        key = name, rows, columns
+        if key not in self._pairs:
+            self._pairs[key] = len(pairs(laid_out(matrix.weight, rows, columns), self.operand_bits))
+        return self._pairs[key]
+
+    def _graphs(self, name, matrix, i_lanes, o_lanes, period):
+        if matrix.inputs % i_lanes or matrix.outputs % o_lanes:
+            return
+        for option in self.graphs.get(name, ()):
+            node = _graph(name, matrix, i_lanes, o_lanes, option)
+            if node.interval <= period and self.allowed(name, graph_name(option.digit)):
+                yield node
+
+
+def _fewest(rows: int, columns: int, operand_bits: int | None) -> int:
+    """Multipliers, if as many rows share one as can."""
+    return columns * (rows if operand_bits is None else -(-rows // 2))
+
+
+def table(name: str, values: Table | None, lanes: int) -> Tree:
     """A table that is the identity is a wire."""
     if values is None or np.array_equal(values.values, np.tile(np.arange(-128, 128), (values.channels, 1))):
-        return ()
+        return Leaf(())
     distinct = bool((values.values != values.values[:1]).any())
-    deep = values.channels // lanes * 256 > 512 if distinct else False
-    return (TableRom(name, values.channels, lanes, distinct, "block" if deep else "distributed"),)
+    words = values.channels // lanes * 256 if distinct else 256
+    styles = [style for style, fits in (("distributed", words <= 1024), ("block", distinct)) if fits]
+    return OneOf(tuple(Leaf((TableRom(name, values.channels, lanes, distinct, style),)) for style in styles))
 
 
 @dataclass(frozen=True)
@@ -164,21 +217,23 @@ class _Stage:
     channels: int
     lanes: int
     period: int
-    operand_bits: int | None
+    engines: Engines
 
     @property
     def tokens(self):
         return self.grid[0] * self.grid[1]
 
     def residual(self, name, branch, values):
-        return Residual(name, self.lanes, branch, table(f"{name}.table_residual", values, self.lanes))
+        bypass = table(f"{name}.table_residual", values, self.lanes)
+        fixed = bypass.nodes if isinstance(bypass, Leaf) else bypass.options[-1].nodes
+        return Inside(Residual(name, self.lanes, (), fixed), All(branch))
 
     def token_mixing(self, name, layer):
         linear = self.local(name, layer) if layer.kernel is not None else self.dense(name, layer)
         branch = (
-            *table(f"{name}.table_in", layer.table_in, self.lanes),
+            table(f"{name}.table_in", layer.table_in, self.lanes),
             *linear,
-            *table(f"{name}.table_out", layer.table_out, self.lanes),
+            table(f"{name}.table_out", layer.table_out, self.lanes),
         )
         return self.residual(name, branch, layer.table_residual)
 
@@ -196,7 +251,7 @@ class _Stage:
         )
         if (self.tokens + node.reach) * node.beats > self.tokens * self.period:
             raise Infeasible(f"{name}: {self.tokens} + {node.reach} tokens of {node.beats} beats exceed the frame")
-        return (node,)
+        return (Leaf((node,)),)
 
     def dense(self, name, layer):
         tokens, channels, lanes = self.tokens, self.channels, self.lanes
@@ -204,31 +259,37 @@ class _Stage:
         if tokens % lanes or tokens // lanes > period:
             raise Infeasible(f"{name}: {tokens} tokens in {lanes} lanes do not pass in {period} cycles")
         return (
-            _placed(Transpose(f"{name}.transpose_in", tokens, channels, lanes, lanes, period)),
-            *fold(f"{name}.linear", Matrix.of(layer, channels), lanes, lanes, period, self.operand_bits),
-            _placed(Transpose(f"{name}.transpose_out", channels, tokens, lanes, lanes, self.period)),
+            Leaf((_placed(Transpose(f"{name}.transpose_in", tokens, channels, lanes, lanes, period)),)),
+            self.engines.linear(f"{name}.linear", Matrix.of(layer, channels), lanes, lanes, period),
+            Leaf((_placed(Transpose(f"{name}.transpose_out", channels, tokens, lanes, lanes, self.period)),)),
         )
 
     def channel_mixing(self, name, layer):
+        options, reason = [], None
         for hidden_lanes in divisors(layer.hidden):
             if layer.hidden // hidden_lanes > self.period:
                 continue
             try:
-                branch = (
-                    *table(f"{name}.table_in", layer.table_in, self.lanes),
-                    *self.fold(f"{name}.linear1", layer.linear1, self.lanes, hidden_lanes),
-                    *table(f"{name}.table_hidden", layer.table_hidden, hidden_lanes),
-                    *self.fold(f"{name}.linear2", layer.linear2, hidden_lanes, self.lanes),
+                parts = (
+                    self.linear(f"{name}.linear1", layer.linear1, self.lanes, hidden_lanes),
+                    table(f"{name}.table_hidden", layer.table_hidden, hidden_lanes),
+                    self.linear(f"{name}.linear2", layer.linear2, hidden_lanes, self.lanes),
                 )
-            except Infeasible:
+            except Infeasible as error:
+                reason = reason or error
                 continue
-            return self.residual(name, branch, layer.table_residual)
-        raise Infeasible(f"{name}: no folding keeps a token every {self.period} cycles with {self.lanes} lanes")
+            options.append(All(parts))
+            if len(options) == MOST_LANES:
+                break
+        if not options:
+            raise reason or Infeasible(f"{name}: {layer.hidden} values do not pass in {self.period} cycles")
+        branch = table(f"{name}.table_in", layer.table_in, self.lanes), OneOf(tuple(options))
+        return self.residual(name, branch, layer.table_residual)
 
-    def fold(self, name, layer, i_lanes, o_lanes):
-        return fold(name, Matrix.of(layer, self.tokens), i_lanes, o_lanes, self.period, self.operand_bits)
+    def linear(self, name, layer, i_lanes, o_lanes):
+        return self.engines.linear(name, Matrix.of(layer, self.tokens), i_lanes, o_lanes, self.period)
 
-    def block(self, name: str, block: Block) -> tuple[Node, ...]:
+    def block(self, name: str, block: Block) -> tuple[Tree, ...]:
         return (
             self.token_mixing(f"{name}.token_mixing", block.token_mixing),
             self.channel_mixing(f"{name}.channel_mixing", block.channel_mixing),
@@ -253,7 +314,7 @@ def _input_table(network: Network, lanes: int) -> InputTable:
     return InputTable("input", colours, lanes, 1 if (table == table[0]).all() else colours // gcd(colours, lanes))
 
 
-def _entry(network: Network, index: int, before: _Stage | None, stage: _Stage, bus_bytes: int):
+def _entry(network: Network, index: int, bus_bytes: int, before: _Stage | None, stage: _Stage) -> tuple[Tree, ...]:
     """What brings tokens into a stage: patch embedding from the image, or patch merging from the stage before."""
     if before is None:
         patch, (height, width) = network.patch, network.image
@@ -268,46 +329,67 @@ def _entry(network: Network, index: int, before: _Stage | None, stage: _Stage, b
     lanes = _window_lanes(size * channels, size**2 * channels, stage.period)
     queue = None if before is None else 0
     windows = _placed(Windows(f"{name}.windows", *shape, i_lanes, lanes, stage.period, queue))
-    return (*source, windows, *stage.fold(name, layer, lanes, stage.lanes))
+    return Leaf((*source, windows)), stage.linear(name, layer, lanes, stage.lanes)
 
 
-def _stage_items(network, index, before, period, bus_bytes, operand_bits):
-    """The narrowest token stream with which a whole stage keeps the period."""
+def _stages(network: Network, index: int, period: int, engines: Engines) -> list[tuple[_Stage, Tree]]:
+    """A stage of the narrowest token streams with which its blocks keep the period, and those blocks."""
     stage = network.stages[index]
     channels = network.embed.outputs if index == 0 else stage.merge.outputs
-    reason = None
+    reason, found = None, []
     for lanes in divisors(channels):
         if channels // lanes > period:
             continue
-        this = _Stage(f"stages.{index}", stage.grid, channels, lanes, period, operand_bits)
+        this = _Stage(f"stages.{index}", stage.grid, channels, lanes, period, engines)
         try:
-            items = list(_entry(network, index, before, this, bus_bytes))
-            for b, block in enumerate(stage.blocks):
-                items += this.block(f"stages.{index}.blocks.{b}", block)
+            items = [this.block(f"stages.{index}.blocks.{b}", block) for b, block in enumerate(stage.blocks)]
         except Infeasible as error:
             reason = reason or error
             continue
-        return this, items
-    raise reason or Infeasible(f"stages.{index}: {channels} channels do not pass in {period} cycles")
+        found.append((this, All(tuple(chain(*items)))))
+        if len(found) == MOST_LANES:
+            break
+    if not found:
+        raise reason or Infeasible(f"stages.{index}: {channels} channels do not pass in {period} cycles")
+    return found
 
 
-def build(network: Network, period: int, bus_bytes: int, operand_bits: int | None = None) -> tuple[Node, ...]:
-    """The pipeline that takes a token of the first stage every ``period`` cycles from an input of ``bus_bytes`` a
-    beat, with two products in a multiplier if it has ``operand_bits``. Raises `Infeasible` if a layer cannot."""
+def _links(befores: list, stages: list, entry: Callable) -> dict[tuple[int, int], Tree]:
+    """Those pairs of stages between which there is an entry."""
+    found, reason = {}, None
+    for a, before in enumerate(befores):
+        for b, stage in enumerate(stages):
+            try:
+                found[a, b] = All(entry(before, stage))
+            except Infeasible as error:
+                reason = reason or error
+    if not found:
+        raise reason
+    return found
+
+
+def choices(network: Network, period: int, bus_bytes: int, engines: Engines) -> Tree:
+    """The pipelines that take a token of the first stage every ``period`` cycles from an input of ``bus_bytes`` a
+    beat. Raises `Infeasible` if a layer cannot."""
     row = network.image[1] * network.colours
     if row % bus_bytes:
         raise Infeasible(f"input: {bus_bytes} bytes a beat do not divide a row of {row} bytes")
-    first = network.stages[0].tokens
-    if network.image[0] * row // bus_bytes > first * period:
-        raise Infeasible(f"input: {bus_bytes} bytes a cycle do not bring an image in {first * period} cycles")
-    items: list[Node] = []
-    before = None
+    frame = network.stages[0].tokens * period
+    if network.image[0] * row // bus_bytes > frame:
+        raise Infeasible(f"input: {bus_bytes} bytes a cycle do not bring an image in {frame} cycles")
+    states, links, befores = [], [], [None]
     for index, stage in enumerate(network.stages):
-        own = first * period // stage.tokens
-        before, more = _stage_items(network, index, before, own, bus_bytes, operand_bits)
-        items += more
-    items.append(MeanPool("pool", before.tokens, before.channels, before.lanes, network.pool_shift))
+        found = _stages(network, index, frame // stage.tokens, engines)
+        stages = [this for this, _ in found]
+        links.append(_links(befores, stages, partial(_entry, network, index, bus_bytes)))
+        states.append(tuple(items for _, items in found))
+        befores = stages
     head = Matrix.of(network.head, 1)
-    items += fold("head", head, before.lanes, 1, first * period, operand_bits)
-    items.append(Argmax("argmax", head.outputs, head.out_bits))
-    return tuple(items)
+
+    def result(before, _):
+        pool = MeanPool("pool", before.tokens, before.channels, before.lanes, network.pool_shift)
+        return Leaf((pool,)), engines.linear("head", head, before.lanes, 1, frame)
+
+    links.append(_links(befores, [None], result))
+    states.append((Leaf((Argmax("argmax", head.outputs, head.out_bits),)),))
+    return Path(tuple(states), tuple(links))

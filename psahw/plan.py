@@ -1,23 +1,32 @@
 """The plan: for every layer an engine and its parallelism, what that costs, and the cadence that it keeps.
 
-The only free variable is the metronome's period, in cycles a token: `psahw.pipeline` gives every layer the
-smallest engine that keeps it, `psahw.schedule` computes buffers, interval and latency, `psahw.cost` the
-resources. The plan is the smallest circuit for a frame rate, or the shortest period that fits the device.
+Of a metronome's period, in cycles a token, `psahw.pipeline` makes the engines that keep it for every layer,
+`psahw.choice` takes those that fill the smallest share of what is allowed, `psahw.schedule` computes buffers, interval
+and latency, `psahw.cost` the resources. The plan is the smallest circuit for a frame rate, or the shortest period
+that fits the device.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
+from .choice import choose
 from .cost import Resources, cost
 from .device import RESOURCES, Device
-from .errors import CheckFailed
+from .digit_serial import DIGITS
+from .engines import Rules, engine_name
+from .errors import CheckFailed, UserError
+from .graph_options import graph_layers, graph_options
 from .network import Network
 from .networkfile import digest
 from .nodes import Node, Residual, walk
-from .pipeline import Infeasible, build
+from .pipeline import Engines, Infeasible, choices
 from .schedule import Schedule, Unsteady, intervals, schedule
 
-__all__ = ["UTILISATION", "Plan", "make", "widest_bus"]
+__all__ = ["MULTIPLIERS", "UTILISATION", "Plan", "make", "widest_bus"]
+
+MULTIPLIERS = Rules.parse("mac")
+"""Plans of MAC arrays alone, which need no adder graphs to be solved."""
 
 UTILISATION = {"lut": 0.8, "ff": 0.8, "dsp": 1.0, "bram36": 1.0}
 """Share of a device that a plan fills: above 80 % of the LUTs, routing decides more than logic does."""
@@ -59,6 +68,7 @@ class Plan:
         is the shortest frame interval that it could keep by itself."""
         own = intervals(self.pipeline, self.image_bytes // self.bus_bytes)
         stages = [self._stage(node, own[node.name]) for node in walk(self.pipeline)]
+        named = {stage["name"]: engine_name(stage) for stage in stages}
         return {
             "network": self.network,
             "digest": self.digest,
@@ -74,6 +84,7 @@ class Plan:
             "resources": self.resources.to_dict(),
             "limits": self.limits,
             "limited_by": self.limited_by,
+            "engines": {name: engine for name, engine in named.items() if engine},
             "stages": stages,
         }
 
@@ -100,22 +111,53 @@ class _Candidate:
     reason: str | None
 
 
+_TRIES = 5  # to make room for buffers, which are known only once a choice is made
+
+
 @dataclass(frozen=True)
 class _Search:
     network: Network
     device: Device
     bus_bytes: int
     limits: dict[str, float]
+    engines: Engines
+    _tried: dict[int, _Candidate] = field(default_factory=dict)
 
     def attempt(self, period: int) -> _Candidate:
-        network = self.network
+        if period not in self._tried:
+            try:
+                self._tried[period] = self._chosen(period)
+            except (Infeasible, Unsteady) as reason:
+                self._tried[period] = _Candidate(period, None, None, str(reason))
+        return self._tried[period]
+
+    def _chosen(self, period: int) -> _Candidate:
+        """The cheapest within the limits, or if there is none the cheapest of all."""
+        network, family = self.network, self.device.family
         beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
-        try:
-            pipeline = build(network, period, self.bus_bytes, self.device.operand_bits)
-            done = schedule(pipeline, beats, network.stages[0].tokens * period)
-        except (Infeasible, Unsteady) as reason:
-            return _Candidate(period, None, None, str(reason))
-        return _Candidate(period, done, cost(done.pipeline, self.device.family, whole=True), None)
+        tree = choices(network, period, self.bus_bytes, self.engines)
+
+        def made(limits):
+            nodes = choose(tree, family, worth=self.limits, limits=limits)
+            if nodes is None:
+                return None
+            done = schedule(nodes, beats, network.stages[0].tokens * period)
+            return _Candidate(period, done, cost(done.pipeline, family, whole=True), None)
+
+        room = dict(self.limits)
+        for _ in range(_TRIES):
+            candidate = made(room)
+            if candidate is None:
+                break
+            over = self._over(candidate)
+            if not over:
+                return candidate
+            room = {name: room[name] - 1.05 * over.get(name, 0) for name in room}
+        return made(None)
+
+    def _over(self, candidate: _Candidate) -> dict[str, float]:
+        amounts = candidate.resources.to_dict()
+        return {name: amounts[name] - most for name, most in self.limits.items() if amounts[name] > most}
 
     def at_most(self, period: int) -> _Candidate:
         """The longest of the next few periods at which the layers can be folded and the pipeline settles: divisors
@@ -173,12 +215,18 @@ class _Search:
             )
         return candidate, f"the frame rate asked for, {fps:g} FPS"
 
+    def of_period(self, period: int) -> tuple[_Candidate, str]:
+        candidate = self.attempt(period)
+        if complaint := self.complaint(candidate):
+            raise CheckFailed(f"{self.network.name} every {period} cycles on {self.device.name}: {complaint}")
+        return candidate, f"the period asked for, {period} cycles a token"
+
     def fastest(self) -> tuple[_Candidate, str]:
         """The shortest period that fits, by bisection: resources hardly ever fall as the period does, and the last
         steps are tried one by one."""
         network = self.network
         beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
-        slowest = max([-(-beats // network.stages[0].tokens), *(layer.weight.size for layer in _linears(network))])
+        slowest = max([-(-beats // network.stages[0].tokens), *(layer.weight.size for _, layer in _linears(network))])
         best = self.at_most(slowest)
         if self.complaint(best):
             raise CheckFailed(
@@ -211,6 +259,20 @@ def _limits(device, budget, utilisation):
     return limits
 
 
+def _engines(network, device, rules, progress):
+    layers = graph_layers(network)
+    named = [*layers, *(name for name, _ in _linears(network))]
+    for pattern in rules.unused(named):
+        raise UserError(f"no layer is called {pattern!r}; there are {', '.join(dict.fromkeys(named))}")
+    wanted = {
+        name: layer
+        for name, layer in layers.items()
+        if any(rules.allowed(name, engine) for engine in ("parallel", *(f"serial:{d}" for d in DIGITS)))
+    }
+    graphs = graph_options(wanted, progress=progress) if wanted else {}
+    return Engines(graphs, rules.allowed, device.operand_bits)
+
+
 def make(
     network: Network,
     device: Device,
@@ -220,10 +282,15 @@ def make(
     bus_bytes: int = 4,
     budget: dict[str, float] | None = None,
     utilisation: dict[str, float] | None = None,
+    rules: Rules = MULTIPLIERS,
+    period: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Plan:
     """The smallest plan that reaches ``fps`` frames a second at ``clock_hz``, or the fastest that fits.
 
-    ``budget`` lowers the device's limits, by resource name. Raises ValueError for a rate or clock that is not
+    ``budget`` lowers the device's limits and ``utilisation`` the share of them that is filled, by resource name.
+    ``rules`` say which engines a layer may have; adder graphs that are not in the cache are solved first, with
+    ``progress`` as in `psahw.adder_graph.solve_all`. With ``period`` the plan has that one. Raises ValueError for a rate or clock that is not
     positive or a bus that does not divide an image's row, `CheckFailed` if there is no such plan, naming the
     smallest overrun.
     """
@@ -234,8 +301,11 @@ def make(
     if bus_bytes < 1 or row % bus_bytes:
         raise ValueError(f"bus_bytes must divide the {row} bytes of an image's row, not {bus_bytes}")
     limits = _limits(device, budget, utilisation)
-    search = _Search(network, device, bus_bytes, limits)
-    chosen, limited_by = search.fastest() if fps is None else search.for_rate(fps, clock_hz)
+    search = _Search(network, device, bus_bytes, limits, _engines(network, device, rules, progress))
+    if period is not None:
+        chosen, limited_by = search.of_period(period)
+    else:
+        chosen, limited_by = search.fastest() if fps is None else search.for_rate(fps, clock_hz)
     return Plan(
         network=network.name,
         digest=digest(network),
@@ -260,10 +330,14 @@ def widest_bus(network: Network, bus_bytes: int) -> int:
 
 
 def _linears(network):
-    yield from (network.embed, network.head)
-    for stage in network.stages:
+    """Every linear map but the local mixings, by the name of its stage."""
+    yield "embed", network.embed
+    for s, stage in enumerate(network.stages):
         if stage.merge is not None:
-            yield stage.merge
-        for block in stage.blocks:
-            yield from (block.channel_mixing.linear1, block.channel_mixing.linear2)
-            yield block.token_mixing
+            yield f"stages.{s}.merge", stage.merge
+        for b, block in enumerate(stage.blocks):
+            name = f"stages.{s}.blocks.{b}"
+            yield f"{name}.token_mixing.linear", block.token_mixing
+            yield f"{name}.channel_mixing.linear1", block.channel_mixing.linear1
+            yield f"{name}.channel_mixing.linear2", block.channel_mixing.linear2
+    yield "head", network.head

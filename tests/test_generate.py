@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from psahw import generate, nodes, plan, reference
 from psahw.device import DEVICES
+from psahw.engines import Rules
 from psahw.network import Patch
 from psahw.nodes import walk
 from tests.gateware.streams import run_stream
@@ -55,10 +56,10 @@ def results(network, payloads):
     return np.array(logits), np.array([payload >> bits * classes for payload in payloads])
 
 
-def make(name, fps=None, seed=0, bus_bytes=4):
+def make(name, fps=None, seed=0, bus_bytes=4, rules=plan.MULTIPLIERS):
     network = random_network(np.random.default_rng(seed), **SHAPES[name])
     bus_bytes = plan.widest_bus(network, bus_bytes)
-    return network, plan.make(network, DEVICE, clock_hz=100e6, fps=fps, bus_bytes=bus_bytes)
+    return network, plan.make(network, DEVICE, clock_hz=100e6, fps=fps, bus_bytes=bus_bytes, rules=rules)
 
 
 def simulate(network, made, images, **stalls):
@@ -81,6 +82,53 @@ def test_back_to_back(name, slower):
     assert np.array_equal(classes, expected.argmax(1))
     assert np.diff(o_cycles)[made.settling_frames :].tolist() == [made.frame_interval] * 2
     assert o_cycles[0] - i_cycles[0] == made.latency
+
+
+GRAPHS = ("serial:1", "serial:2", "serial:4", "serial:8", "parallel")
+MIXED = Rules.parse(
+    "parallel",
+    ("embed=mac", "*.linear1=serial:2", "*.linear2=serial:1", "stages.1.*=serial:4", "*.token_mixing.linear=mac"),
+)
+
+
+def engines_of(made):
+    return made.to_dict()["engines"]
+
+
+@pytest.mark.parametrize("engine", GRAPHS)
+@pytest.mark.parametrize("name", ["dense", "wide merging", "rows left over"])
+def test_adder_graphs(name, engine):
+    """Every layer by one kind of graph: its logits, its cadence, its latency, and no wait that is not planned."""
+    pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
+    check_graphs(name, Rules.parse(engine), {engine})
+
+
+def test_a_network_that_mixes_all_engines():
+    pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
+    made = check_graphs("merging", MIXED, None)
+    kinds = {engine.partition(":")[0] for engine in engines_of(made).values()}
+    assert kinds == {"mac", "serial", "parallel"}
+
+
+def check_graphs(name, rules, expected_engines):
+    network, made = make(name, rules=rules)
+    assert expected_engines in (None, set(engines_of(made).values()))
+    images = random_images(np.random.default_rng(1), network, 3 + made.settling_frames)
+    logits, _, i_cycles, o_cycles = simulate(network, made, images)
+    assert np.array_equal(logits, reference.run(network, images))
+    assert np.diff(o_cycles)[made.settling_frames :].tolist() == [made.frame_interval] * 2
+    assert o_cycles[0] - i_cycles[0] == made.latency
+    return made
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_adder_graphs_with_stalls_and_a_reset(seed):
+    pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
+    network, made = make("merging", rules=MIXED, seed=seed)
+    images = random_images(np.random.default_rng(seed), network, 3)
+    stalls = np.random.default_rng(seed).integers(0, 2, (2, 23)).astype(bool)
+    logits, *_ = simulate(network, made, images, i_stalls=stalls[0], o_stalls=stalls[1], reset_at=made.latency // 2)
+    assert np.array_equal(logits, reference.run(network, images))
 
 
 def test_wide_shapes_are_wide():

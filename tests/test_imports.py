@@ -69,8 +69,14 @@ def test_nothing_imports_the_command_line():
 
 
 def test_psahw_imports_no_torch():
-    heavy = ("torch", "scipy", "cocotb")
+    heavy = ("torch", "cocotb")
     assert violations("psahw", lambda module, name: within(name, *heavy) and not within(module, CLI)) == []
+
+
+def test_only_the_choice_of_engines_needs_scipy():
+    assert {v.partition(":")[0] for v in violations("psahw", lambda _, name: within(name, "scipy"))} == {
+        "psahw/choice.py"
+    }
 
 
 @pytest.mark.parametrize(

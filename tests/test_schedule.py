@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from psahw import timing
+from psahw.choice import choose
+from psahw.device import DEVICES
 from psahw.network import Patch
 from psahw.nodes import LocalMixing, MacArray, Residual, Transpose, walk
-from psahw.pipeline import Infeasible, build
+from psahw.pipeline import Engines, Infeasible, choices
+from psahw.plan import MULTIPLIERS
 from psahw.schedule import Unsteady, intervals, schedule
 from tests.networks import StageShape, random_network
 
@@ -44,6 +47,12 @@ def test_queued(seed):
 
 def network(**kwargs):
     return random_network(np.random.default_rng(0), **kwargs)
+
+
+def build(net, period, bus_bytes, operand_bits=None):
+    """The cheapest pipeline of that period on a large device."""
+    tree = choices(net, period, bus_bytes, Engines({}, MULTIPLIERS.allowed, operand_bits))
+    return choose(tree, "xc7", worth=DEVICES["xc7k325t"].limits(), limits=None)
 
 
 def input_beats(net, bus_bytes):

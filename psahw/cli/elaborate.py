@@ -6,14 +6,14 @@ import click
 
 from .. import networkfile
 from . import output
-from .hardware import make_plan, plan_options
+from .planning import make_plan, plan_options
 
 __all__ = ["COMMANDS"]
 
 
 @click.command("elaborate")
 @output.network_argument
-@plan_options
+@plan_options()
 @click.option("--output", "-o", "directory", required=True, metavar="DIR", help="Directory to write, or to replace.")
 @output.json_option
 def elaborate_command(network, directory, as_json, **options):

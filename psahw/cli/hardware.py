@@ -1,67 +1,17 @@
 """``psahw plan`` and ``psahw synth``."""
 
+import json
 import tempfile
 from pathlib import Path
 
 import click
 
-from .. import networkfile, plan
-from ..errors import UserError
+from .. import networkfile
+from ..files import write_whole
 from . import output
+from .planning import make_plan, plan_options
 
-__all__ = ["COMMANDS", "make_plan", "plan_options"]
-
-BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250 or ulx3s-85f."
-
-
-def plan_options(command):
-    """The options that determine a plan; see `make_plan`."""
-    for option in reversed(
-        (
-            click.option("--board", "-b", required=True, metavar="BOARD", help=BOARD_HELP),
-            click.option("--clock", type=float, metavar="HZ", help="Clock, such as 143e6; the board's if not given."),
-            click.option(
-                "--fps", type=float, metavar="N", help="Frames a second to reach; the most that fit if not given."
-            ),
-            click.option("--bus-bytes", type=int, metavar="N", help="Image bytes a cycle; the board's if not given."),
-            click.option("--max-lut", type=float, metavar="N", help="Budget of LUTs, if it is below the device's."),
-            click.option("--max-ff", type=float, metavar="N", help="The same for flip-flops."),
-            click.option("--max-dsp", type=float, metavar="N", help="The same for DSP slices."),
-            click.option("--max-bram", type=float, metavar="N", help="In units of 36 Kb."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def make_plan(network, board, clock, fps, bus_bytes, max_lut, max_ff, max_dsp, max_bram):
-    """Board and plan for the options of `plan_options`."""
-    import boards
-
-    for name, value in (("--clock", clock), ("--fps", fps), ("--bus-bytes", bus_bytes)):
-        if value is not None and not value > 0:
-            raise UserError(f"{name} must be positive, not {value:g}")
-        if value is not None and value >= 1e12:
-            raise UserError(f"{name} must be below 1e12, not {value:g}")
-    for name, value in (("lut", max_lut), ("ff", max_ff), ("dsp", max_dsp), ("bram", max_bram)):
-        if value is not None and not value >= 0:
-            raise UserError(f"--max-{name} must not be negative, not {value:g}")
-    if clock is not None and clock < 1e6:
-        raise UserError(f"--clock is in Hz and must be at least 1e6, not {clock:g}: did you mean {clock:g}e6?")
-    board = boards.get(board)
-    row = network.image[1] * network.colours
-    if bus_bytes and row % bus_bytes:
-        raise UserError(f"--bus-bytes must divide the {row} bytes of an image's row, not {bus_bytes}")
-    budget = {"lut": max_lut, "ff": max_ff, "dsp": max_dsp, "bram36": max_bram}
-    made = plan.make(
-        network,
-        board.device,
-        clock_hz=clock or board.clock_hz,
-        fps=fps,
-        bus_bytes=bus_bytes or plan.widest_bus(network, board.bus_bytes),
-        budget={name: amount for name, amount in budget.items() if amount is not None},
-    )
-    return board, made
+__all__ = ["COMMANDS"]
 
 
 def _stage_row(stage):
@@ -72,6 +22,9 @@ def _stage_row(stage):
     elif stage["engine"] == "LocalMixing":
         shape = f"{stage['kernel']}x{stage['kernel']}, {stage['groups']} groups, {stage['lanes']} lanes"
         shape = f"shared {shape}" if stage["shared"] else shape
+    elif stage["engine"] == "GraphEngine":
+        kind = f"{stage['digit']} bits a clock" if stage["digit"] else "a vector a clock"
+        shape = f"{stage['outputs']}x{stage['inputs']} adder graph, {kind}"
     elif "channels" in stage and "lanes" in stage:
         shape = f"{stage['channels']} channels, {stage['lanes']} lanes"
     cost = stage["resources"]
@@ -95,21 +48,31 @@ def _show_plan(result):
 
 @click.command("plan")
 @output.network_argument
-@plan_options
+@plan_options()
+@click.option("--output", "-o", "path", metavar="FILE", help="Write the plan there, for --plan.")
 @output.json_option
-def plan_command(network, as_json, **options):
+def plan_command(network, path, as_json, **options):
     """Engines, cadence and cost of every layer on a board.
 
-    Interval and latency are exact (simulation measures the same numbers), LUT, FF, DSP and BRAM are estimates,
-    the clock is a target.
+    The smallest circuit for a frame rate (--fps), or the fastest that fits. Interval and latency are exact (simulation
+    measures the same numbers), LUT, FF, DSP and BRAM are estimates, the clock is a target.
+
+    A layer's engine is a MAC array (mac, or mac:ROWSxCOLUMNS), an adder graph of 1, 2, 4 or 8 bits a clock (serial,
+    or serial:4), or one that takes a vector a clock (parallel). Adder graphs are solved once, some seconds to a minute
+    each, and kept in the cache.
 
     \b
     psahw plan cifar10-psa --board marble
     psahw plan cifar10-psa --board alveo-u250 --fps 100000 --json
+    psahw plan cifar10-psa-small --board marble --max-lut 40000 --engines mac,serial
+    psahw plan cifar10-psa-small --board marble --engine embed=parallel --engine 'stages.2.*=mac' -o plan.json
+    psahw plan cifar10-psa-small --board marble --plan plan.json
     """
     network = networkfile.load(network)
     board, made = make_plan(network, **options)
     result = {"network": network.name, "board": board.name} | made.to_dict()
+    if path:
+        write_whole(path, json.dumps(result, indent=2) + "\n")
     if as_json:
         output.print_json(result)
     else:
@@ -118,7 +81,7 @@ def plan_command(network, as_json, **options):
 
 @click.command("synth")
 @output.network_argument
-@plan_options
+@plan_options()
 @output.json_option
 def synth_command(network, as_json, **options):
     """Resources from Yosys beside the plan's estimate. Takes minutes.

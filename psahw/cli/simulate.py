@@ -14,7 +14,7 @@ from .. import networkfile, reference
 from ..errors import CheckFailed, UserError
 from ..files import cache_directory
 from . import output
-from .hardware import make_plan
+from .planning import make_plan, plan_options
 
 __all__ = ["COMMANDS"]
 
@@ -114,10 +114,7 @@ def _mode(stalls, resets):
 
 @click.command("simulate")
 @output.network_argument
-@click.option("--board", "-b", default="marble", show_default=True, metavar="BOARD", help="Whose plan to simulate.")
-@click.option("--clock", type=float, metavar="HZ", help="Clock; the board's if not given.")
-@click.option("--fps", type=float, metavar="N", help="Frames a second to plan for; the most that fit if not given.")
-@click.option("--bus-bytes", type=int, metavar="N", help="Image bytes a cycle; the board's if not given.")
+@plan_options(default_board="marble")
 @click.option("--design", metavar="DIR", help="Simulate what psahw elaborate wrote there, not a fresh plan.")
 @click.option("--images", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Test images.")
 @click.option("--dataset", metavar="NAME", help="sample, the default up to 100 images, or cifar10.")
@@ -127,9 +124,7 @@ def _mode(stalls, resets):
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N")
 @click.option("--waves", metavar="FILE", help="Write all signals to an .fst file: large, choose few images.")
 @output.json_option
-def simulate_command(
-    network, board, clock, fps, bus_bytes, design, images, dataset, data, stalls, reset_test, seed, waves, as_json
-):
+def simulate_command(network, design, images, dataset, data, stalls, reset_test, seed, waves, as_json, **options):
     """Run the circuit's Verilog against the integer model on real images.
 
     Counts logits and classes that differ, and measures the frame interval and the latency, which must be those of
@@ -138,6 +133,7 @@ def simulate_command(
     \b
     psahw simulate cifar10-psa --images 20
     psahw simulate cifar10-psa --images 200 --stalls --json
+    psahw simulate cifar10-psa-small --clock 200e6 --max-lut 75655 --max-dsp 600 --max-bram 212
     psahw simulate cifar10-psa --design build/marble --images 2 --waves two.fst
     """
     from sim import runner
@@ -151,7 +147,7 @@ def simulate_command(
     dataset, pixels, labels = _images(network, dataset, data, images)
     made = None
     if design is None:
-        _, made = make_plan(network, board, clock, fps, bus_bytes, None, None, None, None)
+        _, made = make_plan(network, **options)
     expected = reference.run(network, pixels)
     design = _design(network, design, made)
     with output.step("Verilator"):

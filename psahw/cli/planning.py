@@ -1,0 +1,155 @@
+"""The options that determine a plan, and the plan."""
+
+import json
+from pathlib import Path
+
+import click
+
+from .. import networkfile, plan
+from ..device import RESOURCES
+from ..engines import KINDS, Rules
+from ..errors import UserError
+from . import output
+
+__all__ = ["make_plan", "plan_options"]
+
+BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250 or ulx3s-85f."
+_BUDGET = {"lut": "max_lut", "ff": "max_ff", "dsp": "max_dsp", "bram36": "max_bram"}
+
+
+def plan_options(default_board: str | None = None):
+    """A decorator: the options that `make_plan` takes."""
+    board = {"default": default_board, "show_default": True} if default_board else {"required": True}
+    options = (
+        click.option("--board", "-b", metavar="BOARD", help=BOARD_HELP, **board),
+        click.option("--clock", type=float, metavar="HZ", help="Clock, such as 143e6; the board's if not given."),
+        click.option(
+            "--fps", type=float, metavar="N", help="Frames a second to reach; the most that fit if not given."
+        ),
+        click.option("--bus-bytes", type=int, metavar="N", help="Image bytes a cycle; the board's if not given."),
+        click.option("--max-lut", type=float, metavar="N", help="Budget of LUTs, if it is below the device's."),
+        click.option("--max-ff", type=float, metavar="N", help="The same for flip-flops."),
+        click.option("--max-dsp", type=float, metavar="N", help="The same for DSP slices."),
+        click.option("--max-bram", type=float, metavar="N", help="In units of 36 Kb."),
+        click.option(
+            "--utilisation",
+            metavar="SHARE",
+            help="Share of the device to fill: 0.7, or lut=0.7,ff=0.9. Not given: 0.8 of LUTs and FFs, 1 of the rest.",
+        ),
+        click.option(
+            "--engines",
+            metavar="LIST",
+            help=f"Engines to choose from, of {','.join(KINDS)}; all of them if not given.",
+        ),
+        click.option(
+            "--engine",
+            "rules",
+            multiple=True,
+            metavar="LAYER=LIST",
+            help="Engines of one layer, by its name or with wildcards; the last that fits a layer counts.",
+        ),
+        click.option(
+            "--plan", "plan_file", metavar="FILE", help="Take bus, token period and engines from a plan, edited perhaps."
+        ),
+    )
+
+    def decorate(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _check_numbers(options):
+    for name in ("clock", "fps", "bus_bytes"):
+        value, flag = options[name], f"--{name.replace('_', '-')}"
+        if value is not None and not value > 0:
+            raise UserError(f"{flag} must be positive, not {value:g}")
+        if value is not None and value >= 1e12:
+            raise UserError(f"{flag} must be below 1e12, not {value:g}")
+    for name in _BUDGET.values():
+        value = options[name]
+        if value is not None and not value >= 0:
+            raise UserError(f"--{name.replace('_', '-')} must not be negative, not {value:g}")
+    clock = options["clock"]
+    if clock is not None and clock < 1e6:
+        raise UserError(f"--clock is in Hz and must be at least 1e6, not {clock:g}: did you mean {clock:g}e6?")
+
+
+def _utilisation(text: str | None) -> dict[str, float]:
+    """From "0.7", or "lut=0.7,ff=0.9"."""
+    found = {}
+    for part in text.split(",") if text else ():
+        name, separator, value = part.rpartition("=")
+        names = (name,) if separator else RESOURCES
+        try:
+            share = float(value)
+        except ValueError:
+            share = -1.0
+        if not 0 < share <= 1 or not set(names) <= set(RESOURCES):
+            raise UserError(f"--utilisation needs a share in (0, 1] or {'|'.join(RESOURCES)}=SHARE, not {part!r}")
+        found |= dict.fromkeys(names, share)
+    return found
+
+
+def _written(path: str, network) -> dict:
+    """What a plan fixes: token period, bytes a cycle, and engines by layer."""
+    try:
+        data = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
+    fields = {"digest": str, "token_period": int, "bus_bytes": int, "engines": dict}
+    for name, kind in fields.items():
+        value = data.get(name) if isinstance(data, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and not 0 < value < 1 << 31):
+            raise UserError(f"{path}: {name} must be {kind.__name__} as psahw plan -o writes it, not {value!r}")
+    if data["digest"] != networkfile.digest(network):
+        raise UserError(f"{path} is a plan for another network than {network.name}")
+    return data
+
+
+def _rules(engines: str | None, rules: tuple[str, ...]) -> Rules:
+    """All engines, unless something else is asked for or da4ml, which finds adder graphs, is missing."""
+    if engines is not None or any(not rule.partition("=")[2].startswith("mac") for rule in rules):
+        return Rules.parse(engines or ",".join(KINDS), rules)
+    try:
+        import da4ml  # noqa: F401 (is it there?)
+    except ImportError:
+        output.note("MAC arrays only: adder graphs need da4ml (pip install -e '.[graph]')")
+        return Rules.parse("mac", rules)
+    return Rules.parse(",".join(KINDS), rules)
+
+
+def make_plan(network, *, board, engines, rules, plan_file, **options):
+    """Board and plan for the options of `plan_options`."""
+    import boards
+
+    _check_numbers(options)
+    board, written = boards.get(board), None
+    if plan_file is not None:
+        if options["fps"] or options["bus_bytes"]:
+            raise UserError("--plan has a token period and a bus: give neither --fps nor --bus-bytes with it")
+        written = _written(plan_file, network)
+        rules = (*(f"{layer}={engine}" for layer, engine in written["engines"].items()), *rules)
+    row = network.image[1] * network.colours
+    bus_bytes = written["bus_bytes"] if written else options["bus_bytes"]
+    if bus_bytes and row % bus_bytes:
+        raise UserError(f"--bus-bytes must divide the {row} bytes of an image's row, not {bus_bytes}")
+    budget = {name: options[option] for name, option in _BUDGET.items()}
+    with output.progress("adder graphs") as advance:
+        made = plan.make(
+            network,
+            board.device,
+            clock_hz=options["clock"] or board.clock_hz,
+            fps=options["fps"],
+            bus_bytes=bus_bytes or plan.widest_bus(network, board.bus_bytes),
+            budget={name: amount for name, amount in budget.items() if amount is not None},
+            utilisation=_utilisation(options["utilisation"]),
+            rules=_rules(engines, rules),
+            period=written and written["token_period"],
+            progress=lambda done, _: advance(1) if done else None,
+        )
+    return board, made
