@@ -1,5 +1,5 @@
-"""What Yosys makes of the engines for constant matrices, layer by layer: what `psahw.digit_serial` and `psahw.cost` are
-fitted to, and the table of ``docs/hardware.md``.
+"""What Yosys makes of adder graphs as stages, layer by layer: what `psahw.digit_serial` and `psahw.cost` are fitted
+to, and the table of ``docs/hardware.md``.
 
 python -m calibration.graph_engine                 every case in CASES, half a minute to several each
 python -m calibration.graph_engine --compare       estimates beside what was measured

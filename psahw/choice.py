@@ -1,9 +1,9 @@
 """What may stand in a pipeline, and the cheapest of it within a budget: a mixed-integer programme.
 
 A tree says what there is to choose. `Leaf` is nodes as they are, `All` its parts in a row, `OneOf` one of its
-options, `Inside` a residual sublayer around its branch. `Path` goes through stages, taking one state of each, and what
-leads from state to state. Every option is a binary variable; of the options of a `OneOf` as many are taken as the
-option that it is part of, one or none. What each resource's leaves add up to must keep the limit.
+options, `Inside` a residual sublayer around its branch. `Path` goes through stages, taking one state of each, and
+what leads from state to state. Every option is a binary variable; of the options of a `OneOf` as many are taken as
+the option that it is part of, one or none. What each resource's leaves add up to must keep the limit.
 """
 
 from collections.abc import Iterator
@@ -46,8 +46,8 @@ class Inside:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """``states[n]`` are those of stage ``n``, ``links[n][a, b]`` leads from state ``a`` of the stage before to state ``b``
-    and stands in front of it; stage 0 is entered from 0. Pairs that are not there cannot be taken."""
+    """``states[n]`` are those of stage ``n``, ``links[n][a, b]`` leads from state ``a`` of the stage before to state
+    ``b`` and stands in front of it; stage 0 is entered from 0. Pairs that are not there cannot be taken."""
 
     states: tuple[tuple["Tree", ...], ...]
     links: tuple[dict[tuple[int, int], "Tree"], ...]

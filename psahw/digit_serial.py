@@ -241,8 +241,9 @@ def _controls(made: DigitSerial) -> Counter:
     return used
 
 
-# LUTs, both outputs used, by bits of a digit: of an addition, of each lane whose first bits are held at 0, of an input's
-# choice of a digit, of a row's constant and addition, of its saturation. Fitted to calibration/graph_engines.json.
+# LUTs, both outputs used, by bits of a digit: of an addition, of each lane whose first bits are held at 0, of an
+# input's choice of a digit, of a row's constant and addition, of its saturation. Fitted to
+# calibration/graph_engines.json.
 _LUTS = {
     1: (1.005, 0.0, 2.5, 2.7, 4.0),
     2: (2.33, 0.0, 2.5, 3.0, 4.1),

@@ -1,4 +1,4 @@
-"""What a layer would be as an adder graph: its cadence and cost at every digit and as a pipeline, cached by content."""
+"""What a layer would be as an adder graph: cadence and cost at every digit and as a pipeline, cached by content."""
 
 import hashlib
 import json
@@ -80,8 +80,8 @@ def graph_options(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, tuple[GraphOption, ...]]:
-    """For each layer what it would be as an adder graph. Solves what is not in the cache, `psahw.adder_graph.solve_all`
-    says how; raises ImportError without da4ml."""
+    """For each layer what it would be as an adder graph. Solves what is not in the cache, as
+    `psahw.adder_graph.solve_all` says; raises ImportError without da4ml."""
     matrices = [(np.asarray(layer.weight), None) for layer in layers.values()]
     graphs = solve_all(matrices, workers=workers, progress=progress)
     return {name: tuple(_cached(graph, layer)) for (name, layer), graph in zip(layers.items(), graphs, strict=True)}

@@ -113,9 +113,9 @@ class MacArray(Node):
 
 @dataclass(frozen=True)
 class GraphEngine(Node):
-    """An adder graph, ``digit`` bits a clock or, if that is None, a vector a clock, behind a `Queue` of ``queue`` beats
-    and what makes whole vectors of them. ``graph_interval`` and ``graph_latency`` are the graph's own, ``lut`` and
-    ``ff`` what it costs on the 7 series: that depends on the weights."""
+    """An adder graph, ``digit`` bits a clock or, if that is None, a vector a clock, behind a `Queue` of ``queue``
+    beats and what makes whole vectors of them. ``graph_interval`` and ``graph_latency`` are the graph's own, ``lut``
+    and ``ff`` what it costs on the 7 series: that depends on the weights."""
 
     inputs: int
     outputs: int

@@ -149,9 +149,9 @@ def _graph(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, option: GraphO
 
 @dataclass(frozen=True, eq=False)
 class Engines:
-    """What may do the linear maps: ``graphs`` has the adder graphs of those that one can do, ``allowed`` says which of
-    an engine's names (`psahw.engines`) may be taken for a layer, ``operand_bits`` is a multiplier's wider operand if
-    it can serve two products."""
+    """What may do the linear maps: ``graphs`` has the adder graphs of those that one can do, ``allowed`` says which
+    of an engine's names (`psahw.engines`) may be taken for a layer, ``operand_bits`` is a multiplier's wider operand
+    if it can serve two products."""
 
     graphs: Mapping[str, tuple[GraphOption, ...]]
     allowed: Callable[[str, str], bool]

@@ -1,9 +1,9 @@
 """The plan: for every layer an engine and its parallelism, what that costs, and the cadence that it keeps.
 
 Of a metronome's period, in cycles a token, `psahw.pipeline` makes the engines that keep it for every layer,
-`psahw.choice` takes those that fill the smallest share of what is allowed, `psahw.schedule` computes buffers, interval
-and latency, `psahw.cost` the resources. The plan is the smallest circuit for a frame rate, or the shortest period
-that fits the device.
+`psahw.choice` takes those that fill the smallest share of what is allowed, `psahw.schedule` computes buffers,
+interval and latency, `psahw.cost` the resources. The plan is the smallest circuit for a frame rate, or the shortest
+period that fits the device.
 """
 
 from collections.abc import Callable
@@ -138,26 +138,26 @@ class _Search:
         tree = choices(network, period, self.bus_bytes, self.engines)
 
         def made(limits):
+            """The candidate, and what it has beside what was chosen by: buffers and counters."""
             nodes = choose(tree, family, worth=self.limits, limits=limits)
             if nodes is None:
-                return None
+                return None, {}
             done = schedule(nodes, beats, network.stages[0].tokens * period)
-            return _Candidate(period, done, cost(done.pipeline, family, whole=True), None)
+            found = cost(done.pipeline, family, whole=True)
+            amounts, chosen_by = found.to_dict(), cost(nodes, family).to_dict()
+            return _Candidate(period, done, found, None), {k: amounts[k] - chosen_by[k] for k in amounts}
 
         room = dict(self.limits)
         for _ in range(_TRIES):
-            candidate = made(room)
+            candidate, beside = made(room)
             if candidate is None:
                 break
-            over = self._over(candidate)
+            over = self.overrun(candidate)
             if not over:
                 return candidate
-            room = {name: room[name] - 1.05 * over.get(name, 0) for name in room}
-        return made(None)
-
-    def _over(self, candidate: _Candidate) -> dict[str, float]:
-        amounts = candidate.resources.to_dict()
-        return {name: amounts[name] - most for name, most in self.limits.items() if amounts[name] > most}
+            # Less each time, should another choice need more beside it than this one.
+            room |= {name: min(0.999 * room[name], self.limits[name] - 1.01 * beside[name]) for name in over}
+        return made(None)[0]
 
     def at_most(self, period: int) -> _Candidate:
         """The longest of the next few periods at which the layers can be folded and the pipeline settles: divisors
@@ -290,9 +290,9 @@ def make(
 
     ``budget`` lowers the device's limits and ``utilisation`` the share of them that is filled, by resource name.
     ``rules`` say which engines a layer may have; adder graphs that are not in the cache are solved first, with
-    ``progress`` as in `psahw.adder_graph.solve_all`. With ``period`` the plan has that one. Raises ValueError for a rate or clock that is not
-    positive or a bus that does not divide an image's row, `CheckFailed` if there is no such plan, naming the
-    smallest overrun.
+    ``progress`` as in `psahw.adder_graph.solve_all`. With ``period`` the plan has that one. Raises ValueError for a
+    rate or clock that is not positive or a bus that does not divide an image's row, `CheckFailed` if there is no
+    such plan, naming the smallest overrun, and UserError for a rule that names no layer.
     """
     for name, value in (("clock_hz", clock_hz), ("fps", fps)):
         if value is not None and not value > 0:

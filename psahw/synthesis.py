@@ -1,11 +1,11 @@
 """Resources after synthesis, from Yosys: the figure beside the plan's estimate.
 
 No placement, no routing, no packing: a LUT counts as one whatever its inputs, and two small LUTs that a
-placer would put in one LUT6 count as two. The exception are digit-serial graphs, whose additions are made of pairs: two
-functions of the very same inputs, at most five, are one LUT6 with both its outputs in use (UG474, "Look-Up Table"), and
-`_pairs` finds them in the netlist. An inverter counts as a LUT: it is one unless a placer finds room for it
-in the next. Carry chains and the multiplexers between LUTs (MUXF7, MUXF8, PFUMX, L6MUX21) are no LUTs, but are among
-the cells. The hierarchy stays: nothing is optimised across the borders of components.
+placer would put in one LUT6 count as two. The exception are digit-serial graphs, whose additions are made of pairs:
+two functions of the very same inputs, at most five, are one LUT6 with both its outputs in use (UG474, "Look-Up
+Table"), and `_pairs` finds them in the netlist. An inverter counts as a LUT: it is one unless a placer finds room
+for it in the next. Carry chains and the multiplexers between LUTs (MUXF7, MUXF8, PFUMX, L6MUX21) are no LUTs, but
+are among the cells. The hierarchy stays: nothing is optimised across the borders of components.
 """
 
 import json

@@ -55,8 +55,8 @@ def mac_array(times, *, inputs, outputs, rows, columns, o_lanes):
 
 
 def graph_latency(latency: int) -> int:
-    """Cycles from a vector into an adder graph of so much latency to the first beat of its result: one to hold it, one
-    to choose lanes, two in the queue."""
+    """Cycles from a vector into an adder graph of so much latency to the first beat of its result: one to hold it,
+    one to choose lanes, two in the queue."""
     return latency + 4
 
 

@@ -54,12 +54,12 @@ def _show_plan(result):
 def plan_command(network, path, as_json, **options):
     """Engines, cadence and cost of every layer on a board.
 
-    The smallest circuit for a frame rate (--fps), or the fastest that fits. Interval and latency are exact (simulation
-    measures the same numbers), LUT, FF, DSP and BRAM are estimates, the clock is a target.
+    The smallest circuit for a frame rate (--fps), or the fastest that fits. Interval and latency are exact
+    (simulation measures the same numbers), LUT, FF, DSP and BRAM are estimates, the clock is a target.
 
-    A layer's engine is a MAC array (mac, or mac:ROWSxCOLUMNS), an adder graph of 1, 2, 4 or 8 bits a clock (serial,
-    or serial:4), or one that takes a vector a clock (parallel). Adder graphs are solved once, some seconds to a minute
-    each, and kept in the cache.
+    A layer's engine is a MAC array (mac, or mac:ROWSxCOLUMNS), an adder graph of 1, 2, 4 or 8 bits a clock
+    (serial, or serial:4), or one that takes a vector a clock (parallel). Adder graphs are solved once, some
+    seconds to a minute each, and kept in the cache.
 
     \b
     psahw plan cifar10-psa --board marble

@@ -34,7 +34,7 @@ def plan_options(default_board: str | None = None):
         click.option(
             "--utilisation",
             metavar="SHARE",
-            help="Share of the device to fill: 0.7, or lut=0.7,ff=0.9. Not given: 0.8 of LUTs and FFs, 1 of the rest.",
+            help="Share of the device to fill: 0.7, or lut=0.7,ff=0.9; else 0.8 of LUTs and FFs, 1 of the rest.",
         ),
         click.option(
             "--engines",
@@ -49,7 +49,7 @@ def plan_options(default_board: str | None = None):
             help="Engines of one layer, by its name or with wildcards; the last that fits a layer counts.",
         ),
         click.option(
-            "--plan", "plan_file", metavar="FILE", help="Take bus, token period and engines from a plan, edited perhaps."
+            "--plan", "plan_file", metavar="FILE", help="Bus, token period and engines of a plan, edited perhaps."
         ),
     )
 
