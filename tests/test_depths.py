@@ -10,13 +10,14 @@ from amaranth.hdl import Cat
 from amaranth.sim import Simulator
 
 from psahw import generate
+from psahw.engines import Rules
 from psahw.gateware import mac_array
 from psahw.gateware.chain import Chain
 from psahw.gateware.mixing import Mixing
 from psahw.gateware.ring import VectorRing
 from psahw.gateware.stream import Queue
 from psahw.nodes import LocalMixing, MacArray, Residual, Windows, walk
-from tests.test_generate import MIXED, make
+from tests.test_generate import make
 
 FRAMES = 3  # after the settling ones
 
@@ -120,7 +121,9 @@ def simulate(monkeypatch, network, made):
 def after_metronome(stalls):
     """Those that waited, behind the first windows."""
     names = list(stalls)
-    return {name: stalls[name] for name in names[names.index("embed_windows") + 1 :] if stalls[name]}
+    behind = names[names.index("embed_windows") + 1 :]
+    # In front of an adder graph a vector may wait whole; the queue before that is calculated for it.
+    return {name: stalls[name] for name in behind if stalls[name] and not name.endswith("_engine_gather")}
 
 
 @pytest.mark.parametrize("name", ["dense", "wide", "one row", "few tokens", "wide merging"])
@@ -128,10 +131,10 @@ def test_every_buffer_is_filled_to_its_depth(monkeypatch, name):
     check_buffers(monkeypatch, *make(name))
 
 
-@pytest.mark.parametrize("name", ["wide merging", "shared"])
-def test_buffers_with_adder_graphs(monkeypatch, name):
+@pytest.mark.parametrize(("name", "rules"), [("dense", Rules.parse("serial:2")), ("one row", Rules.parse("serial:1"))])
+def test_buffers_with_adder_graphs(monkeypatch, name, rules):
     pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
-    check_buffers(monkeypatch, *make(name, rules=MIXED))
+    check_buffers(monkeypatch, *make(name, rules=rules))
 
 
 def check_buffers(monkeypatch, network, made):

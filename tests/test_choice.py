@@ -1,0 +1,97 @@
+"""The cheapest choice against trying all of them."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from psahw.choice import All, Inside, Leaf, OneOf, Path, choose
+from psahw.cost import cost
+from psahw.nodes import Gather, Residual, TableRom
+
+WORTH = {"lut": 1000.0, "ff": 2000.0, "dsp": 10.0, "bram36": 10.0}
+FREE = dict.fromkeys(WORTH, 1e9)
+
+
+def leaf(rng, name):
+    """A node of random cost: few LUTs and block RAM, or many LUTs."""
+    channels = int(rng.choice([8, 16, 32, 64]))
+    style = "block" if rng.random() < 0.5 else "distributed"
+    return Leaf((TableRom(name, channels, int(rng.choice([1, 2, 4])), True, style),))
+
+
+def options(rng, name, count):
+    return OneOf(tuple(leaf(rng, f"{name}.{n}") for n in range(count)))
+
+
+def share(nodes):
+    amounts = cost(nodes, "xc7")
+    return sum(getattr(amounts, name) / worth for name, worth in WORTH.items())
+
+
+def within(nodes, limits):
+    amounts = cost(nodes, "xc7")
+    return all(getattr(amounts, name) <= most + 1e-6 for name, most in limits.items())
+
+
+def every(tree):
+    """All that may be chosen, as tuples of nodes."""
+    match tree:
+        case Leaf(nodes):
+            yield nodes
+        case All(parts):
+            for chosen in itertools.product(*[list(every(part)) for part in parts]):
+                yield tuple(itertools.chain(*chosen))
+        case OneOf(options):
+            for option in options:
+                yield from every(option)
+        case Inside(residual, branch):
+            for nodes in every(branch):
+                yield (Residual(residual.name, residual.lanes, nodes, residual.bypass),)
+        case Path(states, links):
+            for way in itertools.product(*map(range, map(len, states))):
+                pairs = list(zip((0, *way), way, strict=False))
+                if all(pair in leading for pair, leading in zip(pairs, links, strict=True)):
+                    steps = zip(links, pairs, states, way, strict=True)
+                    parts = [part for link, pair, own, b in steps for part in (link[pair], own[b])]
+                    yield from every(All(tuple(parts)))
+
+
+def tree(seed):
+    rng = np.random.default_rng(seed)
+    states = tuple(tuple(options(rng, f"state{n}{b}", 2) for b in range(width)) for n, width in enumerate((2, 3, 1)))
+    links = []
+    for n, (before, here) in enumerate(zip((1, 2, 3), (2, 3, 1), strict=True)):
+        pairs = [(a, b) for a in range(before) for b in range(here)]
+        kept = [pair for pair in pairs if rng.random() < 0.8] or pairs
+        links.append({pair: leaf(rng, f"link{n}{pair}") for pair in kept})
+    inside = Inside(Residual("sum", 2, (), ()), All((options(rng, "p", 3), options(rng, "q", 2))))
+    return All((inside, Path(states, tuple(links)), Leaf((Gather("g", 2, 2),))))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("tight", [1.0, 0.8, 0.3])
+def test_against_every_choice(seed, tight):
+    """As cheap as the cheapest of all that keep the limits, but for the gap at which the solver stops; none if there
+    is none."""
+    offered = tree(seed)
+    all_of_them = list(every(offered))
+    if not all_of_them:
+        return
+    luts = [cost(nodes, "xc7").lut for nodes in all_of_them]
+    limits = FREE | {"lut": min(luts) + tight * (max(luts) - min(luts)) if tight < 1 else max(luts)}
+    if tight == 0.3:
+        limits["bram36"] = float(np.median([cost(nodes, "xc7").bram36 for nodes in all_of_them]))
+    allowed = [nodes for nodes in all_of_them if within(nodes, limits)]
+    found = choose(offered, "xc7", worth=WORTH, limits=limits)
+    if not allowed:
+        assert found is None
+        return
+    assert found in allowed
+    assert share(found) <= 1.005 * min(map(share, allowed))
+
+
+def test_nothing_to_choose():
+    only = Leaf((Gather("g", 2, 2),))
+    assert choose(only, "xc7", worth=WORTH, limits=FREE) == only.nodes
+    assert choose(only, "xc7", worth=WORTH, limits=FREE | {"ff": 1}) is None
