@@ -19,6 +19,7 @@ __all__ = ["All", "Inside", "Leaf", "OneOf", "Path", "Tree", "choose"]
 
 _GAP = 0.004  # relative, at which the solver may stop
 _SECONDS = 20.0
+_OVERRUN = 100.0  # what exceeding a limit by all of it costs, when filling it costs 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,31 +157,36 @@ def _chosen(tree: Tree, taken: dict[int, set]) -> Iterator[Node]:
 
 
 def choose(
-    tree: Tree, family: str, *, worth: dict[str, float], limits: dict[str, float] | None
+    tree: Tree, family: str, *, worth: dict[str, float], limits: dict[str, float], least_overrun: bool = False
 ) -> tuple[Node, ...] | None:
-    """The choice that costs least, of those within ``limits`` (None: any); None if there is none.
+    """The choice that costs least, of those within ``limits``; if there is none None, or with ``least_overrun`` the
+    one that exceeds them least, in shares of the limits.
 
     Cost is the sum over resources of amount / ``worth``: with a device's amounts the shares of it that are filled.
     """
+    from scipy import sparse
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     programme = _Programme(tree, family)
     matrix, fixed = programme.amounts()
     if programme.variables == 0:
-        over = limits and any(amount > limits[name] for name, amount in zip(RESOURCES, fixed, strict=True))
-        return None if over else tuple(_chosen(tree, {}))
-    weights = np.array([1 / worth[name] if worth[name] else 0.0 for name in RESOURCES])
+        over = any(amount > limits[name] for name, amount in zip(RESOURCES, fixed, strict=True))
+        return None if over and not least_overrun else tuple(_chosen(tree, {}))
+    weights = np.array([1 / worth[name] if worth[name] else 0.0 for name in RESOURCES]) @ matrix
     whole, right = programme.consistent()
-    constraints = [LinearConstraint(whole, right, right)]
-    if limits is not None:
-        most = np.array([limits[name] for name in RESOURCES])
-        scale = 1 / np.maximum(most, 1)
-        constraints.append(LinearConstraint(matrix * scale[:, None], -np.inf, (most - fixed) * scale))
+    most = np.array([max(limits[name], 0) for name in RESOURCES])
+    scale = 1 / np.maximum(most, 1)
+    matrix, room = matrix * scale[:, None], (most - fixed) * scale
+    if least_overrun:  # by how much of its limit each resource is exceeded is a variable more
+        overruns = len(RESOURCES)
+        whole = sparse.hstack([whole, sparse.csr_array((whole.shape[0], overruns))])
+        matrix = np.hstack([matrix, -np.eye(overruns)])
+        weights = np.append(weights, np.full(overruns, _OVERRUN))
     found = milp(
-        weights @ matrix,
-        integrality=np.ones(programme.variables),
-        bounds=Bounds(0, 1),
-        constraints=constraints,
+        weights,
+        integrality=np.arange(len(weights)) < programme.variables,
+        bounds=Bounds(0, np.where(np.arange(len(weights)) < programme.variables, 1, np.inf)),
+        constraints=[LinearConstraint(whole, right, right), LinearConstraint(matrix, -np.inf, room)],
         options={"mip_rel_gap": _GAP, "time_limit": _SECONDS},
     )
     if found.x is None:

@@ -132,14 +132,16 @@ class _Search:
         return self._tried[period]
 
     def _chosen(self, period: int) -> _Candidate:
-        """The cheapest within the limits, or if there is none the cheapest of all."""
+        """The cheapest within the limits, or if there is none the one that exceeds them least."""
         network, family = self.network, self.device.family
         beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
         tree = choices(network, period, self.bus_bytes, self.engines)
 
         def made(limits):
             """The candidate, and what it has beside what was chosen by: buffers and counters."""
-            nodes = choose(tree, family, worth=self.limits, limits=limits)
+            nodes = choose(
+                tree, family, worth=self.limits, limits=limits or self.limits, least_overrun=limits is None
+            )
             if nodes is None:
                 return None, {}
             done = schedule(nodes, beats, network.stages[0].tokens * period)

@@ -91,6 +91,24 @@ def test_against_every_choice(seed, tight):
     assert share(found) <= 1.005 * min(map(share, allowed))
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_least_overrun(seed):
+    """Nothing exceeds limits that nothing keeps by less."""
+    offered = tree(seed)
+    all_of_them = list(every(offered))
+    if not all_of_them:
+        return
+    limits = FREE | {"lut": min(cost(nodes, "xc7").lut for nodes in all_of_them) / 2, "bram36": 1.0}
+
+    def overrun(nodes):
+        amounts = cost(nodes, "xc7")
+        return sum(max(0.0, getattr(amounts, name) / most - 1) for name, most in limits.items())
+
+    assert choose(offered, "xc7", worth=WORTH, limits=limits) is None
+    found = choose(offered, "xc7", worth=WORTH, limits=limits, least_overrun=True)
+    assert overrun(found) <= 1.05 * min(map(overrun, all_of_them)) + 0.05
+
+
 def test_nothing_to_choose():
     only = Leaf((Gather("g", 2, 2),))
     assert choose(only, "xc7", worth=WORTH, limits=FREE) == only.nodes

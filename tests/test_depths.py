@@ -131,7 +131,9 @@ def test_every_buffer_is_filled_to_its_depth(monkeypatch, name):
     check_buffers(monkeypatch, *make(name))
 
 
-@pytest.mark.parametrize(("name", "rules"), [("dense", Rules.parse("serial:2")), ("one row", Rules.parse("serial:1"))])
+@pytest.mark.parametrize(
+    ("name", "rules"), [("dense", Rules.parse("serial:2")), ("one row", Rules.parse("serial:1"))]
+)
 def test_buffers_with_adder_graphs(monkeypatch, name, rules):
     pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
     check_buffers(monkeypatch, *make(name, rules=rules))

@@ -7,7 +7,7 @@ import pytest
 
 from psahw import timing
 from psahw.choice import choose
-from psahw.device import DEVICES
+from psahw.device import DEVICES, RESOURCES
 from psahw.network import Patch
 from psahw.nodes import LocalMixing, MacArray, Residual, Transpose, walk
 from psahw.pipeline import Engines, Infeasible, choices
@@ -52,7 +52,7 @@ def network(**kwargs):
 def build(net, period, bus_bytes, operand_bits=None):
     """The cheapest pipeline of that period on a large device."""
     tree = choices(net, period, bus_bytes, Engines({}, MULTIPLIERS.allowed, operand_bits))
-    return choose(tree, "xc7", worth=DEVICES["xc7k325t"].limits(), limits=None)
+    return choose(tree, "xc7", worth=DEVICES["xc7k325t"].limits(), limits=dict.fromkeys(RESOURCES, 1e9))
 
 
 def input_beats(net, bus_bytes):
