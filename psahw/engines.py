@@ -64,9 +64,17 @@ class Rules:
         named = (names for _, names in self.rules)
         return {name.partition(":")[0] for names in (self.default, *named) for name in names}
 
+    def _names(self, layer: str) -> frozenset[str]:
+        return next((names for pattern, names in reversed(self.rules) if fnmatchcase(layer, pattern)), self.default)
+
     def allowed(self, layer: str, engine: str) -> bool:
-        names = next((names for pattern, names in reversed(self.rules) if fnmatchcase(layer, pattern)), self.default)
+        names = self._names(layer)
         return engine in names or engine.partition(":")[0] in names
+
+    def sizes(self, layer: str) -> list[tuple[int, int]]:
+        """(rows, columns) of the MAC arrays that are named for a layer."""
+        named = sorted(name for name in self._names(layer) if name.startswith("mac:"))
+        return [tuple(map(int, name.removeprefix("mac:").split("x"))) for name in named]
 
     def unused(self, layers) -> list[str]:
         """Patterns that name none of the layers."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from .choice import All, Inside, Leaf, OneOf, Path, Tree
 from .cost import reorder_style
-from .engines import graph_name
+from .engines import Rules, graph_name
 from .graph_options import GraphOption
 from .network import Block, Linear, Network, Table, TokenMixing
 from .nodes import (
@@ -110,6 +110,13 @@ def _foldings(matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> Iterat
             yield rows, columns
 
 
+def _keeps(matrix: Matrix, i_lanes: int, o_lanes: int, period: int, rows: int, columns: int) -> bool:
+    """Whether an array of that size takes a vector every ``period`` cycles, and can be built between such streams."""
+    steps, passes = -(-matrix.inputs // columns), -(-matrix.outputs // rows)
+    fits = columns % i_lanes == 0 and rows % o_lanes == 0 and matrix.inputs % i_lanes == matrix.outputs % o_lanes == 0
+    return fits and columns <= matrix.inputs and steps * passes <= period and rows <= o_lanes * steps
+
+
 def _array(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, rows: int, columns: int, shared: int, operand_bits):
     """A MAC array and what widens its input, with the weights in either place."""
     depth = -(-matrix.inputs // columns) * -(-matrix.outputs // rows) * matrix.sets
@@ -149,12 +156,12 @@ def _graph(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, option: GraphO
 
 @dataclass(frozen=True, eq=False)
 class Engines:
-    """What may do the linear maps: ``graphs`` has the adder graphs of those that one can do, ``allowed`` says which
-    of an engine's names (`psahw.engines`) may be taken for a layer, ``operand_bits`` is a multiplier's wider operand
-    if it can serve two products."""
+    """What may do the linear maps: ``graphs`` has the adder graphs of those that one can do, ``rules`` say which of
+    the engines may be taken for a layer, ``operand_bits`` is a multiplier's wider operand if it can serve two
+    products."""
 
     graphs: Mapping[str, tuple[GraphOption, ...]]
-    allowed: Callable[[str, str], bool]
+    rules: Rules
     operand_bits: int | None
     _pairs: dict = field(default_factory=dict)  # by layer, rows, columns: the same in every period
 
@@ -162,8 +169,9 @@ class Engines:
         """Every engine that takes a vector every ``period`` cycles and is allowed, of the MAC arrays those with the
         fewest multipliers."""
         found = [(node,) for node in self._graphs(name, matrix, i_lanes, o_lanes, period)]
-        foldings = _foldings(matrix, i_lanes, o_lanes, period)
-        foldings = [shape for shape in foldings if self.allowed(name, f"mac:{shape[0]}x{shape[1]}")]
+        foldings = [shape for shape in self.rules.sizes(name) if _keeps(matrix, i_lanes, o_lanes, period, *shape)]
+        if not foldings and self.rules.allowed(name, "mac"):
+            foldings = list(_foldings(matrix, i_lanes, o_lanes, period))
         foldings.sort(key=lambda shape: (_fewest(*shape, self.operand_bits), shape[1]))
         for shape in foldings[:MOST_FOLDINGS]:
             shared = self._shared(name, matrix, *shape)
@@ -189,7 +197,7 @@ class Engines:
             return
         for option in self.graphs.get(name, ()):
             node = _graph(name, matrix, i_lanes, o_lanes, option)
-            if node.interval <= period and self.allowed(name, graph_name(option.digit)):
+            if node.interval <= period and self.rules.allowed(name, graph_name(option.digit)):
                 yield node
 
 

@@ -46,6 +46,7 @@ def networks(tmp_path_factory):
     for name, (description, content) in spoiled.items():
         safetensors.numpy.save_file(content, folder / name, metadata={"psahw": json.dumps(description)})
     (folder / "text").write_text("not a network")
+    (folder / "list").write_text("[]")
     (folder / "blocked").write_text("a file where a directory is wanted")
     return folder
 
@@ -75,6 +76,21 @@ BAD = [
     ("plan {}/small --board marble --fps -5", r".*--fps.* must be positive, not -5"),
     ("plan {}/small --board marble --fps nan", r".*--fps.* must be positive, not nan"),
     ("plan {}/small --board marble --clock 0", r".*--clock.* must be positive, not 0"),
+    ("plan {}/small --board marble --engines dsp", r"engine must be mac, .* or parallel, not 'dsp'"),
+    ("plan {}/small --board marble --engine embed", r"an engine for layers needs LAYER=ENGINE, not 'embed'"),
+    (
+        "plan {}/small --board marble --engines mac --engine merge=mac",
+        r"no layer is called 'merge'; there are embed, .*",
+    ),
+    ("plan {}/small --board marble --utilisation 1.5", r"--utilisation needs a share in \(0, 1\] or .*, not '1.5'"),
+    ("plan {}/small --board marble --utilisation uram=1", r"--utilisation needs a share .*, not 'uram=1'"),
+    ("plan {}/small --board marble --plan {}/absent", r"cannot read .*/absent: No such file or directory"),
+    ("plan {}/small --board marble --plan {}/text", r".*/text is not JSON: .*"),
+    (
+        "plan {}/small --board marble --plan {}/list",
+        r".*/list: digest must be str as psahw plan -o writes it, not None",
+    ),
+    ("plan {}/small --board marble --plan {}/list --fps 5", r"--plan has a token period and a bus: give neither .*"),
     ("elaborate {}/small --board breadboard -o out", r"unknown board 'breadboard'; known boards: .*"),
     ("elaborate {}/small --board marble --fps 0 -o out", r".*--fps.* must be positive, not 0"),
     ("elaborate {}/small --board marble -o {}/blocked/out", r"cannot write .*/blocked/out: Not a directory"),
@@ -189,6 +205,39 @@ def test_plan_json(networks, capfd):
     assert wanted <= result.keys()
     assert {"lut", "ff", "dsp", "bram36"} == set(result["resources"])
     assert all({"name", "engine", "interval"} <= stage.keys() for stage in result["stages"])
+
+
+def test_a_plan_is_fed_back(networks, here, capfd):
+    """As it is, it gives the same engines and cadence; edited, what was edited. Another network refuses it."""
+    small, common = str(networks / "small"), ["--board", "marble", "--engines", "mac", "--json"]
+    assert main(["plan", small, *common, "--fps", "100000", "-o", "plan.json"]) == 0
+    first = json.loads(capfd.readouterr().out)
+    assert main(["plan", small, *common, "--plan", "plan.json"]) == 0
+    again = json.loads(capfd.readouterr().out)
+    assert again["engines"] == first["engines"] and again["frame_interval"] == first["frame_interval"]
+    written = json.loads((here / "plan.json").read_text())
+    written["token_period"] *= 2
+    (here / "plan.json").write_text(json.dumps(written))
+    assert main(["plan", small, *common, "--plan", "plan.json"]) == 0
+    assert json.loads(capfd.readouterr().out)["frame_interval"] == 2 * first["frame_interval"]
+    assert main(["plan", str(networks / "cifar"), *common, "--plan", "plan.json"]) == 2
+    assert "plan.json is a plan for another network than cifar" in capfd.readouterr().err
+    (here / "plan.json").unlink()
+
+
+def test_engines_of_a_layer(networks, capfd):
+    pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
+    rules = ["--engines", "mac", "--engine", "*.linear1=serial:2", "--engine", "head=parallel"]
+    assert main(["plan", str(networks / "small"), "--board", "marble", "--fps", "100000", "--json", *rules]) == 0
+    engines = json.loads(capfd.readouterr().out)["engines"]
+    assert engines["stages.0.blocks.0.channel_mixing.linear1"] == "serial:2" and engines["head"] == "parallel"
+    assert engines["embed"].startswith("mac:")
+
+
+def test_utilisation(networks, capfd):
+    assert main(["plan", str(networks / "small"), "--board", "marble", "--json", "--engines", "mac",
+                 "--utilisation", "lut=0.5,dsp=0.01"]) == 0  # fmt: skip
+    assert json.loads(capfd.readouterr().out)["limits"] == {"lut": 50_700, "ff": 162_240, "dsp": 6, "bram36": 325}
 
 
 def test_plan_that_cannot_fit(networks, capfd):

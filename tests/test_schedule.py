@@ -51,7 +51,7 @@ def network(**kwargs):
 
 def build(net, period, bus_bytes, operand_bits=None):
     """The cheapest pipeline of that period on a large device."""
-    tree = choices(net, period, bus_bytes, Engines({}, MULTIPLIERS.allowed, operand_bits))
+    tree = choices(net, period, bus_bytes, Engines({}, MULTIPLIERS, operand_bits))
     return choose(tree, "xc7", worth=DEVICES["xc7k325t"].limits(), limits=dict.fromkeys(RESOURCES, 1e9))
 
 

@@ -23,7 +23,7 @@ def _stage_row(stage):
         shape = f"{stage['kernel']}x{stage['kernel']}, {stage['groups']} groups, {stage['lanes']} lanes"
         shape = f"shared {shape}" if stage["shared"] else shape
     elif stage["engine"] == "GraphEngine":
-        kind = f"{stage['digit']} bits a clock" if stage["digit"] else "a vector a clock"
+        kind = f"digits of {stage['digit']}" if stage["digit"] else "a vector a clock"
         shape = f"{stage['outputs']}x{stage['inputs']} adder graph, {kind}"
     elif "channels" in stage and "lanes" in stage:
         shape = f"{stage['channels']} channels, {stage['lanes']} lanes"

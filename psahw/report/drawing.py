@@ -71,6 +71,8 @@ def _shape(stage: dict) -> str:
     match stage:
         case {"engine": "MacArray", "inputs": inputs, "outputs": outputs, "rows": rows, "columns": columns}:
             return f"{outputs}×{inputs} on {rows}×{columns}"
+        case {"engine": "GraphEngine", "inputs": inputs, "outputs": outputs, "digit": digit}:
+            return f"{outputs}×{inputs}, {f'digit {digit}' if digit else 'parallel'}"
         case {"engine": "LocalMixing", "kernel": kernel, "lanes": lanes}:
             return f"{kernel}×{kernel} taps, {lanes} lanes"
         case {"engine": "Transpose", "rows": rows, "columns": columns}:
