@@ -482,12 +482,16 @@ def _counters(stages: int) -> Resources:
 # LUTs of four inputs for each of the 7 series' (measured on one accelerator only). A LUT6 of a ROM is four of them,
 # and adding one takes LUTs here.
 _LUT4S = {InputTable: 3.4, Windows: 2.3, Transpose: 2.3, Residual: 2.0, MeanPool: 2.3}
+# Not measured: a pair in a LUT6_2 is two LUT4s, and a third where an operand's first bits are held at 0.
+_SERIAL_LUT4S, _PARALLEL_LUT4S = 2.4, 1.3
 _ROM_LUT4S, _OTHER_LUT4S, _COUNTER_LUT4S = 3.0, 1.75, 10.7
 
 
 def _lut4s(node: Node) -> float:
     if "distributed" in (getattr(node, "weight_style", None), isinstance(node, TableRom) and node.style):
         return _ROM_LUT4S
+    if isinstance(node, GraphEngine):
+        return _SERIAL_LUT4S if node.digit else _PARALLEL_LUT4S
     return _LUT4S.get(type(node), _OTHER_LUT4S)
 
 
