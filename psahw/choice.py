@@ -189,6 +189,8 @@ def choose(
         constraints=[LinearConstraint(whole, right, right), LinearConstraint(matrix, -np.inf, room)],
         options={"mip_rel_gap": _GAP, "time_limit": _SECONDS},
     )
+    if found.x is None and found.status == 1:
+        raise RuntimeError(f"no choice of engines found within {_SECONDS:g} s")
     if found.x is None:
         return None
     on = found.x > 0.5

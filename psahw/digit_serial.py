@@ -86,8 +86,12 @@ class DigitSerial:
     def start(self, step: int) -> int:
         return self.time[self.inputs + step] - 1
 
+    def zeros(self, operand: Operand, lane: int) -> int:
+        """How many of a lane's first digits are zeros that were shifted in: at most the word."""
+        return min(lag(operand.shift, lane, self.digit), self.period)
+
     def delay(self, operand: Operand, lane: int, start: int) -> int:
-        """Clocks that a lane waits for an addition that begins at ``start``."""
+        """Clocks that a lane waits for an addition that begins at ``start``, unless it is all zeros."""
         return start - self.time[operand.node] + lag(operand.shift, lane, self.digit)
 
     @cached_property
@@ -98,6 +102,8 @@ class DigitSerial:
         uses += [(row.operand, self.out_time) for row in self.rows if row.operand]
         for operand, start in uses:
             for lane in range(self.digit):
+                if self.zeros(operand, lane) == self.period:
+                    continue
                 source = operand.node, (lane - operand.shift) % self.digit
                 found.setdefault(source, set()).add(self.delay(operand, lane, start))
         return {source: tuple(sorted(delays)) for source, delays in found.items()}
@@ -146,8 +152,8 @@ class _Times:
     def _ready(self, step: Step) -> int:
         return max(0, *(self.time[x.node] - self._early(x) for x in (step.a, step.b)))
 
-    def _wanted(self, node: int, but: int | None = -1) -> list[int]:
-        """The clocks in which each use, ``but`` one step's, wants the first digit."""
+    def _wanted(self, node: int, but: int = -1) -> list[int]:
+        """The clocks in which each use wants the first digit, without that by step ``but``, if that is one."""
         return [
             (self.out_time if n is None else self.time[self.inputs + n] - 1) + early
             for n, early in self.users[node]
@@ -216,7 +222,7 @@ def _controls(made: DigitSerial) -> Counter:
 
     def operand(x: Operand, start: int):
         for lane in range(digit):
-            if zeros := lag(x.shift, lane, digit):
+            if 0 < (zeros := made.zeros(x, lane)) < made.period:
                 used["window", start, zeros] += 1
 
     for n, step in enumerate(made.steps):

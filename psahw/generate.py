@@ -125,6 +125,9 @@ def _(node: nodes.GraphEngine, network):
         o_lanes=node.o_lanes,
         out_bits=node.out_bits,
     )
+    for name in ("graph_interval", "graph_latency"):
+        if getattr(node, name) != getattr(engine, name):
+            raise ValueError(f"{node.name}: {name} must be {getattr(engine, name)}, not {getattr(node, name)}")
     wide = node.i_beats > 1
     gather = {"gather": Gather(lanes=node.i_lanes, ratio=node.i_beats)} if wide else {}
     return _queued(node.queue, node.i_lanes, Chain(parts={**gather, "engine": engine}))

@@ -70,6 +70,7 @@ def _cached(graph: Graph, layer: Linear) -> list[GraphOption]:
         return [GraphOption(*option) for option in json.loads(path.read_bytes())]
     except (OSError, ValueError, TypeError):
         found = _calculated(graph, layer)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(found))
         return found
 

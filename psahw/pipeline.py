@@ -169,13 +169,14 @@ class Engines:
         """Every engine that takes a vector every ``period`` cycles and is allowed, of the MAC arrays those with the
         fewest multipliers."""
         found = [(node,) for node in self._graphs(name, matrix, i_lanes, o_lanes, period)]
-        foldings = [shape for shape in self.rules.sizes(name) if _keeps(matrix, i_lanes, o_lanes, period, *shape)]
-        if not foldings and self.rules.allowed(name, "mac"):
-            foldings = list(_foldings(matrix, i_lanes, o_lanes, period))
-        foldings.sort(key=lambda shape: (_fewest(*shape, self.operand_bits), shape[1]))
-        for shape in foldings[:MOST_FOLDINGS]:
+        named = [shape for shape in self.rules.sizes(name) if _keeps(matrix, i_lanes, o_lanes, period, *shape)]
+        free = list(_foldings(matrix, i_lanes, o_lanes, period)) if self.rules.allowed(name, "mac") else []
+        free.sort(key=lambda shape: (_fewest(*shape, self.operand_bits), shape[1]))
+        for shape in dict.fromkeys((*named, *free[:MOST_FOLDINGS])):
             shared = self._shared(name, matrix, *shape)
             found += _array(name, matrix, i_lanes, o_lanes, *shape, shared, self.operand_bits)
+        if not found and not (self.rules.sizes(name) or self.rules.allowed(name, "mac") or name in self.graphs):
+            raise Infeasible(f"{name}: groups have a matrix each, which only a MAC array can do")
         if not found:
             raise Infeasible(
                 f"{name}: no engine for {matrix.outputs} x {matrix.inputs} takes a vector every {period} cycles "

@@ -159,7 +159,10 @@ class _Search:
                 return candidate
             # Less each time, should another choice need more beside it than this one.
             room |= {name: min(0.999 * room[name], self.limits[name] - 1.01 * beside[name]) for name in over}
-        return made(None)[0]
+        candidate, _ = made(None)
+        if candidate is None:
+            raise Infeasible("no engines that are allowed fit each other's streams")
+        return candidate
 
     def at_most(self, period: int) -> _Candidate:
         """The longest of the next few periods at which the layers can be folded and the pipeline settles: divisors
@@ -263,9 +266,9 @@ def _limits(device, budget, utilisation):
 
 def _engines(network, device, rules, progress):
     layers = graph_layers(network)
-    named = [*layers, *(name for name, _ in _linears(network))]
+    named = [name for name, _ in _linears(network)]
     for pattern in rules.unused(named):
-        raise UserError(f"no layer is called {pattern!r}; there are {', '.join(dict.fromkeys(named))}")
+        raise UserError(f"no layer that engines do is called {pattern!r}; there are {', '.join(named)}")
     wanted = {
         name: layer
         for name, layer in layers.items()
@@ -339,7 +342,8 @@ def _linears(network):
             yield f"stages.{s}.merge", stage.merge
         for b, block in enumerate(stage.blocks):
             name = f"stages.{s}.blocks.{b}"
-            yield f"{name}.token_mixing.linear", block.token_mixing
+            if block.token_mixing.kernel is None:
+                yield f"{name}.token_mixing.linear", block.token_mixing
             yield f"{name}.channel_mixing.linear1", block.channel_mixing.linear1
             yield f"{name}.channel_mixing.linear2", block.channel_mixing.linear2
     yield "head", network.head

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .cost import Resources
 
-__all__ = ["NOTES", "PAIR", "Synthesis", "resources_of", "synthesise"]
+__all__ = ["NOTES", "PAIR", "PAIRED", "Synthesis", "resources_of", "synthesise"]
 
 _UNPACKED = "Yosys packs no registers into this family's multipliers: they and the accumulators count as FF and LUT"
 NOTES = {"xcup": f"{_UNPACKED}; Vivado packs them", "ecp5": _UNPACKED}

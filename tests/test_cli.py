@@ -80,9 +80,10 @@ BAD = [
     ("plan {}/small --board marble --engine embed", r"an engine for layers needs LAYER=ENGINE, not 'embed'"),
     (
         "plan {}/small --board marble --engines mac --engine merge=mac",
-        r"no layer is called 'merge'; there are embed, .*",
+        r"no layer that engines do is called 'merge'; there are embed, .*",
     ),
     ("plan {}/small --board marble --utilisation 1.5", r"--utilisation needs a share in \(0, 1\] or .*, not '1.5'"),
+    ("plan {}/small --board marble --utilisation lut=0.5,0.7", r"--utilisation needs a share .*, not '0.7'"),
     ("plan {}/small --board marble --utilisation uram=1", r"--utilisation needs a share .*, not 'uram=1'"),
     ("plan {}/small --board marble --plan {}/absent", r"cannot read .*/absent: No such file or directory"),
     ("plan {}/small --board marble --plan {}/text", r".*/text is not JSON: .*"),

@@ -6,7 +6,8 @@ import pytest
 
 from psahw import plan
 from psahw.device import DEVICES, Device
-from psahw.errors import CheckFailed
+from psahw.engines import Rules
+from psahw.errors import CheckFailed, UserError
 from tests.networks import StageShape, random_network
 
 K160T = DEVICES["xc7k160t"]
@@ -98,3 +99,20 @@ def test_json(network):
     names = [stage["name"] for stage in result["stages"]]
     assert len(set(names)) == len(names)
     assert all(1 <= stage["interval"] <= result["frame_interval"] for stage in result["stages"])
+
+
+def test_engines_that_do_not_fit_each_other(network):
+    rules = Rules.parse("mac", ("embed=mac:16x48", "head=mac:1x1"))
+    with pytest.raises(CheckFailed, match=r"random does not fit xc7k160t at any rate: "):
+        plan.make(network, K160T, clock_hz=100e6, rules=rules)
+
+
+def test_a_layer_that_has_no_adder_graph(network):
+    rules = Rules.parse("mac", ("stages.0.blocks.1.token_mixing.linear=parallel",))
+    with pytest.raises(CheckFailed, match=r"token_mixing.linear: groups have a matrix each, which only a MAC array"):
+        plan.make(network, K160T, clock_hz=100e6, rules=rules)
+    local = Rules.parse("mac", ("stages.1.blocks.0.token_mixing.linear=mac",))
+    with pytest.raises(
+        UserError, match=r"no layer that engines do is called 'stages.1.blocks.0.token_mixing.linear'"
+    ):
+        plan.make(network, K160T, clock_hz=100e6, rules=local)

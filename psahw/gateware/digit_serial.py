@@ -111,9 +111,12 @@ class DigitSerial(wiring.Component):
         """Its lanes as an addition that begins at ``start`` sees them, zeros shifted in."""
         plan, found = self.schedule, []
         for lane in range(plan.digit):
+            zeros = plan.zeros(operand, lane)
+            if zeros == plan.period:
+                found.append(C(0, 1))
+                continue
             source = operand.node, (lane - operand.shift) % plan.digit
             bit = lanes.at(source, plan.delay(operand, lane, start))
-            zeros = lag(operand.shift, lane, plan.digit)
             found.append(bit & ~pulse.window(start, zeros) if zeros else bit)
         return found
 

@@ -62,9 +62,19 @@ class GraphEngine(wiring.Component):
         )
 
     @property
+    def graph_interval(self) -> int:
+        """Cycles from vector to vector of the graph alone."""
+        return 1 if self._digit is None else self._core.interval
+
+    @property
+    def graph_latency(self) -> int:
+        """Cycles through the graph alone."""
+        return self._core.latency
+
+    @property
     def interval(self) -> int:
         """Cycles from vector to vector."""
-        return max(1 if self._digit is None else self._core.interval, self._beats)
+        return max(self.graph_interval, self._beats)
 
     @property
     def latency(self) -> int:

@@ -138,6 +138,18 @@ def test_resources_are_those_of_the_estimate(tmp_path, digit):
         assert cells[synthesis.PAIR] >= len(graph.adders)
 
 
+@pytest.mark.parametrize("digit", DIGITS)
+@pytest.mark.parametrize("shift", [9, 12, 20])
+def test_shifts_beyond_a_word(digit, shift):
+    """``(x0 + (x1 << shift)) - (2·x1 << shift - 1)`` is x0: what lies between is longer than a word."""
+    adders = (Adder(1, 1, 0, False), Adder(0, 1, shift, False), Adder(3, 2, shift - 1, True))
+    graph = Graph(((-128, 127),) * 2, adders, (Output(4, 0, False),))
+    x = np.random.default_rng(3).integers(-128, 128, (12, 2))
+    dut = GraphEngine(graph=graph, bias=[0], shift=[0], digit=digit, o_lanes=1)
+    out, _, _ = run_stream(dut, x, quiet=80)
+    np.testing.assert_array_equal(out, x[:, :1])
+
+
 GRAPH = Graph(((-128, 127),), (), (Output(0, 0, False), Output(0, 1, False)))
 WIDE = Graph(((0, 200),), (), GRAPH.outputs)
 
