@@ -30,7 +30,8 @@ def network(tmp_path_factory):
 
 
 def run(capsys, *arguments):
-    status = main(["simulate", *arguments, "--fps", str(FPS), "--json"])
+    rate = [] if "--design" in arguments else ["--fps", str(FPS)]
+    status = main(["simulate", *arguments, *rate, "--json"])
     captured = capsys.readouterr()
     return status, json.loads(captured.out) if captured.out else None, captured.err
 
@@ -72,3 +73,9 @@ def test_wrong_plan_is_found(network, capsys, tmp_path):
     assert result["mismatched_logits"] == 0
     assert f"the latency is {made.latency} cycles, not {made.latency - 1} as planned" in error
     assert f"the frame interval is {made.frame_interval} cycles, not {made.frame_interval + 1} as planned" in error
+
+
+def test_a_design_takes_no_plan(network, capsys, tmp_path):
+    status, _, error = run(capsys, network, "--design", str(tmp_path), "--engines", "mac")
+    assert status == 2
+    assert "--design is a circuit already: it takes none of the options of a plan" in error
