@@ -37,7 +37,8 @@ from .ranges import accumulator_range, signed_bits
 
 __all__ = ["Engines", "Infeasible", "choices"]
 
-MOST_FOLDINGS = 4  # of a MAC array that are looked at, those with the fewest multipliers
+MOST_FOLDINGS = 4  # of a MAC array that may be chosen, those with the fewest multipliers
+LOOKED_AT = 10  # before it is known which rows can share one
 MOST_LANES = 3  # widths of a stream that are looked at, the narrowest
 
 
@@ -171,7 +172,8 @@ class Engines:
         found = [(node,) for node in self._graphs(name, matrix, i_lanes, o_lanes, period)]
         named = [shape for shape in self.rules.sizes(name) if _keeps(matrix, i_lanes, o_lanes, period, *shape)]
         free = list(_foldings(matrix, i_lanes, o_lanes, period)) if self.rules.allowed(name, "mac") else []
-        free.sort(key=lambda shape: (_fewest(*shape, self.operand_bits), shape[1]))
+        free.sort(key=lambda shape: _fewest(*shape, self.operand_bits))
+        free = sorted(free[:LOOKED_AT], key=lambda shape: shape[0] * shape[1] - self._shared(name, matrix, *shape))
         for shape in dict.fromkeys((*named, *free[:MOST_FOLDINGS])):
             shared = self._shared(name, matrix, *shape)
             found += _array(name, matrix, i_lanes, o_lanes, *shape, shared, self.operand_bits)
