@@ -13,6 +13,7 @@ import numpy as np
 
 from .cost import Resources, cost
 from .device import RESOURCES
+from .errors import CheckFailed
 from .nodes import Node, Residual
 
 __all__ = ["All", "Inside", "Leaf", "OneOf", "Path", "Tree", "choose"]
@@ -190,7 +191,7 @@ def choose(
         options={"mip_rel_gap": _GAP, "time_limit": _SECONDS},
     )
     if found.x is None and found.status == 1:
-        raise RuntimeError(f"no choice of engines found within {_SECONDS:g} s")
+        raise CheckFailed(f"no choice of engines found within {_SECONDS:g} s; allow fewer with --engines")
     if found.x is None:
         return None
     on = found.x > 0.5
