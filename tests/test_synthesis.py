@@ -67,6 +67,6 @@ def test_unknown_family(tmp_path):
 
 
 def test_yosys_words_when_it_fails(tmp_path):
-    (tmp_path / "accelerator.v").write_text("module psahw_accelerator; nonsense endmodule\n")
+    (tmp_path / "accelerator.v").write_text("module psahw_accelerator(a);\n  input a;\n  nonsense\nendmodule\n")
     with pytest.raises(RuntimeError, match=r"Yosys failed: [^$]*syntax error"):
         synthesis.synthesise(tmp_path, "psahw_accelerator", "xc7")

@@ -1,5 +1,7 @@
 """The digit-serial adder graph for ``y = W·x``: few bits of every number a clock."""
 
+from itertools import groupby
+
 from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -86,43 +88,70 @@ class DigitSerial(wiring.Component):
         hold = Signal.like(self.i.payload, reset_less=True)
         with m.If(self.i.valid):
             m.d.sync += hold.eq(self.i.payload)
-        for node, x in enumerate(hold):
-            lanes.define(node, _digits(m, pulse, x, plan.digit, f"x_{node}"))
+        digits = [_digits(m, pulse, x, plan.digit, f"x_{n}") for n, x in enumerate(hold)]
+        lanes.define(range(plan.inputs), _by_lane(digits), "x")
 
-        for n, step in enumerate(plan.steps):
-            start = plan.start(n)
-            a, b = (self._operand(pulse, lanes, x, start) for x in (step.a, step.b))
-            lanes.define(plan.inputs + n, _add(m, a, b, step.subtract, pulse.at(start - 1), f"sum_{n}"))
+        # A shifted operand starts with zeros, so that an addition may begin before its operand: registers first.
+        groups = {
+            start: (steps, _registers(len(steps), plan.digit, f"sums_{start}")) for start, steps in self._by_start()
+        }
+        for start, (steps, totals) in groups.items():
+            lanes.define([plan.inputs + n for n in steps], totals, f"sums_{start}")
+        for start, (steps, totals) in groups.items():
+            a, b = ([plan.steps[n][side] for n in steps] for side in (0, 1))
+            a, b = (self._operands(pulse, lanes, operands, start) for operands in (a, b))
+            subtract = [plan.steps[n].subtract for n in steps]
+            _add(m, totals, a, b, subtract, pulse.each(len(steps), start - 1))
 
+        made = [(n, row) for n, row in enumerate(plan.rows) if row.operand is not None]
+        totals = _registers(len(made), plan.digit, "rows")
+        if made:
+            a = _by_lane([self._constant_digits(pulse, row) for _, row in made])
+            b = self._operands(pulse, lanes, [row.operand for _, row in made], plan.out_time)
+            negative = [row.negative for _, row in made]
+            _add(m, totals, a, b, negative, pulse.each(len(made), plan.out_time - 1))
+        results = zip(*totals, strict=True)
         for n, row in enumerate(plan.rows):
-            if row.operand is None:
-                m.d.comb += self.o.payload[n].eq(self._constant(row))
-                continue
-            operand = self._operand(pulse, lanes, row.operand, plan.out_time)
-            number = pulse.count(plan.out_time, plan.period)
-            constant = [self._constant_bit(row.constant, lane, number) for lane in range(plan.digit)]
-            total = _add(m, constant, operand, row.negative, pulse.at(plan.out_time - 1), f"row_{n}")
-            m.d.comb += self.o.payload[n].eq(self._caught(m, pulse, row, total, n))
+            value = self._constant(row) if row.operand is None else self._caught(m, pulse, row, next(results), n)
+            m.d.comb += self.o.payload[n].eq(value)
         m.d.comb += self.o.valid.eq(pulse.at(plan.out_time + plan.period + 1))
 
         return m
 
-    def _operand(self, pulse, lanes, operand, start):
-        """Its lanes as an addition that begins at ``start`` sees them, zeros shifted in."""
+    def _by_start(self):
+        """Times and the additions that begin then, those first whose sums wait longest."""
+        plan, found = self.schedule, {}
+        for n in range(len(plan.steps)):
+            found.setdefault(plan.start(n), []).append(n)
+        for steps in found.values():
+            steps.sort(key=lambda n: [plan.taps.get((plan.inputs + n, lane), (0,))[-1] for lane in range(plan.digit)])
+            steps.reverse()
+        return sorted(found.items())
+
+    def _operands(self, pulse, lanes, operands, start):
+        """Lanes of operands as additions that begin at ``start`` see them, zeros shifted in."""
         plan, found = self.schedule, []
         for lane in range(plan.digit):
-            zeros = plan.zeros(operand, lane)
-            if zeros == plan.period:
-                found.append(C(0, 1))
-                continue
-            source = operand.node, (lane - operand.shift) % plan.digit
-            bit = lanes.at(source, plan.delay(operand, lane, start))
-            found.append(bit & ~pulse.window(start, zeros) if zeros else bit)
+            bits, windows = [], []
+            for x in operands:
+                zeros = plan.zeros(x, lane)
+                if zeros == plan.period:
+                    bits.append(C(0, 1))
+                else:
+                    source = x.node, (lane - x.shift) % plan.digit
+                    bits.append(lanes.at(source, plan.delay(x, lane, start)))
+                windows.append(pulse.window(start, zeros) if 0 < zeros < plan.period else C(0, 1))
+            found.append(Cat(bits) & ~Cat(windows))
         return found
 
-    def _constant_bit(self, constant, lane, number):
-        bits = [(constant >> lane + self.schedule.digit * n) & 1 for n in range(self.schedule.period)]
-        return C(bits[0], 1) if len(set(bits)) == 1 else Array(C(bit, 1) for bit in bits)[number]
+    def _constant_digits(self, pulse, row):
+        plan = self.schedule
+        number = pulse.count(plan.out_time, plan.period)
+        found = []
+        for lane in range(plan.digit):
+            bits = [(row.constant >> lane + plan.digit * n) & 1 for n in range(plan.period)]
+            found.append(C(bits[0], 1) if len(set(bits)) == 1 else Array(C(bit, 1) for bit in bits)[number])
+        return found
 
     def _constant(self, row):
         limit = 1 << self.schedule.out_bits - 1
@@ -174,45 +203,83 @@ def _digits(m, pulse, x, digit, name):
     return list(bits)
 
 
-def _add(m, a, b, subtract, first, name):
-    """Registered lanes of ``a ± b``; the carry into the digit after ``first`` is that of a new word."""
-    total = Signal(len(a), name=name, reset_less=True)
-    carry = Signal(name=f"{name}_carry", reset_less=True)
-    b = [~bit for bit in b] if subtract else b
-    if len(a) > 2:
-        sums = Cat(carry, a) + Cat(carry, b)  # the lowest bit makes the carry in
-        sums, out = sums[1 : len(a) + 1], sums[len(a) + 1]
+def _by_lane(digits):
+    """Vectors of each lane's bits, from lists of them."""
+    return [Cat(lane) for lane in zip(*digits, strict=True)]
+
+
+def _registers(count, digit, name):
+    """The lanes of so many sums."""
+    return [Signal(count, name=f"{name}_{lane}", reset_less=True) for lane in range(digit)]
+
+
+def _wire(m, value, name):
+    """A name for what is used more than once: an expression is written out for each use."""
+    wire = Signal(len(value), name=name)
+    m.d.comb += wire.eq(value)
+    return wire
+
+
+def _add(m, totals, a, b, subtract, first):
+    """``totals`` become many ``a ± b`` at once, each lane a vector with a bit of every addition; the carries into the
+    digits after ``first`` are those of new words."""
+    count, digit = len(subtract), len(totals)
+    negative = C(sum(bit << n for n, bit in enumerate(subtract)), count)
+    carry = Signal(count, name="carry", reset_less=True)
+    a = [_wire(m, lane, "a") for lane in a]
+    b = [_wire(m, lane ^ negative, "b") for lane in b]
+    if digit > 2:
+        # A chain of its own for each; the lowest bit makes the carry in.
+        ways = zip(carry, zip(*a, strict=True), zip(*b, strict=True), strict=True)
+        each = [_wire(m, Cat(c, p) + Cat(c, q), "chain") for c, p, q in ways]
+        sums = [Cat(total[lane + 1] for total in each) for lane in range(digit)]
+        out = Cat(total[digit + 1] for total in each)
     else:
         sums, out = [], carry
         for p, q in zip(a, b, strict=True):
             sums.append(p ^ q ^ out)
-            out = (p & q) | (out & (p ^ q))
-        sums = Cat(sums)
-    m.d.sync += [total.eq(sums), carry.eq(Mux(first, int(subtract), out))]
-    return list(total)
+            out = _wire(m, (p & q) | (out & (p ^ q)), "out")
+    m.d.sync += [total.eq(lane) for total, lane in zip(totals, sums, strict=True)]
+    # A synthesiser makes a reset of a choice between a constant and something else, one for all that share a pulse:
+    # the carry's function then has the inputs of the sum's.
+    end = 0
+    for _, users in groupby(first, key=id):
+        begin, end = end, end + len(list(users))
+        m.d.sync += carry[begin:end].eq(Mux(first[begin], negative[begin:end], out[begin:end]))
 
 
 class _Delays:
-    """The lanes of every node, and shared lines in which they wait. Long waits become shift registers, whose outputs
-    are slow (SRL16E: 1.47 ns from the clock) and must not go to an adder; the last register of a wait is none because
-    it has a reset (UG474, "Shift Registers")."""
+    """The lanes of every node, and shared lines in which they wait, those of one time side by side. Long waits become
+    shift registers, whose outputs are slow (SRL16E: 1.47 ns from the clock) and must not go to an adder; the last
+    register of a wait is none because it has a reset (UG474, "Shift Registers")."""
 
     def __init__(self, m, taps):
         self._m, self._taps = m, taps
         self._found = {}
 
-    def define(self, node, lanes):
-        for lane, bit in enumerate(lanes):
-            self._found[node, lane] = [bit]
+    def define(self, nodes, lanes, name):
+        """``lanes`` are vectors with a bit of each of ``nodes``, which are there at one time."""
+        for lane, vector in enumerate(lanes):
+            for node, bit in zip(nodes, vector, strict=True):
+                self._found[node, lane] = [bit]
+            self._wait([(node, lane) for node in nodes], f"{name}_{lane}")
+
+    def _wait(self, sources, name):
+        cycles = 0
+        while sources := [source for source in sources if self._taps.get(source, (0,))[-1] > cycles]:
+            cycles += 1
+            for used in (False, True):
+                group = [source for source in sources if (cycles in self._taps[source]) == used]
+                if not group:
+                    continue
+                kind = "used" if used else "wait"
+                registers = Signal(len(group), name=f"{name}_{kind}_{cycles}", reset_less=not used)
+                self._m.d.sync += registers.eq(Cat(self._found[source][-1] for source in group))
+                for source, register in zip(group, registers, strict=True):
+                    self._found[source].append(register)
 
     def at(self, source, cycles):
-        line = self._found[source]
-        while len(line) <= cycles:
-            name = f"wait_{source[0]}_{source[1]}_{len(line)}"
-            register = Signal(name=name, reset_less=len(line) not in self._taps[source])
-            self._m.d.sync += register.eq(line[-1])
-            line.append(register)
-        return line[cycles]
+        return self._found[source][cycles]
 
 
 class _Pulses:
@@ -248,6 +315,10 @@ class _Pulses:
             return register
 
         return self._shared(("pulse", time), make)
+
+    def each(self, count, time):
+        """The same for each of so many users."""
+        return [self.at(time) for _ in range(count)]
 
     def window(self, time, length):
         """High from the first digit at ``time`` on, for so many digits."""
