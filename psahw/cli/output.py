@@ -83,8 +83,9 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int | None = None, *, as_step: bool = False) -> Iterator[Callable[[int], None]]:
-    """Yields ``advance(steps)``. A bar with rate and time left on a terminal; silent in a pipe. ``as_step`` leaves
+def progress(what: str, total: int | None = None, *, as_step: bool = False) -> Iterator[Callable[..., None]]:
+    """Yields ``advance(steps)``, and ``advance(steps, total=n)`` where that is known only later. A bar with rate and
+    time left on a terminal; silent in a pipe. ``as_step`` leaves
     the line of a `step` behind."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -100,11 +101,11 @@ def progress(what: str, total: int | None = None, *, as_step: bool = False) -> I
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task, start, done = bar.add_task(what, total=total, rate=""), time.monotonic(), 0
 
-        def advance(steps: int = 1) -> None:
+        def advance(steps: int = 1, total: int | None = total) -> None:
             nonlocal done
             done += steps
             rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, advance=steps, rate=f"{rate:,.3g}/s")
+            bar.update(task, advance=steps, total=total, rate=f"{rate:,.3g}/s")
 
         yield advance
     if as_step:
