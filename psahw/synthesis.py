@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .cost import Resources
@@ -128,14 +128,18 @@ class Synthesis:
         return dict(sorted(total.items()))
 
 
-def synthesise(directory: Path, top: str, family: str, *, source: str = "accelerator.v") -> Synthesis:
-    """What Yosys makes of ``top`` in ``directory/source``. Minutes for a whole accelerator.
+def synthesise(
+    directory: Path, top: str, family: str, *, source: str = "accelerator.v", dsp: bool = True
+) -> Synthesis:
+    """What Yosys makes of ``top`` in ``directory/source``; without ``dsp`` multipliers are LUTs. Minutes for a whole
+    accelerator.
 
     Raises ValueError for an unknown family, RuntimeError with Yosys' words if it fails.
     """
     if family not in _FLOWS:
         raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
-    (directory / _SCRIPT_NAME).write_text(_SCRIPT.format(source=source, top=top, flow=_FLOWS[family], paired=PAIRED))
+    flow = _FLOWS[family] if dsp else replace(_FLOWS[family], command=f"{_FLOWS[family].command} -nodsp")
+    (directory / _SCRIPT_NAME).write_text(_SCRIPT.format(source=source, top=top, flow=flow, paired=PAIRED))
     done = subprocess.run(
         [sys.executable, "-c", _YOSYS, "-q", "-L", _LOG_NAME, "-s", _SCRIPT_NAME],
         cwd=directory,

@@ -1,0 +1,249 @@
+"""What each engine costs for the same trained layers, beside the plain circuit: for ``docs/hardware.md``.
+
+python -m calibration.engines                          every case that is not in the data yet, a process each
+python -m calibration.engines --jobs 5 --only head     at most five, of those with this word; the next run goes on
+python -m calibration.engines --table                  what there is, as Markdown
+python -m calibration.engines --plot docs/engines.svg
+
+Yosys for the 7 series, not placed (`psahw.synthesis`). The published psa96 is read as the tests do, from
+$PSAHW_REFERENCE. Weights at fewer bits than a layer was trained with are those that it has, shifted and rounded.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from psahw import networkfile, synthesis, verilog
+from psahw.adder_graph import solve
+from psahw.digit_serial import DIGITS
+from psahw.files import write_whole
+from psahw.gateware.adder_graph import AdderGraph
+from psahw.gateware.graph_engine import GraphEngine
+from psahw.gateware.mac_array import MacArray
+from psahw.gateware.rom import style_for
+from psahw.network import Linear
+from tests.published import convert
+
+from .constant_multipliers import ConstantMultipliers
+from .graph_engine import named, rounded
+
+__all__ = ["CASES", "DATA", "LAYERS", "Case", "component", "main", "plot", "rows", "table"]
+
+DATA = Path(__file__).parent / "engines.json"
+
+
+class Layer(NamedTuple):
+    """``bits`` are those that its weights were trained with, ``mac`` rows, columns and lanes out of its MAC array."""
+
+    network: str
+    name: str
+    bits: int
+    mac: tuple[int, int, int]
+
+
+LAYERS = {
+    "channel mixing 32x32": Layer("cifar10-psa", "stages.0.blocks.0.channel_mixing.linear1", 8, (8, 8, 2)),
+    "channel mixing 48x48": Layer("cifar10-psa-lean", "stages.1.blocks.0.channel_mixing.linear1", 6, (12, 12, 3)),
+    "token mixing 64x64": Layer("psa96", "stages.0.blocks.0.token_mixing", 8, (16, 16, 4)),
+    "head 10x96": Layer("psa96", "head", 8, (10, 6, 1)),
+}
+
+SERIAL = tuple(f"serial:{digit}" for digit in DIGITS)
+ENGINES = {
+    "multipliers": "constant multipliers",
+    "parallel": "adder graph, parallel",
+    "serial:8": "adder graph, 8 bits a clock",
+    "serial:4": "adder graph, 4 bits a clock",
+    "serial:2": "adder graph, 2 bits a clock",
+    "serial:1": "adder graph, 1 bit a clock",
+    "mac": "MAC array",
+    "mac pairs": "MAC array, two products a DSP",
+}
+
+
+class Case(NamedTuple):
+    layer: str
+    bits: int
+    engine: str
+
+    def __str__(self):
+        return f"{self.layer}, {self.bits} bits, {self.engine}"
+
+
+CASES = (
+    *(Case("channel mixing 32x32", bits, engine) for bits in (8, 6, 5, 4) for engine in ENGINES),
+    *(Case("head 10x96", bits, engine) for bits in (8, 6, 5, 4) for engine in ENGINES),
+    *(Case("channel mixing 48x48", 6, engine) for engine in ENGINES),
+    *(Case("token mixing 64x64", bits, engine) for bits in (8, 6, 5, 4) for engine in ("serial:1", "mac pairs")),
+)
+
+BUFFERS = ("queue", "ring")  # of a stage: of another size in every plan, so not counted
+
+
+def linear(layer: Layer) -> Linear:
+    if layer.network == "psa96":
+        network, _ = convert(layer.network)
+    else:
+        network = networkfile.load(networkfile.find(layer.network))
+    found = named(network, layer.name)
+    return found if isinstance(found, Linear) else Linear(found.weight[0], found.bias[0], found.shift[0])
+
+
+def component(case: Case):
+    """The engine for a case, and cycles a vector."""
+    layer = LAYERS[case.layer]
+    full = linear(layer)
+    weight, bias, shift = rounded(full, case.bits, layer.bits)
+    rows = {"bias": bias, "shift": shift, "out_bits": full.out_bits}
+    if case.engine == "multipliers":
+        return ConstantMultipliers(weight=weight, **rows), 1
+    if case.engine == "parallel":
+        return AdderGraph(graph=solve(weight), **rows), 1
+    if case.engine.startswith("mac"):
+        units, columns, lanes = layer.mac
+        steps = -(-weight.shape[1] // columns)
+        passes = -(-len(weight) // units)
+        rows |= {"bias": bias.astype(np.int32)[None], "shift": shift.astype(np.uint8)[None]}
+        return MacArray(
+            weight=weight.astype(np.int8)[None],
+            **rows,
+            rows=units,
+            columns=columns,
+            o_lanes=lanes,
+            depth=2 * steps,
+            vectors=1,
+            weight_style=style_for(steps * passes),
+            operand_bits=25 if case.engine == "mac pairs" else None,
+        ), steps * passes
+    digit = int(case.engine.removeprefix("serial:"))
+    graph = solve(weight)
+    for lanes in (n for n in range(1, len(weight) + 1) if len(weight) % n == 0):
+        engine = GraphEngine(graph=graph, digit=digit, o_lanes=lanes, **rows)
+        if engine.interval == engine.graph_interval:
+            return engine, engine.interval
+    raise AssertionError("a vector's results fit one beat")
+
+
+def measured(case: Case) -> dict:
+    engine, interval = component(case)
+    layer = LAYERS[case.layer]
+    with tempfile.TemporaryDirectory(prefix="psahw-") as directory:
+        verilog.emit(engine, "engine", Path(directory))
+        # Multipliers by a constant are no work for a DSP slice: the baseline is LUTs, as the adder graphs are.
+        dsp = case.engine != "multipliers"
+        found = synthesis.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v", dsp=dsp)
+    buffers = {}
+    for name in BUFFERS:
+        for cell, count in found.cells(f"psahw_engine.{name}").items():
+            buffers[cell] = buffers.get(cell, 0) + count
+    cells = {cell: count - buffers.get(cell, 0) for cell, count in found.cells().items()}
+    weight, _, _ = rounded(linear(layer), case.bits, layer.bits)
+    return {
+        **case._asdict(),
+        "trained": case.bits == layer.bits,
+        "outputs": len(weight),
+        "inputs": weight.shape[1],
+        "nonzero": int(np.count_nonzero(weight)),
+        "interval": interval,
+        "cells": {cell: count for cell, count in cells.items() if count},
+        "buffers": buffers,
+    }
+
+
+def _read() -> dict[str, dict]:
+    return json.loads(DATA.read_text()) if DATA.exists() else {}
+
+
+def run(only: str, jobs: int | None) -> None:
+    left = [case for case in CASES if str(case) not in _read() and only in str(case)]
+    for n, case in enumerate(left[:jobs], 1):
+        print(f"{n} of {len(left)}: {case}", flush=True)
+        command = [sys.executable, "-m", "calibration.engines", "--case", *map(str, case)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        data = _read() | {str(case): json.loads(done.stdout)}
+        kept = {str(case): data[str(case)] for case in CASES if str(case) in data}
+        write_whole(DATA, json.dumps(kept, indent=1) + "\n")
+
+
+def rows() -> list[dict]:
+    """Of each case: its fields, resources, and these by weight, and by weight times the interval: what a vector a
+    clock would take."""
+    found = []
+    for row in _read().values():
+        resources = synthesis.resources_of(row["cells"]).to_dict()
+        weights = row["outputs"] * row["inputs"]
+        each = {f"{name} a weight": resources[name] / weights for name in ("lut", "ff", "dsp")}
+        rate = {f"{name} x interval": row["interval"] * value for name, value in each.items()}
+        found.append(row | resources | each | rate)
+    return found
+
+
+def table() -> str:
+    names = ("lut a weight", "ff a weight", "dsp a weight")
+    lines = [
+        "| layer | bits | engine | interval | LUT | FF | DSP | LUT a weight | FF | DSP "
+        "| LUT x interval a weight | FF | DSP |",
+        "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows():
+        numbers = [row["interval"], *(row[name] for name in ("lut", "ff", "dsp"))]
+        shares = [row[name] for name in names] + [row[f"{name} x interval"] for name in names]
+        bits = f"{row['bits']}{'' if row['trained'] else ' r'}"
+        cells = [*(f"{n:,}" for n in numbers), *(f"{share:.2f}" if share else "–" for share in shares)]
+        lines.append(f"| {row['layer']} | {bits} | {ENGINES[row['engine']]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def plot(path: Path) -> None:
+    """LUTs a weight against the interval, both logarithmic, a panel for each number of bits of the first layer."""
+    from matplotlib.figure import Figure
+
+    shown = [row for row in rows() if row["layer"] == CASES[0].layer]
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    panels = figure.subplots(1, 4, sharex=True, sharey=True)
+    for axes, bits in zip(panels, (8, 6, 5, 4), strict=True):
+        here = {row["engine"]: row for row in shown if row["bits"] == bits}
+        curve = [here[name] for name in ("parallel", *reversed(SERIAL)) if name in here]
+        single = (("multipliers", "s"), ("mac", "v"), ("mac pairs", "^"))
+        groups = [(ENGINES[name], [here[name]] if name in here else [], marker) for name, marker in single]
+        groups.insert(0, ("adder graphs", curve, "o-"))
+        for name, points, style in groups:
+            axes.plot([p["interval"] for p in points], [p["lut a weight"] for p in points], style, label=name)
+            for p in points:
+                if p["dsp"]:
+                    axes.annotate(f"{p['dsp']} DSP", (p["interval"], p["lut a weight"]), fontsize=7)
+        axes.set(xscale="log", yscale="log", title=f"{bits} bits", xlabel="cycles a vector")
+        axes.grid(True, which="both", linewidth=0.3)
+    panels[0].set_ylabel("LUT a weight")
+    panels[0].legend(fontsize=7)
+    figure.suptitle(f"{CASES[0].layer} of cifar10-psa, Yosys for the 7 series", fontsize=10)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="WORD")
+    parser.add_argument("--jobs", type=int, metavar="N")
+    parser.add_argument("--case", nargs=3, metavar=("LAYER", "BITS", "ENGINE"), help="measure one, print JSON")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--plot", type=Path, metavar="FILE")
+    chosen = parser.parse_args(arguments)
+    if chosen.case:
+        layer, bits, engine = chosen.case
+        json.dump(measured(Case(layer, int(bits), engine)), sys.stdout)
+    elif chosen.table:
+        print(table())
+    elif chosen.plot:
+        plot(chosen.plot)
+    else:
+        run(chosen.only, chosen.jobs)
+
+
+if __name__ == "__main__":
+    main()
