@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .cost import Resources
 
-__all__ = ["NOTES", "PAIR", "PAIRED", "Synthesis", "resources_of", "synthesise"]
+__all__ = ["NOTES", "PAIR", "PAIRED", "Synthesis", "netlist", "resources_of", "synthesise"]
 
 _UNPACKED = "Yosys packs no registers into this family's multipliers: they and the accumulators count as FF and LUT"
 NOTES = {"xcup": f"{_UNPACKED}; Vivado packs them", "ecp5": _UNPACKED}
@@ -70,6 +70,14 @@ hierarchy -check -top {top}
 tee -q -o statistics.json stat -json -top {top}
 select *.{paired}
 write_json -selected {paired}.json
+"""
+
+NETLIST = "netlist.v"
+_NETLIST_SCRIPT = """read_verilog {source}
+rename -hide w:*
+{flow.command} -top {top} -run begin:check
+hierarchy -check -top {top}
+write_verilog -noattr {netlist}
 """
 
 PAIRED = "serial"
@@ -128,6 +136,22 @@ class Synthesis:
         return dict(sorted(total.items()))
 
 
+def _yosys(directory: Path, script: str) -> subprocess.CompletedProcess:
+    (directory / _SCRIPT_NAME).write_text(script)
+    return subprocess.run(
+        [sys.executable, "-c", _YOSYS, "-q", "-L", _LOG_NAME, "-s", _SCRIPT_NAME],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def _words(directory: Path, done: subprocess.CompletedProcess) -> str:
+    log = directory / _LOG_NAME
+    return ((log.read_text(errors="replace") if log.exists() else "")[-2000:] + done.stderr[-2000:]).strip()
+
+
 def synthesise(
     directory: Path, top: str, family: str, *, source: str = "accelerator.v", dsp: bool = True
 ) -> Synthesis:
@@ -139,22 +163,28 @@ def synthesise(
     if family not in _FLOWS:
         raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
     flow = _FLOWS[family] if dsp else replace(_FLOWS[family], command=f"{_FLOWS[family].command} -nodsp")
-    (directory / _SCRIPT_NAME).write_text(_SCRIPT.format(source=source, top=top, flow=flow, paired=PAIRED))
-    done = subprocess.run(
-        [sys.executable, "-c", _YOSYS, "-q", "-L", _LOG_NAME, "-s", _SCRIPT_NAME],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
+    done = _yosys(directory, _SCRIPT.format(source=source, top=top, flow=flow, paired=PAIRED))
     statistics = directory / "statistics.json"
     if done.returncode or not statistics.exists():
-        log = directory / _LOG_NAME
-        words = (log.read_text(errors="replace") if log.exists() else "")[-2000:] + done.stderr[-2000:]
-        raise RuntimeError(f"Yosys failed: {words.strip()}")
+        raise RuntimeError(f"Yosys failed: {_words(directory, done)}")
     netlist = directory / f"{PAIRED}.json"
     paired = family != "ecp5" and netlist.exists()
     return _read(json.loads(statistics.read_text()), json.loads(netlist.read_text()) if paired else None)
+
+
+def netlist(directory: Path, top: str, family: str, *, source: str = "accelerator.v") -> Path:
+    """Write what Yosys makes of ``top`` in ``directory/source`` as ``netlist.v`` beside it: the same flow, with the
+    contents of block RAMs in their cells' parameters. Minutes for a whole accelerator.
+
+    Raises ValueError for an unknown family, RuntimeError with Yosys' words if it fails.
+    """
+    if family not in _FLOWS:
+        raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
+    (directory / NETLIST).unlink(missing_ok=True)
+    done = _yosys(directory, _NETLIST_SCRIPT.format(source=source, top=top, flow=_FLOWS[family], netlist=NETLIST))
+    if done.returncode or not (directory / NETLIST).exists():
+        raise RuntimeError(f"Yosys failed: {_words(directory, done)}")
+    return directory / NETLIST
 
 
 def _pairs(cells: dict) -> int:
