@@ -78,7 +78,7 @@ class Case(NamedTuple):
 
 
 CASES = (
-    *(Case("channel mixing 32x32", bits, engine) for bits in (8, 5, 6, 4) for engine in ENGINES),
+    *(Case("channel mixing 32x32", bits, engine) for bits in (8, 6, 5, 4) for engine in ENGINES),
     *(Case("channel mixing 64x64", 8, engine) for engine in ("serial:1", "mac pairs")),
     *(Case("channel mixing 64x64", 5, engine) for engine in ENGINES if engine not in ("mac", "serial:8")),
     *(Case("channel mixing 64x64", 4, engine) for engine in ("serial:1", "mac pairs")),
@@ -215,27 +215,34 @@ def table() -> str:
 
 
 def plot(path: Path) -> None:
-    """LUTs a weight against the interval, both logarithmic, a panel for each number of bits of the first layer."""
+    """LUTs and flip-flops a weight against the interval, both logarithmic: a row for each, a column for each number
+    of bits of the first layer."""
     from matplotlib.figure import Figure
 
     shown = [row for row in rows() if row["layer"] == CASES[0].layer]
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
-    panels = figure.subplots(1, 4, sharex=True, sharey=True)
-    for axes, bits in zip(panels, (8, 6, 5, 4), strict=True):
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    panels = figure.subplots(2, 4, sharex=True, sharey=True)
+    single = (("multipliers", "s"), ("mac", "v"), ("mac pairs", "^"))
+    for column, bits in zip(panels.T, (8, 6, 5, 4), strict=True):
         here = {row["engine"]: row for row in shown if row["bits"] == bits}
         curve = [here[name] for name in ("parallel", *reversed(SERIAL)) if name in here]
-        single = (("multipliers", "s"), ("mac", "v"), ("mac pairs", "^"))
         groups = [(ENGINES[name], [here[name]] if name in here else [], marker) for name, marker in single]
-        groups.insert(0, ("adder graphs", curve, "o-"))
-        for name, points, style in groups:
-            axes.plot([p["interval"] for p in points], [p["lut a weight"] for p in points], style, label=name)
-            for p in points:
-                if p["dsp"]:
-                    axes.annotate(f"{p['dsp']} DSP", (p["interval"], p["lut a weight"]), fontsize=7)
-        axes.set(xscale="log", yscale="log", title=f"{bits} bits", xlabel="cycles a vector")
-        axes.grid(True, which="both", linewidth=0.3)
-    panels[0].set_ylabel("LUT a weight")
-    panels[0].legend(fontsize=7)
+        for axes, amount in zip(column, ("lut", "ff"), strict=True):
+            for name, points, style in (("adder graphs", curve, "o-"), *groups):
+                y = [p[f"{amount} a weight"] for p in points]
+                axes.plot([p["interval"] for p in points], y, style, markersize=5, label=name)
+                for p, height in zip(points, y, strict=True):
+                    if p["dsp"]:
+                        below = -9 if p["engine"] == "mac" else 4
+                        place = {"xytext": (-4, below), "textcoords": "offset points", "ha": "right"}
+                        axes.annotate(f"{p['dsp']} DSP", (p["interval"], height), fontsize=7, **place)
+            axes.set(xscale="log", yscale="log")
+            axes.grid(True, which="both", linewidth=0.3)
+        column[0].set_title(f"{bits} bits")
+        column[1].set_xlabel("cycles a vector")
+    for axes, amount in zip(panels[:, 0], ("LUT", "FF"), strict=True):
+        axes.set_ylabel(f"{amount} a weight")
+    panels[0, 3].legend(fontsize=7)
     figure.suptitle(f"{CASES[0].layer} of cifar10-psa, Yosys for the 7 series", fontsize=10)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 

@@ -14,10 +14,10 @@ from psahw.gateware.argmax import Argmax
 from psahw.gateware.chain import Chain
 from psahw.gateware.graph_engine import GraphEngine
 from psahw.gateware.mac_array import MacArray
-from psahw.gateware.stream import Gather
+from psahw.gateware.stream import Gather, Queue, vector_signature
 from psahw.gateware.table import TableRom
 
-__all__ = ["design", "graph", "mac", "table", "vectors"]
+__all__ = ["design", "graph", "mac", "queues", "table", "vectors"]
 
 
 def _layer(rng, outputs, inputs):
@@ -40,6 +40,17 @@ def graph(rng, outputs, inputs, digit, i_lanes=1):
     weight, bias, shift, linear = _layer(rng, outputs, inputs)
     engine = GraphEngine(graph=solve(weight, workers=1), bias=bias, shift=shift, digit=digit, o_lanes=1)
     return {f"gather_{digit}": Gather(lanes=i_lanes, ratio=inputs // i_lanes), f"graph_{digit}": engine}, linear
+
+
+def queues(rng, outputs, inputs):
+    """A graph behind queues in block RAM: of elements, and of vectors."""
+    parts, linear = graph(rng, outputs, inputs, None)
+    gather, engine = parts.values()
+    narrow, wide = (
+        Queue(shape=vector_signature(lanes).members["payload"].shape, depth=depth, style="block")
+        for lanes, depth in ((1, 700), (inputs, 60))
+    )
+    return {"narrow": narrow, "gather": gather, "wide": wide, "graph": engine}, linear
 
 
 def mac(rng, outputs, inputs, rows, columns, pairs, operand_bits=25, style="block"):

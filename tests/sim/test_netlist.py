@@ -80,6 +80,7 @@ STAGES = {
     "table in LUTs": lambda rng: (engines.table(rng, 8, 1, style="distributed"),),
     **{f"serial:{digit}": lambda rng, digit=digit: (engines.graph(rng, 8, 8, digit),) for digit in (1, 2, 4, 8)},
     "parallel": lambda rng: (engines.graph(rng, 8, 8, None),),
+    "queues": lambda rng: (engines.queues(rng, 8, 8),),
     "pairs": lambda rng: (engines.mac(rng, 8, 8, 4, 2, pairs=4),),
     "single products": lambda rng: (engines.mac(rng, 8, 8, 3, 2, pairs=0, operand_bits=None, style="distributed"),),
 }
@@ -97,6 +98,8 @@ def test_each_engine(name, family, tmp_path):
     check_modes(cells)
     multipliers = {"pairs": 4, "single products": 6}.get(name, 0)
     assert sum(count(cells, "DSP48E1", "MULT18X18D")) == multipliers
+    memories = {"queues": 2, "table in block RAM": 1, "pairs": 1}.get(name, 0)
+    assert sum(count(cells, "RAMB18E1", "RAMB36E1", "DP16KD")) >= memories
     check(design, *engines.vectors(rng, stages, 8, 200))
 
 
