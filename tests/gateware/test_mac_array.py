@@ -17,14 +17,21 @@ from .streams import run_stream
 stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, False])
 
 
+KINDS = ("random", "lowest", "ends", "sparse", "single", "small")
+
+
 def random_layer(rng, sets, outputs, inputs, kind="random"):
-    """weight, bias, shift; ``kind`` "lowest" has every weight at -128, "sparse" has rows of zeros, "small" three
-    bits."""
+    """weight, bias, shift; ``kind`` "lowest" has every weight at -128, "ends" at -128 or 127, "sparse" has rows of
+    zeros, "single" one weight a row, "small" three bits."""
     weight = rng.integers(-128, 128, (sets, outputs, inputs)).astype(np.int8)
     if kind == "lowest":
         weight[:] = -128
     if kind == "sparse":
         weight[:, ::2] = 0
+    if kind == "ends":
+        weight = rng.choice(np.array([-128, 127], np.int8), weight.shape)
+    if kind == "single":
+        weight[np.arange(inputs) != rng.integers(0, inputs, (sets, outputs, 1))] = 0
     if kind == "small":
         weight //= 32
     bias = rng.integers(-(1 << 20), 1 << 20, (sets, outputs)).astype(np.int32) >> rng.integers(0, 20)
@@ -75,7 +82,7 @@ def check(layer, arguments, *, frames=2, x=None, **options):
 
 
 @settings(max_examples=25, deadline=None)
-@given(shapes(), st.integers(0, 1000), st.sampled_from(["random", "lowest", "sparse", "small"]), stalls)
+@given(shapes(), st.integers(0, 1000), st.sampled_from(KINDS), stalls)
 def test_outputs_and_cadence(shape, seed, kind, i_stalls):
     arguments, size = shape
     check(random_layer(np.random.default_rng(seed), *size, kind), arguments, i_stalls=i_stalls)

@@ -1,0 +1,105 @@
+"""Engines as designs that the harness can drive: vectors of int8 for images, their results for logits.
+
+Stages are (components by name, what they do to vectors in NumPy); `design` puts them in a row.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from psahw import verilog
+from psahw.adder_graph import solve
+from psahw.gateware.argmax import Argmax
+from psahw.gateware.chain import Chain
+from psahw.gateware.graph_engine import GraphEngine
+from psahw.gateware.mac_array import MacArray
+from psahw.gateware.stream import Gather, Queue, vector_signature
+from psahw.gateware.table import TableRom
+
+__all__ = ["design", "graph", "mac", "queues", "table", "vectors"]
+
+
+def _layer(rng, outputs, inputs):
+    weight = rng.integers(-128, 128, (outputs, inputs))
+    bias, shift = rng.integers(-(1 << 13), 1 << 13, outputs), rng.integers(6, 10, outputs)
+
+    def linear(x):
+        return ((x @ weight.T + bias + (1 << shift >> 1)) >> shift).clip(-128, 127)
+
+    return weight, bias, shift, linear
+
+
+def table(rng, channels, lanes, style="block"):
+    values = rng.integers(-128, 128, (channels, 256)).astype(np.int8)
+    part = TableRom(values=values, lanes=lanes, style=style)
+    return {f"table_{style}": part}, lambda x: values[np.arange(channels), x + 128].astype(np.int64)
+
+
+def graph(rng, outputs, inputs, digit, i_lanes=1):
+    weight, bias, shift, linear = _layer(rng, outputs, inputs)
+    engine = GraphEngine(graph=solve(weight, workers=1), bias=bias, shift=shift, digit=digit, o_lanes=1)
+    return {f"gather_{digit}": Gather(lanes=i_lanes, ratio=inputs // i_lanes), f"graph_{digit}": engine}, linear
+
+
+def queues(rng, outputs, inputs):
+    """A graph behind queues in block RAM: of elements, and of vectors."""
+    parts, linear = graph(rng, outputs, inputs, None)
+    gather, engine = parts.values()
+    narrow, wide = (
+        Queue(shape=vector_signature(lanes).members["payload"].shape, depth=depth, style="block")
+        for lanes, depth in ((1, 700), (inputs, 60))
+    )
+    return {"narrow": narrow, "gather": gather, "wide": wide, "graph": engine}, linear
+
+
+def mac(rng, outputs, inputs, rows, columns, pairs, operand_bits=25, style="block"):
+    """``pairs`` is how many units must share a multiplier."""
+    weight, bias, shift, linear = _layer(rng, outputs, inputs)
+    engine = MacArray(
+        weight=weight.astype(np.int8)[None],
+        bias=bias.astype(np.int32)[None],
+        shift=shift.astype(np.uint8)[None],
+        rows=rows,
+        columns=columns,
+        o_lanes=1,
+        depth=2 * inputs // columns,
+        vectors=1,
+        weight_style=style,
+        operand_bits=operand_bits,
+    )
+    assert len(engine.pairs) == pairs
+    gather = {f"gather_{style}": Gather(lanes=1, ratio=columns)} if columns > 1 else {}
+    return {**gather, f"mac_{style}": engine}, linear
+
+
+def design(directory: Path, stages, *, inputs: int, lanes: int, outputs: int) -> Path:
+    """Writes Verilog and manifest, whose cadence is not that of the circuit. The last stage has one lane."""
+    parts = {name: part for components, _ in stages for name, part in components.items()}
+    chain = Chain(parts={**parts, "argmax": Argmax(classes=outputs, bits=8)})
+    directory.mkdir(exist_ok=True)
+    verilog.emit(chain, "accelerator", directory)
+    manifest = {
+        "network": "engines",
+        "digest": "0",
+        "top": "psahw_accelerator",
+        "image": [1, inputs],
+        "colours": 1,
+        "bus_bytes": lanes,
+        "classes": outputs,
+        "logit_bits": 8,
+        "frame_interval": 100,
+        "latency": 100,
+    }
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    return directory
+
+
+def vectors(rng, stages, inputs: int, count: int):
+    """(images, logits): random vectors, the ends of the range among them."""
+    x = rng.integers(-128, 128, (count, inputs))
+    x[0], x[1] = -128, 127
+    images = x.astype(np.int8).view(np.uint8).reshape(count, 1, inputs, 1)
+    for _, function in stages:
+        x = function(x)
+    return images, x

