@@ -14,7 +14,7 @@ from . import output
 
 __all__ = ["make_plan", "plan_options"]
 
-BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250 or ulx3s-85f."
+BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f or tangprimer20k."
 _BUDGET = {"lut": "max_lut", "ff": "max_ff", "dsp": "max_dsp", "bram36": "max_bram"}
 
 
