@@ -63,12 +63,12 @@ BOARDS = _boards(
     Board("alveo-u250", "AMD Alveo U250", DEVICES["xcu250"], 300e6, 8, 3_000_000, "AlveoU250"),
     # FT231X: up to 3 Mbaud
     Board(
-        *("ulx3s-85f", "Radiona ULX3S 85F", DEVICES["lfe5u-85f"], 80e6, 4, 3_000_000, "ULX3S85F"),
+        *("ulx3s-85f", "Radiona ULX3S 85F", DEVICES["lfe5u-85f"], 40e6, 4, 3_000_000, "ULX3S85F"),
         ("--board", "ulx3s"),
     ),
     # FT2232H
     Board(
-        *("ecpix5-85f", "LambdaConcept ECPIX-5 85F", DEVICES["lfe5um5g-85f"], 80e6, 4, 3_000_000, "ECPIX585F"),
+        *("ecpix5-85f", "LambdaConcept ECPIX-5 85F", DEVICES["lfe5um5g-85f"], 50e6, 4, 3_000_000, "ECPIX585F"),
         ("--board", "ecpix5"),
     ),
     # BL616 bridge: up to 2 Mbaud
