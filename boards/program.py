@@ -1,6 +1,5 @@
 """Loading a bitstream into a board: the command for each tool, and what its complaints mean."""
 
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -144,5 +143,5 @@ def explain(board: Board, tool: Tool, output: str, status: int) -> str:
         if re.search(pattern, output, re.I):
             return f"{board.name}: {meaning}"
     lines = [line for line in output.split("\n") if line.strip()]
-    words = " ".join(lines[-1].split())[:200] if lines else os.strerror(0)
-    return f"{board.name}: {tool.program} ended with status {status}: {words}"
+    words = ": " + " ".join(lines[-1].split())[:200] if lines else ""
+    return f"{board.name}: {tool.program} ended with status {status}{words}"

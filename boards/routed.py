@@ -66,7 +66,7 @@ def nextpnr(directory: Path) -> Routed:
 
 
 _LOG_CLOCK = re.compile(r"Info: Max frequency for clock +'(.+)': ([\d.]+) MHz \((?:PASS|FAIL) at ([\d.]+) MHz\)")
-_LOG_USED = re.compile(r"Info: +(\w+): +(\d+)/ *(\d+) +\d+%")
+_LOG_USED = re.compile(r"Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%")
 
 
 def openxc7(directory: Path) -> Routed:

@@ -108,13 +108,17 @@ def xilinx(project):
     return board, content, directory
 
 
-def interpreter(calls, directory):
+def interpreter(calls):
     """A Tcl interpreter in which every command that Tcl does not have is one of Vivado's: recorded in ``calls``."""
     tcl = pytest.importorskip("tkinter", reason="Python without Tcl").Tcl()
 
     def vivado(name, *arguments):
         calls.append((name, *map(str, arguments)))
-        answers = {"get_clocks": "clk slow", "get_timing_paths": "path", "get_ports": arguments[-1] if arguments else ""}
+        answers = {
+            "get_clocks": "clk slow",
+            "get_timing_paths": "path",
+            "get_ports": arguments[-1] if arguments else "",
+        }
         if name == "get_property":
             return {"PERIOD": "7.0", "SLACK": "-1.0"}.get(arguments[0], "")
         return answers.get(name, "")
@@ -126,10 +130,10 @@ def interpreter(calls, directory):
 
 def test_vivado_script_runs(xilinx, monkeypatch):
     """All of it, in a real Tcl interpreter: parts, files, constraints, and what it writes for us to read."""
-    board, content, directory = xilinx
+    _, content, directory = xilinx
     monkeypatch.chdir(directory)
     calls = []
-    tcl = interpreter(calls, directory)
+    tcl = interpreter(calls)
     tcl.eval(content["top.tcl"])
     names = [name for name, *_ in calls]
     wanted = ["create_project", "read_xdc", "synth_design", "place_design", "route_design", "write_bitstream", "quit"]
@@ -146,9 +150,9 @@ def test_vivado_script_runs(xilinx, monkeypatch):
 
 def test_constraints_are_tcl(xilinx):
     """Every port has a place and a standard, and the configuration is set on the design."""
-    board, content, directory = xilinx
+    _, content, _ = xilinx
     calls = []
-    interpreter(calls, directory).eval(content["top.xdc"])
+    interpreter(calls).eval(content["top.xdc"])
     named = ports(content["top.v"])
     for name in ("LOC", "IOSTANDARD"):
         assert {call[-1] for call in calls if call[:2] == ("set_property", name)} == named["input"] | named["output"]
@@ -157,7 +161,7 @@ def test_constraints_are_tcl(xilinx):
 
 
 def test_openxc7_scripts(project):
-    board, content, directory = project
+    board, content, _ = project
     assert ("openxc7.sh" in content) == (board.device.family == "xc7")
     if board.device.family != "xc7":
         return
