@@ -71,9 +71,9 @@ BOARDS = _boards(
         *("ecpix5-85f", "LambdaConcept ECPIX-5 85F", DEVICES["lfe5um5g-85f"], 50e6, 4, 3_000_000, "ECPIX585F"),
         ("--board", "ecpix5"),
     ),
-    # BL616 bridge: up to 2 Mbaud
+    # BL702 bridge, whose firmware's limit is not documented: a rate that is common
     Board(
-        *("tangprimer20k", "Sipeed Tang Primer 20K", DEVICES["gw2a-18c"], 54e6, 4, 2_000_000, "TangPrimer20K"),
+        *("tangprimer20k", "Sipeed Tang Primer 20K", DEVICES["gw2a-18c"], 54e6, 4, 1_000_000, "TangPrimer20K"),
         ("--board", "tangprimer20k"),
     ),
 )

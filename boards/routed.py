@@ -24,6 +24,10 @@ class Clock:
     fmax_hz: float
     constraint_hz: float
 
+    @property
+    def met(self) -> bool:
+        return self.fmax_hz >= self.constraint_hz
+
 
 @dataclass(frozen=True)
 class Routed:
@@ -32,8 +36,8 @@ class Routed:
     clocks: tuple[Clock, ...]
     used: dict[str, tuple[float, float]]
 
-    def fmax_hz(self, planned_hz: float) -> float:
-        """Of the accelerator's clock: the slowest of those constrained to the planned frequency.
+    def clock(self, planned_hz: float) -> Clock:
+        """The accelerator's: the slowest of those constrained to the planned frequency.
 
         Raises CheckFailed if the tool knew of no such clock: it then had no reason to meet it.
         """
@@ -41,7 +45,7 @@ class Routed:
         if not found:
             known = ", ".join(f"{clock.name} {clock.constraint_hz / 1e6:g} MHz" for clock in self.clocks) or "none"
             raise CheckFailed(f"place and route saw no clock of {planned_hz / 1e6:g} MHz; it saw {known}")
-        return min(clock.fmax_hz for clock in found)
+        return min(found, key=lambda clock: clock.fmax_hz)
 
     def to_dict(self) -> dict:
         return {

@@ -101,16 +101,17 @@ def build_command(network, directory, toolchain, seed, as_json, **options):
         "bitstream": None,
     }
     if found is None:
-        commands = [f"{entry.command} in {directory} where {entry.toolchain} is" for entry in missing]
+        commands = list(dict.fromkeys(entry.command for entry in missing))
         if as_json:
             output.print_json(result | {"missing": {m.toolchain: m.what for m in missing}, "run": commands})
         raise CheckFailed(
-            f"no bitstream: {'; '.join(map(str, missing))}. The project is complete: run {', or '.join(commands)}"
+            f"no bitstream: {'; '.join(map(str, missing))}. The project is complete: where the tools are, run "
+            f"{' or '.join(commands)} in {directory}"
         )
     seconds = _run(found, directory)
     routed = found.read(directory)
-    fmax = routed.fmax_hz(result["clock_hz"])
-    met = fmax >= result["clock_hz"]
+    routed_clock = routed.clock(result["clock_hz"])
+    fmax, met = routed_clock.fmax_hz, routed_clock.met
     bitstream = directory / found.steps(directory)[-1].products[0]
     result |= routed.to_dict() | {"fmax_hz": fmax, "met": met, "seconds": seconds, "bitstream": bitstream}
     write_whole(directory / RESULT, json.dumps(result, indent=2, default=str) + "\n")
