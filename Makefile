@@ -33,7 +33,7 @@ demo: $(INSTALLED)
 	$(BIN)/psahw demo $(ARGS)
 
 bitstream: $(INSTALLED)
-	$(BIN)/psahw build cifar10-psa-small --board ulx3s-85f --engines mac -o build/ulx3s-85f $(ARGS)
+	$(BIN)/psahw build cifar10-psa-small --board ulx3s-85f $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(JOBS) -q -rs -m "not slow" $(ARGS)

@@ -19,7 +19,8 @@ class Board:
 
     ``clock_hz`` is the accelerator's clock unless the user asks for another, ``bus_bytes`` the image bytes
     that enter it in a beat, ``baud`` the rate of the board's UART, which its USB bridge must be able to keep.
-    ``loader`` are the options by which openFPGALoader knows the board, none if it does not; ``openocd`` is the
+    ``engines`` are those that a plan chooses from unless the user says otherwise, None for all; ``loader`` are the
+    options by which openFPGALoader knows the board, none if it does not; ``openocd`` is the
     configuration for it that OpenOCD brings, or None.
     """
 
@@ -32,6 +33,7 @@ class Board:
     platform_class: str
     loader: tuple[str, ...] = ()
     openocd: str | None = None
+    engines: str | None = None
 
     def platform(self):
         """A new Amaranth platform; each serves for one design."""
@@ -44,6 +46,8 @@ def _boards(*boards: Board) -> dict[str, Board]:
     return {board.name: board for board in boards}
 
 
+# What adder graphs cost in LUTs of four inputs is not measured, and none has been routed there.
+_LUT4_ENGINES = "mac"
 _K160T, _K325T = DEVICES["xc7k160t"], DEVICES["xc7k325t"]
 BOARDS = _boards(
     # CP2103 bridge: up to 1 Mbaud
@@ -65,16 +69,19 @@ BOARDS = _boards(
     Board(
         *("ulx3s-85f", "Radiona ULX3S 85F", DEVICES["lfe5u-85f"], 40e6, 4, 3_000_000, "ULX3S85F"),
         ("--board", "ulx3s"),
+        engines=_LUT4_ENGINES,
     ),
     # FT2232H
     Board(
         *("ecpix5-85f", "LambdaConcept ECPIX-5 85F", DEVICES["lfe5um5g-85f"], 50e6, 4, 3_000_000, "ECPIX585F"),
         ("--board", "ecpix5"),
+        engines=_LUT4_ENGINES,
     ),
     # BL702 bridge, whose firmware's limit is not documented: a rate that is common
     Board(
         *("tangprimer20k", "Sipeed Tang Primer 20K", DEVICES["gw2a-18c"], 54e6, 4, 1_000_000, "TangPrimer20K"),
         ("--board", "tangprimer20k"),
+        engines=_LUT4_ENGINES,
     ),
 )
 

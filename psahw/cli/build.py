@@ -55,7 +55,9 @@ def _show(result):
 @click.command("build")
 @output.network_argument
 @plan_options()
-@click.option("--output", "-o", "directory", required=True, metavar="DIR", help="Directory to write, or to replace.")
+@click.option(
+    "--output", "-o", "directory", metavar="DIR", help="Directory to write, or to replace; build/BOARD if not given."
+)
 @click.option(
     "--toolchain",
     metavar="NAME",
@@ -75,7 +77,7 @@ def build_command(network, directory, toolchain, seed, as_json, **options):
     project is complete all the same, and the command to run where they are is named.
 
     \b
-    psahw build cifar10-psa-small --board ulx3s-85f --engines mac -o build/ulx3s
+    psahw build cifar10-psa-small --board ulx3s-85f
     psahw build cifar10-psa --board marble -o build/marble --toolchain vivado
     psahw build mine.safetensors --board tangprimer20k --seed 3 -o build/tang --json
     """
@@ -86,7 +88,7 @@ def build_command(network, directory, toolchain, seed, as_json, **options):
     found, missing = toolchains.choose(boards.get(options["board"]), toolchain)  # before minutes of work
     board, made = make_plan(network, **options)
     clock = project.clock_for(board, made.clock_hz)
-    directory = _write_project(network, board, made, directory, seed)
+    directory = _write_project(network, board, made, directory or Path("build") / board.name, seed)
     result = {
         "network": network.name,
         "board": board.name,

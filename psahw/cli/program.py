@@ -52,8 +52,8 @@ def program_command(what, board, tool, cable, flash, dry_run, as_json):
     DIR is what psahw build wrote. A missing tool, cable or permission is explained.
 
     \b
-    psahw program build/ulx3s
-    psahw program build/ulx3s --flash
+    psahw program build/ulx3s-85f
+    psahw program build/ulx3s-85f --flash
     psahw program top.bit --board kc705 --tool vivado --dry-run
     """
     import boards

@@ -194,6 +194,16 @@ def test_no_toolchain(network, tools, tmp_path, capsys):
     assert set(written) <= set(os.listdir(out)) and {"top.tcl", "top.xdc", "build_top.sh"} <= set(written)
 
 
+def test_a_directory_of_its_own(network, tools, tmp_path, monkeypatch):
+    """And the engines of the board's own choice, which are those that route there."""
+    tools()
+    monkeypatch.chdir(tmp_path)
+    assert main(["build", network, "--board", "ulx3s-85f", "--toolchain", "native"]) == 0
+    assert (tmp_path / "build" / "ulx3s-85f" / "top.bit").is_file()
+    plan = json.loads((tmp_path / "build" / "ulx3s-85f" / "plan.json").read_text())
+    assert {engine.partition(":")[0] for engine in plan["engines"].values()} == {"mac"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Which toolchain is taken, and what its steps run."""
 
 import json
