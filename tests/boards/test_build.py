@@ -50,6 +50,11 @@ def test_an_old_product_is_no_product(tmp_path):
             CheckFailed,
             "^the design does not fit the device: ERROR: Unable to place cell .*; plan it slower",
         ),
+        (
+            "Traceback (most recent call last):\n  File x\nwasmtime._trap.Trap: error while executing: out of bounds",
+            CheckFailed,
+            "failed: wasmtime._trap.Trap: error while executing: out of bounds; see ",
+        ),
         ("write: No space left on device", UserError, "failed: No space left on device in .*; make room"),
         ("no word of it", CheckFailed, "failed: it ended with status 3; see .*/log and build.log beside it"),
     ],
