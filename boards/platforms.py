@@ -199,7 +199,7 @@ class _Ecp5(_OpenTools):
     """nextpnr derives the clock from oscillator and PLL."""
 
     def _options(self) -> tuple[str, ...]:
-        # Its default router advances by some 30 of 140,000 connections a second with cifar10-psa-small.
+        # After 95 s its default router still had 136,140 of cifar10-psa-small's 137,400 connections before it.
         return "--router", "router2"
 
 
