@@ -7,10 +7,11 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo test test-slow lint calibrate clean
+.PHONY: help setup demo bitstream test test-slow lint calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
+	@echo "make bitstream  cifar10-psa-small for the ULX3S 85F, with tools from PyPI alone"
 	@echo "make test       the test suite (ARGS='-k table' for a part of it)"
 	@echo "make test-slow  the tests that take minutes, or that need the whole data set"
 	@echo "make lint       ruff: style and format"
@@ -25,11 +26,14 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "psahw needs Python 3.11 or later; say which with make PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[train,sim,synth,graph,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[train,sim,synth,route,graph,dev]'
 	touch $@
 
 demo: $(INSTALLED)
 	$(BIN)/psahw demo $(ARGS)
+
+bitstream: $(INSTALLED)
+	$(BIN)/psahw build cifar10-psa-small --board ulx3s-85f $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(JOBS) -q -rs -m "not slow" $(ARGS)

@@ -1,8 +1,9 @@
 """From the board's oscillator to the accelerator's clock: the settings of the PLL, and the PLL.
 
 Input / (D) · M = VCO, VCO / O = output. Limits are those of the data sheets: Kintex-7 DS182 (MMCM), Virtex
-UltraScale+ DS923 (MMCM) and ECP5 FPGA-DS-02012 (sysCLOCK PLL). The 7 series' MMCM is used and not its PLL:
-its dividers have steps of 1/8, so that 143 MHz comes exactly from 125 MHz.
+UltraScale+ DS923 (MMCM), ECP5 FPGA-DS-02012 (sysCLOCK PLL) and GW2A DS102 (rPLL). The 7 series' MMCM is used and
+not its PLL: its dividers have steps of 1/8, so that 143 MHz comes exactly from 125 MHz. The rPLL feeds its output
+back, not its VCO: what UG286 calls FBDIV is M / O, a whole number.
 """
 
 from dataclasses import dataclass
@@ -37,8 +38,12 @@ _PLLS = {  # by family and speed grade
     ("xc7", "1"): _Pll("MMCME2_ADV", (10, 450), (600, 1200), (4.69, 800), 8, 106, 64, 128),
     ("xc7", "2"): _Pll("MMCME2_ADV", (10, 500), (600, 1440), (4.69, 933), 8, 106, 64, 128),
     ("xcup", "2L-e"): _Pll("MMCME4_ADV", (10, 500), (800, 1600), (6.25, 775), 8, 106, 128, 128),
-    ("ecp5", "6"): _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 1, 128, 128, 128),
+    **{("ecp5", speed): _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 1, 128, 128, 128) for speed in "68"},
+    ("gw2a", "C8/I7"): _Pll("rPLL", (3, 500), (500, 1250), (3.90625, 625), 1, 64, 64 * 128, 128),
 }
+
+_RPLL_DIVIDERS = (2, 4, 8, *range(16, 129, 16))  # ODIV: UG286, rPLL
+_RPLL_MAX_FEEDBACK = 64
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,18 @@ def _candidates(pll: _Pll, input_hz: int, target: Fraction):
                 yield input_divider, multiplier, divider
 
 
+def _rpll_candidates(pll: _Pll, input_hz: int, target: Fraction):
+    """The same for a PLL whose output is fed back. Of the feedback dividers only the largest counts."""
+    for input_divider in range(1, pll.max_input_divider + 1):
+        pfd = Fraction(input_hz, input_divider)
+        if not pll.pfd[0] <= pfd / 10**6 <= pll.pfd[1]:
+            continue
+        feedback = min(target // pfd, _RPLL_MAX_FEEDBACK)
+        for divider in _RPLL_DIVIDERS:
+            if pll.vco[0] <= pfd * feedback * divider / 10**6 <= pll.vco[1]:
+                yield input_divider, feedback * divider, divider
+
+
 def settings(family: str, speed: str, input_hz: float, target_hz: float) -> ClockSettings:
     """The settings that come nearest to ``target_hz`` from below. Of equals, those with whole dividers, then the
     lowest input divider, then the fastest VCO, for the least jitter.
@@ -96,7 +113,8 @@ def settings(family: str, speed: str, input_hz: float, target_hz: float) -> Cloc
     low, high = pll.output
     best = None
     if low * 10**6 <= target <= high * 10**6:
-        best = max(_candidates(pll, int(input_hz), target), key=rank, default=None)
+        candidates = _rpll_candidates if pll.primitive == "rPLL" else _candidates
+        best = max(candidates(pll, int(input_hz), target), key=rank, default=None)
     if best is not None:
         input_divider, multiplier, divider = best
         clock = ClockSettings(
@@ -202,10 +220,32 @@ class ClockGenerator(wiring.Component):
             o_LOCK=self.locked,
         )
 
+    def _rpll(self, m):
+        """Fed back inside; the selections by ports rest."""
+        clock = self.clock
+        m.submodules.pll = Instance(
+            "rPLL",
+            p_DEVICE="GW2A-18C",
+            p_FCLKIN=f"{float(clock.input_hz / 10**6):g}",
+            p_IDIV_SEL=clock.input_divider - 1,
+            p_FBDIV_SEL=int(clock.multiplier / clock.output_divider) - 1,
+            p_ODIV_SEL=int(clock.output_divider),
+            p_CLKFB_SEL="internal",
+            i_CLKIN=self.clk_in,
+            i_RESET=self.reset,
+            **{f"i_{name}": Const(0, 1) for name in ("RESET_P", "CLKFB")},
+            **{f"i_{name}": Const(0, 6) for name in ("FBDSEL", "IDSEL", "ODSEL")},
+            **{f"i_{name}": Const(0, 4) for name in ("PSDA", "DUTYDA", "FDLY")},
+            o_CLKOUT=self.clk,
+            o_LOCK=self.locked,
+        )
+
     def elaborate(self, platform):
         m = Module()
         if self.clock.primitive == "EHXPLLL":
             self._ehxplll(m)
+        elif self.clock.primitive == "rPLL":
+            self._rpll(m)
         else:
             self._mmcm(m)
         return m

@@ -59,13 +59,16 @@ def files(
     module: str,
     source: str,
     frame_bytes: int,
+    seed: int = 1,
 ) -> dict[str, str]:
     """The project's files by name, without the accelerator's own.
 
     The accelerator is ``module`` with the ports of ``signature`` in the Verilog file named ``source``, which the
-    scripts read beside the files given here. No vendor tool is run or looked for.
+    scripts read beside the files given here. ``seed`` is that of placement, where the tools take one. No vendor tool
+    is run or looked for.
     """
     platform = board.platform()
+    platform.clock_hz, platform.seed = float(clock.hz), seed
     shell = Shell(board, clock, signature, frame_bytes=frame_bytes, module=module)
     platform.add_file(source, "")  # its name, for the scripts; its content comes from elsewhere
     plan = platform.build(shell, name=TOP, do_build=False, emit_src=False)
@@ -76,7 +79,7 @@ def files(
     }
 
 
-def write(board: Board, network: Network, plan: Plan, directory: Path) -> dict:
+def write(board: Board, network: Network, plan: Plan, directory: Path, *, seed: int = 1) -> dict:
     """Write the project into an empty directory; returns the content of its ``project.json``.
 
     ``accelerator.v`` is the file that simulation runs; the board's top level instantiates it.
@@ -91,6 +94,7 @@ def write(board: Board, network: Network, plan: Plan, directory: Path) -> dict:
         module=manifest["top"],
         source="accelerator.v",
         frame_bytes=height * width * manifest["colours"],
+        seed=seed,
     )
     for name, content in project.items():
         (directory / name).write_text(content)

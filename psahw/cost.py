@@ -479,8 +479,9 @@ def _counters(stages: int) -> Resources:
 
 # -- families --
 
-# LUTs of four inputs for each of the 7 series' (measured on one accelerator only). A LUT6 of a ROM is four of them,
-# and adding one takes LUTs here.
+LUT4_FAMILIES = ("ecp5", "gw2a")
+# LUTs of four inputs for each of the 7 series' (measured on ECP5, on one accelerator; GW2A is taken to be alike).
+# A LUT6 of a ROM is four of them, and adding one takes LUTs here.
 _LUT4S = {InputTable: 3.4, Windows: 2.3, Transpose: 2.3, Residual: 2.0, MeanPool: 2.3}
 # Not measured: a pair in a LUT6_2 is two LUT4s, and a third where an operand's first bits are held at 0.
 _SERIAL_LUT4S, _PARALLEL_LUT4S = 2.4, 1.3
@@ -518,7 +519,7 @@ def _unpacked(node: Node) -> Resources:
 def node_cost(node: Node, family: str) -> Resources:
     """Cost of one component on a device of ``family``, without what a Residual holds."""
     total = _cost(node)
-    if family == "ecp5":
+    if family in LUT4_FAMILIES:
         total = dataclasses.replace(total, lut=total.lut * _lut4s(node))
     return total if family == "xc7" else total + _unpacked(node)
 
@@ -526,7 +527,7 @@ def node_cost(node: Node, family: str) -> Resources:
 def counters_cost(stages: int, family: str) -> Resources:
     """Of the accelerator's own counters."""
     total = _counters(stages)
-    return dataclasses.replace(total, lut=total.lut * _COUNTER_LUT4S) if family == "ecp5" else total
+    return dataclasses.replace(total, lut=total.lut * _COUNTER_LUT4S) if family in LUT4_FAMILIES else total
 
 
 def cost(pipeline: tuple[Node, ...], family: str, *, whole: bool = False) -> Resources:

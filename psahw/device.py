@@ -1,6 +1,6 @@
 """What the FPGAs hold.
 
-7 series: Xilinx DS180; UltraScale+ U250: AMD DS962 and UG1120; ECP5: Lattice FPGA-DS-02012.
+7 series: Xilinx DS180; UltraScale+ U250: AMD DS962 and UG1120; ECP5: Lattice FPGA-DS-02012; GW2A: Gowin DS102.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ RESOURCES = ("lut", "ff", "dsp", "bram36")
 class Device:
     """An FPGA's name, family and amounts of each resource.
 
-    ``lut`` counts 6-input LUTs (ECP5: 4-input), ``dsp`` counts DSP48 slices (ECP5: 18x18 multipliers), ``bram36``
-    counts 36 Kb block RAMs, in halves where the family has 18 Kb ones.
+    ``lut`` counts 6-input LUTs (ECP5, GW2A: 4-input), ``dsp`` counts DSP48 slices (ECP5, GW2A: 18x18 multipliers),
+    ``bram36`` counts 36 Kb block RAMs, in halves where the family has 18 Kb ones.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Device:
     @property
     def operand_bits(self) -> int | None:
         """Of the wider operand of a multiplier with an accumulator behind it that can serve two products
-        (`psahw.packing`): DSP48E1, UG479; DSP48E2, UG579. ECP5's multipliers have 18 x 18 bits: None."""
+        (`psahw.packing`): DSP48E1, UG479; DSP48E2, UG579. Those of ECP5 and GW2A have 18 x 18 bits: None."""
         return {"xc7": 25, "xcup": 27}.get(self.family)
 
     def limits(self) -> dict[str, float]:
@@ -42,5 +42,7 @@ DEVICES = {
         Device("xc7k325t", "xc7", 203_800, 407_600, 840, 445),
         Device("xcu250", "xcup", 1_728_000, 3_456_000, 12_288, 2_688),
         Device("lfe5u-85f", "ecp5", 83_640, 83_640, 156, 104),
+        Device("lfe5um5g-85f", "ecp5", 83_640, 83_640, 156, 104),
+        Device("gw2a-18c", "gw2a", 20_736, 15_552, 48, 23),
     )
 }

@@ -26,7 +26,7 @@ from . import modules, static_timing
 from .cost import Resources
 from .files import cache_directory, write_whole
 
-__all__ = ["NOTES", "PAIR", "PAIRED", "Synthesis", "netlist", "resources_of", "synthesise"]
+__all__ = ["FAMILIES", "NOTES", "PAIR", "PAIRED", "Synthesis", "netlist", "resources_of", "synthesise"]
 
 _UNPACKED = "Yosys packs no registers into this family's multipliers: they and the accumulators count as FF and LUT"
 NOTES = {"xcup": f"{_UNPACKED}; Vivado packs them", "ecp5": _UNPACKED}
@@ -66,6 +66,8 @@ _FLOWS = {
         "t:$__DP16KD_ t:$__PDPW16KD_",
     ),
 }
+
+FAMILIES = tuple(_FLOWS)
 
 # Amaranth names the fields of arrays "x[0]", which ABC9 takes for bit 0 of "x": hence -hide. Block RAMs are emptied
 # once their places are settled: each with contents of its own would be a module of its own, a second each.

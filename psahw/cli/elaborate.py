@@ -20,9 +20,9 @@ def elaborate_command(network, directory, as_json, **options):
     """Write Verilog, constraints and plan for a board.
 
     DIR then holds all that the board's tools need: top.v and accelerator.v (the file that psahw simulate runs) with
-    its memory contents, pins and clocks (top.xdc or top.lpf), and a script that makes the bitstream
-    (build_top.sh: Vivado, or Yosys, nextpnr and ecppack for ECP5), which are not needed now. An existing DIR is
-    replaced if psahw wrote it.
+    its memory contents, pins and clocks (top.xdc, top.lpf or top.cst), and a script that makes the bitstream
+    (build_top.sh: Vivado, or Yosys and nextpnr for ECP5 and Gowin), which are not needed now; psahw build runs it. An
+    existing DIR is replaced if psahw wrote it.
 
     \b
     psahw elaborate cifar10-psa --board marble -o build/marble

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .. import networkfile
+from ..errors import UserError
 from ..files import writable_directory, write_whole
 from . import output
 from .planning import make_plan, plan_options
@@ -153,6 +154,8 @@ def synth_command(network, jobs, as_json, **options):
 
     network = networkfile.load(network)
     board, made = make_plan(network, **options)
+    if made.device.family not in synthesis.FAMILIES:
+        raise UserError(f"psahw synth has no flow for {board.title}: psahw build gives its resources, routed")
     with tempfile.TemporaryDirectory(prefix="psahw-") as name:
         directory = Path(name)
         with output.step("elaborate"):

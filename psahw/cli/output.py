@@ -117,15 +117,16 @@ def _finished(what: str, start: float) -> None:
 
 
 @contextmanager
-def step(what: str) -> Iterator[None]:
-    """One step of a long command: a spinner while it runs, then a line with its time."""
+def step(what: str) -> Iterator[Callable[[str], None]]:
+    """One step of a long command: a spinner while it runs, then a line with its time. Yields what takes a word on how
+    far it is, to stand beside the spinner."""
     from rich.console import Console
     from rich.text import Text
 
     console, start = Console(stderr=True), time.monotonic()
     if console.is_terminal:
-        with console.status(Text(f"{what} ...")):
-            yield
+        with console.status(Text(f"{what} ...")) as status:
+            yield lambda said: status.update(Text(f"{what} ... {said}", overflow="ellipsis", no_wrap=True))
     else:
-        yield
+        yield lambda said: None
     _finished(what, start)

@@ -14,7 +14,7 @@ from . import output
 
 __all__ = ["make_plan", "plan_options"]
 
-BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250 or ulx3s-85f."
+BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f or tangprimer20k."
 _BUDGET = {"lut": "max_lut", "ff": "max_ff", "dsp": "max_dsp", "bram36": "max_bram"}
 
 
@@ -40,7 +40,7 @@ def plan_options(default_board: str | None = None):
         click.option(
             "--engines",
             metavar="LIST",
-            help=f"Engines to choose from, of {','.join(KINDS)}; all of them if not given.",
+            help=f"Engines to choose from, of {','.join(KINDS)}; if not given, all (mac on ECP5 and Gowin).",
         ),
         click.option(
             "--engine",
@@ -166,7 +166,7 @@ def make_plan(network, *, board, engines, rules, plan_file, **options):
             bus_bytes=bus_bytes or plan.widest_bus(network, board.bus_bytes),
             budget={name: amount for name, amount in budget.items() if amount is not None},
             utilisation=_utilisation(options["utilisation"]),
-            rules=_rules(engines, rules),
+            rules=_rules(engines or board.engines, rules),
             period=written and written["token_period"],
             progress=progress,
         )

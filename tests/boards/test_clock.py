@@ -39,6 +39,7 @@ def test_whole_dividers_are_preferred():
             ("xc7", "2", 600, 1440, 10, 500, 8),
             ("xcup", "2L-e", 800, 1600, 10, 500, 8),
             ("ecp5", "6", 400, 800, 10, 400, 1),
+            ("ecp5", "8", 400, 800, 10, 400, 1),
         ]
     ),
     st.sampled_from([25e6, 100e6, 125e6, 200e6, 300e6]),
@@ -57,6 +58,25 @@ def test_settings_keep_the_data_sheet(device, input_hz, target_khz):
     for divider in (clock.multiplier, clock.output_divider):
         assert (divider * steps).denominator == 1
         assert divider == 1 or 2 <= divider <= 128
+
+
+@hypothesis.settings(deadline=None, max_examples=60)
+@given(st.sampled_from([27e6, 50e6]), st.integers(20_000, 200_000))
+def test_settings_of_the_rpll(input_hz, target_khz):
+    """CLKOUT = CLKIN · (FBDIV + 1) / (IDIV + 1), VCO = CLKOUT · ODIV (UG286), within DS102's limits."""
+    try:
+        clock = settings("gw2a", "C8/I7", input_hz, target_khz * 1e3)
+    except UserError:
+        candidates = (input_hz * m / d for d in range(1, 65) if input_hz / d >= 3e6 for m in range(1, 65))
+        assert not any(0.99 * target_khz * 1e3 <= hz <= target_khz * 1e3 for hz in candidates)
+        return
+    feedback = clock.multiplier / clock.output_divider
+    assert feedback.denominator == 1 and 1 <= feedback <= 64 and 1 <= clock.input_divider <= 64
+    assert clock.output_divider in (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128)
+    assert clock.hz == clock.input_hz * feedback / clock.input_divider
+    assert 500 <= clock.hz * clock.output_divider / 10**6 <= 1250
+    assert 3 <= clock.input_hz / clock.input_divider / 10**6 <= 500
+    assert Fraction(99, 100) * target_khz <= clock.hz / 1000 <= target_khz
 
 
 @pytest.mark.parametrize("target_hz", [1e6, 2e9, 401e6])

@@ -17,7 +17,7 @@ from psahw import generate, networkfile, plan, reference
 from psahw.cli import main
 from tests.networks import random_images, random_network
 
-FAMILIES = ["marble", "alveo-u250", "ulx3s-85f"]
+FAMILIES = ["marble", "alveo-u250", "ulx3s-85f", "tangprimer20k"]
 
 
 @pytest.fixture(scope="module")
