@@ -114,7 +114,7 @@ class Dispatcher(wiring.Component):
         reset = (kind == Kind.RESET) & (fault == 0)
         m.d.comb += self.repeat.eq(argument)
         with m.If(ended):
-            m.d.sync += kind.eq(0)  # a body without any is of none
+            m.d.sync += [kind.eq(0), sequence.eq(0)]  # a body without a header has neither
             m.d.comb += [
                 o.valid.eq(~reset),
                 o.payload.kind.eq(Mux(fault == 0, kind, Kind.ERROR)),

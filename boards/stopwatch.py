@@ -42,7 +42,7 @@ class Stopwatch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        now, first = Signal(32), Signal(32)
+        now, first = Signal(32, reset_less=True), Signal(32)  # stamps go on through a soft reset
         more = Signal()  # the image has had a result
         begun = Array(Signal(32, name=f"begun_{k}") for k in range(self.images))
         newest, oldest = Signal(range(self.images)), Signal(range(self.images))
