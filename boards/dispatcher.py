@@ -20,8 +20,8 @@ TICKET = data.StructLayout({"kind": 8, "sequence": 8, "argument": 16})
 class Dispatcher(wiring.Component):
     """Reads bodies and believes them when they have ended well.
 
-    An image goes into the buffer as it comes, and is kept at the end of a good frame. Never waits: a request that finds
-    no room is answered with an error, and if there is no room for that either, with one ``LOST`` later.
+    An image goes into the buffer as it comes, and is kept at the end of a good frame. Never waits: a request that
+    finds no room is answered with an error, and if there is no room for that either, with one ``LOST`` later.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Dispatcher(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        i, o = self.i.payload, self.o.payload
+        i = self.i.payload
         image_length = HEADER + REPEAT + self.frame_bytes
         kind, sequence, argument = Signal(8), Signal(8), Signal(16)
         count = Signal(range(image_length + 2))  # bytes of the body so far, at most one too many
@@ -77,30 +77,18 @@ class Dispatcher(wiring.Component):
                     m.d.sync += argument.eq(i.byte)
                 with m.Case(3):
                     m.d.sync += argument.eq(Cat(argument[:8], i.byte))
+        inside = (count >= HEADER + REPEAT) & (count < image_length)
         m.d.comb += [
             self.byte.eq(i.byte),
             self.restart.eq(self.i.valid & (count == 0)),
-            self.put.eq(
-                self.i.valid & ~i.end & slot & (kind == Kind.IMAGE) & (count >= HEADER + REPEAT) & (count < image_length)
-            ),
+            self.put.eq(self.i.valid & ~i.end & slot & (kind == Kind.IMAGE) & inside),
         ]
 
-        lengths = {Kind.HELLO: HEADER, Kind.IMAGE: image_length, Kind.COUNTER: HEADER + 1,
-                   Kind.CLEAR: HEADER, Kind.RESET: HEADER}  # fmt: skip
         m.d.sync += ended.eq(self.i.valid & i.end)
         with m.If(self.i.valid & i.end):
             m.d.sync += [count.eq(0), slot.eq(0), fault.eq(i.fault)]
             with m.If(i.fault == 0):
-                with m.Switch(kind):
-                    for known, length in lengths.items():
-                        with m.Case(known):
-                            wrong = (count != length) | ((argument == 0) if known == Kind.IMAGE else 0)
-                            m.d.sync += fault.eq(Mux(wrong, Fault.LENGTH, 0))
-                            if known == Kind.IMAGE:
-                                with m.If(~wrong & ~slot):
-                                    m.d.sync += fault.eq(Fault.BUSY)
-                    with m.Default():
-                        m.d.sync += fault.eq(Fault.UNKNOWN)
+                m.d.sync += fault.eq(self._fault(kind, count, argument, slot))
             with m.Else():
                 m.d.sync += sequence.eq(0)
         with m.If(self.flush):
@@ -108,6 +96,19 @@ class Dispatcher(wiring.Component):
 
         self._issue(m, ended, kind, sequence, argument, fault, lost)
         return m
+
+    def _fault(self, kind, count, argument, slot):
+        """Of a good frame: zero, or why it is not obeyed."""
+        image = HEADER + REPEAT + self.frame_bytes
+        lengths = {Kind.HELLO: HEADER, Kind.IMAGE: image, Kind.COUNTER: HEADER + 1, Kind.CLEAR: HEADER}
+        lengths[Kind.RESET] = HEADER
+        fault = Fault.UNKNOWN
+        for known, length in lengths.items():
+            refused, wrong = 0, count != length
+            if known == Kind.IMAGE:
+                refused, wrong = Mux(slot, 0, Fault.BUSY), wrong | (argument == 0)
+            fault = Mux(kind == known, Mux(wrong, Fault.LENGTH, refused), fault)
+        return fault
 
     def _issue(self, m, ended, kind, sequence, argument, fault, lost):
         o = self.o

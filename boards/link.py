@@ -31,7 +31,8 @@ class Link(wiring.Component):
         tx <- FrameSender  <- Replier <---------------------------------+
 
     An image enters the accelerator when its checksum has proven good, whole and at the accelerator's own rate.
-    Nothing that comes in can make the link wait, so nothing can wedge it. A soft reset empties accelerator and buffer.
+    Nothing that comes in can make the link wait, so nothing can wedge it. A soft reset empties accelerator and
+    buffer.
 
     Parameters
     ----------
@@ -93,7 +94,10 @@ class Link(wiring.Component):
         wiring.connect(m, wiring.flipped(self.result), replier.result)
         wiring.connect(m, replier.counters, wiring.flipped(self.counters))
         m.d.comb += [
-            *(getattr(buffer, name).eq(getattr(dispatcher, name)) for name in ("byte", "put", "restart", "keep", "repeat")),
+            *(
+                getattr(buffer, name).eq(getattr(dispatcher, name))
+                for name in ("byte", "put", "restart", "keep", "repeat")
+            ),
             dispatcher.free.eq(buffer.free),
             buffer.release.eq(replier.next_image),
             stopwatch.begin.eq(buffer.begin),

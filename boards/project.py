@@ -60,9 +60,7 @@ def write(board: Board, network: Network, plan: Plan, directory: Path) -> dict:
     """
     clock = clock_for(board, plan.clock_hz)
     manifest = generate.write(network, plan, directory)
-    circuit = inside(
-        manifest, board=board.name, clock_hz=float(clock.hz), verilog=directory / "accelerator.v"
-    )
+    circuit = inside(manifest, board=board.name, clock_hz=float(clock.hz), verilog=directory / "accelerator.v")
     project = files(board, clock, circuit, source="accelerator.v")
     for name, content in project.items():
         (directory / name).write_text(content)

@@ -27,14 +27,30 @@ HERE = Path(__file__).parent
 TOP = "psahw_board"
 SOURCES = ("board.v", "accelerator.v")
 START_SECONDS = 60
-ARGUMENTS = ("--cc", "--exe", "--build", "--top-module", TOP, "--prefix", f"V{TOP}", "-o", TOP, *runner.BUILD_ARGS[1:])
+ARGUMENTS = (
+    "--cc",
+    "--exe",
+    "--build",
+    "--top-module",
+    TOP,
+    "--prefix",
+    f"V{TOP}",
+    "-o",
+    TOP,
+    *runner.BUILD_ARGS[1:],
+)
 
 
 def build(directory: str | os.PathLike) -> Path:
     """The simulator's executable, from the cache if the sources are the same. Raises UserError with the compiler's
     first complaint."""
     sources = [*(Path(directory) / name for name in SOURCES), HERE / "board.cpp"]
-    recipe = {"waves": "none, no VPI", "make": runner.MAKE_FLAGS, "versions": runner._versions(), "arguments": ARGUMENTS}
+    recipe = {
+        "waves": "none, no VPI",
+        "make": runner.MAKE_FLAGS,
+        "versions": runner._versions(),
+        "arguments": ARGUMENTS,
+    }
     recipe["one_file"] = sum(source.stat().st_size for source in sources) < runner.SMALL
     cache = runner._cache()
     cache.mkdir(parents=True, exist_ok=True)

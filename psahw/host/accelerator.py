@@ -36,8 +36,8 @@ class Answers:
 @dataclass(frozen=True)
 class Timing:
     """Measured by the device in cycles of its own clock: ``latency`` of an image in the empty accelerator and
-    ``frame_interval`` between results of images that follow each other without a gap; ``round_trip`` is the host's, in
-    seconds, from sending an image to its answer."""
+    ``frame_interval`` between results of images that follow each other without a gap; ``round_trip`` is the host's,
+    in seconds, from sending an image to its answer."""
 
     latency: int
     frame_interval: float
@@ -111,7 +111,7 @@ class Accelerator:
         if hello.digest != digest(network):
             raise UserError(
                 f"{self._port.name} holds another network: {hello.network}, digest {hello.digest[:12]}, not "
-                f"{network.name}, {digest(network)[:12]}; program the board with it, or name the network that it holds"
+                f"{network.name}, {digest(network)[:12]}; program the board anew, or name the network that it holds"
             )
         expected = (*network.image, network.colours), len(network.classes)
         if (hello.image_shape, hello.classes) != expected:
@@ -125,6 +125,10 @@ class Accelerator:
 
     def close(self) -> None:
         self._port.close()
+
+    @property
+    def baud(self) -> int:
+        return self._port.baud
 
     @property
     def statistics(self) -> Statistics:

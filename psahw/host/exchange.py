@@ -1,8 +1,8 @@
 """Requests and their answers over a link that may lose, garble or invent bytes.
 
-The device answers in the order in which it accepts requests. So an answer proves that requests sent before it, and not
-answered, are lost, and an error report that names no request means the oldest that is under way. What is lost is sent
-again under a new sequence number; an answer to a number that is not under way is nobody's.
+The device answers in the order in which it accepts requests. So an answer proves that requests sent before it, and
+not answered, are lost, and an error report that names no request means the oldest that is under way. What is lost
+is sent again under a new sequence number; an answer to a number that is not under way is nobody's.
 """
 
 import time

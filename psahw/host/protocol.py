@@ -56,8 +56,8 @@ class Hello:
 
     ``window`` is the number of images that it holds, from the first byte sent to the result; ``clock_hz`` the clock of
     the cycles that it counts; ``frame_interval`` and ``latency`` are the plan's, in cycles, and ``settling_frames``
-    how many results come before the interval is steady; ``digest`` is the network's, in hexadecimal; ``stages`` have
-    a counter of stalled cycles each; ``build`` says what made the circuit.
+    how many results come before the interval is steady; ``digest`` is the network's, in hexadecimal; ``stages``
+    have a counter of stalled cycles each; ``build`` says what made the circuit.
     """
 
     window: int

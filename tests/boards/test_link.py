@@ -126,7 +126,12 @@ def test_bytes_with_gaps():
 
 def test_more_images_than_there_is_room_for():
     events = [*(image(k % 3, k) for k in range(WINDOW + 2)), 3000, image(1, 77)]
-    expected = [*(result(k % 3, k) for k in range(WINDOW)), error(BUSY, WINDOW), error(BUSY, WINDOW + 1), result(1, 77)]
+    expected = [
+        *(result(k % 3, k) for k in range(WINDOW)),
+        error(BUSY, WINDOW),
+        error(BUSY, WINDOW + 1),
+        result(1, 77),
+    ]
     assert talk(events, latency=400) == expected
 
 
@@ -166,7 +171,9 @@ def test_reset_forgets_what_is_under_way():
 def test_reset_at_any_time_mixes_nothing():
     """Whatever is being sent, the answers are whole and right."""
     rounds = range(0, 400, 23)
-    events = [event for at in rounds for event in (image(0, 1), image(1, 2), at, message(RESET, 3), 500, image(2, 4), 200)]
+    events = [
+        event for at in rounds for event in (image(0, 1), image(1, 2), at, message(RESET, 3), 500, image(2, 4), 200)
+    ]
     found = talk(events, tx_stalls=(False, True))
     for _ in rounds:
         reset = found.index((RESET | 0x80, 3, b""))
