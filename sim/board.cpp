@@ -1,7 +1,8 @@
 // A simulated board: the Verilated design, its UART bit by bit, and a pseudo-terminal at the other end of the line.
 //
-// Usage: board CYCLES_PER_BIT [+verilator+...]. The first line on standard output names the pseudo-terminal; the
-// program ends when its standard input does.
+// Usage: board CYCLES_PER_BIT GLITCHES [+verilator+...]. GLITCHES is the mean number of cycles between disturbances of
+// the line to the device, 0 for none. The first line on standard output names the pseudo-terminal; the program ends
+// when its standard input does.
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -77,6 +78,28 @@ class Receiver {
   unsigned bits_ = 0;
 };
 
+// Turns the line over for up to three bits, once in so many cycles.
+class Glitches {
+ public:
+  Glitches(uint64_t every, unsigned period) : every_(every), longest_(3 * period) {}
+  int level(int line) {
+    if (every_ == 0) return line;
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 7;
+    random_ ^= random_ << 17;
+    if (left_ > 0) {
+      left_--;
+    } else if (random_ % every_ == 0) {
+      left_ = 1 + (random_ >> 40) % longest_;
+    }
+    return left_ > 0 ? !line : line;
+  }
+
+ private:
+  uint64_t every_, random_ = 0x9e3779b97f4a7c15u;
+  unsigned longest_, left_ = 0;
+};
+
 [[noreturn]] void fail(const char *what) {
   std::perror(what);
   std::exit(2);
@@ -109,8 +132,8 @@ void send(int terminal, unsigned char byte) {
 
 int main(int argc, char **argv) {
   const unsigned period = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 0;
-  if (period < 4) {
-    std::fprintf(stderr, "usage: %s CYCLES_PER_BIT, at least 4\n", argv[0]);
+  if (period < 4 || argc < 3) {
+    std::fprintf(stderr, "usage: %s CYCLES_PER_BIT GLITCHES, the former at least 4\n", argv[0]);
     return 2;
   }
   const auto context = std::make_unique<VerilatedContext>();
@@ -119,6 +142,7 @@ int main(int argc, char **argv) {
   const int terminal = open_terminal();
   Sender sender(period);
   Receiver receiver(period);
+  Glitches glitches(std::strtoull(argv[2], nullptr, 10), period);
   uint64_t quiet = 0;
 
   board->rst = 1;
@@ -136,10 +160,10 @@ int main(int argc, char **argv) {
         }
       }
     }
-    const int byte = receiver.level(board->uart_tx);
+    const int byte = cycle > kReset ? receiver.level(board->uart_tx) : -1;
     if (byte >= 0) send(terminal, static_cast<unsigned char>(byte));
     quiet = sender.idle() && receiver.idle() ? quiet + 1 : 0;
-    board->uart_rx = sender.level();
+    board->uart_rx = glitches.level(sender.level());
     board->clk = 0;
     board->eval();
     board->clk = 1;

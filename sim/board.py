@@ -94,11 +94,14 @@ def _verilate(folder: Path, sources: list[Path], one_file: bool) -> None:
 
 
 @contextlib.contextmanager
-def running(directory: str | os.PathLike, *, cycles_per_bit: int = 8, seed: int = 1) -> Iterator[str]:
+def running(
+    directory: str | os.PathLike, *, cycles_per_bit: int = 8, seed: int = 1, glitches: int = 0
+) -> Iterator[str]:
     """Yields the name of the pseudo-terminal; the simulation ends with the block, or with this process.
 
     ``cycles_per_bit`` must be what the design was made for. What has no initial value starts with a random one, by
-    ``seed``. Raises UserError when the design does not build or does not start.
+    ``seed``. ``glitches``, if not 0, is the mean number of cycles between disturbances of the line to the device, of
+    up to three bits. Raises UserError when the design does not build or does not start.
     """
     program = build(directory)
     with tempfile.TemporaryDirectory(prefix="psahw-board-") as folder:
@@ -106,7 +109,7 @@ def running(directory: str | os.PathLike, *, cycles_per_bit: int = 8, seed: int 
             (Path(folder) / memory.name).symlink_to(memory.resolve())
         complaints = open(Path(folder) / "stderr", "w+")  # noqa: SIM115 - closed below
         process = subprocess.Popen(
-            [program, str(cycles_per_bit), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
+            [program, str(cycles_per_bit), str(glitches), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

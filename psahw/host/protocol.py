@@ -54,10 +54,10 @@ class ProtocolError(Exception):
 class Hello:
     """What a device is.
 
-    ``window`` is the number of images that it holds, from the first byte sent to the result; ``clock_hz`` the clock of
-    the cycles that it counts; ``frame_interval`` and ``latency`` are the plan's, in cycles, and ``settling_frames``
-    how many results come before the interval is steady; ``digest`` is the network's, in hexadecimal; ``stages``
-    have a counter of stalled cycles each; ``build`` says what made the circuit.
+    ``window`` is the number of images that it holds, from the first byte sent to the result; ``clock_hz`` the clock
+    of the cycles that it counts; ``frame_interval`` and ``latency`` are the plan's, in cycles, and
+    ``settling_frames`` how many results come before the interval is steady; ``digest`` is the network's, in
+    hexadecimal; ``stages`` have a counter of stalled cycles each; ``build`` says what made the circuit.
     """
 
     window: int

@@ -4,6 +4,7 @@ import re
 import pytest
 
 import boards
+from boards.core import Inside
 from boards.lint import lint
 from boards.project import clock_for, files
 from psahw import verilog
@@ -21,14 +22,8 @@ def project(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp(board.name)
     stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=FRAME)
     verilog.emit(stub, "accelerator", directory)
-    content = files(
-        board,
-        clock_for(board),
-        stub.signature,
-        module="psahw_accelerator",
-        source="accelerator.v",
-        frame_bytes=FRAME,
-    )
+    inside = Inside("psahw_accelerator", stub.signature, FRAME, bytes(4))
+    content = files(board, clock_for(board), inside, source="accelerator.v")
     for name, text in content.items():
         (directory / name).write_text(text)
     return board, content, directory
@@ -93,7 +88,7 @@ def test_parts():
 def files_of(name):
     board = boards.get(name)
     stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=FRAME)
-    return files(board, clock_for(board), stub.signature, module="a", source="a.v", frame_bytes=FRAME)
+    return files(board, clock_for(board), Inside("a", stub.signature, FRAME, bytes(4)), source="a.v")
 
 
 def test_differential_clocks_and_inverted_pins(project):

