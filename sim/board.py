@@ -1,6 +1,6 @@
 """A board without a board: Verilated, its UART included, behind a pseudo-terminal.
 
-    with running(directory, cycles_per_bit=8) as port:
+    with running(directory, cycles_per_bit=4) as port:
         ...  # port is /dev/pts/N, to be opened like any serial port
 
 The directory holds ``board.v`` (module ``psahw_board`` with clk, rst, uart_rx, uart_tx), ``accelerator.v`` and the
@@ -94,9 +94,7 @@ def _verilate(folder: Path, sources: list[Path], one_file: bool) -> None:
 
 
 @contextlib.contextmanager
-def running(
-    directory: str | os.PathLike, *, cycles_per_bit: int = 8, seed: int = 1, glitches: int = 0
-) -> Iterator[str]:
+def running(directory: str | os.PathLike, *, cycles_per_bit: int, seed: int = 1, glitches: int = 0) -> Iterator[str]:
     """Yields the name of the pseudo-terminal; the simulation ends with the block, or with this process.
 
     ``cycles_per_bit`` must be what the design was made for. What has no initial value starts with a random one, by

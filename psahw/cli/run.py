@@ -131,7 +131,7 @@ def _check_options(given: set[str], simulated: bool) -> None:
     if not simulated and (wrong := [*planned, *(["design"] if "design" in given else [])]):
         raise UserError(f"--{wrong[0].replace('_', '-')} is for --port sim: a board has its circuit already")
     if simulated and "baud" in given:
-        raise UserError("--baud is for boards: with --port sim it is an eighth of the clock")
+        raise UserError("--baud is for boards: with --port sim it is a quarter of the clock")
     if planned and "design" in given:
         raise UserError("--design is a circuit already: it takes none of the options of a plan")
     if simulated:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from boards.simulated import CYCLES_PER_BIT
 from psahw.host import Accelerator
 from sim import board
 from tests.boards.stub import answer
@@ -17,7 +18,7 @@ def directory(tmp_path_factory):
 
 
 def test_by_hand(directory):
-    with board.running(directory[0]) as port:
+    with board.running(directory[0], cycles_per_bit=CYCLES_PER_BIT) as port:
         result = by_hand(port, 270, seed=1)
     assert result["wrong_answers"] == 0
     assert result["faults"] == dict.fromkeys(FAULTS, 270 // len(FAULTS))
@@ -25,7 +26,7 @@ def test_by_hand(directory):
 
 
 def test_by_host(directory):
-    with board.running(directory[0], glitches=50_000) as port:
+    with board.running(directory[0], cycles_per_bit=CYCLES_PER_BIT, glitches=50_000) as port:
         result = by_host(port, directory[1], 200, seed=2, share=0.2, timeout=0.3)
     assert (result["wrong_answers"], result["mismatched_logits"]) == (0, 0)
     assert result["resent"] > 20 and result["errors_reported"] > 10
@@ -34,7 +35,10 @@ def test_by_host(directory):
 def test_undisturbed(directory):
     """Nothing is sent again, and the device measures what the stand-in is built for."""
     images = np.random.default_rng(3).integers(0, 256, (50, *SHAPE), np.uint8)
-    with board.running(directory[0]) as port, Accelerator(port, baud=directory[1], timeout=60) as device:
+    with (
+        board.running(directory[0], cycles_per_bit=CYCLES_PER_BIT) as port,
+        Accelerator(port, baud=directory[1], timeout=60) as device,
+    ):
         answers = device.run(images)
         timing = device.measure(images[0])
         assert device.counters()["frames"] == len(images) + 1 + 1 + 17

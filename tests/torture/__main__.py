@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from boards.simulated import CYCLES_PER_BIT
 from psahw.cli.output import progress
 from sim import board
 
@@ -25,10 +26,16 @@ def main(arguments: list[str]) -> int:
         folder = Path(folder)
         baud = write_board(folder)
         start = time.monotonic()
-        with board.running(folder) as port, progress("damaged frames", frames) as advance:
+        with (
+            board.running(folder, cycles_per_bit=CYCLES_PER_BIT) as port,
+            progress("damaged frames", frames) as advance,
+        ):
             hand = by_hand(port, frames, seed=SEED, progress=advance)
         hand["seconds"] = round(time.monotonic() - start, 1)
-        with board.running(folder, glitches=GLITCHES) as port, progress("images", frames) as advance:
+        with (
+            board.running(folder, cycles_per_bit=CYCLES_PER_BIT, glitches=GLITCHES) as port,
+            progress("images", frames) as advance,
+        ):
             host = by_host(port, baud, frames, seed=SEED, share=0.2, timeout=0.1, progress=advance)
     print(json.dumps({"by_hand": hand, "by_host": host, "seed": SEED, "glitches": GLITCHES}, indent=2))
     return bool(hand["wrong_answers"] or host["wrong_answers"] or host["mismatched_logits"])
