@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from psahw.gateware.counters import READER
-from psahw.host.protocol import ANSWER, Kind
+from psahw.host.protocol import ANSWER, MAX_CLASSES, Kind
 
 from .cobs import LAST
 from .dispatcher import TICKET
@@ -15,7 +15,6 @@ __all__ = ["Replier"]
 
 RESET_CYCLES = 4
 FETCH_CYCLES = 4  # from an address to its word; a counter may take two
-MAX_CLASSES = 256
 MAX_LOGIT_BITS = 32
 TIMES = ("latency", "span", "stamp")
 

@@ -11,12 +11,11 @@ from ..errors import UserError
 from ..network import Network
 from ..networkfile import digest
 from .exchange import Exchange, NoAnswer, Request, Statistics
-from .protocol import Hello, Kind, ProtocolError, Result, image_payload, longest_answer
+from .protocol import MAX_CLASSES, Hello, Kind, ProtocolError, Result, image_payload, longest_answer
 from .serial_port import SerialPort
 
 __all__ = ["Accelerator", "Answers", "Timing"]
 
-MOST_CLASSES = 256
 QUIET_SECONDS = 0.02
 FIRST_COUNTERS = ("frames", "cycles")
 
@@ -82,7 +81,7 @@ class Accelerator:
                 self._port,
                 timeout=timeout,
                 attempts=attempts,
-                longest=longest_answer(MOST_CLASSES),
+                longest=longest_answer(MAX_CLASSES),
                 sequence=random.randrange(256),  # an answer to a program before this one is not taken for ours
             )
             self._port.drain(QUIET_SECONDS)

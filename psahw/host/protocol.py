@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 __all__ = [
-    "ANSWER", "MAX_REPEAT", "VERSION", "Fault", "Hello", "Kind", "ProtocolError", "Result", "image_payload",
-    "longest_answer",
+    "ANSWER", "HEADER", "MAX_CLASSES", "MAX_REPEAT", "VERSION", "Fault", "Hello", "Kind", "ProtocolError", "Result",
+    "image_payload", "longest_answer",
 ]  # fmt: skip
 
 VERSION = 1
 ANSWER = 0x80  # added to the kind of a request in its answer
 MAX_REPEAT = 0xFFFF
+MAX_CLASSES = 256
+MAX_STAGES = 254  # with the two counters before them, all that an address reaches
 MAX_TEXT = 63  # bytes
 HEADER = 2  # kind and sequence number
 _FIXED = struct.Struct("<BBHHBHBBIIIH32s")
@@ -118,7 +120,8 @@ class Hello:
             texts.append(payload[at + 1 : at + 1 + length].decode(errors="replace"))
             at += 1 + length
         hello = cls(*numbers, digest.hex(), *texts)
-        if not hello.frame_bytes or not hello.window or not hello.classes or not hello.clock_hz:
+        counts = hello.frame_bytes, hello.window, hello.classes, hello.clock_hz
+        if not all(counts) or hello.classes > MAX_CLASSES or hello.stages > MAX_STAGES:
             raise ProtocolError(f"its hello makes no sense: {hello}")
         return hello
 

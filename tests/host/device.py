@@ -32,11 +32,12 @@ class Device:
 
     ``spoil(kind, count)`` says of the answer with that number, from 0: None to send it as it is, ``"drop"``,
     ``"garble"``, ``"busy"`` or ``"checksum"`` (the device says that the request was bad), ``"twice"``, or bytes to
-    send instead. ``unplug`` is the number of answers after which the port is gone.
+    send instead. ``unplug`` is the number of answers after which the port is gone; ``logits``
+    gives those of an image.
     """
 
-    def __init__(self, *, greeting=None, spoil=lambda kind, count: None, unplug=None):
-        self.greeting, self.spoil, self.unplug = greeting or hello(), spoil, unplug
+    def __init__(self, *, greeting=None, spoil=lambda kind, count: None, unplug=None, logits=logits):
+        self.greeting, self.spoil, self.unplug, self.logits = greeting or hello(), spoil, unplug, logits
         self.requests, self.most_waiting, self._stamp = [], 0, 0xFFFF_FF00  # the counter of cycles wraps
         self._master, self._slave = os.openpty()
         tty.setraw(self._master)
@@ -103,10 +104,10 @@ class Device:
             case 2:
                 (repeat,), image = struct.unpack_from("<H", payload), payload[2:]
                 self._stamp = (self._stamp + 100) & 0xFFFF_FFFF
-                values = logits(image)
+                values = self.logits(image)
                 span = 50 * (repeat - 1) + min(repeat - 1, 3)  # three results until the interval is steady
                 times = values.index(max(values)), 120, span, self._stamp
-                return struct.pack("<4I3i", *times, *values)
+                return struct.pack(f"<4I{len(values)}i", *times, *values)
             case 3:
                 return struct.pack("<I", [7, 1000, 5, 6][payload[0]])
             case _:

@@ -105,6 +105,7 @@ def test_another_image_s_answer_is_not_taken():
         (dict(greeting=hello(version=2)), "PORT: it speaks version 2 of the host protocol, not 1"),
         (dict(greeting=hello()[:40]), "PORT: its hello has 40 bytes, not 57 or more"),
         (dict(greeting=hello()[:60]), "PORT: its hello is cut off"),
+        (dict(greeting=hello(classes=257)), "PORT: its hello makes no sense"),
         (dict(greeting=hello(window=0)), "PORT: its hello makes no sense"),
         (dict(spoil=lambda kind, count: "drop"), "PORT does not answer at 3000000 baud; is this its port"),
         (dict(spoil=lambda kind, count: "busy" if kind == IMAGE else None),

