@@ -7,35 +7,16 @@ The accelerator is a Verilog module of its own, the very file that simulation ru
 from dataclasses import dataclass
 from fractions import Fraction
 
-from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .ports import VerilogModule
 from .uart_link import UartLink
 
-__all__ = ["Core", "Inside", "VerilogModule"]
+__all__ = ["Core", "Inside"]
 
 LED_SECONDS = Fraction(1, 10)
-
-
-class VerilogModule(wiring.Component):
-    """A module that exists as Verilog, by name, with the ports of ``signature`` as Amaranth names them.
-
-    Its ports ``clk`` and ``rst`` are the sync domain's; ``reset`` resets it as well.
-    """
-
-    def __init__(self, name: str, signature: wiring.Signature):
-        self.name, self.inner = name, signature
-        super().__init__({"module": wiring.Out(signature), "reset": In(1)})
-
-    def elaborate(self, platform):
-        m = Module()
-        ports = {}
-        for path, member, value in self.inner.flatten(self.module):
-            direction = "i" if member.flow is In else "o"
-            ports[f"{direction}_{'__'.join(map(str, path))}"] = value
-        m.submodules[self.name] = Instance(self.name, i_clk=ClockSignal(), i_rst=ResetSignal() | self.reset, **ports)
-        return m
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ SIMULATED = "sim"
 SIMULATION_TIMEOUT = 600.0  # seconds: simulations are slow, and lose nothing
 DEFAULT_BAUD = 3_000_000
 SHOWN = 20  # files in the table
+FRAMES = 64  # that the interval is the mean of
+SIMULATED_FRAMES = 4  # each as long as the one before
 
 
 @contextlib.contextmanager
@@ -61,10 +63,11 @@ def _pixels(network, paths, dataset, data, count):
     return "files", pixels, None, files
 
 
-def _classify(device, network, pixels, labels):
+def _classify(device, network, pixels, labels, simulated):
     """Everything that is measured, and the answers."""
     expected = reference.run(network, pixels)
-    timing = device.measure(pixels[0])
+    with output.step("the device measures its frame interval"):
+        timing = device.measure(pixels[0], frames=SIMULATED_FRAMES if simulated else FRAMES)
     device.clear_counters()
     with output.progress("images", len(pixels)) as advance:
         answers = device.run(pixels, progress=advance)
@@ -198,7 +201,7 @@ def run_command(context, network, paths, port, baud, count, dataset, data, timeo
             timeout=timeout or (SIMULATION_TIMEOUT if simulated else 1.0),
         )
         stack.enter_context(device)
-        answers, measured = _classify(device, network, pixels, labels)
+        answers, measured = _classify(device, network, pixels, labels, simulated)
     result = {"port": port, "baud": device.baud, "simulated": simulated, "dataset": what, **measured}
     if files is not None:
         result["answers"] = [
