@@ -52,7 +52,7 @@ class Accelerator:
     baud : bits a second
     network : what the device must hold, or None for anything
     board : the board's name that the device must give, or None for any
-    timeout : seconds to wait for an answer beyond the time that bytes take on the line
+    timeout : seconds to wait for an answer beyond the time that bytes take on the line and images in the circuit
     attempts : times that a request is sent before it is given up
 
     Raises UserError, one clear line, for a port that cannot be opened, no answer, another version of the protocol,
@@ -143,10 +143,7 @@ class Accelerator:
         count, classes = len(images), self.hello.classes
         logits, indices = np.empty((count, classes), np.int32), np.empty(count, np.int32)
         cycles, stamp, start = 0, None, time.monotonic()
-        requests = (
-            Request(Kind.IMAGE, image_payload(np.ascontiguousarray(image).tobytes()), index)
-            for index, image in enumerate(images)
-        )
+        requests = (self._image(image, index=index) for index, image in enumerate(images))
         for request, result, _ in self._results(requests, self.hello.window):
             logits[request.index] = result.logits
             indices[request.index] = result.class_index
@@ -162,12 +159,10 @@ class Accelerator:
         The interval is the mean of ``frames`` after those that the plan needs to settle.
         """
         self._check_images(image[None])
-        content = np.ascontiguousarray(image).tobytes()
         settle = self.hello.settling_frames + 1
         spans, alone, trip = [], None, 0.0
         for repeat in (1, settle, settle + frames):
-            request = Request(Kind.IMAGE, image_payload(content, repeat))
-            for _, result, seconds in self._results([request], 1):
+            for _, result, seconds in self._results([self._image(image, repeat)], 1):
                 spans.append(result.span)
                 if repeat == 1 and alone is None:
                     alone, trip = result.latency, seconds
@@ -192,6 +187,11 @@ class Accelerator:
     def reset(self) -> None:
         """Empty the accelerator and all that waits for it."""
         self._exchange.reset()
+
+    def _image(self, image: np.ndarray, repeat: int = 1, index: int = 0) -> Request:
+        cycles = self.hello.latency + repeat * self.hello.frame_interval
+        content = np.ascontiguousarray(image).tobytes()
+        return Request(Kind.IMAGE, image_payload(content, repeat), index, cycles / self.hello.clock_hz)
 
     def _ask(self, kind: Kind) -> bytes:
         ((_, payload, _),) = self._exchange.run([Request(kind)])

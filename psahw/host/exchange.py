@@ -41,11 +41,13 @@ class Statistics:
 
 @dataclass
 class Request:
-    """``index`` is the caller's, ``sent`` when the latest attempt went out, by `time.monotonic`."""
+    """``index`` is the caller's, ``patience`` the seconds that the device may take for it, ``sent`` when the latest
+    attempt went out, by `time.monotonic`."""
 
     kind: Kind
     payload: bytes = b""
     index: int = 0
+    patience: float = 0.0
     attempts: int = 0
     sequence: int = 0
     sent: float = 0.0
@@ -56,7 +58,8 @@ class Exchange:
     """Parameters
     ----------
     port : with ``read``, ``write``, ``seconds``, as `psahw.host.serial_port.SerialPort` has them
-    timeout : seconds without an answer, beyond the time on the line, after which what is under way is lost
+    timeout : seconds without an answer, beyond the time on the line and the requests' patience, after which what is
+        under way is lost
     attempts : times that a request is sent before it is given up
     longest : bytes of the longest answer's body
     """
@@ -103,7 +106,7 @@ class Exchange:
             self._write(Kind.RESET, self._sequence)
             end = time.monotonic() + self.timeout
             while (left := end - time.monotonic()) > 0:
-                if answer in self._reader.feed(self.port.read(left)):
+                if answer in list(self._reader.feed(self.port.read(left))):
                     return
         raise NoAnswer(f"{self.port.name} does not answer at {self.port.baud} baud")
 
@@ -126,7 +129,8 @@ class Exchange:
     def _receive(self) -> Iterator[tuple[Request, bytes, float]]:
         """Answers of what comes in next; without any in time, all that is under way is lost."""
         on_the_line = sum(len(request.payload) for request in self._under_way)
-        end = time.monotonic() + self.timeout + self.port.seconds(on_the_line + 100 * len(self._under_way))
+        work = sum(request.patience for request in self._under_way)
+        end = time.monotonic() + self.timeout + work + self.port.seconds(on_the_line + 100 * len(self._under_way))
         while (left := end - time.monotonic()) > 0:
             bodies = list(self._reader.feed(self.port.read(left)))
             self.statistics.broken = self._reader.broken

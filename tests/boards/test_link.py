@@ -61,11 +61,11 @@ def plain(found):
             yield kind, sequence, payload
 
 
-def converse(events, *, pause=0, latency=0, gap=0, tx_stalls=(False,), settle=900):
+def converse(events, *, bus=BUS, window=WINDOW, pause=0, latency=0, gap=0, tx_stalls=(False,), settle=900):
     """What the device answers to ``events``: bytes, BAD, or a number of cycles without anything. ``gap`` cycles pass
     between bytes."""
-    stub = Stub(bus_bytes=BUS, frame_bytes=FRAME, pause=pause, latency=latency)
-    link = Link(hello=SELF, bus_bytes=BUS, frame_bytes=FRAME, result=result_layout(), window=WINDOW)
+    stub = Stub(bus_bytes=bus, frame_bytes=FRAME, pause=pause, latency=latency)
+    link = Link(hello=SELF, bus_bytes=bus, frame_bytes=FRAME, result=result_layout(), window=window)
     received = bytearray()
 
     async def send(ctx, byte):
@@ -135,9 +135,10 @@ def test_more_images_than_there_is_room_for():
     assert talk(events, latency=400) == expected
 
 
-def test_the_ring_of_images_goes_round():
-    events = [event for k in range(3 * WINDOW + 1) for event in (image(k % 3, k), 400)]
-    assert talk(events) == [result(k % 3, k) for k in range(3 * WINDOW + 1)]
+@pytest.mark.parametrize(("bus", "window"), [(4, 4), (1, 1), (2, 3), (12, 2)])
+def test_the_ring_of_images_goes_round(bus, window):
+    events = [event for k in range(2 * window + 1) for event in (image(k % 3, k), 330)]
+    assert talk(events, bus=bus, window=window) == [result(k % 3, k) for k in range(2 * window + 1)]
 
 
 def test_times():

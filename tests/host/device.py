@@ -15,9 +15,11 @@ CLASSES = 3
 DIGEST = "5a" * 32
 
 
-def hello(version=1, window=4, shape=SHAPE, classes=CLASSES, digest=DIGEST, board="bench", name="adder"):
+def hello(
+    version=1, window=4, shape=SHAPE, classes=CLASSES, digest=DIGEST, board="bench", name="adder", clock=100_000_000
+):
     payload = struct.pack("<BBHHBHBB", version, window, *shape, classes, 16, 2)
-    payload += struct.pack("<IIIH", 100_000_000, 50, 120, 3) + bytes.fromhex(digest)
+    payload += struct.pack("<IIIH", clock, 50, 120, 3) + bytes.fromhex(digest)
     for text in (name, board, "by hand"):
         payload += bytes([len(text)]) + text.encode()
     return payload + bytes(-len(payload) % 4)

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -84,6 +85,18 @@ def test_faults_cost_no_image(fault):
         assert bool(found.resent) == (fault != "twice")
         assert bool(found.strays) == (fault == "twice")
         assert bool(found.broken) == (fault in ("garble", b"\0\x03ab", b"\0noise\0"))
+
+
+def test_a_slow_circuit_is_waited_for():
+    """120 cycles of 100 Hz are more than the timeout."""
+
+    def slow(kind, count):
+        if kind == IMAGE:
+            time.sleep(0.3)
+
+    with Device(greeting=hello(clock=100), spoil=slow) as device, connect(device, timeout=0.1) as accelerator:
+        assert np.array_equal(accelerator.run(IMAGES[:3]).logits, EXPECTED[:3])
+        assert accelerator.statistics.timeouts == 0
 
 
 def test_another_image_s_answer_is_not_taken():
