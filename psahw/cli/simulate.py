@@ -17,7 +17,7 @@ from ..files import cache_directory
 from . import output
 from .planning import make_plan, plan_options
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "SAMPLE", "elaborated", "test_images"]
 
 KEPT = 6  # elaborated designs
 SAMPLE = 100  # images that ship
@@ -44,7 +44,7 @@ def _kept(key, write) -> Path:
     return target
 
 
-def _elaborated(network, made) -> Path:
+def elaborated(network, made) -> Path:
     """The directory with the Verilog of a plan: from the cache if network, plan and psahw's sources are the same."""
     from .. import generate
 
@@ -105,7 +105,7 @@ def _netlist(design, family: str) -> Path:
     return _kept(key, write)
 
 
-def _images(network, dataset, data, count):
+def test_images(network, dataset, data, count):
     """The first ``count`` test images and their labels."""
     from model import data as datasets
 
@@ -131,7 +131,7 @@ def _design(network, directory, made, family):
 
     if directory is None:
         with output.step(f"Verilog of {network.name}"):
-            directory = _elaborated(network, made)
+            directory = elaborated(network, made)
     design = load_design(directory)
     if design.digest != networkfile.digest(network):
         raise UserError(f"{directory} holds another network, {design.network} with digest {design.digest[:12]}")
@@ -213,7 +213,7 @@ def simulate_command(
         raise UserError(f"--waves: directory {Path(waves).resolve().parent} does not exist")
     if design is not None and any(value not in (None, ()) for name, value in options.items() if name != "board"):
         raise UserError("--design is a circuit already: it takes none of the options of a plan")
-    dataset, pixels, labels = _images(network, dataset, data, images)
+    dataset, pixels, labels = test_images(network, dataset, data, images)
     made = None
     if design is None:
         _, made = make_plan(network, **options)

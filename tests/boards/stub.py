@@ -20,11 +20,11 @@ def answer(image: bytes) -> tuple[int, list[int]]:
 
 
 class Stub(wiring.Component):
-    """One result per ``frame_bytes``; beats are taken ``pause`` cycles apart. Counter 0 holds the frames, others
-    their address."""
+    """One result per ``frame_bytes``, offered ``1 + latency`` cycles after the last beat; beats are taken ``pause``
+    cycles apart, and none while there is a result. Counter 0 holds the frames, others their address."""
 
-    def __init__(self, *, bus_bytes: int, frame_bytes: int, pause: int = 0):
-        self.beats, self.bus_bytes, self.pause = frame_bytes // bus_bytes, bus_bytes, pause
+    def __init__(self, *, bus_bytes: int, frame_bytes: int, pause: int = 0, latency: int = 0):
+        self.beats, self.bus_bytes, self.pause, self.latency = frame_bytes // bus_bytes, bus_bytes, pause, latency
         counters = wiring.Signature({"addr": Out(8), "data": In(32), "clear": Out(1)})
         super().__init__(
             {
@@ -39,14 +39,20 @@ class Stub(wiring.Component):
         beat, total, frames = Signal(range(self.beats)), Signal(16), Signal(32)
         pause = Signal(range(max(self.pause, 1) + 1))
         done = self.o.valid & self.o.ready
-        m.d.comb += self.i.ready.eq((pause == 0) & ~self.o.valid)
+        left, thinking = Signal(range(self.latency + 1)), Signal()
+        m.d.comb += self.i.ready.eq((pause == 0) & ~self.o.valid & ~thinking)
         with m.If(pause != 0):
             m.d.sync += pause.eq(pause - 1)
         with m.If(self.i.valid & self.i.ready):
             added = sum((self.i.payload[lane] for lane in range(self.bus_bytes)), start=total)
             m.d.sync += [total.eq(added), beat.eq(beat + 1), pause.eq(self.pause)]
             with m.If(beat == self.beats - 1):
-                m.d.sync += [beat.eq(0), self.o.valid.eq(1)]
+                m.d.sync += [beat.eq(0), left.eq(self.latency), thinking.eq(self.latency != 0)]
+                m.d.sync += self.o.valid.eq(self.latency == 0)
+        with m.If(thinking):
+            m.d.sync += left.eq(left - 1)
+            with m.If(left == 1):
+                m.d.sync += [thinking.eq(0), self.o.valid.eq(1)]
         with m.If(done):
             m.d.sync += [self.o.valid.eq(0), total.eq(0), frames.eq(frames + 1)]
         with m.If(self.counters.clear):

@@ -12,10 +12,11 @@ from amaranth.sim import Simulator
 import boards
 from boards.link import Link
 from boards.lint import lint
-from boards.project import interface
+from boards.ports import interface
 from psahw import generate, networkfile, plan, reference
 from psahw.cli import main
 from tests.networks import random_images, random_network
+from tests.wire import answers, message, words
 
 FAMILIES = ["marble", "alveo-u250", "ulx3s-85f", "tangprimer20k"]
 
@@ -95,46 +96,45 @@ def test_unwritable_directory(path, tmp_path, capsys):
 
 
 def test_link_and_accelerator_compute_what_the_integer_model_does(network):
-    """Real circuit behind the real protocol: images in as bytes, classes and logits out, a broken frame between."""
+    """Real circuit behind the real protocol: images in as frames, classes, logits and the plan's own times out."""
     made = plan.make(network, boards.get("marble").device, clock_hz=143e6, bus_bytes=4)
     circuit = generate.accelerator(network, made)
     signature = interface(generate.manifest(network, made, circuit))
     assert signature == circuit.signature
-    images = random_images(np.random.default_rng(6), network, 2)
-    frame_bytes = images[0].size
-    link = Link(
-        bus_bytes=4,
-        frame_bytes=frame_bytes,
-        result=signature.members["o"].signature.members["payload"].shape,
-        timeout=50,
-    )
+    images = random_images(np.random.default_rng(6), network, 3)
+    payload = signature.members["o"].signature.members["payload"].shape
+    link = Link(hello=bytes(4), bus_bytes=4, frame_bytes=images[0].size, result=payload)
     m = Module()
     m.submodules.link, m.submodules.circuit = link, ResetInserter(link.reset)(circuit)
     wiring.connect(m, link.image, circuit.i)
     wiring.connect(m, circuit.o, link.result)
     wiring.connect(m, link.counters, circuit.counters)
-    answers = bytearray()
+    received = bytearray()
+
+    def image(index, repeat=1):
+        return message(2, index, struct.pack("<H", repeat) + images[index].tobytes())
+
+    frames = made.settling_frames + 4
 
     async def host(ctx):
-        async def send(data):
+        async def send(data, wait):
             for byte in data:
                 ctx.set(link.rx.valid, 1)
                 ctx.set(link.rx.payload, {"byte": byte, "error": 0})
                 await ctx.tick().until(link.rx.ready)
             ctx.set(link.rx.valid, 0)
+            await ctx.tick().repeat(wait)
 
-        await send(b"I" + images[0].tobytes())
-        await ctx.tick().repeat(made.latency + 100)
-        await send(b"I" + images[1].tobytes()[: frame_bytes // 2])
-        await ctx.tick().repeat(100)
-        await send(b"I" + images[1].tobytes())
-        await ctx.tick().repeat(made.latency + 100)
+        await send(image(0), made.latency + 200)
+        await send(image(1)[: images[1].size // 2], 1)
+        await send(image(1, frames), made.latency + frames * made.frame_interval + 200)
+        await send(image(2), made.latency + 200)
 
     async def listener(ctx):
         ctx.set(link.tx.ready, 1)
         async for _, _, valid, byte in ctx.tick().sample(link.tx.valid, link.tx.payload):
             if valid:
-                answers.append(byte)
+                received.append(byte)
 
     simulator = Simulator(m)
     simulator.add_clock(1e-6)
@@ -142,6 +142,14 @@ def test_link_and_accelerator_compute_what_the_integer_model_does(network):
     simulator.add_testbench(listener, background=True)
     simulator.run()
 
-    logits = reference.run(network, images)
-    first, second = (struct.pack(f"<cB{len(row)}i", b"I", row.argmax(), *row) for row in logits)
-    assert bytes(answers) == first + b"E\x03" + second
+    found = answers(bytes(received))
+    assert [(kind, sequence) for kind, sequence, _ in found] == [(0x82, 0), (0xFF, 0), (0x82, 1), (0x82, 2)]
+    results = [payload for kind, _, payload in found if kind == 0x82]
+    for payload, logits in zip(results, reference.run(network, images), strict=True):
+        assert words(payload)[0] == logits.argmax()
+        assert payload[16:] == logits.astype("<i4").tobytes()
+    latency, spans = [words(payload)[1] for payload in results], [words(payload)[2] for payload in results]
+    assert latency == [made.latency] * 3
+    assert spans[0] == spans[2] == 0
+    if not made.settling_frames:
+        assert spans[1] == (frames - 1) * made.frame_interval

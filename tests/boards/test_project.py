@@ -5,6 +5,7 @@ import re
 import pytest
 
 import boards
+from boards.core import Inside
 from boards.lint import lint
 from boards.project import clock_for, files
 from psahw import verilog
@@ -22,14 +23,8 @@ def project(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp(board.name)
     stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=FRAME)
     verilog.emit(stub, "accelerator", directory)
-    content = files(
-        board,
-        clock_for(board),
-        stub.signature,
-        module="psahw_accelerator",
-        source="accelerator.v",
-        frame_bytes=FRAME,
-    )
+    inside = Inside("psahw_accelerator", stub.signature, FRAME, bytes(4))
+    content = files(board, clock_for(board), inside, source="accelerator.v")
     for name, text in content.items():
         (directory / name).write_text(text)
     return board, content, directory

@@ -11,6 +11,7 @@ import pytest
 import boards
 from boards import openxc7, toolchains
 from boards.clock import ClockSettings
+from boards.core import Inside
 from boards.project import clock_for, files
 from psahw.errors import UserError
 
@@ -41,7 +42,7 @@ def project(name, directory):
     stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=48)
     clock = clock_for(board)
     assert isinstance(clock, ClockSettings)
-    content = files(board, clock, stub.signature, module="a", source="a.v", frame_bytes=48, seed=7)
+    content = files(board, clock, Inside("a", stub.signature, 48, bytes(4)), source="a.v", seed=7)
     for file, text in content.items():
         (directory / file).write_text(text)
     return board

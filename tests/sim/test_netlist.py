@@ -40,7 +40,7 @@ def check(design, images, expected):
 
 
 def check_modes(cells):
-    """DSP48E1 is used as docs/hardware.md says that its model was compared with UG479, and not otherwise."""
+    """DSP48E1 is used in the one mode of docs/hardware.md and in no other."""
     for name, parameters, pins in cells:
         if name != "DSP48E1":
             continue

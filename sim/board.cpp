@@ -1,0 +1,174 @@
+// A simulated board: the Verilated design, its UART bit by bit, and a pseudo-terminal at the other end of the line.
+//
+// Usage: board CYCLES_PER_BIT GLITCHES [+verilator+...]. GLITCHES is the mean number of cycles between disturbances of
+// the line to the device, 0 for none. The first line on standard output names the pseudo-terminal; the program ends
+// when its standard input does.
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <deque>
+#include <memory>
+
+#include "Vpsahw_board.h"
+#include "verilated.h"
+
+namespace {
+
+constexpr unsigned kReset = 4;             // cycles
+constexpr unsigned kLook = 2048;           // cycles between looks at the terminal
+constexpr uint64_t kQuiet = 2'000'000;     // cycles without a character after which the processor is left to others
+constexpr int kPause = 5;                  // milliseconds, every kLook quiet cycles
+constexpr size_t kChunk = 4096;            // bytes read from the terminal at once
+
+// Characters to the device: start bit, eight bits, stop bit.
+class Sender {
+ public:
+  explicit Sender(unsigned period) : period_(period) {}
+  bool idle() const { return waiting_.empty() && left_ == 0; }
+  void put(const unsigned char *bytes, size_t count) { waiting_.insert(waiting_.end(), bytes, bytes + count); }
+  int level() {
+    if (left_ == 0) {
+      if (waiting_.empty()) return 1;
+      bits_ = 0x200u | waiting_.front() << 1;
+      waiting_.pop_front();
+      left_ = 10 * period_;
+    }
+    const int level = bits_ >> (10 - (left_ + period_ - 1) / period_) & 1;
+    left_--;
+    return level;
+  }
+
+ private:
+  unsigned period_, left_ = 0, bits_ = 0;
+  std::deque<unsigned char> waiting_;
+};
+
+// Characters from the device; a stop bit that is low makes the program end.
+class Receiver {
+ public:
+  explicit Receiver(unsigned period) : period_(period) {}
+  bool idle() const { return at_ < 0; }
+  // The byte that ends in this cycle, or -1.
+  int level(int line) {
+    if (at_ < 0) {
+      if (!line) at_ = 0, bits_ = 0;
+      return -1;
+    }
+    at_++;
+    if (at_ % period_ != period_ / 2) return -1;
+    const unsigned bit = at_ / period_;
+    if (bit >= 1 && bit <= 8) bits_ |= static_cast<unsigned>(line) << (bit - 1);
+    if (bit < 9) return -1;
+    at_ = -1;
+    if (!line) {
+      std::fprintf(stderr, "the device sent a character without a stop bit\n");
+      std::exit(3);
+    }
+    return static_cast<int>(bits_);
+  }
+
+ private:
+  int period_, at_ = -1;
+  unsigned bits_ = 0;
+};
+
+// Turns the line over for up to three bits, once in so many cycles.
+class Glitches {
+ public:
+  Glitches(uint64_t every, unsigned period) : every_(every), longest_(3 * period) {}
+  int level(int line) {
+    if (every_ == 0) return line;
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 7;
+    random_ ^= random_ << 17;
+    if (left_ > 0) {
+      left_--;
+    } else if (random_ % every_ == 0) {
+      left_ = 1 + (random_ >> 40) % longest_;
+    }
+    return left_ > 0 ? !line : line;
+  }
+
+ private:
+  uint64_t every_, random_ = 0x9e3779b97f4a7c15u;
+  unsigned longest_, left_ = 0;
+};
+
+[[noreturn]] void fail(const char *what) {
+  std::perror(what);
+  std::exit(2);
+}
+
+int open_terminal() {
+  const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+  if (terminal < 0 || grantpt(terminal) || unlockpt(terminal)) fail("pseudo-terminal");
+  const char *name = ptsname(terminal);
+  // Kept open: without it the terminal would hang up whenever a host closes its end.
+  const int other = open(name, O_RDWR | O_NOCTTY);
+  termios settings;
+  if (other < 0 || tcgetattr(other, &settings)) fail(name);
+  cfmakeraw(&settings);
+  if (tcsetattr(other, TCSANOW, &settings) || fcntl(terminal, F_SETFL, O_NONBLOCK)) fail(name);
+  std::printf("%s\n", name);
+  std::fflush(stdout);
+  return terminal;
+}
+
+void send(int terminal, unsigned char byte) {
+  while (write(terminal, &byte, 1) != 1) {
+    if (errno != EAGAIN && errno != EINTR) fail("pseudo-terminal");
+    pollfd ready{terminal, POLLOUT, 0};
+    poll(&ready, 1, 100);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  const unsigned period = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 0;
+  if (period < 4 || argc < 3) {
+    std::fprintf(stderr, "usage: %s CYCLES_PER_BIT GLITCHES, the former at least 4\n", argv[0]);
+    return 2;
+  }
+  const auto context = std::make_unique<VerilatedContext>();
+  context->commandArgs(argc, argv);
+  const auto board = std::make_unique<Vpsahw_board>(context.get());
+  const int terminal = open_terminal();
+  Sender sender(period);
+  Receiver receiver(period);
+  Glitches glitches(std::strtoull(argv[2], nullptr, 10), period);
+  uint64_t quiet = 0;
+
+  board->rst = 1;
+  for (uint64_t cycle = 0;; cycle++) {
+    if (cycle == kReset) board->rst = 0;
+    if (cycle % kLook == 0) {
+      const bool rest = quiet > kQuiet;
+      pollfd ends[] = {{STDIN_FILENO, POLLIN, 0}, {terminal, POLLIN, 0}};
+      if (poll(ends, 2, rest ? kPause : 0) > 0) {
+        unsigned char bytes[kChunk];
+        if (ends[0].revents && read(STDIN_FILENO, bytes, sizeof bytes) <= 0) break;
+        if ((ends[1].revents & POLLIN) && sender.idle()) {
+          const ssize_t count = read(terminal, bytes, sizeof bytes);
+          if (count > 0) sender.put(bytes, count);
+        }
+      }
+    }
+    const int byte = cycle > kReset ? receiver.level(board->uart_tx) : -1;
+    if (byte >= 0) send(terminal, static_cast<unsigned char>(byte));
+    quiet = sender.idle() && receiver.idle() ? quiet + 1 : 0;
+    board->uart_rx = glitches.level(sender.level());
+    board->clk = 0;
+    board->eval();
+    board->clk = 1;
+    board->eval();
+  }
+  board->final();
+  return 0;
+}

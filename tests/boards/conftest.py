@@ -1,0 +1,5 @@
+"""Many tests only construct components."""
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "ignore::amaranth.hdl.UnusedElaboratable")

@@ -1,0 +1,116 @@
+"""A device in plain Python behind a pseudo-terminal, from ``docs/host-protocol.md``, with faults to order."""
+
+import os
+import struct
+import threading
+import tty
+import zlib
+
+from tests.wire import message, unstuff
+
+__all__ = ["CLASSES", "DIGEST", "SHAPE", "Device", "hello", "logits"]
+
+SHAPE = (2, 3, 3)
+CLASSES = 3
+DIGEST = "5a" * 32
+
+
+def hello(
+    version=1, window=4, shape=SHAPE, classes=CLASSES, digest=DIGEST, board="bench", name="adder", clock=100_000_000
+):
+    payload = struct.pack("<BBHHBHBB", version, window, *shape, classes, 16, 2)
+    payload += struct.pack("<IIIH", clock, 50, 120, 3) + bytes.fromhex(digest)
+    for text in (name, board, "by hand"):
+        payload += bytes([len(text)]) + text.encode()
+    return payload + bytes(-len(payload) % 4)
+
+
+def logits(image: bytes) -> list[int]:
+    return [sum(image), image[0] - 200, -image[-1]]
+
+
+class Device:
+    """Answers on ``port`` until the block ends.
+
+    ``spoil(kind, count)`` says of the answer with that number, from 0: None to send it as it is, ``"drop"``,
+    ``"garble"``, ``"busy"`` or ``"checksum"`` (the device says that the request was bad), ``"twice"``, or bytes to
+    send instead. ``unplug`` is the number of answers after which the port is gone; ``logits``
+    gives those of an image.
+    """
+
+    def __init__(self, *, greeting=None, spoil=lambda kind, count: None, unplug=None, logits=logits):
+        self.greeting, self.spoil, self.unplug, self.logits = greeting or hello(), spoil, unplug, logits
+        self.requests, self.most_waiting, self._stamp = [], 0, 0xFFFF_FF00  # the counter of cycles wraps
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._master)
+        tty.setraw(self._slave)
+        self.port = os.ttyname(self._slave)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopped = True
+        if self.unplug is None:
+            os.write(self._slave, b"\0")  # wakes it up
+            self._thread.join(10)
+            os.close(self._master)
+        os.close(self._slave)
+
+    _stopped = False
+
+    def _serve(self):
+        pending = b""
+        while not self._stopped:
+            pending += os.read(self._master, 4096)
+            *frames, pending = pending.split(b"\0")
+            for stuffed in filter(None, frames):
+                content = unstuff(stuffed)
+                if struct.unpack("<I", content[-4:])[0] != zlib.crc32(content[:-4]):
+                    self._send(message(0xFF, 0, struct.pack("<I", 3)))
+                    continue
+                self._obey(content[0], content[1], content[2:-4])
+                if self.unplug is not None and len(self.requests) >= self.unplug:
+                    os.close(self._master)
+                    return
+
+    def _send(self, data):
+        os.write(self._master, data)
+
+    def _obey(self, kind, sequence, payload):
+        count = len(self.requests)
+        self.requests.append(kind)
+        answer = message(kind | 0x80, sequence, self._answer(kind, payload))
+        match self.spoil(kind, count):
+            case None:
+                self._send(answer)
+            case "drop":
+                pass
+            case "garble":
+                self._send(answer[:3] + bytes([answer[3] ^ 0x41]) + answer[4:])
+            case "busy":
+                self._send(message(0xFF, sequence, struct.pack("<I", 6)))
+            case "checksum":
+                self._send(message(0xFF, 0, struct.pack("<I", 3)))
+            case "twice":
+                self._send(answer + answer)
+            case other:
+                self._send(other)
+
+    def _answer(self, kind, payload):
+        match kind:
+            case 1:
+                return self.greeting
+            case 2:
+                (repeat,), image = struct.unpack_from("<H", payload), payload[2:]
+                self._stamp = (self._stamp + 100) & 0xFFFF_FFFF
+                values = self.logits(image)
+                span = 50 * (repeat - 1) + min(repeat - 1, 3)  # three results until the interval is steady
+                times = values.index(max(values)), 120, span, self._stamp
+                return struct.pack(f"<4I{len(values)}i", *times, *values)
+            case 3:
+                return struct.pack("<I", [7, 1000, 5, 6][payload[0]])
+            case _:
+                return b""

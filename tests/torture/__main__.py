@@ -1,0 +1,45 @@
+"""``python -m tests.torture [FRAMES]``: 10,000 damaged frames by hand and as many images by the host, as JSON."""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from boards.simulated import CYCLES_PER_BIT
+from psahw.cli.output import progress
+from sim import board
+
+from . import by_hand, by_host, write_board
+
+SEED = 20_000
+GLITCHES = 200_000  # cycles between them
+
+
+def main(arguments: list[str]) -> int:
+    """0 if nothing went wrong, 1 if something did, 2 for wrong use."""
+    if len(arguments) > 1 or not all(argument.isdecimal() for argument in arguments):
+        print("usage: python -m tests.torture [FRAMES]", file=sys.stderr)
+        return 2
+    frames = int(arguments[0]) if arguments else 10_000
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        baud = write_board(folder)
+        start = time.monotonic()
+        with (
+            board.running(folder, cycles_per_bit=CYCLES_PER_BIT) as port,
+            progress("damaged frames", frames) as advance,
+        ):
+            hand = by_hand(port, frames, seed=SEED, progress=advance)
+        hand["seconds"] = round(time.monotonic() - start, 1)
+        with (
+            board.running(folder, cycles_per_bit=CYCLES_PER_BIT, glitches=GLITCHES) as port,
+            progress("images", frames) as advance,
+        ):
+            host = by_host(port, baud, frames, seed=SEED, share=0.2, timeout=0.1, progress=advance)
+    print(json.dumps({"by_hand": hand, "by_host": host, "seed": SEED, "glitches": GLITCHES}, indent=2))
+    return bool(hand["wrong_answers"] or host["wrong_answers"] or host["mismatched_logits"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,54 @@
+"""The host protocol once more, written from ``docs/host-protocol.md`` alone: byte by byte, for the tests."""
+
+import struct
+import zlib
+
+__all__ = ["answers", "message", "stuff", "unstuff", "words"]
+
+
+def stuff(content: bytes) -> bytes:
+    out, block = bytearray(), bytearray()
+    for byte in content:
+        if byte:
+            block.append(byte)
+        if byte == 0 or len(block) == 254:
+            out += bytes([len(block) + 1]) + block
+            block.clear()
+            full = byte != 0
+    if not content or block or not full:
+        out += bytes([len(block) + 1]) + block
+    return bytes(out)
+
+
+def unstuff(stuffed: bytes) -> bytes:
+    out, at = bytearray(), 0
+    while at < len(stuffed):
+        code = stuffed[at]
+        block = stuffed[at + 1 : at + code]
+        assert code and len(block) == code - 1 and 0 not in block
+        out += block
+        at += code
+        if code < 255 and at < len(stuffed):
+            out.append(0)
+    return bytes(out)
+
+
+def message(kind: int, sequence: int, payload: bytes = b"") -> bytes:
+    body = bytes([kind, sequence]) + payload
+    return b"\0" + stuff(body + struct.pack("<I", zlib.crc32(body))) + b"\0"
+
+
+def answers(received: bytes) -> list[tuple[int, int, bytes]]:
+    """(kind, sequence, payload) of every frame; every one must be good and lie between zero bytes."""
+    pieces = received.split(b"\0")
+    assert pieces[::2] == [b""] * (len(pieces) // 2 + 1)
+    found = []
+    for piece in pieces[1::2]:
+        content = unstuff(piece)
+        assert struct.unpack("<I", content[-4:])[0] == zlib.crc32(content[:-4])
+        found.append((content[0], content[1], content[2:-4]))
+    return found
+
+
+def words(payload: bytes) -> list[int]:
+    return list(struct.unpack(f"<{len(payload) // 4}I", payload))
