@@ -32,6 +32,7 @@ _COMMANDS = {  # name: (module, what it does); in the order of the way from imag
     "sweep": ("sweep", "Run a recipe of trainings, quantisations and evaluations."),
     "plan": ("hardware", "Engines, cadence and cost of every layer on a board."),
     "elaborate": ("elaborate", "Write Verilog, constraints and plan for a board."),
+    "package": ("package", "Write the accelerator as a part for Vivado, Vitis, FuseSoC or LiteX."),
     "simulate": ("simulate", "Run the circuit against the integer model on real images."),
     "synth": ("hardware", "Resources from Yosys beside the plan's estimate."),
     "report": ("report", "One HTML page: pipeline, costs, functions, accuracy, comparison."),
