@@ -78,14 +78,15 @@ class _Registers:
 @cocotb.test()
 async def core(dut):
     """``packets``: ``data``, and perhaps ``keep`` and ``then``, register writes [offset, value] after it was sent;
-    ``after``: cycles to wait between; ``expected``: packets to wait for at most ``patience`` cycles; ``writes`` before
-    all, ``reads`` after: offsets by name; ``probes``: offsets to read and to write, whose responses are reported."""
+    ``after``: cycles to wait between; ``expected``: packets to wait for at most ``patience`` cycles, and then ``linger`` more; ``writes`` before
+    all, ``reads`` after: offsets by name; ``sink_pauses``: of the sink alone; ``probes``: offsets to read and to write, whose responses are reported."""
     request = _request()
     registers = _Registers(AxiLiteBus.from_prefix(dut, "s_axi"), dut.aclk, dut.aresetn)
     source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.aclk, dut.aresetn, reset_active_level=False)
     sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.aclk, dut.aresetn, reset_active_level=False)
     await _reset(dut.aclk, dut.aresetn)
     _pause((source, sink), request.get("pauses", 0))
+    _pause((sink,), request.get("sink_pauses", 0))
     for offset, value in request.get("writes", []):
         await registers.write(offset, value)
     for packet in request["packets"]:
@@ -98,7 +99,7 @@ async def core(dut):
     for _ in range(request["expected"]):
         frame = await with_timeout(sink.recv(), request["patience"] * PERIOD, "ns")
         results.append(bytes(frame.tdata).hex())
-    await ClockCycles(dut.aclk, 200)  # what else comes
+    await ClockCycles(dut.aclk, request.get("linger", 200))  # what else comes
     while not sink.empty():
         results.append(bytes(sink.recv_nowait().tdata).hex())
     _report(

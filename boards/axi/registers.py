@@ -41,7 +41,7 @@ def identity() -> tuple[Register, ...]:
         ("IMAGE", "height in 31..16, width in 15..0"),
         ("SHAPE", "colours in 31..16, classes in 15..0"),
         ("FRAME_BYTES", "bytes of an image"),
-        ("RECORD_BYTES", "bytes of a result: 4 · (1 + classes)"),
+        ("RECORD_BYTES", "bytes of a result: 4 for the class and for each logit"),
         ("FRAME_INTERVAL", "planned clock cycles between results"),
         ("LATENCY", "planned clock cycles from an image's first beat to its result"),
         ("CLOCK_HZ", "clock that the plan is for, a target"),

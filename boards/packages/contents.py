@@ -1,5 +1,6 @@
 """What the files of a package are made from."""
 
+import re
 import string
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from amaranth.lib import wiring
 
 from .. import Board
 
-__all__ = ["Contents", "fill", "verbatim"]
+__all__ = ["FILES", "Contents", "fill", "verbatim"]
 
 FILES = Path(__file__).parent / "files"
 
@@ -30,6 +31,11 @@ class Contents:
         platform = self.board.platform()
         dash = "-" if self.board.device.family == "xcup" else ""  # UG908: package and speed are words of their own
         return f"{platform.device}{dash}{platform.package}-{platform.speed}"
+
+    @property
+    def title(self) -> str:
+        """The network's name, without what means something to Tcl, YAML or C."""
+        return re.sub(r"[^A-Za-z0-9 ._-]", "_", self.manifest["network"])
 
     @property
     def clock_ns(self) -> str:

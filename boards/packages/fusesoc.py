@@ -1,6 +1,6 @@
 """Plain Verilog with a description for FuseSoC (CAPI2)."""
 
-from .contents import Contents, fill
+from .contents import FILES, Contents, fill
 
 __all__ = ["files"]
 
@@ -12,13 +12,11 @@ def files(contents: Contents) -> dict[str, str]:
     )
     text = fill(
         "psahw.core",
-        network=contents.manifest["network"].replace("\\", "\\\\").replace('"', '\\"'),
+        network=contents.title,
         sources="".join(f"      - {name}\n" for name in contents.sources).rstrip("\n"),
         memories=memories.rstrip("\n") if memories else "      []",
         top=contents.top,
         part=contents.part,
         waivers="waivers.vlt",
     )
-    from .contents import FILES
-
     return {"psahw.core": text, "waivers.vlt": (FILES.parents[1] / "lint" / "waivers.vlt").read_text()}

@@ -67,7 +67,7 @@ def _header(contents: Contents) -> str:
     offsets = {register.name: register.offset for register in KERNEL}
     return fill(
         "psahw_kernel.h",
-        network=_escaped(about["network"]),
+        network=contents.title,
         kernel=contents.top,
         frame_bytes=str(height * width * about["colours"]),
         classes=str(about["classes"]),
@@ -86,7 +86,7 @@ def _escaped(text: str) -> str:
 def files(contents: Contents) -> dict[str, str]:
     script = fill(
         "package_kernel.tcl",
-        network=contents.manifest["network"],
+        network=contents.title,
         part=contents.part,
         top=contents.top,
         sources=" ".join(contents.sources),

@@ -15,7 +15,7 @@ def register_list(table: tuple[Register, ...]) -> str:
 def files(contents: Contents) -> dict[str, str]:
     script = fill(
         "package_ip.tcl",
-        network=contents.manifest["network"],
+        network=contents.title,
         part=contents.part,
         top=contents.top,
         sources=" ".join(contents.sources),

@@ -11,7 +11,7 @@ all: psahw.xclbin host
 	vivado -mode batch -source package_kernel.tcl
 
 psahw.xclbin: @{top}.xo link.cfg
-	v++ --link --target $(TARGET) --config link.cfg --output $@ $<
+	v++ --link --target $(TARGET) --config link.cfg --output $@@ $<
 
 host: host.cpp psahw_kernel.h
-	$(CXX) -std=c++17 -O2 -Wall -I$(XILINX_XRT)/include -o $@ host.cpp -L$(XILINX_XRT)/lib -lxrt_coreutil -pthread
+	$(CXX) -std=c++17 -O2 -Wall -I$(XILINX_XRT)/include -o $@@ host.cpp -L$(XILINX_XRT)/lib -lxrt_coreutil -pthread
