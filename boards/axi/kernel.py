@@ -59,6 +59,10 @@ class Kernel(wiring.Component):
     ):
         check_int("data_bytes", data_bytes, 4, 128)
         check_int("beats", beats, 2, min(256, PAGE // data_bytes))
+        for name, value in (("data_bytes", data_bytes), ("beats", beats)):
+            if value & (value - 1):
+                raise ValueError(f"{name} must be a power of two, not {value}")
+        check_int("bus_bytes", manifest["bus_bytes"], high=data_bytes)
         self.inner, self.manifest, self.data_bytes, self.beats = accelerator, manifest, data_bytes, beats
         self._values = identity_values(manifest)
         super().__init__(

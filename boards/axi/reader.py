@@ -28,7 +28,7 @@ class Reader(wiring.Component):
     data_bytes : of a memory word, a power of two
     bus_bytes : of a beat to the accelerator, at most ``data_bytes``; stretches are multiples of it
     beats : words of the longest burst
-    depth : words that are kept or under way, a power of two of at least two bursts: memory that answers after ``t``
+    depth : words that are kept or under way, at least two bursts: memory that answers after ``t``
         cycles is read at full rate if ``depth`` words last that long
 
     Members

@@ -14,7 +14,7 @@ from psahw.plan import Plan
 from .. import Board
 from ..axi.core import Core
 from ..axi.interfaces import verilog_ports
-from ..axi.kernel import Kernel
+from ..axi.kernel import DATA_BYTES, Kernel
 from ..project import interface
 from . import fusesoc, litex, vitis, vivado
 from .contents import Contents
@@ -88,6 +88,8 @@ def write(made_for: Target, board: Board, network: Network, plan: Plan, director
     ``accelerator.v`` is the file that simulation runs.
     """
     made_for.check(board)
+    if made_for.source == "kernel" and plan.bus_bytes > DATA_BYTES:
+        raise UserError(f"--bus-bytes must be at most {DATA_BYTES} for {made_for.name}, not {plan.bus_bytes}")
     manifest = generate.write(network, plan, directory)
     around = {"axi": Core, "kernel": Kernel}[made_for.source](interface(manifest), manifest)
     verilog.emit(around, made_for.source, directory, ports=verilog_ports(around))

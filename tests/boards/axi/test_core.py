@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The core with AXI4-Stream ports, driven by cocotbext-axi on Verilator."""
 
 import random

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The kernel with its own memory port, driven by cocotbext-axi on Verilator."""
 
 import random
