@@ -7,12 +7,13 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo test test-slow lint calibrate clean
+.PHONY: help setup demo test test-slow axi lint calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
 	@echo "make test       the test suite (ARGS='-k table' for a part of it)"
 	@echo "make test-slow  the tests that take minutes, or that need the whole data set"
+	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
 	@echo "make lint       ruff: style and format"
 	@echo "make calibrate  what Yosys makes of every component, for the cost model (an hour)"
 	@echo "make setup      the virtual environment .venv with everything installed"
@@ -36,6 +37,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -rs -m slow $(ARGS)
+
+axi: $(INSTALLED)
+	$(BIN)/python -m tests.boards.axi $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -34,9 +34,7 @@ def _no_collection():
             gc.enable()
 
 
-def emit(
-    component: wiring.Component, name: str, directory: Path, *, ports: dict[str, Signal] | None = None
-) -> Path:
+def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict[str, Signal] | None = None) -> Path:
     """Write ``name.v`` with top module ``psahw_name`` and its ``name-N.mem`` into ``directory``; returns the former.
 
     ``ports`` gives the component's ports other names than Amaranth's (those that are driven inside are outputs).

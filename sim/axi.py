@@ -11,7 +11,18 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .runner import BUILD_ARGS, HERE, MAKE_FLAGS, _cache, _cocotb_runner, _key, _runtime, _verilate, _versions, check_tools
+from .runner import (
+    BUILD_ARGS,
+    HERE,
+    MAKE_FLAGS,
+    _cache,
+    _cocotb_runner,
+    _key,
+    _runtime,
+    _verilate,
+    _versions,
+    check_tools,
+)
 
 __all__ = ["run"]
 
@@ -54,7 +65,9 @@ def _build(directory: Path, top: str, sources: list[str]) -> Path:
     return target
 
 
-def run(directory: str | os.PathLike, top: str, sources: list[str], test: str, request: dict, *, seed: int = 1) -> dict:
+def run(
+    directory: str | os.PathLike, top: str, sources: list[str], test: str, request: dict, *, seed: int = 1
+) -> dict:
     """What the test named ``test`` of `sim.axi_testbench` reports.
 
     Raises UserError when the Verilog does not build, RuntimeError, with what cocotb says, when the test fails.

@@ -139,7 +139,9 @@ class _Bursts:
 
     async def _watch(self):
         dut, under_way = self.dut, 0
-        valid, ready, addr, length = (getattr(dut, f"{self.prefix}{name}") for name in ("valid", "ready", "addr", "len"))
+        valid, ready, addr, length = (
+            getattr(dut, f"{self.prefix}{name}") for name in ("valid", "ready", "addr", "len")
+        )
         ends = [getattr(dut, name) for name in self.ends]
         edge = RisingEdge(dut.ap_clk)
         while True:

@@ -38,16 +38,18 @@ class RegisterFile(wiring.Component):
     def __init__(self, *, table: tuple[Register, ...], address_bits: int = 12, strict: bool = True):
         offsets = [register.offset for register in table]
         for register in table:
-            if register.offset % 4 or not 0 <= register.offset < 1 << address_bits or offsets.count(register.offset) > 1:
+            if (
+                register.offset % 4
+                or not 0 <= register.offset < 1 << address_bits
+                or offsets.count(register.offset) > 1
+            ):
                 raise ValueError(
                     f"table must have {register.name} at a multiple of 4 of its own below {1 << address_bits}, "
                     f"not {register.offset:#x}"
                 )
         self.table, self.strict = tuple(table), strict
         registers = {register.name.lower(): Out(_signature(register)) for register in table}
-        super().__init__(
-            {"bus": In(Axi4Lite(address_bits)), "registers": Out(wiring.Signature(registers))}
-        )
+        super().__init__({"bus": In(Axi4Lite(address_bits)), "registers": Out(wiring.Signature(registers))})
 
     def _port(self, register):
         return getattr(self.registers, register.name.lower())

@@ -67,7 +67,9 @@ CORE = (
     Register(0x0C, "FRAMES", Access.READ, "frames that went in; wraps"),
     Register(0x10, "BAD_FRAMES", Access.READ, "of these, frames with a flag; wraps"),
     Register(0x14, "RESULTS", Access.READ, "packets that went out; wraps"),
-    Register(0x18, "COUNTER", Access.WRITE, "address of a counter: 0 frames, 1 cycles, 2 + n stall cycles of stage n"),
+    Register(
+        0x18, "COUNTER", Access.WRITE, "address of a counter: 0 frames, 1 cycles, 2 + n stall cycles of stage n"
+    ),
     Register(0x1C, "COUNTER_VALUE", Access.READ, "that counter of the accelerator"),
     *identity(),
 )
@@ -96,7 +98,9 @@ KERNEL = (
         "since they were last cleared: bit 0 a read failed, bit 1 a write failed; written 1s clear",
     ),
     Register(0x44, "BUSY_CYCLES", Access.READ, "clock cycles in which ap_idle was 0; wraps"),
-    Register(0x48, "COUNTER", Access.WRITE, "address of a counter: 0 frames, 1 cycles, 2 + n stall cycles of stage n"),
+    Register(
+        0x48, "COUNTER", Access.WRITE, "address of a counter: 0 frames, 1 cycles, 2 + n stall cycles of stage n"
+    ),
     Register(0x4C, "COUNTER_VALUE", Access.READ, "that counter of the accelerator"),
     *identity(),
 )

@@ -116,9 +116,7 @@ class Gearbox(wiring.Component):
         check_int("size", size)
         check_int("bus_bytes", bus_bytes, high=size)
         self.size, self.bus_bytes = size, bus_bytes
-        super().__init__(
-            {"i": In(stream.Signature(piece(size))), "o": Out(stream.Signature(pixels(bus_bytes)))}
-        )
+        super().__init__({"i": In(stream.Signature(piece(size))), "o": Out(stream.Signature(pixels(bus_bytes)))})
 
     def elaborate(self, platform):
         m = Module()

@@ -7,9 +7,7 @@ __all__ = ["files"]
 
 def files(contents: Contents) -> dict[str, str]:
     """The contents of memories are copied to where the tools run, since ``$readmemb`` has relative paths."""
-    memories = "".join(
-        f"      - {name}: {{file_type: user, copyto: {name}}}\n" for name in contents.memories
-    )
+    memories = "".join(f"      - {name}: {{file_type: user, copyto: {name}}}\n" for name in contents.memories)
     text = fill(
         "psahw.core",
         network=contents.title,

@@ -97,9 +97,7 @@ def files(contents: Contents) -> dict[str, str]:
         "kernel.xml": _kernel_xml(contents),
         "package_kernel.tcl": script,
         "link.cfg": fill("link.cfg", top=contents.top, mhz=str(int(contents.manifest["clock_hz"] / 1e6))),
-        "Makefile": fill(
-            "vitis.mk", top=contents.top, sources=" ".join([*contents.sources, "$(wildcard *.mem)"])
-        ),
+        "Makefile": fill("vitis.mk", top=contents.top, sources=" ".join([*contents.sources, "$(wildcard *.mem)"])),
         "psahw_kernel.h": _header(contents),
         "host.cpp": verbatim("host.cpp"),
         "host.py": verbatim("host.py"),

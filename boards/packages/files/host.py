@@ -109,9 +109,7 @@ def main(arguments=None):
         parser.error("no pyxrt: source XRT's setup.sh first")
     begin = time.monotonic()
     try:
-        classes, logits = classify(
-            pyxrt, options.xclbin, about, images, device=options.device, batch=options.batch
-        )
+        classes, logits = classify(pyxrt, options.xclbin, about, images, device=options.device, batch=options.batch)
     except (CardError, RuntimeError) as error:
         print(f"host.py: {error}", file=sys.stderr)
         return 1

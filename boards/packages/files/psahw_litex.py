@@ -18,7 +18,7 @@ from litex.soc.interconnect import axi, stream, wishbone
 from migen import ClockSignal, Instance, ResetSignal
 
 HERE = Path(__file__).resolve().parent
-REGISTER_BYTES = 0x1000
+ADDRESS_BITS = 12
 
 
 class Psahw(LiteXModule):
@@ -33,13 +33,13 @@ class Psahw(LiteXModule):
         self.bus_bits = 8 * about["bus_bytes"]
         self.sink = sink = stream.Endpoint([("data", self.bus_bits)])
         self.source = source = stream.Endpoint([("data", 32)])
-        self.bus = bus = axi.AXILiteInterface(data_width=32, address_width=12)
-        ports = {"i_aclk": ClockSignal(), "i_aresetn": ~ResetSignal()}
+        self.bus = bus = axi.AXILiteInterface(data_width=32, address_width=32)  # of the SoC's bus
+        ports = {"i_aclk": ClockSignal(), "i_aresetn": ~ResetSignal(), "i_s_axi_awprot": 0, "i_s_axi_arprot": 0}
         for channel, fields, outward in (
-            ("aw", ("addr", "prot"), False),
+            ("aw", ("addr",), False),
             ("w", ("data", "strb"), False),
             ("b", ("resp",), True),
-            ("ar", ("addr", "prot"), False),
+            ("ar", ("addr",), False),
             ("r", ("data", "resp"), True),
         ):
             endpoint = getattr(bus, channel)
@@ -47,7 +47,8 @@ class Psahw(LiteXModule):
             ports[f"{forth}_s_axi_{channel}valid"] = endpoint.valid
             ports[f"{back}_s_axi_{channel}ready"] = endpoint.ready
             for field in fields:
-                ports[f"{forth}_s_axi_{channel}{field}"] = getattr(endpoint, field, 0)
+                value = getattr(endpoint, field)
+                ports[f"{forth}_s_axi_{channel}{field}"] = value[:ADDRESS_BITS] if field == "addr" else value
         ports |= {
             "i_s_axis_tvalid": sink.valid,
             "o_s_axis_tready": sink.ready,
@@ -66,14 +67,17 @@ class Psahw(LiteXModule):
             platform.add_source(str(memory), copy=True)
 
 
-def add_psahw(soc, name="psahw"):
-    """Adds the accelerator, its registers, and DMAs with CSRs that read images and write results."""
+def add_psahw(soc, name="psahw", origin=None):
+    """Adds the accelerator, its registers at ``origin`` (else where LiteX finds room), and DMAs with CSRs that read images
+    and write results."""
     core = Psahw(soc.platform)
     soc.add_module(name=name, module=core)
-    soc.bus.add_slave(name=name, slave=core.bus, region=SoCRegion(size=REGISTER_BYTES, cached=False))
+    soc.bus.add_slave(name=name, slave=core.bus, region=SoCRegion(origin, 1 << ADDRESS_BITS, cached=False))
 
-    reader = WishboneDMAReader(_master(soc, f"{name}_reader"), with_csr=True)
-    writer = WishboneDMAWriter(_master(soc, f"{name}_writer"), with_csr=True)
+    # LiteX' DMAs turn words of the order that they are told about around; the first byte belongs into the low bits.
+    order = "big" if soc.cpu.endianness == "little" else "little"
+    reader = WishboneDMAReader(_master(soc, f"{name}_reader"), endianness=order, with_csr=True)
+    writer = WishboneDMAWriter(_master(soc, f"{name}_writer"), endianness=order, with_csr=True)
     soc.add_module(name=f"{name}_reader", module=reader)
     soc.add_module(name=f"{name}_writer", module=writer)
     inward = stream.Converter(reader.source.data.nbits, core.bus_bits)

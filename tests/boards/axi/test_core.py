@@ -24,7 +24,12 @@ def core(tmp_path_factory):
     write_core(directory, manifest(bus_bytes=4, image=(4, 4)), pause=1)
 
     def simulate(packets, *, expected=None, **request):
-        request = {"expected": len(packets) if expected is None else expected, "patience": 5000, "reads": AT, **request}
+        request = {
+            "expected": len(packets) if expected is None else expected,
+            "patience": 5000,
+            "reads": AT,
+            **request,
+        }
         report = run(directory, "psahw_axi", ["axi.v", "accelerator.v"], "core", {"packets": packets, **request})
         return [bytes.fromhex(record) for record in report["results"]], report
 

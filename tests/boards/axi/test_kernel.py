@@ -156,5 +156,7 @@ def test_write_errors(kernel):
     want, word = memory(images), hole // kernel.data_bytes * kernel.data_bytes
     first = 300 + word - 0x9000
     assert found[0][first : first + kernel.data_bytes] == bytes([UNTOUCHED] * kernel.data_bytes)
-    assert found[0][:first] + found[0][first + kernel.data_bytes :] == want[:first] + want[first + kernel.data_bytes :]
+    assert (
+        found[0][:first] + found[0][first + kernel.data_bytes :] == want[:first] + want[first + kernel.data_bytes :]
+    )
     assert found[1] == memory(later)

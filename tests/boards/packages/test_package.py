@@ -107,7 +107,16 @@ def test_a_bus_that_is_wider_than_memory(tmp_path, capsys):
 
     wide = random_network(np.random.default_rng(1), image=(4, 32), patch=Patch(4, 4), name="wide")
     networkfile.save(wide, tmp_path / "wide.safetensors")
-    command = ["package", str(tmp_path / "wide.safetensors"), "--for", "vitis", "--engines", "mac", "--bus-bytes", "96"]
+    command = [
+        "package",
+        str(tmp_path / "wide.safetensors"),
+        "--for",
+        "vitis",
+        "--engines",
+        "mac",
+        "--bus-bytes",
+        "96",
+    ]
     assert main([*command, "-o", str(tmp_path / "x")]) == 2
     assert "--bus-bytes must be at most 64 for vitis, not 96" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
