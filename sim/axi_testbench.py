@@ -77,9 +77,13 @@ class _Registers:
 
 @cocotb.test()
 async def core(dut):
-    """``packets``: ``data``, and perhaps ``keep`` and ``then``, register writes [offset, value] after it was sent;
-    ``after``: cycles to wait between; ``expected``: packets to wait for at most ``patience`` cycles, and then ``linger`` more; ``writes`` before
-    all, ``reads`` after: offsets by name; ``sink_pauses``: of the sink alone; ``probes``: offsets to read and to write, whose responses are reported."""
+    """``packets``: ``data``, and perhaps ``keep``, ``after``, cycles to wait before the next one, and ``then``,
+    register writes [offset, value] at that time; ``writes`` before all of them.
+
+    ``expected``: packets to wait for, each at most ``patience`` cycles, and then ``linger`` more for others;
+    ``sink_pauses``: of the sink alone; ``reads``: offsets by name of the registers to report; ``probes``: offsets to
+    read and to write, whose responses are reported.
+    """
     request = _request()
     registers = _Registers(AxiLiteBus.from_prefix(dut, "s_axi"), dut.aclk, dut.aresetn)
     source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.aclk, dut.aresetn, reset_active_level=False)
@@ -156,10 +160,13 @@ class _Bursts:
 
 @cocotb.test()
 async def kernel(dut):
-    """``batches``: ``images`` (where), ``results`` (where), ``count``; ``fill``: [where, bytes or name of a file] in
-    memory before; ``dump``: [where, size] of memory to report after; ``broken``: ["read" or "write", from, to] answered
-    with SLVERR; ``offsets`` of the registers by name; ``chain``: begin a batch as soon as the one before is ready, not
-    done; ``patience``: cycles for one batch; ``watch``: report bursts."""
+    """``batches``: where the ``images`` are, where the ``results`` go, and their ``count``.
+
+    ``fill``: [where, bytes, or a file's absolute name] in memory before; ``dump``: [where, size] to report after;
+    ``broken``: ["read" or "write", from, to] are answered with SLVERR; ``offsets`` of the registers by name;
+    ``chain``: a batch begins as soon as the one before is ready, not done; ``patience``: cycles for one batch;
+    ``watch``: report bursts.
+    """
     request = _request()
     at = request["offsets"]
     registers = _Registers(AxiLiteBus.from_prefix(dut, "s_axi_control"), dut.ap_clk, dut.ap_rst_n)

@@ -21,7 +21,7 @@ RESET_CYCLES = 4
 
 
 def frames_inside(manifest: dict) -> int:
-    """Frames whose flags must be kept: those inside the accelerator in steady state, one at each end, one to spare."""
+    """Frames whose flags must be kept: those inside the accelerator in steady state, and three more."""
     return -(-manifest["latency"] // manifest["frame_interval"]) + 3
 
 

@@ -1,6 +1,6 @@
 """Frames of the right length out of packets, and what was wrong with them, for their results."""
 
-from amaranth.hdl import Mux, Module, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 

@@ -27,7 +27,7 @@ MEMORY_CYCLES = 512  # from a read's address to its data that must not slow the 
 
 
 def read_depth(manifest: dict, data_bytes: int, beats: int) -> int:
-    """Words to keep or have under way: what the accelerator takes in `MEMORY_CYCLES` and two bursts, as a power of two,
+    """Words to keep or have under way: what the accelerator takes in `MEMORY_CYCLES`, and two bursts
     since a new burst must fit while the answer to the last one is to come."""
     height, width = manifest["image"]
     frame_bytes = height * width * manifest["colours"]

@@ -48,7 +48,7 @@ def identity() -> tuple[Register, ...]:
     )
     named = [Register(at + 4 * k, name, Access.READ, what) for k, (name, what) in enumerate(plain)]
     digest = [
-        Register(at + 0x40 + 4 * k, f"HASH_{k}", Access.READ, f"network's SHA-256, hexadecimal digits {8 * k} to {8 * k + 7}")
+        Register(at + 0x40 + 4 * k, f"HASH_{k}", Access.READ, f"network's SHA-256, digits {8 * k} to {8 * k + 7}")
         for k in range(8)
     ]  # fmt: skip
     return (*named, *digest)

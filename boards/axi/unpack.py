@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from psahw.gateware.check import check_divides, check_int
+from psahw.gateware.check import check_int
 
 from .bursts import STRETCH_BITS, stretch
 from .frames import pixels

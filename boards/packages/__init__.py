@@ -68,10 +68,16 @@ TARGETS = {
             "make psahw.xclbin and the host program there: make",
             boards=("alveo-u250",),
         ),
-        Target("fusesoc", "FuseSoC core", "axi", fusesoc.files, "check it there: fusesoc --cores-root . run --target lint psahw:psahw:axi"),
+        Target(
+            "fusesoc",
+            "FuseSoC core",
+            "axi",
+            fusesoc.files,
+            "check it there: fusesoc --cores-root . run --target lint psahw:psahw:axi",
+        ),
         Target("litex", "LiteX core", "axi", litex.files, "add it to a SoC: see psahw_litex.py there"),
     )
-}  # fmt: skip
+}
 
 
 def target(name: str) -> Target:

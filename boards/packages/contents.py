@@ -16,7 +16,7 @@ FILES = Path(__file__).parent / "files"
 
 @dataclass(frozen=True)
 class Contents:
-    """``around`` is the component of which ``top`` is the Verilog; ``sources`` and ``memories`` are names of files."""
+    """``around`` is the component of which ``top`` is the Verilog; ``sources`` and ``memories`` name files."""
 
     board: Board
     manifest: dict
@@ -47,7 +47,7 @@ class _Template(string.Template):
 
 
 def fill(name: str, **values: str) -> str:
-    """The file of that name in ``boards/packages/files`` with every ``@{key}`` replaced. KeyError for an unknown one."""
+    """The file of that name in ``boards/packages/files``, every ``@{key}`` replaced. KeyError for an unknown one."""
     return _Template((FILES / name).read_text()).substitute(values)
 
 

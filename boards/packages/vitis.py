@@ -1,4 +1,4 @@
-"""A Vitis RTL kernel for Alveo cards: Verilog, kernel.xml, scripts that make the xclbin, and host programs for XRT."""
+"""A Vitis RTL kernel for Alveo cards: Verilog, kernel.xml, scripts that make the xclbin, and host programs."""
 
 import xml.etree.ElementTree as ET
 
@@ -38,7 +38,8 @@ def _kernel_xml(contents: Contents) -> str:
         (CONTROL, "slave", f"0x{1 << ADDRESS_BITS:X}", 32),
         (MEMORY, "master", "0xFFFFFFFFFFFFFFFF", 8 * contents.around.data_bytes),
     ):
-        ET.SubElement(ports, "port", name=name, mode=mode, range=reach, dataWidth=str(bits), portType="addressable", base="0x0")  # fmt: skip
+        about = {"mode": mode, "range": reach, "dataWidth": str(bits), "portType": "addressable", "base": "0x0"}
+        ET.SubElement(ports, "port", name=name, **about)
     arguments = ET.SubElement(kernel, "args")
     for number, (name, register, port, size, kind) in enumerate(ARGUMENTS):
         ET.SubElement(

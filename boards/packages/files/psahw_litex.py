@@ -68,8 +68,8 @@ class Psahw(LiteXModule):
 
 
 def add_psahw(soc, name="psahw", origin=None):
-    """Adds the accelerator, its registers at ``origin`` (else where LiteX finds room), and DMAs with CSRs that read images
-    and write results."""
+    """Adds the accelerator, its registers at ``origin`` (else where LiteX finds room), and DMAs with CSRs that read
+    images and write results."""
     core = Psahw(soc.platform)
     soc.add_module(name=name, module=core)
     soc.bus.add_slave(name=name, slave=core.bus, region=SoCRegion(origin, 1 << ADDRESS_BITS, cached=False))

@@ -1,6 +1,7 @@
-"""``python -m tests.boards.axi [NETWORK] [option of psahw package ...]``: 200 images of the shipped sample through a kernel.
+"""``python -m tests.boards.axi [NETWORK] [option of psahw package ...]``: 200 images through a kernel.
 
-The package is made in ``build/axi``. Prints one JSON object; exit status 1 if a logit is wrong or the kernel too slow.
+They are the shipped sample twice; the package is made in ``build/axi``. Prints one JSON object; exit status 1 if a
+logit is wrong or the kernel too slow.
 """
 
 import json

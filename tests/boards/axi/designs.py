@@ -1,10 +1,10 @@
 """AXI designs to simulate, around `tests.boards.stub.Stub` or a real accelerator."""
 
-from psahw import verilog
 from boards.axi.core import Core
 from boards.axi.interfaces import verilog_ports
 from boards.axi.kernel import Kernel
 from boards.axi.registers import CORE, KERNEL
+from psahw import verilog
 
 from ..stub import CLASSES, Stub, answer
 

@@ -14,8 +14,8 @@ COUNT = 200
 
 
 def test_a_batch_of_200_images(tmp_path):
-    """Images of 81 bytes, 3 a beat, from an odd address: no wrong logit, and at most 5 % more cycles for all of it, the
-    first image's latency included, than 200 frame intervals."""
+    """Images of 81 bytes, 3 a beat, from an odd address: no wrong logit, and at most 5 % more cycles than 200 frame
+    intervals for all of it, the first image's latency included."""
     pytest.importorskip("cocotbext.axi", reason="the extra `sim` is not installed")
     network = random_network(
         np.random.default_rng(7),

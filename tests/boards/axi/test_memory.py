@@ -188,7 +188,7 @@ def test_pack(data_bytes, jobs, words, stalls):
         (lambda: Unpack(data_bytes=8, size=16), ValueError, "size must be in [1, 8], not 16"),
         (lambda: Unpack(data_bytes=8, size=3), ValueError, "size must be a power of two, not 3"),
         (lambda: Gearbox(size=4, bus_bytes=5), ValueError, "bus_bytes must be in [1, 4], not 5"),
-        (lambda: Reader(data_bytes=8, bus_bytes=4, beats=16, depth=31), ValueError, "depth must be at least 32, not 31"),
+        (lambda: Reader(data_bytes=8, bus_bytes=4, beats=8, depth=9), ValueError, "depth must be at least 16, not 9"),
         (lambda: Pack(data_bytes=2), ValueError, "data_bytes must be at least 4, not 2"),
         (lambda: Writer(data_bytes=8, beats=1), ValueError, "beats must be at least 2, not 1"),
         (lambda: _kernel(data_bytes=2), ValueError, "data_bytes must be in [4, 128], not 2"),

@@ -17,7 +17,8 @@ STREAM = {"tvalid", "tready", "tdata", "tkeep", "tlast"}
 LITE = {f"{c}{s}" for c in ("aw", "w", "b", "ar", "r") for s in ("valid", "ready")} | {
     "awaddr", "awprot", "wdata", "wstrb", "bresp", "araddr", "arprot", "rdata", "rresp",
 }  # fmt: skip
-FULL = (LITE | {"wlast", "rlast", "bid", "rid"}) | {f"{c}{s}" for c in ("aw", "ar") for s in ("id", "len", "size", "burst", "cache")}  # fmt: skip
+BURST = {f"{c}{s}" for c in ("aw", "ar") for s in ("id", "len", "size", "burst", "cache")}
+FULL = LITE | BURST | {"wlast", "rlast", "bid", "rid"}
 
 
 def ports(directory, source, top):
@@ -60,7 +61,7 @@ def test_ports_of_the_core(package):
 
 
 def test_ports_of_the_kernel(package):
-    """UG1393, requirements of an RTL kernel: clock, reset, interrupt, a control port, memory ports of 64-bit address."""
+    """UG1393, requirements of an RTL kernel: clock, reset, interrupt, control, memory at addresses of 64 bits."""
     directory, _ = package("vitis")
     found = ports(directory, "kernel.v", "psahw_kernel")
     assert set(found) == {"ap_clk", "ap_rst_n", "interrupt"} | {f"s_axi_control_{n}" for n in LITE} | {
@@ -87,7 +88,7 @@ def test_an_old_package_is_replaced(network_path, tmp_path, capsys):
         (["--for", "quartus"], "unknown target 'quartus' of --for; known targets: vivado, vitis, fusesoc, litex"),
         (["--for", "vivado"], "--for vivado needs --board: kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f"),
         (["--for", "vivado", "--board", "kc706"], "unknown board 'kc706'; known boards: kc705,"),
-        (["--for", "vivado", "--board", "ulx3s-85f"], "--for vivado is for devices of Xilinx, not for ulx3s-85f (lfe5u-85f)"),
+        (["--for", "vivado", "--board", "ulx3s-85f"], "is for devices of Xilinx, not for ulx3s-85f (lfe5u-85f)"),
         (["--for", "vitis", "--board", "marble"], "--for vitis is for alveo-u250, not for marble"),
         (["--for", "vitis", "--fps", "0"], "--fps must be positive, not 0"),
     ],

@@ -36,7 +36,8 @@ class Vivado:
             self.tcl.createcommand(name, getattr(self, name))
         for name in (
             "package_project", "current_core", "get_bus_interfaces", "associate_bus_interfaces", "get_address_blocks",
-            "get_memory_maps", "add_register", "create_xgui_files", "update_checksums", "check_integrity", "save_core",
+            "get_memory_maps", "add_register", "create_xgui_files", "update_checksums", "check_integrity",
+            "save_core",
         ):  # fmt: skip
             self.tcl.createcommand(f"ipx::{name}", getattr(self, name, self._call(name)))
 
@@ -167,7 +168,7 @@ def test_clock_of_the_ip(package):
 
 
 def test_kernel_xml(package):
-    directory, content = package("vitis")
+    directory, _ = package("vitis")
     kernel = ET.parse(directory / "kernel.xml").getroot().find("kernel")
     found = ports(directory, "kernel.v", kernel.get("name"))
     assert kernel.get("hwControlProtocol") == "ap_ctrl_chain" and kernel.get("interrupt") == "true"
@@ -179,13 +180,13 @@ def test_kernel_xml(package):
     assert found["m_axi_gmem_rdata"][1] == 512 and found["s_axi_control_wdata"][1] == 32
     assert int(named["s_axi_control"].get("range"), 0) == 1 << found["s_axi_control_araddr"][1]
     arguments = [
-        (a.get("id"), a.get("name"), a.get("port"), int(a.get("offset"), 0), int(a.get("size"), 0), a.get("addressQualifier"))
+        (*map(a.get, ("id", "name", "port", "addressQualifier")), int(a.get("offset"), 0), int(a.get("size"), 0))
         for a in kernel.iter("arg")
-    ]  # fmt: skip
+    ]
     assert arguments == [
-        ("0", "images", "m_axi_gmem", 0x10, 8, "1"),
-        ("1", "results", "m_axi_gmem", 0x1C, 8, "1"),
-        ("2", "count", "s_axi_control", 0x28, 4, "0"),
+        ("0", "images", "m_axi_gmem", "1", 0x10, 8),
+        ("1", "results", "m_axi_gmem", "1", 0x1C, 8),
+        ("2", "count", "s_axi_control", "0", 0x28, 4),
     ]
 
 
