@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow torture lint calibrate clean
+.PHONY: help setup demo bitstream test test-slow torture axi lint calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -15,6 +15,7 @@ help:
 	@echo "make test       the test suite (ARGS='-k table' for a part of it)"
 	@echo "make test-slow  the tests that take minutes, or that need the whole data set"
 	@echo "make torture    10,000 damaged frames, twice, into a simulated board (minutes)"
+	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
 	@echo "make lint       ruff: style and format"
 	@echo "make calibrate  what Yosys makes of every component, for the cost model (an hour)"
 	@echo "make setup      the virtual environment .venv with everything installed"
@@ -44,6 +45,9 @@ test-slow: $(INSTALLED)
 
 torture: $(INSTALLED)
 	$(BIN)/python -m tests.torture $(ARGS)
+
+axi: $(INSTALLED)
+	$(BIN)/python -m tests.boards.axi $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

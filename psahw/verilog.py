@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from amaranth.back import rtlil
+from amaranth.hdl import Signal
 from amaranth.lib import wiring
 
 __all__ = ["emit"]
@@ -33,15 +34,18 @@ def _no_collection():
             gc.enable()
 
 
-def emit(component: wiring.Component, name: str, directory: Path) -> Path:
+def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict[str, Signal] | None = None) -> Path:
     """Write ``name.v`` with top module ``psahw_name`` and its ``name-N.mem`` into ``directory``; returns the former.
+
+    ``ports`` gives the component's ports other names than Amaranth's (those that are driven inside are outputs).
 
     Raises ValueError for a name that is no identifier, RuntimeError with Yosys' own words if it fails.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"name must be an identifier, not {name!r}")
     with _no_collection():
-        text = rtlil.convert(component, name=f"psahw_{name}", emit_src=False)
+        named = None if ports is None else {port: (signal, None) for port, signal in ports.items()}
+        text = rtlil.convert(component, name=f"psahw_{name}", emit_src=False, ports=named)
     source = directory / f"{name}.il"
     source.write_text(text)
     # The passes of amaranth.back.verilog, whose own output cannot be split.

@@ -34,6 +34,7 @@ _COMMANDS = {  # name: (module, what it does); in the order of the way from imag
     "elaborate": ("elaborate", "Write Verilog, constraints and plan for a board."),
     "build": ("build", "Make a board's bitstream; routed clock and utilisation."),
     "program": ("program", "Load a bitstream into a board."),
+    "package": ("package", "Write the accelerator as a part for Vivado, Vitis, FuseSoC or LiteX."),
     "simulate": ("simulate", "Run the circuit against the integer model on real images."),
     "run": ("run", "Classify images on a board, or on a simulated one."),
     "synth": ("hardware", "Resources from Yosys beside the plan's estimate."),

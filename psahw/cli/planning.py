@@ -18,9 +18,9 @@ BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f
 _BUDGET = {"lut": "max_lut", "ff": "max_ff", "dsp": "max_dsp", "bram36": "max_bram"}
 
 
-def plan_options(default_board: str | None = None):
+def plan_options(default_board: str | None = None, *, board_required: bool = True):
     """A decorator: the options that `make_plan` takes."""
-    board = {"default": default_board, "show_default": True} if default_board else {"required": True}
+    board = {"default": default_board, "show_default": True} if default_board else {"required": board_required}
     options = (
         click.option("--board", "-b", metavar="BOARD", help=BOARD_HELP, **board),
         click.option("--clock", type=float, metavar="HZ", help="Clock, such as 143e6; the board's if not given."),

@@ -1,0 +1,32 @@
+"""``python -m boards.axi``: write the register maps into ``docs/integration.md``."""
+
+import sys
+from pathlib import Path
+
+from psahw.files import write_whole
+
+from .registers import CORE, KERNEL, markdown
+
+PAGE = Path(__file__).parents[2] / "docs" / "integration.md"
+TABLES = {"core": CORE, "kernel": KERNEL}
+
+
+def filled(page: str) -> str:
+    """``page`` with the tables between their marks. ValueError for a mark that is not there once."""
+    for name, table in TABLES.items():
+        begin, end = f"<!-- registers: {name} -->\n", f"<!-- end: {name} -->\n"
+        if page.count(begin) != 1 or page.count(end) != 1:
+            raise ValueError(f"{PAGE} must have {begin.strip()!r} and {end.strip()!r} once each")
+        before, _, rest = page.partition(begin)
+        after = rest.partition(end)[2]
+        page = f"{before}{begin}\n{markdown(table)}\n\n{end}{after}"
+    return page
+
+
+def main() -> int:
+    write_whole(PAGE, filled(PAGE.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

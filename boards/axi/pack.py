@@ -1,0 +1,101 @@
+"""Memory words out of words of 32 bits: any first byte."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from psahw.gateware.check import check_int
+
+from .interfaces import ADDRESS_BITS
+from .records import WORD
+
+__all__ = ["Pack", "written"]
+
+
+def written(data_bytes: int) -> data.StructLayout:
+    """A word to be written, and which of its bytes."""
+    return data.StructLayout({"data": 8 * data_bytes, "strb": data_bytes})
+
+
+class Pack(wiring.Component):
+    """Puts records one after another into words; a word of a record a cycle.
+
+    Parameters
+    ----------
+    data_bytes : of a memory word, a power of two of at least 4
+
+    Members
+    -------
+    job : stream of ``addr``, the first record's byte address, and ``records``, their number, one at least
+    i : stream of `boards.axi.records.WORD`
+    o : stream of `written`; a job begins and ends with a word that may be written in part
+    """
+
+    def __init__(self, *, data_bytes: int):
+        check_int("data_bytes", data_bytes, 4)
+        if data_bytes & (data_bytes - 1):
+            raise ValueError(f"data_bytes must be a power of two, not {data_bytes}")
+        self.data_bytes = data_bytes
+        job = data.StructLayout({"addr": ADDRESS_BITS, "records": 32})
+        super().__init__(
+            {
+                "job": In(stream.Signature(job)),
+                "i": In(stream.Signature(WORD)),
+                "o": Out(stream.Signature(written(data_bytes))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        job, i, o, lanes = self.job, self.i, self.o, self.data_bytes // 4
+        lane, shift, left = Signal(range(lanes)), Signal(2), Signal(32)
+        carry, carried = Signal(24), Signal(3)  # bytes of the word before that belong into this lane
+        both, strobes = Signal(56), Signal(7)
+        place, ends, en = Signal(), Signal(), Signal()
+
+        m.d.comb += en.eq(~o.valid | o.ready)
+        with m.If(o.ready):
+            m.d.sync += o.valid.eq(0)
+        with m.If(place):
+            strb = Mux(o.valid, 0, o.payload.strb)
+            now = Mux(lane == 0, 0, strb) | (strobes[:4] << (lane << 2))
+            m.d.sync += [
+                o.payload.data.word_select(lane, 32).eq(both),
+                o.payload.strb.eq(now),
+                o.valid.eq(ends | (lane == lanes - 1)),
+                lane.eq(lane + 1),
+                carry.eq(both[32:]),
+                carried.eq(strobes[4:]),
+            ]
+        with m.FSM():
+            with m.State("JOB"):
+                m.d.comb += job.ready.eq(en)
+                m.d.sync += [
+                    lane.eq(job.payload.addr[2:]),
+                    shift.eq(job.payload.addr[:2]),
+                    left.eq(job.payload.records - 1),
+                    carried.eq(0),
+                    carry.eq(0),
+                ]
+                with m.If(job.valid & en):
+                    m.d.sync += o.payload.strb.eq(0)
+                    m.next = "WORDS"
+            with m.State("WORDS"):
+                m.d.comb += [
+                    i.ready.eq(en),
+                    place.eq(i.valid & en),
+                    both.eq(carry | (i.payload.data << (shift << 3))),
+                    strobes.eq(carried | (0b1111 << shift)),
+                    ends.eq(i.payload.last & (left == 0) & (shift == 0)),
+                ]
+                with m.If(place & i.payload.last):
+                    m.d.sync += left.eq(left - 1)
+                    with m.If(left == 0):
+                        m.next = "JOB"
+                        with m.If(shift != 0):
+                            m.next = "CARRY"
+            with m.State("CARRY"):
+                m.d.comb += [place.eq(en), both.eq(carry), strobes.eq(Cat(carried)), ends.eq(1)]
+                with m.If(en):
+                    m.next = "JOB"
+        return m

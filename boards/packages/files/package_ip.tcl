@@ -1,0 +1,55 @@
+# Packages @{network} as a Vivado IP:
+#
+#   vivado -mode batch -source package_ip.tcl
+#
+# writes ip/component.xml. Add the directory ip to a project's ip_repo_paths. Commands: UG1118, UG835.
+
+set here [file dirname [file normalize [info script]]]
+set sources {@{sources}}
+set memories {@{memories}}
+set registers {
+@{registers}
+}
+
+create_project -force @{top} [file join $here build] -part @{part}
+foreach name [concat $sources $memories] {
+    add_files -norecurse [file join $here $name]
+}
+# $readmemb finds the contents of memories among the files of the project (UG901)
+foreach name $memories {
+    set_property file_type {Memory File} [get_files [file join $here $name]]
+}
+add_files -fileset constrs_1 -norecurse [file join $here clock.xdc]
+set_property USED_IN {synthesis out_of_context} [get_files [file join $here clock.xdc]]
+set_property top @{top} [current_fileset]
+update_compile_order -fileset sources_1
+
+# Interfaces are found by the names of the ports
+ipx::package_project -root_dir [file join $here ip] -vendor psahw -library user -taxonomy /UserIP -import_files -force
+set core [ipx::current_core]
+set_property name @{top} $core
+set_property version 1.0 $core
+set_property display_name {psahw: @{network}} $core
+set_property description {Image classifier; AXI4-Stream in and out, AXI4-Lite registers} $core
+foreach name {s_axi s_axis m_axis} {
+    if {[llength [ipx::get_bus_interfaces $name -of_objects $core]] != 1} {
+        error "Vivado did not find the interface $name"
+    }
+    ipx::associate_bus_interfaces -busif $name -clock aclk $core
+}
+ipx::associate_bus_interfaces -clock aclk -reset aresetn $core
+
+set block [ipx::get_address_blocks reg0 -of_objects [ipx::get_memory_maps s_axi -of_objects $core]]
+foreach register $registers {
+    lassign $register name offset what
+    set made [ipx::add_register $name $block]
+    set_property address_offset $offset $made
+    set_property size 32 $made
+    set_property description $what $made
+}
+
+ipx::create_xgui_files $core
+ipx::update_checksums $core
+ipx::check_integrity $core
+ipx::save_core $core
+close_project

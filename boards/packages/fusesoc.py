@@ -1,0 +1,20 @@
+"""Plain Verilog with a description for FuseSoC (CAPI2)."""
+
+from .contents import FILES, Contents, fill
+
+__all__ = ["files"]
+
+
+def files(contents: Contents) -> dict[str, str]:
+    """The contents of memories are copied to where the tools run, since ``$readmemb`` has relative paths."""
+    memories = "".join(f"      - {name}: {{file_type: user, copyto: {name}}}\n" for name in contents.memories)
+    text = fill(
+        "psahw.core",
+        network=contents.title,
+        sources="".join(f"      - {name}\n" for name in contents.sources).rstrip("\n"),
+        memories=memories.rstrip("\n") if memories else "      []",
+        top=contents.top,
+        part=contents.part,
+        waivers="waivers.vlt",
+    )
+    return {"psahw.core": text, "waivers.vlt": (FILES.parents[1] / "lint" / "waivers.vlt").read_text()}

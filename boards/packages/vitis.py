@@ -1,0 +1,105 @@
+"""A Vitis RTL kernel for Alveo cards: Verilog, kernel.xml, scripts that make the xclbin, and host programs."""
+
+import xml.etree.ElementTree as ET
+
+from ..axi.core import ADDRESS_BITS
+from ..axi.registers import KERNEL
+from .contents import Contents, fill, verbatim
+from .vivado import register_list
+
+__all__ = ["files"]
+
+CONTROL, MEMORY = "s_axi_control", "m_axi_gmem"
+ARGUMENTS = (  # name, first register, port, bytes, type of the host's
+    ("images", "IMAGES_LOW", MEMORY, 8, "uchar*"),
+    ("results", "RESULTS_LOW", MEMORY, 8, "int*"),
+    ("count", "COUNT", CONTROL, 4, "uint"),
+)
+
+
+def _kernel_xml(contents: Contents) -> str:
+    """UG1393, RTL kernel XML file."""
+    offsets = {register.name: register.offset for register in KERNEL}
+    root = ET.Element("root", versionMajor="1", versionMinor="6")
+    kernel = ET.SubElement(
+        root,
+        "kernel",
+        name=contents.top,
+        language="ip_c",
+        vlnv=f"psahw:kernel:{contents.top}:1.0",
+        attributes="",
+        preferredWorkGroupSizeMultiple="0",
+        workGroupSize="1",
+        interrupt="true",
+        hwControlProtocol="ap_ctrl_chain",
+    )
+    ports = ET.SubElement(kernel, "ports")
+    for name, mode, reach, bits in (
+        (CONTROL, "slave", f"0x{1 << ADDRESS_BITS:X}", 32),
+        (MEMORY, "master", "0xFFFFFFFFFFFFFFFF", 8 * contents.around.data_bytes),
+    ):
+        about = {"mode": mode, "range": reach, "dataWidth": str(bits), "portType": "addressable", "base": "0x0"}
+        ET.SubElement(ports, "port", name=name, **about)
+    arguments = ET.SubElement(kernel, "args")
+    for number, (name, register, port, size, kind) in enumerate(ARGUMENTS):
+        ET.SubElement(
+            arguments,
+            "arg",
+            name=name,
+            addressQualifier="1" if kind.endswith("*") else "0",  # global memory, or a scalar
+            id=str(number),
+            port=port,
+            size=f"0x{size:X}",
+            offset=f"0x{offsets[register]:X}",
+            type=kind,
+            hostOffset="0x0",
+            hostSize=f"0x{size:X}",
+        )
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _header(contents: Contents) -> str:
+    """What ``host.cpp`` must know."""
+    about = contents.manifest
+    height, width = about["image"]
+    names = ", ".join(f'"{_escaped(name)}"' for name in about["class_names"])
+    words = ", ".join(f"0x{about['digest'][8 * k : 8 * k + 8]}" for k in range(8))
+    offsets = {register.name: register.offset for register in KERNEL}
+    return fill(
+        "psahw_kernel.h",
+        network=contents.title,
+        kernel=contents.top,
+        frame_bytes=str(height * width * about["colours"]),
+        classes=str(about["classes"]),
+        names=names,
+        digest=words,
+        hash_offset=f"0x{offsets['HASH_0']:X}",
+        status_offset=f"0x{offsets['STATUS']:X}",
+    )
+
+
+def _escaped(text: str) -> str:
+    """As the inside of a C string; what is not printable ASCII as octal bytes."""
+    return "".join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}" for b in text.encode())
+
+
+def files(contents: Contents) -> dict[str, str]:
+    script = fill(
+        "package_kernel.tcl",
+        network=contents.title,
+        part=contents.part,
+        top=contents.top,
+        sources=" ".join(contents.sources),
+        memories=" ".join(contents.memories),
+        registers=register_list(KERNEL),
+    )
+    return {
+        "kernel.xml": _kernel_xml(contents),
+        "package_kernel.tcl": script,
+        "link.cfg": fill("link.cfg", top=contents.top, mhz=str(int(contents.manifest["clock_hz"] / 1e6))),
+        "Makefile": fill("vitis.mk", top=contents.top, sources=" ".join([*contents.sources, "$(wildcard *.mem)"])),
+        "psahw_kernel.h": _header(contents),
+        "host.cpp": verbatim("host.cpp"),
+        "host.py": verbatim("host.py"),
+    }

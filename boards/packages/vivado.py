@@ -1,0 +1,25 @@
+"""A Vivado IP: Verilog, and the Tcl script that writes ``component.xml``."""
+
+from ..axi.registers import CORE, Register
+from .contents import Contents, fill
+
+__all__ = ["files", "register_list"]
+
+
+def register_list(table: tuple[Register, ...]) -> str:
+    """The map as a Tcl list of name, offset and description."""
+    rows = [f"    {{{r.name} 0x{r.offset:03X} {{{r.what}}}}}" for r in table]
+    return "\n".join(rows)
+
+
+def files(contents: Contents) -> dict[str, str]:
+    script = fill(
+        "package_ip.tcl",
+        network=contents.title,
+        part=contents.part,
+        top=contents.top,
+        sources=" ".join(contents.sources),
+        memories=" ".join(contents.memories),
+        registers=register_list(CORE),
+    )
+    return {"package_ip.tcl": script, "clock.xdc": fill("clock.xdc", period=contents.clock_ns)}

@@ -1,0 +1,112 @@
+"""Builds and runs the AXI designs of ``psahw package`` against cocotbext-axi's models, on Verilator.
+
+    report = run("build/vitis", "psahw_kernel", ["kernel.v", "accelerator.v"], "kernel", request)
+
+The request and the report are described at the tests in `sim.axi_testbench`.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from .runner import (
+    BUILD_ARGS,
+    HERE,
+    MAKE_FLAGS,
+    _cache,
+    _cocotb_runner,
+    _key,
+    _runtime,
+    _verilate,
+    _versions,
+    check_tools,
+)
+
+__all__ = ["run"]
+
+KEPT_BUILDS = 6
+
+
+def _build(directory: Path, top: str, sources: list[str]) -> Path:
+    """The directory of the simulator, from the cache if the Verilog is the same."""
+    paths = [directory / source for source in sources]
+    recipe = {
+        "top": top,
+        "parameters": {},
+        "defines": {},
+        "build_args": list(BUILD_ARGS),
+        "waves": False,
+        "make": MAKE_FLAGS,
+        "one_file": True,
+        "versions": _versions(),
+    }
+    cache = _cache() / "axi"
+    cache.mkdir(parents=True, exist_ok=True)
+    target = cache / _key(recipe, paths)
+    if (target / top).is_file():
+        os.utime(target)
+        return target
+    with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
+        folder = Path(folder)
+        ports = folder / "ports.vlt"  # for Python, which needs nothing else
+        ports.write_text(f'`verilator_config\npublic_flat_rw -module "{top}" -var "*"\n')
+        recipe["build_args"].append(str(ports))
+        with _runtime(_cache(), folder, recipe):
+            _verilate(folder, paths, recipe)
+        (folder / "finished").mkdir()
+        os.replace(folder / top, folder / "finished" / top)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(folder / "finished", target)
+    builds = sorted((path for path in cache.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for old in builds[:-KEPT_BUILDS]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def run(
+    directory: str | os.PathLike, top: str, sources: list[str], test: str, request: dict, *, seed: int = 1
+) -> dict:
+    """What the test named ``test`` of `sim.axi_testbench` reports.
+
+    Raises UserError when the Verilog does not build, RuntimeError, with what cocotb says, when the test fails.
+    """
+    check_tools()
+    directory = Path(directory).resolve()
+    simulator = _build(directory, top, sources)
+    with tempfile.TemporaryDirectory(prefix="psahw-axi-") as folder:
+        folder = Path(folder)
+        for memory in directory.glob("*.mem"):
+            (folder / memory.name).symlink_to(memory)
+        (folder / "request.json").write_text(json.dumps(request))
+        try:
+            _cocotb_runner().test(
+                "sim.axi_testbench",
+                hdl_toplevel=top,
+                hdl_toplevel_lang="verilog",
+                testcase=test,
+                build_dir=simulator,
+                test_dir=folder,
+                seed=seed,
+                plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{1 + seed % 2**31}"],
+                extra_env={
+                    "PSAHW_AXI": str(folder),
+                    "COCOTB_LOG_LEVEL": "WARNING",
+                    "COCOTB_REWRITE_ASSERTION_FILES": "",
+                    "PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
+                },
+                results_xml=str(folder / "results.xml"),
+                log_file=folder / "simulation.log",
+            )
+        except SystemExit as error:
+            raise RuntimeError(f"the simulation ended with {error}: {_last(folder)}") from None
+        report = folder / "report.json"
+        if not report.exists():
+            raise RuntimeError(f"the simulation ended without a report: {_last(folder)}")
+        return json.loads(report.read_text())
+
+
+def _last(folder: Path) -> str:
+    log = folder / "simulation.log"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-40:]) if log.exists() else "no log"

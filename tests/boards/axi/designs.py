@@ -1,0 +1,48 @@
+"""AXI designs to simulate, around `tests.boards.stub.Stub` or a real accelerator."""
+
+from boards.axi.core import Core
+from boards.axi.interfaces import verilog_ports
+from boards.axi.kernel import Kernel
+from boards.axi.registers import CORE, KERNEL
+from psahw import verilog
+
+from ..stub import CLASSES, Stub, answer
+
+__all__ = ["OFFSETS", "expected_record", "manifest", "write_core", "write_kernel"]
+
+DIGEST = "0123456789abcdef" * 4
+OFFSETS = {name: {r.name: r.offset for r in table} for name, table in (("core", CORE), ("kernel", KERNEL))}
+
+
+def manifest(*, bus_bytes, image, colours=3, interval=None):
+    height, width = image
+    beats = height * width * colours // bus_bytes
+    return {
+        "network": "stub", "digest": DIGEST, "top": "psahw_accelerator", "image": list(image), "colours": colours,
+        "bus_bytes": bus_bytes, "classes": CLASSES, "clock_hz": 143e6, "frame_interval": interval or beats + 1,
+        "latency": beats + 1,
+    }  # fmt: skip
+
+
+def _stub(directory, about, pause):
+    height, width = about["image"]
+    stub = Stub(bus_bytes=about["bus_bytes"], frame_bytes=height * width * about["colours"], pause=pause)
+    verilog.emit(stub, "accelerator", directory)
+    return stub.signature
+
+
+def write_core(directory, about, *, pause=0):
+    core = Core(_stub(directory, about, pause), about)
+    verilog.emit(core, "axi", directory, ports=verilog_ports(core))
+
+
+def write_kernel(directory, about, *, pause=0, data_bytes=64, beats=16):
+    kernel = Kernel(_stub(directory, about, pause), about, data_bytes=data_bytes, beats=beats)
+    verilog.emit(kernel, "kernel", directory, ports=verilog_ports(kernel))
+
+
+def expected_record(image: bytes, flags: int = 0) -> bytes:
+    """A result as ``docs/integration.md`` describes it, of the stub."""
+    class_index, logits = answer(image)
+    words = [class_index | flags << 16, *logits]
+    return b"".join((word & 0xFFFFFFFF).to_bytes(4, "little") for word in words)

@@ -1,0 +1,48 @@
+"""A real accelerator in the kernel: its pace, and its logits."""
+
+import numpy as np
+import pytest
+
+from psahw import networkfile
+from psahw.cli import main
+from psahw.network import Patch
+from tests.networks import StageShape, random_images, random_network
+
+from .batch import classify, problems
+
+COUNT = 200
+
+
+def test_a_batch_of_200_images(tmp_path):
+    """Images of 81 bytes, 3 a beat, from an odd address: no wrong logit, and at most 5 % more cycles than 200 frame
+    intervals for all of it, the first image's latency included."""
+    pytest.importorskip("cocotbext.axi", reason="the extra `sim` is not installed")
+    network = random_network(
+        np.random.default_rng(7),
+        image=(9, 3),
+        patch=Patch(3, 3),
+        stages=(StageShape(channels=4, hidden=3),),
+        name="little",
+    )
+    networkfile.save(network, tmp_path / "little.safetensors")
+    command = ["package", str(tmp_path / "little.safetensors"), "--for", "vitis", "--engines", "mac", "--fps", "3e6"]
+    assert main([*command, "-o", str(tmp_path / "kernel")]) == 0
+    result = classify(tmp_path / "kernel", network, random_images(np.random.default_rng(8), network, COUNT))
+    assert problems(result) == []
+    assert result["images"] == COUNT and 50 <= result["frame_interval"] <= 100
+    assert result["cycles"] >= (COUNT - 1) * result["frame_interval"]  # else it measured something else
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({}, []),
+        ({"mismatched_logits": 3}, ["3 mismatched logits"]),
+        ({"mismatched_classes": 1}, ["1 mismatched classes"]),
+        ({"status": 2}, ["the kernel's status is 2"]),
+        ({"over_limit": 0.06}, ["an image takes 6.0 % more cycles than accelerator or bus need"]),
+    ],
+)
+def test_problems(change, found):
+    good = {"mismatched_logits": 0, "mismatched_classes": 0, "status": 0, "over_limit": 0.05}
+    assert problems(good | change) == found

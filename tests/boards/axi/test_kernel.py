@@ -1,0 +1,162 @@
+# amaranth: UnusedElaboratable=no
+"""The kernel with its own memory port, driven by cocotbext-axi on Verilator."""
+
+import random
+
+import pytest
+
+from .designs import OFFSETS, expected_record, manifest, write_kernel
+
+AT = OFFSETS["kernel"]
+IDLE, DONE, READY = 0b0100, 0b0010, 0b1000
+READ_ERROR = 8  # among a record's flags
+PAGE = 4096
+UNTOUCHED = 0xA5
+DESIGNS = {  # bus_bytes, image, data_bytes, beats
+    "narrow": (4, (4, 4), 8, 16),
+    "odd": (3, (3, 5), 64, 16),  # 45 bytes an image, no divisor of any word
+    "equal": (4, (2, 4), 4, 8),
+}
+
+
+@pytest.fixture(scope="module", params=DESIGNS)
+def kernel(request, tmp_path_factory):
+    pytest.importorskip("cocotbext.axi", reason="the extra `sim` is not installed")
+    bus_bytes, image, data_bytes, beats = DESIGNS[request.param]
+    directory = tmp_path_factory.mktemp("kernel")
+    write_kernel(directory, manifest(bus_bytes=bus_bytes, image=image), data_bytes=data_bytes, beats=beats)
+    return Simulated(directory, image[0] * image[1] * 3, data_bytes, beats)
+
+
+class Simulated:
+    def __init__(self, directory, frame, data_bytes, beats):
+        self.directory, self.frame, self.data_bytes, self.beats = directory, frame, data_bytes, beats
+
+    def images(self, count, seed=1):
+        rng = random.Random(seed)
+        return [rng.randbytes(self.frame) for _ in range(count)]
+
+    def run(self, batches, *, margin=300, base=0, **request):
+        """``batches``: (where the images are, where the results go, images). Returns what is in memory where the
+        results should be, `margin` bytes more on both sides, and the report."""
+        from sim.axi import run
+
+        dump = [[base + results - margin, 24 * len(images) + 2 * margin] for _, results, images in batches]
+        fill = [[where, bytes([UNTOUCHED] * size).hex()] for where, size in dump]
+        fill += [[base + at, b"".join(images).hex()] for at, _, images in batches if images]
+        report = run(
+            self.directory,
+            "psahw_kernel",
+            ["kernel.v", "accelerator.v"],
+            "kernel",
+            {
+                "batches": [
+                    {"images": base + at, "results": base + results, "count": len(images)}
+                    for at, results, images in batches
+                ],
+                "fill": fill,
+                "dump": dump,
+                "memory": base + (1 << 18),
+                "offsets": AT,
+                "patience": 20_000,
+                **request,
+            },
+        )
+        return [bytes.fromhex(part) for part in report["memory"]], report
+
+    def check_bursts(self, report, batches):
+        """Whole words, never across a page, as long as allowed; together exactly the words that hold the bytes."""
+        for kind, size in (("read", self.frame), ("write", 24)):
+            touched = set()
+            for addr, beats in report["bursts"][kind]:
+                assert addr % self.data_bytes == 0 and 1 <= beats <= self.beats
+                assert addr // PAGE == (addr + beats * self.data_bytes - 1) // PAGE
+                words = range(addr, addr + beats * self.data_bytes, self.data_bytes)
+                assert touched.isdisjoint(words)
+                touched.update(words)
+            wanted = set()
+            for batch in batches:
+                first, last = batch[kind == "write"], batch[kind == "write"] + size * len(batch[2]) - 1
+                start = first // self.data_bytes * self.data_bytes
+                wanted.update(range(start, last + 1, self.data_bytes))
+            assert touched == wanted
+
+
+def memory(images, margin=300, flags=0):
+    guard = bytes([UNTOUCHED] * margin)
+    return guard + b"".join(expected_record(image, flags) for image in images) + guard
+
+
+@pytest.mark.parametrize("pauses", [0, 0.3, 0.7])
+def test_batch(kernel, pauses):
+    """Both ends begin just before a page, at odd addresses."""
+    images = kernel.images(40)
+    batches = [(PAGE - 3, 9 * PAGE - 15, images)]
+    found, report = kernel.run(batches, pauses=pauses, watch=True)
+    assert found == [memory(images)]
+    assert report["states"] == [IDLE, IDLE | DONE | READY, IDLE] or report["states"] == [IDLE, DONE | READY, IDLE]
+    assert report["registers"]["STATUS"] == 0
+    kernel.check_bursts(report, batches)
+    assert report["outstanding"]["read"] >= 2
+
+
+def test_every_alignment(kernel):
+    """One batch after another, with sources and targets at every place in a word of 8."""
+    batches = [
+        (0x1000 + 0x400 * k + k, 0x8000 + 0x400 * k + (5 * k) % 8 + 3 * (k == 7), kernel.images(1 + k % 3, seed=k))
+        for k in range(8)
+    ]
+    found, report = kernel.run(batches)
+    assert found == [memory(images) for _, _, images in batches]
+    assert report["registers"]["STATUS"] == 0
+
+
+def test_chained_batches(kernel):
+    """A batch begins when the one before is ready, not done; an empty one between them."""
+    batches = [
+        (0x1000, 0x9001, kernel.images(6, seed=1)),
+        (0x2345, 0xA000, []),
+        (0x3333, 0xB002, kernel.images(5, seed=2)),
+        (0x4000, 0xC003, kernel.images(1, seed=3)),
+    ]
+    found, report = kernel.run(batches, chain=True, pauses=0.3)
+    assert found == [memory(images) for _, _, images in batches]
+    assert all(state & DONE for state in report["states"][1:-1]) and report["states"][-1] & DONE == 0
+
+
+def test_addresses_above_32_bits(kernel):
+    images = kernel.images(3)
+    found, _ = kernel.run([(0x0FF1, 0x9003, images)], base=0x7_FFFF_F000, broken=[["read", 0, 1]])
+    assert found == [memory(images)]
+
+
+def test_read_errors(kernel):
+    """The batch ends; results from the failed read on are flagged, a later batch is not."""
+    images, later = kernel.images(12, seed=4), kernel.images(4, seed=5)
+    at, hole = 0x1005, 0x1005 + 7 * kernel.frame
+    batches = [(at, 0x9000, images), (0x3000, 0xA001, later)]
+    found, report = kernel.run(batches, broken=[["read", hole, hole + 1]])
+    assert report["registers"]["STATUS"] == 1
+    heads = [int.from_bytes(found[0][300 + 24 * k : 304 + 24 * k], "little") >> 16 for k in range(12)]
+    word = hole // kernel.data_bytes * kernel.data_bytes  # the first byte that was not read
+    bad = (word - at) // kernel.frame
+    assert heads == [0] * bad + [READ_ERROR] * (12 - bad)
+    assert found[0][300 : 300 + 24 * bad] == b"".join(expected_record(image) for image in images[:bad])
+    assert found[1] == memory(later)
+
+
+def test_write_errors(kernel):
+    """The batch ends; what could be written is right, and the register says that something is missing."""
+    images, later = kernel.images(12, seed=6), kernel.images(4, seed=7)
+    hole = 0x9000 + 24 * 5
+    batches = [(0x1001, 0x9000, images), (0x3000, 0xA001, later)]
+    found, report = kernel.run(batches, broken=[["write", hole, hole + 1]])
+    assert report["registers"]["STATUS"] == 2
+    assert all(state & DONE for state in report["states"][1:-1])
+    want, word = memory(images), hole // kernel.data_bytes * kernel.data_bytes
+    first = 300 + word - 0x9000
+    assert found[0][first : first + kernel.data_bytes] == bytes([UNTOUCHED] * kernel.data_bytes)
+    assert (
+        found[0][:first] + found[0][first + kernel.data_bytes :] == want[:first] + want[first + kernel.data_bytes :]
+    )
+    assert found[1] == memory(later)

