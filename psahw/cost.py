@@ -452,7 +452,8 @@ def _(node: LocalMixing):
 @_cost.register
 def _(node: Residual):
     fork, add = Resources(lut=6, ff=2), Resources(lut=18 * node.lanes + 3, ff=8 * node.lanes + 1)
-    return _queue(node.lanes, node.queue) + fork + add
+    skid = Resources(lut=8 * node.lanes + 2, ff=8 * node.lanes + 1)
+    return _queue(node.lanes, node.queue) + skid + fork + add
 
 
 @_cost.register

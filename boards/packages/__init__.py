@@ -15,7 +15,7 @@ from .. import Board
 from ..axi.core import Core
 from ..axi.interfaces import verilog_ports
 from ..axi.kernel import DATA_BYTES, Kernel
-from ..project import interface
+from ..ports import interface
 from . import fusesoc, litex, vitis, vivado
 from .contents import Contents
 

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .chain import Chain
 from .residual import Add
-from .stream import Fork, Queue, connect, vector_signature
+from .stream import Fork, Queue, Skid, connect, vector_signature
 
 __all__ = ["Mixing"]
 
@@ -16,7 +16,8 @@ class Mixing(wiring.Component):
 
     The bypass waits for the branch in a queue of ``depth`` beats. Much less than the branch takes before its first
     output (a frame and more behind a transposition, a few tokens in channel mixing) deadlocks; the
-    depth that never delays anything is calculated by `psahw.schedule`.
+    depth that never delays anything is calculated by `psahw.schedule`. ``i.ready`` depends on registers alone, so
+    that no stall has to reach further back than one sublayer within a cycle.
 
     Parameters
     ----------
@@ -34,11 +35,13 @@ class Mixing(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        m.submodules.skid = skid = Skid(shape=self.i.payload.shape())
         m.submodules.fork = fork = Fork(shape=self.i.payload.shape())
         m.submodules.branch = self.branch
         m.submodules.queue = self.queue
         m.submodules.add = add = Add(lanes=self.lanes)
-        connect(m, wiring.flipped(self.i), fork.i)
+        connect(m, wiring.flipped(self.i), skid.i)
+        connect(m, skid.o, fork.i)
         connect(m, fork.o_a, self.branch.i)
         if self.bypass is None:
             connect(m, fork.o_b, self.queue.i)

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from .check import check_choice, check_int
 from .count import count
 
-__all__ = ["Fork", "Gather", "Queue", "connect", "vector_signature"]
+__all__ = ["Fork", "Gather", "Queue", "Skid", "connect", "vector_signature"]
 
 
 def vector_signature(lanes: int, bits: int = 8) -> stream.Signature:
@@ -86,6 +86,34 @@ class Queue(wiring.Component):
         for port, step in ((write, put), (read, load)):
             with m.If(step):
                 m.d.sync += port.addr.eq(Mux(port.addr == rows - 1, 0, port.addr + 1))
+        return m
+
+
+class Skid(wiring.Component):
+    """Cuts the path of ``ready``: ``i.ready`` comes from a register. Full rate, without latency.
+
+    A beat that finds ``o`` stalled is kept; the next one waits until it has gone. So ``o`` depends combinationally on
+    ``i``, but nothing at ``i`` on ``o``: without such a cut a stall would have to pass through every stage of the
+    pipeline within one cycle.
+    """
+
+    def __init__(self, *, shape: ShapeLike):
+        Shape.cast(shape)
+        self.shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        full = Signal()
+        kept = Signal(self.shape, reset_less=True)
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            self.o.valid.eq(self.i.valid | full),
+            self.o.payload.eq(Mux(full, kept, self.i.payload)),
+        ]
+        m.d.sync += full.eq(self.o.valid & ~self.o.ready)
+        with m.If(~full):
+            m.d.sync += kept.eq(self.i.payload)
         return m
 
 

@@ -6,11 +6,12 @@ import pytest
 from amaranth.hdl import Module, signed, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
+from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw import timing
-from psahw.gateware.stream import Fork, Gather, Queue, connect, vector_signature
+from psahw.gateware.stream import Fork, Gather, Queue, Skid, connect, vector_signature
 from tests.gateware.streams import run_stream, run_streams
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))
@@ -98,10 +99,43 @@ def test_fork(i_stalls, a_stalls, b_stalls):
     assert np.array_equal(run.cycles["i"], both)
 
 
+@few
+@given(STALLS, STALLS)
+def test_skid(i_stalls, o_stalls):
+    """Beats leave when a wire would let them through, or one would have come before."""
+    beats = ramp(30, 2)
+    out, i, o = run_stream(Skid(shape=data.ArrayLayout(signed(8), 2)), beats, i_stalls=i_stalls, o_stalls=o_stalls)
+    assert np.array_equal(out, beats)
+    assert (o >= i).all()
+    assert (i[1:] > o[:-1]).all()  # the next beat comes in when the one before is gone
+    if not any(o_stalls):
+        assert np.array_equal(i, o)
+
+
+def test_skid_ready_does_not_follow_within_the_cycle():
+    dut = Skid(shape=8)
+    seen = []
+
+    async def bench(ctx):
+        ctx.set(dut.i.valid, 1)
+        for payload, ready in ((1, 0), (2, 1), (2, 0), (3, 1)):
+            ctx.set(dut.i.payload, payload)
+            before = ctx.get(dut.i.ready)
+            ctx.set(dut.o.ready, ready)
+            seen.append((before, ctx.get(dut.i.ready), ctx.get(dut.o.payload)))
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert seen == [(1, 1, 1), (0, 0, 1), (1, 1, 2), (0, 0, 2)]
+
+
 @pytest.mark.parametrize(
     "dut, lanes",
-    [(Gather(lanes=2, ratio=3), 2), (Queue(shape=signed(16), depth=4), 1)],
-    ids=["gather", "queue"],
+    [(Gather(lanes=2, ratio=3), 2), (Queue(shape=signed(16), depth=4), 1), (Skid(shape=signed(16)), 1)],
+    ids=["gather", "queue", "skid"],
 )
 def test_reset(dut, lanes):
     beats = ramp(12, lanes)
