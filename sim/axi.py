@@ -7,26 +7,12 @@ The request and the report are described at the tests in `sim.axi_testbench`.
 
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
-from .runner import (
-    BUILD_ARGS,
-    HERE,
-    MAKE_FLAGS,
-    _cache,
-    _cocotb_runner,
-    _key,
-    _runtime,
-    _verilate,
-    _versions,
-    check_tools,
-)
+from . import building
 
 __all__ = ["run"]
-
-KEPT_BUILDS = 6
 
 
 def _build(directory: Path, top: str, sources: list[str]) -> Path:
@@ -36,32 +22,20 @@ def _build(directory: Path, top: str, sources: list[str]) -> Path:
         "top": top,
         "parameters": {},
         "defines": {},
-        "build_args": list(BUILD_ARGS),
+        "build_args": list(building.BUILD_ARGS),
         "waves": False,
-        "make": MAKE_FLAGS,
+        "make": building.MAKE_FLAGS,
         "one_file": True,
-        "versions": _versions(),
+        "versions": building.versions(),
     }
-    cache = _cache() / "axi"
-    cache.mkdir(parents=True, exist_ok=True)
-    target = cache / _key(recipe, paths)
-    if (target / top).is_file():
-        os.utime(target)
-        return target
-    with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
-        folder = Path(folder)
+
+    def build(folder):
         ports = folder / "ports.vlt"  # for Python, which needs nothing else
         ports.write_text(f'`verilator_config\npublic_flat_rw -module "{top}" -var "*"\n')
         recipe["build_args"].append(str(ports))
-        with _runtime(_cache(), folder, recipe):
-            _verilate(folder, paths, recipe)
-        (folder / "finished").mkdir()
-        os.replace(folder / top, folder / "finished" / top)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(folder / "finished", target)
-    builds = sorted((path for path in cache.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-    for old in builds[:-KEPT_BUILDS]:
-        shutil.rmtree(old, ignore_errors=True)
+        building.with_cocotb(folder, paths, recipe)
+
+    target, _ = building.kept(recipe, paths, top, build)
     return target
 
 
@@ -72,7 +46,7 @@ def run(
 
     Raises UserError when the Verilog does not build, RuntimeError, with what cocotb says, when the test fails.
     """
-    check_tools()
+    building.check_tools()
     directory = Path(directory).resolve()
     simulator = _build(directory, top, sources)
     with tempfile.TemporaryDirectory(prefix="psahw-axi-") as folder:
@@ -81,7 +55,7 @@ def run(
             (folder / memory.name).symlink_to(memory)
         (folder / "request.json").write_text(json.dumps(request))
         try:
-            _cocotb_runner().test(
+            building.cocotb_runner().test(
                 "sim.axi_testbench",
                 hdl_toplevel=top,
                 hdl_toplevel_lang="verilog",
@@ -94,7 +68,7 @@ def run(
                     "PSAHW_AXI": str(folder),
                     "COCOTB_LOG_LEVEL": "WARNING",
                     "COCOTB_REWRITE_ASSERTION_FILES": "",
-                    "PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
+                    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
                 },
                 results_xml=str(folder / "results.xml"),
                 log_file=folder / "simulation.log",

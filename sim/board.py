@@ -4,14 +4,12 @@
         ...  # port is /dev/pts/N, to be opened like any serial port
 
 The directory holds ``board.v`` (module ``psahw_board`` with clk, rst, uart_rx, uart_tx), ``accelerator.v`` and the
-memory files that they read. Builds are kept where `sim.runner` keeps its own.
+memory files that they read. Builds are kept by `sim.building`.
 """
 
 import contextlib
-import fcntl
 import os
 import select
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from pathlib import Path
 
 from psahw.errors import UserError
 
-from . import runner
+from . import building
 
 __all__ = ["build", "running"]
 
@@ -37,7 +35,7 @@ ARGUMENTS = (
     f"V{TOP}",
     "-o",
     TOP,
-    *runner.BUILD_ARGS[1:],
+    *building.BUILD_ARGS[1:],
 )
 
 
@@ -45,52 +43,20 @@ def build(directory: str | os.PathLike) -> Path:
     """The simulator's executable, from the cache if the sources are the same. Raises UserError with the compiler's
     first complaint."""
     sources = [*(Path(directory) / name for name in SOURCES), HERE / "board.cpp"]
+    one_file = sum(source.stat().st_size for source in sources) < building.SMALL
     recipe = {
         "waves": "none, no VPI",
-        "make": runner.MAKE_FLAGS,
-        "versions": runner._versions(),
+        "make": building.MAKE_FLAGS,
+        "versions": building.versions(),
         "arguments": ARGUMENTS,
+        "one_file": one_file,
     }
-    recipe["one_file"] = sum(source.stat().st_size for source in sources) < runner.SMALL
-    cache = runner._cache()
-    cache.mkdir(parents=True, exist_ok=True)
-    target = cache / runner._key(recipe, sources)
-    with open(cache / f"{target.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (target / TOP).is_file():
-            with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
-                with runner._runtime(cache, Path(folder), recipe):
-                    _verilate(Path(folder), sources, recipe["one_file"])
-                finished = Path(folder) / "finished"
-                finished.mkdir()
-                for name in (TOP, "build.log"):
-                    os.replace(Path(folder) / name, finished / name)
-                shutil.rmtree(target, ignore_errors=True)
-                os.replace(finished, target)
-        os.utime(target)
-    runner._forget_old_builds(cache)
+
+    def verilate(folder):
+        building.with_verilator(folder, sources, ARGUMENTS, one_file=one_file)
+
+    target, _ = building.kept(recipe, sources, TOP, verilate)
     return target / TOP
-
-
-def _verilate(folder: Path, sources: list[Path], one_file: bool) -> None:
-    root = runner._tools()
-    flags = runner.MAKE_FLAGS | ({"VM_PARALLEL_BUILDS": "0"} if one_file else {})
-    make = " ".join(f"{name}={value}" for name, value in flags.items())
-    log = folder / "build.log"
-    with open(log, "w") as file:
-        done = subprocess.run(
-            ["perl", root / "bin" / "verilator", *ARGUMENTS, "--Mdir", folder, *map(Path.resolve, sources)],
-            cwd=folder,
-            env={**os.environ, "VERILATOR_ROOT": str(root), "MAKEFLAGS": make},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    if done.returncode:
-        kept = shutil.copy(log, folder.parent / "failed.log")
-        lines = log.read_text(errors="replace").splitlines()
-        first = next((line for line in lines if "rror" in line), f"Verilator ended with status {done.returncode}")
-        raise UserError(f"{sources[0]} does not build: {first[:300]} (all in {kept})")
 
 
 @contextlib.contextmanager

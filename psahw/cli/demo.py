@@ -84,11 +84,11 @@ def demo(network, board, images, directory, as_json):
     import boards
     from boards import project
     from boards.whole_directory import whole_directory
-    from sim import runner
+    from sim import building
 
     from .report import page
 
-    runner.check_tools()
+    building.check_tools()
     network, board = networkfile.load(network), boards.get(board)
     pixels, labels = _shipped_images(network)
     directory = writable_directory(directory).resolve()

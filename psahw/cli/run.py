@@ -128,7 +128,7 @@ def _show(result, network, files, answers):
 
 def _check_options(given: set[str], simulated: bool) -> None:
     """``given`` are options that do not go with everything."""
-    from sim import runner
+    from sim import building
 
     planned = sorted("engine" if name == "rules" else name for name in given - {"design", "baud"})
     if not simulated and (wrong := [*planned, *(["design"] if "design" in given else [])]):
@@ -138,7 +138,7 @@ def _check_options(given: set[str], simulated: bool) -> None:
     if planned and "design" in given:
         raise UserError("--design is a circuit already: it takes none of the options of a plan")
     if simulated:
-        runner.check_tools()
+        building.check_tools()
 
 
 @click.command("run")

