@@ -1,12 +1,10 @@
 """``psahw elaborate``."""
 
-from pathlib import Path
-
 import click
 
 from .. import networkfile
 from . import output
-from .planning import make_plan, plan_options
+from .planning import make_plan, plan_options, show_directory
 
 __all__ = ["COMMANDS"]
 
@@ -38,19 +36,11 @@ def elaborate_command(network, directory, as_json, **options):
         whole_directory(directory, marker=project.MARKER) as fresh,
     ):
         written = project.write(board, network, made, fresh)
-    path = Path(directory).resolve()
-    if as_json:
-        plan = made.to_dict()
-        figures = {name: plan[name] for name in ("frame_interval", "fps", "latency", "resources", "limits")}
-        output.print_json({"directory": path, **written, **figures})
-    else:
-        memories = sum(name.endswith(".mem") for name in written["files"])
-        rest = [name for name in written["files"] if not name.endswith(".mem")]
-        click.echo(f"{path}: {', '.join(rest)}" + (f" and {memories} memory files" if memories else ""))
-        click.echo(
-            f"{network.name} on {board.title}, {written['clock']['hz'] / 1e6:g} MHz (target), "
-            f"{int(made.fps):,} FPS at that clock; make the bitstream there with ./build_{written['top']}.sh"
-        )
+    last = (
+        f"{network.name} on {board.title}, {written['clock']['hz'] / 1e6:g} MHz (target), "
+        f"{int(made.fps):,} FPS at that clock; make the bitstream there with ./build_{written['top']}.sh"
+    )
+    show_directory(directory, made, written, last, as_json)
 
 
 COMMANDS = [elaborate_command]

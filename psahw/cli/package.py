@@ -1,13 +1,11 @@
 """``psahw package``."""
 
-from pathlib import Path
-
 import click
 
 from .. import networkfile
 from ..errors import UserError
 from . import output
-from .planning import make_plan, plan_options
+from .planning import make_plan, plan_options, show_directory
 
 __all__ = ["COMMANDS"]
 
@@ -48,19 +46,11 @@ def package_command(network, made_for, directory, as_json, board, **options):
         whole_directory(directory, marker=packages.MARKER) as fresh,
     ):
         written = packages.write(target, board, network, made, fresh)
-    path = Path(directory).resolve()
-    if as_json:
-        plan = made.to_dict()
-        figures = {name: plan[name] for name in ("frame_interval", "fps", "latency", "resources", "limits")}
-        output.print_json({"directory": path, **written, **figures})
-    else:
-        memories = sum(name.endswith(".mem") for name in written["files"])
-        rest = [name for name in written["files"] if not name.endswith(".mem")]
-        click.echo(f"{path}: {', '.join(rest)}" + (f" and {memories} memory files" if memories else ""))
-        click.echo(
-            f"{network.name} as a {target.title}, {made.clock_hz / 1e6:g} MHz (target), "
-            f"{int(made.fps):,} FPS at that clock; {target.next}"
-        )
+    last = (
+        f"{network.name} as a {target.title}, {made.clock_hz / 1e6:g} MHz (target), "
+        f"{int(made.fps):,} FPS at that clock; {target.next}"
+    )
+    show_directory(directory, made, written, last, as_json)
 
 
 COMMANDS = [package_command]

@@ -12,7 +12,7 @@ from ..engines import KINDS, Rules
 from ..errors import UserError
 from . import output
 
-__all__ = ["make_plan", "plan_options"]
+__all__ = ["make_plan", "plan_options", "show_directory"]
 
 BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f or tangprimer20k."
 _BUDGET = {"lut": "max_lut", "ff": "max_ff", "dsp": "max_dsp", "bram36": "max_bram"}
@@ -171,3 +171,17 @@ def make_plan(network, *, board, engines, rules, plan_file, **options):
             progress=progress,
         )
     return board, made
+
+
+def show_directory(directory: str, made: plan.Plan, written: dict, last: str, as_json: bool) -> None:
+    """What a command wrote of a plan: its files and the plan's figures, and a line that says what to do next."""
+    path = Path(directory).resolve()
+    if as_json:
+        planned = made.to_dict()
+        figures = {name: planned[name] for name in ("frame_interval", "fps", "latency", "resources", "limits")}
+        output.print_json({"directory": path, **written, **figures})
+        return
+    rest = [name for name in written["files"] if not name.endswith(".mem")]
+    memories = len(written["files"]) - len(rest)
+    click.echo(f"{path}: {', '.join(rest)}" + (f" and {memories} memory files" if memories else ""))
+    click.echo(last)
