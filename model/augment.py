@@ -33,7 +33,7 @@ def _unpack(words: Tensor) -> Tensor:
     if words.shape[-1] % 4:
         return words.unsqueeze(-1).view(torch.uint8)[..., :3].contiguous()
     a, b, c, d = words.view(-1, 4).unbind(1)
-    dense = torch.empty(len(a), 3, dtype=torch.int32)
+    dense = torch.empty(len(a), 3, dtype=torch.int32, device=words.device)
     dense[:, 0], dense[:, 1], dense[:, 2] = a | b << 24, b >> 8 | c << 16, c >> 16 | d << 8
     return dense.view(torch.uint8).view(*words.shape, 3)
 
@@ -42,16 +42,18 @@ class View:
     """Pass `number` over the images `packed` (see `pack`) with the probabilities `targets` [n, classes].
 
     Called with an index [B] it returns images uint8 [B, h, w, 3] and targets [B, classes], mixed if the images are.
-    An image's random numbers are drawn whatever the options: a choice more leaves the others as they are.
+    An image's random numbers are drawn whatever the options: a choice more leaves the others as they are. They are
+    drawn on the CPU, so that they do not depend on the device of `packed` and `targets`, where all the rest is done.
     """
 
     def __init__(self, packed: Tensor, targets: Tensor, config: TrainConfig, seed: int, number: int):
         self.packed, self.targets, self.config = packed, targets, config
         state = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))
-        self.random = torch.rand(12, len(packed), generator=generator)
-        self.partner = torch.randperm(len(packed), generator=generator)  # whom an image is mixed with
-        self.operations = torch.rand(2, config.randaugment, len(packed), generator=generator)  # which one, its sign
+        random = torch.rand(12, len(packed), generator=generator)
+        partner = torch.randperm(len(packed), generator=generator)  # whom an image is mixed with
+        operations = torch.rand(2, config.randaugment, len(packed), generator=generator)  # which one, its sign
+        self.random, self.partner, self.operations = (x.to(packed.device) for x in (random, partner, operations))
 
     def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
         words, targets = self._alone(index), self.targets[index]
@@ -86,7 +88,7 @@ class View:
 def _shifted(length: int, random: Tensor, margin: int) -> Tensor:
     """Positions [B, length] on a line, moved by up to `margin` and reflected at its ends."""
     start = (random * (2 * margin + 1)).int() - margin
-    position = (start[:, None] + torch.arange(length, dtype=torch.int32)).abs()
+    position = (start[:, None] + torch.arange(length, dtype=torch.int32, device=random.device)).abs()
     return (length - 1) - ((length - 1) - position).abs()
 
 
@@ -99,8 +101,9 @@ def _colour(words: Tensor, factors: Tensor) -> Tensor:
     brightness, contrast, saturation = factors[..., None, None]
     x = (words | 1 << 24).unsqueeze(-1).view(torch.uint8).flatten(1, 2).float()  # [B, h·w, 4]
     mean = x.mean((1, 2), keepdim=True) * 4 / 3 - 1 / 3
-    matrix = torch.zeros(len(words), 4, 4)
-    matrix[:, :3, :3] = brightness * contrast * ((1 - saturation) / 3 + saturation * torch.eye(3))
+    matrix = torch.zeros(len(words), 4, 4, device=words.device)
+    one = torch.eye(3, device=words.device)
+    matrix[:, :3, :3] = brightness * contrast * ((1 - saturation) / 3 + saturation * one)
     matrix[:, 3:, :3] = brightness * (1 - contrast) * mean
     pixels = torch.bmm(x, matrix).round_().clamp_(0, 255).to(torch.uint8)
     return pixels.view(torch.int32).view(words.shape)
@@ -128,13 +131,14 @@ def _randaugment(words: Tensor, random: Tensor, magnitude: float) -> Tensor:
 
     shape = words.shape[1:]
     angle = strength("rotate") * math.radians(30)
-    maps = torch.eye(3).repeat(*which.shape, 1, 1)  # [N, B, 3, 3], on (row, column, 1) around the centre
+    one = torch.eye(3, device=words.device)
+    maps = one.repeat(*which.shape, 1, 1)  # [N, B, 3, 3], on (row, column, 1) around the centre
     maps[..., 0, 0] = maps[..., 1, 1] = angle.cos()
     maps[..., 0, 1] = strength("shear y") * 0.3 - angle.sin()
     maps[..., 1, 0] = strength("shear x") * 0.3 + angle.sin()
     maps[..., 0, 2] = strength("translate y") * (150 / 331 * shape[0])
     maps[..., 1, 2] = strength("translate x") * (150 / 331 * shape[1])
-    moved = (maps != torch.eye(3)).any(3).any(2).any(0).nonzero().squeeze(1)
+    moved = (maps != one).any(3).any(2).any(0).nonzero().squeeze(1)
     if len(moved):
         together = maps[0, moved]
         for following in maps[1:, moved]:
@@ -158,7 +162,7 @@ def _warp(words: Tensor, maps: Tensor) -> Tensor:
     """Each pixel from the nearest one to where its map [B, 3, 3] points; grey from outside."""
     height, width = words.shape[1:]
     framed = functional.pad(words, (1, 1, 1, 1), value=_GREY)
-    row, column = (torch.arange(n) - (n - 1) / 2 for n in (height, width))
+    row, column = (torch.arange(n, device=words.device) - (n - 1) / 2 for n in (height, width))
 
     def nearest(i: int, length: int) -> Tensor:  # [B, h, w], in the frame's counting
         down = maps[:, i, :1] * row
@@ -166,7 +170,7 @@ def _warp(words: Tensor, maps: Tensor) -> Tensor:
         return (down[:, :, None] + right[:, None, :]).round_().clamp_(0, length + 1)
 
     where = nearest(0, height).mul_(width + 2).add_(nearest(1, width)).int().flatten(1)
-    where += torch.arange(len(words), dtype=torch.int32)[:, None] * framed[0].numel()
+    where += torch.arange(len(words), dtype=torch.int32, device=words.device)[:, None] * framed[0].numel()
     return framed.flatten().index_select(0, where.flatten()).view(words.shape)
 
 
@@ -177,7 +181,7 @@ def _solarize(words: Tensor, threshold: float) -> Tensor:
 
 def _inside(length: int, start: Tensor, size: Tensor | int) -> Tensor:
     """Which of 0..length-1 lie in [start, start + size): [B, length]."""
-    position = torch.arange(length)
+    position = torch.arange(length, device=start.device)
     return (position >= start[:, None]) & (position < (start + size)[:, None])
 
 

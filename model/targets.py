@@ -99,8 +99,8 @@ def teach(
 ) -> None:
     """Writes the mean answers of `teachers` on `views` views of the training split; those that are there stay.
 
-    Of `config` count the seed and the augmentation. `about` goes into every file; its "teachers" tell one set of
-    answers from another. `progress` hears of images, `written` of a view and the images a second.
+    Of `config` count the seed, the augmentation and bf16. `about` goes into every file; its "teachers" tell one set
+    of answers from another. `progress` hears of images, `written` of a view and the images a second.
     Raises UserError when the directory holds answers of another kind.
     """
     train, _ = split(len(dataset.train_images))
@@ -124,15 +124,17 @@ def teach(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for teacher in teachers:
         teacher.to(device).eval()
-    packed = pack(dataset.train_images[train])
-    targets = smooth_targets(torch.from_numpy(dataset.train_labels[train]).long(), len(dataset.classes), 0)
+    packed = pack(dataset.train_images[train]).to(device)
+    labels = torch.from_numpy(dataset.train_labels[train]).long().to(device)
+    targets = smooth_targets(labels, len(dataset.classes), 0)
     for number in todo:
         started = time.monotonic()
         view, answers = View(packed, targets, config, config.seed, number), []
-        for index in torch.arange(len(train)).split(BATCH):
+        for index in torch.arange(len(train), device=device).split(BATCH):
             images, _ = view(index)
-            images = images.to(device)
-            answers.append(mean_answer([teacher(images) for teacher in teachers]).to("cpu", torch.float16))
+            with torch.autocast(device, torch.bfloat16, enabled=config.bf16):
+                logits = [teacher(images) for teacher in teachers]
+            answers.append(mean_answer(logits).to("cpu", torch.float16))
             progress(len(index))
         checkpoint.write(
             _path(directory, number),

@@ -14,12 +14,13 @@ not take the step in C (`fused.py`), whose gradients of PSA are of a sample.
 import atexit
 import dataclasses
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +42,8 @@ from .targets import Targets
 from .transfer import block_loss
 
 __all__ = ["Result", "accuracy", "fit", "predict", "processes", "provenance"]
+
+AHEAD = 16  # steps whose images a GPU makes at once, and after which their losses are read: each waits for it
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,14 @@ def _make_block_step(model: nn.Module, teacher: nn.Module, config: TrainConfig, 
     return lambda images, targets, answers, number: loss(images)
 
 
+def _batches(view: View, answers: Tensor | None, order: Tensor, ahead: int) -> Iterator[tuple]:
+    """Images, targets and, of the `answers` [n, classes], those to the images, of each step of an epoch; `order`
+    [steps, B] says which. They are made for `ahead` steps at once."""
+    for part in order.split(ahead):
+        images, targets = (each.unflatten(0, part.shape) for each in view(part.flatten()))
+        yield from zip(images, targets, [None] * len(part) if answers is None else answers[part], strict=True)
+
+
 class _Phase(NamedTuple):
     """Epochs `start` to `start + epochs` of a run, with a loss and a schedule of their own."""
 
@@ -291,8 +302,8 @@ def fit(
         raise UserError(f"{len(train)} training images are not enough for {world} processes")
     if targets is not None:
         targets.check(dataset, config)
-    packed = pack(dataset.train_images[train])
-    labels = torch.from_numpy(dataset.train_labels[train]).long()
+    packed = pack(dataset.train_images[train]).to(device)
+    labels = torch.from_numpy(dataset.train_labels[train]).long().to(device)
     labels = smooth_targets(labels, len(dataset.classes), config.label_smoothing)
     batch = min(config.batch, len(train) // world * world)
     steps = len(train) // batch
@@ -310,7 +321,7 @@ def fit(
             _Phase("blocks", 0, config.block_epochs, _make_block_step(model, blocks_of, settings, device)),
             *phases,
         ]
-    share = batch // world
+    share, ahead = batch // world, 1 if device == "cpu" else AHEAD
     if rank == 0:
         run.log(
             "start" if run.epoch == 0 else "resume",
@@ -332,20 +343,19 @@ def fit(
             if before_epoch is not None:
                 before_epoch(run.epoch)
             generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch)
-            order = torch.randperm(len(train), generator=generator)
+            order = torch.randperm(len(train), generator=generator)[: steps * batch].to(device)
+            order = order.view(steps, world, share)[:, rank]
             seed, number = (config.seed, run.epoch) if targets is None else targets.view(run.epoch)
             view = View(packed, labels, config, seed, number)
-            total = 0.0
-            for i in range(steps):
-                index = order[i * batch + rank * share :][:share]
-                images, wanted = view(index)
-                answers = None if targets is None else targets.answers[number, index].to(device)
+            known = None if targets is None else targets.answers[number].to(device)
+            total, losses = 0.0, []
+            for i, (images, wanted, answers) in enumerate(_batches(view, known, order, ahead)):
                 scale = factor((run.epoch - phase.start) * steps + i)
                 for optimizer in run.optimizers:
                     for group in optimizer.param_groups:
                         group["lr"] = group["peak_lr"] * scale
                     optimizer.zero_grad()
-                loss = phase.step(images.to(device), wanted.to(device), answers, run.epoch * steps + i)
+                loss = phase.step(images, wanted, answers, run.epoch * steps + i)
                 loss.backward()
                 if world > 1:
                     _average_gradients(model, world)
@@ -353,14 +363,19 @@ def fit(
                     optimizer.step()
                 if run.average is not None:
                     run.average.update(model)
-                value = float(loss.detach())
-                if not np.isfinite(value):
-                    raise CheckFailed(
-                        f"the loss is {value} in epoch {run.epoch + 1}, step {i + 1}; lower the learning rates. "
-                        f"The last good state is {run.path}"
-                    )
-                total += value
-                progress.advance(batch, value)
+                losses.append(loss.detach())
+                if len(losses) < ahead and i + 1 < steps:
+                    continue
+                values = torch.stack(losses).tolist()
+                losses.clear()
+                for step, value in enumerate(values, i + 2 - len(values)):
+                    if not math.isfinite(value):
+                        raise CheckFailed(
+                            f"the loss is {value} in epoch {run.epoch + 1}, step {step}; lower the learning rates. "
+                            f"The last good state is {run.path}"
+                        )
+                total += sum(values)
+                progress.advance(batch * len(values), values[-1])
             run.epoch += 1
             seconds = time.monotonic() - started
             run.seconds += seconds
