@@ -111,3 +111,14 @@ def test_average(images):
     assert average.tensors["norm.num_batches_tracked"] == 1
     weight = 1 - 1 / 11
     torch.testing.assert_close(average.tensors["head.weight"], before + weight)
+
+
+def test_is_not_compiled_in_bfloat16(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda *given: pytest.fail("compiled"))
+    path = tmp_path / "shape.json"
+    path.write_text(json.dumps({"kind": "conv", "widths": [4, 8], "stem": 4}))
+    options = ["--dataset", "sample", "--batch", "30", "--epochs", "1", "--set", "bf16=true", "--set", "compile=true"]
+    assert main(["train", "--config", str(path), "-o", str(tmp_path / "run"), *options]) == 0
+    assert "compiler" not in capsys.readouterr().err
+    start, *_ = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert json.loads(start)["step"] == "torch"
