@@ -203,7 +203,7 @@ def test_interrupted(run, tmp_path, capsys, monkeypatch):
         (["teach", "--views", "0", "--teacher", "{run}"], "0 is not in the range"),
         (
             ["teach", "--views", "2", "--teacher", "{run}", "--set", "ema=0.9"],
-            "--set ema is no setting of the teachers",
+            "--set ema is no setting of the",
         ),
         (
             ["teach", "--views", "2", "--teacher", "{run}", "--set", "crop=32"],
