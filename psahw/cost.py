@@ -246,11 +246,12 @@ def _up(value: int, multiple: int) -> int:
 
 def _windows_banks(node: Windows):
     """Arguments of `_banks`, as `psahw.gateware.windows.Windows` has them."""
-    banks = 1 << _bits(max(node.i_lanes, node.o_lanes))
+    o_lanes = node.o_lanes // node.copies
+    banks = 1 << _bits(max(node.i_lanes, o_lanes))
     pitch = _up(node.width * node.channels, banks)
     elements = window_rows(node.height, node.size, node.stride, node.padding) * pitch
-    o_align = gcd(node.stride * node.channels, node.padding * node.channels, node.o_lanes)
-    return elements, node.i_lanes, node.o_lanes, node.i_lanes, o_align, 1
+    o_align = gcd(node.stride * node.channels, node.padding * node.channels, o_lanes)
+    return elements, node.i_lanes, o_lanes, node.i_lanes, o_align, 1
 
 
 def _transpose_banks(node: Transpose):
@@ -298,21 +299,21 @@ def _cadence(beats: int, period: int) -> Resources:
 @_cost.register
 def _(node: Windows):
     banks = _windows_banks(node)
-    row = _up(node.width * node.channels, 1 << _bits(max(node.i_lanes, node.o_lanes)))
+    row = _up(node.width * node.channels, 1 << _bits(max(node.i_lanes, banks[2])))
     address, low = _bits(banks[0]), 0 if node.padding else _zeros(row)
     rows = window_rows(node.height, node.size, node.stride, node.padding)
     place = _bits((node.width + 2 * node.padding) * node.channels) + (1 if node.padding else 0)
     step = _zeros(node.stride * node.channels)
-    beats = node.size * node.channels // node.o_lanes
+    beats, steps = node.size * node.channels // banks[2], node.size // node.copies
     write = _counter(node.width * node.channels // node.i_lanes, rows)
     write += Resources(lut=3, ff=address - _zeros(node.i_lanes))
-    read = _counter(beats, node.size, *node.grid[::-1])
+    read = _counter(beats, steps, *node.grid[::-1])
     # base and row, each with the end of the ring; left and at; the address is their sum
-    read += Resources(lut=2 * (address - low) + 2 * place, ff=2 * (address - low) + 2 * place - step)
+    read += Resources(lut=(1 + node.copies) * (address - low) + 2 * place, ff=2 * (address - low) + 2 * place - step)
     if node.padding:
         read += Resources(lut=2 * place * node.o_lanes, ff=node.o_lanes)
     level = _bits(rows + 1)
-    total = _banks(*banks, node.style) + _cadence(beats * node.size, node.period) + write + read
+    total = _banks(*banks, node.style) * node.copies + _cadence(beats * steps, node.period) + write + read
     total += Resources(lut=3 * level + 10, ff=level + 3) + Resources(lut=8 * node.o_lanes, ff=8 * node.o_lanes)
     return total + (_queue(node.i_lanes, node.queue) if node.queue else Resources())
 

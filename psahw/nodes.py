@@ -60,6 +60,11 @@ class Windows(Node):
     def length(self) -> int:
         return self.size**2 * self.channels
 
+    @property
+    def copies(self) -> int:
+        """Of the row buffer: rows of a window that are read at once."""
+        return -(-self.o_lanes // (self.size * self.channels))
+
 
 @dataclass(frozen=True)
 class Gather(Node):

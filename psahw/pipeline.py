@@ -312,12 +312,13 @@ def _placed(node: Windows | Transpose) -> Windows | Transpose:
     return dataclasses.replace(node, style=reorder_style(node))
 
 
-def _window_lanes(row: int, length: int, period: int) -> int:
-    """Fewest lanes that divide a window's row and pass a window in a period."""
-    for lanes in divisors(row):
-        if length // lanes <= period:
+def _window_lanes(size: int, channels: int, period: int) -> int:
+    """Fewest lanes, a part of a window's row or some of its rows, that pass a window in a period."""
+    row = size * channels
+    for lanes in (*divisors(row), *(row * rows for rows in divisors(size))):
+        if size * row // lanes <= period:
             return lanes
-    raise Infeasible(f"patch: a window of {length} values does not pass in {period} cycles")
+    raise Infeasible(f"patch: a window of {size * row} values does not pass in {period} cycles")
 
 
 def _input_table(network: Network, lanes: int) -> InputTable:
@@ -337,7 +338,7 @@ def _entry(network: Network, index: int, bus_bytes: int, before: _Stage | None, 
         name, layer, i_lanes = f"{stage.name}.merge", network.stages[index].merge, before.lanes
         source = ()
     size, channels = shape[3], shape[2]
-    lanes = _window_lanes(size * channels, size**2 * channels, stage.period)
+    lanes = _window_lanes(size, channels, stage.period)
     queue = None if before is None else 0
     windows = _placed(Windows(f"{name}.windows", *shape, i_lanes, lanes, stage.period, queue))
     return Leaf((*source, windows)), stage.linear(name, layer, lanes, stage.lanes)

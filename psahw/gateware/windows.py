@@ -31,12 +31,14 @@ class Windows(wiring.Component):
     beats, if that is more) after the one before, one beat a cycle; a beat is offered two cycles after its issue
     (`psahw.timing.windows`). The next frame follows directly. ``i.ready`` comes from registers only.
 
+    A beat wider than a row of a window reads several rows at once, each from a copy of the ring.
+
     Parameters
     ----------
     height, width, channels : of the grid
     size, stride, padding : of the windows; ``stride <= size``, ``padding < size``
     i_lanes : elements of an input beat, a divisor of ``width·channels``
-    o_lanes : elements of an output beat, a divisor of ``size·channels``
+    o_lanes : elements of an output beat, a divisor of ``size·channels``, or that times a divisor of ``size``
     period : cycles from one window's first issue to the next one's
     style : ``"block"`` or ``"distributed"`` memory
     """
@@ -53,7 +55,13 @@ class Windows(wiring.Component):
         ):  # fmt: skip
             check_int(name, value)
         check_divides("i_lanes", i_lanes, "width·channels", width * channels)
-        check_divides("o_lanes", o_lanes, "size·channels", size * channels)
+        row = size * channels
+        self.copies = -(-o_lanes // row)
+        if max(row, o_lanes) % min(row, o_lanes) or size % self.copies:
+            raise ValueError(
+                f"o_lanes must divide size·channels = {row}, or be that times a divisor of size = {size}, "
+                f"not {o_lanes}"
+            )
         check_choice("style", style, "block", "distributed")
         self.height, self.width, self.channels = height, width, channels
         self.size, self.stride, self.padding = size, stride, padding
@@ -66,6 +74,11 @@ class Windows(wiring.Component):
         return tuple((n + 2 * self.padding - self.size) // self.stride + 1 for n in (self.height, self.width))
 
     @property
+    def row_lanes(self) -> int:
+        """Elements of an output beat that are of one row."""
+        return self.o_lanes // self.copies
+
+    @property
     def rows(self) -> int:
         """Rows of the grid that the ring holds."""
         return window_rows(self.height, self.size, self.stride, self.padding)
@@ -73,7 +86,7 @@ class Windows(wiring.Component):
     @property
     def pitch(self) -> int:
         """Elements of memory for a row."""
-        banks = bank_count(self.i_lanes, self.o_lanes)
+        banks = bank_count(self.i_lanes, self.row_lanes)
         return -(-self.width * self.channels // banks) * banks
 
     def _row_ranges(self):
@@ -91,71 +104,79 @@ class Windows(wiring.Component):
         m.submodules.cadence = cadence = Cadence(
             beats=self.size**2 * self.channels // self.o_lanes, period=self.period
         )
-        m.submodules.banks = banks = Banks(
-            depth=self.rows * self.pitch,
-            i_lanes=self.i_lanes,
-            o_lanes=self.o_lanes,
-            i_align=self.i_lanes,
-            o_align=gcd(self.stride * self.channels, left, self.o_lanes),
-            style=self.style,
-        )
+        copies = [
+            Banks(
+                depth=self.rows * self.pitch,
+                i_lanes=self.i_lanes,
+                o_lanes=self.row_lanes,
+                i_align=self.i_lanes,
+                o_align=gcd(self.stride * self.channels, left, self.row_lanes),
+                style=self.style,
+            )
+            for _ in range(self.copies)
+        ]
+        for index, banks in enumerate(copies):
+            m.submodules[f"banks_{index}" if index else "banks"] = banks
         needed, freed = self._row_ranges()
         # Rows that are in and not free; negative where rows below the last windows are freed before they come.
         level = Signal(range(min(n - f for n, f in zip(needed, freed, strict=True)), self.rows + 1))
         put, en = i.valid & i.ready, ~o.valid | o.ready
-        row_in = self._write(m, banks, put)
-        y, row_out, outside = self._read(m, banks, cadence.issue, freed)
+        row_in = self._write(m, copies, put, i.payload)
+        y, row_out, outside = self._read(m, copies, cadence.issue, freed)
         m.d.comb += [
             i.ready.eq(level != self.rows),
             cadence.go.eq(level >= _by_row(needed, y)),
             cadence.en.eq(en),
-            banks.w_en.eq(put),
-            banks.w_data.eq(i.payload),
-            banks.r_en.eq(cadence.issue),
         ]
         m.d.sync += level.eq(level + row_in - Mux(row_out, _by_row(freed, y), 0))
         fetched, blank = Signal(), Signal(self.o_lanes)
         with m.If(en):
             m.d.sync += [fetched.eq(cadence.issue), blank.eq(outside), o.valid.eq(fetched)]
-            m.d.sync += [
-                to.eq(Mux(zero, 0, value)) for to, zero, value in zip(o.payload, blank, banks.r_data, strict=True)
-            ]
+            read = [value for banks in copies for value in banks.r_data]
+            m.d.sync += [to.eq(Mux(zero, 0, value)) for to, zero, value in zip(o.payload, blank, read, strict=True)]
         return m
 
-    def _write(self, m, banks, put):
-        """Step the write address through the rows of the ring; returns whether this beat is a row's last."""
+    def _write(self, m, copies, put, payload):
+        """Write a beat and step through the rows of the ring; returns whether this beat is a row's last."""
+        addr = Signal(range(self.rows * self.pitch))
         beat, row = count(m, put, self.width * self.channels // self.i_lanes, self.rows)
         gap = self.pitch - self.width * self.channels
         with m.If(put):
-            m.d.sync += banks.w_addr.eq(banks.w_addr + self.i_lanes + Mux(beat.last, gap, 0))
+            m.d.sync += addr.eq(addr + self.i_lanes + Mux(beat.last, gap, 0))
         with m.If(row.wrap):
-            m.d.sync += banks.w_addr.eq(0)
+            m.d.sync += addr.eq(0)
+        for banks in copies:
+            m.d.comb += [banks.w_en.eq(put), banks.w_addr.eq(addr), banks.w_data.eq(payload)]
         return beat.wrap
 
-    def _read(self, m, banks, issue, freed):
+    def _read(self, m, copies, issue, freed):
         """Step through the windows; returns the row of windows, whether this beat is the last of such a row, and
         which of its elements lie outside the grid."""
         width, margin = self.width * self.channels, self.padding * self.channels
-        beat, dy, x, y = count(m, issue, self.size * self.channels // self.o_lanes, self.size, *self.grid[::-1])
+        beats, steps = self.size * self.channels // self.row_lanes, self.size // self.copies
+        beat, dy, x, y = count(m, issue, beats, steps, *self.grid[::-1])
         ring = range(self.rows * self.pitch)
         base, row = Signal(ring), Signal(ring)  # addresses of the rows: the window's first, the beat's
         left, at = (Signal(range(-margin, width + margin), init=-margin) for _ in range(2))  # in the row
-        m.d.comb += banks.r_addr.eq(row + at)
-        inside_y = 1
-        if self.padding:
-            top = y.value * self.stride + dy.value
-            inside_y = (top >= self.padding) & (top < self.height + self.padding)
-        outside = [
-            (~inside_y | (at < -lane) | (at >= width - lane)) if self.padding else 0 for lane in range(self.o_lanes)
-        ]
+        next_row, outside = row, []
+        for index, banks in enumerate(copies):
+            m.d.comb += [banks.r_addr.eq(next_row + at), banks.r_en.eq(issue)]
+            if self.padding:
+                top = y.value * self.stride + dy.value * self.copies + index
+                inside_y = (top >= self.padding) & (top < self.height + self.padding)
+                outside += [~inside_y | (at < -lane) | (at >= width - lane) for lane in range(self.row_lanes)]
+                next_row = self._ahead(next_row, Mux(inside_y, self.pitch, 0))
+            else:
+                outside += [0] * self.row_lanes
+                next_row = self._ahead(next_row, self.pitch)
         next_left = Mux(x.last, -margin, left + self.stride * self.channels)
         next_base = self._ahead(base, Mux(x.last, _by_row([n * self.pitch for n in freed], y.value), 0))
         with m.If(dy.wrap):
             m.d.sync += [left.eq(next_left), at.eq(next_left), base.eq(next_base), row.eq(next_base)]
         with m.Elif(beat.wrap):
-            m.d.sync += [at.eq(left), row.eq(self._ahead(row, Mux(inside_y, self.pitch, 0)))]
+            m.d.sync += [at.eq(left), row.eq(next_row)]
         with m.Elif(issue):
-            m.d.sync += at.eq(at + self.o_lanes)
+            m.d.sync += at.eq(at + self.row_lanes)
         return y.value, x.wrap, Cat(*outside)
 
     def _ahead(self, addr, distance):

@@ -14,6 +14,7 @@ from tests.gateware.streams import run_stream
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))
 EMBEDDING = {"height": 8, "width": 8, "channels": 3, "size": 6, "stride": 4, "padding": 1}
+O_LANES = "o_lanes must divide size·channels = 18, or be that times a divisor of size = 6, not "
 MERGING = {"height": 4, "width": 4, "channels": 2, "size": 2, "stride": 2, "padding": 0}
 
 
@@ -36,7 +37,9 @@ def shapes(draw):
         "stride": stride,
         "padding": padding,
         "i_lanes": draw(st.sampled_from(divisors(width * channels))),
-        "o_lanes": draw(st.sampled_from(divisors(size * channels))),
+        "o_lanes": draw(
+            st.sampled_from([*divisors(size * channels), *(size * channels * n for n in divisors(size))])
+        ),
         "period": draw(st.integers(1, 20)),
     }
 
@@ -98,9 +101,10 @@ def test_merging_never_blocks_a_source_of_its_own_rate():
     assert np.array_equal(i, np.arange(len(i)))
 
 
+@pytest.mark.parametrize("o_lanes", [3, 36])
 @pytest.mark.parametrize("reset_at", [5, 60, 131])
-def test_reset(reset_at):
-    shape = EMBEDDING | {"i_lanes": 4, "o_lanes": 3, "period": 40}
+def test_reset(reset_at, o_lanes):
+    shape = EMBEDDING | {"i_lanes": 4, "o_lanes": o_lanes, "period": 40}
     frames = make_frames(2, shape)
     out, _, _ = run_stream(Windows(**shape), frames.reshape(-1, 4), reset_at=reset_at)
     assert np.array_equal(out, expected(frames, shape))
@@ -123,7 +127,9 @@ def test_rows(height, size, stride, padding, rows):
         ({"height": 3}, ValueError, "height must be at least 4, not 3"),
         ({"width": 8.0}, TypeError, "width must be an integer, not 8.0"),
         ({"i_lanes": 5}, ValueError, "i_lanes must divide width·channels = 24, not 5"),
-        ({"o_lanes": 4}, ValueError, "o_lanes must divide size·channels = 18, not 4"),
+        ({"o_lanes": 4}, ValueError, O_LANES + "4"),
+        ({"o_lanes": 24}, ValueError, O_LANES + "24"),
+        ({"o_lanes": 72}, ValueError, O_LANES + "72"),
         ({"period": 0}, ValueError, "period must be at least 1, not 0"),
         ({"style": "ultra"}, ValueError, "style must be 'block' or 'distributed', not 'ultra'"),
     ],
