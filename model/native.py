@@ -4,7 +4,9 @@ import ctypes
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from psahw.files import cache_directory
 
-__all__ = ["FLAGS", "build", "pointer"]
+__all__ = ["FLAGS", "build", "can_compile", "pointer"]
 
 FLAGS = [
     "-O3",
@@ -24,6 +26,12 @@ FLAGS = [
     "-shared",
     "-fPIC",
 ]
+
+
+def can_compile(device: str) -> bool:
+    """Whether `torch.compile` finds the C++ compiler that it wants on a CPU."""
+    usual = "clang++" if sys.platform == "darwin" else "g++"
+    return device != "cpu" or shutil.which(os.environ.get("CXX", usual)) is not None
 
 
 def _processor() -> str:

@@ -16,7 +16,6 @@ import dataclasses
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -37,6 +36,7 @@ from .config import TrainConfig
 from .convnet import ConvNet
 from .data import Dataset, split
 from .losses import Distillation, cross_entropy, mean_answer, smooth_targets
+from .native import can_compile
 from .optim import Average, learning_rate, make_optimizers
 from .progress import Progress
 from .targets import Targets
@@ -184,12 +184,6 @@ class _Run:
             file.write(json.dumps({"event": event, "time": round(time.time(), 1), **values}) + "\n")
 
 
-def _can_compile(device: str) -> bool:
-    """Whether `torch.compile` finds the C++ compiler that it wants on a CPU."""
-    usual = "clang++" if sys.platform == "darwin" else "g++"
-    return device != "cpu" or shutil.which(os.environ.get("CXX", usual)) is not None
-
-
 def _make_step(
     model: nn.Module, teachers: Sequence[nn.Module], config: TrainConfig, device: str, in_c: bool
 ) -> Callable:
@@ -313,7 +307,7 @@ def fit(
     # The compiled step of a convolutional network in bfloat16 gives NaN from its first gradient on (seen with torch
     # 2.11 on a GPU and 2.13 on a CPU; neither in float32 nor when not compiled).
     wrong = config.bf16 and isinstance(model, ConvNet)
-    compiled = config.compile and not wrong and _can_compile(device)
+    compiled = config.compile and not wrong and can_compile(device)
     if config.compile and not compiled and not wrong and not in_c and rank == 0:
         print("no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower", file=sys.stderr)
     settings = dataclasses.replace(config, compile=compiled, batch=batch)

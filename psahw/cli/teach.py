@@ -17,7 +17,7 @@ __all__ = ["COMMANDS"]
 @click.option("--views", type=click.IntRange(1, 9999), required=True, metavar="V",
               help="Augmented passes over the training images; epoch e of a student shows pass e mod V.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), help="Fixes the augmentation.")
-@set_option("A setting of the augmentation, as in --set cutmix=0.5, or bf16=true (see docs/training.md).")
+@set_option("A setting of the augmentation, as in --set cutmix=0.5, or bf16=true on a GPU (see docs/training.md).")
 @click.option("-o", "--output", "directory", required=True, metavar="DIR",
               help="A file a view. Those that are there stay: broken-off work goes on.")  # fmt: skip
 @data_options
@@ -38,7 +38,7 @@ def teach(teacher_paths, views, seed, settings, directory, dataset, data, as_jso
 
     if not teacher_paths:
         raise UserError("teach needs --teacher RUN")
-    known = (*AUGMENTATION, "bf16")
+    known = (*AUGMENTATION, "bf16", "compile")
     for setting in settings:
         if (name := setting.partition("=")[0]) not in known:
             raise UserError(f"--set {name} is no setting of the teachers' answers; those are {', '.join(known)}")

@@ -72,7 +72,7 @@ def test_svhn_from_its_files(tmp_path, capsys, monkeypatch):
     assert "X must be uint8 (32, 32, 3, 73257) with 73257 labels y" in capsys.readouterr().err
     monkeypatch.setattr(data, "SVHN_IMAGES", counts)
     _run(capsys, "train", "--config", "tiny", "--epochs", 2, "-o", tmp_path / "run", *options)
-    teach = ["teach", "--teacher", tmp_path / "run", "--views", 1, "--set", "flip=false"]
+    teach = ["teach", "--teacher", tmp_path / "run", "--views", 1, "--set", "flip=false", "--set", "compile=false"]
     assert _run(capsys, *teach, "-o", tmp_path / "answers", *svhn, "--json")["images"] == 72
     distill = ["distill", "--targets", tmp_path / "answers", "--config", "tiny", "--epochs", 2]
     _run(capsys, *distill, "-o", tmp_path / "student", *options)
