@@ -28,6 +28,12 @@ class Row:
     watt: Figure
     ours: bool = False
 
+    def fps_per(self, resource: Figure) -> Figure:
+        """Frames a second for each unit of ``resource``; of the kind of the frames, which is the less certain."""
+        if not resource.value or self.fps.value is None:
+            return Figure(None)
+        return Figure(self.fps.value / resource.value, self.fps.kind)
+
 
 def _published(system, accuracy, device, fps, lut=None, dsp=None, bram36=None, mhz=None, watt=None) -> Row:
     return Row(system, device, *(Figure(value) for value in (accuracy, fps, lut, dsp, bram36, mhz, watt)))

@@ -266,12 +266,18 @@ def _comparison(info, plan, simulation, evaluation, synth) -> Markup:
     rows = list(comparison.PUBLISHED)
     if plan:
         rows.append(comparison.own_row(info, plan, simulation, evaluation, synth))
-    columns = ["system", "device", "accuracy, %", "FPS", "LUT", "DSP", "BRAM36", "MHz", "W"]
+    columns = ["system", "device", "accuracy, %", "FPS", "LUT", "DSP", "BRAM36", "FPS/LUT", "FPS/DSP", "MHz", "W"]
     head = [tag("th", name, class_="number" if i > 1 else None) for i, name in enumerate(columns)]
     body = []
     for row in rows:
         figures = [(row.accuracy, 2 if row.ours else 1), (row.fps, 0 if row.ours else 1), (row.lut, 0), (row.dsp, 0)]
-        figures += [(row.bram36, 1), (row.mhz, 0), (row.watt, 1)]
+        figures += [
+            (row.bram36, 1),
+            (row.fps_per(row.lut), 2),
+            (row.fps_per(row.dsp), 1),
+            (row.mhz, 0),
+            (row.watt, 1),
+        ]
         cells = [_cell(figure, digits) for figure, digits in figures]
         body.append(
             tag("tr", tag("td", row.system), tag("td", row.device), *cells, class_="ours" if row.ours else None)

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from html.parser import HTMLParser
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from psahw.evaluation import evaluate
-from psahw.report.comparison import PUBLISHED, own_row
+from psahw.report.comparison import PUBLISHED, Figure, own_row
 from psahw.report.drawing import _curve
 from psahw.report.markup import Markup, tag
 from psahw.report.page import render
@@ -159,6 +160,15 @@ def test_markup():
     assert tag("p", "a<b", Markup("<i>c</i>"), None, class_='x"y', data_z=None) == (
         '<p class="x&quot;y">a&lt;b<i>c</i></p>'
     )
+
+
+def test_frames_for_each_unit():
+    by_name = {row.system: row for row in PUBLISHED}
+    finn, fracbnn = by_name["FINN"], by_name["FracBNN"]
+    assert finn.fps_per(finn.lut) == Figure(21_900 / 46_253) and finn.fps_per(finn.dsp) == Figure(None)
+    assert fracbnn.fps_per(fracbnn.dsp) == Figure(2_806.9 / 126)
+    ours = dataclasses.replace(finn, fps=Figure(50_000, "target"), lut=Figure(20_000, "measured"), dsp=Figure(0))
+    assert ours.fps_per(ours.lut) == Figure(2.5, "target") and ours.fps_per(ours.dsp) == Figure(None)
 
 
 def test_own_row_prefers_measurements(network, results):
