@@ -19,7 +19,7 @@ from amaranth_boards.resources import LEDResources, UARTResource
 from amaranth_boards.tang_primer_20k import TangPrimer20kDockPlatform
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from . import openxc7
+from . import openxc7, power
 from .routed import NEXTPNR_REPORT, VIVADO_CLOCKS
 
 __all__ = ["ECPIX585F", "KC705", "ULX3S85F", "AlveoU250", "Genesys2", "Marble", "Nereid", "TangPrimer20K"]
@@ -53,8 +53,8 @@ class _Routed:
 
 
 class _Xilinx(_Routed, XilinxPlatform):
-    """Vivado with what the configuration circuit needs to know (UG908, table of device properties), and, for the
-    7 series, the scripts of openXC7."""
+    """Vivado with what the configuration circuit needs to know (UG908, table of device properties), a script for
+    power, and, for the 7 series, those of openXC7."""
 
     configuration: tuple[str, ...]  # properties of the design, as name and value
     connectors = ()
@@ -62,7 +62,7 @@ class _Xilinx(_Routed, XilinxPlatform):
     @property
     def file_templates(self):
         scripts = openxc7.TEMPLATES if self.device.startswith("xc7") else {}
-        return XilinxPlatform.file_templates.fget(self) | scripts
+        return XilinxPlatform.file_templates.fget(self) | power.TEMPLATES | scripts
 
     def toolchain_prepare(self, fragment, name, **kwargs):
         # Not super(): a board of amaranth_boards may give the same overrides, which would be an error.

@@ -187,7 +187,7 @@ def with_cocotb(folder: Path, sources: list[Path], recipe: dict) -> None:
                 build_args=recipe["build_args"],
                 build_dir=folder,
                 timescale=("1ns", "1ns"),
-                waves=recipe["waves"],
+                waves=bool(recipe["waves"]),
                 log_file=log,
             )
         except (RuntimeError, SystemExit) as error:

@@ -25,9 +25,10 @@ from psahw.errors import UserError
 
 from . import building
 
-__all__ = ["Design", "build", "load_design", "problems", "simulate"]
+__all__ = ["RECORDS", "Design", "build", "load_design", "problems", "record", "simulate"]
 
 HERE = Path(__file__).parent
+RECORDS = ("fst", "saif")  # waveforms; how often each signal changes and how long it is 1
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def _counter_widths(design: Design) -> dict[str, int]:
     return found
 
 
-def _recipe(design: Design, top: str, waves: bool) -> dict:
-    """Everything that a build depends on but the sources' text."""
+def _recipe(design: Design, top: str, waves: str | None) -> dict:
+    """Everything that a build depends on but the sources' text. ``waves`` is what it can record, of ``RECORDS``."""
     counters = _counter_widths(design)
     parameters = {
         "BUS_BYTES": design.bus_bytes,
@@ -123,7 +124,11 @@ def _recipe(design: Design, top: str, waves: bool) -> dict:
         "COUNTER_BITS": counters.get("data", 1),
     }
     harness = top == "psahw_harness"
-    trace = ["--trace-fst", "-CFLAGS", f"-I{HERE / 'lz4'}", "-LDFLAGS", "-L."] if waves else []
+    trace = {
+        None: [],
+        "fst": ["--trace-fst", "-CFLAGS", f"-I{HERE / 'lz4'}", "-LDFLAGS", "-L."],
+        "saif": ["--trace-saif"],
+    }[waves]
     return {
         "top": top,
         "parameters": parameters if harness else {},
@@ -136,12 +141,24 @@ def _recipe(design: Design, top: str, waves: bool) -> dict:
     }
 
 
-def build(design: Design, *, top: str = "psahw_harness", waves: bool = False) -> tuple[Path, float]:
+def build(design: Design, *, top: str = "psahw_harness", waves: str | None = None) -> tuple[Path, float]:
     """The directory with the simulator's executable, named as ``top``, and the seconds that building took: 0 if
-    it was in the cache. Raises UserError, with the compiler's first complaint, when the Verilog does not build."""
+    it was in the cache. With ``waves`` it can record all signals, in one of the formats ``RECORDS``.
+
+    Raises UserError, with the compiler's first complaint, when the Verilog does not build.
+    """
     sources = [design.verilog, *([HERE / "harness.sv"] if top == "psahw_harness" else [])]
     recipe = _recipe(design, top, waves)
     return building.kept(recipe, sources, top, lambda folder: building.with_cocotb(folder, sources, recipe))
+
+
+def record(path: str | os.PathLike) -> str:
+    """The format of a file of all signals: the end of its name. ValueError if it is none of ``RECORDS``."""
+    if (kind := Path(path).suffix.removeprefix(".")) not in RECORDS:
+        raise ValueError(
+            f"the name must end in {' or '.join(f'.{name}' for name in RECORDS)}, not {Path(path).name!r}"
+        )
+    return kind
 
 
 def _power_of_two(value: int) -> int:
@@ -203,8 +220,9 @@ def simulate(
 
     ``stalls`` stalls both ends at random; ``resets`` resets that often in mid-frame before the frames that
     count; ``gap`` is the least number of idle cycles between frames and how many more there may be; ``waves``
-    names an FST file to write; ``driver`` is "harness" or "direct", Python on every cycle. ``progress`` is
-    called with the number of new results. Returns the result as for JSON; see `problems` for the verdict.
+    names a file to write, of all signals' waveforms or of their switching activity (`record`); ``driver`` is
+    "harness" or "direct", Python on every cycle. ``progress`` is called with the number of new results. Returns
+    the result as for JSON; see `problems` for the verdict.
 
     Raises UserError when the Verilog does not build, RuntimeError when the accelerator breaks the protocol or
     stops, saying where its streams stood.
@@ -213,7 +231,7 @@ def simulate(
     if driver not in ("harness", "direct"):
         raise ValueError(f"driver must be 'harness' or 'direct', not {driver!r}")
     top = "psahw_harness" if driver == "harness" else design.top
-    directory, build_seconds = build(design, top=top, waves=waves is not None)
+    directory, build_seconds = build(design, top=top, waves=None if waves is None else record(waves))
     with tempfile.TemporaryDirectory(prefix="psahw-sim-") as folder:
         folder = Path(folder)
         request = {

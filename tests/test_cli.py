@@ -101,7 +101,7 @@ BAD = [
     ("simulate {}/small", r"small takes images of \(8, 8, 3\) in 5 classes; .*"),
     ("simulate {}/cifar --board breadboard", r"unknown board 'breadboard'; known boards: .*"),
     ("simulate {}/cifar --fps 0", r".*--fps.* must be positive, not 0"),
-    ("simulate {}/cifar --waves x.vcd", r"--waves: x.vcd: the name must end in .fst"),
+    ("simulate {}/cifar --waves x.vcd", r"--waves: the name must end in .fst or .saif, not 'x.vcd'"),
     ("evaluate {}/absent", r"no network '.*"),
     ("evaluate {}/small --dataset sample", r".* takes images of \(8, 8, 3\) in 5 classes; .*"),
     ("evaluate {}/cifar --dataset nonsense", r"unknown data set 'nonsense'; known are .*"),

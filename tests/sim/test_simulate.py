@@ -1,8 +1,11 @@
 """The bench on a stand-in: what is right passes, and every way of being wrong is found."""
 
+import re
+
 import numpy as np
 import pytest
 
+from boards.power import PREFIX
 from sim.runner import problems, simulate
 
 
@@ -102,6 +105,19 @@ def test_wrong_expectation_counts_every_logit(standin):
     result = simulate(design, images, wrong)
     assert result["mismatched_logits"] == 3
     assert [line.split(":")[0] for line in result["mismatches"]] == ["frame 3", "frame 7"]
+
+
+def test_activity(standin, tmp_path):
+    """The clock's toggles are two a cycle, and the names are those that Vivado's script expects."""
+    design, images, expected = standin
+    result = simulate(design, images, expected, waves=tmp_path / "activity.saif")
+    assert problems(result) == []
+    text = (tmp_path / "activity.saif").read_text()
+    *instances, name = PREFIX.split("/")
+    assert all(f"(INSTANCE {instance}" in text for instance in (*instances, name))
+    inside = text[text.index(f"(INSTANCE {name}") :]
+    (toggles,) = re.findall(r"\(clk\s.*?\(TC (\d+)\)", inside, re.S)[:1]
+    assert abs(int(toggles) - 2 * result["cycles"]) < 100
 
 
 def test_wrong_arrays(standin):
