@@ -1,7 +1,8 @@
 """Augmentation of uint8 images, with every random choice of a pass over them drawn at once.
 
 What becomes of an image in a pass depends on the seed, the pass's number and the image's index, never on the batch
-in which it comes: whoever makes the pass again, in another order or in another process, gets the same pixels.
+in which it comes: whoever makes the pass again, in another order or in another process, gets the same pixels (on
+another device those of `colour` and `randaugment` up to rounding).
 Distillation shows teacher and student the same augmented images; CutMix and mixup therefore need no mixed teacher
 targets, the teacher sees the mixture itself.
 """
@@ -95,7 +96,7 @@ def _shifted(length: int, random: Tensor, margin: int) -> Tensor:
 def _colour(words: Tensor, factors: Tensor) -> Tensor:
     """Brightness, then contrast around the mean of the image, then saturation, by `factors` [3, B]: together one
     matrix an image on (red, green, blue, 1)."""
-    if len(words) > 64:  # what fits the cache is twice as fast
+    if len(words) > 64 and words.device.type == "cpu":  # what fits the cache is twice as fast
         parts = zip(words.split(64), factors.split(64, 1), strict=True)
         return torch.cat([_colour(part, numbers) for part, numbers in parts])
     brightness, contrast, saturation = factors[..., None, None]

@@ -344,7 +344,7 @@ PRESETS = {
     "plain-gelu": Preset("the published shape with GELU", _plain("gelu", 96)),
     "plain-gelu-local": Preset("a start for plain-gelu, as plain-local", _plain("gelu", 96, kernel=5, shared=True)),
     "conv": Preset("a convolutional teacher of 65 M MAC", ConvConfig((64, 128, 256))),
-    "conv-large": Preset("a convolutional teacher of 350 M MAC, for a GPU", ConvConfig((128, 384, 512), stem=32)),
+    "conv-large": Preset("a convolutional teacher of 341 M MAC, for a GPU", ConvConfig((128, 384, 512), stem=32)),
     "pyramid": Preset("three stages, depthwise 3x3 mixing, ten blocks, PSA at input and hidden",
                       _pyramid("psa_both", (32, 32, 3), (64, 64, 4), (112, 96, 3))),
     "pyramid-max": Preset("pyramid for the largest devices: eleven blocks, 14 M MAC",

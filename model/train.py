@@ -44,7 +44,8 @@ from .transfer import block_loss
 
 __all__ = ["Result", "accuracy", "fit", "predict", "processes", "provenance"]
 
-AHEAD = 16  # steps whose images a GPU makes at once, and after which their losses are read: each waits for it
+# Steps whose images are made at once, and after which their losses are read: a GPU is waited for each time.
+AHEAD = {"cpu": 1, "cuda": 16}
 
 
 @dataclass(frozen=True)
@@ -319,7 +320,7 @@ def fit(
             _Phase("blocks", 0, config.block_epochs, _make_block_step(model, blocks_of, settings, device)),
             *phases,
         ]
-    share, ahead = batch // world, 1 if device == "cpu" else AHEAD
+    share, ahead = batch // world, AHEAD[device]
     if rank == 0:
         run.log(
             "start" if run.epoch == 0 else "resume",

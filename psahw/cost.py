@@ -311,7 +311,7 @@ def _(node: Windows):
     # base and row, each with the end of the ring; left and at; the address is their sum
     read += Resources(lut=(1 + node.copies) * (address - low) + 2 * place, ff=2 * (address - low) + 2 * place - step)
     if node.padding:
-        read += Resources(lut=2 * place * node.o_lanes, ff=node.o_lanes)
+        read += Resources(lut=2 * place * banks[2] + node.o_lanes - banks[2], ff=node.o_lanes)
     level = _bits(rows + 1)
     total = _banks(*banks, node.style) * node.copies + _cadence(beats * steps, node.period) + write + read
     total += Resources(lut=3 * level + 10, ff=level + 3) + Resources(lut=8 * node.o_lanes, ff=8 * node.o_lanes)

@@ -315,10 +315,8 @@ def _placed(node: Windows | Transpose) -> Windows | Transpose:
 def _window_lanes(size: int, channels: int, period: int) -> int:
     """Fewest lanes, a part of a window's row or some of its rows, that pass a window in a period."""
     row = size * channels
-    for lanes in (*divisors(row), *(row * rows for rows in divisors(size))):
-        if size * row // lanes <= period:
-            return lanes
-    raise Infeasible(f"patch: a window of {size * row} values does not pass in {period} cycles")
+    widths = *divisors(row), *(row * rows for rows in divisors(size))
+    return next(lanes for lanes in widths if size * row // lanes <= period)
 
 
 def _input_table(network: Network, lanes: int) -> InputTable:

@@ -186,7 +186,7 @@ def with_cocotb(folder: Path, sources: list[Path], recipe: dict) -> None:
                 defines=recipe["defines"],
                 build_args=recipe["build_args"],
                 build_dir=folder,
-                timescale=("1ns", "1ns"),
+                timescale=(recipe["timescale"],) * 2,
                 waves=bool(recipe["waves"]),
                 log_file=log,
             )

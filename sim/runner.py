@@ -135,6 +135,7 @@ def _recipe(design: Design, top: str, waves: str | None) -> dict:
         "defines": {"PSAHW_COUNTERS": 1} if harness and counters else {},
         "build_args": [*(building.BUILD_ARGS if harness else building.BUILD_ARGS[1:]), *trace],
         "waves": waves,
+        "timescale": "1ps" if waves == "saif" else "1ns",
         "make": building.MAKE_FLAGS,
         "one_file": design.verilog.stat().st_size < building.SMALL,
         "versions": building.versions(),
@@ -159,6 +160,13 @@ def record(path: str | os.PathLike) -> str:
             f"the name must end in {' or '.join(f'.{name}' for name in RECORDS)}, not {Path(path).name!r}"
         )
     return kind
+
+
+def _period(design: Design, waves) -> int:
+    """Of the clock, in steps of the simulator, even. Activity is in toggles a second: there it is the clock's own."""
+    if waves is None or record(waves) != "saif" or not design.clock_hz:
+        return 2
+    return 2 * round(0.5e12 / design.clock_hz)
 
 
 def _power_of_two(value: int) -> int:
@@ -241,6 +249,7 @@ def simulate(
             "logit_bits": design.logit_bits,
             "settling_frames": design.settling_frames,
             "orders": _orders(design, len(images), stalls, gap),
+            "period": _period(design, waves),
             "stall": 0.4 if stalls else 0.0,
             "resets": resets,
             "reset_window": design.latency + 2 * design.frame_interval,

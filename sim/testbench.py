@@ -14,7 +14,6 @@ from cocotb.triggers import Event, Timer, ValueChange
 from .scoreboard import Scoreboard
 from .streams import run_streams
 
-PERIOD = 2  # simulator steps
 RESULT = 1
 COMPLAINTS = {
     2: "the result changed while it was offered and not taken",
@@ -30,7 +29,7 @@ class _Bench:
     """The harness seen from Python, and the progress file: one byte a result."""
 
     def __init__(self, dut, request):
-        self.dut, self.request = dut, request
+        self.dut, self.request, self.period = dut, request, request["period"]
         self.progress = open(request["progress"], "ab", buffering=0)  # noqa: SIM115 - lives as long as the run
         self.notice = ValueChange(dut.notice)
         self.board = Scoreboard(
@@ -45,7 +44,7 @@ class _Bench:
     async def reset(self, cycles, first_frame, frame_limit):
         """From one falling edge to another, so that every rising edge sees a settled reset."""
         self.order(rst=1, first_frame=first_frame, frame_limit=frame_limit)
-        await Timer(PERIOD * cycles, "step")
+        await Timer(self.period * cycles, "step")
         self.order(rst=0)
 
     def complain(self, kind):
@@ -103,7 +102,7 @@ class _Bench:
 
     async def pause(self, cycles):
         """From one falling edge to another."""
-        await Timer(PERIOD * cycles, "step")
+        await Timer(self.period * cycles, "step")
         if self.error:
             raise self.error
 
@@ -121,8 +120,8 @@ async def harness(dut):
     frames = request["frames"]
     bench.order(**request["orders"], seed=draw.getrandbits(64) | 1)
     start = time.perf_counter()
-    Clock(dut.clk, PERIOD, "step").start()
-    await Timer(PERIOD // 2, "step")
+    Clock(dut.clk, bench.period, "step").start()
+    await Timer(bench.period // 2, "step")
     cocotb.start_soon(bench.collect())
     try:
         await bench.reset(3, 0, frames)
@@ -132,7 +131,7 @@ async def harness(dut):
             bench.order(seed=draw.getrandbits(64) | 1)
             await bench.reset(draw.choice((1, 1, 2, 5)), draw.randrange(frames) if left else 0, frames)
         await bench.results(frames)
-        await Timer(PERIOD // 2, "step")
+        await Timer(bench.period // 2, "step")
         await bench.pause(request["drain"])
         counters = await bench.counters(request["counters"])
     except RuntimeError as error:
@@ -160,8 +159,9 @@ async def direct(dut):
     if hasattr(dut, "counters__clear"):
         dut.counters__clear.value = 0
     start = time.perf_counter()
-    Clock(dut.clk, PERIOD, "step").start()
-    await Timer(3 * PERIOD + PERIOD // 2, "step")
+    period = request["period"]
+    Clock(dut.clk, period, "step").start()
+    await Timer(3 * period + period // 2, "step")
     dut.rst.value = 0
     try:
         sent, taken, payloads = await run_streams(

@@ -158,17 +158,17 @@ class Windows(wiring.Component):
         ring = range(self.rows * self.pitch)
         base, row = Signal(ring), Signal(ring)  # addresses of the rows: the window's first, the beat's
         left, at = (Signal(range(-margin, width + margin), init=-margin) for _ in range(2))  # in the row
-        next_row, outside = row, []
-        for index, banks in enumerate(copies):
-            m.d.comb += [banks.r_addr.eq(next_row + at), banks.r_en.eq(issue)]
-            if self.padding:
-                top = y.value * self.stride + dy.value * self.copies + index
-                inside_y = (top >= self.padding) & (top < self.height + self.padding)
-                outside += [~inside_y | (at < -lane) | (at >= width - lane) for lane in range(self.row_lanes)]
-                next_row = self._ahead(next_row, Mux(inside_y, self.pitch, 0))
-            else:
-                outside += [0] * self.row_lanes
-                next_row = self._ahead(next_row, self.pitch)
+        inside, outside = [1] * self.copies, [0] * self.o_lanes
+        if self.padding:
+            tops = [y.value * self.stride + dy.value * self.copies + index for index in range(self.copies)]
+            inside = [(top >= self.padding) & (top < self.height + self.padding) for top in tops]
+            beside = [(at < -lane) | (at >= width - lane) for lane in range(self.row_lanes)]
+            outside = [~here | out for here in inside for out in beside]
+        # A row outside the grid has no place in the ring.
+        distance = Array(n * self.pitch for n in range(self.copies + 1))
+        *rows, next_row = (self._ahead(row, distance[sum(inside[:n])]) for n in range(self.copies + 1))
+        for banks, addr in zip(copies, rows, strict=True):
+            m.d.comb += [banks.r_addr.eq(addr + at), banks.r_en.eq(issue)]
         next_left = Mux(x.last, -margin, left + self.stride * self.channels)
         next_base = self._ahead(base, Mux(x.last, _by_row([n * self.pitch for n in freed], y.value), 0))
         with m.If(dy.wrap):

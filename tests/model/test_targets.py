@@ -13,6 +13,7 @@ from model import checkpoint, data, targets, train
 from model.augment import View, pack
 from model.config import PRESETS, TrainConfig
 from model.losses import mean_answer, smooth_targets
+from model.native import can_compile
 from model.resmlp import ResMLP
 from model.targets import Targets
 from psahw.cli import main
@@ -62,10 +63,14 @@ def test_answers_are_those_to_the_view(teachers, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
-def test_compiled_teachers_answer_the_same(teachers, tmp_path):
+@pytest.mark.skipif(not can_compile("cpu"), reason="torch.compile needs a C++ compiler")
+def test_compiled_teachers_answer_the_same(teachers, tmp_path, monkeypatch):
+    compiles, compile = [], torch.compile
+    monkeypatch.setattr(torch, "compile", lambda teacher: compiles.append(teacher) or compile(teacher))
     eager = _teach(teachers, tmp_path / "eager", views=1)
     compiled = _teach(teachers, tmp_path / "compiled", views=1, config=dataclasses.replace(QUICK, compile=True))
     torch.testing.assert_close(compiled.answers, eager.answers, rtol=2e-3, atol=2e-3)
+    assert compiles == teachers
 
 
 def test_student_learns_as_beside_its_teachers(teachers, tmp_path):

@@ -54,6 +54,34 @@ def test_resumed_equals_uninterrupted(tmp_path, changes):
     assert [e["event"] for e in events] == ["start", "epoch", "end", "resume", "epoch", "epoch", "end"]
 
 
+@pytest.mark.parametrize("changes", [{}, {"cutmix": 0.5, "randaugment": 1}])
+def test_images_of_several_steps_at_once_are_the_same(tmp_path, monkeypatch, changes):
+    """As on a GPU; the sample's 90 training images are five steps, so that the last group is not full."""
+    config = dataclasses.replace(QUICK, **changes)
+    one, first = _fit(tmp_path / "one", config)
+    monkeypatch.setitem(train.AHEAD, "cpu", 3)
+    several, second = _fit(tmp_path / "several", config)
+    for (name, a), b in zip(one.state_dict().items(), several.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert second.loss == pytest.approx(first.loss)
+
+
+@pytest.mark.parametrize("bad", [2, 4])
+def test_the_step_without_a_loss_is_named(tmp_path, monkeypatch, bad):
+    """Though it is seen only at the end of its group, of three or of the two that are left."""
+    monkeypatch.setitem(train.AHEAD, "cpu", 3)
+    losses = itertools.count(1)
+    make = train._make_step
+
+    def make_step(*given):
+        step = make(*given)
+        return lambda *inputs: step(*inputs) * (float("nan") if next(losses) == bad else 1)
+
+    monkeypatch.setattr(train, "_make_step", make_step)
+    with pytest.raises(CheckFailed, match=f"the loss is nan in epoch 1, step {bad}; lower"):
+        _fit(tmp_path)
+
+
 def test_loss_improves_and_seed_fixes_it(tmp_path):
     config = dataclasses.replace(QUICK, epochs=6)
     _, first = _fit(tmp_path / "a", config)

@@ -1,5 +1,6 @@
 """The bench on a stand-in: what is right passes, and every way of being wrong is found."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -108,14 +109,20 @@ def test_wrong_expectation_counts_every_logit(standin):
 
 
 def test_activity(standin, tmp_path):
-    """The clock's toggles are two a cycle, and the names are those that Vivado's script expects."""
+    """The clock's toggles are two a cycle and as fast as the design's, and the accelerator lies where Vivado's script
+    looks for it."""
     design, images, expected = standin
+    design = dataclasses.replace(design, clock_hz=143e6)
     result = simulate(design, images, expected, waves=tmp_path / "activity.saif")
     assert problems(result) == []
     text = (tmp_path / "activity.saif").read_text()
-    *instances, name = PREFIX.split("/")
-    assert all(f"(INSTANCE {instance}" in text for instance in (*instances, name))
-    inside = text[text.index(f"(INSTANCE {name}") :]
+    assert re.search(r"\(TIMESCALE 1\s?ps\)", text)
+    (duration,) = re.findall(r"\(DURATION (\d+)\)", text)
+    assert int(duration) / result["cycles"] == pytest.approx(1e12 / 143e6, rel=0.1)
+    outer, name = PREFIX.split("/")
+    assert re.findall(r"^ \(INSTANCE (\S+)$", text, re.M) == ["$rootio", outer]
+    match = re.search(rf"^  \(INSTANCE {name}$", text, re.M)
+    inside = text[match.end() :]
     (toggles,) = re.findall(r"\(clk\s.*?\(TC (\d+)\)", inside, re.S)[:1]
     assert abs(int(toggles) - 2 * result["cycles"]) < 100
 
