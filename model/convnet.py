@@ -66,4 +66,6 @@ class ConvNet(nn.Module):
         x = functional.gelu(self.norm(self.stem(x)))
         for group in self.groups:
             x = group(x)
-        return self.head(x.amax((2, 3))).float()
+        # Not amax: compiled in bfloat16 its gradient is NaN, since none of the float32 values that are computed anew
+        # equals the rounded maximum (torch 2.11 and 2.13).
+        return self.head(x.flatten(2).max(-1).values).float()

@@ -33,7 +33,6 @@ from psahw.errors import CheckFailed, UserError
 from . import checkpoint, fused
 from .augment import View, pack
 from .config import TrainConfig
-from .convnet import ConvNet
 from .data import Dataset, split
 from .losses import Distillation, cross_entropy, mean_answer, smooth_targets
 from .native import can_compile
@@ -305,11 +304,8 @@ def fit(
     steps = len(train) // batch
     # What does not change the result is not written into the run's settings: it may be resumed elsewhere.
     in_c = not config.bf16 and fused.usable(model, batch)
-    # The compiled step of a convolutional network in bfloat16 gives NaN from its first gradient on (seen with torch
-    # 2.11 on a GPU and 2.13 on a CPU; neither in float32 nor when not compiled).
-    wrong = config.bf16 and isinstance(model, ConvNet)
-    compiled = config.compile and not wrong and can_compile(device)
-    if config.compile and not compiled and not wrong and not in_c and rank == 0:
+    compiled = config.compile and can_compile(device)
+    if config.compile and not compiled and not in_c and rank == 0:
         print("no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower", file=sys.stderr)
     settings = dataclasses.replace(config, compile=compiled, batch=batch)
     phases = [

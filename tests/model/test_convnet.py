@@ -10,6 +10,7 @@ from torch.nn import functional
 from model import checkpoint
 from model.config import PRESETS, ConvConfig, TrainConfig, load_model_config
 from model.convnet import ConvNet, Convolution
+from model.native import can_compile
 from model.optim import Average, make_optimizers
 from psahw.cli import main
 from psahw.errors import UserError
@@ -113,12 +114,15 @@ def test_average(images):
     torch.testing.assert_close(average.tensors["head.weight"], before + weight)
 
 
-def test_is_not_compiled_in_bfloat16(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda *given: pytest.fail("compiled"))
-    path = tmp_path / "shape.json"
-    path.write_text(json.dumps({"kind": "conv", "widths": [4, 8], "stem": 4}))
-    options = ["--dataset", "sample", "--batch", "30", "--epochs", "1", "--set", "bf16=true", "--set", "compile=true"]
-    assert main(["train", "--config", str(path), "-o", str(tmp_path / "run"), *options]) == 0
-    assert "compiler" not in capsys.readouterr().err
-    start, *_ = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
-    assert json.loads(start)["step"] == "torch"
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
+@pytest.mark.skipif(not can_compile("cpu"), reason="torch.compile needs a C++ compiler")
+def test_compiled_in_bfloat16_has_gradients(images):
+    torch.manual_seed(1)
+    model = ConvNet(SMALL)
+
+    def loss(images):
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(images).square().mean()
+
+    torch.compile(loss)(images).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
