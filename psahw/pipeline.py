@@ -267,12 +267,17 @@ class _Stage:
     def dense(self, name, layer):
         tokens, channels, lanes = self.tokens, self.channels, self.lanes
         period = tokens * self.period // channels
-        if tokens % lanes or tokens // lanes > period:
-            raise Infeasible(f"{name}: {tokens} tokens in {lanes} lanes do not pass in {period} cycles")
+        if not period:
+            raise Infeasible(
+                f"{name}: {channels} vectors of {tokens} tokens do not pass in {tokens * self.period} cycles"
+            )
+        # As many lanes as the stream has, if they will do: then no transposition turns one width into another.
+        enough = [count for count in divisors(tokens) if tokens // count <= period]
+        across = lanes if lanes in enough else enough[0]
         return (
-            Leaf((_placed(Transpose(f"{name}.transpose_in", tokens, channels, lanes, lanes, period)),)),
-            self.engines.linear(f"{name}.linear", Matrix.of(layer, channels), lanes, lanes, period),
-            Leaf((_placed(Transpose(f"{name}.transpose_out", channels, tokens, lanes, lanes, self.period)),)),
+            Leaf((_placed(Transpose(f"{name}.transpose_in", tokens, channels, lanes, across, period)),)),
+            self.engines.linear(f"{name}.linear", Matrix.of(layer, channels), across, across, period),
+            Leaf((_placed(Transpose(f"{name}.transpose_out", channels, tokens, across, lanes, self.period)),)),
         )
 
     def channel_mixing(self, name, layer):

@@ -34,6 +34,8 @@ SHAPES = {
         image=(8, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 12, 2, groups=8, kernel=3, shared=True),)
     ),
     "wide dense": dict(image=(4, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 4, blocks=2),)),
+    # 8 tokens in the lanes of 12 channels: the widths on the two sides of a transposition differ
+    "uneven dense": dict(image=(4, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(12, 4),)),
     "wide merging": dict(image=(8, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 8), StageShape(12, 8))),
     "few tokens": dict(image=(4, 4), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 2, kernel=1),)),
     "one row": dict(image=(2, 10), colours=1, patch=Patch(2, 2), stages=(StageShape(4, 4, kernel=3),)),
