@@ -139,6 +139,12 @@ def test_wide_shapes_are_wide():
     for name in ("wide", "wide shared", "wide dense", "wide merging"):
         _, made = make(name)
         assert max(getattr(node, "lanes", 1) for node in walk(made.pipeline)) > 1
+    _, made = make("uneven dense")
+    assert any(
+        isinstance(node, nodes.Transpose) and 1 < node.i_lanes != node.o_lanes > 1 for node in walk(made.pipeline)
+    )
+    _, made = make("wide merging")
+    assert any(isinstance(node, nodes.Windows) and node.copies > 1 for node in walk(made.pipeline))
 
 
 def test_local_shapes_share_multipliers():
