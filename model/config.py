@@ -246,7 +246,7 @@ class TrainConfig:
     adamw_lr: float = 3e-3
     momentum: float = 0.95  # of Muon
     betas: tuple[float, float] = (0.9, 0.98)  # of AdamW
-    weight_decay: float = 0.0
+    weight_decay: float = 0.0  # of the matrices, times the learning rate, a step
     schedule: str = "linear"  # linear (to zero) | cosine | onecycle
     warmup: float = 0.05  # fraction of all steps; of onecycle 0.3 is usual
     label_smoothing: float = 0.1

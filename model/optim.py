@@ -15,25 +15,24 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     """Muon takes what is a matrix product over features: embedding, merging, both linears of the channel
     mixing, dense token mixing. PSA's parameters are matrices by shape only (neurons x segments), and the head
     is better left to AdamW (K. Jordan et al., "Muon", 2024). Each group remembers its peak learning rate.
+
+    Those products alone decay. What they feed is normed, so that their size has no effect but one: the larger they
+    grow, the less a step of Muon, whose size is fixed, turns them.
     """
     matrices, rest = [], []
-    if config.optimizer == "muon":
-        for name, parameter in model.named_parameters():
-            is_product = "linear" in name or "embed" in name or ".weights." in name
-            (matrices if parameter.ndim == 2 and is_product else rest).append(parameter)
-    else:
-        rest = list(model.parameters())
+    for name, parameter in model.named_parameters():
+        is_product = "linear" in name or "embed" in name or ".weights." in name
+        (matrices if parameter.ndim == 2 and is_product else rest).append(parameter)
     optimizers: list[torch.optim.Optimizer] = []
-    if matrices:
+    alone = [{"params": rest, "weight_decay": 0.0}] if rest else []
+    if matrices and config.optimizer == "muon":
         optimizers.append(
             torch.optim.Muon(matrices, lr=config.muon_lr, momentum=config.momentum, weight_decay=config.weight_decay)
         )
-    if rest:
-        optimizers.append(
-            torch.optim.AdamW(
-                rest, lr=config.adamw_lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
-            )
-        )
+    elif matrices:
+        alone.append({"params": matrices, "weight_decay": config.weight_decay})
+    if alone:
+        optimizers.append(torch.optim.AdamW(alone, lr=config.adamw_lr, betas=config.betas, fused=True))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
