@@ -6,7 +6,8 @@ from torch import Tensor
 
 from psahw.network import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
 
-from .quant import HEAD_BITS, Integers, QuantizedResMLP
+from .integers import Integers
+from .quant import HEAD_BITS, QuantizedResMLP, table_residual
 
 __all__ = ["to_network"]
 
@@ -42,27 +43,29 @@ def to_network(model: QuantizedResMLP, name: str, classes: tuple[str, ...], meta
     """`metadata` is free JSON about how the network was made."""
     config = model.config
     stages = []
-    input_scale = model.stages[0].residual_scale
+    input_scale = None
     for stage, grid in zip(model.stages, config.grids, strict=True):
-        scale = stage.residual_scale
-        blocks = []
-        for token, channel in zip(stage.token_mixing, stage.channel_mixing, strict=True):
+        scales, blocks = stage.scales(), []
+        for b, (token, channel) in enumerate(zip(stage.token_mixing, stage.channel_mixing, strict=True)):
+            before, between, after = scales[2 * b : 2 * b + 3]
             token_mixing = TokenMixing(
-                **_arrays(token.integers(scale)),
+                **_arrays(token.integers(between)),
                 kernel=token.layer.kernel,
                 shared=token.layer.shared,
-                table_in=_table(token.table_in(scale)),
+                table_in=_table(token.table_in(before, between)),
+                table_residual=_table(table_residual(before, between)),
             )
             channel_mixing = ChannelMixing(
-                table_in=_table(channel.table_in(scale)),
-                linear1=Linear(**_arrays(channel.linear1(scale))),
+                table_in=_table(channel.table_in(between)),
+                linear1=Linear(**_arrays(channel.linear1(between))),
                 table_hidden=_table(channel.table_hidden()),
-                linear2=Linear(**_arrays(channel.linear2(scale))),
+                linear2=Linear(**_arrays(channel.linear2(after))),
+                table_residual=_table(table_residual(between, after)),
             )
             blocks.append(Block(token_mixing, channel_mixing))
         merge = None if stage.merge is None else Linear(**_arrays(stage.merge_integers(input_scale)))
         stages.append(Stage(grid=grid, merge=merge, blocks=tuple(blocks)))
-        input_scale = scale
+        input_scale = scales[-1]
     pixel_codes = np.tile(np.arange(-128, 128, dtype=np.int8), (3, 1))
     return Network(
         name=name,

@@ -17,14 +17,15 @@ Curves = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def scales(model: QuantizedResMLP) -> dict[str, list[float]]:
-    """What one code of a place's output is worth, by the place's name: for each neuron, of a token mixing for each
-    group, of a stage for its residual stream. For a network file's metadata; the integers need none of it."""
+    """What one code of a place's output is worth, by the place's name: for each neuron or channel, of a channel
+    mixing for the residual stream before it. For a network file's metadata; the integers need none of it."""
     found = {}
     for s, stage in enumerate(model.stages):
-        found[f"stages.{s}"] = stage.residual_scale[None]
+        stream = stage.scales()
         for b, (token, channel) in enumerate(zip(stage.token_mixing, stage.channel_mixing, strict=True)):
-            name = f"stages.{s}.blocks.{b}"
-            found[f"{name}.token_mixing.table_in"] = token.input_scale
+            name, between = f"stages.{s}.blocks.{b}", stream[2 * b + 1]
+            found[f"{name}.token_mixing.table_in"] = token.input_scale(between)
+            found[f"{name}.channel_mixing"] = between
             found[f"{name}.channel_mixing.table_in"] = channel.input_scale
             found[f"{name}.channel_mixing.linear1"] = channel.linear1_scale
             found[f"{name}.channel_mixing.table_hidden"] = channel.hidden_scale
@@ -37,18 +38,16 @@ def _layers(model: ResMLP) -> Iterator[tuple[int, str, ChannelMixing]]:
             yield s, f"stages.{s}.blocks.{b}.channel_mixing", block.channel_mixing
 
 
-def _evaluate(act: torch.nn.Module, x: Tensor) -> Tensor:
-    return act.evaluate(x) if isinstance(act, PSA) else act(x)
-
-
-def _curves(act: torch.nn.Module, x: Tensor, scale: Tensor, offset: Tensor, unit: Tensor) -> Curves:
-    """Of `act(x·scale + offset) / unit` at `x` [points, 1]; the grid's points lie where that argument meets them."""
-    y = _evaluate(act, x * scale + offset) / unit
+def _curves(act: torch.nn.Module, x: Tensor, scale: Tensor, offset: Tensor, unit: Tensor, exact: bool) -> Curves:
+    """Of `act(x·scale + offset) / unit` at `x` [points, 1]; the grid's points lie where that argument meets them.
+    A PSA is either the published formula or, not `exact`, what is trained and becomes a table: interpolated between
+    the grid's points."""
+    is_psa = isinstance(act, PSA)
+    function = act.evaluate if exact and is_psa else act
+    y = function(x * scale + offset) / unit
     x = x.expand_as(y)
-    grid = torch.linspace(-GRID_RANGE, GRID_RANGE, GRID_POINTS if isinstance(act, PSA) else 0)[:, None].expand(
-        -1, y.shape[1]
-    )
-    grid_y = _evaluate(act, grid) / unit
+    grid = torch.linspace(-GRID_RANGE, GRID_RANGE, GRID_POINTS if is_psa else 0)[:, None].expand(-1, y.shape[1])
+    grid_y = function(grid) / unit
     return tuple(part.t().numpy() for part in (x, y, (grid - offset) / scale, grid_y))
 
 
@@ -62,7 +61,7 @@ def float_curves(model: ResMLP) -> dict[str, Curves]:
         channels, hidden = layer.linear1.in_features, layer.linear1.out_features
         for place, act, neurons in (("table_in", layer.act_in, channels), ("table_hidden", layer.act_hidden, hidden)):
             if not isinstance(act, torch.nn.Identity):
-                found[f"{name}.{place}"] = _curves(act, x.expand(-1, neurons), one, zero, one)
+                found[f"{name}.{place}"] = _curves(act, x.expand(-1, neurons), one, zero, one, exact=True)
     return found
 
 
@@ -84,7 +83,9 @@ def code_curves(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, C
         if not isinstance(layer.act_in, torch.nn.Identity):
             factor, offset = layer.norm.affine()
             unit = scale(f"{name}.table_in", channels)
-            found[f"{name}.table_in"] = _curves(layer.act_in, codes, scale(f"stages.{s}", 1) * factor, offset, unit)
+            # of networks from before streams had a scale per channel: one of the stage
+            stream = scale(name, channels) if name in scales else scale(f"stages.{s}", 1)
+            found[f"{name}.table_in"] = _curves(layer.act_in, codes, stream * factor, offset, unit, exact=False)
         inside, unit = scale(f"{name}.linear1", hidden), scale(f"{name}.table_hidden", hidden)
-        found[f"{name}.table_hidden"] = _curves(layer.act_hidden, codes, inside, torch.zeros(()), unit)
+        found[f"{name}.table_hidden"] = _curves(layer.act_hidden, codes, inside, torch.zeros(()), unit, exact=False)
     return found

@@ -1,19 +1,23 @@
 """A float ResMLP as an INT8 network whose forward pass equals `psahw.reference`, logit for logit.
 
-Activations are integer codes held in float32. Every sum stays below 2^24 (checked), so float32 arithmetic is
-exact and the order of summation does not matter. Rounding passes gradients straight through; tables pass
-them by the slope of the unrounded function. What cannot be rounded away folds:
+Activations are integer codes held in float32 (`integers.py`); tables pass gradients by the slope of the unrounded
+function. What cannot be rounded away folds:
 
-- a norm before token mixing, and each PSA with the norm before it, become tables;
+- a norm before token mixing, and each PSA with the norm before it, become tables, of the function that was trained:
+  the interpolated grid, not the formula between its points;
 - the norm at the hidden neurons folds into linear1, that before head or merging into their weights;
 - a code's scale folds into the weights on both sides: input scales per column, output scales per row. Each row
   is then scaled by the largest power of two that keeps it in 8 bits, and its bias in the sum that float32 holds
   exactly; that power is the row's shift. A layer may have fewer bits, and weights that are pruned (`RowQuantizer`).
 
-All residual additions of a stage share one scale, so the residual path needs no table.
+The residual stream of a stage has a scale per channel. It grows from block to block; where that is worth it, a
+sublayer halves the codes that it adds to (`table_residual`). A token mixing has one weight for all channels of a
+group, whose inputs therefore have scales in the same proportion as its outputs. A group's bias is in codes of the
+mean scale: each of several channels gets a bias in proportion to its own.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -24,83 +28,17 @@ from torch import Tensor, nn
 from psahw.errors import UserError
 
 from .config import ModelConfig
+from .integers import MAX_TERMS, Integers, Requantise, RowQuantizer, linear, saturate
 from .kernels import lookup, mix_local
 from .resmlp import PIXEL_SCALE, ChannelMixing, ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
 
-__all__ = ["Integers", "Layer", "QuantizedResMLP", "too_long"]
+__all__ = ["HEAD_BITS", "Layer", "QuantizedResMLP", "too_long"]
 
-MAX_SHIFT = 20
-BIAS_LIMIT = 1 << 22
-EXACT = 1 << 24  # integers below it are exact in float32
 HEAD_BITS = 16
 QUANTILE = 0.9999  # of the absolute values of a calibration: what lies beyond saturates
-MAX_TERMS = (EXACT - BIAS_LIMIT - (1 << MAX_SHIFT) - 1) // (128 * 128)  # of one row's sum, all at -128 · -128
 RESIDUAL_FACTORS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-
-
-class _Round(torch.autograd.Function):
-    """To the nearest integer; the gradient passes straight through."""
-
-    @staticmethod
-    def forward(ctx, x):
-        return x.round()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient
-
-
-class _Requantise(torch.autograd.Function):
-    """`saturate(floor((x + bias) / 2^shift + 1/2))`; the gradient is that of `(x + bias) / 2^shift`, zero where it
-    saturates. One function, for as separate operations they and their gradients were half of a training step."""
-
-    @staticmethod
-    def forward(ctx, x, bias, factor, half, bits):  # factor = 2^-shift, half = 2^(shift - 1) or 0
-        shifted = (x + (bias + half)).mul_(factor).floor_()
-        limit = 1 << (bits - 1)
-        codes = shifted.clamp(-limit, limit - 1)
-        ctx.save_for_backward(factor, codes != shifted)
-        ctx.bias_shape = bias.shape
-        return codes
-
-    @staticmethod
-    def backward(ctx, gradient):
-        factor, outside = ctx.saved_tensors
-        gradient = gradient.masked_fill(outside, 0).mul_(factor)
-        return gradient, gradient.sum_to_size(ctx.bias_shape), None, None, None
-
-
-class _Saturate(torch.autograd.Function):
-    """`clamp`, whose own gradient compares twice and selects."""
-
-    @staticmethod
-    def forward(ctx, x, limit):
-        codes = x.clamp(-limit, limit - 1)
-        ctx.save_for_backward(codes != x)
-        return codes
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient.masked_fill(ctx.saved_tensors[0], 0), None
-
-
-def _saturate(x: Tensor, bits: int = 8) -> Tensor:
-    return _Saturate.apply(x, 1 << (bits - 1))
-
-
-class Integers(NamedTuple):
-    """A linear map as integers held in float32: `sat(rshift(weight·x + bias, shift))`, rows in front of the
-    last axis of `weight`."""
-
-    weight: Tensor
-    bias: Tensor
-    shift: Tensor
-
-    def requantise(self, total: Tensor, align=lambda rows: rows, bits: int = 8) -> Tensor:
-        """`total` is weight·x; `align` broadcasts a value per row against it."""
-        half = torch.where(self.shift > 0, torch.exp2(self.shift - 1), torch.zeros_like(self.shift))
-        factor = torch.exp2(-self.shift)
-        return _Requantise.apply(total, align(self.bias), align(factor), align(half), bits)
+RESIDUAL_EXPONENTS = (0.0, 0.5, 1.0)
+HALVING_GAIN = 0.9  # of the squared error of the logits remains, at most, where a halving of the stream is worth it
 
 
 def too_long(config: ModelConfig) -> str | None:
@@ -109,62 +47,6 @@ def too_long(config: ModelConfig) -> str | None:
         if terms > MAX_TERMS:
             return f"{name} has {terms} inputs; at most {MAX_TERMS} can be quantised exactly in float32"
     return None
-
-
-def _to_integers(weight: Tensor, bias: Tensor, bits: int = 8) -> Integers:
-    """`weight` [..., rows, columns] and `bias` [..., rows] map input codes to output codes, as floats.
-
-    A row's shift is the largest that both its weights and its bias have room for. At shift 0 only a bias far
-    beyond what saturates is clipped. With fewer than 8 bits a larger shift clips the largest weights, and is
-    taken where the sum of squared errors is less.
-    """
-    terms = weight.shape[-1]
-    if terms > MAX_TERMS:
-        raise ValueError(f"a linear map of {terms} inputs is not exact in float32")
-    largest = weight.detach().abs().amax(-1).clamp(min=1e-9)
-    bias_room = BIAS_LIMIT / bias.detach().abs().clamp(min=1e-9)
-    room = torch.minimum(((1 << (bits - 1)) - 0.5) / largest, bias_room)
-    shift = torch.log2(room).floor().clamp(0, MAX_SHIFT)
-    if bits < 8:
-        shift = _least_error(weight.detach(), shift, torch.log2(bias_room).floor().clamp(0, MAX_SHIFT), bits)
-    factor = torch.exp2(shift)
-    integer_weight = _saturate(_Round.apply(weight * factor[..., None]), bits)
-    integer_bias = _Round.apply((bias * factor).clamp(-BIAS_LIMIT, BIAS_LIMIT))
-    return Integers(integer_weight, integer_bias, shift)
-
-
-def _least_error(weight: Tensor, shift: Tensor, limit: Tensor, bits: int) -> Tensor:
-    """Of `shift` and the two above it, up to `limit`, the one whose codes are nearest to the row."""
-    best, least = shift, torch.full_like(shift, torch.inf)
-    for more in range(3):
-        tried = torch.minimum(shift + more, torch.maximum(shift, limit))
-        factor = torch.exp2(tried)[..., None]
-        error = (_saturate((weight * factor).round(), bits) / factor - weight).square().sum(-1)
-        best, least = torch.where(error < least, tried, best), torch.minimum(error, least)
-    return best
-
-
-class RowQuantizer(nn.Module):
-    """How a layer's rows become integers: of `bits` [2, 8] each, and 0 where a weight is not `kept`."""
-
-    def __init__(self):
-        super().__init__()
-        self.bits = 8
-        self.register_buffer("kept", None)  # bool, in the shape of the weights; None: all
-
-    def keep(self, weight: Tensor) -> Tensor:
-        """The layer's own weights, before anything is folded: what is pruned is no part of a bias either."""
-        return weight if self.kept is None else weight * self.kept
-
-    def forward(self, weight: Tensor, bias: Tensor, mean: Tensor | None = None) -> Integers:
-        """What rounding the weights does to inputs of this `mean`, in codes, is taken back by the bias."""
-        integers = _to_integers(weight, bias, self.bits)
-        if mean is None:
-            return integers
-        factor = torch.exp2(integers.shift)
-        error = (integers.weight / factor[:, None] - weight) @ mean
-        corrected = ((bias - error) * factor).clamp(-BIAS_LIMIT, BIAS_LIMIT)
-        return integers._replace(bias=_Round.apply(corrected))
 
 
 class Layer(NamedTuple):
@@ -179,10 +61,6 @@ class Layer(NamedTuple):
         return self.rows(*self.folded())
 
 
-def _linear(x: Tensor, integers: Integers, bits: int = 8) -> Tensor:
-    return integers.requantise(x @ integers.weight.t(), bits=bits)
-
-
 def _codes(like: Tensor) -> Tensor:
     """All 256 codes, [256, 1]."""
     return torch.arange(-128.0, 128.0, device=like.device)[:, None]
@@ -195,32 +73,43 @@ def _range(x: Tensor) -> Tensor:
     return rows.topk(keep, dim=0).values[-1].clamp(min=1e-6) / 127
 
 
+def table_residual(before: Tensor, after: Tensor) -> Tensor:
+    """[256, C]: the codes of a residual stream on a coarser scale, halves up as `rshift` rounds them."""
+    return (_codes(before) * (before / after) + 0.5).floor()
+
+
 class QuantizedTokenMixing(nn.Module):
     def __init__(self, layer: TokenMixing):
         super().__init__()
         self.layer, self.rows = layer, RowQuantizer()
-        self.register_buffer("input_scale", torch.ones(layer.groups))
+        self.register_buffer("needed_scale", torch.ones(len(layer.norm.weight)))
 
     def calibrate(self, x: Tensor) -> Tensor:
         """Sets the scales from float activations [N, B, C] and returns the float layer's output."""
-        per_channel = _range(self.layer.norm(x))
-        self.input_scale.copy_(per_channel.view(self.layer.groups, -1).amax(1))
+        self.needed_scale.copy_(_range(self.layer.norm(x)))
         return self.layer(x)
 
-    def table_in(self, residual_scale: Tensor) -> Tensor:
-        """[256, C], unrounded: the norm, into one scale per group."""
+    def gain(self, after: Tensor) -> Tensor:
+        """[G]: an input's scale, divided by that of its channel of the output. No channel saturates."""
+        return (self.needed_scale / after).view(self.layer.groups, -1).amax(1)
+
+    def input_scale(self, after: Tensor) -> Tensor:
+        """[C]: what a code of an input is worth."""
+        return after * self.gain(after).repeat_interleave(len(after) // self.layer.groups)
+
+    def table_in(self, before: Tensor, after: Tensor) -> Tensor:
+        """[256, C], unrounded: the norm."""
         scale, offset = self.layer.norm.affine()
-        out = self.input_scale.repeat_interleave(len(scale) // self.layer.groups)
-        return _saturate((_codes(scale) * residual_scale * scale + offset) / out)
+        return saturate((_codes(scale) * before * scale + offset) / self.input_scale(after))
 
-    def integers(self, residual_scale: Tensor) -> Integers:
-        return self.rows(*self.folded(residual_scale))
+    def integers(self, after: Tensor) -> Integers:
+        return self.rows(*self.folded(after))
 
-    def folded(self, residual_scale: Tensor) -> tuple[Tensor, Tensor]:
-        weight = self.rows.keep(self.layer.matrices()) * (self.input_scale / residual_scale)[:, None, None]
+    def folded(self, after: Tensor) -> tuple[Tensor, Tensor]:
+        weight = self.rows.keep(self.layer.matrices()) * self.gain(after)[:, None, None]
         if self.layer.kernel is not None and not self.layer.shared:
             weight = weight * self._inside(weight)
-        return weight, self.layer.bias / residual_scale
+        return weight, self.layer.bias / after.view(self.layer.groups, -1).mean(1, keepdim=True)
 
     def _inside(self, weight: Tensor) -> Tensor:
         """1 where an entry of a local mixing lies on the grid, [N, kernel^2]."""
@@ -230,9 +119,9 @@ class QuantizedTokenMixing(nn.Module):
         column = token % width + entry % kernel - kernel // 2
         return ((row >= 0) & (row < height) & (column >= 0) & (column < width)).to(weight)
 
-    def forward(self, x: Tensor, residual_scale: Tensor) -> Tensor:
-        z = lookup(x, self.table_in(residual_scale))
-        integers = self.integers(residual_scale)
+    def forward(self, x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        z = lookup(x, self.table_in(before, after))
+        integers = self.integers(after)
         tokens, batch, channels = z.shape
         size = channels // self.layer.groups
         if self.layer.kernel is None:
@@ -244,7 +133,7 @@ class QuantizedTokenMixing(nn.Module):
         mixed = integers.requantise(
             total, lambda rows: rows.t().repeat_interleave(size, dim=1)[:, None]
         )  # rows [G, N or 1] to [N or 1, 1, C]
-        return _saturate(x + mixed)
+        return saturate(lookup(x, table_residual(before, after)) + mixed)
 
 
 class QuantizedChannelMixing(nn.Module):
@@ -267,28 +156,25 @@ class QuantizedChannelMixing(nn.Module):
         self.hidden_scale.copy_(_range(z))
         return x + layer.linear2(z)
 
-    def table_in(self, residual_scale: Tensor) -> Tensor | None:
+    def table_in(self, before: Tensor) -> Tensor | None:
         """[256, C], unrounded: the norm and PSA; None where linear1 reads the residual stream."""
         if not self.has_table_in:
             return None
         scale, offset = self.layer.norm.affine()
-        values = self.layer.act_in.evaluate(_codes(scale) * residual_scale * scale + offset)
-        return _saturate(values / self.input_scale)
+        return saturate(self.layer.act_in(_codes(scale) * before * scale + offset) / self.input_scale)
 
     def table_hidden(self) -> Tensor:
         """[256, H], unrounded."""
         x = _codes(self.linear1_scale) * self.linear1_scale
-        act = self.layer.act_hidden
-        values = act.evaluate(x) if hasattr(act, "evaluate") else act(x)
-        return _saturate(values / self.hidden_scale)
+        return saturate(self.layer.act_hidden(x) / self.hidden_scale)
 
-    def linear1(self, residual_scale: Tensor) -> Integers:
-        return self.rows1(*self.folded1(residual_scale))
+    def linear1(self, before: Tensor) -> Integers:
+        return self.rows1(*self.folded1(before))
 
-    def linear2(self, residual_scale: Tensor) -> Integers:
-        return self.rows2(*self.folded2(residual_scale))
+    def linear2(self, after: Tensor) -> Integers:
+        return self.rows2(*self.folded2(after))
 
-    def folded1(self, residual_scale: Tensor) -> tuple[Tensor, ...]:
+    def folded1(self, before: Tensor) -> tuple[Tensor, ...]:
         scale, offset = self.layer.norm_hidden.affine()
         weight = self.rows1.keep(self.layer.linear1.weight) * scale[:, None]
         rows = self.linear1_scale
@@ -296,39 +182,52 @@ class QuantizedChannelMixing(nn.Module):
             return weight * self.input_scale / rows[:, None], offset / rows
         column_scale, column_offset = self.layer.norm.affine()
         offset = offset + weight @ column_offset
-        mean = self.layer.norm.mean / residual_scale
-        return weight * column_scale * residual_scale / rows[:, None], offset / rows, mean
+        mean = self.layer.norm.mean / before
+        return weight * column_scale * before / rows[:, None], offset / rows, mean
 
-    def folded2(self, residual_scale: Tensor) -> tuple[Tensor, Tensor]:
+    def folded2(self, after: Tensor) -> tuple[Tensor, Tensor]:
         weight = self.rows2.keep(self.layer.linear2.weight)
-        return weight * self.hidden_scale / residual_scale, self.layer.linear2.bias / residual_scale
+        return weight * self.hidden_scale / after[:, None], self.layer.linear2.bias / after
 
-    def forward(self, x: Tensor, residual_scale: Tensor) -> Tensor:
-        table = self.table_in(residual_scale)
+    def forward(self, x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        table = self.table_in(before)
         z = x if table is None else lookup(x, table)
-        z = lookup(_linear(z, self.linear1(residual_scale)), self.table_hidden())
-        return _saturate(x + _linear(z, self.linear2(residual_scale)))
+        z = lookup(linear(z, self.linear1(before)), self.table_hidden())
+        return saturate(lookup(x, table_residual(before, after)) + linear(z, self.linear2(after)))
 
 
 class QuantizedStage(nn.Module):
-    def __init__(self, stage: nn.Module):
+    def __init__(self, stage: nn.Module, channels: int):
         super().__init__()
         self.merge: PatchMerging | None = stage.merge
         self.merge_rows = RowQuantizer()
         self.token_mixing = nn.ModuleList(QuantizedTokenMixing(b.token_mixing) for b in stage.blocks)
         self.channel_mixing = nn.ModuleList(QuantizedChannelMixing(b.channel_mixing) for b in stage.blocks)
-        self.register_buffer("residual_scale", torch.ones(()))
+        self.register_buffer("residual_scale", torch.ones(channels))  # of what comes into the first block
+        self.register_buffer("halvings", torch.zeros(2 * len(stage.blocks)))  # by each sublayer, 0 or 1
 
-    def calibrate(self, x: Tensor) -> Tensor:
+    def scales(self) -> list[Tensor]:
+        """[C] of the residual stream before each sublayer and after the last."""
+        steps = torch.cat((torch.zeros_like(self.halvings[:1]), self.halvings.cumsum(0)))
+        return [self.residual_scale * factor for factor in torch.exp2(steps)]
+
+    def sublayers(self) -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
+        """Token mixing and channel mixing in turn, with the residual stream's scales before and after."""
+        alternating = itertools.chain(*zip(self.token_mixing, self.channel_mixing, strict=True))
+        scales = self.scales()
+        return zip(alternating, scales, scales[1:], strict=False)
+
+    def calibrate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Also returns the scales [C] and [] that the residual stream needs: of each channel, and of all as one."""
         if self.merge is not None:
             x = self.merge(x)
-        largest = _range(x.reshape(-1, 1))
-        for token_mixing, channel_mixing in zip(self.token_mixing, self.channel_mixing, strict=True):
-            for sublayer in (token_mixing, channel_mixing):
-                x = sublayer.calibrate(x)
-                largest = torch.maximum(largest, _range(x.reshape(-1, 1)))
-        self.residual_scale.copy_(largest[0])
-        return x
+        own, common = _range(x), _range(x.reshape(-1, 1))
+        for sublayer, _, _ in self.sublayers():
+            x = sublayer.calibrate(x)
+            own = torch.maximum(own, _range(x))
+            common = torch.maximum(common, _range(x.reshape(-1, 1)))
+        self.residual_scale.copy_(own)
+        return x, own, common[0]
 
     def merge_integers(self, input_scale: Tensor) -> Integers:
         return self.merge_rows(*self.merge_folded(input_scale))
@@ -337,14 +236,15 @@ class QuantizedStage(nn.Module):
         scale, offset = (part.repeat(4) for part in self.merge.norm.affine())
         weight = self.merge_rows.keep(self.merge.linear.weight)
         bias = self.merge.linear.bias + weight @ offset
+        input_scale = input_scale.repeat(4)
         mean = self.merge.norm.mean.repeat(4) / input_scale
-        return weight * scale * input_scale / self.residual_scale, bias / self.residual_scale, mean
+        return weight * scale * input_scale / self.residual_scale[:, None], bias / self.residual_scale, mean
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
         if self.merge is not None:
-            x = _linear(self.merge.gather(x), self.merge_integers(input_scale))
-        for token_mixing, channel_mixing in zip(self.token_mixing, self.channel_mixing, strict=True):
-            x = channel_mixing(token_mixing(x, self.residual_scale), self.residual_scale)
+            x = linear(self.merge.gather(x), self.merge_integers(input_scale))
+        for sublayer, before, after in self.sublayers():
+            x = sublayer(x, before, after)
         return x
 
 
@@ -360,7 +260,8 @@ class QuantizedResMLP(nn.Module):
         self.config = model.config
         self.embed, self.norm, self.head = model.embed, model.norm, model.head
         self.embed_rows, self.head_rows = RowQuantizer(), RowQuantizer()
-        self.stages = nn.ModuleList(QuantizedStage(stage) for stage in model.stages)
+        channels = [stage.channels for stage in model.config.stages]
+        self.stages = nn.ModuleList(map(QuantizedStage, model.stages, channels))
         self.register_buffer("pool_shift", torch.zeros(()))
         self.register_buffer("logit_scale", torch.ones(()))
         self._freeze_norms()
@@ -380,23 +281,49 @@ class QuantizedResMLP(nn.Module):
     def _calibrate(self, images: Tensor) -> None:
         self.eval()
         x = self.embed(self._patches(images) * PIXEL_SCALE)
+        needed = []
         for stage in self.stages:
-            x = stage.calibrate(x)
+            x, *scales = stage.calibrate(x)
+            needed.append(scales)
         logits = self.head(self.norm(x).mean(0))
         self.logit_scale.copy_(2 * logits.abs().max() / (1 << (HEAD_BITS - 1)))
         self._calibrate_pool(x)
-        # A quantile is no judge of what saturation of the residual stream costs: try smaller scales.
-        for stage in self.stages:
-            full, errors = stage.residual_scale.clone(), []
-            for factor in RESIDUAL_FACTORS:
-                stage.residual_scale.copy_(full * factor)
-                self._calibrate_pool(x)
-                errors.append(float((self(images) - logits).square().mean()))
-            stage.residual_scale.copy_(full * RESIDUAL_FACTORS[int(np.argmin(errors))])
+
+        def error() -> float:
+            self._calibrate_pool(x)
+            return float((self(images) - logits).square().mean())
+
+        for stage, (own, common) in zip(self.stages, needed, strict=True):
+            self._choose_scale(stage, own, common, error)
+            self._choose_halvings(stage, error)
         self._calibrate_pool(x)
 
+    @staticmethod
+    def _choose_scale(stage: QuantizedStage, own: Tensor, common: Tensor, error: Callable[[], float]) -> None:
+        """A quantile is no judge of what saturation of the residual stream costs: smaller scales are tried. Nor are
+        the channels' own scales always best, for token mixing's inputs must follow them: some towards the common."""
+        tried = {}
+        for exponent, factor in itertools.product(RESIDUAL_EXPONENTS, RESIDUAL_FACTORS):
+            scale = factor * common * (own / common) ** exponent
+            stage.residual_scale.copy_(scale)
+            tried[error()] = scale
+        stage.residual_scale.copy_(tried[min(tried)])
+
+    @staticmethod
+    def _choose_halvings(stage: QuantizedStage, error: Callable[[], float]) -> None:
+        """Finer codes up to a sublayer, which halves them: tried for each, the last first."""
+        least = error()
+        for index in reversed(range(len(stage.halvings))):
+            stage.halvings[index] = 1
+            stage.residual_scale /= 2
+            if (found := error()) <= HALVING_GAIN * least:
+                least = found
+            else:
+                stage.halvings[index] = 0
+                stage.residual_scale *= 2
+
     def _calibrate_pool(self, x: Tensor) -> None:
-        codes = x.sum(0).abs() / self.stages[-1].residual_scale
+        codes = x.sum(0).abs() / self.stages[-1].scales()[-1]
         self.pool_shift.copy_((_range(codes.reshape(-1, 1))[0]).log2().ceil().clamp(min=0))
 
     def _patches(self, images: Tensor) -> Tensor:
@@ -406,17 +333,17 @@ class QuantizedResMLP(nn.Module):
     def layers(self) -> dict[str, Layer]:
         """Every layer that has weights by its name in the network file, in data order."""
         found = {"embed": Layer(self.embed_rows, self.embed_folded)}
-        before = self.stages[0].residual_scale
         for s, stage in enumerate(self.stages):
-            scale, (height, width) = stage.residual_scale, self.config.grids[s]
+            scales, (height, width) = stage.scales(), self.config.grids[s]
             if stage.merge is not None:
-                found[f"stages.{s}.merge"] = Layer(stage.merge_rows, partial(stage.merge_folded, before))
+                folded = partial(stage.merge_folded, self.stages[s - 1].scales()[-1])
+                found[f"stages.{s}.merge"] = Layer(stage.merge_rows, folded)
             for b, (token, channel) in enumerate(zip(stage.token_mixing, stage.channel_mixing, strict=True)):
                 name, columns = f"stages.{s}.blocks.{b}", None if token.layer.shared else height * width
-                found[f"{name}.token_mixing"] = Layer(token.rows, partial(token.folded, scale), columns)
-                found[f"{name}.channel_mixing.linear1"] = Layer(channel.rows1, partial(channel.folded1, scale))
-                found[f"{name}.channel_mixing.linear2"] = Layer(channel.rows2, partial(channel.folded2, scale))
-            before = scale
+                _, between, after = scales[2 * b : 2 * b + 3]
+                found[f"{name}.token_mixing"] = Layer(token.rows, partial(token.folded, between), columns)
+                found[f"{name}.channel_mixing.linear1"] = Layer(channel.rows1, partial(channel.folded1, between))
+                found[f"{name}.channel_mixing.linear2"] = Layer(channel.rows2, partial(channel.folded2, after))
         return found | {"head": Layer(self.head_rows, self.head_folded)}
 
     def embed_integers(self) -> Integers:
@@ -424,7 +351,7 @@ class QuantizedResMLP(nn.Module):
 
     def embed_folded(self) -> tuple[Tensor, Tensor]:
         out = self.stages[0].residual_scale
-        return self.embed_rows.keep(self.embed.weight) * (PIXEL_SCALE / out), self.embed.bias / out
+        return self.embed_rows.keep(self.embed.weight) * (PIXEL_SCALE / out)[:, None], self.embed.bias / out
 
     def head_integers(self) -> Integers:
         return self.head_rows(*self.head_folded())
@@ -432,7 +359,7 @@ class QuantizedResMLP(nn.Module):
     def head_folded(self) -> tuple[Tensor, Tensor, Tensor]:
         scale, offset = self.norm.affine()
         tokens = self.config.grids[-1][0] * self.config.grids[-1][1]
-        pooled_scale = self.stages[-1].residual_scale * torch.exp2(self.pool_shift) / tokens
+        pooled_scale = self.stages[-1].scales()[-1] * torch.exp2(self.pool_shift) / tokens
         weight = self.head_rows.keep(self.head.weight)
         bias = self.head.bias + weight @ offset
         mean = self.norm.mean / pooled_scale
@@ -440,15 +367,15 @@ class QuantizedResMLP(nn.Module):
 
     def codes(self, images: Tensor) -> Tensor:
         """The integer logits, held in float32."""
-        x = _linear(self._patches(images), self.embed_integers())
+        x = linear(self._patches(images), self.embed_integers())
         scale = self.stages[0].residual_scale
         for stage in self.stages:
             x = stage(x, scale)
-            scale = stage.residual_scale
-        half = torch.where(self.pool_shift > 0, torch.exp2(self.pool_shift - 1), torch.zeros_like(scale))
+            scale = stage.scales()[-1]
+        half = torch.where(self.pool_shift > 0, torch.exp2(self.pool_shift - 1), torch.zeros_like(self.pool_shift))
         none = torch.zeros_like(half)
-        pooled = _Requantise.apply(x.sum(0), none, torch.exp2(-self.pool_shift), half, 8)
-        return _linear(pooled, self.head_integers(), bits=HEAD_BITS)
+        pooled = Requantise.apply(x.sum(0), none, torch.exp2(-self.pool_shift), half, 8)
+        return linear(pooled, self.head_integers(), bits=HEAD_BITS)
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):  # bfloat16 cannot hold the sums

@@ -9,7 +9,8 @@ import torch
 
 from model.bits import MIN_BITS, choose, layer_names, loss_by_bits, luts_by_bits
 from model.export import to_network
-from model.quant import BIAS_LIMIT, MAX_SHIFT, QuantizedResMLP, _to_integers
+from model.integers import BIAS_LIMIT, MAX_SHIFT, to_integers
+from model.quant import QuantizedResMLP
 from psahw import reference, samples
 from psahw.errors import UserError
 from psahw.summary import linear_layers, summarise, weight_bits
@@ -31,7 +32,7 @@ def test_codes_are_the_nearest_of_their_shift(bits):
     """And no shift that clips nothing would have been nearer."""
     torch.manual_seed(bits)
     weight = torch.randn(40, 30) * torch.logspace(-3, 1, 40)[:, None]
-    integers = _to_integers(weight, torch.zeros(40), bits)
+    integers = to_integers(weight, torch.zeros(40), bits)
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     assert low <= integers.weight.min() and integers.weight.max() <= high
     rows = zip(weight.double().numpy(), integers.weight.numpy(), integers.shift.numpy(), strict=True)
@@ -45,7 +46,7 @@ def test_codes_are_the_nearest_of_their_shift(bits):
 def test_bias_keeps_its_room_with_few_bits():
     """A larger shift that would be nearer is not taken where the bias has no room for it."""
     weight = torch.tensor([[1.0, 0.1, 0.1, 0.1, -0.1, -0.1]]).expand(2, -1)
-    integers = _to_integers(weight, torch.tensor([0.0, BIAS_LIMIT / 1.5]), bits=2)
+    integers = to_integers(weight, torch.tensor([0.0, BIAS_LIMIT / 1.5]), bits=2)
     assert integers.shift[1] == 0 and integers.bias[1] == round(BIAS_LIMIT / 1.5)
 
 

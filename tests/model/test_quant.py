@@ -6,10 +6,13 @@ import torch
 
 from model.config import PRESETS, ModelConfig, StageConfig
 from model.export import to_network
-from model.quant import BIAS_LIMIT, MAX_SHIFT, MAX_TERMS, QuantizedResMLP, _Requantise, _to_integers
+from model.integers import BIAS_LIMIT, MAX_SHIFT, MAX_TERMS, Requantise, to_integers
+from model.quant import QuantizedResMLP
 from model.resmlp import ResMLP
 from psahw import networkfile, reference, samples
 from psahw.errors import UserError
+from psahw.summary import table_layers
+from tests.model.test_psa import _published
 
 CLASSES = tuple("0123456789")
 SHAPES = {
@@ -96,24 +99,48 @@ def test_norms_stay_frozen(quantized):
 
 
 def test_psa_tables_equal_the_layer_at_all_codes():
-    """In float64 from the published formula, folded norm and scales included."""
+    """In float64: the published formula at the grid's points, between and beyond them straight lines; folded norm and
+    scales included."""
     quantized = QuantizedResMLP(_trained(SHAPES["local"]), samples.load()[0])
     network = to_network(quantized, "test", CLASSES)
-    layer = quantized.stages[0].channel_mixing[0]
+    stage, layer = quantized.stages[0], quantized.stages[0].channel_mixing[0]
     table = network.stages[0].blocks[0].channel_mixing.table_in.values
-    scale, offset = (part.double() for part in layer.layer.norm.affine())
-    codes = torch.arange(-128, 128, dtype=torch.float64)[:, None]
-    x = codes * quantized.stages[0].residual_scale.double() * scale + offset
-    expected = layer.layer.act_in.double().evaluate(x) / layer.input_scale.double()
-    difference = np.abs(expected.clamp(-128, 127).detach().numpy().T - table)
-    assert difference.max() < 0.51  # a tie may round the other way in float32
+    scale, offset = (part.detach().double().numpy() for part in layer.layer.norm.affine())
+    stream, unit = stage.scales()[1].double().numpy(), layer.input_scale.double().numpy()
+    grid, psa = np.linspace(-4, 4, 64), layer.layer.act_in
+    for neuron in range(16):
+        x = np.arange(-128, 128) * stream[neuron] * scale[neuron] + offset[neuron]
+        y = np.array([_published(psa, neuron, value) for value in grid])
+        steps = np.floor((x + 4) / (8 / 63)).astype(int).clip(0, 62)
+        expected = (y[steps] + (x - grid[steps]) * (y[steps + 1] - y[steps]) / (8 / 63)) / unit[neuron]
+        assert (
+            np.abs(expected.clip(-128, 127) - table[neuron]).max() < 0.51
+        )  # a tie may round the other way in float32
+
+
+def test_residual_stream_is_halved_where_it_grows():
+    """What the last sublayer adds is far larger than what was there: finer codes are left for that."""
+    model = _trained(SHAPES["plain relu"])
+    with torch.no_grad():
+        for parameter in model.stages[0].blocks[0].channel_mixing.linear2.parameters():
+            parameter *= 64
+        for _ in range(60):  # until the norms know
+            model.train()(torch.from_numpy(samples.load()[0]))
+    model.eval()
+    quantized = QuantizedResMLP(model, samples.load()[0])
+    halvings = int(quantized.stages[0].halvings.sum())
+    tables = [table for name, table in table_layers(to_network(quantized, "test", CLASSES)) if "residual" in name]
+    assert halvings == len(tables) > 0
+    codes = np.arange(-128, 128)
+    for table in tables:
+        np.testing.assert_array_equal(table.values, np.broadcast_to((codes + 1) >> 1, table.values.shape))
 
 
 def test_rounds_half_up_exactly():
     x = torch.arange(-700.0, 701.0)
     for shift in range(5):
         half = torch.tensor(2.0 ** (shift - 1) if shift else 0.0)
-        got = _Requantise.apply(x, torch.tensor(3.0), torch.tensor(2.0**-shift), half, 8)
+        got = Requantise.apply(x, torch.tensor(3.0), torch.tensor(2.0**-shift), half, 8)
         expected = reference.requantise(x.numpy().astype(np.int32) + 3, shift)
         np.testing.assert_array_equal(got.numpy(), expected)
 
@@ -122,7 +149,7 @@ def test_gradient_of_requantising():
     """That of the map without rounding, and none where it saturates."""
     x = torch.tensor([[-2000.0, -9.0, 5.0], [511.0, 100.0, 2000.0]], requires_grad=True)
     bias = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
-    codes = _Requantise.apply(x, bias, torch.tensor(0.25), torch.tensor(2.0), 8)
+    codes = Requantise.apply(x, bias, torch.tensor(0.25), torch.tensor(2.0), 8)
     assert codes.tolist() == [[-128, -2, 2], [127, 26, 127]]
     codes.backward(torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]]))
     assert x.grad.tolist() == [[0, 0.5, 1], [0, 4, 0]]  # 128 was cut to 127
@@ -132,7 +159,7 @@ def test_gradient_of_requantising():
 def test_rows_use_all_eight_bits():
     torch.manual_seed(8)
     weight = torch.randn(50, 20) * torch.logspace(-6, 1, 50)[:, None]
-    integers = _to_integers(weight, torch.randn(50))
+    integers = to_integers(weight, torch.randn(50))
     largest = integers.weight.abs().amax(1)
     assert ((largest >= 63) | (integers.shift == MAX_SHIFT) | (integers.shift == 0)).all()
     assert integers.weight.min() >= -128 and integers.weight.max() <= 127
@@ -143,14 +170,14 @@ def test_rows_use_all_eight_bits():
 def test_bias_is_kept_whatever_the_weights(weight):
     """A row of small weights has room for a large shift; its bias may not."""
     bias = torch.tensor([0.0, 0.4, -1.7, 4.6, -100.0, 127.0])
-    integers = _to_integers(torch.full((6, 8), weight), bias)
+    integers = to_integers(torch.full((6, 8), weight), bias)
     codes = integers.requantise(torch.zeros(1, 6))[0]
     assert (codes - bias).abs().max() <= 0.51
     assert integers.bias.abs().max() <= BIAS_LIMIT
 
 
 def test_large_bias_has_a_small_shift():
-    integers = _to_integers(torch.zeros(3, 8), torch.tensor([100.0, 1e5, 1e9]))
+    integers = to_integers(torch.zeros(3, 8), torch.tensor([100.0, 1e5, 1e9]))
     assert integers.shift.tolist() == [15, 5, 0]
     assert integers.bias.tolist() == [100 << 15, 100_000 << 5, BIAS_LIMIT]
 
@@ -185,7 +212,7 @@ def test_model_that_is_too_wide():
 
 def test_too_many_inputs():
     with pytest.raises(ValueError, match="a linear map of 1024 inputs is not exact in float32"):
-        _to_integers(torch.zeros(1, 1024), torch.zeros(1))
-    _to_integers(torch.zeros(1, MAX_TERMS), torch.zeros(1))
+        to_integers(torch.zeros(1, 1024), torch.zeros(1))
+    to_integers(torch.zeros(1, MAX_TERMS), torch.zeros(1))
     with pytest.raises(ValueError, match="a linear map of 704 inputs is not exact in float32"):
-        _to_integers(torch.zeros(1, MAX_TERMS + 1), torch.zeros(1))
+        to_integers(torch.zeros(1, MAX_TERMS + 1), torch.zeros(1))

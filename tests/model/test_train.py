@@ -301,6 +301,21 @@ def test_muon_gets_the_matrices():
     assert len(matrices) + len(adamw.param_groups[0]["params"]) == len(names)
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_only_matrices_decay(optimizer):
+    """Without a gradient a step is decay alone."""
+    model = ResMLP(PRESETS["plain"].model)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    config = TrainConfig(optimizer=optimizer, weight_decay=0.5, muon_lr=0.1, adamw_lr=0.1)
+    for made in make_optimizers(model, config):
+        for p in model.parameters():
+            p.grad = torch.zeros_like(p)
+        made.step()
+    for name, p in model.named_parameters():
+        decays = p.ndim == 2 and not any(part in name for part in ("act_", "head", "bias"))
+        torch.testing.assert_close(p.detach(), before[name] * (0.95 if decays else 1), msg=name)
+
+
 def test_average_forgets_the_start():
     model = torch.nn.Linear(1, 1, bias=False)
     average = Average(model, 0.99)
