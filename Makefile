@@ -7,13 +7,14 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow torture axi lint calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole torture axi lint calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
 	@echo "make bitstream  cifar10-psa-small for the ULX3S 85F, with tools from PyPI alone"
 	@echo "make test       the test suite (ARGS='-k table' for a part of it)"
 	@echo "make test-slow  the tests that take minutes, or that need the whole data set"
+	@echo "make whole      the whole test set through the circuit of cifar10-psa-small for Marble, resumable (an hour)"
 	@echo "make torture    10,000 damaged frames, twice, into a simulated board (minutes)"
 	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
 	@echo "make lint       ruff: style and format"
@@ -42,6 +43,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -rs -m slow $(ARGS)
+
+whole: $(INSTALLED)
+	$(BIN)/psahw simulate cifar10-psa-small --clock 200e6 --dataset cifar10 --images 10000 --jobs $(JOBS) --keep build/whole $(ARGS)
 
 torture: $(INSTALLED)
 	$(BIN)/python -m tests.torture $(ARGS)

@@ -66,6 +66,7 @@ def run(
                 seed=seed,
                 plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{1 + seed % 2**31}"],
                 extra_env={
+                    **building.libraries(),
                     "PSAHW_AXI": str(folder),
                     "COCOTB_LOG_LEVEL": "WARNING",
                     "COCOTB_REWRITE_ASSERTION_FILES": "",

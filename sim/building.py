@@ -19,7 +19,7 @@ from psahw.files import cache_directory
 
 __all__ = [
     "BUILD_ARGS", "MAKE_FLAGS", "SMALL", "check_tools", "cocotb_runner", "directory", "environment", "kept", "key",
-    "make_flags", "verilator", "versions", "with_cocotb", "with_verilator",
+    "libraries", "make_flags", "verilator", "versions", "with_cocotb", "with_verilator",
 ]  # fmt: skip
 
 HERE = Path(__file__).parent
@@ -69,6 +69,14 @@ def environment(**values):
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def libraries() -> dict[str, str]:
+    """Where cocotb's libraries lie, for the environment. A simulator knows where they lay when it was built, but the
+    cache outlives virtual environments."""
+    from cocotb_tools.config import libs_dir
+
+    return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, (str(libs_dir), os.environ.get("LD_LIBRARY_PATH"))))}
 
 
 def cocotb_runner():

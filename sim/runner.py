@@ -25,7 +25,7 @@ from psahw.errors import UserError
 
 from . import building
 
-__all__ = ["RECORDS", "Design", "build", "load_design", "problems", "record", "simulate"]
+__all__ = ["RECORDS", "Design", "build", "load_design", "problems", "record", "simulate", "surroundings"]
 
 HERE = Path(__file__).parent
 RECORDS = ("fst", "saif")  # waveforms; how often each signal changes and how long it is 1
@@ -300,7 +300,7 @@ def _execute(design, directory, top, driver, folder, request, waves, plusargs, p
         except (Exception, SystemExit) as error:
             failure.append(error)
 
-    with building.environment(WAVES="0", PYTHONDONTWRITEBYTECODE="1"), _importable(HERE.parent):
+    with surroundings():
         thread = threading.Thread(target=run)
         thread.start()
         done = 0
@@ -321,26 +321,30 @@ def _execute(design, directory, top, driver, folder, request, waves, plusargs, p
 
 
 @contextlib.contextmanager
-def _importable(folder):
-    """cocotb's runner hands sys.path on."""
-    if added := str(folder) not in sys.path:
-        sys.path.append(str(folder))
-    try:
-        yield
-    finally:
-        if added:
-            sys.path.remove(str(folder))
+def surroundings():
+    """What a simulator finds around it: cocotb hands the environment and ``sys.path`` on. Simulations that run at
+    once stand in one of these together."""
+    with building.environment(WAVES="0", PYTHONDONTWRITEBYTECODE="1", **building.libraries()):
+        if added := str(HERE.parent) not in sys.path:
+            sys.path.append(str(HERE.parent))
+        try:
+            yield
+        finally:
+            if added:
+                sys.path.remove(str(HERE.parent))
 
 
 def _result(design, report, images, labels, stalls, resets, gap, seed, build_seconds):
-    accuracy = None
+    accuracy = correct = None
     if labels is not None:
-        accuracy = round(100 * float(np.mean(np.array(report["predictions"]) == np.asarray(labels))), 2)
+        correct = int(np.sum(np.array(report["predictions"]) == np.asarray(labels)))
+        accuracy = round(100 * correct / images, 2)
     return {
         "network": design.network,
         "images": images,
         "mismatched_logits": report["mismatched_logits"],
         "mismatched_classes": report["mismatched_classes"],
+        "correct": correct,
         "accuracy": accuracy,
         "frame_interval": _one(report, "frame_interval"),
         "frame_interval_predicted": design.frame_interval,

@@ -1,5 +1,6 @@
 """``psahw simulate``."""
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -13,7 +14,7 @@ import click
 from .. import networkfile, reference
 from ..device import DEVICES
 from ..errors import CheckFailed, UserError
-from ..files import cache_directory
+from ..files import cache_directory, writable_directory
 from . import output
 from .planning import make_plan, plan_options
 
@@ -22,6 +23,7 @@ __all__ = ["COMMANDS", "SAMPLE", "elaborated", "test_images"]
 KEPT = 6  # elaborated designs
 SAMPLE = 100  # images that ship
 RESETS = 5
+BATCH = 500
 
 
 def _kept(key, write) -> Path:
@@ -157,6 +159,8 @@ def _show(result):
         f"accuracy {result['accuracy']:g} %, {result['cycles']:,} cycles at "
         f"{result['sim_cycles_per_second']:,} cycles/s, seed {result['seed']}"
     )
+    if "batches" in result:
+        click.echo(f"{result['batches']} batches, {result['batches_kept']} of them made before")
     if result["frame_interval"] is None:
         click.echo(
             f"the frame interval needs at least {result['settling_frames'] + 2} images: the pipeline fills first"
@@ -175,6 +179,21 @@ def _record(waves):
     if not (folder := Path(waves).resolve().parent).is_dir():
         raise UserError(f"--waves: directory {folder} does not exist")
     return kind
+
+
+def _runs(images, jobs, batch, keep, waves):
+    """How the images are simulated: in one run, or in batches."""
+    from sim import batches, runner
+
+    if jobs == 1 and batch is None and keep is None:
+        return functools.partial(runner.simulate, waves=waves)
+    if waves is not None:
+        raise UserError("--waves records one run: it goes with none of --jobs, --batch and --keep")
+    directory = None if keep is None else Path(keep)
+    if directory is not None:
+        writable_directory(directory)
+    size = batch or min(-(-images // jobs), BATCH)
+    return functools.partial(batches.simulate, batch=size, jobs=jobs, directory=directory)
 
 
 def _mode(stalls, resets, family):
@@ -200,14 +219,36 @@ def _mode(stalls, resets, family):
     metavar="FILE",
     help="Write all signals to an .fst file, large, or how often each changes to a .saif file (docs/hardware.md).",
 )
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Runs at once.")
+@click.option(
+    "--batch", type=click.IntRange(1), metavar="N", help="Images of a run: with --jobs or --keep at most 500."
+)
+@click.option("--keep", metavar="DIR", help="Keep each run's result here; those that are here are not made again.")
 @output.json_option
 def simulate_command(
-    network, design, netlist, images, dataset, data, stalls, reset_test, seed, waves, as_json, **options
+    network,
+    design,
+    netlist,
+    images,
+    dataset,
+    data,
+    stalls,
+    reset_test,
+    seed,
+    waves,
+    jobs,
+    batch,
+    keep,
+    as_json,
+    **options,
 ):
     """Run the circuit's Verilog against the integer model on real images.
 
     Counts logits and classes that differ, and measures the frame interval and the latency, which must be those of
     the plan. Verilog and simulator are kept in a cache, so only the first run builds.
+
+    Many images go in batches, each a run of its own from reset on: several at once with --jobs; with --keep what was
+    broken off goes on where it was.
 
     With --netlist it is the circuit after synthesis: LUTs, flip-flops, DSP slices and block RAMs of a 7 series or
     ECP5 device, as Yosys' own models and this project's describe them.
@@ -219,6 +260,7 @@ def simulate_command(
     psahw simulate cifar10-psa --design build/marble --images 2 --waves two.fst
     psahw simulate cifar10-psa --design build/marble --images 10 --waves activity.saif
     psahw simulate cifar10-psa-small --fps 2000 --netlist --images 4
+    psahw simulate cifar10-psa-small --images 10000 --jobs 2 --keep build/all
     """
     from sim import building, runner
 
@@ -237,12 +279,12 @@ def simulate_command(
     with output.step("Verilator"):
         runner.build(design, waves=recorded)
     resets = RESETS if reset_test else 0
+    run = _runs(images, jobs, batch, keep, waves)
     with output.progress("frames", images) as advance:
         try:
-            result = runner.simulate(
-                design, pixels, expected, labels=labels, stalls=stalls, resets=resets, seed=seed, waves=waves,
-                progress=advance,
-            )  # fmt: skip
+            result = run(
+                design, pixels, expected, labels=labels, stalls=stalls, resets=resets, seed=seed, progress=advance
+            )
         except RuntimeError as error:
             raise CheckFailed(f"{network.name}: {error}") from error
     result = {
