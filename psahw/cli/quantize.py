@@ -98,6 +98,7 @@ def quantize(
     from model.functions import scales
     from model.prune import Pruning, cubic
     from model.quant import QuantizedResMLP
+    from model.tables import compare
     from model.train import accuracy, fit, processes, provenance
 
     from .. import networkfile, reference
@@ -172,6 +173,9 @@ def quantize(
     logits = reference.run(network, validation)
     if not (codes == logits).all():
         raise CheckFailed(f"{int((codes != logits).sum())} logits of the torch model differ from the integer model's")
+    table_entries, table_differences = compare(network, model.cpu())
+    if table_differences:
+        raise CheckFailed(f"{table_differences} entries of tables are no rounding of the functions that were trained")
     metadata["accuracy"]["validation INT8"] = 100 * float((logits.argmax(1) == labels).mean())
     networkfile.save(dataclasses.replace(network, metadata=metadata), path)
     luts = summarise(network)["adder_luts"]
@@ -184,6 +188,8 @@ def quantize(
         "validation_int8": metadata["accuracy"]["validation INT8"],
         "logits_compared": codes.size,
         "logits_different": 0,
+        "table_entries_compared": table_entries,
+        "table_entries_different": 0,
         "adder_luts_estimated": luts,
         "seconds": seconds,
     }

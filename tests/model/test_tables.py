@@ -1,0 +1,64 @@
+"""Every PSA table of a network against the functions of its float model, at all 256 codes."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from model.export import to_network
+from model.functions import scales
+from model.quant import QuantizedResMLP
+from model.tables import compare, exact
+from psahw import samples
+from psahw.network import Table
+from tests.model.test_psa import _published
+from tests.model.test_quant import CLASSES, SHAPES, _trained
+
+
+def _quantised(shape):
+    model = _trained(SHAPES[shape])
+    quantized = QuantizedResMLP(model, samples.load()[0])
+    return model, to_network(quantized, "test", CLASSES, {"scales": scales(quantized)})
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_tables_of_every_activation(shape):
+    model, network = _quantised(shape)
+    compared, different = compare(network, model)
+    tables = sum(len(stage.blocks) * (1 + (model.config.activation == "psa_both")) for stage in network.stages)
+    assert compared >= tables * 8 * 256 and different == 0
+
+
+def test_exact_is_the_published_formula_at_the_grid():
+    """A code that is worth a step of the grid: only its points are met, and the two beyond."""
+    model, _ = _quantised("local")
+    layer = model.stages[0].blocks[0].channel_mixing
+    name = "stages.0.blocks.0.channel_mixing"
+    worth = {f"{name}.{place}": [1.0] * 16 for place in ("table_in", "table_hidden")} | {name: [1.0] * 16}
+    others = {key.replace("blocks.0", "blocks.1"): value for key, value in worth.items()}
+    step = [8 / 63] * 16
+    worth |= others | {f"stages.0.blocks.{b}.channel_mixing.linear1": step for b in range(2)}
+    found = exact(model, worth)[f"{name}.table_hidden"]
+    # Codes times the step are half a step beside the grid's points: the middle of two neighbours.
+    for neuron in (0, 7):
+        at = [_published(layer.act_hidden, neuron, (k - 0.5) * 8 / 63) for k in range(-31, 33)]
+        middle = [(a + b) / 2 for a, b in itertools.pairwise(at)]
+        np.testing.assert_allclose(found[neuron, 128 - 31 : 128 + 32], middle, atol=1e-9)
+
+
+def test_wrong_entry_is_found():
+    model, network = _quantised("local")
+    block = network.stages[0].blocks[0]
+    values = block.channel_mixing.table_hidden.values.copy()
+    values[3, 77] ^= 2
+    mixing = dataclasses.replace(block.channel_mixing, table_hidden=Table(values))
+    blocks = (dataclasses.replace(block, channel_mixing=mixing), *network.stages[0].blocks[1:])
+    wrong = dataclasses.replace(network, stages=(dataclasses.replace(network.stages[0], blocks=blocks),))
+    assert compare(wrong, model)[1] == 1
+
+
+def test_network_without_scales():
+    model, network = _quantised("local")
+    with pytest.raises(ValueError, match=r"^test does not say what its codes are worth$"):
+        compare(dataclasses.replace(network, metadata={}), model)
