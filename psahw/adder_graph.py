@@ -346,17 +346,24 @@ def solve_all(
                 varying = tuple((low, max(high, low + 1)) for low, high in (inputs[c] for c in columns))
                 tasks.append(_Task(block[np.ix_(rows, columns)], varying))
     answers = _answers(tasks, workers or os.cpu_count() or 1, progress)
-    builders = [_Builder(weight.shape[1]) for weight, _ in layers]
-    outputs = [[None] * len(weight) for weight, _ in layers]
+    parts = [[] for _ in layers]
     for (n, rows, columns), answer in zip(places, answers, strict=True):
-        for row, term in zip(rows, builders[n].include(answer, columns), strict=True):
-            outputs[n][row] = term
-    graphs = []
-    for builder, terms, (weight, inputs) in zip(builders, outputs, layers, strict=True):
-        graphs.append(builder.finish(inputs, terms))
-        if not np.array_equal(graphs[-1].weight, weight):
-            raise RuntimeError("the joined adder graph does not compute its matrix")
-    return graphs
+        parts[n].append((rows, columns, answer))
+    return [_joined(weight, inputs, own) for (weight, inputs), own in zip(layers, parts, strict=True)]
+
+
+def _joined(weight: np.ndarray, inputs: tuple[tuple[int, int], ...], parts: list) -> Graph:
+    """The graph of a matrix from (rows, columns, graph) of its blocks."""
+    if len(parts) == 1 and parts[0][2].inputs == inputs and len(parts[0][0]) == len(weight):
+        return parts[0][2]  # the answer to the whole matrix
+    builder, outputs = _Builder(weight.shape[1]), [None] * len(weight)
+    for rows, columns, answer in parts:
+        for row, term in zip(rows, builder.include(answer, columns), strict=True):
+            outputs[row] = term
+    graph = builder.finish(inputs, outputs)
+    if not np.array_equal(graph.weight, weight):
+        raise RuntimeError("the joined adder graph does not compute its matrix")
+    return graph
 
 
 def solve(weight: np.ndarray, inputs: Sequence[tuple[int, int]] | None = None, **options) -> Graph:

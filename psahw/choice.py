@@ -16,9 +16,11 @@ from .device import RESOURCES
 from .errors import CheckFailed
 from .nodes import Node, Residual
 
-__all__ = ["All", "Inside", "Leaf", "OneOf", "Path", "Tree", "choose"]
+__all__ = ["GAP", "All", "Inside", "Leaf", "OneOf", "Path", "Tree", "choose"]
 
-_GAP = 0.004  # relative, at which the solver may stop
+GAP = 0.004
+"""How far above the least cost a choice may be, relatively: where the solver stops."""
+
 _SECONDS = 20.0
 _OVERRUN = 100.0  # what exceeding a limit by all of it costs, when filling it costs 1
 
@@ -158,12 +160,19 @@ def _chosen(tree: Tree, taken: dict[int, set]) -> Iterator[Node]:
 
 
 def choose(
-    tree: Tree, family: str, *, worth: dict[str, float], limits: dict[str, float], least_overrun: bool = False
+    tree: Tree,
+    family: str,
+    *,
+    worth: dict[str, float],
+    limits: dict[str, float],
+    least_overrun: bool = False,
+    gap: float = GAP,
 ) -> tuple[Node, ...] | None:
     """The choice that costs least, of those within ``limits``; if there is none None, or with ``least_overrun`` the
     one that exceeds them least, in shares of the limits.
 
-    Cost is the sum over resources of amount / ``worth``: with a device's amounts the shares of it that are filled.
+    Cost is the sum over resources of amount / ``worth``: with a device's amounts the shares of it that are filled. It
+    is the least but for ``gap``.
     """
     from scipy import sparse
     from scipy.optimize import Bounds, LinearConstraint, milp
@@ -188,7 +197,7 @@ def choose(
         integrality=np.arange(len(weights)) < programme.variables,
         bounds=Bounds(0, np.where(np.arange(len(weights)) < programme.variables, 1, np.inf)),
         constraints=[LinearConstraint(whole, right, right), LinearConstraint(matrix, -np.inf, room)],
-        options={"mip_rel_gap": _GAP, "time_limit": _SECONDS},
+        options={"mip_rel_gap": gap, "time_limit": _SECONDS},
     )
     if found.x is None and found.status == 1:
         raise CheckFailed(f"no choice of engines found within {_SECONDS:g} s; allow fewer with --engines")

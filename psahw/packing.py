@@ -57,6 +57,9 @@ def pairs(weights: np.ndarray, operand_bits: int) -> list[tuple[int, int, int]]:
         lowest = here == least
         order = np.argsort(need[:, column], kind="stable").tolist()
         free = [row for row in order[: rows // 2] if need[row, column] <= 1 << bits - 1]
+        if not lowest.any():
+            found += [(lower, upper, column) for lower, upper in zip(free, order[len(free) :], strict=False)]
+            continue
         # Those that fit fewest choose first.
         for upper in sorted(order[len(free) :], key=lambda row: -int(lowest[:, row].sum())):
             clash = here[lowest[:, upper]] < 0

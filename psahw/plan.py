@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
-from .choice import choose
+from .choice import GAP, choose
 from .cost import Resources, cost
 from .device import RESOURCES, Device
 from .digit_serial import DIGITS
@@ -112,6 +112,7 @@ class _Candidate:
 
 
 _TRIES = 5  # to make room for buffers, which are known only once a choice is made
+_ROUGHLY = 0.05  # as `psahw.choice.GAP`, while a search asks only what fits: half the time
 
 
 @dataclass(frozen=True)
@@ -121,17 +122,17 @@ class _Search:
     bus_bytes: int
     limits: dict[str, float]
     engines: Engines
-    _tried: dict[int, _Candidate] = field(default_factory=dict)
+    _tried: dict[tuple[int, float], _Candidate] = field(default_factory=dict)
 
-    def attempt(self, period: int) -> _Candidate:
-        if period not in self._tried:
+    def attempt(self, period: int, gap: float = GAP) -> _Candidate:
+        if (period, gap) not in self._tried:
             try:
-                self._tried[period] = self._chosen(period)
+                self._tried[period, gap] = self._chosen(period, gap)
             except (Infeasible, Unsteady) as reason:
-                self._tried[period] = _Candidate(period, None, None, str(reason))
-        return self._tried[period]
+                self._tried[period, gap] = _Candidate(period, None, None, str(reason))
+        return self._tried[period, gap]
 
-    def _chosen(self, period: int) -> _Candidate:
+    def _chosen(self, period: int, gap: float) -> _Candidate:
         """The cheapest within the limits, or if there is none the one that exceeds them least."""
         network, family = self.network, self.device.family
         beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
@@ -140,7 +141,7 @@ class _Search:
         def made(limits):
             """The candidate, and what it has beside what was chosen by: buffers and counters."""
             nodes = choose(
-                tree, family, worth=self.limits, limits=limits or self.limits, least_overrun=limits is None
+                tree, family, worth=self.limits, limits=limits or self.limits, least_overrun=limits is None, gap=gap
             )
             if nodes is None:
                 return None, {}
@@ -164,14 +165,14 @@ class _Search:
             raise Infeasible("no engines that are allowed fit each other's streams")
         return candidate
 
-    def at_most(self, period: int) -> _Candidate:
+    def at_most(self, period: int, gap: float = GAP) -> _Candidate:
         """The longest of the next few periods at which the layers can be folded and the pipeline settles: divisors
         may allow one period and not the next longer one."""
-        first = candidate = self.attempt(period)
+        first = candidate = self.attempt(period, gap)
         for shorter in range(period - 1, max(period - 8, 0), -1):
             if candidate.schedule is not None:
                 return candidate
-            candidate = self.attempt(shorter)
+            candidate = self.attempt(shorter, gap)
         return candidate if candidate.schedule is not None else first
 
     def overrun(self, candidate: _Candidate) -> dict[str, float]:
@@ -232,7 +233,7 @@ class _Search:
         network = self.network
         beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
         slowest = max([-(-beats // network.stages[0].tokens), *(layer.weight.size for _, layer in _linears(network))])
-        best = self.at_most(slowest)
+        best = self.at_most(slowest, _ROUGHLY)
         if self.complaint(best):
             raise CheckFailed(
                 f"{network.name} does not fit {self.device.name} at any rate: {self.complaint_with_smallest(best)}"
@@ -240,18 +241,19 @@ class _Search:
         low, why = 0, "one token a cycle"
         while best.period - low > 1:
             middle = (low + best.period) // 2
-            candidate = self.at_most(middle)
+            candidate = self.at_most(middle, _ROUGHLY)
             if self.complaint(candidate):
                 low, why = middle, self.refusal(candidate)
             else:
                 best = candidate
         for period in range(best.period - 1, max(best.period - 6, 0), -1):
-            candidate = self.attempt(period)
+            candidate = self.attempt(period, _ROUGHLY)
             if not self.complaint(candidate):
                 best = candidate
         if best.period > 1:
-            why = self.refusal(self.attempt(best.period - 1)) or why
-        return best, why
+            why = self.refusal(self.attempt(best.period - 1, _ROUGHLY)) or why
+        cheapest = self.attempt(best.period)
+        return best if self.complaint(cheapest) else cheapest, why
 
 
 def _limits(device, budget, utilisation):
