@@ -232,7 +232,7 @@ def _queue(lanes: int, depth: int, bits: int = 8, style: str | None = None) -> R
     rows = max(depth - 1, 2)
     level = _bits(rows + 1)
     memory = _memory(bits * lanes, rows, style or memory_style(bits * lanes, rows))
-    return memory + _counter(rows, rows) + Resources(lut=3 * level + 6, ff=level + 1)
+    return memory + _counter(rows, rows) + Resources(lut=3 * level + 12, ff=2 * level + 3)
 
 
 def _zeros(value: int) -> int:
@@ -339,7 +339,7 @@ def _ring(node: MacArray) -> Resources:
         _memory(8 * node.columns, node.depth, "distributed")
         + _counter(node.steps, node.steps, node.passes, node.depth)
         + Resources(lut=2 * address + address // 2, ff=2 * address)
-        + Resources(lut=level + 2 * vectors, ff=level + vectors)
+        + Resources(lut=level + 2 * vectors, ff=level + vectors + 2)
     )
 
 
@@ -454,7 +454,7 @@ def _(node: LocalMixing):
 def _(node: Residual):
     fork, add = Resources(lut=6, ff=2), Resources(lut=18 * node.lanes + 3, ff=8 * node.lanes + 1)
     skid = Resources(lut=8 * node.lanes + 2, ff=8 * node.lanes + 1)
-    return _queue(node.lanes, node.queue) + skid + fork + add
+    return _queue(node.lanes, node.queue) + skid * 2 + fork + add
 
 
 @_cost.register

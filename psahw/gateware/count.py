@@ -1,4 +1,4 @@
-"""Nested counters, and the start of vectors at a fixed cadence."""
+"""Nested counters, levels, and the start of vectors at a fixed cadence."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .check import check_int
 
-__all__ = ["Cadence", "Counter", "count"]
+__all__ = ["Cadence", "Counter", "Level", "count", "level"]
 
 
 class Counter(NamedTuple):
@@ -31,6 +31,29 @@ def count(m: Module, step: Value, *lengths: int) -> list[Counter]:
         step = step & last
         counters.append(Counter(value, last, step))
     return counters
+
+
+class Level(NamedTuple):
+    """``value`` is 0 .. depth; ``room`` (it is below the depth) and ``some`` (it is not 0) are registers, too."""
+
+    value: Signal
+    room: Signal
+    some: Signal
+
+
+def level(m: Module, put: Value, take: Value, depth: int, *, name: str = "level") -> Level:
+    """How many of ``depth`` are held: one more after ``put``, one less after ``take``, as many after both.
+
+    Nothing but registers drives ``room`` and ``some``, so that a chain of ``ready`` or ``valid`` begins without
+    logic; the comparisons before them wait for no late signal.
+    """
+    value = Signal(range(depth + 1), name=name)
+    room, some = Signal(init=1, name=f"{name}_room"), Signal(name=f"{name}_some")
+    with m.If(put & ~take):
+        m.d.sync += [value.eq(value + 1), room.eq(value != depth - 1), some.eq(1)]
+    with m.Elif(take & ~put):
+        m.d.sync += [value.eq(value - 1), room.eq(1), some.eq(value != 1)]
+    return Level(value, room, some)
 
 
 class Cadence(wiring.Component):

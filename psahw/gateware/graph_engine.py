@@ -1,6 +1,6 @@
 """An adder graph as a stage of a pipeline: whole vectors in, a few lanes out, at a steady cadence."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,7 +8,7 @@ from ..adder_graph import Graph
 from ..timing import graph_latency, graph_words
 from .adder_graph import AdderGraph
 from .check import check_divides, check_int
-from .count import count
+from .count import count, level
 from .digit_serial import DigitSerial
 from .stream import Queue, connect, vector_signature
 
@@ -94,19 +94,20 @@ class GraphEngine(wiring.Component):
         m.submodules.queue = queue = Queue(shape=shape, depth=self.words * self._beats, style="distributed")
 
         start, done = Signal(), Signal()
-        wait, held = Signal(range(self.interval)), Signal(range(self.words + 1))
+        wait, idle = Signal(range(self.interval)), Signal(init=1)  # wait == 0
+        held = level(m, start, done, self.words, name="held")
         (beat,) = count(m, self.o.valid & self.o.ready, self._beats)
         m.d.comb += [
-            self.i.ready.eq((wait == 0) & (held != self.words)),
+            self.i.ready.eq(idle & held.room),
             start.eq(self.i.valid & self.i.ready),
             done.eq(beat.wrap),
             core.i.valid.eq(start),
             core.i.payload.eq(self.i.payload),
         ]
-        m.d.sync += [
-            wait.eq(Mux(start, self.interval - 1, Mux(wait == 0, 0, wait - 1))),
-            held.eq(held + start - done),
-        ]
+        with m.If(start):
+            m.d.sync += [wait.eq(self.interval - 1), idle.eq(self.interval == 1)]
+        with m.Elif(~idle):
+            m.d.sync += [wait.eq(wait - 1), idle.eq(wait == 1)]
         if self._digit is None:
             m.d.comb += core.o.ready.eq(1)
 

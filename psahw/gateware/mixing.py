@@ -16,8 +16,8 @@ class Mixing(wiring.Component):
 
     The bypass waits for the branch in a queue of ``depth`` beats. Much less than the branch takes before its first
     output (a frame and more behind a transposition, a few tokens in channel mixing) deadlocks; the
-    depth that never delays anything is calculated by `psahw.schedule`. ``i.ready`` depends on registers alone, so
-    that no stall has to reach further back than one sublayer within a cycle.
+    depth that never delays anything is calculated by `psahw.schedule`. ``ready`` is cut before and behind the branch,
+    so that no stall has to reach further back than that within a cycle.
 
     Parameters
     ----------
@@ -49,7 +49,9 @@ class Mixing(wiring.Component):
             m.submodules.bypass = self.bypass
             connect(m, fork.o_b, self.bypass.i)
             connect(m, self.bypass.o, self.queue.i)
-        connect(m, self.branch.o, add.a)
+        m.submodules.branch_skid = branch_skid = Skid(shape=self.i.payload.shape())
+        connect(m, self.branch.o, branch_skid.i)
+        connect(m, branch_skid.o, add.a)
         connect(m, self.queue.o, add.b)
         connect(m, add.o, wiring.flipped(self.o))
         return m

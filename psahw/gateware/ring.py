@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .check import check_int
-from .count import count
+from .count import count, level
 from .stream import vector_signature
 
 __all__ = ["VectorRing"]
@@ -55,21 +55,17 @@ class VectorRing(wiring.Component):
         )
         write, read = memory.write_port(), memory.read_port()
 
-        level = Signal(range(self._depth + 1))
-        # The last beat of one vector and whole ones behind it.
-        vectors = Signal(range((self._depth - 1) // self._steps + 2))
         put, step = self.i.valid & self.i.ready, self.read
         (i_beat,) = count(m, put, self._steps)
         o_beat, o_pass = count(m, step, self._steps, self._passes)
+        beats = level(m, put, step & o_pass.last, self._depth, name="beats")
+        # At most the last beat of one vector and whole ones behind it.
+        vectors = level(m, i_beat.wrap, o_pass.wrap, (self._depth - 1) // self._steps + 1, name="vectors")
         m.d.comb += [
-            self.i.ready.eq(level != self._depth),
-            self.whole.eq(vectors != 0),
+            self.i.ready.eq(beats.room),
+            self.whole.eq(vectors.some),
             self.first.eq(o_beat.value == 0),
             self.last.eq(o_beat.last),
-        ]
-        m.d.sync += [
-            level.eq(level + put - (step & o_pass.last)),
-            vectors.eq(vectors + i_beat.wrap - o_pass.wrap),
         ]
 
         (slot,) = count(m, put, self._depth)

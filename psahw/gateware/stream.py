@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .check import check_choice, check_int
-from .count import count
+from .count import count, level
 
 __all__ = ["Fork", "Gather", "Queue", "Skid", "connect", "vector_signature"]
 
@@ -34,7 +34,7 @@ class Queue(wiring.Component):
     """First in, first out; holds exactly ``depth`` beats. Full rate from depth 3 on.
 
     A beat leaves at the earliest two cycles after it came: one into the memory, one into the output
-    register, which counts towards the depth. ``i.ready`` is ``level != depth``, from registers only, so a
+    register, which counts towards the depth. ``i.ready`` is ``level != depth``, itself a register, so a
     beat that comes and one that leaves in the same cycle both need room (`psahw.timing.fifo_depth`).
     (lib.fifo.SyncFIFOBuffered has the same timing, but leaves its memory's kind to the synthesiser, is faster
     at depth 1, and at depth 2 does not hold two beats that come in successive cycles.)
@@ -70,19 +70,20 @@ class Queue(wiring.Component):
         m.submodules.memory = memory = Memory(shape=self.shape, depth=rows, init=[], attrs={"ram_style": self.style})
         write, read = memory.write_port(), memory.read_port()
         put, get, load = Signal(), Signal(), Signal()
-        stored = Signal(range(rows + 1))  # beats in the memory; one more may be at the output
+        held = level(m, put, get, self.depth, name="held")
+        stored = level(m, put, load, rows, name="stored")  # in the memory; one more may be at the output
         m.d.comb += [
-            self.level.eq(stored + self.o.valid),
-            self.i.ready.eq(Mux(self.o.valid, stored != self.depth - 1, stored != self.depth)),
+            self.level.eq(held.value),
+            self.i.ready.eq(held.room),
             put.eq(self.i.valid & self.i.ready),
             get.eq(self.o.valid & self.o.ready),
-            load.eq((stored != 0) & (~self.o.valid | self.o.ready)),
+            load.eq(stored.some & (~self.o.valid | self.o.ready)),
             write.en.eq(put),
             write.data.eq(self.i.payload),
             read.en.eq(load),
             self.o.payload.eq(read.data),
         ]
-        m.d.sync += [stored.eq(stored + put - load), self.o.valid.eq(load | (self.o.valid & ~get))]
+        m.d.sync += self.o.valid.eq(load | (self.o.valid & ~get))
         for port, step in ((write, put), (read, load)):
             with m.If(step):
                 m.d.sync += port.addr.eq(Mux(port.addr == rows - 1, 0, port.addr + 1))
@@ -104,15 +105,15 @@ class Skid(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        full = Signal()
+        ready = Signal(init=1)  # nothing is kept
         kept = Signal(self.shape, reset_less=True)
         m.d.comb += [
-            self.i.ready.eq(~full),
-            self.o.valid.eq(self.i.valid | full),
-            self.o.payload.eq(Mux(full, kept, self.i.payload)),
+            self.i.ready.eq(ready),
+            self.o.valid.eq(self.i.valid | ~ready),
+            self.o.payload.eq(Mux(ready, self.i.payload, kept)),
         ]
-        m.d.sync += full.eq(self.o.valid & ~self.o.ready)
-        with m.If(~full):
+        m.d.sync += ready.eq(self.o.ready | ~self.o.valid)
+        with m.If(ready):
             m.d.sync += kept.eq(self.i.payload)
         return m
 

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .banks import Banks, bank_count
 from .check import check_choice, check_divides, check_int
-from .count import Cadence, count
+from .count import Cadence, count, level
 from .stream import vector_signature
 
 __all__ = ["Transpose"]
@@ -77,13 +77,10 @@ class Transpose(wiring.Component):
             step=row_pitch if self.i_lanes > 1 and self.o_lanes > 1 else 1,
             style=self.style,
         )
-        full = Signal(range(3))  # frames that are in and not issued
         put, en = i.valid & i.ready, ~o.valid | o.ready
         m.d.comb += [
-            i.ready.eq(full != 2),
             banks.w_en.eq(put),
             banks.w_data.eq(i.payload),
-            cadence.go.eq(full != 0),
             cadence.en.eq(en),
             banks.r_en.eq(cadence.issue),
         ]
@@ -91,7 +88,8 @@ class Transpose(wiring.Component):
         column_out = self._walk(
             m, cadence.issue, banks.r_addr, (self.rows, self.o_lanes, row_pitch), (self.columns, column_pitch)
         )
-        m.d.sync += full.eq(full + row_in - column_out)
+        frames = level(m, row_in, column_out, 2, name="frames")  # that are in and not issued
+        m.d.comb += [i.ready.eq(frames.room), cadence.go.eq(frames.some)]
         fetched = Signal()
         with m.If(en):
             m.d.sync += [fetched.eq(cadence.issue), o.valid.eq(fetched), o.payload.eq(banks.r_data)]
