@@ -45,14 +45,17 @@ def level(m: Module, put: Value, take: Value, depth: int, *, name: str = "level"
     """How many of ``depth`` are held: one more after ``put``, one less after ``take``, as many after both.
 
     Nothing but registers drives ``room`` and ``some``, so that a chain of ``ready`` or ``valid`` begins without
-    logic; the comparisons before them wait for no late signal.
+    logic. What comes next is chosen last by ``take`` and ``put``, which may be late.
     """
     value = Signal(range(depth + 1), name=name)
     room, some = Signal(init=1, name=f"{name}_room"), Signal(name=f"{name}_some")
-    with m.If(put & ~take):
-        m.d.sync += [value.eq(value + 1), room.eq(value != depth - 1), some.eq(1)]
-    with m.Elif(take & ~put):
-        m.d.sync += [value.eq(value - 1), room.eq(1), some.eq(value != 1)]
+
+    def following(register, more, less):
+        m.d.sync += register.eq(Mux(take, Mux(put, register, less), Mux(put, more, register)))
+
+    following(value, value + 1, value - 1)
+    following(room, value != depth - 1, 1)
+    following(some, 1, value != 1)
     return Level(value, room, some)
 
 

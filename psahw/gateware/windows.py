@@ -125,10 +125,12 @@ class Windows(wiring.Component):
         y, row_out, outside = self._read(m, copies, cadence.issue, freed)
         m.d.comb += [
             i.ready.eq(level != self.rows),
-            cadence.go.eq(level >= _by_row(needed, y)),
+            cadence.go.eq(Array(level >= rows for rows in needed)[y]),
             cadence.en.eq(en),
         ]
-        m.d.sync += level.eq(level + row_in - Mux(row_out, _by_row(freed, y), 0))
+        # What is late, ``row_out`` and ``row_in``, chooses between sums.
+        lowered = level - _by_row(freed, y)
+        m.d.sync += level.eq(Mux(row_out, Mux(row_in, lowered + 1, lowered), Mux(row_in, level + 1, level)))
         fetched, blank = Signal(), Signal(self.o_lanes)
         with m.If(en):
             m.d.sync += [fetched.eq(cadence.issue), blank.eq(outside), o.valid.eq(fetched)]
@@ -171,12 +173,13 @@ class Windows(wiring.Component):
             m.d.comb += [banks.r_addr.eq(addr + at), banks.r_en.eq(issue)]
         next_left = Mux(x.last, -margin, left + self.stride * self.channels)
         next_base = self._ahead(base, Mux(x.last, _by_row([n * self.pitch for n in freed], y.value), 0))
-        with m.If(dy.wrap):
-            m.d.sync += [left.eq(next_left), at.eq(next_left), base.eq(next_base), row.eq(next_base)]
-        with m.Elif(beat.wrap):
-            m.d.sync += [at.eq(left), row.eq(next_row)]
-        with m.Elif(issue):
-            m.d.sync += at.eq(at + self.row_lanes)
+        with m.If(issue):  # late: the choice is made without it
+            with m.If(beat.last & dy.last):
+                m.d.sync += [left.eq(next_left), at.eq(next_left), base.eq(next_base), row.eq(next_base)]
+            with m.Elif(beat.last):
+                m.d.sync += [at.eq(left), row.eq(next_row)]
+            with m.Else():
+                m.d.sync += at.eq(at + self.row_lanes)
         return y.value, x.wrap, Cat(*outside)
 
     def _ahead(self, addr, distance):
