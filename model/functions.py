@@ -70,6 +70,7 @@ def code_curves(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, C
     """Over all codes, in codes, with the `scales` of the quantised network, norms included as in its tables. Raises
     ValueError if they are not those of a network of this shape."""
     codes = torch.arange(-128.0, 128.0)[:, None]
+    older = "stages.0" in scales  # a scale for the stream of a stage, and tables of the formula itself
 
     def scale(name: str, neurons: int) -> Tensor:
         values = scales.get(name)
@@ -83,9 +84,8 @@ def code_curves(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, C
         if not isinstance(layer.act_in, torch.nn.Identity):
             factor, offset = layer.norm.affine()
             unit = scale(f"{name}.table_in", channels)
-            # of networks from before streams had a scale per channel: one of the stage
-            stream = scale(name, channels) if name in scales else scale(f"stages.{s}", 1)
-            found[f"{name}.table_in"] = _curves(layer.act_in, codes, stream * factor, offset, unit, exact=False)
+            stream = scale(f"stages.{s}", 1) if older else scale(name, channels)
+            found[f"{name}.table_in"] = _curves(layer.act_in, codes, stream * factor, offset, unit, older)
         inside, unit = scale(f"{name}.linear1", hidden), scale(f"{name}.table_hidden", hidden)
-        found[f"{name}.table_hidden"] = _curves(layer.act_hidden, codes, inside, torch.zeros(()), unit, exact=False)
+        found[f"{name}.table_hidden"] = _curves(layer.act_hidden, codes, inside, torch.zeros(()), unit, older)
     return found

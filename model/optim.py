@@ -16,8 +16,9 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     mixing, dense token mixing. PSA's parameters are matrices by shape only (neurons x segments), and the head
     is better left to AdamW (K. Jordan et al., "Muon", 2024). Each group remembers its peak learning rate.
 
-    Those products alone decay. What they feed is normed, so that their size has no effect but one: the larger they
-    grow, the less a step of Muon, whose size is fixed, turns them.
+    Those products alone decay. Muon's steps have a fixed size, so that the larger a matrix grows, the less a step
+    turns it; and what a norm follows, as it does each hidden layer and the residual stream as a whole, does not need
+    the size. A quantised network's norms stand still: there decay shrinks the function itself.
     """
     matrices, rest = [], []
     for name, parameter in model.named_parameters():

@@ -6,7 +6,7 @@ K. Bazargan, "Compressing Neural Networks Using Learnable 1-D Non-Linear Functio
     f(x) = x + a * sum_e softmax_e(-(x - b_e)^2 / (w_e^2 + eps)) * v_e * x + c
 
 While training the function is evaluated on a regular grid and interpolated, so that its cost does not depend
-on the number of segments; at export it is evaluated at every code.
+on the number of segments; a network's tables hold what was trained, the interpolation at every code.
 """
 
 import torch

@@ -32,7 +32,7 @@ from .integers import MAX_TERMS, Integers, Requantise, RowQuantizer, linear, sat
 from .kernels import lookup, mix_local
 from .resmlp import PIXEL_SCALE, ChannelMixing, ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
 
-__all__ = ["HEAD_BITS", "Layer", "QuantizedResMLP", "too_long"]
+__all__ = ["HEAD_BITS", "Layer", "QuantizedResMLP", "carried", "table_residual", "too_long"]
 
 HEAD_BITS = 16
 QUANTILE = 0.9999  # of the absolute values of a calibration: what lies beyond saturates
@@ -73,9 +73,15 @@ def _range(x: Tensor) -> Tensor:
     return rows.topk(keep, dim=0).values[-1].clamp(min=1e-6) / 127
 
 
+def carried(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Codes of a residual stream on its next scale, the same or twice as coarse, halves up as `rshift` rounds."""
+    factor = before / after
+    return Requantise.apply(x, torch.zeros_like(factor), factor, 2 * (1 - factor), 8)
+
+
 def table_residual(before: Tensor, after: Tensor) -> Tensor:
-    """[256, C]: the codes of a residual stream on a coarser scale, halves up as `rshift` rounds them."""
-    return (_codes(before) * (before / after) + 0.5).floor()
+    """[256, C], what `carried` makes of each code."""
+    return carried(_codes(before).expand(-1, len(before)), before, after)
 
 
 class QuantizedTokenMixing(nn.Module):
@@ -133,7 +139,7 @@ class QuantizedTokenMixing(nn.Module):
         mixed = integers.requantise(
             total, lambda rows: rows.t().repeat_interleave(size, dim=1)[:, None]
         )  # rows [G, N or 1] to [N or 1, 1, C]
-        return saturate(lookup(x, table_residual(before, after)) + mixed)
+        return saturate(carried(x, before, after) + mixed)
 
 
 class QuantizedChannelMixing(nn.Module):
@@ -193,7 +199,7 @@ class QuantizedChannelMixing(nn.Module):
         table = self.table_in(before)
         z = x if table is None else lookup(x, table)
         z = lookup(linear(z, self.linear1(before)), self.table_hidden())
-        return saturate(lookup(x, table_residual(before, after)) + linear(z, self.linear2(after)))
+        return saturate(carried(x, before, after) + linear(z, self.linear2(after)))
 
 
 class QuantizedStage(nn.Module):

@@ -19,6 +19,7 @@ from .resmlp import ChannelNorm, ResMLP
 __all__ = ["compare", "exact"]
 
 TIE = 0.51  # from the exact value: a half may have been rounded the other way in float32
+ROUNDING = 64 * float(np.finfo(np.float32).eps)  # of a function's argument and value in float32, relatively
 
 _CODES = np.arange(-128, 128.0)
 
@@ -61,6 +62,11 @@ def _normed(norm: ChannelNorm, x: np.ndarray) -> np.ndarray:
 def exact(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, np.ndarray]:
     """Tables of the channel mixings by their names in the network file, (neurons, 256) in codes, before rounding and
     saturation. `scales` are the file's own; KeyError for one that it lacks."""
+    return {name: y / unit for name, (_, y, unit) in _functions(model, scales).items()}
+
+
+def _functions(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, tuple[np.ndarray, ...]]:
+    """Argument and value of each function at all codes, and what a code of the value is worth."""
     found = {}
     for s, stage in enumerate(model.stages):
         for b, block in enumerate(stage.blocks):
@@ -71,27 +77,36 @@ def exact(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, np.ndar
 
             if not isinstance(layer.act_in, nn.Identity):
                 x = _normed(layer.norm, _CODES * scale(""))
-                found[f"{name}.table_in"] = _function(layer.act_in, x) / scale(".table_in")
+                found[f"{name}.table_in"] = x, _function(layer.act_in, x), scale(".table_in")
             x = _CODES * scale(".linear1")
-            found[f"{name}.table_hidden"] = _function(layer.act_hidden, x) / scale(".table_hidden")
+            found[f"{name}.table_hidden"] = x, _function(layer.act_hidden, x), scale(".table_hidden")
     return found
 
 
-def compare(network: Network, model: ResMLP) -> tuple[int, int]:
-    """Entries of the network's tables at inputs and hidden neurons, and how many are no rounding of the `model`'s own
-    functions. Raises ValueError unless the network records its scales and has the tables of such a model."""
+def compare(network: Network, model: ResMLP) -> tuple[int, list[str]]:
+    """Entries of the network's tables at inputs and hidden neurons, and which of them are no rounding of the model's
+    own functions: "NAME[neuron, code] is VALUE, not VALUE". A neuron that hardly varies has codes so fine that
+    float32 cannot tell them apart; they may differ by that much.
+
+    Raises ValueError unless the network records its scales and has the tables of such a model.
+    """
     scales = network.metadata.get("scales")
     if not isinstance(scales, dict):
         raise ValueError(f"{network.name} does not say what its codes are worth")
     identity = np.arange(-128, 128)
     mixings = {f"{name}.channel_mixing": block.channel_mixing for name, _, block in network.blocks()}
-    compared = different = 0
-    for name, wanted in exact(model, scales).items():
+    compared, different = 0, []
+    for name, (x, y, unit) in _functions(model, scales).items():
+        wanted = (y / unit).clip(-128, 127)
         mixing, _, place = name.rpartition(".")
         table = getattr(mixings[mixing], place)
         table = np.broadcast_to(identity, wanted.shape) if table is None else table.values
         if table.shape != wanted.shape:
             raise ValueError(f"{name} must have shape {wanted.shape}, not {table.shape}")
         compared += table.size
-        different += int((np.abs(wanted.clip(-128, 127) - table) > TIE).sum())
+        allowed = TIE + ROUNDING * (np.abs(x) + np.abs(y)) / unit
+        different += [
+            f"{name}[{neuron}, {at - 128}] is {table[neuron, at]}, not {wanted[neuron, at]:.2f}"
+            for neuron, at in np.argwhere(np.abs(wanted - table) > allowed)
+        ]
     return compared, different

@@ -168,9 +168,12 @@ class _Run:
         def under(prefix):
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-        self.model.load_state_dict(under("model/"))
-        for i, (optimizer, rest) in enumerate(zip(self.optimizers, metadata["optimizers"], strict=True)):
-            checkpoint.unpack_optimizer(optimizer, under(f"optimizer{i}/"), rest)
+        try:
+            self.model.load_state_dict(under("model/"))
+            for i, (optimizer, rest) in enumerate(zip(self.optimizers, metadata["optimizers"], strict=True)):
+                checkpoint.unpack_optimizer(optimizer, under(f"optimizer{i}/"), rest)
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"{self.path} is of another version of psahw: begin anew in another directory") from error
         if self.average is not None:
             for name, tensor in under("average/").items():
                 self.average.tensors[name].copy_(tensor)  # they stay on the model's device

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 from psahw.errors import UserError
 from psahw.files import write_whole
 
-from . import runner
+from . import building, runner
 from .runner import Design
 
 __all__ = ["merge", "simulate"]
 
+_RECORD = re.compile(r"images\d+-\d+\.json")
 _SUMS = ("images", "mismatched_logits", "mismatched_classes", "correct", "cycles", "seconds", "results")
 _RANGES = ("frame_interval", "latency", "latency_all")
 
@@ -44,11 +46,12 @@ def simulate(
     for name, value in (("batch", batch), ("jobs", jobs)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
-    common = _digest(design, {"batch": batch, "seed": seed, **options}, len(images))
+    common = _digest(design, {"seed": seed, **options})
     todo, found = [], {}
     for start in range(0, len(images), batch):
         part = slice(start, min(start + batch, len(images)))
-        key = hashlib.sha256(common + images[part].tobytes() + expected[part].tobytes()).hexdigest()
+        arrays = (images[part], expected[part], np.asarray(labels[part]))
+        key = hashlib.sha256(common + b"".join(array.tobytes() for array in arrays)).hexdigest()
         path = None if directory is None else directory / f"images{start:05}-{part.stop - 1:05}.json"
         if (kept := _kept(path, key)) is None:
             todo.append((part, path, key))
@@ -57,10 +60,13 @@ def simulate(
             progress(kept["images"])
 
     def run(part: slice, path: Path | None, key: str) -> tuple[int, dict]:
-        result = runner.simulate(
-            design, images[part], expected[part], labels=labels[part], seed=seed + part.start, progress=progress,
-            **options,
-        )  # fmt: skip
+        try:
+            result = runner.simulate(
+                design, images[part], expected[part], labels=labels[part], seed=seed + part.start, progress=progress,
+                **options,
+            )  # fmt: skip
+        except RuntimeError as error:
+            raise RuntimeError(f"images {part.start} to {part.stop - 1}: {error}") from error
         if path is not None:
             write_whole(path, json.dumps({"key": key, "result": result}, indent=1).encode())
         return part.start, result
@@ -76,11 +82,13 @@ def simulate(
     return merge(found) | {"seed": seed, "batches": len(found), "batches_kept": kept, "jobs": jobs}
 
 
-def _digest(design: Design, options: dict, images: int) -> bytes:
-    """Of all that the results depend on but the images."""
-    state = hashlib.sha256(json.dumps([options, images], sort_keys=True).encode())
-    for path in sorted(design.directory.iterdir()):
-        if path.is_file():
+def _digest(design: Design, options: dict) -> bytes:
+    """Of all that the results depend on but the images: circuit, test bench, tools."""
+    state = hashlib.sha256(json.dumps([options, building.versions()], sort_keys=True).encode())
+    circuit = [path for pattern in ("*.v", "*.json", "*.mem", "*.hex") for path in design.directory.glob(pattern)]
+    bench = [path for pattern in ("*.py", "*.sv") for path in Path(__file__).parent.glob(pattern)]
+    for path in sorted(circuit) + sorted(bench):
+        if not _RECORD.fullmatch(path.name):
             state.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return state.digest()
 

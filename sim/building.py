@@ -76,7 +76,8 @@ def libraries() -> dict[str, str]:
     cache outlives virtual environments."""
     from cocotb_tools.config import libs_dir
 
-    return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, (str(libs_dir), os.environ.get("LD_LIBRARY_PATH"))))}
+    others = [path for path in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if path != str(libs_dir)]
+    return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, (str(libs_dir), *others)))}
 
 
 def cocotb_runner():

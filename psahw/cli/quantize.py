@@ -173,9 +173,9 @@ def quantize(
     logits = reference.run(network, validation)
     if not (codes == logits).all():
         raise CheckFailed(f"{int((codes != logits).sum())} logits of the torch model differ from the integer model's")
-    table_entries, table_differences = compare(network, model.cpu())
-    if table_differences:
-        raise CheckFailed(f"{table_differences} entries of tables are no rounding of the functions that were trained")
+    table_entries, wrong_entries = compare(network, model.cpu())
+    if wrong_entries:
+        raise CheckFailed(f"{len(wrong_entries)} entries of tables are not what was trained: {wrong_entries[0]}")
     metadata["accuracy"]["validation INT8"] = 100 * float((logits.argmax(1) == labels).mean())
     networkfile.save(dataclasses.replace(network, metadata=metadata), path)
     luts = summarise(network)["adder_luts"]

@@ -163,7 +163,8 @@ def _show(result):
         click.echo(f"{result['batches']} batches, {result['batches_kept']} of them made before")
     if result["frame_interval"] is None:
         click.echo(
-            f"the frame interval needs at least {result['settling_frames'] + 2} images: the pipeline fills first"
+            f"the frame interval needs at least {result['settling_frames'] + 2} images in a run: "
+            "the pipeline fills first"
         )
     for line in result["mismatches"]:
         click.echo(line)
@@ -192,7 +193,7 @@ def _runs(images, jobs, batch, keep, waves):
     directory = None if keep is None else Path(keep)
     if directory is not None:
         writable_directory(directory)
-    size = batch or min(-(-images // jobs), BATCH)
+    size = batch or (BATCH if keep else min(-(-images // jobs), BATCH))
     return functools.partial(batches.simulate, batch=size, jobs=jobs, directory=directory)
 
 
@@ -221,7 +222,7 @@ def _mode(stalls, resets, family):
 )
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Runs at once.")
 @click.option(
-    "--batch", type=click.IntRange(1), metavar="N", help="Images of a run: with --jobs or --keep at most 500."
+    "--batch", type=click.IntRange(1), metavar="N", help="Images of a run: with --jobs or --keep up to 500."
 )
 @click.option("--keep", metavar="DIR", help="Keep each run's result here; those that are here are not made again.")
 @output.json_option

@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw.gateware.count import Cadence, count
+from psahw.gateware.count import Cadence, count, level
 
 
 class Nested(wiring.Component):
@@ -25,11 +25,50 @@ class Nested(wiring.Component):
         return m
 
 
+class Held(wiring.Component):
+    put: In(1)
+    take: In(1)
+    value: Out(4)
+    room: Out(1)
+    some: Out(1)
+
+    def __init__(self, depth):
+        self.depth = depth
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        held = level(m, self.put, self.take, self.depth)
+        m.d.comb += [self.value.eq(held.value), self.room.eq(held.room), self.some.eq(held.some)]
+        return m
+
+
 def simulate(dut, testbench):
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     simulator.add_testbench(testbench)
     simulator.run()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5, 8])
+def test_level(depth):
+    """As an integer would, with put and take together at every level where both may be."""
+    dut, rng, seen = Held(depth), np.random.default_rng(depth), set()
+
+    async def testbench(ctx):
+        held = 0
+        for _ in range(600):
+            assert (ctx.get(dut.value), ctx.get(dut.room), ctx.get(dut.some)) == (held, held < depth, held > 0)
+            put, take = bool(rng.integers(2)) and held < depth, bool(rng.integers(2)) and held > 0
+            seen.add((held, put, take))
+            ctx.set(dut.put, put)
+            ctx.set(dut.take, take)
+            await ctx.tick()
+            held += put - take
+
+    simulate(dut, testbench)
+    inside = {(held, put, take) for held in range(1, depth) for put in (False, True) for take in (False, True)}
+    assert seen >= inside | {(0, True, False), (depth, False, True)}
 
 
 @pytest.mark.parametrize("lengths", [(1,), (2,), (5,), (3, 2), (2, 1, 3), (1, 4), (3, 1, 2, 2)])

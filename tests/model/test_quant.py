@@ -7,7 +7,7 @@ import torch
 from model.config import PRESETS, ModelConfig, StageConfig
 from model.export import to_network
 from model.integers import BIAS_LIMIT, MAX_SHIFT, MAX_TERMS, Requantise, to_integers
-from model.quant import QuantizedResMLP
+from model.quant import QuantizedResMLP, carried, table_residual
 from model.resmlp import ResMLP
 from psahw import networkfile, reference, samples
 from psahw.errors import UserError
@@ -43,9 +43,15 @@ def _trained(config):
     return model.eval()
 
 
-@pytest.fixture(params=SHAPES)
+@pytest.fixture(params=[(shape, halved) for shape in SHAPES for halved in (False, True)], ids=str)
 def quantized(request):
-    return QuantizedResMLP(_trained(SHAPES[request.param]), samples.load()[0])
+    """Also with a residual stream that every sublayer halves."""
+    shape, halved = request.param
+    made = QuantizedResMLP(_trained(SHAPES[shape]), samples.load()[0])
+    for stage in made.stages if halved else ():
+        stage.halvings.fill_(1)
+        stage.residual_scale /= 2 ** len(stage.halvings)
+    return made
 
 
 def test_equals_the_integer_model(quantized):
@@ -116,6 +122,18 @@ def test_psa_tables_equal_the_layer_at_all_codes():
         assert (
             np.abs(expected.clip(-128, 127) - table[neuron]).max() < 0.51
         )  # a tie may round the other way in float32
+
+
+def test_gradient_of_a_halved_stream():
+    """That of the division, whatever the code; and the codes are those of the table in the file."""
+    codes = torch.arange(-128.0, 128.0)[:, None].requires_grad_()
+    one = torch.ones(1)
+    for after, gradient, expected in ((one, 1.0, codes), (2 * one, 0.5, (codes.detach().int() + 1) >> 1)):
+        codes.grad = None
+        out = carried(codes, one, after)
+        out.sum().backward()
+        assert torch.equal(out, expected.float()) and (codes.grad == gradient).all()
+        assert torch.equal(table_residual(one, after), out)
 
 
 def test_residual_stream_is_halved_where_it_grows():

@@ -74,9 +74,24 @@ def test_goes_on_where_it_was(standin, tmp_path, monkeypatch):
     assert 5 in ran and 0 not in ran and first >= {0, 5} and result["batches_kept"] == 3 - len(ran)
     other = images.copy()
     other[0, 0, 0] ^= 1
-    for change, arguments in (({"stalls": False}, standin), ({}, (design, other, expected))):
+    changes = ({"stalls": False}, standin), ({"labels": expected.argmin(1)}, standin), ({}, (design, other, expected))
+    for change, arguments in changes:
         with pytest.raises(UserError, match=r"images00000-00004\.json is of another simulation"):
             batches.simulate(*arguments, **run | change)
+
+
+def test_more_images_than_before(standin):
+    """Kept beside the design itself."""
+    design, images, expected = standin
+    run = {"batch": 4, "directory": design.directory}
+    batches.simulate(design, images[:8], expected[:8], labels=expected[:8].argmax(1), **run)
+    result = batches.simulate(design, images, expected, labels=expected.argmax(1), **run)
+    assert (result["images"], result["batches_kept"]) == (12, 2)
+
+
+def test_error_names_the_images(standin):
+    with pytest.raises(RuntimeError, match=r"^images 0 to 7: .*nothing moved"):
+        batches.simulate(*standin, labels=np.zeros(12, int), batch=8, plusargs=("+bug=1",))
 
 
 def test_record_that_is_none(standin, tmp_path):
