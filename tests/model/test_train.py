@@ -97,6 +97,17 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
         _fit(tmp_path, dataclasses.replace(QUICK, muon_lr=0.5, seed=2))
 
 
+def test_checkpoint_of_another_version(tmp_path):
+    """Its model has a tensor fewer."""
+    _fit(tmp_path, stop_after=1)
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, metadata = checkpoint.read(path)
+    tensors = {name: tensor.clone() for name, tensor in tensors.items() if name != "model/embed.weight"}
+    checkpoint.write(path, tensors, metadata)
+    with pytest.raises(UserError, match=r"is of another version of psahw: begin anew in another directory$"):
+        _fit(tmp_path)
+
+
 def test_setting_that_only_the_checkpoint_has(tmp_path):
     _fit(tmp_path, stop_after=1, describe={"start": "teacher"})
     with pytest.raises(UserError, match=r"belongs to a run with another start$"):
