@@ -16,6 +16,9 @@ endmodule
 module FDPE #(parameter [0:0] INIT = 1'b1) (input C, input CE, input D, input PRE, output Q);
 endmodule
 
+module FDCE #(parameter [0:0] INIT = 1'b0) (input C, input CE, input D, input CLR, output Q);
+endmodule
+
 module MMCME2_ADV #(
     parameter BANDWIDTH = "OPTIMIZED",
     parameter real CLKIN1_PERIOD = 0.0,
