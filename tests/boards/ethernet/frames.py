@@ -33,7 +33,9 @@ def ipv4(
     payload, *, source=HOST, destination=BOARD, protocol=17, version=0x45, flags=0, sum_off=0, total=None, ttl=64
 ):
     total = 20 + len(payload) if total is None else total
-    head = struct.pack(">BBHHHBBH", version, 0, total, 7, flags, ttl, protocol, 0) + packed(source) + packed(destination)
+    head = (
+        struct.pack(">BBHHHBBH", version, 0, total, 7, flags, ttl, protocol, 0) + packed(source) + packed(destination)
+    )
     value = (checksum(head) + sum_off) & 0xFFFF
     return head[:10] + struct.pack(">H", value) + head[12:] + payload
 

@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import pytest
 from amaranth.sim import Simulator
@@ -160,7 +161,7 @@ def test_cycles_of_a_frame():
     cycles = transmit([content(64)] * 3)
     valid = [valid for _, valid, _ in cycles]
     starts = [at for at in range(1, len(valid)) if valid[at] and not valid[at - 1]]
-    assert [after - before for before, after in zip(starts, starts[1:], strict=False)] == [64 + 24] * 2
+    assert [after - before for before, after in pairwise(starts)] == [64 + 24] * 2
     assert starts[0] + 8 == 10
 
 
