@@ -21,7 +21,7 @@ class Board:
     that enter it in a beat, ``baud`` the rate of the board's UART, which its USB bridge must be able to keep.
     ``engines`` are those that a plan chooses from unless the user says otherwise, None for all; ``loader`` are the
     options by which openFPGALoader knows the board, none if it does not; ``openocd`` is the
-    configuration for it that OpenOCD brings, or None.
+    configuration for it that OpenOCD brings, or None; ``links`` are those of `boards.links` that it can have.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Board:
     loader: tuple[str, ...] = ()
     openocd: str | None = None
     engines: str | None = None
+    links: tuple[str, ...] = ("uart",)
 
     def platform(self):
         """A new Amaranth platform; each serves for one design."""
@@ -53,7 +54,10 @@ BOARDS = _boards(
     # CP2103 bridge: up to 1 Mbaud
     Board("kc705", "Xilinx KC705", _K325T, 200e6, 4, 921_600, "KC705", ("--board", "kc705"), "board/kc705.cfg"),
     # FT232R: up to 3 Mbaud
-    Board("genesys2", "Digilent Genesys 2", _K325T, 200e6, 4, 3_000_000, "Genesys2", ("--board", "genesys2")),
+    Board(
+        *("genesys2", "Digilent Genesys 2", _K325T, 200e6, 4, 3_000_000, "Genesys2", ("--board", "genesys2")),
+        links=("uart", "udp"),
+    ),
     # FT2232H and FT4232H: up to 12 Mbaud
     Board(
         *("nereid", "Numato Nereid", _K160T, 125e6, 4, 3_000_000, "Nereid"),
@@ -63,6 +67,7 @@ BOARDS = _boards(
     Board(
         *("marble", "Berkeley Marble", _K160T, 143e6, 4, 3_000_000, "Marble"),
         ("--cable", "ft4232", "--fpga-part", "xc7k160tffg676"),
+        links=("uart", "udp"),
     ),
     Board("alveo-u250", "AMD Alveo U250", DEVICES["xcu250"], 300e6, 8, 3_000_000, "AlveoU250"),
     # FT231X: up to 3 Mbaud

@@ -11,8 +11,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .link import PORTS, WINDOW
 from .ports import VerilogModule
-from .uart_link import UartLink
 
 __all__ = ["Core", "Inside"]
 
@@ -24,16 +24,27 @@ class Inside:
     """What a core is made around.
 
     ``module`` is the accelerator's name in Verilog, ``signature`` its ports, ``frame_bytes`` the length of an image,
-    ``hello`` what the link says of it all (`psahw.host.protocol.Hello.pack`).
+    ``hello`` what the link says of it all (`psahw.host.protocol.Hello.pack`), ``window`` the images that it holds.
     """
 
     module: str
     signature: wiring.Signature
     frame_bytes: int
     hello: bytes
+    window: int = WINDOW
 
     def payload(self, port: str):
         return self.signature.members[port].signature.members["payload"].shape
+
+    def link(self) -> dict:
+        """What every link is made with: see `boards.link.Link`."""
+        return {
+            "hello": self.hello,
+            "bus_bytes": self.payload("i").length,
+            "frame_bytes": self.frame_bytes,
+            "result": self.payload("o"),
+            "window": self.window,
+        }
 
 
 class Core(wiring.Component):
@@ -42,26 +53,19 @@ class Core(wiring.Component):
     Parameters
     ----------
     inside : the accelerator
+    link : between it and pins: a component with the ports `boards.link.PORTS`, made for ``inside``
     clock_hz : of the sync domain
-    baud : of the UART
 
     Members
     -------
-    uart_rx, uart_tx : the pins
+    the link's others : its pins, by its names
     led : 0 blinks while the clock runs, 1 lights up with every result, 2 with every error
     """
 
-    def __init__(self, inside: Inside, *, clock_hz: float | Fraction, baud: int):
-        self.inside, self.clock_hz = inside, Fraction(clock_hz)
-        self._link = UartLink(
-            hello=inside.hello,
-            bus_bytes=inside.payload("i").length,
-            frame_bytes=inside.frame_bytes,
-            result=inside.payload("o"),
-            clock_hz=clock_hz,
-            baud=baud,
-        )
-        super().__init__({"uart_rx": In(1, init=1), "uart_tx": Out(1, init=1), "led": Out(3)})
+    def __init__(self, inside: Inside, link: wiring.Component, *, clock_hz: float | Fraction):
+        self.inside, self.clock_hz, self._link = inside, Fraction(clock_hz), link
+        self._pins = {name: member for name, member in link.signature.members.items() if name not in PORTS}
+        super().__init__({**self._pins, "led": Out(3)})
 
     def elaborate(self, platform):
         m = Module()
@@ -75,9 +79,10 @@ class Core(wiring.Component):
             accelerator.counters.clear.eq(link.counters.clear),
             link.counters.data.eq(accelerator.counters.data),
             module.reset.eq(link.reset),
-            link.uart_rx.eq(self.uart_rx),
-            self.uart_tx.eq(link.uart_tx),
         ]
+        for name, member in self._pins.items():
+            inner, outer = getattr(link, name), getattr(self, name)
+            m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
         self._leds(m, link)
         return m
 

@@ -13,12 +13,12 @@ from .ports import interface
 __all__ = ["describe", "inside"]
 
 
-def describe(manifest: dict, *, board: str, clock_hz: float, circuit: bytes) -> Hello:
+def describe(manifest: dict, *, board: str, clock_hz: float, circuit: bytes, window: int = WINDOW) -> Hello:
     """``manifest`` is what `psahw.generate.write` returned, ``circuit`` the accelerator's Verilog, by whose hash a
-    build is told from another."""
+    build is told from another, ``window`` the images that the link holds."""
     height, width = manifest["image"]
     return Hello(
-        window=WINDOW,
+        window=window,
         height=height,
         width=width,
         colours=manifest["colours"],
@@ -36,7 +36,7 @@ def describe(manifest: dict, *, board: str, clock_hz: float, circuit: bytes) -> 
     )
 
 
-def inside(manifest: dict, *, board: str, clock_hz: float, verilog: Path) -> Inside:
+def inside(manifest: dict, *, board: str, clock_hz: float, verilog: Path, window: int = WINDOW) -> Inside:
     """What a `Core` is made around: the accelerator in the file ``verilog``."""
-    hello = describe(manifest, board=board, clock_hz=clock_hz, circuit=verilog.read_bytes())
-    return Inside(manifest["top"], interface(manifest), hello.frame_bytes, hello.pack())
+    hello = describe(manifest, board=board, clock_hz=clock_hz, circuit=verilog.read_bytes(), window=window)
+    return Inside(manifest["top"], interface(manifest), hello.frame_bytes, hello.pack(), window)

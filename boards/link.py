@@ -15,7 +15,10 @@ from .replier import TIMES, Replier
 from .stopwatch import Stopwatch
 from .uart import RECEIVED
 
-__all__ = ["WINDOW", "Link"]
+__all__ = ["PORTS", "WINDOW", "Link"]
+
+PORTS = ("image", "result", "counters", "reset", "activity", "error")
+"""Those towards the accelerator and the LEDs, which every link has beside its pins."""
 
 WINDOW = 4  # images: at 3 Mbaud an image takes 10 ms, and a USB bridge may keep a result for 16 ms
 ANSWERS = 16  # that can wait for their turn

@@ -10,7 +10,7 @@ routed to files that `boards.routed` reads. `psahw build` compares the clock its
 still leaves a report: hence ``--timing-allow-fail``.
 """
 
-from amaranth.build import Attrs, Clock, DiffPairs, Pins, PinsN, Resource
+from amaranth.build import Attrs, Clock, DiffPairs, Pins, PinsN, Resource, Subsignal
 from amaranth.vendor import XilinxPlatform
 from amaranth_boards.ecpix5 import ECPIX585Platform
 from amaranth_boards.genesys2 import Genesys2Platform
@@ -20,6 +20,7 @@ from amaranth_boards.tang_primer_20k import TangPrimer20kDockPlatform
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from . import openxc7, power
+from .ethernet.rgmii import PhyTiming
 from .routed import NEXTPNR_REPORT, VIVADO_CLOCKS
 
 __all__ = ["ECPIX585F", "KC705", "ULX3S85F", "AlveoU250", "Genesys2", "Marble", "Nereid", "TangPrimer20K"]
@@ -50,6 +51,7 @@ class _Routed:
 
     clock_hz: float  # of the accelerator
     seed = 1  # of placement
+    constraints: tuple[str, ...] = ()  # of the link, for Vivado
 
 
 class _Xilinx(_Routed, XilinxPlatform):
@@ -70,11 +72,26 @@ class _Xilinx(_Routed, XilinxPlatform):
             self,
             fragment,
             name,
-            add_constraints="\n".join(f"set_property {line} [current_design]" for line in self.configuration),
+            add_constraints="\n".join(
+                (*(f"set_property {line} [current_design]" for line in self.configuration), *self.constraints)
+            ),
             script_after_read=_ADD_MEMORIES.strip(),
             script_before_bitstream=_WRITE_CLOCKS.strip(),
             **kwargs,
         )
+
+
+def _rgmii(*, rst: str, tx: str, rx: str, attrs: Attrs, rst_attrs: Attrs) -> Resource:
+    """``tx`` and ``rx`` name the pins of the clock, the control signal, and the data from bit 0 on."""
+    signals = []
+    for name, pins, direction in (("tx", tx.split(), "o"), ("rx", rx.split(), "i")):
+        clock = (Clock(125e6),) if name == "rx" else ()
+        signals += [
+            Subsignal(f"{name}_clk", Pins(pins[0], dir=direction), *clock),
+            Subsignal(f"{name}_ctl", Pins(pins[1], dir=direction)),
+            Subsignal(f"{name}_data", Pins(" ".join(pins[2:]), dir=direction)),
+        ]
+    return Resource("eth_rgmii", 0, Subsignal("rst", PinsN(rst, dir="o"), rst_attrs), *signals, attrs)
 
 
 class KC705(_Xilinx, KC705Platform):
@@ -95,8 +112,23 @@ class KC705(_Xilinx, KC705Platform):
 
 
 class Genesys2(_Xilinx, Genesys2Platform):
-    """Digilent's reference manual; pins and configuration as ``amaranth_boards`` has them."""
+    """Digilent's reference manual; pins and configuration as ``amaranth_boards`` has them.
 
+    The PHY is a RTL8211E, strapped to no delay in either direction. Its management pins rest; its receive clock is
+    constrained, which ``amaranth_boards`` leaves out.
+    """
+
+    resources = (
+        *(resource for resource in Genesys2Platform.resources if resource.name != "eth_rgmii"),
+        _rgmii(
+            rst="AH24",
+            tx="AE10 AK14 AJ12 AK11 AJ11 AK10",
+            rx="AG10 AH11 AJ14 AH14 AK13 AJ13",
+            attrs=Attrs(IOSTANDARD="LVCMOS15"),
+            rst_attrs=Attrs(IOSTANDARD="LVCMOS33"),
+        ),
+    )
+    phy = PhyTiming(delay_tx=True, delay_rx=True)
     connectors = Genesys2Platform.connectors
     configuration = (
         "CFGBVS VCCO",
@@ -133,7 +165,11 @@ class Nereid(_Xilinx):
 
 
 class Marble(_Xilinx):
-    """Berkeley Lab Marble, FMC carrier with an XC7K160T. It has no reset button."""
+    """Berkeley Lab Marble, FMC carrier with an XC7K160T. It has no reset button.
+
+    The PHY is a 88E1512, which delays TXC itself after a reset; what it sends is delayed here, by as much as LiteX's
+    target for the board does.
+    """
 
     device = "xc7k160t"
     package = "ffg676"
@@ -143,7 +179,15 @@ class Marble(_Xilinx):
         Resource("clk125", 0, DiffPairs("AC9", "AD9", dir="i"), Clock(125e6), Attrs(IOSTANDARD="DIFF_SSTL15")),
         UARTResource(0, rx="C16", tx="K15", attrs=Attrs(IOSTANDARD="LVCMOS25")),
         *LEDResources(pins="Y13 V12", attrs=Attrs(IOSTANDARD="LVCMOS15")),
+        _rgmii(
+            rst="B9",
+            tx="F10 C9 H11 H12 D8 D9",
+            rx="E11 J11 J10 J8 H8 H9",
+            attrs=Attrs(IOSTANDARD="LVCMOS25"),
+            rst_attrs=Attrs(IOSTANDARD="LVCMOS25"),
+        ),
     )
+    phy = PhyTiming(delay_tx=False, delay_rx=True)
     configuration = (
         "CFGBVS VCCO",
         "CONFIG_VOLTAGE 2.5",

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from psahw import generate
 from psahw.errors import UserError
-from psahw.host.protocol import VERSION
 from psahw.network import Network
 from psahw.plan import Plan
 
@@ -14,6 +13,7 @@ from . import Board
 from .clock import ClockSettings, settings
 from .core import Inside
 from .hello import inside
+from .links import Uart, Udp
 from .shell import Shell
 from .uart import MIN_CYCLES_PER_BIT
 
@@ -23,12 +23,14 @@ TOP = "top"
 MARKER = "project.json"
 
 
-def clock_for(board: Board, clock_hz: float | None = None) -> ClockSettings:
-    """How the board makes its accelerator clock, or another one. UserError if it cannot."""
+def clock_for(board: Board, clock_hz: float | None = None, link: Uart | Udp | None = None) -> ClockSettings:
+    """How the board makes its accelerator clock, or another one. UserError if it cannot, or if it is too slow for the
+    link, the board's UART if none is given."""
     platform = board.platform()
     target = board.clock_hz if clock_hz is None else clock_hz
     clock = settings(board.device.family, platform.speed, platform.default_clk_frequency, target)
-    if clock.hz < (lowest := MIN_CYCLES_PER_BIT * board.baud):
+    uart = link is None or link.kind == Uart.kind
+    if uart and clock.hz < (lowest := MIN_CYCLES_PER_BIT * board.baud):
         raise UserError(
             f"a clock of {target / 1e6:g} MHz is too slow for the board's UART at {board.baud} baud; it must be at "
             f"least {lowest / 1e6:g} MHz"
@@ -36,15 +38,25 @@ def clock_for(board: Board, clock_hz: float | None = None) -> ClockSettings:
     return clock
 
 
-def files(board: Board, clock: ClockSettings, accelerator: Inside, *, source: str, seed: int = 1) -> dict[str, str]:
+def files(
+    board: Board,
+    clock: ClockSettings,
+    accelerator: Inside,
+    *,
+    source: str,
+    seed: int = 1,
+    link: Uart | Udp | None = None,
+) -> dict[str, str]:
     """The project's files by name, without the accelerator's own.
 
     The accelerator is in the Verilog file named ``source``, which the scripts read beside the files given here.
-    ``seed`` is that of placement, where the tools take one. No vendor tool is run or looked for.
+    ``seed`` is that of placement, where the tools take one; ``link`` is the board's UART if not given. No vendor tool
+    is run or looked for.
     """
     platform = board.platform()
     platform.clock_hz, platform.seed = float(clock.hz), seed
-    shell = Shell(board, clock, accelerator)
+    shell = Shell(board, clock, accelerator, link)
+    platform.constraints = shell.link.constraints
     platform.add_file(source, "")  # its name, for the scripts; its content comes from elsewhere
     plan = platform.build(shell, name=TOP, do_build=False, emit_src=False)
     return {
@@ -54,15 +66,30 @@ def files(board: Board, clock: ClockSettings, accelerator: Inside, *, source: st
     }
 
 
-def write(board: Board, network: Network, plan: Plan, directory: Path, *, seed: int = 1) -> dict:
+def write(
+    board: Board,
+    network: Network,
+    plan: Plan,
+    directory: Path,
+    *,
+    seed: int = 1,
+    link: Uart | Udp | None = None,
+) -> dict:
     """Write the project into an empty directory; returns the content of its ``project.json``.
 
     ``accelerator.v`` is the file that simulation runs; the board's top level instantiates it.
     """
-    clock = clock_for(board, plan.clock_hz)
+    link = link or Uart(board.baud)
+    clock = clock_for(board, plan.clock_hz, link)
     manifest = generate.write(network, plan, directory)
-    circuit = inside(manifest, board=board.name, clock_hz=float(clock.hz), verilog=directory / "accelerator.v")
-    project = files(board, clock, circuit, source="accelerator.v", seed=seed)
+    circuit = inside(
+        manifest,
+        board=board.name,
+        clock_hz=float(clock.hz),
+        verilog=directory / "accelerator.v",
+        window=link.window,
+    )
+    project = files(board, clock, circuit, source="accelerator.v", seed=seed, link=link)
     for name, content in project.items():
         (directory / name).write_text(content)
         if name.endswith(".sh"):
@@ -86,7 +113,7 @@ def write(board: Board, network: Network, plan: Plan, directory: Path, *, seed: 
             "multiplier": float(clock.multiplier),
             "output_divider": float(clock.output_divider),
         },
-        "link": {"kind": "uart", "baud": board.baud, "protocol": VERSION},
+        "link": link.to_dict(),
         "files": sorted([path.name for path in directory.iterdir()] + [MARKER]),
     }
     (directory / MARKER).write_text(json.dumps(content, indent=2) + "\n")

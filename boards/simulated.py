@@ -6,6 +6,7 @@ from psahw import verilog
 
 from .core import Core, Inside
 from .uart import SHORTEST_BIT
+from .uart_link import UartLink
 
 __all__ = ["CYCLES_PER_BIT", "write"]
 
@@ -16,5 +17,7 @@ CYCLES_PER_BIT = SHORTEST_BIT
 def write(inside: Inside, directory: Path, *, clock_hz: float) -> int:
     """Write ``board.v`` and its memory files beside the accelerator's; returns the baud rate."""
     baud = round(clock_hz / CYCLES_PER_BIT)
-    verilog.emit(Core(inside, clock_hz=CYCLES_PER_BIT * baud, baud=baud), "board", directory)
+    clock_hz = CYCLES_PER_BIT * baud
+    link = UartLink(**inside.link(), clock_hz=clock_hz, baud=baud)
+    verilog.emit(Core(inside, link, clock_hz=clock_hz), "board", directory)
     return baud

@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .crossing import Crossing
-from .link import Link
+from .link import PORTS, WINDOW, Link
 from .uart import RECEIVED, Receiver, Transmitter
 
 __all__ = ["UartLink"]
@@ -21,7 +21,7 @@ class UartLink(wiring.Component):
 
     Parameters
     ----------
-    hello, bus_bytes, frame_bytes, result : see `Link`
+    hello, bus_bytes, frame_bytes, result, window : see `Link`
     clock_hz : of ``domain``
     baud : bits a second
     domain : the UART's own; between it and the sync domain, which may be another, bytes cross
@@ -30,8 +30,6 @@ class UartLink(wiring.Component):
     -------
     uart_rx, uart_tx : the pins
     """
-
-    _PORTS = ("image", "result", "counters", "reset", "activity", "error")
 
     def __init__(
         self,
@@ -42,13 +40,14 @@ class UartLink(wiring.Component):
         result: data.StructLayout,
         clock_hz: float | Fraction,
         baud: int,
+        window: int = WINDOW,
         domain: str = "sync",
     ):
         self._receiver = Receiver(clock_hz=clock_hz, baud=baud)
         self._transmitter = Transmitter(clock_hz=clock_hz, baud=baud)
-        self._link = Link(hello=hello, bus_bytes=bus_bytes, frame_bytes=frame_bytes, result=result)
+        self._link = Link(hello=hello, bus_bytes=bus_bytes, frame_bytes=frame_bytes, result=result, window=window)
         self.domain = domain
-        inner = {name: self._link.signature.members[name] for name in self._PORTS}
+        inner = {name: self._link.signature.members[name] for name in PORTS}
         super().__init__({"uart_rx": In(1, init=1), "uart_tx": Out(1, init=1), **inner})
 
     def elaborate(self, platform):

@@ -9,14 +9,14 @@ from .. import networkfile
 from ..errors import CheckFailed
 from ..files import write_whole
 from . import output
-from .planning import make_plan, plan_options
+from .planning import link_options, make_plan, plan_options
 
 __all__ = ["COMMANDS", "RESULT"]
 
 RESULT = "build.json"
 
 
-def _write_project(network, board, made, directory, seed):
+def _write_project(network, board, made, directory, seed, link):
     from boards import project
     from boards.whole_directory import whole_directory
 
@@ -24,7 +24,7 @@ def _write_project(network, board, made, directory, seed):
         output.step(f"{network.name} for {board.name}: Verilog, constraints, scripts"),
         whole_directory(directory, marker=project.MARKER) as fresh,
     ):
-        project.write(board, network, made, fresh, seed=seed)
+        project.write(board, network, made, fresh, seed=seed, link=link)
     return Path(directory).resolve()
 
 
@@ -67,8 +67,9 @@ def _show(result):
     "--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, metavar="N",
     help="Of placement: another one routes to another clock. Vivado takes none.",
 )  # fmt: skip
+@link_options
 @output.json_option
-def build_command(network, directory, toolchain, seed, as_json, **options):
+def build_command(network, directory, toolchain, seed, link, address, as_json, **options):
     """Make a board's bitstream; routed clock and utilisation.
 
     Writes what psahw elaborate writes, runs the board's tools in DIR, and compares the routed clock with the plan's:
@@ -79,16 +80,18 @@ def build_command(network, directory, toolchain, seed, as_json, **options):
     \b
     psahw build cifar10-psa-small --board ulx3s-85f
     psahw build cifar10-psa --board marble -o build/marble --toolchain vivado
+    psahw build cifar10-psa --board marble --link udp --address 192.168.1.50
     psahw build mine.safetensors --board tangprimer20k --seed 3 -o build/tang --json
     """
     import boards
-    from boards import project, toolchains
+    from boards import links, project, toolchains
 
     network = networkfile.load(network)
-    found, missing = toolchains.choose(boards.get(options["board"]), toolchain)  # before minutes of work
+    link = links.choose(boards.get(options["board"]), link, address)  # before minutes of work
+    found, missing = toolchains.choose(boards.get(options["board"]), toolchain)
     board, made = make_plan(network, **options)
-    clock = project.clock_for(board, made.clock_hz)
-    directory = _write_project(network, board, made, directory or Path("build") / board.name, seed)
+    clock = project.clock_for(board, made.clock_hz, link)
+    directory = _write_project(network, board, made, directory or Path("build") / board.name, seed, link)
     result = {
         "network": network.name,
         "board": board.name,

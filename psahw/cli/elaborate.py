@@ -4,7 +4,7 @@ import click
 
 from .. import networkfile
 from . import output
-from .planning import make_plan, plan_options, show_directory
+from .planning import link_options, make_plan, plan_options, show_directory
 
 __all__ = ["COMMANDS"]
 
@@ -13,8 +13,9 @@ __all__ = ["COMMANDS"]
 @output.network_argument
 @plan_options()
 @click.option("--output", "-o", "directory", required=True, metavar="DIR", help="Directory to write, or to replace.")
+@link_options
 @output.json_option
-def elaborate_command(network, directory, as_json, **options):
+def elaborate_command(network, directory, link, address, as_json, **options):
     """Write Verilog, constraints and plan for a board.
 
     DIR then holds all that the board's tools need: top.v and accelerator.v (the file that psahw simulate runs) with
@@ -24,18 +25,21 @@ def elaborate_command(network, directory, as_json, **options):
 
     \b
     psahw elaborate cifar10-psa --board marble -o build/marble
+    psahw elaborate cifar10-psa --board marble --link udp --address 192.168.1.50 -o build/marble
     """
-    from boards import project
+    import boards
+    from boards import links, project
     from boards.whole_directory import whole_directory
 
     network = networkfile.load(network)
+    link = links.choose(boards.get(options["board"]), link, address)
     board, made = make_plan(network, **options)
-    project.clock_for(board, made.clock_hz)  # says at once if the clock cannot be made
+    project.clock_for(board, made.clock_hz, link)  # says at once if the clock cannot be made
     with (
         output.step(f"{network.name} for {board.name}"),
         whole_directory(directory, marker=project.MARKER) as fresh,
     ):
-        written = project.write(board, network, made, fresh)
+        written = project.write(board, network, made, fresh, link=link)
     last = (
         f"{network.name} on {board.title}, {written['clock']['hz'] / 1e6:g} MHz (target), "
         f"{int(made.fps):,} FPS at that clock; make the bitstream there with ./build_{written['top']}.sh"

@@ -12,7 +12,7 @@ from ..engines import KINDS, Rules
 from ..errors import UserError
 from . import output
 
-__all__ = ["make_plan", "plan_options", "show_directory"]
+__all__ = ["link_options", "make_plan", "plan_options", "show_directory"]
 
 BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f or tangprimer20k."
 _BUDGET = {"lut": "max_lut", "ff": "max_ff", "dsp": "max_dsp", "bram36": "max_bram"}
@@ -171,6 +171,22 @@ def make_plan(network, *, board, engines, rules, plan_file, **options):
             progress=progress,
         )
     return board, made
+
+
+def link_options(command):
+    """``--link`` and ``--address``: how a board is reached."""
+    address = click.option(
+        "--address",
+        metavar="ADDRESS[:PORT]",
+        help="With --link udp: the board's own IPv4 address, such as 192.168.1.50; port 50000 if not given.",
+    )
+    return click.option(
+        "--link",
+        default="uart",
+        show_default=True,
+        metavar="NAME",
+        help="How the board is reached: uart, or udp over gigabit Ethernet (genesys2, marble).",
+    )(address(command))
 
 
 def show_directory(directory: str, made: plan.Plan, written: dict, last: str, as_json: bool) -> None:

@@ -126,15 +126,21 @@ def _show(result, network, files, answers):
     )
 
 
-def _check_options(given: set[str], simulated: bool) -> None:
+def _check_options(given: set[str], port: str) -> None:
     """``given`` are options that do not go with everything."""
     from sim import building
+
+    from ..host.udp_port import SCHEME
+
+    simulated = port == SIMULATED
 
     planned = sorted("engine" if name == "rules" else name for name in given - {"design", "baud"})
     if not simulated and (wrong := [*planned, *(["design"] if "design" in given else [])]):
         raise UserError(f"--{wrong[0].replace('_', '-')} is for --port sim: a board has its circuit already")
     if simulated and "baud" in given:
         raise UserError("--baud is for boards: with --port sim it is a quarter of the clock")
+    if port.startswith(SCHEME) and "baud" in given:
+        raise UserError("--baud is for serial ports")
     if planned and "design" in given:
         raise UserError("--design is a circuit already: it takes none of the options of a plan")
     if simulated:
@@ -144,7 +150,9 @@ def _check_options(given: set[str], simulated: bool) -> None:
 @click.command("run")
 @output.network_argument
 @click.argument("paths", nargs=-1, metavar="[IMAGES]...")
-@click.option("--port", "-p", required=True, metavar="PORT", help="/dev/ttyUSB1, a URL for pyserial, or sim.")
+@click.option(
+    "--port", "-p", required=True, metavar="PORT", help="/dev/ttyUSB1, udp://ADDRESS, a URL for pyserial, or sim."
+)
 @click.option(
     "--baud",
     type=click.IntRange(300, 100_000_000),
@@ -177,6 +185,7 @@ def run_command(context, network, paths, port, baud, count, dataset, data, timeo
     \b
     psahw run cifar10-psa --port /dev/ttyUSB1 holiday/
     psahw run cifar10-psa --port /dev/ttyUSB1 --dataset cifar10 --images 10000 --json
+    psahw run cifar10-psa --port udp://192.168.1.50 --dataset cifar10 --images 10000
     psahw run cifar10-psa-small --port sim --images 20
     psahw run cifar10-psa --port sim --design build/marble cat.jpg
     """
@@ -187,7 +196,7 @@ def run_command(context, network, paths, port, baud, count, dataset, data, timeo
     network, simulated = networkfile.load(network), port == SIMULATED
     given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
     board = boards.get(options["board"]) if simulated or "board" in given else None
-    _check_options(given & ({*options, "design", "baud"} - {"board"}), simulated)
+    _check_options(given & ({*options, "design", "baud"} - {"board"}), port)
     what, pixels, labels, files = _pixels(network, paths, dataset, data, count)
     with contextlib.ExitStack() as stack:
         if simulated:

@@ -13,6 +13,7 @@ from ..networkfile import digest
 from .exchange import Exchange, NoAnswer, Request, Statistics
 from .protocol import MAX_CLASSES, Hello, Kind, ProtocolError, Result, image_payload, longest_answer
 from .serial_port import SerialPort
+from .udp_port import SCHEME, UdpPort
 
 __all__ = ["Accelerator", "Answers", "Timing"]
 
@@ -44,12 +45,12 @@ class Timing:
 
 
 class Accelerator:
-    """A device on a serial port, from hello to close; a context manager.
+    """A device on a serial port or in the network, from hello to close; a context manager.
 
     Parameters
     ----------
-    port : ``/dev/ttyUSB1``, ``COM3``, a pty, or a URL for pyserial, such as ``socket://host:port``
-    baud : bits a second
+    port : ``/dev/ttyUSB1``, ``COM3``, a pty, ``udp://ADDRESS``, or a URL for pyserial, such as ``socket://host:port``
+    baud : bits a second; not for UDP
     network : what the device must hold, or None for anything
     board : the board's name that the device must give, or None for any
     timeout : seconds to wait for an answer beyond the time that bytes take on the line and images in the circuit
@@ -75,7 +76,7 @@ class Accelerator:
             raise ValueError(f"timeout must be positive, not {timeout!r}")
         if attempts < 1:
             raise ValueError(f"attempts must be at least 1, not {attempts!r}")
-        self._port = SerialPort(port, baud)
+        self._port = UdpPort(port) if port.startswith(SCHEME) else SerialPort(port, baud)
         try:
             self._exchange = Exchange(
                 self._port,
@@ -99,7 +100,7 @@ class Accelerator:
         try:
             self._exchange.reset()
         except NoAnswer as error:
-            raise UserError(f"{error}; is this its port and baud rate, and is the board programmed?") from None
+            raise UserError(f"{error}; {self._port.advice}") from None
         try:
             return Hello.unpack(self._ask(Kind.HELLO))
         except ProtocolError as error:
@@ -126,7 +127,8 @@ class Accelerator:
         self._port.close()
 
     @property
-    def baud(self) -> int:
+    def baud(self) -> int | None:
+        """None without a serial port."""
         return self._port.baud
 
     @property

@@ -57,7 +57,7 @@ class Request:
 class Exchange:
     """Parameters
     ----------
-    port : with ``read``, ``write``, ``seconds``, as `psahw.host.serial_port.SerialPort` has them
+    port : with ``name``, ``settings``, ``read``, ``write`` and ``seconds``, as `psahw.host.serial_port.SerialPort`
     timeout : seconds without an answer, beyond the time on the line and the requests' patience, after which what is
         under way is lost
     attempts : times that a request is sent before it is given up
@@ -108,7 +108,7 @@ class Exchange:
             while (left := end - time.monotonic()) > 0:
                 if answer in list(self._reader.feed(self.port.read(left))):
                     return
-        raise NoAnswer(f"{self.port.name} does not answer at {self.port.baud} baud")
+        raise NoAnswer(f"{self.port.name} does not answer{self.port.settings}")
 
     def _write(self, kind: Kind, sequence: int, payload: bytes = b"") -> None:
         self._sequence = (self._sequence + 1) & 0xFF

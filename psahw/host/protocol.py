@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 __all__ = [
-    "ANSWER", "HEADER", "MAX_CLASSES", "MAX_REPEAT", "VERSION", "Fault", "Hello", "Kind", "ProtocolError", "Result",
-    "image_payload", "longest_answer",
+    "ANSWER", "HEADER", "MAX_CLASSES", "MAX_REPEAT", "UDP_PAYLOAD", "UDP_PORT", "VERSION", "Fault", "Hello", "Kind",
+    "ProtocolError", "Result", "image_payload", "longest_answer",
 ]  # fmt: skip
 
 VERSION = 1
@@ -21,6 +21,8 @@ MAX_CLASSES = 256
 MAX_STAGES = 254  # with the two counters before them, all that an address reaches
 MAX_TEXT = 63  # bytes
 HEADER = 2  # kind and sequence number
+UDP_PORT = 50_000  # of a device, unless it was given another one
+UDP_PAYLOAD = 1472  # bytes: an Ethernet frame's 1,500 without the headers of IPv4 and UDP
 _FIXED = struct.Struct("<BBHHBHBBIIIH32s")
 _TIMES = struct.Struct("<4I")
 

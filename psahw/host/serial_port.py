@@ -29,10 +29,15 @@ def _reason(error: Exception) -> str:
 
 
 class SerialPort:
-    """An open port. All that goes wrong with it is a `UserError` that names it."""
+    """An open port. All that goes wrong with it is a `UserError` that names it.
+
+    ``settings`` and ``advice`` are what else to say when nothing answers.
+    """
+
+    advice = "is this its port and baud rate, and is the board programmed?"
 
     def __init__(self, port: str, baud: int):
-        self.name, self.baud = port, baud
+        self.name, self.baud, self.settings = port, baud, f" at {baud} baud"
         try:
             options = {} if "://" in port else {"exclusive": True}
             self._port = serial.serial_for_url(port, baudrate=baud, timeout=0, write_timeout=WRITE_SECONDS, **options)

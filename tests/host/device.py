@@ -1,6 +1,7 @@
-"""A device in plain Python behind a pseudo-terminal, from ``docs/host-protocol.md``, with faults to order."""
+"""A device in plain Python behind a pseudo-terminal or a UDP socket, from ``docs/host-protocol.md``, with faults."""
 
 import os
+import socket
 import struct
 import threading
 import tty
@@ -8,7 +9,7 @@ import zlib
 
 from tests.wire import message, unstuff
 
-__all__ = ["CLASSES", "DIGEST", "SHAPE", "Device", "hello", "logits"]
+__all__ = ["CLASSES", "DIGEST", "SHAPE", "Device", "UdpDevice", "hello", "logits"]
 
 SHAPE = (2, 3, 3)
 CLASSES = 3
@@ -41,11 +42,14 @@ class Device:
     def __init__(self, *, greeting=None, spoil=lambda kind, count: None, unplug=None, logits=logits):
         self.greeting, self.spoil, self.unplug, self.logits = greeting or hello(), spoil, unplug, logits
         self.requests, self.most_waiting, self._stamp = [], 0, 0xFFFF_FF00  # the counter of cycles wraps
+        self.port = self._open()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def _open(self):
         self._master, self._slave = os.openpty()
         tty.setraw(self._master)
         tty.setraw(self._slave)
-        self.port = os.ttyname(self._slave)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        return os.ttyname(self._slave)
 
     def __enter__(self):
         self._thread.start()
@@ -64,10 +68,14 @@ class Device:
     def _serve(self):
         pending = b""
         while not self._stopped:
-            pending += os.read(self._master, 4096)
+            pending += self._read()
             *frames, pending = pending.split(b"\0")
             for stuffed in filter(None, frames):
-                content = unstuff(stuffed)
+                try:
+                    content = unstuff(stuffed)
+                except AssertionError:
+                    self._send(message(0xFF, 0, struct.pack("<I", 2)))
+                    continue
                 if struct.unpack("<I", content[-4:])[0] != zlib.crc32(content[:-4]):
                     self._send(message(0xFF, 0, struct.pack("<I", 3)))
                     continue
@@ -75,6 +83,9 @@ class Device:
                 if self.unplug is not None and len(self.requests) >= self.unplug:
                     os.close(self._master)
                     return
+
+    def _read(self):
+        return os.read(self._master, 4096)
 
     def _send(self, data):
         os.write(self._master, data)
@@ -114,3 +125,42 @@ class Device:
                 return struct.pack("<I", [7, 1000, 5, 6][payload[0]])
             case _:
                 return b""
+
+
+class UdpDevice(Device):
+    """The same on a UDP port of this computer. ``lose(direction, count)``: whether the datagram with that number is
+    lost, ``direction`` being "in" or "out"; ``longest`` are the bytes of one that it sends."""
+
+    def __init__(self, *, lose=lambda direction, count: False, longest=1024, **options):
+        self._lose, self.longest = lose, longest
+        self.lengths, self._counts, self._peer = [], {"in": 0, "out": 0}, None
+        super().__init__(**options)
+
+    def _open(self):
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        return "udp://{}:{}".format(*self._socket.getsockname())
+
+    def __exit__(self, *_):
+        self._stopped = True
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
+            waker.sendto(b"\0", self._socket.getsockname())
+        self._thread.join(10)
+        self._socket.close()
+
+    def _lost(self, direction):
+        self._counts[direction] += 1
+        return self._lose(direction, self._counts[direction] - 1)
+
+    def _read(self):
+        while True:
+            data, peer = self._socket.recvfrom(4096)
+            if self._stopped or not self._lost("in"):
+                self._peer = peer
+                self.lengths.append(len(data))
+                return data
+
+    def _send(self, data):
+        for start in range(0, len(data), self.longest):
+            if not self._lost("out"):
+                self._socket.sendto(data[start : start + self.longest], self._peer)

@@ -10,7 +10,7 @@ from psahw import networkfile, reference
 from psahw.cli import main
 from tests.networks import StageShape, random_network
 
-from .device import Device, hello
+from .device import Device, UdpDevice, hello
 
 FPS = "20000"  # few multipliers: the simulator is built in seconds
 
@@ -31,12 +31,12 @@ def board(network):
     """A function: a device that computes what the integer model does, plus ``off``."""
     greeting = hello(shape=(32, 32, 3), classes=10, digest=networkfile.digest(network[0]), name="tiny")
 
-    def make(off=0, **options):
+    def make(kind=Device, off=0, **options):
         def logits(image):
             pixels = np.frombuffer(image, np.uint8).reshape(1, 32, 32, 3)
             return (reference.run(network[0], pixels)[0] + off).tolist()
 
-        return Device(greeting=greeting, logits=logits, **options)
+        return kind(greeting=greeting, logits=logits, **options)
 
     return make
 
@@ -61,6 +61,14 @@ def test_data_set(network, board, capsys):
     assert result["fps_link"] == 100e6 / 100
     assert (result["latency"], result["frame_interval"], result["simulated"]) == (120, 50.0, False)
     assert result["fps_host"] > 0 and result["round_trip_seconds"] > 0
+
+
+def test_over_udp(network, board, capsys):
+    with board(UdpDevice) as device:
+        status, out, _ = run(capsys, network[1], "--port", device.port, "--images", "12", "--json")
+    result = json.loads(out)
+    assert (status, result["baud"], result["mismatched_logits"], result["images"]) == (0, None, 0, 12)
+    assert result["port"] == device.port
 
 
 def test_wrong_logits_are_a_failed_check(network, board, capsys):
@@ -98,6 +106,8 @@ def test_pictures(network, board, capsys, tmp_path):
         (["--port", "/dev/nowhere", "--fps", "9"], "psahw: --fps is for --port sim: a board has its circuit already"),
         (["--port", "/dev/nowhere", "--design", "x"], "psahw: --design is for --port sim"),
         (["--port", "/dev/nowhere", "--board", "kc706"], "psahw: unknown board 'kc706'"),
+        (["--port", "udp://10.0.0.9", "--baud", "9600"], "psahw: --baud is for serial ports"),
+        (["--port", "udp://board"], "psahw: udp://board must be udp://ADDRESS or udp://ADDRESS:PORT"),
         (["--port", "sim", "--baud", "9600"], "psahw: --baud is for boards: with --port sim it is a quarter"),
         (["--port", "sim", "--design", "x", "--engines", "mac"], "psahw: --design is a circuit already"),
         (["--port", "sim", "--design", "x"], "psahw: cannot read x/manifest.json"),

@@ -149,7 +149,7 @@ class DamagedPort:
     def __init__(self, port, watch: Watch, draw: random.Random, share: float):
         self._port, self._watch, self._draw, self._share = port, watch, draw, share
         self.damaged = 0
-        self.name, self.baud, self.seconds, self.close = port.name, port.baud, port.seconds, port.close
+        self.name, self.settings, self.seconds, self.close = port.name, port.settings, port.seconds, port.close
 
     def _damage(self, data: bytes) -> list[bytes]:
         if self._draw.random() >= self._share or len(data) < 2:

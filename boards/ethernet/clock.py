@@ -1,0 +1,76 @@
+"""The clocks of RGMII on a 7 series device, from the board's oscillator."""
+
+from fractions import Fraction
+
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["RgmiiClock"]
+
+_VCO_MHZ = 1000  # the lowest multiple of 125 and 200 MHz within DS182's 600 to 1,440
+_OUTPUTS_MHZ = (125, 125, 200)
+
+
+class RgmiiClock(wiring.Component):
+    """An MMCM that makes 125 MHz twice and the reference of IDELAYCTRL, 200 MHz; each with its buffer.
+
+    It drives the clocks of the domains ``ethernet`` and ``ethernet_txc``.
+
+    Parameters
+    ----------
+    input_hz : a divisor of 1 GHz
+    txc_phase : degrees by which the clock of ``ethernet_txc`` comes after that of ``ethernet``
+
+    Members
+    -------
+    clk_in : the oscillator
+    reference : 200 MHz
+    locked : asynchronous
+    """
+
+    def __init__(self, *, input_hz: float, txc_phase: int):
+        multiplier = Fraction(_VCO_MHZ * 10**6) / Fraction(input_hz)
+        if multiplier.denominator != 1:
+            raise ValueError(f"input_hz must divide 1e9, not {input_hz!r}")
+        self.input_hz, self.txc_phase, self._multiplier = input_hz, txc_phase, int(multiplier)
+        super().__init__({"clk_in": In(1), "reference": Out(1), "locked": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        feedback, outputs = Signal(), Signal(len(_OUTPUTS_MHZ))
+        phases = (0, self.txc_phase, 0)
+        settings = {"p_CLKOUT0_DIVIDE_F": float(_VCO_MHZ // _OUTPUTS_MHZ[0])}
+        settings |= {f"p_CLKOUT{k}_DIVIDE": _VCO_MHZ // _OUTPUTS_MHZ[k] for k in (1, 2)}
+        settings |= {f"p_CLKOUT{k}_PHASE": float(phase) for k, phase in enumerate(phases)}
+        m.submodules.pll = Instance(
+            "MMCME2_ADV",
+            p_BANDWIDTH="OPTIMIZED",
+            p_CLKIN1_PERIOD=1e9 / self.input_hz,
+            p_DIVCLK_DIVIDE=1,
+            p_CLKFBOUT_MULT_F=float(self._multiplier),
+            **settings,
+            i_CLKIN1=self.clk_in,
+            i_CLKIN2=Const(0, 1),
+            i_CLKINSEL=Const(1, 1),
+            i_CLKFBIN=feedback,
+            i_RST=Const(0, 1),
+            i_PWRDWN=Const(0, 1),
+            # The dynamic reconfiguration and phase shift ports rest.
+            i_DADDR=Const(0, 7),
+            i_DCLK=Const(0, 1),
+            i_DEN=Const(0, 1),
+            i_DI=Const(0, 16),
+            i_DWE=Const(0, 1),
+            i_PSCLK=Const(0, 1),
+            i_PSEN=Const(0, 1),
+            i_PSINCDEC=Const(0, 1),
+            o_CLKFBOUT=feedback,
+            o_CLKOUT0=outputs[0],
+            o_CLKOUT1=outputs[1],
+            o_CLKOUT2=outputs[2],
+            o_LOCKED=self.locked,
+        )
+        for k, clock in enumerate((ClockSignal("ethernet"), ClockSignal("ethernet_txc"), self.reference)):
+            m.submodules[f"buffer_{k}"] = Instance("BUFG", i_I=outputs[k], o_O=clock)
+        return m

@@ -1,0 +1,50 @@
+"""Who the board is on the network."""
+
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+
+from psahw.errors import UserError
+from psahw.host.protocol import UDP_PORT
+
+__all__ = ["Identity"]
+
+_LOCAL_UNICAST = 0x0200  # locally administered, for one station (IEEE 802, 8.2.2)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An IPv4 address and a UDP port. The MAC address is made from the former: 02:00, then its four bytes.
+
+    Raises ValueError for an address that no station can have, or a port out of [1, 65535].
+    """
+
+    address: IPv4Address
+    port: int = UDP_PORT
+
+    def __post_init__(self):
+        address = self.address
+        if address.is_multicast or address.is_reserved or address.is_unspecified or address.is_loopback:
+            raise ValueError(f"address must be that of one station, not {address}")
+        if not 1 <= self.port <= 0xFFFF:
+            raise ValueError(f"port must be in [1, 65535], not {self.port}")
+
+    @classmethod
+    def parse(cls, text: str) -> "Identity":
+        """From ``192.168.1.50`` or ``192.168.1.50:50000``. Raises UserError for anything else."""
+        address, separator, port = text.partition(":")
+        try:
+            if separator and not (port.isascii() and port.isdecimal() and len(port) <= 5):
+                raise ValueError(f"port must be in [1, 65535], not {port}")
+            return cls(IPv4Address(address), int(port) if separator else UDP_PORT)
+        except AddressValueError:
+            raise UserError(f"--address must be an IPv4 address such as 192.168.1.50, not {text!r}") from None
+        except ValueError as error:
+            raise UserError(f"--address {text}: {error}") from None
+
+    @property
+    def mac(self) -> int:
+        return _LOCAL_UNICAST << 32 | int(self.address)
+
+    @property
+    def mac_text(self) -> str:
+        return self.mac.to_bytes(6, "big").hex(":")

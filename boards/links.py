@@ -1,0 +1,75 @@
+"""The links that a board can be built with, and what is to be said of each."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from amaranth.lib import wiring
+
+from psahw.errors import UserError
+from psahw.host.protocol import VERSION
+
+from . import BOARDS, Board
+from .core import Inside
+from .ethernet.identity import Identity
+from .ethernet.rgmii import CONSTRAINTS
+from .link import WINDOW
+from .uart_link import UartLink
+from .udp_link import UDP_WINDOW, UdpLink
+
+__all__ = ["KINDS", "Uart", "Udp", "choose"]
+
+
+@dataclass(frozen=True)
+class Uart:
+    """``baud`` bits a second."""
+
+    baud: int
+    kind: ClassVar[str] = "uart"
+    window: ClassVar[int] = WINDOW
+    constraints: ClassVar[tuple[str, ...]] = ()
+
+    def component(self, inside: Inside, *, clock_hz) -> wiring.Component:
+        return UartLink(**inside.link(), clock_hz=clock_hz, baud=self.baud)
+
+    def to_dict(self) -> dict:
+        return {"kind": self.kind, "baud": self.baud, "protocol": VERSION}
+
+
+@dataclass(frozen=True)
+class Udp:
+    """Over Ethernet, as ``identity``."""
+
+    identity: Identity
+    kind: ClassVar[str] = "udp"
+    window: ClassVar[int] = UDP_WINDOW
+    constraints: ClassVar[tuple[str, ...]] = CONSTRAINTS
+
+    def component(self, inside: Inside, *, clock_hz) -> wiring.Component:
+        return UdpLink(**inside.link(), identity=self.identity)
+
+    def to_dict(self) -> dict:
+        me = self.identity
+        return {
+            "kind": self.kind,
+            "address": str(me.address),
+            "port": me.port,
+            "mac": me.mac_text,
+            "protocol": VERSION,
+        }
+
+
+KINDS = (Uart.kind, Udp.kind)
+
+
+def choose(board: Board, kind: str = Uart.kind, address: str | None = None) -> Uart | Udp:
+    """The link that the options ``--link`` and ``--address`` ask for. Raises UserError if it cannot be."""
+    if kind not in board.links:
+        having = ", ".join(name for name, other in BOARDS.items() if kind in other.links)
+        raise UserError(f"{board.name} has no link {kind}; boards with it: {having}")
+    if kind == Udp.kind:
+        if address is None:
+            raise UserError("--link udp needs the board's own address: --address 192.168.1.50, for example")
+        return Udp(Identity.parse(address))
+    if address is not None:
+        raise UserError("--address is for --link udp")
+    return Uart(board.baud)
