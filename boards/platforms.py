@@ -114,8 +114,8 @@ class KC705(_Xilinx, KC705Platform):
 class Genesys2(_Xilinx, Genesys2Platform):
     """Digilent's reference manual; pins and configuration as ``amaranth_boards`` has them.
 
-    The PHY is a RTL8211E, strapped to no delay in either direction. Its management pins rest; its receive clock is
-    constrained, which ``amaranth_boards`` leaves out.
+    The PHY is taken for a RTL8211E that is strapped to no delay in either direction, as LiteX's target does. Its
+    management pins rest; its receive clock is constrained, which ``amaranth_boards`` leaves out.
     """
 
     resources = (
@@ -167,8 +167,8 @@ class Nereid(_Xilinx):
 class Marble(_Xilinx):
     """Berkeley Lab Marble, FMC carrier with an XC7K160T. It has no reset button.
 
-    The PHY is a 88E1512, which delays TXC itself after a reset; what it sends is delayed here, by as much as LiteX's
-    target for the board does.
+    The PHY is taken for a 88E1512 that delays TXC itself after a reset; what it sends is delayed here, by as much as
+    LiteX's target for the board does.
     """
 
     device = "xc7k160t"
