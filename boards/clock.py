@@ -15,9 +15,15 @@ from amaranth.lib.wiring import In, Out
 
 from psahw.errors import UserError
 
-__all__ = ["ClockGenerator", "ClockSettings", "settings"]
+__all__ = ["MMCM_AT_REST", "ClockGenerator", "ClockSettings", "settings"]
 
 TOLERANCE = Fraction(1, 100)
+
+_UNUSED = {"CLKIN2": 1, "PWRDWN": 1, "DADDR": 7, "DCLK": 1, "DEN": 1, "DI": 16, "DWE": 1} | dict.fromkeys(
+    ("PSCLK", "PSEN", "PSINCDEC"), 1
+)
+MMCM_AT_REST = {"i_CLKINSEL": Const(1, 1)} | {f"i_{name}": Const(0, width) for name, width in _UNUSED.items()}
+"""Of an MMCM the inputs of what is not used: second clock, power down, dynamic reconfiguration, phase shift."""
 
 
 @dataclass(frozen=True)
@@ -161,20 +167,9 @@ class ClockGenerator(wiring.Component):
             p_CLKFBOUT_MULT_F=float(clock.multiplier),
             p_CLKOUT0_DIVIDE_F=float(clock.output_divider),
             i_CLKIN1=self.clk_in,
-            i_CLKIN2=Const(0, 1),
-            i_CLKINSEL=Const(1, 1),
             i_CLKFBIN=feedback,
             i_RST=self.reset,
-            i_PWRDWN=Const(0, 1),
-            # The dynamic reconfiguration and phase shift ports rest.
-            i_DADDR=Const(0, 7),
-            i_DCLK=Const(0, 1),
-            i_DEN=Const(0, 1),
-            i_DI=Const(0, 16),
-            i_DWE=Const(0, 1),
-            i_PSCLK=Const(0, 1),
-            i_PSEN=Const(0, 1),
-            i_PSINCDEC=Const(0, 1),
+            **MMCM_AT_REST,
             **({"i_CDDCREQ": Const(0, 1)} if clock.primitive == "MMCME4_ADV" else {}),
             o_CLKFBOUT=feedback,
             o_CLKOUT0=out,

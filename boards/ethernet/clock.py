@@ -6,6 +6,8 @@ from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..clock import MMCM_AT_REST
+
 __all__ = ["RgmiiClock"]
 
 _VCO_MHZ = 1000  # the lowest multiple of 125 and 200 MHz within DS182's 600 to 1,440
@@ -51,20 +53,9 @@ class RgmiiClock(wiring.Component):
             p_CLKFBOUT_MULT_F=float(self._multiplier),
             **settings,
             i_CLKIN1=self.clk_in,
-            i_CLKIN2=Const(0, 1),
-            i_CLKINSEL=Const(1, 1),
             i_CLKFBIN=feedback,
             i_RST=Const(0, 1),
-            i_PWRDWN=Const(0, 1),
-            # The dynamic reconfiguration and phase shift ports rest.
-            i_DADDR=Const(0, 7),
-            i_DCLK=Const(0, 1),
-            i_DEN=Const(0, 1),
-            i_DI=Const(0, 16),
-            i_DWE=Const(0, 1),
-            i_PSCLK=Const(0, 1),
-            i_PSEN=Const(0, 1),
-            i_PSINCDEC=Const(0, 1),
+            **MMCM_AT_REST,
             o_CLKFBOUT=feedback,
             o_CLKOUT0=outputs[0],
             o_CLKOUT1=outputs[1],
