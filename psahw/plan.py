@@ -112,7 +112,7 @@ class _Candidate:
 
 
 _TRIES = 5  # to make room for buffers, which are known only once a choice is made
-_ROUGHLY = 0.05  # as `psahw.choice.GAP`, while a search asks only what fits: half the time
+_ROUGHLY = 0.05  # as `psahw.choice.GAP`, while a search asks only what fits, which takes less time
 
 
 @dataclass(frozen=True)
