@@ -268,6 +268,7 @@ def simulate_command(
     building.check_tools()
     network = networkfile.load(network)
     recorded = None if waves is None else _record(waves)
+    run = _runs(images, jobs, batch, keep, waves)
     if design is not None and any(value not in (None, ()) for name, value in options.items() if name != "board"):
         raise UserError("--design is a circuit already: it takes none of the options of a plan")
     dataset, pixels, labels = test_images(network, dataset, data, images)
@@ -280,7 +281,6 @@ def simulate_command(
     with output.step("Verilator"):
         runner.build(design, waves=recorded)
     resets = RESETS if reset_test else 0
-    run = _runs(images, jobs, batch, keep, waves)
     with output.progress("frames", images) as advance:
         try:
             result = run(
