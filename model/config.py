@@ -15,6 +15,7 @@ __all__ = [
     "ModelConfig",
     "StageConfig",
     "TrainConfig",
+    "held_out",
     "load_model_config",
     "model_config_from_dict",
 ]
@@ -230,7 +231,7 @@ def _reach(length: int, kernel: int) -> int:
 
 
 # The fields of TrainConfig that make up a view.
-AUGMENTATION = ("flip", "crop", "randaugment", "magnitude", "colour", "cutout", "cutmix", "mixup")
+AUGMENTATION = ("all_images", "flip", "crop", "randaugment", "magnitude", "colour", "cutout", "cutmix", "mixup")
 
 
 @dataclass(frozen=True)
@@ -252,6 +253,7 @@ class TrainConfig:
     label_smoothing: float = 0.1
     alpha: float = 0.8  # distillation: weight of the teacher's targets against the labels
     temperature: float = 1.0  # distillation
+    all_images: bool = False  # the validation images train too: for settings that were chosen without
     flip: bool = True
     crop: int = 4  # pixels of shift in each direction, reflected borders
     cutout: int = 0  # side of a grey square; 0 is off
@@ -287,7 +289,7 @@ class TrainConfig:
         _check_pair("betas", self.betas)
         for value in self.betas:
             _check_number("betas", value, 0, 0.999999)
-        for name in ("flip", "bf16", "compile"):
+        for name in ("all_images", "flip", "bf16", "compile"):
             if not isinstance(getattr(self, name), bool):
                 raise UserError(f"{name} must be true or false, not {getattr(self, name)!r}")
 
@@ -296,7 +298,7 @@ class TrainConfig:
         return self.block_epochs + self.epochs
 
     def augmentation(self) -> dict:
-        """The settings that an image's pixels depend on, beside the seed."""
+        """The settings that a view's images depend on, beside the seed."""
         return {name: getattr(self, name) for name in AUGMENTATION}
 
     def to_dict(self) -> dict:
@@ -308,6 +310,14 @@ class TrainConfig:
         if isinstance(data.get("betas"), list):
             data["betas"] = tuple(data["betas"])
         return _from_dict(cls, data, "training configuration")
+
+
+def held_out(about) -> bool:
+    """Whether no validation image was trained on, by what describes a run: its settings, its teachers, the model that
+    it started from, and so on."""
+    if isinstance(about, dict):
+        return about.get("all_images") is not True and all(held_out(value) for value in about.values())
+    return not isinstance(about, list) or all(map(held_out, about))
 
 
 @dataclass(frozen=True)

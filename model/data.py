@@ -67,12 +67,13 @@ class Dataset:
             )
 
 
-def split(count: int) -> tuple[np.ndarray, np.ndarray]:
+def split(count: int, *, all_images: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and validation images: a fixed shuffle, the last tenth validates
-    (45,000/5,000 for CIFAR-10)."""
+    (45,000/5,000 for CIFAR-10). With `all_images` those of the last tenth train, too."""
     order = np.random.default_rng(SPLIT_SEED).permutation(count)
     validation = max(1, count // 10)
-    return np.sort(order[:-validation]), np.sort(order[-validation:])
+    training = order if all_images else order[:-validation]
+    return np.sort(training), np.sort(order[-validation:])
 
 
 def load(name: str, directory: str | Path | None = None, log: Log = lambda line: None) -> Dataset:

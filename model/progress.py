@@ -39,14 +39,15 @@ class Progress:
         rate = f"{self.done / (time.monotonic() - self.started):,.0f} images/s"
         self.bar.update(self.task, advance=images, rate=rate, loss=f"{loss:.3f}")
 
-    def epoch(self, number: int, loss: float, validation_accuracy: float, rate: float) -> None:
-        """After epoch `number` of this run, counted from 1."""
+    def epoch(self, number: int, loss: float, validation_accuracy: float | None, rate: float) -> None:
+        """After epoch `number` of this run, counted from 1; None if no image was held out."""
         completed = number * self.images
         self.bar.update(self.task, description=f"epoch {number + 1}", completed=completed)
         if not self.quiet:
             left = (self.epochs - number) * self.images / rate
+            validation = "" if validation_accuracy is None else f"  validation {validation_accuracy:.2f} %"
             line = (
-                f"epoch {number}/{self.epochs}  loss {loss:.4f}  validation {validation_accuracy:.2f} %"
+                f"epoch {number}/{self.epochs}  loss {loss:.4f}{validation}"
                 f"  {rate:,.0f} images/s  {left / 60:.0f} min left"
             )
             if self.bar.disable:

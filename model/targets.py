@@ -63,15 +63,16 @@ class Targets:
 
     def check(self, dataset: Dataset, config: TrainConfig) -> None:
         """Raises UserError unless these are answers for the images that a run would train on."""
-        images, classes = len(split(len(dataset.train_images))[0]), len(dataset.classes)
+        for name, value in config.augmentation().items():
+            if value != self.augmentation[name]:
+                raise UserError(f"{name} must be {self.augmentation[name]} as in the targets, not {value}")
+        train, _ = split(len(dataset.train_images), all_images=config.all_images)
+        images, classes = len(train), len(dataset.classes)
         if dataset.name != self.dataset or self.answers.shape[1:] != (images, classes):
             raise UserError(
                 f"the targets are for {self.answers.shape[1]} images of {self.dataset} in "
                 f"{self.answers.shape[2]} classes, not for {images} of {dataset.name} in {classes}"
             )
-        for name, value in config.augmentation().items():
-            if value != self.augmentation[name]:
-                raise UserError(f"{name} must be {self.augmentation[name]} as in the targets, not {value}")
 
 
 def _path(directory: Path, view: int) -> Path:
@@ -99,13 +100,13 @@ def teach(
     progress: Callable[[int], None] = lambda images: None,
     written: Callable[[int, float], None] = lambda view, rate: None,
 ) -> None:
-    """Writes the mean answers of `teachers` on `views` views of the training split; those that are there stay.
+    """Writes the mean answers of `teachers` on `views` views of the training images; those that are there stay.
 
     Of `config` count the seed, the augmentation, bf16 and compile. `about` goes into every file; its "teachers" tell
     one set of answers from another. `progress` hears of images, `written` of a view and the images a second.
     Raises UserError when the directory holds answers of another kind.
     """
-    train, _ = split(len(dataset.train_images))
+    train, _ = split(len(dataset.train_images), all_images=config.all_images)
     if (smallest := min(dataset.train_images.shape[1:3])) <= config.crop:
         raise UserError(f"crop must be less than the images' {smallest} pixels, not {config.crop}")
     kind = {

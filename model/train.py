@@ -32,7 +32,7 @@ from psahw.errors import CheckFailed, UserError
 
 from . import checkpoint, fused
 from .augment import View, pack
-from .config import TrainConfig
+from .config import TrainConfig, held_out
 from .data import Dataset, split
 from .losses import Distillation, cross_entropy, mean_answer, smooth_targets
 from .native import can_compile
@@ -50,10 +50,10 @@ AHEAD = {"cpu": 1, "cuda": 16}
 @dataclass(frozen=True)
 class Result:
     """What a run reached on the validation images, in percent, after how many epochs, and how long it took in
-    all. Loss and rate are None where no epoch was left to train."""
+    all. The accuracy is None where validation images were trained on, loss and rate where no epoch was left to train."""
 
     epoch: int
-    validation_accuracy: float
+    validation_accuracy: float | None
     loss: float | None
     seconds: float
     images_per_second: float | None
@@ -268,7 +268,7 @@ def fit(
     stop_after: int | None = None,
     quiet: bool = False,
 ) -> Result:
-    """Trains `model` in place on the training split, or goes on from the run directory's checkpoint.
+    """Trains `model` in place on the training images, or goes on from the run directory's checkpoint.
 
     The model must be made with the run's seed by the caller (`torch.manual_seed`). With `ema`, the averaged
     weights end up in the model. A student learns from the mean of its `teachers`' answers, or from `targets`, answers
@@ -293,7 +293,7 @@ def fit(
     if run.path.exists():
         run.restore()
 
-    train, validation = split(len(dataset.train_images))
+    train, validation = split(len(dataset.train_images), all_images=config.all_images)
     if (smallest := min(dataset.train_images.shape[1:3])) <= config.crop:
         raise UserError(f"crop must be less than the images' {smallest} pixels, not {config.crop}")
     if len(train) < world:
@@ -328,6 +328,11 @@ def fit(
             step="c" if in_c else "compiled" if compiled else "torch",
             train=config.to_dict(), describe=run.describe,
         )  # fmt: skip
+
+    def judge() -> float | None:
+        if not held_out([run.describe, config.to_dict()]):
+            return None
+        return accuracy(model, dataset.train_images[validation], dataset.train_labels[validation])
 
     mean_loss = rate = valid = None
     progress = Progress(config.all_epochs, steps * batch, quiet=quiet or rank != 0)
@@ -382,24 +387,28 @@ def fit(
             if run.average is not None:
                 trained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
                 model.load_state_dict(run.average.tensors)
-            valid = accuracy(model, dataset.train_images[validation], dataset.train_labels[validation])
+            valid = judge()
             if trained is not None:
                 model.load_state_dict(trained)
             if rank == 0:
                 run.save()
                 run.log(
                     "epoch", phase=phase.name, epoch=run.epoch, loss=round(mean_loss, 5),
-                    validation_accuracy=round(valid, 3), lr_factor=round(scale, 5),
+                    validation_accuracy=_rounded(valid), lr_factor=round(scale, 5),
                     images_per_second=round(rate, 1), seconds=round(seconds, 1),
                 )  # fmt: skip
             progress.epoch(run.epoch, mean_loss, valid, rate)
     if run.average is not None and run.epoch >= config.all_epochs:
         model.load_state_dict(run.average.tensors)
     if valid is None:  # resumed when already finished
-        valid = accuracy(model, dataset.train_images[validation], dataset.train_labels[validation])
+        valid = judge()
     if rank == 0:
-        run.log("end", epoch=run.epoch, validation_accuracy=round(valid, 3), seconds=round(run.seconds, 1))
+        run.log("end", epoch=run.epoch, validation_accuracy=_rounded(valid), seconds=round(run.seconds, 1))
     return Result(run.epoch, valid, mean_loss, run.seconds, rate)
+
+
+def _rounded(percent: float | None) -> float | None:
+    return None if percent is None else round(percent, 3)
 
 
 def _mean_over_processes(value: float, world: int, device: str) -> float:

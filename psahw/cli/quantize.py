@@ -93,7 +93,7 @@ def quantize(
     from model import checkpoint
     from model import data as datasets
     from model.bits import layer_names
-    from model.config import ModelConfig
+    from model.config import ModelConfig, held_out
     from model.export import to_network
     from model.functions import scales
     from model.prune import Pruning, cubic
@@ -124,9 +124,10 @@ def quantize(
         images = datasets.load(dataset, data, log=output.note)
         check_fits(images, model.config, f"run {run}")
         teaching.check(images)
-        train_part, validation_part = datasets.split(len(images.train_images))
+        train_part, validation_part = datasets.split(len(images.train_images), all_images=config.all_images)
         validation, labels = images.train_images[validation_part], images.train_labels[validation_part]
-        float_accuracy = accuracy(model, validation, labels)
+        judged = held_out([describe, config.to_dict()])
+        accuracies = {"validation float": accuracy(model, validation, labels)} if judged else {}
         quantized = QuantizedResMLP(model, images.train_images[train_part[:calibration]])
         pruning = None if asked.common is None else Pruning(quantized, asked.common, asked.own)
         pixels, answers = images.train_images[train_part], images.train_labels[train_part]
@@ -134,7 +135,8 @@ def quantize(
         describe |= asked.describe()
         if pruning is not None and not tuned:
             pruning.prune()
-        untuned_accuracy = accuracy(quantized, validation, labels)
+        if judged:
+            accuracies["validation INT8 before fine-tuning"] = accuracy(quantized, validation, labels)
         seconds = 0.0
         if tuned:
             result = fit(
@@ -162,7 +164,7 @@ def quantize(
             "bits": chosen,
             **provenance(),
         },
-        "accuracy": {"validation float": float_accuracy, "validation INT8 before fine-tuning": untuned_accuracy},
+        "accuracy": accuracies,
     }
     metadata["scales"] = scales(quantized)
     quantized.cpu().eval()  # the integers are read out and compared on the CPU, wherever they were trained
@@ -176,16 +178,17 @@ def quantize(
     table_entries, wrong_entries = compare(network, model.cpu())
     if wrong_entries:
         raise CheckFailed(f"{len(wrong_entries)} entries of tables are not what was trained: {wrong_entries[0]}")
-    metadata["accuracy"]["validation INT8"] = 100 * float((logits.argmax(1) == labels).mean())
+    if judged:
+        accuracies["validation INT8"] = 100 * float((logits.argmax(1) == labels).mean())
     networkfile.save(dataclasses.replace(network, metadata=metadata), path)
     luts = summarise(network)["adder_luts"]
     if lut_budget is not None and luts > lut_budget:
         output.note(f"fine-tuned, it takes an estimated {luts:,} LUTs of the {lut_budget:,} asked for")
     shown = {
         "network": str(path),
-        "validation_float": float_accuracy,
-        "validation_before_tuning": untuned_accuracy,
-        "validation_int8": metadata["accuracy"]["validation INT8"],
+        "validation_float": accuracies.get("validation float"),
+        "validation_before_tuning": accuracies.get("validation INT8 before fine-tuning"),
+        "validation_int8": accuracies.get("validation INT8"),
         "logits_compared": codes.size,
         "logits_different": 0,
         "table_entries_compared": table_entries,

@@ -49,7 +49,7 @@ def teach(teacher_paths, views, seed, settings, directory, dataset, data, as_jso
     with output_directory(directory) as directory:
         images = datasets.load(dataset, data, log=output.note)
         teaching.check(images)
-        count = len(datasets.split(len(images.train_images))[0])
+        count = len(datasets.split(len(images.train_images), all_images=config.all_images)[0])
         with output.progress("images", views * count) as advance:
             targets.teach(
                 teaching.options["teachers"], images, config, views, directory,

@@ -21,7 +21,12 @@ def read_run(directory: str | Path) -> list[dict]:
         for line in path.read_text().splitlines():
             event = json.loads(line)
             if event["event"] == "epoch":
-                epochs[event["epoch"]] = {key: float(event[key]) for key in ("epoch", "loss", "validation_accuracy")}
+                judged = event["validation_accuracy"]
+                epochs[event["epoch"]] = {
+                    "epoch": float(event["epoch"]),
+                    "loss": float(event["loss"]),
+                    "validation_accuracy": None if judged is None else float(judged),
+                }
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
@@ -31,14 +36,16 @@ def read_run(directory: str | Path) -> list[dict]:
     return [epochs[number] for number in sorted(epochs)]
 
 
-def training_charts(runs: dict[str, list[dict]]) -> tuple[Markup, Markup]:
-    """Loss and validation accuracy over the epochs, a line for each run."""
+def training_charts(runs: dict[str, list[dict]]) -> list[Markup]:
+    """Loss and validation accuracy over the epochs, a line for each run; without a run that held images out, the loss
+    alone."""
 
-    def draw(key: str, name: str) -> Markup:
-        series = [Series(run, [(epoch["epoch"], epoch[key]) for epoch in epochs]) for run, epochs in runs.items()]
-        return chart(series, x="epoch", y=name)
+    def draw(key: str, name: str) -> list[Markup]:
+        points = {run: [(e["epoch"], e[key]) for e in epochs if e[key] is not None] for run, epochs in runs.items()}
+        series = [Series(run, places) for run, places in points.items() if places]
+        return [chart(series, x="epoch", y=name)] if series else []
 
-    return draw("loss", "loss, training images"), draw("validation_accuracy", "accuracy on validation images, %")
+    return draw("loss", "loss, training images") + draw("validation_accuracy", "accuracy on validation images, %")
 
 
 def frontier_chart(found: Sequence[Candidate]) -> Markup:
