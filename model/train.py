@@ -50,7 +50,7 @@ AHEAD = {"cpu": 1, "cuda": 16}
 @dataclass(frozen=True)
 class Result:
     """What a run reached on the validation images, in percent, after how many epochs, and how long it took in
-    all. The accuracy is None where validation images were trained on, loss and rate where no epoch was left to train."""
+    all. The accuracy is None where validation images were trained on, loss and rate where no epoch was left."""
 
     epoch: int
     validation_accuracy: float | None

@@ -10,6 +10,7 @@ from model.config import (
     ModelConfig,
     StageConfig,
     TrainConfig,
+    held_out,
     load_model_config,
     model_config_from_dict,
 )
@@ -101,12 +102,26 @@ def test_shared():
         ("betas", [1], "two numbers"),
         ("betas", [0.9, 1], r"a number in \[0, 0.999999\]"),
         ("flip", 1, "true or false"),
+        ("all_images", 1, "true or false"),
     ],
 )
 def test_wrong_training(name, value, wanted):
     shown = tuple(value) if isinstance(value, list) and len(value) == 1 else value[1] if name == "betas" else value
     with pytest.raises(UserError, match=rf"^{name} must be {wanted}, not {re.escape(repr(shown))}$"):
         TrainConfig.from_dict({name: value})
+
+
+@pytest.mark.parametrize(
+    "about, expected",
+    [
+        ({"train": TrainConfig().to_dict(), "teacher": None, "from": {"about": {"train": {}}}}, True),
+        ({"train": TrainConfig(all_images=True).to_dict()}, False),
+        ({"teacher": [{"about": {"train": {}}}, {"about": {"train": {"all_images": True}}}]}, False),
+        ({"from": {"about": {"from": {"about": {"train": {"all_images": True}}}}}}, False),
+    ],
+)
+def test_held_out(about, expected):
+    assert held_out(json.loads(json.dumps(about))) is expected
 
 
 def test_mixtures_exclude_each_other():

@@ -266,6 +266,8 @@ def test_split_is_fixed_and_disjoint():
     assert len(train) == 45_000 and len(validation) == 5_000
     assert len(np.union1d(train, validation)) == 50_000
     assert validation[:4].tolist() == data.split(50_000)[1][:4].tolist() == [14, 30, 75, 80]
+    everything, same = data.split(50_000, all_images=True)
+    assert everything.tolist() == list(range(50_000)) and same.tolist() == validation.tolist()
 
 
 def test_svhn(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from model.losses import mean_answer, smooth_targets
 from model.native import can_compile
 from model.resmlp import ResMLP
 from model.targets import Targets
+from psahw import networkfile
 from psahw.cli import main
 from psahw.errors import UserError
 
@@ -124,6 +125,7 @@ def test_stored_before_a_setting_existed(teachers, tmp_path):
     [
         ({"seed": 3}, "view0000.safetensors is of another seed"),
         ({"crop": 2, "colour": 0}, "view0000.safetensors is of another augmentation"),
+        ({"all_images": True}, "view0000.safetensors is of another augmentation"),
     ],
 )
 def test_answers_of_another_kind_are_refused(teachers, tmp_path, changes, message):
@@ -183,6 +185,25 @@ def test_teach_distill_quantize(run, tmp_path, capsys):
     quantize = ["quantize", tmp_path / "student", "--targets", tmp_path / "answers", "--name", "x", "--epochs", 1]
     made, _ = _json(capsys, *quantize, "-o", tmp_path / "int8", *TRAIN)
     assert made["logits_different"] == 0
+
+
+def test_all_images(run, tmp_path, capsys):
+    """No accuracy is stated of images that were trained on, nor of what comes from such a run."""
+    command = ["teach", "--teacher", run, "--set", "all_images=true", "--views", 1, *SMOKE]
+    assert _json(capsys, *command, "-o", tmp_path / "answers")[0]["images"] == 100
+    student = ["distill", "--targets", tmp_path / "answers", "--config", "tiny", "--epochs", 1]
+    made, err = _json(capsys, *student, "-o", tmp_path / "student", *TRAIN)
+    assert made["validation_accuracy"] is None and "epoch 1/1" in err and "validation" not in err
+    log = [json.loads(line) for line in (tmp_path / "student" / "log.jsonl").read_text().splitlines()]
+    assert [event["validation_accuracy"] for event in log if event["event"] != "start"] == [None, None]
+    quantize = ["quantize", tmp_path / "student", "--name", "x", "--epochs", 0, "-o", tmp_path / "int8", *TRAIN]
+    made, _ = _json(capsys, *quantize)
+    assert made["logits_different"] == 0
+    assert made["validation_float"] is made["validation_before_tuning"] is made["validation_int8"] is None
+    assert networkfile.load(tmp_path / "int8" / "x.safetensors").metadata["accuracy"] == {}
+    made, _ = _json(capsys, "distill", "--teacher", tmp_path / "student", "--epochs", 1, "--config", "tiny",
+                    "-o", tmp_path / "pupil", *TRAIN)  # fmt: skip
+    assert made["validation_accuracy"] is None
 
 
 def test_distill_from_targets_alone_starts_at_random(run, tmp_path, capsys):

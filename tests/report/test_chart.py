@@ -103,6 +103,14 @@ def test_run_that_was_resumed(tmp_path):
     assert "run" in accuracy and "other" in accuracy
 
 
+def test_run_without_held_out_images(tmp_path):
+    epoch = {"event": "epoch", "epoch": 1, "loss": 2.0, "validation_accuracy": None}
+    found = read_run(_log(tmp_path / "run", epoch))
+    assert len(training_charts({"run": found})) == 1
+    _, accuracy = training_charts({"run": found, "other": [{"epoch": 1, "loss": 2.0, "validation_accuracy": 10.0}]})
+    assert "run" not in accuracy and "other" in accuracy
+
+
 @pytest.mark.parametrize(
     ("events", "message"),
     [
