@@ -121,6 +121,7 @@ def component(case: Case):
             vectors=1,
             weight_style=style_for(steps * passes),
             operand_bits=25 if case.engine == "mac pairs" else None,
+            multiplier="DSP48E1",
         ), steps * passes
     engine = GraphEngine(graph=solve(weight), digit=_digit(case), o_lanes=1, **rows)
     return engine, engine.graph_interval

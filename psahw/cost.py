@@ -499,19 +499,13 @@ def _lut4s(node: Node) -> float:
 
 
 def _unpacked(node: Node) -> Resources:
-    """Registers and accumulators that Yosys leaves outside the multipliers, except on the 7 series."""
+    """Registers and accumulators that Yosys leaves outside the multipliers that it infers."""
     product = getattr(node, "weight_bits", 0) + 8
     if isinstance(node, MacArray):
         unit = node.acc_bits - log2(node.columns) - 0.5
         # The rows of a column share the register of x.
         shared = Resources(ff=8 * node.columns)
-        single = Resources(lut=unit, ff=node.weight_bits + product + unit)
-        if node.pairs:
-            # The upper sum above the lower one's bits; those between the two weights are one register.
-            total = node.operand_bits - node.weight_bits + unit
-            pair = Resources(lut=total, ff=2 * node.weight_bits + node.operand_bits + 8 + total)
-            shared += pair * node.pairs
-        return single * (node.multipliers - node.pairs) + shared
+        return Resources(lut=unit, ff=node.weight_bits + product + unit) * node.multipliers + shared
     if isinstance(node, LocalMixing):
         return Resources(ff=3 * product) * (node.kernel**2 * node.lanes)
     return Resources()
@@ -523,7 +517,8 @@ def node_cost(node: Node, family: str) -> Resources:
     total = _cost(node)
     if family in LUT4_FAMILIES:
         total = dataclasses.replace(total, lut=total.lut * _lut4s(node))
-    return total if family == "xc7" else total + _unpacked(node)
+    explicit = getattr(node, "multiplier", None) is not None
+    return total if explicit else total + _unpacked(node)
 
 
 def counters_cost(stages: int, family: str) -> Resources:

@@ -26,10 +26,10 @@ class Device:
     bram36: float
 
     @property
-    def operand_bits(self) -> int | None:
-        """Of the wider operand of a multiplier with an accumulator behind it that can serve two products
-        (`psahw.packing`): DSP48E1, UG479; DSP48E2, UG579. Those of ECP5 and GW2A have 18 x 18 bits: None."""
-        return {"xc7": 25, "xcup": 27}.get(self.family)
+    def multiplier(self) -> str | None:
+        """The primitive with a multiplier and an accumulator, which can serve two products (`psahw.packing`): UG479,
+        UG579. Those of ECP5 and GW2A have 18 x 18 bits and are inferred: None."""
+        return {"xc7": "DSP48E1", "xcup": "DSP48E2"}.get(self.family)
 
     def limits(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in RESOURCES}

@@ -24,6 +24,7 @@ from .gateware.transpose import Transpose
 from .gateware.windows import Windows
 from .network import Linear, Network, TokenMixing
 from .networkfile import digest
+from .packing import OPERAND_BITS
 from .plan import Plan
 
 __all__ = ["TOP", "accelerator", "manifest", "write"]
@@ -102,7 +103,8 @@ def _(node: nodes.MacArray, network):
         vectors=node.vectors,
         out_bits=node.out_bits,
         weight_style=node.weight_style,
-        operand_bits=node.operand_bits,
+        operand_bits=OPERAND_BITS.get(node.multiplier),
+        multiplier=node.multiplier,
     )
     if len(array.pairs) != node.pairs:
         raise ValueError(f"{node.name}: pairs must be {len(array.pairs)}, not {node.pairs}")
@@ -161,6 +163,7 @@ def _(node: nodes.LocalMixing, network):
         grid=node.grid,
         channels=node.channels,
         lanes=node.lanes,
+        multiplier=node.multiplier,
         shared=node.shared,
     )
     return _queued(node.queue, node.lanes, mixing)

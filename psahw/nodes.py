@@ -79,7 +79,7 @@ class Gather(Node):
 class MacArray(Node):
     """``weight_bits``, ``acc_bits`` (of ``W·x``), ``offset_bits`` (of the bias and what rounds) and ``shift_range``
     (greatest minus least) describe the numbers as far as they change the size of the circuit. ``vectors`` arrive in
-    a frame. ``pairs`` of units share a multiplier, whose wider operand has ``operand_bits``; None if none may."""
+    a frame. ``pairs`` of units share a ``multiplier``, the name of the device's; None if they are inferred."""
 
     inputs: int
     outputs: int
@@ -95,7 +95,7 @@ class MacArray(Node):
     shift_range: int
     depth: int = 0
     weight_style: str = "block"
-    operand_bits: int | None = None
+    multiplier: str | None = None
     pairs: int = 0
 
     @property
@@ -172,7 +172,7 @@ class Transpose(Node):
 @dataclass(frozen=True)
 class LocalMixing(Node):
     """With ``queue`` beats of a `Queue` in front, in which tokens wait while a frame is flushed. ``shared`` weights
-    are the same for all tokens."""
+    are the same for all tokens; ``multiplier`` as in `MacArray`."""
 
     kernel: int
     grid: tuple[int, int]
@@ -183,6 +183,7 @@ class LocalMixing(Node):
     acc_bits: int
     offset_bits: int
     shift_range: int
+    multiplier: str | None = None
     shared: bool = False
     queue: int = 0
 

@@ -16,9 +16,11 @@ import numpy as np
 
 from .ranges import dot_range, signed_bits
 
-__all__ = ["ACCUMULATOR_BITS", "borrow", "laid_out", "pairs", "split"]
+__all__ = ["ACCUMULATOR_BITS", "OPERAND_BITS", "borrow", "laid_out", "pairs", "split"]
 
 ACCUMULATOR_BITS = 48  # UG479 and UG579: P of DSP48E1 and DSP48E2
+OPERAND_BITS = {"DSP48E1": 25, "DSP48E2": 27}
+"""Of the wider operand of a multiplier that can serve two products: A's (UG479, UG579)."""
 
 
 def laid_out(weight: np.ndarray, rows: int, columns: int) -> np.ndarray:

@@ -32,7 +32,7 @@ from .nodes import (
     Transpose,
     Windows,
 )  # fmt: skip
-from .packing import laid_out, pairs
+from .packing import OPERAND_BITS, laid_out, pairs
 from .ranges import accumulator_range, signed_bits
 
 __all__ = ["Engines", "Infeasible", "choices"]
@@ -118,7 +118,7 @@ def _keeps(matrix: Matrix, i_lanes: int, o_lanes: int, period: int, rows: int, c
     return fits and columns <= matrix.inputs and steps * passes <= period and rows <= o_lanes * steps
 
 
-def _array(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, rows: int, columns: int, shared: int, operand_bits):
+def _array(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, rows: int, columns: int, shared: int, multiplier):
     """A MAC array and what widens its input, with the weights in either place."""
     depth = -(-matrix.inputs // columns) * -(-matrix.outputs // rows) * matrix.sets
     ratio, beats = columns // i_lanes, matrix.inputs // i_lanes
@@ -129,7 +129,7 @@ def _array(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, rows: int, col
         rows=rows,
         columns=columns,
         o_lanes=o_lanes,
-        operand_bits=operand_bits,
+        multiplier=multiplier,
         pairs=shared,
         **fields,
     )
@@ -158,12 +158,11 @@ def _graph(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, option: GraphO
 @dataclass(frozen=True, eq=False)
 class Engines:
     """What may do the linear maps: ``graphs`` has the adder graphs of those that one can do, ``rules`` say which of
-    the engines may be taken for a layer, ``operand_bits`` is a multiplier's wider operand if it can serve two
-    products."""
+    the engines may be taken for a layer, ``multiplier`` is the device's primitive if it can serve two products."""
 
     graphs: Mapping[str, tuple[GraphOption, ...]]
     rules: Rules
-    operand_bits: int | None
+    multiplier: str | None
     _pairs: dict = field(default_factory=dict)  # by layer, rows, columns: the same in every period
 
     def linear(self, name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> OneOf:
@@ -172,11 +171,11 @@ class Engines:
         found = [(node,) for node in self._graphs(name, matrix, i_lanes, o_lanes, period)]
         named = [shape for shape in self.rules.sizes(name) if _keeps(matrix, i_lanes, o_lanes, period, *shape)]
         free = list(_foldings(matrix, i_lanes, o_lanes, period)) if self.rules.allowed(name, "mac") else []
-        free.sort(key=lambda shape: _fewest(*shape, self.operand_bits))
+        free.sort(key=lambda shape: _fewest(*shape, self.multiplier))
         free = sorted(free[:LOOKED_AT], key=lambda shape: shape[0] * shape[1] - self._shared(name, matrix, *shape))
         for shape in dict.fromkeys((*named, *free[:MOST_FOLDINGS])):
             shared = self._shared(name, matrix, *shape)
-            found += _array(name, matrix, i_lanes, o_lanes, *shape, shared, self.operand_bits)
+            found += _array(name, matrix, i_lanes, o_lanes, *shape, shared, self.multiplier)
         if not found and not (self.rules.sizes(name) or self.rules.allowed(name, "mac") or name in self.graphs):
             raise Infeasible(f"{name}: groups have a matrix each, which only a MAC array can do")
         if not found:
@@ -188,11 +187,11 @@ class Engines:
 
     def _shared(self, name: str, matrix: Matrix, rows: int, columns: int) -> int:
         """Pairs of units in a multiplier."""
-        if self.operand_bits is None:
+        if self.multiplier is None:
             return 0
         key = name, rows, columns
         if key not in self._pairs:
-            self._pairs[key] = len(pairs(laid_out(matrix.weight, rows, columns), self.operand_bits))
+            self._pairs[key] = len(pairs(laid_out(matrix.weight, rows, columns), OPERAND_BITS[self.multiplier]))
         return self._pairs[key]
 
     def _graphs(self, name, matrix, i_lanes, o_lanes, period):
@@ -204,9 +203,9 @@ class Engines:
                 yield node
 
 
-def _fewest(rows: int, columns: int, operand_bits: int | None) -> int:
+def _fewest(rows: int, columns: int, multiplier: str | None) -> int:
     """Multipliers, if as many rows share one as can."""
-    return columns * (rows if operand_bits is None else -(-rows // 2))
+    return columns * (rows if multiplier is None else -(-rows // 2))
 
 
 def table(name: str, values: Table | None, lanes: int) -> Tree:
@@ -258,6 +257,7 @@ class _Stage:
             self.lanes,
             signed_bits(int(layer.weight.min()), int(layer.weight.max())),
             **_sums(layer),
+            multiplier=self.engines.multiplier,
             shared=layer.shared,
         )
         if (self.tokens + node.reach) * node.beats > self.tokens * self.period:

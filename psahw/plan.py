@@ -277,7 +277,7 @@ def _engines(network, device, rules, progress):
         if any(rules.allowed(name, engine) for engine in ("parallel", *(f"serial:{d}" for d in DIGITS)))
     }
     graphs = graph_options(wanted, progress=progress) if wanted else {}
-    return Engines(graphs, rules, device.operand_bits)
+    return Engines(graphs, rules, device.multiplier)
 
 
 def make(

@@ -28,8 +28,9 @@ from .files import cache_directory, write_whole
 
 __all__ = ["FAMILIES", "NOTES", "PAIR", "PAIRED", "Synthesis", "netlist", "resources_of", "synthesise"]
 
-_UNPACKED = "Yosys packs no registers into this family's multipliers: they and the accumulators count as FF and LUT"
-NOTES = {"xcup": f"{_UNPACKED}; Vivado packs them", "ecp5": _UNPACKED}
+NOTES = {
+    "ecp5": "Yosys packs no registers into this family's multipliers: they and the accumulators count as FF and LUT"
+}
 """What to know of the figures, by family."""
 
 

@@ -17,7 +17,7 @@ __all__ = ["run"]
 
 def _build(directory: Path, top: str, sources: list[str]) -> Path:
     """The directory of the simulator, from the cache if the Verilog is the same."""
-    paths = [directory / source for source in sources]
+    paths = building.with_models([directory / source for source in sources])
     recipe = {
         "top": top,
         "parameters": {},

@@ -42,7 +42,7 @@ ARGUMENTS = (
 def build(directory: str | os.PathLike) -> Path:
     """The simulator's executable, from the cache if the sources are the same. Raises UserError with the compiler's
     first complaint."""
-    sources = [*(Path(directory) / name for name in SOURCES), HERE / "board.cpp"]
+    sources = building.with_models([*(Path(directory) / name for name in SOURCES), HERE / "board.cpp"])
     one_file = sum(source.stat().st_size for source in sources) < building.SMALL
     recipe = {
         "waves": "none, no VPI",

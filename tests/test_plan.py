@@ -46,7 +46,7 @@ def test_fastest_within_a_budget(network):
 def test_two_products_in_a_dsp(network, monkeypatch):
     """Faster in the same budget; what does not multiply in a MAC array stays as it is."""
     packed = plan.make(network, K160T, clock_hz=100e6, budget={"dsp": 60})
-    monkeypatch.setattr(Device, "operand_bits", None)
+    monkeypatch.setattr(Device, "multiplier", None)
     single = plan.make(network, K160T, clock_hz=100e6, budget={"dsp": 60})
     assert packed.fps > 1.5 * single.fps
     for made in (packed, single):

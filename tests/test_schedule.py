@@ -49,9 +49,9 @@ def network(**kwargs):
     return random_network(np.random.default_rng(0), **kwargs)
 
 
-def build(net, period, bus_bytes, operand_bits=None):
+def build(net, period, bus_bytes, multiplier=None):
     """The cheapest pipeline of that period on a large device."""
-    tree = choices(net, period, bus_bytes, Engines({}, MULTIPLIERS, operand_bits))
+    tree = choices(net, period, bus_bytes, Engines({}, MULTIPLIERS, multiplier))
     return choose(tree, "xc7", worth=DEVICES["xc7k325t"].limits(), limits=dict.fromkeys(RESOURCES, 1e9))
 
 
@@ -88,12 +88,13 @@ def test_fewer_multipliers_for_a_longer_period():
 def test_two_rows_in_a_multiplier():
     """About half the multipliers for the same period, as many pairs as the component finds, and the same cadence."""
     net = network(image=(16, 16), stages=(StageShape(16, 16, blocks=2, groups=4, kernel=3),))
-    single, packed = ([n for n in walk(build(net, 26, 4, bits)) if isinstance(n, MacArray)] for bits in (None, 25))
+    built = (build(net, 26, 4, multiplier) for multiplier in (None, "DSP48E1"))
+    single, packed = ([n for n in walk(pipeline) if isinstance(n, MacArray)] for pipeline in built)
     assert sum(n.pairs for n in single) == 0
     assert sum(n.multipliers for n in packed) < 0.6 * sum(n.multipliers for n in single)
     for node in packed:
         assert node.multipliers >= -(-node.rows // 2) * node.columns
-    assert schedule(build(net, 26, 4, 25), input_beats(net, 4), 16 * 26).frame_interval == 16 * 26
+    assert schedule(build(net, 26, 4, "DSP48E1"), input_beats(net, 4), 16 * 26).frame_interval == 16 * 26
 
 
 def test_columns_that_do_not_divide_the_inputs():

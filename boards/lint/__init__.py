@@ -10,11 +10,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from psahw.errors import UserError
+from psahw.gateware.dsp48 import MODELS
 
 __all__ = ["lint"]
 
 _HERE = Path(__file__).parent
-_PRIMITIVES = {"xc7": "xilinx.v", "xcup": "xilinx.v", "ecp5": "ecp5.v", "gw2a": "gowin.v"}
+_PRIMITIVES = {
+    "xc7": (_HERE / "xilinx.v", MODELS),
+    "xcup": (_HERE / "xilinx.v", MODELS),
+    "ecp5": (_HERE / "ecp5.v",),
+    "gw2a": (_HERE / "gowin.v",),
+}
 
 
 def _verilator() -> Path:
@@ -33,7 +39,7 @@ def lint(directory: Path, family: str, *, top: str = "top", sources=("top.v", "a
             "perl",
             root / "bin" / "verilator",
             *("--lint-only", "-Wall", "--error-limit", "0", "--top-module", top),
-            *(_HERE / "waivers.vlt", _HERE / _PRIMITIVES[family]),
+            *(_HERE / "waivers.vlt", *_PRIMITIVES[family]),
             *sources,
         ],
         cwd=directory,

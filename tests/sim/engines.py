@@ -16,6 +16,7 @@ from psahw.gateware.graph_engine import GraphEngine
 from psahw.gateware.mac_array import MacArray
 from psahw.gateware.stream import Gather, Queue, vector_signature
 from psahw.gateware.table import TableRom
+from psahw.packing import OPERAND_BITS
 
 __all__ = ["design", "graph", "mac", "queues", "table", "vectors"]
 
@@ -53,8 +54,8 @@ def queues(rng, outputs, inputs):
     return {"narrow": narrow, "gather": gather, "wide": wide, "graph": engine}, linear
 
 
-def mac(rng, outputs, inputs, rows, columns, pairs, operand_bits=25, style="block"):
-    """``pairs`` is how many units must share a multiplier."""
+def mac(rng, outputs, inputs, rows, columns, pairs, multiplier="DSP48E1", style="block"):
+    """``pairs`` is how many units must share a multiplier; none if that is 0."""
     weight, bias, shift, linear = _layer(rng, outputs, inputs)
     engine = MacArray(
         weight=weight.astype(np.int8)[None],
@@ -66,7 +67,8 @@ def mac(rng, outputs, inputs, rows, columns, pairs, operand_bits=25, style="bloc
         depth=2 * inputs // columns,
         vectors=1,
         weight_style=style,
-        operand_bits=operand_bits,
+        operand_bits=OPERAND_BITS[multiplier] if pairs else None,
+        multiplier=multiplier,
     )
     assert len(engine.pairs) == pairs
     gather = {f"gather_{style}": Gather(lanes=1, ratio=columns)} if columns > 1 else {}

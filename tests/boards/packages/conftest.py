@@ -9,7 +9,7 @@ from psahw import networkfile
 from psahw.cli import main
 from tests.networks import random_network
 
-BOARDS = {"vivado": "marble", "vitis": "alveo-u250", "fusesoc": "ulx3s-85f", "litex": "marble"}
+BOARDS = {"vivado": "marble", "vitis": "alveo-u250", "fusesoc": "marble", "litex": "marble"}
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,7 @@ def test_litex(package, tmp_path):
     top = tmp_path / "soc.v"
     run(
         "verilator", "--lint-only", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", top.stem,
-        top, directory / "axi.v", directory / "accelerator.v", cwd=tmp_path, env=verilator(),
+        top, directory / "axi.v", directory / "accelerator.v", directory / "dsp48.v", cwd=tmp_path, env=verilator(),
     )  # fmt: skip
     instance = top.read_text()
     instance = instance[instance.index("psahw_axi psahw_axi(") :]

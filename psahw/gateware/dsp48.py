@@ -1,0 +1,73 @@
+"""The DSP slices of Xilinx devices, as multipliers with or without an accumulator behind them."""
+
+from pathlib import Path
+
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, signed
+
+from ..packing import ACCUMULATOR_BITS, OPERAND_BITS
+from .check import check_choice
+
+__all__ = ["MODELS", "dsp48"]
+
+MODELS = Path(__file__).with_suffix(".v")
+"""Of the primitives, for simulators; Amaranth's own cannot run them."""
+
+# OPMODE's multiplexers (UG479, tables 2-7 to 2-9; UG579, tables 2-4 to 2-7): X and Y give the product; Z gives
+# nothing, P, or with its lowest bit set C. The W multiplexer of a DSP48E2 gives nothing.
+_PRODUCT, _Z_NOTHING, _Z_SUM = 0b0101, 0b000, 0b010
+
+# What is not in use: neither registered nor enabled, and 0.
+_WIDTHS = {
+    "ACIN": 30, "ALUMODE": 4, "BCIN": 18, "CARRYCASCIN": 1, "CARRYIN": 1, "CARRYINSEL": 3, "INMODE": 5,
+    "MULTSIGNIN": 1, "PCIN": 48,
+    "CEA1": 1, "CEAD": 1, "CEALUMODE": 1, "CEB1": 1, "CEC": 1, "CECARRYIN": 1, "CED": 1, "CEINMODE": 1,
+    "RSTALLCARRYIN": 1, "RSTALUMODE": 1, "RSTB": 1, "RSTC": 1, "RSTCTRL": 1, "RSTD": 1, "RSTINMODE": 1, "RSTM": 1,
+    "RSTP": 1,
+}  # fmt: skip
+_UNUSED = {f"i_{name}": Const(0, width) for name, width in _WIDTHS.items()}
+_REGISTERS = {
+    "p_AREG": 1, "p_ACASCREG": 1, "p_BREG": 1, "p_BCASCREG": 1, "p_MREG": 1, "p_PREG": 1,
+    "p_ADREG": 0, "p_ALUMODEREG": 0, "p_CARRYINREG": 0, "p_CARRYINSELREG": 0, "p_CREG": 0, "p_DREG": 0,
+    "p_INMODEREG": 0,
+}  # fmt: skip
+
+
+def dsp48(m: Module, primitive: str, *, en, a, b, name: str, clear=None, first=None, start: int = 0) -> Signal:
+    """The slice's P, of 48 bits, three cycles after ``a`` and ``b``, both signed: the registers A2 and B2, M and P.
+
+    Without ``first`` it is the product; with it the sum of ``start`` and the products since the one whose operands
+    came a cycle before ``first``: OPMODE has a register, too. ``en`` enables every register, ``clear`` sets A's to 0.
+
+    Parameters are those of UG479 and UG579, chapter "Attributes": what is left out of a DSP48E1 is the preadder, the
+    cascades, the pattern detector. Raises ValueError for another ``primitive`` or operands that it has no room for.
+    """
+    check_choice("primitive", primitive, *OPERAND_BITS)
+    if len(a) > OPERAND_BITS[primitive] or len(b) > 18:
+        raise ValueError(
+            f"a and b must have {OPERAND_BITS[primitive]} and 18 bits at most, not {len(a)} and {len(b)}"
+        )
+    p = Signal(signed(ACCUMULATOR_BITS), name=f"p_{name}")
+    z = Const(_Z_NOTHING, 3) if first is None else Cat(first, Const(_Z_SUM >> 1, 2))
+    opmode = Cat(Const(_PRODUCT, 4), z)
+    wide = primitive == "DSP48E2"
+    m.submodules[f"dsp_{name}"] = Instance(
+        primitive,
+        **_REGISTERS,
+        **_UNUSED,
+        p_OPMODEREG=int(first is not None),
+        i_CLK=ClockSignal(),
+        **{f"i_{pin}": en for pin in ("CEA2", "CEB2", "CEM", "CEP")},
+        i_CECTRL=Const(0) if first is None else en,
+        i_RSTA=Const(0) if clear is None else clear,
+        i_A=_extended(a, 30),
+        i_B=_extended(b, 18),
+        i_C=Const(start, ACCUMULATOR_BITS),
+        i_D=Const(0, OPERAND_BITS[primitive]),
+        i_OPMODE=Cat(opmode, Const(0, 2)) if wide else opmode,
+        o_P=p,
+    )
+    return p
+
+
+def _extended(value, bits: int):
+    return Cat(value, value[-1].replicate(bits - len(value)))
