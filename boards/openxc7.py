@@ -27,7 +27,7 @@ read_verilog {{file}}
 {% endfor -%}
 read_verilog {{name}}.v
 rename -hide w:*
-synth_xilinx -flatten -abc9 -family xc7 -top {{name}}
+synth_xilinx -flatten -abc9 -nodsp -family xc7 -top {{name}}
 write_json openxc7.json
 """
 

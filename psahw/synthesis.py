@@ -44,7 +44,10 @@ class _Flow:
     blocks: str
 
 
-_XILINX = "synth_xilinx -family {} -noiopad -noclkbuf"
+# Multipliers are instances. Without -nodsp Yosys 0.70 takes an addition behind one into the slice, in front of the
+# register of P that is in use already: local mixings come out wrong. (Yosys' pull request 1438, "Add notes and
+# comments for xilinx_dsp", calls instances of users' own untested.)
+_XILINX = "synth_xilinx -family {} -noiopad -noclkbuf -nodsp"
 _FLOWS = {
     "xc7": _Flow(
         _XILINX.format("xc7"),
@@ -184,9 +187,9 @@ def synthesise(
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Synthesis:
-    """What Yosys makes of ``top``, and of all that it holds, in ``directory/source``; without ``dsp`` multipliers are
-    LUTs. Minutes for a whole accelerator, seconds once it has been done. ``jobs`` processes at once: one a core.
-    ``progress`` is called with the numbers of modules that are done and of all.
+    """What Yosys makes of ``top``, and of all that it holds, in ``directory/source``; without ``dsp`` multipliers
+    that it infers are LUTs. Minutes for a whole accelerator, seconds once it has been done. ``jobs`` processes at
+    once: one a core. ``progress`` is called with the numbers of modules that are done and of all.
 
     Raises ValueError for an unknown family or for a module that the source lacks, RuntimeError with Yosys' words if
     it fails.

