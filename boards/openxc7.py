@@ -5,6 +5,8 @@ value for a part of it: hence a file of its own, without them and without what i
 PLL, so it is told the accelerator's, for all.
 """
 
+from psahw import lutrom
+
 __all__ = ["LOG", "SCRIPT", "TEMPLATES"]
 
 SCRIPT = "openxc7.sh"
@@ -27,9 +29,10 @@ read_verilog {{file}}
 {% endfor -%}
 read_verilog {{name}}.v
 rename -hide w:*
+LUTROMS
 synth_xilinx -flatten -abc9 -nodsp -family xc7 -top {{name}}
 write_json openxc7.json
-"""
+""".replace("LUTROMS\n", lutrom.SCRIPT)
 
 _SCRIPT = """
 #!/bin/sh
@@ -49,5 +52,7 @@ TEMPLATES = {
     "openxc7.xdc": _XDC.lstrip("\n"),
     "openxc7.ys": _YOSYS.lstrip("\n"),
     SCRIPT: _SCRIPT.lstrip("\n"),
+    # Nothing in them is for Jinja.
+    **{name: f"{{% raw %}}{text}{{% endraw %}}" for name, text in lutrom.sources().items()},
 }
 """As `amaranth.build` expands them."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache, singledispatch
 from math import ceil, gcd, log2
 
+from . import lutrom
 from .nodes import (
     Argmax,
     Gather,
@@ -125,19 +126,14 @@ def _memory(width: int, depth: int, style: str) -> Resources:
     return Resources(lut=_lut_ram(width, depth), ff=width)
 
 
-# LUTs more for each bit of ROMs up to so many words.
-_ROM_EXTRA = ((12, 0.0), (16, 0.7), (32, 1.0), (64, 1.8), (float("inf"), 0.0))
-
-
 def _rom(width: int, depth: int, style: str) -> Resources:
-    """A LUT6 holds 64 x 1, but ABC shares parts between the bits and needs more. One word is a constant."""
+    """A LUT6 holds 64 x 1, and a MUXF7 joins two (`psahw.lutrom`). One word is a constant."""
     if depth == 1:
         return Resources()
     if style == "block":
         return _block(width, depth, False)
     blocks = ceil(depth / 64)
-    extra = next(luts for most, luts in _ROM_EXTRA if depth <= most)
-    return Resources(lut=width * (blocks + _choose(blocks) + extra), ff=width)
+    return Resources(lut=width * (blocks + (_choose(blocks) if depth > lutrom.MOST else 0)), ff=width)
 
 
 # -- parts of logic --
@@ -151,6 +147,12 @@ def _choose(options: int) -> float:
 def _select(options: int) -> float:
     """The same for an Array of Amaranth's, of any length."""
     return _choose(options) if options <= 4 else 0.44 * options
+
+
+def _weights(width: int, depth: int, style: str) -> Resources:
+    """A ROM before registers that count elsewhere: in LUTs the address waits instead of the word."""
+    found = _rom(width, depth, style)
+    return found if style == "block" else dataclasses.replace(found, ff=_bits(depth))
 
 
 def _counter(*lengths: int) -> Resources:
@@ -358,7 +360,7 @@ def _(node: MacArray):
     repeat = node.vectors // node.sets
     return (
         Resources(ff=units * unit_bits, dsp=node.multipliers)
-        + _rom(units * node.weight_bits, steps * node.sets, node.weight_style)
+        + _weights(units * node.weight_bits, steps * node.sets, node.weight_style)
         + _ring(node)
         + _walk(steps, repeat, node.sets)
         + _walk(beats, repeat, node.sets)
@@ -441,7 +443,7 @@ def _(node: LocalMixing):
         + (_outside(node) if node.shared else _counter(repeat, rows))
         + _taps(width, node.grid[1] * beats, node.kernel - 1, "block")
         + _taps(node.kernel * width, beats, node.kernel - 1, "distributed")
-        + _rom(node.parts * taps * node.weight_bits, rows, style)
+        + _weights(node.parts * taps * node.weight_bits, rows, style)
         + _delay(row_bits, 1)
         + _delay(row_bits, 4 + levels)
         + Resources(lut=0, ff=levels + 8)
@@ -490,6 +492,29 @@ _SERIAL_LUT4S, _PARALLEL_LUT4S = 2.4, 1.3
 _ROM_LUT4S, _OTHER_LUT4S, _COUNTER_LUT4S = 3.0, 1.75, 10.7
 
 
+# LUTs more for each bit of ROMs up to so many words, where ABC makes them and shares parts between the bits.
+_ROM_EXTRA = ((12, 0.0), (16, 0.7), (32, 1.0), (64, 1.8), (float("inf"), 0.0))
+
+
+def _rom_extra(width: int, depth: int) -> float:
+    return width * next(luts for most, luts in _ROM_EXTRA if depth <= most) if depth > 1 else 0.0
+
+
+def _made_by_abc(node: Node) -> float:
+    """What the ROMs of a layer take more than `_rom` says, in LUTs of six inputs."""
+    if isinstance(node, MacArray):
+        words, lanes = node.passes * node.steps * node.sets, node.o_lanes
+        rows = node.outputs // node.o_lanes * node.sets
+        weights = node.rows * node.columns * node.weight_bits if node.weight_style == "distributed" else 0
+    elif isinstance(node, LocalMixing):
+        words = rows = node.rows
+        lanes, weights = node.lanes, node.parts * node.kernel**2 * node.weight_bits if node.shared else 0
+    else:
+        return 0.0
+    offsets = _rom_extra(node.offset_bits + node.shift_range.bit_length(), rows) if rows <= DISTRIBUTED_DEPTH else 0
+    return _rom_extra(weights, words) + offsets * lanes
+
+
 def _lut4s(node: Node) -> float:
     if "distributed" in (getattr(node, "weight_style", None), isinstance(node, TableRom) and node.style):
         return _ROM_LUT4S
@@ -516,7 +541,7 @@ def node_cost(node: Node, family: str) -> Resources:
     """Cost of one component on a device of ``family``, without what a Residual holds."""
     total = _cost(node)
     if family in LUT4_FAMILIES:
-        total = dataclasses.replace(total, lut=total.lut * _lut4s(node))
+        total = dataclasses.replace(total, lut=(total.lut + _made_by_abc(node)) * _lut4s(node))
     explicit = getattr(node, "multiplier", None) is not None
     return total if explicit else total + _unpacked(node)
 

@@ -24,7 +24,6 @@ from .gateware.transpose import Transpose
 from .gateware.windows import Windows
 from .network import Linear, Network, TokenMixing
 from .networkfile import digest
-from .packing import OPERAND_BITS
 from .plan import Plan
 
 __all__ = ["TOP", "accelerator", "manifest", "write"]
@@ -103,7 +102,7 @@ def _(node: nodes.MacArray, network):
         vectors=node.vectors,
         out_bits=node.out_bits,
         weight_style=node.weight_style,
-        operand_bits=OPERAND_BITS.get(node.multiplier),
+        operand_bits=node.operand_bits,
         multiplier=node.multiplier,
     )
     if len(array.pairs) != node.pairs:

@@ -79,7 +79,8 @@ class Gather(Node):
 class MacArray(Node):
     """``weight_bits``, ``acc_bits`` (of ``W·x``), ``offset_bits`` (of the bias and what rounds) and ``shift_range``
     (greatest minus least) describe the numbers as far as they change the size of the circuit. ``vectors`` arrive in
-    a frame. ``pairs`` of units share a ``multiplier``, the name of the device's; None if they are inferred."""
+    a frame. ``pairs`` of units share a multiplier, whose wider operand has ``operand_bits``; None if none may.
+    ``multiplier`` is the name of the device's; None if tools infer it."""
 
     inputs: int
     outputs: int
@@ -95,6 +96,7 @@ class MacArray(Node):
     shift_range: int
     depth: int = 0
     weight_style: str = "block"
+    operand_bits: int | None = None
     multiplier: str | None = None
     pairs: int = 0
 

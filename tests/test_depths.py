@@ -17,6 +17,7 @@ from psahw.gateware.mixing import Mixing
 from psahw.gateware.ring import VectorRing
 from psahw.gateware.stream import Queue
 from psahw.nodes import LocalMixing, MacArray, Residual, Windows, walk
+from tests.networks import inferred
 from tests.test_generate import make
 
 FRAMES = 3  # after the settling ones
@@ -73,7 +74,7 @@ def simulate(monkeypatch, network, made):
             return super().elaborate(platform)
 
     monkeypatch.setattr(mac_array, "VectorRing", Recorded)
-    circuit = generate.accelerator(network, made)
+    circuit = generate.accelerator(network, inferred(made))
     simulator = Simulator(circuit)
     everything = dict(parts(circuit.chain))
     queues = {name: part for name, part in everything.items() if isinstance(part, Queue)}

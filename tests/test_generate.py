@@ -13,7 +13,7 @@ from psahw.engines import Rules
 from psahw.network import Patch
 from psahw.nodes import walk
 from tests.gateware.streams import run_stream
-from tests.networks import StageShape, random_images, random_network
+from tests.networks import StageShape, inferred, random_images, random_network
 
 DEVICE = DEVICES["xc7k160t"]
 
@@ -65,7 +65,7 @@ def make(name, fps=None, seed=0, bus_bytes=4, rules=plan.MULTIPLIERS):
 
 
 def simulate(network, made, images, **stalls):
-    circuit = generate.accelerator(network, made)
+    circuit = generate.accelerator(network, inferred(made))
     raw = [int.from_bytes(bytes(beat), "little") for beat in beats(network, images, made.bus_bytes)]
     payloads, i_cycles, o_cycles = run_stream(circuit, raw, quiet=made.latency + made.frame_interval, **stalls)
     return *results(network, payloads), np.array(i_cycles), np.array(o_cycles)

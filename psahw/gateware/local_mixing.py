@@ -13,7 +13,7 @@ from .arith import Requantise, adder_tree, delay
 from .check import check_choice, check_divides, check_int
 from .count import count
 from .dsp48 import dsp48
-from .rom import pack_words, rom, style_for
+from .rom import pack_words, read, rom, style_for
 from .stream import vector_signature
 from .taps import DelayTaps
 
@@ -187,14 +187,10 @@ class LocalMixing(wiring.Component):
         bits = signed_bits(self._weight.min(), self._weight.max())
         words = self._by_row(self._weight)
         layout = data.ArrayLayout(data.ArrayLayout(signed(bits), self._kernel**2), self._parts)
-        m.submodules.weights = memory = rom(
-            shape=layout.size,
-            words=pack_words(words.reshape(len(words), -1), bits),
-            style=style_for(len(words)) if self._shared else "block",
-        )
-        read = memory.read_port()
-        m.d.comb += [read.addr.eq(row), read.en.eq(en)]
-        return data.View(layout, read.data)
+        style = style_for(len(words)) if self._shared else "block"
+        packed = pack_words(words.reshape(len(words), -1), bits)
+        m.submodules.weights = memory = rom(shape=layout.size, words=packed, style=style)
+        return data.View(layout, read(m, memory, row, en, style=style, name="weights"))
 
     def _product(self, m, en, weight, x, clear, name):
         """Three cycles later, 0 if ``clear``: a DSP slice with registers a, b, product and term inside."""

@@ -12,7 +12,7 @@ from .check import check_choice, check_divides, check_int
 from .count import count
 from .mac_unit import mac_pair, mac_unit
 from .ring import VectorRing
-from .rom import STYLES, pack_words, rom
+from .rom import STYLES, pack_words, read, rom
 from .stream import connect, vector_signature
 
 __all__ = ["MacArray"]
@@ -154,10 +154,9 @@ class MacArray(wiring.Component):
             words=pack_words(weights.reshape(-1, units), bits),
             style=self._weight_style,
         )
-        read = words.read_port()
-        w = data.View(data.ArrayLayout(data.ArrayLayout(signed(bits), self._columns), self._rows), read.data)
         address, _ = _walk(m, step, words=self._passes * self._steps, repeat=self._repeat, sets=self._sets)
-        m.d.comb += [read.addr.eq(address), read.en.eq(en)]
+        word = read(m, words, address, en, style=self._weight_style, name="weights")
+        w = data.View(data.ArrayLayout(data.ArrayLayout(signed(bits), self._columns), self._rows), word)
 
         # Multiply, accumulate, keep: four cycles from step to total.
         first = delay(m, ring.first, 3 if self._multiplier is None else 2, en, name="first")

@@ -1,10 +1,10 @@
 """Read-only memories in block RAM or in LUTs, as the plan says and not as a synthesiser guesses."""
 
 import numpy as np
-from amaranth.hdl import ShapeLike
+from amaranth.hdl import Module, ShapeLike, Signal, Value
 from amaranth.lib.memory import Memory
 
-__all__ = ["STYLES", "pack_words", "rom", "style_for"]
+__all__ = ["STYLES", "pack_words", "read", "rom", "style_for"]
 
 STYLES = ("block", "distributed")
 
@@ -26,6 +26,21 @@ def rom(*, shape: ShapeLike, words: list[int], style: str) -> Memory:
         raise ValueError(f"style must be one of {', '.join(STYLES)}, not {style!r}")
     attrs = {"rom_style": style} | ({"ram_style": "registers"} if style == "distributed" else {})
     return Memory(shape=shape, depth=len(words), init=words, attrs=attrs)
+
+
+def read(m: Module, memory: Memory, address, en, *, style: str, name: str) -> Value:
+    """The word at ``address`` a cycle later, ``en`` enabling, for what registers it again: of a ROM in LUTs it is the
+    address that waits, of which there are fewer bits."""
+    if style == "block":
+        port = memory.read_port()
+        m.d.comb += [port.addr.eq(address), port.en.eq(en)]
+    else:
+        port = memory.read_port(domain="comb")
+        waiting = Signal(len(port.addr), name=f"{name}_address", reset_less=True)
+        with m.If(en):
+            m.d.sync += waiting.eq(address)
+        m.d.comb += port.addr.eq(waiting)
+    return port.data
 
 
 def pack_words(values: np.ndarray, bits: int) -> list[int]:

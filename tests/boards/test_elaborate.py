@@ -15,7 +15,7 @@ from boards.lint import lint
 from boards.ports import interface
 from psahw import generate, networkfile, plan, reference
 from psahw.cli import main
-from tests.networks import random_images, random_network
+from tests.networks import inferred, random_images, random_network
 from tests.wire import answers, message, words
 
 FAMILIES = ["marble", "alveo-u250", "ulx3s-85f", "tangprimer20k"]
@@ -98,7 +98,7 @@ def test_unwritable_directory(path, tmp_path, capsys):
 def test_link_and_accelerator_compute_what_the_integer_model_does(network):
     """Real circuit behind the real protocol: images in as frames, classes, logits and the plan's own times out."""
     made = plan.make(network, boards.get("marble").device, clock_hz=143e6, bus_bytes=4)
-    circuit = generate.accelerator(network, made)
+    circuit = generate.accelerator(network, inferred(made))
     signature = interface(generate.manifest(network, made, circuit))
     assert signature == circuit.signature
     images = random_images(np.random.default_rng(6), network, 3)

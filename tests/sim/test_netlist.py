@@ -73,6 +73,17 @@ def test_all_engines(tmp_path):
     check(design, *engines.vectors(rng, stages, 4, 60))
 
 
+@pytest.mark.parametrize("outputs", [7, pytest.param(4, marks=pytest.mark.slow), 12])
+def test_rom_of_luts(outputs, tmp_path):
+    """Weights in LUTs (`psahw.lutrom`): 64, 32 and 96 words, some of them unused."""
+    rng = np.random.default_rng(3)
+    stages = (engines.mac(rng, outputs, 16, 2, 1, pairs=0, style="distributed"),)
+    directory = engines.design(tmp_path / "design", stages, inputs=16, lanes=1, outputs=outputs)
+    design, cells = netlist_of(directory, "xc7")
+    assert count(cells, "MUXF7") == [16 if outputs == 12 else 0]
+    check(design, *engines.vectors(rng, stages, 16, 20))
+
+
 STAGES = {
     "table in block RAM": lambda rng: (engines.table(rng, 8, 1),),
     "table in LUTs": lambda rng: (engines.table(rng, 8, 1, style="distributed"),),
