@@ -9,7 +9,7 @@ import sys
 from collections import defaultdict
 
 from psahw import cost, nodes, synthesis
-from psahw.cost import Resources
+from psahw.parts import Resources
 
 from .measure import DATA
 

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cost import Resources, cost
+from .cost import cost
 from .device import RESOURCES
 from .errors import CheckFailed
 from .nodes import Node, Residual
+from .parts import Resources
 
 __all__ = ["GAP", "All", "Inside", "Leaf", "OneOf", "Path", "Tree", "choose"]
 
 GAP = 0.004
 """How far above the least cost a choice may be, relatively: where the solver stops."""
 
-_SECONDS = 20.0
+_SECONDS = 60.0
 _OVERRUN = 100.0  # what exceeding a limit by all of it costs, when filling it costs 1
 
 

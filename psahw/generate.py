@@ -8,7 +8,6 @@ import numpy as np
 
 from . import nodes, verilog
 from .adder_graph import solve
-from .cost import queue_style
 from .gateware.accelerator import Accelerator
 from .gateware.argmax import Argmax
 from .gateware.chain import Chain
@@ -24,6 +23,7 @@ from .gateware.transpose import Transpose
 from .gateware.windows import Windows
 from .network import Linear, Network, TokenMixing
 from .networkfile import digest
+from .parts import queue_style
 from .plan import Plan
 
 __all__ = ["TOP", "accelerator", "manifest", "write"]

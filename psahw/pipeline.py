@@ -14,7 +14,6 @@ from math import gcd
 import numpy as np
 
 from .choice import All, Inside, Leaf, OneOf, Path, Tree
-from .cost import reorder_style
 from .engines import Rules, graph_name
 from .graph_options import GraphOption
 from .network import Block, Linear, Network, Table, TokenMixing
@@ -33,6 +32,7 @@ from .nodes import (
     Windows,
 )  # fmt: skip
 from .packing import OPERAND_BITS, laid_out, pairs
+from .parts import reorder_style
 from .ranges import accumulator_range, signed_bits
 
 __all__ = ["Engines", "Infeasible", "choices"]

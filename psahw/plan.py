@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from .choice import GAP, choose
-from .cost import Resources, cost
+from .cost import cost
 from .device import RESOURCES, Device
 from .digit_serial import DIGITS
 from .engines import Rules, engine_name
@@ -20,6 +20,7 @@ from .graph_options import graph_layers, graph_options
 from .network import Network
 from .networkfile import digest
 from .nodes import Node, Residual, walk
+from .parts import Resources
 from .pipeline import Engines, Infeasible, choices
 from .schedule import Schedule, Unsteady, intervals, schedule
 

