@@ -7,6 +7,7 @@ the directory of the file.
 
 import gc
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.hdl import Signal
 from amaranth.lib import wiring
+
+from .gateware.dsp48 import MODELS
 
 __all__ = ["emit"]
 
@@ -36,6 +39,7 @@ def _no_collection():
 
 def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict[str, Signal] | None = None) -> Path:
     """Write ``name.v`` with top module ``psahw_name`` and its ``name-N.mem`` into ``directory``; returns the former.
+    If the component has DSP slices, `psahw.gateware.dsp48.MODELS` is written beside it, for simulators.
 
     ``ports`` gives the component's ports other names than Amaranth's (those that are driven inside are outputs).
 
@@ -63,4 +67,7 @@ def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict
     source.unlink()
     if done.returncode:
         raise RuntimeError(f"Yosys could not write {name}.v: {done.stderr.strip()}")
-    return directory / f"{name}.v"
+    made = directory / f"{name}.v"
+    if b"DSP48E" in made.read_bytes():
+        shutil.copyfile(MODELS, directory / MODELS.name)
+    return made

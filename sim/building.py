@@ -16,7 +16,6 @@ from pathlib import Path
 
 from psahw.errors import UserError
 from psahw.files import cache_directory
-from psahw.gateware.dsp48 import MODELS
 
 __all__ = [
     "BUILD_ARGS", "MAKE_FLAGS", "SMALL", "check_tools", "cocotb_runner", "directory", "environment", "kept", "key",
@@ -24,6 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 HERE = Path(__file__).parent
+MODELS = "dsp48.v"  # what `psahw.verilog.emit` writes for simulators
 KEPT_BUILDS = 12
 SMALL = 600_000  # bytes of Verilog: as one C++ file, a third of the time of many with precompiled headers
 BUILD_ARGS = (
@@ -111,10 +111,9 @@ def verilator() -> Path:
 
 
 def with_models(sources: list[Path]) -> list[Path]:
-    """The sources, and models of the primitives that they name and do not define."""
-    texts = [source.read_bytes() for source in sources]
-    named = any(b"DSP48E" in text for text in texts) and not any(b"module DSP48E" in text for text in texts)
-    return [*sources, MODELS] if named else sources
+    """The sources, and the models of primitives that lie beside the first."""
+    models = sources[0].parent / MODELS
+    return [*sources, models] if models.is_file() else sources
 
 
 def check_tools() -> None:

@@ -9,7 +9,7 @@ __all__ = ["files"]
 
 def files(contents: Contents) -> dict[str, str]:
     """The contents of memories are copied to where the tools run, since ``$readmemb`` has relative paths."""
-    models = {MODELS.name: MODELS.read_text()} if contents.board.device.multiplier else {}
+    models = [MODELS.name] if contents.board.device.multiplier else []
     memories = "".join(f"      - {name}: {{file_type: user, copyto: {name}}}\n" for name in contents.memories)
     text = fill(
         "psahw.core",
@@ -21,4 +21,4 @@ def files(contents: Contents) -> dict[str, str]:
         part=contents.part,
         waivers="waivers.vlt",
     )
-    return {"psahw.core": text, "waivers.vlt": (FILES.parents[1] / "lint" / "waivers.vlt").read_text()} | models
+    return {"psahw.core": text, "waivers.vlt": (FILES.parents[1] / "lint" / "waivers.vlt").read_text()}

@@ -2,10 +2,12 @@
 
 import random
 import re
+import shutil
 import subprocess
 
 import pytest
 
+from psahw.gateware.dsp48 import MODELS
 from psahw.packing import OPERAND_BITS
 from sim import building, netlist
 
@@ -107,6 +109,8 @@ def top(primitive, opmodereg):
 def run(directory, text, steps):
     """P after each of the steps."""
     (directory / "top.v").write_text(text)
+    if "module DSP48E" not in text:
+        shutil.copy(MODELS, directory)
     pins = "".join(f"dut.{name} = v[{i}];" for i, name in enumerate(PINS))
     (directory / "bench.cpp").write_text(BENCH.replace("COUNT", str(len(PINS))).replace("PINS", pins))
     sources = building.with_models([directory / "top.v", directory / "bench.cpp"])
