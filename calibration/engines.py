@@ -136,9 +136,8 @@ def _synthesised(case: Case, engine) -> dict[str, int]:
     ring in which vectors wait."""
     with tempfile.TemporaryDirectory(prefix="psahw-") as directory:
         verilog.emit(engine, "engine", Path(directory))
-        # A product by a constant is no work for a DSP slice: the baseline is LUTs, as adder graphs are.
-        dsp = case.engine != "multipliers"
-        found = synthesis.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v", dsp=dsp)
+        # Yosys infers no DSP slice there, so that products by constants are LUTs, as adder graphs are.
+        found = synthesis.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v")
     if case.engine in SERIAL:
         return found.cells(f"psahw_engine.{synthesis.PAIRED}")
     ring = found.cells("psahw_engine.ring")

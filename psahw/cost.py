@@ -261,7 +261,7 @@ def _rom_extra(width: int, depth: int) -> float:
 
 
 def _made_by_abc(node: Node) -> float:
-    """What the ROMs of a layer take more than `_rom` says, in LUTs of six inputs."""
+    """What the ROMs of a layer take more than `parts.rom` says, in LUTs of six inputs."""
     if isinstance(node, MacArray):
         words, lanes = node.passes * node.steps * node.sets, node.o_lanes
         rows = node.outputs // node.o_lanes * node.sets

@@ -249,7 +249,7 @@ def rounded_up(value: int, multiple: int) -> int:
 
 
 def windows_banks(node: Windows):
-    """Arguments of `_banks`, as `psahw.gateware.windows.Windows` has them."""
+    """Arguments of `banked`, as `psahw.gateware.windows.Windows` has them."""
     o_lanes = node.o_lanes // node.copies
     banks = 1 << index_bits(max(node.i_lanes, o_lanes))
     pitch = rounded_up(node.width * node.channels, banks)

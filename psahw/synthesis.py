@@ -20,7 +20,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import lutrom, modules, static_timing
@@ -46,9 +46,8 @@ class _Flow:
     first: str = ""
 
 
-# Multipliers are instances. Without -nodsp Yosys 0.70 takes an addition behind one into the slice, in front of the
-# register of P that is in use already: local mixings come out wrong. (Yosys' pull request 1438, "Add notes and
-# comments for xilinx_dsp", calls instances of users' own untested.)
+# Multipliers are instances, which Yosys' xilinx_dsp would take registers and additions into, at times wrongly: its
+# pull request 1438, "Add notes and comments for xilinx_dsp", calls instances of users' own untested.
 _XILINX = "synth_xilinx -family {} -noiopad -noclkbuf -nodsp"
 _FLOWS = {
     "xc7": _Flow(
@@ -190,20 +189,19 @@ def synthesise(
     family: str,
     *,
     source: str = "accelerator.v",
-    dsp: bool = True,
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Synthesis:
-    """What Yosys makes of ``top``, and of all that it holds, in ``directory/source``; without ``dsp`` multipliers
-    that it infers are LUTs. Minutes for a whole accelerator, seconds once it has been done. ``jobs`` processes at
-    once: one a core. ``progress`` is called with the numbers of modules that are done and of all.
+    """What Yosys makes of ``top``, and of all that it holds, in ``directory/source``: minutes for a whole accelerator,
+    seconds once it has been done. ``jobs`` processes at once, one a core unless given. ``progress`` is called with the
+    numbers of modules that are done and of all.
 
     Raises ValueError for an unknown family or for a module that the source lacks, RuntimeError with Yosys' words if
     it fails.
     """
     if family not in _FLOWS:
         raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
-    flow = _FLOWS[family] if dsp else replace(_FLOWS[family], command=f"{_FLOWS[family].command} -nodsp")
+    flow = _FLOWS[family]
     parts = modules.split((directory / source).read_text())
     if top not in parts:
         raise ValueError(f"{source} has no module {top!r}")

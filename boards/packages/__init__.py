@@ -8,6 +8,7 @@ from pathlib import Path
 
 from psahw import generate, verilog
 from psahw.errors import UserError
+from psahw.gateware.dsp48 import MODELS
 from psahw.network import Network
 from psahw.plan import Plan
 
@@ -106,6 +107,7 @@ def write(made_for: Target, board: Board, network: Network, plan: Plan, director
         top=f"psahw_{made_for.source}",
         sources=(f"{made_for.source}.v", "accelerator.v"),
         memories=tuple(sorted((path.name for path in directory.glob("*.mem")), key=_numbered)),
+        models=(MODELS.name,) if (directory / MODELS.name).is_file() else (),
     )
     for name, text in made_for.files(contents).items():
         (directory / name).parent.mkdir(exist_ok=True)

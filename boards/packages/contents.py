@@ -16,7 +16,8 @@ FILES = Path(__file__).parent / "files"
 
 @dataclass(frozen=True)
 class Contents:
-    """``around`` is the component of which ``top`` is the Verilog; ``sources`` and ``memories`` name files."""
+    """``around`` is the component of which ``top`` is the Verilog; ``sources``, ``models`` (of primitives, for
+    simulators) and ``memories`` name files."""
 
     board: Board
     manifest: dict
@@ -24,6 +25,7 @@ class Contents:
     top: str
     sources: tuple[str, ...]
     memories: tuple[str, ...]
+    models: tuple[str, ...] = ()
 
     @property
     def part(self) -> str:

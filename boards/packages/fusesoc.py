@@ -1,7 +1,5 @@
 """Plain Verilog with a description for FuseSoC (CAPI2)."""
 
-from psahw.gateware.dsp48 import MODELS
-
 from .contents import FILES, Contents, fill
 
 __all__ = ["files"]
@@ -9,13 +7,12 @@ __all__ = ["files"]
 
 def files(contents: Contents) -> dict[str, str]:
     """The contents of memories are copied to where the tools run, since ``$readmemb`` has relative paths."""
-    models = [MODELS.name] if contents.board.device.multiplier else []
     memories = "".join(f"      - {name}: {{file_type: user, copyto: {name}}}\n" for name in contents.memories)
     text = fill(
         "psahw.core",
         network=contents.title,
         sources="".join(f"      - {name}\n" for name in contents.sources).rstrip("\n"),
-        models="".join(f"      - {name}: {{file_type: verilogSource}}\n" for name in models),
+        models="".join(f"      - {name}: {{file_type: verilogSource}}\n" for name in contents.models),
         memories=memories.rstrip("\n") if memories else "      []",
         top=contents.top,
         part=contents.part,

@@ -37,8 +37,9 @@ def _simulated_board(network, design, board, made):
         raise UserError(f"{directory} holds another network, {loaded.network} with digest {loaded.digest[:12]}")
     with tempfile.TemporaryDirectory(prefix="psahw-run-") as folder:
         folder = Path(folder)
-        for path in (*loaded.directory.glob("accelerator*"), *loaded.directory.glob("*.hex")):
-            (folder / path.name).symlink_to(path)
+        for pattern in ("accelerator*", simulation.building.MODELS, "*.hex"):
+            for path in loaded.directory.glob(pattern):
+                (folder / path.name).symlink_to(path)
         manifest = json.loads((loaded.directory / "manifest.json").read_text())
         clock_hz = manifest["clock_hz"]
         inside = hello.inside(manifest, board=board, clock_hz=clock_hz, verilog=folder / "accelerator.v")

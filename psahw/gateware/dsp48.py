@@ -12,9 +12,9 @@ __all__ = ["MODELS", "dsp48"]
 MODELS = Path(__file__).with_suffix(".v")
 """Of the primitives, for simulators; Amaranth's own cannot run them."""
 
-# OPMODE's multiplexers (UG479, tables 2-7 to 2-9; UG579, tables 2-4 to 2-7): X and Y give the product; Z gives
-# nothing, P, or with its lowest bit set C. The W multiplexer of a DSP48E2 gives nothing.
-_PRODUCT, _Z_NOTHING, _Z_SUM = 0b0101, 0b000, 0b010
+# OPMODE's multiplexers (UG479, tables 2-7 to 2-9; UG579, tables 2-4 to 2-7): X and Y give the product, Z gives P, or
+# with its lowest bit set C. The W multiplexer of a DSP48E2 gives nothing.
+_PRODUCT, _Z_P, _Z_C = 0b0101, 0b010, 0b011
 
 # What is not in use: neither registered nor enabled, and 0.
 _WIDTHS = {
@@ -27,7 +27,7 @@ _WIDTHS = {
 _UNUSED = {f"i_{name}": Const(0, width) for name, width in _WIDTHS.items()}
 _REGISTERS = {
     "p_AREG": 1, "p_ACASCREG": 1, "p_BREG": 1, "p_BCASCREG": 1, "p_MREG": 1, "p_PREG": 1,
-    "p_ADREG": 0, "p_ALUMODEREG": 0, "p_CARRYINREG": 0, "p_CARRYINSELREG": 0, "p_CREG": 0, "p_DREG": 0,
+    "p_ALUMODEREG": 0, "p_CARRYINREG": 0, "p_CARRYINSELREG": 0, "p_CREG": 0, "p_DREG": 0,
     "p_INMODEREG": 0,
 }  # fmt: skip
 
@@ -35,8 +35,10 @@ _REGISTERS = {
 def dsp48(m: Module, primitive: str, *, en, a, b, name: str, clear=None, first=None, start: int = 0) -> Signal:
     """The slice's P, of 48 bits, three cycles after ``a`` and ``b``, both signed: the registers A2 and B2, M and P.
 
-    Without ``first`` it is the product; with it the sum of ``start`` and the products since the one whose operands
-    came a cycle before ``first``: OPMODE has a register, too. ``en`` enables every register, ``clear`` sets A's to 0.
+    Without ``first`` it is the product (plus C, which is 0: where Z is nothing, Yosys' pass `xilinx_dsp` puts an
+    addition behind P in front of P's register); with it the sum of ``start`` and the products since the one whose
+    operands came a cycle before ``first``: OPMODE has a register, too. ``en`` enables every register, ``clear`` sets
+    A's to 0.
 
     Parameters are those of UG479 and UG579, chapter "Attributes": what is left out of a DSP48E1 is the preadder, the
     cascades, the pattern detector. Raises ValueError for another ``primitive`` or operands that it has no room for.
@@ -47,7 +49,7 @@ def dsp48(m: Module, primitive: str, *, en, a, b, name: str, clear=None, first=N
             f"a and b must have {OPERAND_BITS[primitive]} and 18 bits at most, not {len(a)} and {len(b)}"
         )
     p = Signal(signed(ACCUMULATOR_BITS), name=f"p_{name}")
-    z = Const(_Z_NOTHING, 3) if first is None else Cat(first, Const(_Z_SUM >> 1, 2))
+    z = Const(_Z_C, 3) if first is None else Cat(first, Const(_Z_P >> 1, 2))
     opmode = Cat(Const(_PRODUCT, 4), z)
     wide = primitive == "DSP48E2"
     m.submodules[f"dsp_{name}"] = Instance(

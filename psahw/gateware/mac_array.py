@@ -120,11 +120,10 @@ class MacArray(wiring.Component):
         check_int("depth", depth, self._steps)
         if weight_style not in STYLES:
             raise ValueError(f"weight_style must be one of {', '.join(STYLES)}, not {weight_style!r}")
-        if operand_bits is not None:
-            check_int("operand_bits", operand_bits, 25)
         if multiplier is not None:
             check_choice("multiplier", multiplier, *OPERAND_BITS)
-            check_int("operand_bits", operand_bits or 25, high=OPERAND_BITS[multiplier])
+        if operand_bits is not None:
+            check_int("operand_bits", operand_bits, 25, OPERAND_BITS.get(multiplier))
         self._weight, self._bias, self._shift = weight, np.asarray(bias), np.asarray(shift)
         self._rows, self._columns, self._o_lanes, self._depth = rows, columns, o_lanes, depth
         self._repeat, self._out_bits, self._weight_style = vectors // self._sets, out_bits, weight_style

@@ -199,8 +199,10 @@ def _network(info) -> Markup:
 
 
 def _training(runs: Mapping[str, list[dict]]) -> Markup:
-    text = "Mean loss and accuracy on the validation images after each epoch, from the runs' logs. "
-    return join(tag("p", text, _kind("measured")), *(tag("div", one) for one in training_charts(dict(runs))))
+    charts = training_charts(dict(runs))
+    accuracy = " and accuracy on the validation images" if len(charts) > 1 else ""
+    text = f"Mean loss{accuracy} after each epoch, from the runs' logs. "
+    return join(tag("p", text, _kind("measured")), *(tag("div", one) for one in charts))
 
 
 def _frontier(found: Sequence[Candidate]) -> Markup:

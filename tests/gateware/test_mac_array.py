@@ -153,7 +153,7 @@ def test_reset_in_mid_frame():
         ({"weight_style": "auto"}, ValueError, "weight_style must be one of block, distributed, not 'auto'"),
         ({"operand_bits": 18}, ValueError, "operand_bits must be at least 25, not 18"),
         ({"multiplier": "DSP48A1"}, ValueError, "multiplier must be 'DSP48E1' or 'DSP48E2', not 'DSP48A1'"),
-        ({"multiplier": "DSP48E1", "operand_bits": 27}, ValueError, "operand_bits must be in [1, 25], not 27"),
+        ({"multiplier": "DSP48E1", "operand_bits": 27}, ValueError, "operand_bits must be in [25, 25], not 27"),
     ],
 )
 def test_init_wrong(wrong, error, message):

@@ -76,21 +76,27 @@ def mac(rng, outputs, inputs, rows, columns, pairs, multiplier="DSP48E1", style=
     return {**gather, f"mac_{style}": engine}, linear
 
 
-def local(rng, side, multiplier="DSP48E1"):
-    """A grid of ``side x side`` tokens of one channel, each mixed with its neighbours."""
+def local(rng, side, shared):
+    """A grid of ``side x side`` tokens of one channel, each mixed with its neighbours, by its own weights or, if
+    ``shared``, by those of all: neighbours outside the grid are then cleared."""
     tokens = side * side
     row, column = np.divmod(np.arange(tokens), side)
     near = (abs(row[:, None] - row) <= 1) & (abs(column[:, None] - column) <= 1)
-    matrix = np.where(near, rng.integers(-128, 128, (tokens, tokens)), 0)
-    weight = np.zeros((1, tokens, 9), np.int8)
+    weight = rng.integers(-128, 128, (1, 1 if shared else tokens, 9)).astype(np.int8)
+    matrix = np.zeros((tokens, tokens), np.int64)
     for n, k in np.argwhere(near):
-        weight[0, n, (row[k] - row[n] + 1) * 3 + column[k] - column[n] + 1] = matrix[n, k]
-    bias, shift = rng.integers(-(1 << 13), 1 << 13, tokens), rng.integers(6, 10, tokens)
+        matrix[n, k] = weight[0, 0 if shared else n, (row[k] - row[n] + 1) * 3 + column[k] - column[n] + 1]
+    if not shared:
+        for n, e in np.ndindex(tokens, 9):
+            if not (0 <= row[n] + e // 3 - 1 < side and 0 <= column[n] + e % 3 - 1 < side):
+                weight[0, n, e] = 0
+    bias = rng.integers(-(1 << 13), 1 << 13, weight.shape[1])
+    shift = rng.integers(6, 10, weight.shape[1])
     mixing = LocalMixing(
         weight=weight, bias=bias.astype(np.int32)[None], shift=shift.astype(np.uint8)[None],
-        kernel=3, grid=(side, side), channels=1, lanes=1, multiplier=multiplier,
+        kernel=3, grid=(side, side), channels=1, lanes=1, multiplier="DSP48E1", shared=shared,
     )  # fmt: skip
-    return {"local": mixing}, lambda x: ((x @ matrix.T + bias + (1 << shift >> 1)) >> shift).clip(-128, 127)
+    return {f"local_{shared}": mixing}, lambda x: ((x @ matrix.T + bias + (1 << shift >> 1)) >> shift).clip(-128, 127)
 
 
 def design(directory: Path, stages, *, inputs: int, lanes: int, outputs: int) -> Path:

@@ -40,7 +40,7 @@ def check(design, images, expected):
 
 
 def check_modes(cells):
-    """DSP48E1 is used in the one mode of docs/hardware.md and in no other."""
+    """DSP48E1 is used in the two modes of docs/hardware.md and in no other."""
     for name, parameters, pins in cells:
         if name != "DSP48E1":
             continue
@@ -48,12 +48,12 @@ def check_modes(cells):
         for register in ("AREG", "ACASCREG", "BREG", "BCASCREG", "MREG", "PREG"):
             assert values.pop(register)[-1] == "1"
         accumulates = values.pop("OPMODEREG")[-1] == "1"
-        assert values.keys() == {f"{k}REG" for k in ("AD", "ALUMODE", "CARRYIN", "CARRYINSEL", "C", "D", "INMODE")}
+        assert values.keys() == {f"{k}REG" for k in ("ALUMODE", "CARRYIN", "CARRYINSEL", "C", "D", "INMODE")}
         assert all(re.fullmatch(r"\d+'s?[hd]0+", value) for value in values.values())
         for pin in ("ALUMODE", "CARRYIN", "CARRYINSEL", "INMODE", "PCIN", "ACIN", "BCIN"):
             assert re.search(rf"\.{pin}\(\d+'h0+\)", pins)
-        # X and Y are the product; Z is P or C, as one signal says, or nothing.
-        assert re.search(r"\.OPMODE\(\{ 2'h1, \w+, 4'h5 \}\)" if accumulates else r"\.OPMODE\(7'h05\)", pins)
+        # X and Y are the product; Z is P or C, as one signal says, or always C.
+        assert re.search(r"\.OPMODE\(\{ 2'h1, \w+, 4'h5 \}\)" if accumulates else r"\.OPMODE\(7'h35\)", pins)
 
 
 def test_all_engines(tmp_path):
@@ -63,12 +63,13 @@ def test_all_engines(tmp_path):
         engines.table(rng, 4, 1),
         engines.graph(rng, 4, 4, 1),
         engines.mac(rng, 4, 4, 2, 1, pairs=1),
-        engines.local(rng, 2),
+        engines.local(rng, 2, shared=False),
+        engines.local(rng, 2, shared=True),
         engines.graph(rng, 3, 4, None),
     )
     directory = engines.design(tmp_path / "design", stages, inputs=4, lanes=1, outputs=3)
     design, cells = netlist_of(directory, "xc7")
-    assert count(cells, "DSP48E1", "RAMB18E1") == [10, 3]
+    assert count(cells, "DSP48E1", "RAMB18E1") == [19, 4]
     check_modes(cells)
     check(design, *engines.vectors(rng, stages, 4, 60))
 
