@@ -192,9 +192,9 @@ def synthesise(
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Synthesis:
-    """What Yosys makes of ``top``, and of all that it holds, in ``directory/source``: minutes for a whole accelerator,
-    seconds once it has been done. ``jobs`` processes at once, one a core unless given. ``progress`` is called with the
-    numbers of modules that are done and of all.
+    """What Yosys makes of ``top``, and of all that it holds, in ``directory/source``. Minutes for a whole
+    accelerator, seconds once it has been done. ``jobs`` processes at once: one a core if not given. ``progress`` is
+    called with the numbers of modules that are done and of all.
 
     Raises ValueError for an unknown family or for a module that the source lacks, RuntimeError with Yosys' words if
     it fails.

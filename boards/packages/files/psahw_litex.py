@@ -6,7 +6,7 @@
 Registers (docs/integration.md of psahw) stand at ``soc.mem_regions["psahw"]``, CSRs of the two DMAs under
 ``psahw_reader`` and ``psahw_writer``: an image is classified by giving the reader its base and length, the writer a
 base and the length of a record, and enabling both. Files are found beside this module; a simulation on an accelerator
-for Xilinx' devices needs ``dsp48.v``, too.
+for Xilinx' devices needs ``dsp48.v``, too, and Yosys ``-nodsp``, which leaves instances of DSP slices as they are.
 """
 
 import json
