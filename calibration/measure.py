@@ -1,7 +1,8 @@
 """Synthesises accelerators and writes what Yosys makes of each of their components: what `psahw.cost` is fitted to.
 
-python -m calibration.measure            every network in NETWORKS, a minute each
-python -m calibration.measure local      one of them
+python -m calibration.measure                every network in NETWORKS, a minute each
+python -m calibration.measure xc7 local      one of them
+python -m calibration.measure xc7 psa96      the published network in the published Kintex budget, a quarter of an hour
 """
 
 import dataclasses
@@ -14,8 +15,10 @@ import numpy as np
 
 from psahw import generate, nodes, plan, synthesis
 from psahw.device import DEVICES
+from psahw.engines import KINDS, Rules
 from psahw.network import Network, Patch
 from tests.networks import StageShape, random_network
+from tests.published import convert
 
 __all__ = ["NETWORKS", "components", "main"]
 
@@ -62,6 +65,14 @@ def make(name: str, family: str) -> tuple[Network, plan.Plan]:
     return network, plan.make(network, device, clock_hz=100e6, fps=fps, bus_bytes=bus_bytes)
 
 
+def published() -> tuple[Network, plan.Plan]:
+    """psa96, which is read from $PSAHW_REFERENCE."""
+    network, _ = convert("psa96")
+    budget = {"lut": 75_655, "dsp": 600, "bram36": 212}
+    rules = Rules.parse(",".join(KINDS))
+    return network, plan.make(network, DEVICES["xc7k160t"], clock_hz=200e6, bus_bytes=4, budget=budget, rules=rules)
+
+
 def components(made: plan.Plan, found: synthesis.Synthesis) -> list[dict]:
     """For each node of a plan: its parameters and what Yosys made of it, without what a Residual holds."""
     rows = []
@@ -95,7 +106,7 @@ def measure(network: Network, made: plan.Plan) -> list[dict]:
 def main(names, family="xc7"):
     data = json.loads(DATA.read_text()) if DATA.exists() else {}
     for name in names or NETWORKS:
-        data.setdefault(family, {})[name] = measure(*make(name, family))
+        data.setdefault(family, {})[name] = measure(*(published() if name == "psa96" else make(name, family)))
         text = json.dumps(data, indent=1)
         DATA.write_text(text + "\n")
         print(f"{family} {name}: {len(data[family][name])} components", flush=True)
