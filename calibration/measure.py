@@ -2,7 +2,7 @@
 
 python -m calibration.measure                every network in NETWORKS, a minute each
 python -m calibration.measure xc7 local      one of them
-python -m calibration.measure xc7 psa96      the published network in the published Kintex budget, a quarter of an hour
+python -m calibration.measure xc7 psa96      the published network in its Kintex budget, a quarter of an hour
 """
 
 import dataclasses
