@@ -150,7 +150,8 @@ def _(node: GraphEngine):
 def _(node: TableRom):
     words = node.channels // node.lanes if node.distinct else 1
     table = parts.rom(8, 256 * words, node.style) + Resources(ff=8)
-    return table * node.lanes + parts.counter(words) + Resources(lut=3, ff=2)
+    number = parts.index_bits(words) if node.style == "distributed" else 0  # of the table, waits with the value
+    return table * node.lanes + parts.counter(words) + Resources(lut=3, ff=2 + number)
 
 
 @_cost.register

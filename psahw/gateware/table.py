@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from .check import check_divides, check_int
 from .count import count
-from .rom import STYLES, rom
+from .rom import STYLES, read, rom
 from .stream import vector_signature
 
 __all__ = ["TableRom"]
@@ -67,9 +67,9 @@ class TableRom(wiring.Component):
             m.submodules[f"rom_{lane}"] = table = rom(
                 shape=signed(8), words=words[lane :: self._lanes].reshape(-1).tolist(), style=self._style
             )
-            read = table.read_port()
-            m.d.comb += [read.addr.eq(Cat(self.i.payload[lane], beat.value)), read.en.eq(en)]
+            address = Cat(self.i.payload[lane], beat.value)
+            word = read(m, table, address, en, style=self._style, name=f"lane_{lane}")
             with m.If(en):
-                m.d.sync += self.o.payload[lane].eq(read.data)
+                m.d.sync += self.o.payload[lane].eq(word)
 
         return m

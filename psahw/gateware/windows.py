@@ -123,14 +123,16 @@ class Windows(wiring.Component):
         put, en = i.valid & i.ready, ~o.valid | o.ready
         row_in = self._write(m, copies, put, i.payload)
         y, row_out, outside = self._read(m, copies, cadence.issue, freed)
-        m.d.comb += [
-            i.ready.eq(level != self.rows),
-            cadence.go.eq(Array(level >= rows for rows in needed)[y]),
-            cadence.en.eq(en),
-        ]
+        m.d.comb += [i.ready.eq(level != self.rows), cadence.en.eq(en)]
         # What is late, ``row_out`` and ``row_in``, chooses between sums.
         lowered = level - _by_row(freed, y)
-        m.d.sync += level.eq(Mux(row_out, Mux(row_in, lowered + 1, lowered), Mux(row_in, level + 1, level)))
+        here, below = _by_row(needed, y), _by_row([*needed[1:], needed[0]], y)
+        options = [(level, here), (level + 1, here), (lowered, below), (lowered + 1, below)]
+        chosen = Cat(row_in, row_out)
+        m.d.sync += [
+            level.eq(Array(held for held, _ in options)[chosen]),
+            cadence.go.eq(Array(held >= rows for held, rows in options)[chosen]),
+        ]
         fetched, blank = Signal(), Signal(self.o_lanes)
         with m.If(en):
             m.d.sync += [fetched.eq(cadence.issue), blank.eq(outside), o.valid.eq(fetched)]
@@ -162,14 +164,24 @@ class Windows(wiring.Component):
         left, at = (Signal(range(-margin, width + margin), init=-margin) for _ in range(2))  # in the row
         inside, outside = [1] * self.copies, [0] * self.o_lanes
         if self.padding:
-            tops = [y.value * self.stride + dy.value * self.copies + index for index in range(self.copies)]
-            inside = [(top >= self.padding) & (top < self.height + self.padding) for top in tops]
+            # Numbers of rows, those of the padding counted: of the window's first, and of the beat's. Kept, for to
+            # add them up from the counters is too long a way to the memory's address.
+            top, line = (Signal(range(self.height + 2 * self.padding)) for _ in range(2))
+            inside = [
+                (line >= self.padding - index) & (line < self.height + self.padding - index)
+                for index in range(self.copies)
+            ]
             beside = [(at < -lane) | (at >= width - lane) for lane in range(self.row_lanes)]
             outside = [~here | out for here in inside for out in beside]
+            next_top = Mux(x.last, Mux(y.last, 0, top + self.stride), top)
+            with m.If(issue), m.If(beat.last):
+                m.d.sync += line.eq(Mux(dy.last, next_top, line + self.copies))
+                with m.If(dy.last):
+                    m.d.sync += top.eq(next_top)
         # A row outside the grid has no place in the ring.
         distance = Array(n * self.pitch for n in range(self.copies + 1))
-        *rows, next_row = (self._ahead(row, distance[sum(inside[:n])]) for n in range(self.copies + 1))
-        for banks, addr in zip(copies, rows, strict=True):
+        further = [self._ahead(row, distance[sum(inside[:n])]) for n in range(1, self.copies + 1)]
+        for banks, addr in zip(copies, [row, *further[:-1]], strict=True):
             m.d.comb += [banks.r_addr.eq(addr + at), banks.r_en.eq(issue)]
         next_left = Mux(x.last, -margin, left + self.stride * self.channels)
         next_base = self._ahead(base, Mux(x.last, _by_row([n * self.pitch for n in freed], y.value), 0))
@@ -177,7 +189,7 @@ class Windows(wiring.Component):
             with m.If(beat.last & dy.last):
                 m.d.sync += [left.eq(next_left), at.eq(next_left), base.eq(next_base), row.eq(next_base)]
             with m.Elif(beat.last):
-                m.d.sync += [at.eq(left), row.eq(next_row)]
+                m.d.sync += [at.eq(left), row.eq(further[-1])]
             with m.Else():
                 m.d.sync += at.eq(at + self.row_lanes)
         return y.value, x.wrap, Cat(*outside)
