@@ -1,12 +1,13 @@
 """The device's side of the host protocol (``docs/host-protocol.md``), behind any physical link that carries bytes."""
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from psahw.gateware.check import check_int
 from psahw.gateware.counters import READER
 from psahw.gateware.stream import Queue
+from psahw.host.protocol import LINK_LOSSES
 
 from .dispatcher import TICKET, Dispatcher
 from .frames import FrameReceiver, FrameSender
@@ -49,6 +50,7 @@ class Link(wiring.Component):
     rx, tx : bytes from and to the host; ``rx`` is a stream of `boards.uart.RECEIVED`
     image, result : to and from the accelerator
     counters : to the accelerator
+    lost : for one cycle: bytes were lost that never came to ``rx``. They are counted with the damaged ones that did
     reset : to the accelerator, from a register, active high
     activity, error : for one cycle, when a result or an error report begins
     """
@@ -68,6 +70,7 @@ class Link(wiring.Component):
                 "image": Out(self._buffer.o.signature),
                 "result": In(stream.Signature(result)),
                 "counters": Out(READER),
+                "lost": In(1),
                 "reset": Out(1),
                 "activity": Out(1),
                 "error": Out(1),
@@ -95,8 +98,15 @@ class Link(wiring.Component):
         wiring.connect(m, sender.o, wiring.flipped(self.tx))
         wiring.connect(m, buffer.o, wiring.flipped(self.image))
         wiring.connect(m, wiring.flipped(self.result), replier.result)
-        wiring.connect(m, replier.counters, wiring.flipped(self.counters))
+        losses, counters = Signal(32), replier.counters
+        with m.If(counters.clear):
+            m.d.sync += losses.eq(0)
+        with m.Elif(self.lost | (self.rx.valid & self.rx.ready & self.rx.payload.error)):
+            m.d.sync += losses.eq(losses + 1)
         m.d.comb += [
+            self.counters.addr.eq(counters.addr),
+            self.counters.clear.eq(counters.clear),
+            counters.data.eq(Mux(counters.addr == LINK_LOSSES, losses, self.counters.data)),
             *(
                 getattr(buffer, name).eq(getattr(dispatcher, name))
                 for name in ("byte", "put", "restart", "keep", "repeat")

@@ -79,6 +79,7 @@ class UdpLink(wiring.Component):
             link.rx.payload.byte.eq(inward.o.payload),
             inward.o.ready.eq(link.rx.ready),
             dropped.i.eq(endpoint.dropped),
+            link.lost.eq(dropped.o),
         ]
         for name in ("image", "result", "counters"):
             wiring.connect(m, getattr(link, name), wiring.flipped(getattr(self, name)))

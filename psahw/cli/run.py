@@ -94,6 +94,7 @@ def _classify(device, network, pixels, labels, simulated):
         "round_trip_seconds": timing.round_trip,
         "frames_counted": counters["frames"],
         "stage_stalls": counters["stalls"],
+        "link_losses": counters["link_losses"],
         "resent": statistics.resent,
         "timeouts": statistics.timeouts,
         "broken_answers": statistics.broken,

@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..network import Network
 from ..networkfile import digest
 from .exchange import Exchange, NoAnswer, Request, Statistics
-from .protocol import MAX_CLASSES, Hello, Kind, ProtocolError, Result, image_payload, longest_answer
+from .protocol import LINK_LOSSES, MAX_CLASSES, Hello, Kind, ProtocolError, Result, image_payload, longest_answer
 from .serial_port import SerialPort
 from .udp_port import SCHEME, UdpPort
 
@@ -171,17 +171,17 @@ class Accelerator:
         return Timing(alone, (spans[2] - spans[1]) / frames, trip)
 
     def counters(self) -> dict[str, int | list[int]]:
-        """``frames`` and ``cycles`` since the last clearing or reset, and ``stalls``, stalled cycles of every stage;
-        each modulo 2^32."""
-        count = len(FIRST_COUNTERS) + self.hello.stages
-        requests = [Request(Kind.COUNTER, bytes([address]), address) for address in range(count)]
-        values = [0] * count
+        """``frames`` and ``cycles`` since the last clearing or reset, ``stalls``, stalled cycles of every stage, and
+        ``link_losses``, what the device's side of the link lost or got damaged; each modulo 2^32."""
+        addresses = [*range(len(FIRST_COUNTERS) + self.hello.stages), LINK_LOSSES]
+        requests = [Request(Kind.COUNTER, bytes([address]), index) for index, address in enumerate(addresses)]
+        values = [0] * len(addresses)
         for request, payload, _ in self._exchange.run(requests, self.hello.window):
             if len(payload) != 4:
                 raise UserError(f"{self._port.name}: a counter has {len(payload)} bytes, not 4")
             values[request.index] = int.from_bytes(payload, "little")
         named = dict(zip(FIRST_COUNTERS, values, strict=False))
-        return {**named, "stalls": values[len(FIRST_COUNTERS) :]}
+        return {**named, "stalls": values[len(FIRST_COUNTERS) : -1], "link_losses": values[-1]}
 
     def clear_counters(self) -> None:
         self._ask(Kind.CLEAR)

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 __all__ = [
-    "ANSWER", "HEADER", "MAX_CLASSES", "MAX_REPEAT", "UDP_PAYLOAD", "UDP_PORT", "VERSION", "Fault", "Hello", "Kind",
-    "ProtocolError", "Result", "image_payload", "longest_answer",
+    "ANSWER", "HEADER", "LINK_LOSSES", "MAX_CLASSES", "MAX_REPEAT", "UDP_PAYLOAD", "UDP_PORT", "VERSION", "Fault",
+    "Hello", "Kind", "ProtocolError", "Result", "image_payload", "longest_answer",
 ]  # fmt: skip
 
 VERSION = 1
 ANSWER = 0x80  # added to the kind of a request in its answer
 MAX_REPEAT = 0xFFFF
 MAX_CLASSES = 256
-MAX_STAGES = 254  # with the two counters before them, all that an address reaches
+LINK_LOSSES = 0xFF  # address of the counter that is the link's own
+MAX_STAGES = LINK_LOSSES - 2  # with a counter each, behind the accelerator's first two
 MAX_TEXT = 63  # bytes
 HEADER = 2  # kind and sequence number
 UDP_PORT = 50_000  # of a device, unless it was given another one

@@ -160,6 +160,14 @@ def test_counters_in_their_turn():
     assert talk(events, latency=60) == expected
 
 
+def test_losses_of_the_line_are_counted():
+    """At the last address, not the accelerator's; each bad character, until they are cleared."""
+    events = [BAD, b"\0", message(COUNTER, 1, b"\xff"), 300, BAD, BAD, b"\0", message(COUNTER, 2, b"\xff"), 300,
+              message(CLEAR, 3), message(COUNTER, 4, b"\xff"), image(1, 5), message(COUNTER, 6, b"\x00")]  # fmt: skip
+    found = [answer for answer in talk(events) if answer[0] != ERROR | 0x80]
+    assert found == [counter(1, 1), counter(3, 2), (CLEAR | 0x80, 3, b""), counter(0, 4), result(1, 5), counter(1, 6)]
+
+
 def test_reset_forgets_what_is_under_way():
     """An accelerator that never answers is put right, and so is what waits behind it."""
     events = [image(0, 1), image(1, 2), message(COUNTER, 3, b"\x00"), 300, message(RESET, 4), 300, image(2, 5)]

@@ -8,7 +8,7 @@ from amaranth.hdl import ClockDomain
 from amaranth.sim import Simulator
 
 from boards.udp_link import UDP_WINDOW, UdpLink
-from tests.wire import answers, message
+from tests.wire import answers, message, words
 
 from .ethernet.frames import (
     BOARD_MAC,
@@ -111,3 +111,13 @@ def test_a_full_window_of_real_images():
     assert [(kind, sequence) for kind, sequence, _ in found] == [(IMAGE | 0x80, k) for k in range(UDP_WINDOW)]
     assert errors == 0
     assert UDP_WINDOW * 125e6 / len(cycles) > 30_000, "images a second on the wire"
+
+
+def test_datagrams_without_room_are_counted():
+    """A clock of a fifth of the wire's: what comes without a pause overruns the buffer, and the host can read it."""
+    full = [cycle for k in range(6) for cycle in wire(bytes([k + 1]) * 1472)]
+    asked = wire(b"\0" + message(COUNTER, 9, b"\xff"))
+    found, _, errors = converse([*full, *IDLE * 30_000, *asked, *IDLE * 3000], sync_period=40e-9)
+    (dropped,) = [words(payload)[0] for kind, sequence, payload in found if (kind, sequence) == (COUNTER | 0x80, 9)]
+    assert 1 <= dropped <= 5
+    assert errors >= dropped

@@ -122,7 +122,7 @@ class Device:
                 times = values.index(max(values)), 120, span, self._stamp
                 return struct.pack(f"<4I{len(values)}i", *times, *values)
             case 3:
-                return struct.pack("<I", [7, 1000, 5, 6][payload[0]])
+                return struct.pack("<I", {0: 7, 1: 1000, 2: 5, 3: 6, 255: 9}[payload[0]])
             case _:
                 return b""
 

@@ -55,7 +55,7 @@ def test_hello_and_counters():
         assert accelerator.hello.image_shape == SHAPE
         assert (accelerator.hello.network, accelerator.hello.build) == ("adder", "by hand")
         assert accelerator.hello.clock_hz == 100_000_000
-        assert accelerator.counters() == {"frames": 7, "cycles": 1000, "stalls": [5, 6]}
+        assert accelerator.counters() == {"frames": 7, "cycles": 1000, "stalls": [5, 6], "link_losses": 9}
         accelerator.clear_counters()
         accelerator.reset()
         assert device.requests[-2:] == [4, 5]

@@ -28,7 +28,7 @@ def test_run():
         answers = accelerator.run(IMAGES)
         assert np.array_equal(answers.logits, EXPECTED)
         assert accelerator.baud is None
-        assert accelerator.counters() == {"frames": 7, "cycles": 1000, "stalls": [5, 6]}
+        assert accelerator.counters() == {"frames": 7, "cycles": 1000, "stalls": [5, 6], "link_losses": 9}
         found = accelerator.statistics
         assert (found.resent, found.timeouts, found.broken, found.strays) == (0, 0, 0, 0)
         assert max(device.lengths) <= UDP_PAYLOAD
