@@ -7,7 +7,7 @@ The accelerator is a Verilog module of its own, the very file that simulation ru
 from dataclasses import dataclass
 from fractions import Fraction
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -72,13 +72,17 @@ class Core(wiring.Component):
         m.submodules.link = link = self._link
         m.submodules.module = module = VerilogModule(self.inside.module, self.inside.signature)
         accelerator = module.module
+        # It reaches every flip-flop of the accelerator, and comes from one. The cycle that this costs is hidden: no
+        # image has come in when the link's own reset ends.
+        reset = Signal(init=1, reset_less=True)
+        m.d.sync += reset.eq(ResetSignal() | link.reset)
         wiring.connect(m, link.image, accelerator.i)
         wiring.connect(m, accelerator.o, link.result)
         m.d.comb += [
             accelerator.counters.addr.eq(link.counters.addr),
             accelerator.counters.clear.eq(link.counters.clear),
             link.counters.data.eq(accelerator.counters.data),
-            module.reset.eq(link.reset),
+            module.reset.eq(reset),
         ]
         for name, member in self._pins.items():
             inner, outer = getattr(link, name), getattr(self, name)

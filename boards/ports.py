@@ -1,6 +1,6 @@
 """The accelerator as a Verilog module: its ports, as its manifest describes them, and an instance of it."""
 
-from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, unsigned
+from amaranth.hdl import ClockSignal, Instance, Module, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,7 +25,7 @@ def interface(manifest: dict) -> wiring.Signature:
 class VerilogModule(wiring.Component):
     """A module that exists as Verilog, by name, with the ports of ``signature`` as Amaranth names them.
 
-    Its ports ``clk`` and ``rst`` are the sync domain's; ``reset`` resets it as well.
+    Its port ``clk`` is the sync domain's, ``rst`` is ``reset``, active high.
     """
 
     def __init__(self, name: str, signature: wiring.Signature):
@@ -38,5 +38,5 @@ class VerilogModule(wiring.Component):
         for path, member, value in self.inner.flatten(self.module):
             direction = "i" if member.flow is In else "o"
             ports[f"{direction}_{'__'.join(map(str, path))}"] = value
-        m.submodules[self.name] = Instance(self.name, i_clk=ClockSignal(), i_rst=ResetSignal() | self.reset, **ports)
+        m.submodules[self.name] = Instance(self.name, i_clk=ClockSignal(), i_rst=self.reset, **ports)
         return m

@@ -1,6 +1,6 @@
 """The accelerator as a core with AXI4-Stream ports and AXI4-Lite registers."""
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Module, Mux, ResetInserter, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -83,7 +83,7 @@ class Core(wiring.Component):
             self.m_axis.tkeep.eq(~0),
             framing.restart.eq(restart),
             records.hold.eq(restart),
-            module.reset.eq(restart),
+            module.reset.eq(ResetSignal() | restart),
         ]
         self._framing, self._flags, self._counters = framing, flags, accelerator.counters
 

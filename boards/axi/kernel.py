@@ -1,6 +1,6 @@
 """The accelerator as a Vitis kernel: it reads images from memory and writes results into it."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -101,6 +101,7 @@ class Kernel(wiring.Component):
         )
         m.submodules.accelerator = module = VerilogModule(self.manifest["top"], self.inner)
         accelerator = module.module
+        m.d.comb += module.reset.eq(ResetSignal())
         m.submodules.records = records = Records(result=accelerator.o.payload.shape())
         m.submodules.writes = writes = Queue(shape=WRITE_JOB, depth=2)
         connect(m, control.reads, reader.job)
