@@ -12,7 +12,7 @@ def files(contents: Contents) -> dict[str, str]:
         "psahw.core",
         network=contents.title,
         sources="".join(f"      - {name}\n" for name in contents.sources).rstrip("\n"),
-        models="".join(f"      - {name}: {{file_type: verilogSource}}\n" for name in contents.models),
+        models="".join(f"      - {name}\n" for name in contents.models).rstrip("\n") or "      []",
         memories=memories.rstrip("\n") if memories else "      []",
         top=contents.top,
         part=contents.part,

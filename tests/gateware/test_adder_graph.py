@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The adder graph's circuit against NumPy, and its latency and registers against psahw.adder_pipeline."""
 
 import re

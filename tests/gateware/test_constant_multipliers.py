@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The baseline that the engines are compared with, against NumPy."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Adder graphs as stages: results of the integer model, the latency and cadence that they promise, any stalls."""
 
 import re

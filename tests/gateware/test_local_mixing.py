@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Local token mixing against a direct sum over neighbours, and its cadence against psahw.timing."""
 
 import re

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The MAC array against NumPy, and its cadence against psahw.timing."""
 
 import itertools

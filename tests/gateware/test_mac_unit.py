@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Sums of one and of two rows, as long as they get, against integers."""
 
 import itertools

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Tables in ROM against NumPy indexing."""
 
 import re

@@ -55,6 +55,37 @@ def test_fusesoc(package, tmp_path):
     assert "%Warning" not in out and "%Error" not in out
 
 
+USER = """CAPI=2:
+name: ::user:0
+filesets:
+  rtl:
+    depend: [psahw:psahw:axi]
+targets:
+  default:
+    default_tool: {tool}
+    filesets: [rtl]
+    toplevel: psahw_axi
+    tools:
+      verilator: {{mode: lint-only, verilator_options: [-Wno-fatal, -Wno-lint, -Wno-style]}}
+      vivado: {{part: xc7k160tffg676-2}}
+"""
+
+
+@pytest.mark.parametrize("tool", ["verilator", "vivado"])
+def test_fusesoc_dependency(package, tmp_path, tool):
+    """Who depends on the core gets the models of primitives with a simulator, and not with Vivado."""
+    pytest.importorskip("fusesoc", reason="the extra `dev` is not installed")
+    directory, _ = package("fusesoc")
+    (tmp_path / "user.core").write_text(USER.format(tool=tool))
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "fusesoc.main", "--cores-root", str(directory), "--cores-root", str(tmp_path)]
+    command += ["run", *([] if tool == "verilator" else ["--setup"]), "::user:0"]
+    run(*command, cwd=tmp_path, env=verilator() | home)
+    used = "".join(path.read_text() for path in tmp_path.glob("build/**/*") if path.suffix in (".vc", ".tcl"))
+    assert "accelerator.v" in used
+    assert ("dsp48.v" in used) == (tool == "verilator")
+
+
 def test_fusesoc_sees_a_broken_core(package, tmp_path):
     """The lint above can fail."""
     pytest.importorskip("fusesoc", reason="the extra `dev` is not installed")
