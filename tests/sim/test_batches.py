@@ -9,6 +9,8 @@ from psahw.errors import UserError
 from sim import batches, runner
 from sim.runner import problems, simulate
 
+from .conftest import write_standin
+
 
 def _result(images, correct, interval, latency, **more):
     return {
@@ -80,9 +82,10 @@ def test_goes_on_where_it_was(standin, tmp_path, monkeypatch):
             batches.simulate(*arguments, **run | change)
 
 
-def test_more_images_than_before(standin):
+def test_more_images_than_before(standin, tmp_path):
     """Kept beside the design itself."""
-    design, images, expected = standin
+    _, images, expected = standin
+    design = runner.load_design(write_standin(tmp_path / "design"))
     run = {"batch": 4, "directory": design.directory}
     batches.simulate(design, images[:8], expected[:8], labels=expected[:8].argmax(1), **run)
     result = batches.simulate(design, images, expected, labels=expected.argmax(1), **run)
