@@ -4,7 +4,8 @@ import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
-from psahw.host.protocol import Hello
+from psahw.errors import UserError
+from psahw.host.protocol import MAX_STAGES, Hello
 
 from .core import Inside
 from .link import WINDOW
@@ -15,7 +16,12 @@ __all__ = ["describe", "inside"]
 
 def describe(manifest: dict, *, board: str, clock_hz: float, circuit: bytes, window: int = WINDOW) -> Hello:
     """``manifest`` is what `psahw.generate.write` returned, ``circuit`` the accelerator's Verilog, by whose hash a
-    build is told from another, ``window`` the images that the link holds."""
+    build is told from another, ``window`` the images that the link holds.
+
+    Raises UserError for more stages than the host protocol has counters for.
+    """
+    if (stages := len(manifest["stages"])) > MAX_STAGES:
+        raise UserError(f"a board's link counts the stalls of {MAX_STAGES} stages at most, not of {stages}")
     height, width = manifest["image"]
     return Hello(
         window=window,
@@ -24,7 +30,7 @@ def describe(manifest: dict, *, board: str, clock_hz: float, circuit: bytes, win
         colours=manifest["colours"],
         classes=manifest["classes"],
         logit_bits=manifest["logit_bits"],
-        stages=len(manifest["stages"]),
+        stages=stages,
         clock_hz=round(clock_hz),
         frame_interval=manifest["frame_interval"],
         latency=manifest["latency"],

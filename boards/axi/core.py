@@ -83,7 +83,9 @@ class Core(wiring.Component):
             self.m_axis.tkeep.eq(~0),
             framing.restart.eq(restart),
             records.hold.eq(restart),
-            module.reset.eq(ResetSignal() | restart),
+            module.reset.eq(
+                ResetSignal() | restart
+            ),  # not a cycle later: a beat may come in the first one out of reset
         ]
         self._framing, self._flags, self._counters = framing, flags, accelerator.counters
 

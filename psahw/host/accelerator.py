@@ -172,7 +172,8 @@ class Accelerator:
 
     def counters(self) -> dict[str, int | list[int]]:
         """``frames`` and ``cycles`` since the last clearing or reset, ``stalls``, stalled cycles of every stage, and
-        ``link_losses``, what the device's side of the link lost or got damaged; each modulo 2^32."""
+        ``link_losses``: characters that came malformed or behind lost ones (UART), datagrams that found no room
+        (UDP); each modulo 2^32."""
         addresses = [*range(len(FIRST_COUNTERS) + self.hello.stages), LINK_LOSSES]
         requests = [Request(Kind.COUNTER, bytes([address]), index) for index, address in enumerate(addresses)]
         values = [0] * len(addresses)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 __all__ = [
-    "ANSWER", "HEADER", "LINK_LOSSES", "MAX_CLASSES", "MAX_REPEAT", "UDP_PAYLOAD", "UDP_PORT", "VERSION", "Fault",
-    "Hello", "Kind", "ProtocolError", "Result", "image_payload", "longest_answer",
+    "ANSWER", "HEADER", "LINK_LOSSES", "MAX_CLASSES", "MAX_REPEAT", "MAX_STAGES", "UDP_PAYLOAD", "UDP_PORT",
+    "VERSION", "Fault", "Hello", "Kind", "ProtocolError", "Result", "image_payload", "longest_answer",
 ]  # fmt: skip
 
 VERSION = 1

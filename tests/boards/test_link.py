@@ -4,7 +4,7 @@ import struct
 import zlib
 
 import pytest
-from amaranth.hdl import ClockDomain, Module, ResetInserter
+from amaranth.hdl import ClockDomain, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
@@ -44,7 +44,9 @@ def error(fault, sequence=0):
 def connected(link, stub):
     """Link and accelerator as `boards.core` connects them."""
     m = Module()
-    m.submodules.link, m.submodules.stub = link, ResetInserter(link.reset)(stub)
+    reset = Signal(init=1, reset_less=True)
+    m.d.sync += reset.eq(link.reset)
+    m.submodules.link, m.submodules.stub = link, ResetInserter(reset)(stub)
     wiring.connect(m, link.image, stub.i)
     wiring.connect(m, stub.o, link.result)
     wiring.connect(m, link.counters, stub.counters)

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import boards
+from boards.packages import fusesoc
+from boards.packages.contents import Contents
+
 SOC = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -47,8 +51,8 @@ def test_fusesoc(package, tmp_path):
     pytest.importorskip("fusesoc", reason="the extra `dev` is not installed")
     directory, _ = package("fusesoc")
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
-    fusesoc = [sys.executable, "-m", "fusesoc.main", "--cores-root", str(directory)]
-    out = run(*fusesoc, "run", "--target", "lint", "psahw:psahw:axi", cwd=tmp_path, env=verilator() | home)
+    command = [sys.executable, "-m", "fusesoc.main", "--cores-root", str(directory)]
+    out = run(*command, "run", "--target", "lint", "psahw:psahw:axi", cwd=tmp_path, env=verilator() | home)
     (work,) = tmp_path.glob("build/*/lint*")
     copied = {path.name for path in work.rglob("*.mem")}
     assert copied == {path.name for path in directory.glob("*.mem")}
@@ -84,6 +88,15 @@ def test_fusesoc_dependency(package, tmp_path, tool):
     used = "".join(path.read_text() for path in tmp_path.glob("build/**/*") if path.suffix in (".vc", ".tcl"))
     assert "accelerator.v" in used
     assert ("dsp48.v" in used) == (tool == "verilator")
+
+
+def test_fusesoc_without_models():
+    """A plan without DSP slices has none to bring."""
+    yaml = pytest.importorskip("yaml", reason="the extra `dev` is not installed")
+    contents = Contents(boards.get("ulx3s-85f"), {"network": "n"}, None, "psahw_axi", ("axi.v",), ("a.mem",))
+    core = yaml.safe_load(fusesoc.files(contents)["psahw.core"])
+    assert core["filesets"]["models"]["files"] == []
+    assert core["filesets"]["rtl"]["files"] == ["axi.v"]
 
 
 def test_fusesoc_sees_a_broken_core(package, tmp_path):
