@@ -1,11 +1,8 @@
-"""What runs inside the simulator for `sim.axi`: cocotb tests that drive and record; the caller compares.
+"""cocotb tests of `sim.cocotb_tests` for AXI designs: they drive and record; the caller compares.
 
-Each reads ``request.json`` and writes ``report.json``. Bytes are hexadecimal in both. ``pauses`` is the share of
-cycles in which a side of a channel pauses.
+Bytes are hexadecimal in request and report. ``pauses`` is the share of cycles in which a side of a channel pauses.
 """
 
-import json
-import os
 import random
 from pathlib import Path
 
@@ -25,16 +22,9 @@ from cocotbext.axi import (
     SparseMemoryRegion,
 )
 
+from . import handover
+
 PERIOD = 2  # ns
-FOLDER = Path(os.environ.get("PSAHW_AXI", "."))
-
-
-def _request():
-    return json.loads((FOLDER / "request.json").read_text())
-
-
-def _report(**content):
-    (FOLDER / "report.json").write_text(json.dumps(content))
 
 
 def _pauses(share, seed):
@@ -84,7 +74,7 @@ async def core(dut):
     ``sink_pauses``: of the sink alone; ``reads``: offsets by name of the registers to report; ``probes``: offsets to
     read and to write, whose responses are reported.
     """
-    request = _request()
+    request = handover.request()
     registers = _Registers(AxiLiteBus.from_prefix(dut, "s_axi"), dut.aclk, dut.aresetn)
     source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.aclk, dut.aresetn, reset_active_level=False)
     sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.aclk, dut.aresetn, reset_active_level=False)
@@ -106,7 +96,7 @@ async def core(dut):
     await ClockCycles(dut.aclk, request.get("linger", 200))  # what else comes
     while not sink.empty():
         results.append(bytes(sink.recv_nowait().tdata).hex())
-    _report(
+    handover.report(
         results=results,
         registers=await registers.all(request["reads"]),
         probes=[[int((await registers.read(at))[1]), int(await registers.write(at, 0))]
@@ -167,7 +157,7 @@ async def kernel(dut):
     ``chain``: a batch begins as soon as the one before is ready, not done; ``patience``: cycles for one batch;
     ``watch``: report bursts.
     """
-    request = _request()
+    request = handover.request()
     at = request["offsets"]
     registers = _Registers(AxiLiteBus.from_prefix(dut, "s_axi_control"), dut.ap_clk, dut.ap_rst_n)
     bus = AxiBus.from_prefix(dut, "m_axi_gmem")
@@ -209,7 +199,7 @@ async def kernel(dut):
     for _ in range(waiting):
         states.append(await _done(dut, registers, at, request["patience"]))
     states.append((await registers.read(at["AP_CTRL"]))[0])
-    _report(
+    handover.report(
         states=states,
         registers=await registers.all(at),
         memory=[bytes(dump(where, size)).hex() for where, size in request["dump"]],

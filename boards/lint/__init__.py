@@ -1,4 +1,4 @@
-"""Verilator's lint of a board's project, with black boxes for the vendors' primitives.
+"""Verilator's lint of a board's project, with `boards.primitives` for the vendors'.
 
 ``waivers.vlt`` gives the reason for every message that it silences.
 """
@@ -12,15 +12,11 @@ from pathlib import Path
 from psahw.errors import UserError
 from psahw.gateware.dsp48 import MODELS
 
+from ..primitives import models
+
 __all__ = ["lint"]
 
 _HERE = Path(__file__).parent
-_PRIMITIVES = {
-    "xc7": (_HERE / "xilinx.v", MODELS),
-    "xcup": (_HERE / "xilinx.v", MODELS),
-    "ecp5": (_HERE / "ecp5.v",),
-    "gw2a": (_HERE / "gowin.v",),
-}
 
 
 def _verilator() -> Path:
@@ -38,8 +34,8 @@ def lint(directory: Path, family: str, *, top: str = "top", sources=("top.v", "a
         [
             "perl",
             root / "bin" / "verilator",
-            *("--lint-only", "-Wall", "--error-limit", "0", "--top-module", top),
-            *(_HERE / "waivers.vlt", *_PRIMITIVES[family]),
+            *("--lint-only", "-Wall", "--error-limit", "0", "--timing", "--top-module", top),
+            *(_HERE / "waivers.vlt", *models(family), *([MODELS] if family in ("xc7", "xcup") else [])),
             *sources,
         ],
         cwd=directory,

@@ -20,7 +20,7 @@ IMAGES_AT, RESULTS_AT = 0x1001, 0x1003  # neither at a word, both odd
 def classify(directory: Path, network, images: np.ndarray) -> dict:
     """What was measured, with the whole batch's time: from ap_start to the last acknowledged result, the latency of
     the first image included."""
-    from sim.axi import run
+    from sim.cocotb_tests import run
 
     about = json.loads((directory / "manifest.json").read_text())
     count, frame_bytes, record = len(images), images[0].size, 4 * (1 + about["classes"])
@@ -34,7 +34,7 @@ def classify(directory: Path, network, images: np.ndarray) -> dict:
             directory,
             "psahw_kernel",
             ["kernel.v", "accelerator.v"],
-            "kernel",
+            "axi_testbench.kernel",
             {
                 "batches": [{"images": IMAGES_AT, "results": results_at, "count": count}],
                 "fill": [[IMAGES_AT, str(path)]],

@@ -18,7 +18,7 @@ OKAY, SLVERR = 0, 2
 @pytest.fixture(scope="module")
 def core(tmp_path_factory):
     pytest.importorskip("cocotbext.axi", reason="the extra `sim` is not installed")
-    from sim.axi import run
+    from sim.cocotb_tests import run
 
     directory = tmp_path_factory.mktemp("core")
     write_core(directory, manifest(bus_bytes=4, image=(4, 4)), pause=1)
@@ -30,7 +30,9 @@ def core(tmp_path_factory):
             "reads": AT,
             **request,
         }
-        report = run(directory, "psahw_axi", ["axi.v", "accelerator.v"], "core", {"packets": packets, **request})
+        report = run(
+            directory, "psahw_axi", ["axi.v", "accelerator.v"], "axi_testbench.core", {"packets": packets, **request}
+        )
         return [bytes.fromhex(record) for record in report["results"]], report
 
     return simulate

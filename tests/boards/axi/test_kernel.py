@@ -39,7 +39,7 @@ class Simulated:
     def run(self, batches, *, margin=300, base=0, **request):
         """``batches``: (where the images are, where the results go, images). Returns what is in memory where the
         results should be, `margin` bytes more on both sides, and the report."""
-        from sim.axi import run
+        from sim.cocotb_tests import run
 
         dump = [[base + results - margin, 24 * len(images) + 2 * margin] for _, results, images in batches]
         fill = [[where, bytes([UNTOUCHED] * size).hex()] for where, size in dump]
@@ -48,7 +48,7 @@ class Simulated:
             self.directory,
             "psahw_kernel",
             ["kernel.v", "accelerator.v"],
-            "kernel",
+            "axi_testbench.kernel",
             {
                 "batches": [
                     {"images": base + at, "results": base + results, "count": len(images)}

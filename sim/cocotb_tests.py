@@ -1,8 +1,8 @@
-"""Builds and runs the AXI designs of ``psahw package`` against cocotbext-axi's models, on Verilator.
+"""Builds a design and runs one of the cocotb tests of this package on it, in Verilator.
 
-    report = run("build/vitis", "psahw_kernel", ["kernel.v", "accelerator.v"], "kernel", request)
+    report = run("build/vitis", "psahw_kernel", ["kernel.v", "accelerator.v"], "axi_testbench.kernel", request)
 
-The request and the report are described at the tests in `sim.axi_testbench`.
+The request and the report are described at the tests, in `sim.axi_testbench` and `sim.pins_testbench`.
 """
 
 import json
@@ -15,14 +15,13 @@ from . import building
 __all__ = ["run"]
 
 
-def _build(directory: Path, top: str, sources: list[str]) -> Path:
+def _build(paths: list[Path], top: str, arguments: tuple[str, ...]) -> Path:
     """The directory of the simulator, from the cache if the Verilog is the same."""
-    paths = building.with_models([directory / source for source in sources])
     recipe = {
         "top": top,
         "parameters": {},
         "defines": {},
-        "build_args": list(building.BUILD_ARGS),
+        "build_args": [*building.BUILD_ARGS, *arguments],
         "waves": None,
         "timescale": "1ns",
         "make": building.MAKE_FLAGS,
@@ -41,33 +40,42 @@ def _build(directory: Path, top: str, sources: list[str]) -> Path:
 
 
 def run(
-    directory: str | os.PathLike, top: str, sources: list[str], test: str, request: dict, *, seed: int = 1
+    directory: str | os.PathLike,
+    top: str,
+    sources: list[str | os.PathLike],
+    test: str,
+    request: dict,
+    *,
+    seed: int = 1,
+    arguments: tuple[str, ...] = (),
 ) -> dict:
-    """What the test named ``test`` of `sim.axi_testbench` reports.
+    """What ``test``, a module of this package and the name of a test in it, reports.
 
-    Raises UserError when the Verilog does not build, RuntimeError, with what cocotb says, when the test fails.
+    ``sources`` are relative to ``directory``, which also holds the memory files; ``arguments`` are Verilator's, beside
+    the usual ones. Raises UserError when the Verilog does not build, RuntimeError, with what cocotb says, when the test fails.
     """
     building.check_tools()
     directory = Path(directory).resolve()
-    simulator = _build(directory, top, sources)
-    with tempfile.TemporaryDirectory(prefix="psahw-axi-") as folder:
+    simulator = _build(building.with_models([directory / source for source in sources]), top, arguments)
+    module, testcase = test.split(".")
+    with tempfile.TemporaryDirectory(prefix="psahw-cocotb-") as folder:
         folder = Path(folder)
         for memory in directory.glob("*.mem"):
             (folder / memory.name).symlink_to(memory)
         (folder / "request.json").write_text(json.dumps(request))
         try:
             building.cocotb_runner().test(
-                "sim.axi_testbench",
+                f"sim.{module}",
                 hdl_toplevel=top,
                 hdl_toplevel_lang="verilog",
-                testcase=test,
+                testcase=testcase,
                 build_dir=simulator,
                 test_dir=folder,
                 seed=seed,
                 plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{1 + seed % 2**31}"],
                 extra_env={
                     **building.libraries(),
-                    "PSAHW_AXI": str(folder),
+                    "PSAHW_TEST": str(folder),
                     "COCOTB_LOG_LEVEL": "WARNING",
                     "COCOTB_REWRITE_ASSERTION_FILES": "",
                     "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),

@@ -1,0 +1,13 @@
+"""The vendors' primitives that the shell uses, in Verilog: for lint, and for simulation of a board from its pins."""
+
+from pathlib import Path
+
+__all__ = ["models"]
+
+_HERE = Path(__file__).parent
+_NAMES = {"xc7": "xilinx", "xcup": "xilinx", "ecp5": "ecp5", "gw2a": "gowin"}
+
+
+def models(family: str) -> list[Path]:
+    """For boards with a device of ``family``. Verilator needs ``--timing`` for them."""
+    return [_HERE / f"{_NAMES[family]}.v", _HERE / "pll.v"]

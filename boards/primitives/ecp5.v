@@ -1,0 +1,53 @@
+// The primitives of ECP5 that the shell uses, as far as it uses them: for lint, and for simulation of a whole board
+// from its pins. Ports and parameters as in Lattice's FPGA-TN-02200 (sysCLOCK) and FPGA libraries reference guide.
+`timescale 1ps / 1fs
+
+module IB(input I, output O);
+    assign O = I;
+endmodule
+
+module OBZ(input I, input T, output O);
+    assign O = T ? 1'bz : I;
+endmodule
+
+// FPGA-TN-02200, section "PLL": with CLKOP fed back that is CLKI / CLKI_DIV · CLKFB_DIV, the VCO runs CLKOP_DIV times as
+// fast. A clock's phase is 0 where CPHASE is its divider less 1.
+module EHXPLLL #(
+    parameter FEEDBK_PATH = "CLKOP",
+    parameter integer CLKI_DIV = 1,
+    parameter integer CLKFB_DIV = 1,
+    parameter CLKOP_ENABLE = "ENABLED",
+    parameter integer CLKOP_DIV = 8,
+    parameter integer CLKOP_CPHASE = 0,
+    parameter integer CLKOP_FPHASE = 0,
+    parameter CLKOS_ENABLE = "DISABLED",
+    parameter integer CLKOS_DIV = 8,
+    parameter integer CLKOS_CPHASE = 0,
+    parameter integer CLKOS_FPHASE = 0,
+    parameter PLLRST_ENA = "DISABLED"
+) (
+    input CLKI, input CLKFB, input RST, input STDBY, input PLLWAKESYNC,
+    input PHASESEL1, input PHASESEL0, input PHASEDIR, input PHASESTEP, input PHASELOADREG,
+    input ENCLKOP, input ENCLKOS, input ENCLKOS2, input ENCLKOS3,
+    output CLKOP, output CLKOS, output CLKOS2, output CLKOS3, output LOCK, output INTLOCK, output REFCLK,
+    output CLKINTFB
+);
+    real input_ps, vco_ps;
+    wire steady;
+    integer returned = 0;
+
+    initial begin
+        if (FEEDBK_PATH != "CLKOP" || CLKOP_ENABLE != "ENABLED" || CLKOS_ENABLE != "ENABLED")
+            $error("EHXPLLL: no model of these settings");
+        if (CLKOP_CPHASE != CLKOP_DIV - 1 || CLKOS_CPHASE != CLKOS_DIV - 1 || CLKOP_FPHASE != 0 || CLKOS_FPHASE != 0)
+            $error("EHXPLLL: no model of other phases than 0");
+    end
+    pll_reference #(.PERIOD_NS(0.0)) reference(
+        .clk(CLKI), .stop((RST && PLLRST_ENA == "ENABLED") || STDBY), .steady(steady), .period_ps(input_ps)
+    );
+    assign vco_ps = input_ps * CLKI_DIV / CLKFB_DIV / CLKOP_DIV;
+    pll_output primary(.run(steady), .period_ps(vco_ps * CLKOP_DIV), .shift_ps(0.0), .clk(CLKOP));
+    pll_output secondary(.run(steady), .period_ps(vco_ps * CLKOS_DIV), .shift_ps(0.0), .clk(CLKOS));
+    always @(posedge CLKFB or negedge steady) returned = !steady ? 0 : returned < 8 ? returned + 1 : 8;
+    assign LOCK = returned == 8;
+endmodule

@@ -1,0 +1,161 @@
+# amaranth: UnusedElaboratable=no
+"""Every board's whole top level, from its oscillator and its pins, with models of the vendors' primitives.
+
+The accelerator is a stand-in. What is expected of each board is written down here from its documents.
+"""
+
+import struct
+from itertools import pairwise
+from statistics import mean
+from typing import NamedTuple
+
+import pytest
+
+import boards
+from boards import links, primitives
+from boards.core import Inside
+from boards.project import clock_for, files
+from psahw import verilog
+from tests.wire import answers, message
+
+from .ethernet.frames import HOST, HOST_MAC, arp, ethernet, found_datagram, ipv4, on_the_wire, received, udp
+from .stub import CLASSES, Stub, answer
+from .test_link import HELLO, IMAGE, SELF, plain
+
+pytest.importorskip("cocotb", reason="needs the extra sim")
+BUS, FRAME = 4, 12
+IMAGES = [bytes(range(k, k + FRAME)) for k in (7, 60)]
+
+
+class Expected(NamedTuple):
+    """``oscillator``: ports and picoseconds; ``button``: port and level when pressed; ``lit``: an LED's level."""
+
+    oscillator: tuple
+    button: tuple | None
+    baud: int
+    hz: float
+    lit: int = 1
+    leds: int = 3
+
+
+BOARDS = {
+    "kc705": Expected(("clk200_0__p", "clk200_0__n", 5000), ("cpu_reset_0__io", 1), 921_600, 200e6),
+    "genesys2": Expected(("clk_0__p", "clk_0__n", 5000), ("rst_0__io", 0), 3_000_000, 200e6),
+    "nereid": Expected(("clk100_0__io", None, 10_000), ("cpu_reset_0__io", 1), 3_000_000, 125e6, lit=0),
+    "marble": Expected(("clk125_0__p", "clk125_0__n", 8000), None, 3_000_000, 143e6, leds=2),
+    "alveo-u250": Expected(("clk300_0__p", "clk300_0__n", 1e4 / 3), ("cpu_reset_0__io", 0), 3_000_000, 300e6),
+    "ulx3s-85f": Expected(("clk25_0__io", None, 40_000), ("button_pwr_0__io", 0), 3_000_000, 40e6),
+    "ecpix5-85f": Expected(("clk100_0__io", None, 10_000), ("rst_0__io", 0), 3_000_000, 50e6, lit=0),
+    "tangprimer20k": Expected(("clk27_0__io", None, 1e6 / 27), ("button_0__io", 0), 1_000_000, 54e6, lit=0),
+}
+
+
+def quick(names, *chosen):
+    """The others are slow: most of the time goes into building the simulator."""
+    return [pytest.param(name, marks=() if name in chosen else pytest.mark.slow) for name in names]
+
+
+def image(index, sequence):
+    return message(IMAGE, sequence, struct.pack("<H", 1) + IMAGES[index])
+
+
+def result(index, sequence):
+    return ("result", sequence, *answer(IMAGES[index]))
+
+
+def simulate(name, test, directory, link=None, **request):
+    """The report of a test of `sim.pins_testbench`."""
+    from sim.cocotb_tests import run
+
+    board, expected = boards.get(name), BOARDS[name]
+    stub = Stub(bus_bytes=BUS, frame_bytes=FRAME)
+    verilog.emit(stub, "accelerator", directory)
+    link = link or links.choose(board)
+    inside = Inside("psahw_accelerator", stub.signature, FRAME, SELF, link.window)
+    content = files(board, clock_for(board, link=link), inside, source="accelerator.v", link=link)
+    (directory / "top.v").write_text(content["top.v"])
+    request |= {
+        "oscillator": expected.oscillator,
+        "button": expected.button,
+        "leds": [f"led_{k}__io" for k in range(expected.leds)],
+    }
+    sources = ["top.v", "accelerator.v", *primitives.models(board.device.family)]
+    return run(directory, "top", sources, f"pins_testbench.{test}", request, arguments=("--timing",))
+
+
+def test_every_board_is_here():
+    assert list(BOARDS) == list(boards.BOARDS)
+    assert CLASSES == 5
+
+
+@pytest.mark.parametrize("name", quick(BOARDS, "alveo-u250", "ulx3s-85f", "tangprimer20k"))
+def test_uart(name, tmp_path):
+    """It answers at its baud rate and from its own clock; the button resets it in mid-frame, and no more."""
+    expected = BOARDS[name]
+    dark, lit = 1 - expected.lit, expected.lit
+    torn = message(HELLO, 3)[:-3]
+    steps = [message(HELLO, 1).hex(), (image(0, 2) + image(1, 3)).hex()]
+    if expected.button is not None:
+        steps += [torn.hex(), "press"]
+    steps.append(message(HELLO, 4).hex())
+    report = simulate(
+        name, "uart", tmp_path, rx="uart_0__rx__io", tx="uart_0__tx__io", baud=expected.baud, steps=steps
+    )
+    found = [list(plain(answers(bytes.fromhex(each)))) for each in report["received"]]
+    assert found[0] == [(HELLO | 0x80, 1, SELF)]
+    assert found[1] == [result(0, 2), result(1, 3)]
+    assert found[2:-1] == [[]] * (len(steps) - 3)
+    assert found[-1] == [(HELLO | 0x80, 4, SELF)]
+
+    leds = [levels[1:] for levels in report["leds"]]
+    assert leds[0] == [dark, dark][: expected.leds - 1] and leds[1] == [lit, dark][: expected.leds - 1]
+    if expected.button is not None:
+        assert leds[-1] == [dark, dark], "the reset forgets"
+
+    # Characters that follow at once: a cycle passes between them.
+    apart = [after - before for before, after in pairwise(report["starts"])]
+    at_once = [time for time in apart if time < min(apart) + 5e11 / expected.hz]
+    assert len(at_once) > 20
+    cycles = round(10 * expected.hz / expected.baud) + 1
+    assert cycles / mean(at_once) * 1e12 == pytest.approx(expected.hz, rel=1e-4)
+
+
+RGMII = {
+    name: f"eth_rgmii_0__{name}__io" for name in ("rst", "rx_clk", "rx_ctl", "rx_data", "tx_clk", "tx_ctl", "tx_data")
+}
+TX_LAG = {"genesys2": 0, "marble": 2000}  # what the PHY adds to the clock: Marble's 88E1512, not Genesys 2's RTL8211E
+
+
+def at_the_phy(name, rx_lag, directory):
+    cycles = [(0, 0, 0)] * 20 + on_the_wire(arp())
+    for data in (message(HELLO, 1), image(0, 2) + image(1, 3)):
+        cycles += on_the_wire(ethernet(ipv4(udp(data)))) + [(0, 0, 0)] * 1200
+    link = links.choose(boards.get(name), "udp", "192.168.1.50")
+    return simulate(
+        name, "rgmii", directory, link=link, pins=RGMII, rx_lag=rx_lag, tx_lag=TX_LAG[name], cycles=cycles
+    )
+
+
+# The data are delayed by 26 taps of 78.125 ps. So the network of the clock, from its pin to the registers, may take
+# from 2,031 to 6,031 ps more than that of the data does without the taps.
+@pytest.mark.parametrize("rx_lag", [2100, 5950])
+@pytest.mark.parametrize("name", quick(TX_LAG, "marble"))
+def test_rgmii(name, rx_lag, tmp_path):
+    report = at_the_phy(name, rx_lag, tmp_path)
+    assert report["reset"] == 0, "16.8 ms have not passed"
+    replied, *frames = received(map(tuple, report["sent"]))
+    assert replied[:6] == HOST_MAC and replied[12:14] == b"\x08\x06"
+    datagrams = [found_datagram(frame) for frame in frames]
+    assert {each[:2] for each in datagrams} == {(HOST_MAC, HOST)}
+    found = list(plain(answers(b"".join(data for *_, data in datagrams))))
+    assert found == [(HELLO | 0x80, 1, SELF), result(0, 2), result(1, 3)]
+    # Who does not delay the clock gets it in the middle of the data.
+    assert report["after"] == [2000 if TX_LAG[name] == 0 else 0]
+    assert report["leds"][1] == 1
+
+
+@pytest.mark.parametrize("rx_lag", [1950, 6100])
+def test_rgmii_with_a_clock_out_of_its_window(rx_lag, tmp_path):
+    """The halves of different bytes come together, and no frame is one."""
+    report = at_the_phy("marble", rx_lag, tmp_path)
+    assert not any(valid for _, valid, _ in report["sent"])
