@@ -16,7 +16,7 @@ from .link import WINDOW
 from .uart_link import UartLink
 from .udp_link import UDP_WINDOW, UdpLink
 
-__all__ = ["KINDS", "Uart", "Udp", "choose"]
+__all__ = ["KINDS", "WINDOWS", "Uart", "Udp", "check", "choose"]
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,20 @@ class Udp:
         }
 
 
-KINDS = (Uart.kind, Udp.kind)
+WINDOWS = {link.kind: link.window for link in (Uart, Udp)}
+KINDS = tuple(WINDOWS)
+
+
+def check(board: Board, kind: str) -> None:
+    """Raises UserError if the board has no such link."""
+    if kind not in board.links:
+        having = ", ".join(name for name, other in BOARDS.items() if kind in other.links)
+        raise UserError(f"{board.name} has no link {kind}; boards with it: {having}")
 
 
 def choose(board: Board, kind: str = Uart.kind, address: str | None = None) -> Uart | Udp:
     """The link that the options ``--link`` and ``--address`` ask for. Raises UserError if it cannot be."""
-    if kind not in board.links:
-        having = ", ".join(name for name, other in BOARDS.items() if kind in other.links)
-        raise UserError(f"{board.name} has no link {kind}; boards with it: {having}")
+    check(board, kind)
     if kind == Udp.kind:
         if address is None:
             raise UserError("--link udp needs the board's own address: --address 192.168.1.50, for example")

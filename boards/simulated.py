@@ -1,17 +1,22 @@
-"""The Verilog of a board without its pins and its clock generator, for simulation."""
+"""The Verilog of a board without its pins and its clock generators, for simulation."""
 
 from pathlib import Path
 
 from psahw import verilog
 
 from .core import Core, Inside
+from .ethernet.identity import Identity
 from .uart import SHORTEST_BIT
 from .uart_link import UartLink
+from .udp_link import UdpLink
 
-__all__ = ["CYCLES_PER_BIT", "write"]
+__all__ = ["CYCLES_PER_BIT", "IDENTITY", "write", "write_udp"]
 
 CYCLES_PER_BIT = SHORTEST_BIT
 """The fastest UART that there is: most of a simulation's cycles pass while an image comes in."""
+
+IDENTITY = Identity.parse("10.0.0.2")
+"""On the simulated cable, where nobody else is."""
 
 
 def write(inside: Inside, directory: Path, *, clock_hz: float) -> int:
@@ -21,3 +26,9 @@ def write(inside: Inside, directory: Path, *, clock_hz: float) -> int:
     link = UartLink(**inside.link(), clock_hz=clock_hz, baud=baud)
     verilog.emit(Core(inside, link, clock_hz=clock_hz), "board", directory)
     return baud
+
+
+def write_udp(inside: Inside, directory: Path, *, clock_hz: float) -> None:
+    """The same with Ethernet, as `IDENTITY`, from and to the GMII of a PHY. The domains of `UdpLink` are ports."""
+    link = UdpLink(**inside.link(), identity=IDENTITY)
+    verilog.emit(Core(inside, link, clock_hz=clock_hz), "board", directory)

@@ -1,10 +1,10 @@
-"""A board without a board: Verilated, its UART included, behind a pseudo-terminal.
+"""A board without a board: Verilated, its link included, behind what a real one would be reached by.
 
-    with running(directory, cycles_per_bit=4) as port:
+    with running(directory, Uart(cycles_per_bit=4)) as port:
         ...  # port is /dev/pts/N, to be opened like any serial port
 
-The directory holds ``board.v`` (module ``psahw_board`` with clk, rst, uart_rx, uart_tx), ``accelerator.v`` and the
-memory files that they read. Builds are kept by `sim.building`.
+The directory holds ``board.v`` (module ``psahw_board`` with clk, rst, and the pins of its link), ``accelerator.v``
+and the memory files that they read. Builds are kept by `sim.building`.
 """
 
 import contextlib
@@ -13,17 +13,21 @@ import select
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
+from typing import ClassVar
 
 from psahw.errors import UserError
 
 from . import building
 
-__all__ = ["build", "running"]
+__all__ = ["Uart", "Udp", "build", "running"]
 
 HERE = Path(__file__).parent
 TOP = "psahw_board"
 SOURCES = ("board.v", "accelerator.v")
+COMMON = HERE / "board.h"
 START_SECONDS = 60
 ARGUMENTS = (
     "--cc",
@@ -35,14 +39,51 @@ ARGUMENTS = (
     f"V{TOP}",
     "-o",
     TOP,
+    "-CFLAGS",
+    f"-I{HERE}",
     *building.BUILD_ARGS[1:],
 )
 
 
-def build(directory: str | os.PathLike) -> Path:
+@dataclass(frozen=True)
+class Uart:
+    """uart_rx and uart_tx behind a pseudo-terminal, whose name is the port's.
+
+    ``cycles_per_bit`` must be what the design was made for. ``glitches``, if not 0, is the mean number of cycles
+    between disturbances of the line to the device, of up to three bits.
+    """
+
+    cycles_per_bit: int
+    glitches: int = 0
+    program: ClassVar[Path] = HERE / "board_uart.cpp"
+
+    def arguments(self) -> list[str]:
+        return [str(self.cycles_per_bit), str(self.glitches)]
+
+
+@dataclass(frozen=True)
+class Udp:
+    """gmii_rx and gmii_tx, with clocks of 125 MHz, behind a socket of this computer, whose ``udp://`` address is the
+    port's.
+
+    ``clock_hz`` is that of clk, ``address`` and ``port`` are those that the design was made for. ``damage``, if not
+    0, is the mean number of Ethernet frames, in either direction, between those that arrive damaged and are dropped.
+    """
+
+    clock_hz: float
+    address: IPv4Address
+    port: int
+    damage: int = 0
+    program: ClassVar[Path] = HERE / "board_udp.cpp"
+
+    def arguments(self) -> list[str]:
+        return [str(round(1e15 / self.clock_hz)), str(int(self.address)), str(self.port), str(self.damage)]
+
+
+def build(directory: str | os.PathLike, line: Uart | Udp) -> Path:
     """The simulator's executable, from the cache if the sources are the same. Raises UserError with the compiler's
     first complaint."""
-    sources = building.with_models([*(Path(directory) / name for name in SOURCES), HERE / "board.cpp"])
+    sources = building.with_models([*(Path(directory) / name for name in SOURCES), line.program])
     one_file = sum(source.stat().st_size for source in sources) < building.SMALL
     recipe = {
         "waves": "none, no VPI",
@@ -50,6 +91,7 @@ def build(directory: str | os.PathLike) -> Path:
         "versions": building.versions(),
         "arguments": ARGUMENTS,
         "one_file": one_file,
+        "common": COMMON.read_text(),
     }
 
     def verilate(folder):
@@ -60,20 +102,19 @@ def build(directory: str | os.PathLike) -> Path:
 
 
 @contextlib.contextmanager
-def running(directory: str | os.PathLike, *, cycles_per_bit: int, seed: int = 1, glitches: int = 0) -> Iterator[str]:
-    """Yields the name of the pseudo-terminal; the simulation ends with the block, or with this process.
+def running(directory: str | os.PathLike, line: Uart | Udp, *, seed: int = 1) -> Iterator[str]:
+    """Yields the name of the port; the simulation ends with the block, or with this process.
 
-    ``cycles_per_bit`` must be what the design was made for. What has no initial value starts with a random one, by
-    ``seed``. ``glitches``, if not 0, is the mean number of cycles between disturbances of the line to the device, of
-    up to three bits. Raises UserError when the design does not build or does not start.
+    What has no initial value starts with a random one, by ``seed``. Raises UserError when the design does not build
+    or does not start.
     """
-    program = build(directory)
+    program = build(directory, line)
     with tempfile.TemporaryDirectory(prefix="psahw-board-") as folder:
         for memory in (*Path(directory).glob("*.mem"), *Path(directory).glob("*.hex")):
             (Path(folder) / memory.name).symlink_to(memory.resolve())
         complaints = open(Path(folder) / "stderr", "w+")  # noqa: SIM115 - closed below
         process = subprocess.Popen(
-            [program, str(cycles_per_bit), str(glitches), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
+            [program, *line.arguments(), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -51,8 +51,9 @@ def run(
 ) -> dict:
     """What ``test``, a module of this package and the name of a test in it, reports.
 
-    ``sources`` are relative to ``directory``, which also holds the memory files; ``arguments`` are Verilator's, beside
-    the usual ones. Raises UserError when the Verilog does not build, RuntimeError, with what cocotb says, when the test fails.
+    ``sources`` are relative to ``directory``, which also holds the memory files; ``arguments`` are Verilator's,
+    beside the usual ones. Raises UserError when the Verilog does not build, RuntimeError, with what cocotb says, when
+    the test fails.
     """
     building.check_tools()
     directory = Path(directory).resolve()

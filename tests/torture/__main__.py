@@ -1,4 +1,5 @@
-"""``python -m tests.torture [FRAMES]``: 10,000 damaged frames by hand and as many images by the host, as JSON."""
+"""``python -m tests.torture [FRAMES]``: 10,000 damaged frames by hand and as many images by the host, over a UART and
+over UDP, as JSON."""
 
 import json
 import sys
@@ -10,10 +11,11 @@ from boards.simulated import CYCLES_PER_BIT
 from psahw.cli.output import progress
 from sim import board
 
-from . import by_hand, by_host, write_board
+from . import by_hand, by_host, udp_line, write_board, write_udp_board
 
 SEED = 20_000
 GLITCHES = 200_000  # cycles between them
+DAMAGE = 10  # Ethernet frames, of which one is damaged
 
 
 def main(arguments: list[str]) -> int:
@@ -27,18 +29,23 @@ def main(arguments: list[str]) -> int:
         baud = write_board(folder)
         start = time.monotonic()
         with (
-            board.running(folder, cycles_per_bit=CYCLES_PER_BIT) as port,
+            board.running(folder, board.Uart(CYCLES_PER_BIT)) as port,
             progress("damaged frames", frames) as advance,
         ):
             hand = by_hand(port, frames, seed=SEED, progress=advance)
         hand["seconds"] = round(time.monotonic() - start, 1)
         with (
-            board.running(folder, cycles_per_bit=CYCLES_PER_BIT, glitches=GLITCHES) as port,
+            board.running(folder, board.Uart(CYCLES_PER_BIT, glitches=GLITCHES)) as port,
             progress("images", frames) as advance,
         ):
             host = by_host(port, baud, frames, seed=SEED, share=0.2, timeout=0.1, progress=advance)
-    print(json.dumps({"by_hand": hand, "by_host": host, "seed": SEED, "glitches": GLITCHES}, indent=2))
-    return bool(hand["wrong_answers"] or host["wrong_answers"] or host["mismatched_logits"])
+    with tempfile.TemporaryDirectory() as folder:
+        write_udp_board(Path(folder))
+        with board.running(folder, udp_line(DAMAGE)) as port, progress("images over UDP", frames) as advance:
+            udp = by_host(port, None, frames, seed=SEED, share=0.1, timeout=0.1, progress=advance)
+    result = {"by_hand": hand, "by_host": host, "by_udp": udp}
+    print(json.dumps({**result, "seed": SEED, "glitches": GLITCHES, "damage": DAMAGE}, indent=2))
+    return any(each["wrong_answers"] or each.get("mismatched_logits") for each in result.values())
 
 
 if __name__ == "__main__":

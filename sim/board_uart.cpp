@@ -1,30 +1,24 @@
 // A simulated board: the Verilated design, its UART bit by bit, and a pseudo-terminal at the other end of the line.
 //
-// Usage: board CYCLES_PER_BIT GLITCHES [+verilator+...]. GLITCHES is the mean number of cycles between disturbances of
+// Usage: board_uart CYCLES_PER_BIT GLITCHES [+verilator+...]. GLITCHES is the mean number of cycles between disturbances of
 // the line to the device, 0 for none. The first line on standard output names the pseudo-terminal; the program ends
 // when its standard input does.
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <termios.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <cstdint>
-#include <cstdio>
 #include <deque>
 #include <memory>
 
 #include "Vpsahw_board.h"
+#include "board.h"
 #include "verilated.h"
 
 namespace {
 
-constexpr unsigned kReset = 4;             // cycles
-constexpr unsigned kLook = 2048;           // cycles between looks at the terminal
-constexpr uint64_t kQuiet = 2'000'000;     // cycles without a character after which the processor is left to others
-constexpr int kPause = 5;                  // milliseconds, every kLook quiet cycles
-constexpr size_t kChunk = 4096;            // bytes read from the terminal at once
+constexpr unsigned kReset = 4;   // cycles
+constexpr size_t kChunk = 4096;  // bytes read from the terminal at once
 
 // Characters to the device: start bit, eight bits, stop bit.
 class Sender {
@@ -66,10 +60,7 @@ class Receiver {
     if (bit >= 1 && bit <= 8) bits_ |= static_cast<unsigned>(line) << (bit - 1);
     if (bit < 9) return -1;
     at_ = -1;
-    if (!line) {
-      std::fprintf(stderr, "the device sent a character without a stop bit\n");
-      std::exit(3);
-    }
+    if (!line) misbehaves("sent a character without a stop bit");
     return static_cast<int>(bits_);
   }
 
@@ -84,26 +75,20 @@ class Glitches {
   Glitches(uint64_t every, unsigned period) : every_(every), longest_(3 * period) {}
   int level(int line) {
     if (every_ == 0) return line;
-    random_ ^= random_ << 13;
-    random_ ^= random_ >> 7;
-    random_ ^= random_ << 17;
+    const uint64_t random = random_();
     if (left_ > 0) {
       left_--;
-    } else if (random_ % every_ == 0) {
-      left_ = 1 + (random_ >> 40) % longest_;
+    } else if (random % every_ == 0) {
+      left_ = 1 + (random >> 40) % longest_;
     }
     return left_ > 0 ? !line : line;
   }
 
  private:
-  uint64_t every_, random_ = 0x9e3779b97f4a7c15u;
+  uint64_t every_;
+  Random random_;
   unsigned longest_, left_ = 0;
 };
-
-[[noreturn]] void fail(const char *what) {
-  std::perror(what);
-  std::exit(2);
-}
 
 int open_terminal() {
   const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
@@ -144,21 +129,15 @@ int main(int argc, char **argv) {
   Receiver receiver(period);
   Glitches glitches(std::strtoull(argv[2], nullptr, 10), period);
   uint64_t quiet = 0;
+  bool ended = false;
 
   board->rst = 1;
-  for (uint64_t cycle = 0;; cycle++) {
+  for (uint64_t cycle = 0; !ended; cycle++) {
     if (cycle == kReset) board->rst = 0;
-    if (cycle % kLook == 0) {
-      const bool rest = quiet > kQuiet;
-      pollfd ends[] = {{STDIN_FILENO, POLLIN, 0}, {terminal, POLLIN, 0}};
-      if (poll(ends, 2, rest ? kPause : 0) > 0) {
-        unsigned char bytes[kChunk];
-        if (ends[0].revents && read(STDIN_FILENO, bytes, sizeof bytes) <= 0) break;
-        if ((ends[1].revents & POLLIN) && sender.idle()) {
-          const ssize_t count = read(terminal, bytes, sizeof bytes);
-          if (count > 0) sender.put(bytes, count);
-        }
-      }
+    if (cycle % kLook == 0 && look(terminal, quiet, ended) && sender.idle()) {
+      unsigned char bytes[kChunk];
+      const ssize_t count = read(terminal, bytes, sizeof bytes);
+      if (count > 0) sender.put(bytes, count);
     }
     const int byte = cycle > kReset ? receiver.level(board->uart_tx) : -1;
     if (byte >= 0) send(terminal, static_cast<unsigned char>(byte));
