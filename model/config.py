@@ -10,6 +10,7 @@ from psahw.errors import UserError
 __all__ = [
     "ACTIVATIONS",
     "AUGMENTATION",
+    "GRID_SIZES",
     "PRESETS",
     "ConvConfig",
     "ModelConfig",
@@ -21,6 +22,10 @@ __all__ = [
 ]
 
 ACTIVATIONS = ("gelu", "relu", "psa_hidden", "psa_both")
+
+GRID_SIZES = (4, 8, 10, 22, 64)
+"""Points at which a PSA may be evaluated. Those of a coarse grid are among the 64 of the finest, so that the kernels,
+which interpolate between 64, draw its straight lines exactly."""
 
 
 def _from_dict(cls, data: dict, where: str):
@@ -87,6 +92,7 @@ class ModelConfig:
     patch_padding: int = 0  # pixels of code 0 (mid grey) on each side
     activation: str = "psa_both"  # gelu | relu | psa_hidden | psa_both: what stands at input and hidden neurons
     segments: int = 8  # terms of the PSA
+    grid_size: int = 64  # points at which a PSA is evaluated in training and for its table; straight lines between
     image: tuple[int, int] = (32, 32)
     classes: int = 10
 
@@ -99,6 +105,8 @@ class ModelConfig:
         _check_int("patch_stride", self.patch_stride, 1, self.patch_size)
         _check_int("patch_padding", self.patch_padding, 0, self.patch_size - 1)
         _check_int("segments", self.segments, 1, 1 << 10)
+        if self.grid_size not in GRID_SIZES:
+            raise UserError(f"grid_size must be one of {', '.join(map(str, GRID_SIZES))}, not {self.grid_size!r}")
         _check_int("classes", self.classes, 2, 1 << 16)
         _check_pair("image", self.image)
         for n in self.image:

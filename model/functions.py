@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .psa import GRID_POINTS, GRID_RANGE, PSA
+from .psa import GRID_RANGE, PSA
 from .quant import QuantizedResMLP
 from .resmlp import ChannelMixing, ResMLP
 
@@ -46,7 +46,7 @@ def _curves(act: torch.nn.Module, x: Tensor, scale: Tensor, offset: Tensor, unit
     function = act.evaluate if exact and is_psa else act
     y = function(x * scale + offset) / unit
     x = x.expand_as(y)
-    grid = torch.linspace(-GRID_RANGE, GRID_RANGE, GRID_POINTS if is_psa else 0)[:, None].expand(-1, y.shape[1])
+    grid = torch.linspace(-GRID_RANGE, GRID_RANGE, act.grid_size if is_psa else 0)[:, None].expand(-1, y.shape[1])
     grid_y = function(grid) / unit
     return tuple(part.t().numpy() for part in (x, y, (grid - offset) / scale, grid_y))
 

@@ -282,7 +282,8 @@ def _grids(model: ResMLP) -> dict[PSA, Tensor]:
     if not layers:
         return {}
     names = ("centre", "width", "value", "gain", "offset")
-    whole = grid_of(*(torch.cat([getattr(layer, name) for layer in layers]) for name in names))
+    parameters = (torch.cat([getattr(layer, name) for layer in layers]) for name in names)
+    whole = grid_of(*parameters, size=layers[0].grid_size)
     return dict(zip(layers, whole.split([len(layer.gain) for layer in layers], dim=1), strict=True))
 
 

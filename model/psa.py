@@ -12,6 +12,7 @@ on the number of segments; a network's tables hold what was trained, the interpo
 import torch
 from torch import Tensor, nn
 
+from .config import GRID_SIZES
 from .kernels import interpolate
 
 __all__ = ["GRID_POINTS", "GRID_RANGE", "PSA", "grid_of"]
@@ -27,10 +28,19 @@ def _evaluate(x: Tensor, centre: Tensor, width: Tensor, value: Tensor, gain: Ten
     return x + gain * attended * x + offset
 
 
-def grid_of(centre: Tensor, width: Tensor, value: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
-    """Functions given by their parameters (as in `PSA`) at the grid's points, [GRID_POINTS, C]."""
-    points = torch.linspace(-GRID_RANGE, GRID_RANGE, GRID_POINTS, device=gain.device)
-    return _evaluate(points[:, None].expand(-1, len(gain)), centre, width, value, gain, offset)
+def grid_of(
+    centre: Tensor, width: Tensor, value: Tensor, gain: Tensor, offset: Tensor, *, size: int = GRID_POINTS
+) -> Tensor:
+    """Functions given by their parameters (as in `PSA`), evaluated at `size` points and along the straight lines
+    between them: [GRID_POINTS, C]."""
+    points = torch.linspace(-GRID_RANGE, GRID_RANGE, size, device=gain.device)
+    y = _evaluate(points[:, None].expand(-1, len(gain)), centre, width, value, gain, offset)
+    if size == GRID_POINTS:
+        return y
+    repeat = (GRID_POINTS - 1) // (size - 1)
+    along = torch.arange(repeat, device=y.device, dtype=y.dtype)[:, None] / repeat
+    lines = y[:-1, None] + (y[1:, None] - y[:-1, None]) * along
+    return torch.cat((lines.flatten(0, 1), y[-1:]))
 
 
 class PSA(nn.Module):
@@ -38,11 +48,14 @@ class PSA(nn.Module):
 
     With `init` "identity" the functions start as f(x) = x, with "gelu" near GELU: since GELU is
     x·Phi(x), the values v_e = Phi(b_e) - 1 at the centres give it. Centres start evenly over [-3, 3], each
-    moved by up to a quarter of their distance so that neurons differ.
+    moved by up to a quarter of their distance so that neurons differ. `grid_size` is one of `config.GRID_SIZES`.
     """
 
-    def __init__(self, channels: int, segments: int = 8, init: str = "identity"):
+    def __init__(self, channels: int, segments: int = 8, init: str = "identity", *, grid_size: int = GRID_POINTS):
         super().__init__()
+        if grid_size not in GRID_SIZES:
+            raise ValueError(f"grid_size must be one of {GRID_SIZES}, not {grid_size!r}")
+        self.grid_size = grid_size
         if init not in ("identity", "gelu"):
             raise ValueError(f"init must be 'identity' or 'gelu', not {init!r}")
         spacing = 6.0 / max(segments - 1, 1)
@@ -62,8 +75,8 @@ class PSA(nn.Module):
         return _evaluate(x, self.centre, self.width, self.value, self.gain, self.offset)
 
     def grid(self) -> Tensor:
-        """The functions' values at the grid's points, [GRID_POINTS, C]."""
-        return grid_of(self.centre, self.width, self.value, self.gain, self.offset)
+        """What is interpolated, [GRID_POINTS, C]: see `grid_of`."""
+        return grid_of(self.centre, self.width, self.value, self.gain, self.offset, size=self.grid_size)
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):

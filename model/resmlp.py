@@ -100,17 +100,17 @@ class TokenMixing(nn.Module):
 class ChannelMixing(nn.Module):
     """`x + W2·f_h(norm(W1·f_in(norm(x))))`, the same for every token. `W2` starts at zero."""
 
-    def __init__(self, stage: StageConfig, activation: str, segments: int):
+    def __init__(self, stage: StageConfig, activation: str, segments: int, grid_size: int):
         super().__init__()
         channels, hidden = stage.channels, stage.hidden
         self.norm = ChannelNorm(channels)
-        self.act_in = PSA(channels, segments) if activation == "psa_both" else nn.Identity()
+        self.act_in = PSA(channels, segments, grid_size=grid_size) if activation == "psa_both" else nn.Identity()
         self.linear1 = nn.Linear(channels, hidden, bias=False)
         self.norm_hidden = ChannelNorm(hidden)
         self.act_hidden = {
             "gelu": nn.GELU,
             "relu": nn.ReLU,
-        }.get(activation, lambda: PSA(hidden, segments, init="gelu"))()
+        }.get(activation, lambda: PSA(hidden, segments, init="gelu", grid_size=grid_size))()
         self.linear2 = nn.Linear(hidden, channels)
         nn.init.zeros_(self.linear2.weight)
         nn.init.zeros_(self.linear2.bias)
@@ -121,10 +121,10 @@ class ChannelMixing(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, stage: StageConfig, grid: tuple[int, int], activation: str, segments: int):
+    def __init__(self, stage: StageConfig, grid: tuple[int, int], activation: str, segments: int, grid_size: int):
         super().__init__()
         self.token_mixing = TokenMixing(stage, grid)
-        self.channel_mixing = ChannelMixing(stage, activation, segments)
+        self.channel_mixing = ChannelMixing(stage, activation, segments, grid_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.channel_mixing(self.token_mixing(x))
@@ -158,7 +158,7 @@ class Stage(nn.Module):
             before = config.stages[index - 1].channels
             self.merge = PatchMerging(before, stage.channels, config.grids[index - 1])
         self.blocks = nn.ModuleList(
-            Block(stage, grid, config.activation, config.segments) for _ in range(stage.blocks)
+            Block(stage, grid, config.activation, config.segments, config.grid_size) for _ in range(stage.blocks)
         )
 
     def forward(self, x: Tensor) -> Tensor:

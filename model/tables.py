@@ -13,7 +13,7 @@ from torch import nn
 
 from psahw.network import Network
 
-from .psa import EPS, GRID_POINTS, GRID_RANGE, PSA
+from .psa import EPS, GRID_RANGE, PSA
 from .resmlp import ChannelNorm, ResMLP
 
 __all__ = ["compare", "exact"]
@@ -30,7 +30,8 @@ def _array(tensor) -> np.ndarray:
 
 def _psa(function: PSA, x: np.ndarray) -> np.ndarray:
     """Of `x` (neurons, points)."""
-    grid = np.linspace(-GRID_RANGE, GRID_RANGE, GRID_POINTS)
+    size = function.grid_size
+    grid = np.linspace(-GRID_RANGE, GRID_RANGE, size)
     centre, width, value, gain, offset = (
         _array(p)[..., None]
         for p in (function.centre, function.width, function.value, function.gain, function.offset)
@@ -38,8 +39,8 @@ def _psa(function: PSA, x: np.ndarray) -> np.ndarray:
     distance = (grid - centre) ** 2 / (width**2 + EPS)  # (neurons, segments, points of the grid)
     weight = np.exp(distance.min(1, keepdims=True) - distance)
     y = grid + gain * (weight * value).sum(1) / weight.sum(1) * grid + offset
-    step = 2 * GRID_RANGE / (GRID_POINTS - 1)
-    piece = np.floor((x + GRID_RANGE) / step).astype(int).clip(0, GRID_POINTS - 2)
+    step = 2 * GRID_RANGE / (size - 1)
+    piece = np.floor((x + GRID_RANGE) / step).astype(int).clip(0, size - 2)
     left, right = (np.take_along_axis(y, piece + k, 1) for k in (0, 1))
     return left + (right - left) * (x - grid[piece]) / step
 

@@ -31,7 +31,8 @@ pytestmark = pytest.mark.skipif(fused._library() is None, reason="needs AVX-512 
 def _model(stages: tuple[StageConfig, ...], activation: str, side: int = 32) -> ResMLP:
     torch.manual_seed(3)
     patches = {"patch_size": 5, "patch_stride": 4, "patch_padding": 1}
-    model = ResMLP(ModelConfig(stages, **patches, activation=activation, segments=4, image=(side, side)))
+    psa = {"segments": 4, "grid_size": 22 if activation == "psa_hidden" else 64}
+    model = ResMLP(ModelConfig(stages, **patches, activation=activation, **psa, image=(side, side)))
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     return model.train()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.config import GRID_SIZES
 from model.kernels import interpolate
 from model.psa import EPS, GRID_RANGE, PSA
 
@@ -42,6 +43,20 @@ def test_interpolation_is_close_and_exact_at_the_grid(psa):
     x = 3 * (2 * torch.rand(1000, 6) - 1)
     error = (psa(x) - psa.evaluate(x)).abs()
     assert error.max() < 0.15 and error.mean() < 0.01
+
+
+@pytest.mark.parametrize("size", GRID_SIZES)
+def test_a_coarser_grid_is_straight_between_its_points(psa, size):
+    coarse = PSA(6, grid_size=size)
+    coarse.load_state_dict(psa.state_dict())
+    x = torch.linspace(-GRID_RANGE, GRID_RANGE, size)[:, None].repeat(1, 6)
+    exact = psa.evaluate(x).detach().numpy().astype(float)
+    torch.testing.assert_close(coarse(x), psa.evaluate(x), rtol=1e-4, atol=1e-4)
+    between = np.linspace(-GRID_RANGE, GRID_RANGE, 1001)
+    found = coarse(torch.tensor(between, dtype=torch.float32)[:, None].repeat(1, 6)).detach().numpy()
+    for channel in range(6):
+        expected = np.interp(between, x[:, 0].numpy(), exact[:, channel])
+        np.testing.assert_allclose(found[:, channel], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_gradient_reaches_every_parameter(psa):
@@ -84,3 +99,8 @@ def test_initial_functions():
 def test_init_wrong():
     with pytest.raises(ValueError, match=r"^init must be 'identity' or 'gelu', not 'relu'$"):
         PSA(4, init="relu")
+
+
+def test_grid_size_wrong():
+    with pytest.raises(ValueError, match=r"^grid_size must be one of \(4, 8, 10, 22, 64\), not 32$"):
+        PSA(4, grid_size=32)

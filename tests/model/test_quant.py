@@ -23,7 +23,7 @@ SHAPES = {
     ),
     "depthwise": ModelConfig(
         (StageConfig(8, 12, 2, groups=8, kernel=3, shared=True), StageConfig(12, 8, 1, 4, kernel=5, shared=True)),
-        activation="psa_hidden",
+        activation="psa_hidden", grid_size=10,
     ),
     "dense groups": ModelConfig((StageConfig(8, 12, 2, groups=2),), activation="psa_hidden"),
     "plain relu": ModelConfig((StageConfig(8, 8, 1),), patch_size=8, patch_stride=8, activation="relu"),
