@@ -1,4 +1,6 @@
-"""The links that a board can be built with, and what is to be said of each."""
+"""The links that a board can be built with, and what is to be said of each.
+
+``bram36`` is what their buffers take, estimated as the plan's memories are."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,9 +9,12 @@ from amaranth.lib import wiring
 
 from psahw.errors import UserError
 from psahw.host.protocol import VERSION
+from psahw.parts import block_ram
 
 from . import BOARDS, Board
 from .core import Inside
+from .ethernet.datagrams import QUEUED
+from .ethernet.endpoint import BUFFER_BYTES, LONGEST
 from .ethernet.identity import Identity
 from .ethernet.rgmii import CONSTRAINTS
 from .link import WINDOW
@@ -17,6 +22,11 @@ from .uart_link import UartLink
 from .udp_link import UDP_WINDOW, UdpLink
 
 __all__ = ["KINDS", "WINDOWS", "Uart", "Udp", "check", "choose"]
+
+
+def _images(window: int, frame_bytes: int, bus_bytes: int) -> float:
+    """RAMB36 equivalents of `boards.image_buffer`."""
+    return block_ram(8 * bus_bytes, window * frame_bytes // bus_bytes, written=True)
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,9 @@ class Uart:
 
     def component(self, inside: Inside, *, clock_hz) -> wiring.Component:
         return UartLink(**inside.link(), clock_hz=clock_hz, baud=self.baud)
+
+    def bram36(self, *, frame_bytes: int, bus_bytes: int) -> float:
+        return _images(self.window, frame_bytes, bus_bytes)
 
     def to_dict(self) -> dict:
         return {"kind": self.kind, "baud": self.baud, "protocol": VERSION}
@@ -46,6 +59,10 @@ class Udp:
 
     def component(self, inside: Inside, *, clock_hz) -> wiring.Component:
         return UdpLink(**inside.link(), identity=self.identity)
+
+    def bram36(self, *, frame_bytes: int, bus_bytes: int) -> float:
+        packets = block_ram(8, BUFFER_BYTES, written=True) + block_ram(8, QUEUED * LONGEST, written=True)
+        return _images(self.window, frame_bytes, bus_bytes) + packets
 
     def to_dict(self) -> dict:
         me = self.identity

@@ -66,6 +66,17 @@ def files(
     }
 
 
+def _check_room(board, plan, link):
+    """The plan is of the accelerator alone."""
+    beside = link.bram36(frame_bytes=plan.image_bytes, bus_bytes=plan.bus_bytes)
+    room = board.device.bram36 - beside
+    if plan.resources.bram36 > room:
+        raise UserError(
+            f"{plan.network}: the accelerator takes {plan.resources.bram36:g} BRAM36, the link's buffers "
+            f"{beside:g}, and {board.device.name} has {board.device.bram36:g}: plan it with --max-bram {room:g}"
+        )
+
+
 def write(
     board: Board,
     network: Network,
@@ -75,12 +86,14 @@ def write(
     seed: int = 1,
     link: Uart | Udp | None = None,
 ) -> dict:
-    """Write the project into an empty directory; returns the content of its ``project.json``.
+    """Write the project into an empty directory; returns the content of its ``project.json``. Raises UserError for a
+    plan that leaves no room for the link, or a clock that is too slow for it.
 
     ``accelerator.v`` is the file that simulation runs; the board's top level instantiates it.
     """
     link = link or Uart(board.baud)
     clock = clock_for(board, plan.clock_hz, link)
+    _check_room(board, plan, link)
     manifest = generate.write(network, plan, directory)
     circuit = inside(
         manifest,

@@ -7,9 +7,10 @@ from amaranth.lib.wiring import In, Out
 from psahw.gateware.check import check_int
 from psahw.gateware.stream import Queue
 
-__all__ = ["Datagrams"]
+__all__ = ["QUEUED", "Datagrams"]
 
-WAITING = 4  # datagrams
+QUEUED = 2  # datagrams of the longest kind
+WAITING = 4  # datagrams, of any length
 
 
 class Datagrams(wiring.Component):
@@ -26,7 +27,7 @@ class Datagrams(wiring.Component):
     Members
     -------
     i : stream of bytes
-    o : stream of the same, those of two datagrams at most
+    o : stream of the same, those of `QUEUED` datagrams at most
     lengths : stream of datagrams' lengths in bytes; all of a datagram's are at ``o`` no later than it
     """
 
@@ -44,7 +45,7 @@ class Datagrams(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         i = self.i
-        m.submodules.bytes = contents = Queue(shape=8, depth=2 * self.longest, style="block")
+        m.submodules.bytes = contents = Queue(shape=8, depth=QUEUED * self.longest, style="block")
         m.submodules.lengths = lengths = Queue(shape=range(self.longest + 1), depth=WAITING, style="distributed")
         wiring.connect(m, contents.o, wiring.flipped(self.o))
         wiring.connect(m, lengths.o, wiring.flipped(self.lengths))

@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
+import dataclasses
 import json
 import os
+import re
 import struct
 
 import numpy as np
@@ -10,11 +12,13 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 import boards
+from boards import links, project
 from boards.link import Link
 from boards.lint import lint
 from boards.ports import interface
 from psahw import generate, networkfile, plan, reference
 from psahw.cli import main
+from psahw.errors import UserError
 from tests.networks import inferred, random_images, random_network
 from tests.wire import answers, message, words
 
@@ -153,3 +157,25 @@ def test_link_and_accelerator_compute_what_the_integer_model_does(network):
     assert spans[0] == spans[2] == 0
     if not made.settling_frames:
         assert spans[1] == (frames - 1) * made.frame_interval
+
+
+@pytest.mark.parametrize(("kind", "beside"), [("uart", 0.5), ("udp", 2)])
+def test_room_for_the_link(kind, beside, network, tmp_path):
+    """4 images of 192 bytes, or 8 and packets. A device with half a block RAM too few is told how many the accelerator
+    may have."""
+    board = boards.get("marble")
+    made = plan.make(network, board.device, clock_hz=board.clock_hz, fps=1000)
+    link = links.choose(board, kind, "10.0.0.9" if kind == "udp" else None)
+    for missing in (0.5, 0):
+        device = dataclasses.replace(board.device, bram36=made.resources.bram36 + beside - missing)
+        smaller = dataclasses.replace(board, device=device)
+        if missing:
+            room = f"{device.bram36 - beside:g}"
+            message = (
+                f"the link's buffers {beside:g}, and xc7k160t has {device.bram36:g}: plan it with --max-bram {room}"
+            )
+            with pytest.raises(UserError, match=re.escape(message)):
+                project.write(smaller, network, made, tmp_path, link=link)
+            assert os.listdir(tmp_path) == []
+        else:
+            project.write(smaller, network, made, tmp_path, link=link)
