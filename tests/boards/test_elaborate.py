@@ -161,8 +161,8 @@ def test_link_and_accelerator_compute_what_the_integer_model_does(network):
 
 @pytest.mark.parametrize(("kind", "beside"), [("uart", 0.5), ("udp", 2)])
 def test_room_for_the_link(kind, beside, network, tmp_path):
-    """4 images of 192 bytes, or 8 and packets. A device with half a block RAM too few is told how many the accelerator
-    may have."""
+    """4 images of 192 bytes, or 8 and packets. For a device with half a block RAM too few we say how many the
+    accelerator may have."""
     board = boards.get("marble")
     made = plan.make(network, board.device, clock_hz=board.clock_hz, fps=1000)
     link = links.choose(board, kind, "10.0.0.9" if kind == "udp" else None)
