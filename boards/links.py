@@ -86,13 +86,18 @@ def check(board: Board, kind: str) -> None:
         raise UserError(f"{board.name} has no link {kind}; boards with it: {having}")
 
 
-def choose(board: Board, kind: str = Uart.kind, address: str | None = None) -> Uart | Udp:
-    """The link that the options ``--link`` and ``--address`` ask for. Raises UserError if it cannot be."""
+def choose(board: Board, kind: str = Uart.kind, address: str | None = None, baud: int | None = None) -> Uart | Udp:
+    """The link that the options ``--link``, ``--address`` and ``--baud`` ask for. Raises UserError if it cannot
+    be."""
     check(board, kind)
     if kind == Udp.kind:
+        if baud is not None:
+            raise UserError("--baud is for --link uart")
         if address is None:
             raise UserError("--link udp needs the board's own address: --address 192.168.1.50, for example")
         return Udp(Identity.parse(address))
     if address is not None:
         raise UserError("--address is for --link udp")
-    return Uart(board.baud)
+    if baud is not None and board.max_baud is not None and baud > board.max_baud:
+        raise UserError(f"{board.name}'s USB bridge makes {board.max_baud} baud at most, not {baud}")
+    return Uart(baud or board.baud)

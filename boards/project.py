@@ -29,10 +29,10 @@ def clock_for(board: Board, clock_hz: float | None = None, link: Uart | Udp | No
     platform = board.platform()
     target = board.clock_hz if clock_hz is None else clock_hz
     clock = settings(board.device.family, platform.speed, platform.default_clk_frequency, target)
-    uart = link is None or link.kind == Uart.kind
-    if uart and clock.hz < (lowest := MIN_CYCLES_PER_BIT * board.baud):
+    link = link or Uart(board.baud)
+    if link.kind == Uart.kind and clock.hz < (lowest := MIN_CYCLES_PER_BIT * link.baud):
         raise UserError(
-            f"a clock of {target / 1e6:g} MHz is too slow for the board's UART at {board.baud} baud; it must be at "
+            f"a clock of {target / 1e6:g} MHz is too slow for the board's UART at {link.baud} baud; it must be at "
             f"least {lowest / 1e6:g} MHz"
         )
     return clock

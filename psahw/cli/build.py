@@ -69,7 +69,7 @@ def _show(result):
 )  # fmt: skip
 @link_options
 @output.json_option
-def build_command(network, directory, toolchain, seed, link, address, as_json, **options):
+def build_command(network, directory, toolchain, seed, link, address, baud, as_json, **options):
     """Make a board's bitstream; routed clock and utilisation.
 
     Writes what psahw elaborate writes, runs the board's tools in DIR, and compares the routed clock with the plan's:
@@ -87,7 +87,7 @@ def build_command(network, directory, toolchain, seed, link, address, as_json, *
     from boards import links, project, toolchains
 
     network = networkfile.load(network)
-    link = links.choose(boards.get(options["board"]), link, address)  # before minutes of work
+    link = links.choose(boards.get(options["board"]), link, address, baud)  # before minutes of work
     found, missing = toolchains.choose(boards.get(options["board"]), toolchain)
     board, made = make_plan(network, **options)
     clock = project.clock_for(board, made.clock_hz, link)

@@ -15,7 +15,7 @@ __all__ = ["COMMANDS"]
 @click.option("--output", "-o", "directory", required=True, metavar="DIR", help="Directory to write, or to replace.")
 @link_options
 @output.json_option
-def elaborate_command(network, directory, link, address, as_json, **options):
+def elaborate_command(network, directory, link, address, baud, as_json, **options):
     """Write Verilog, constraints and plan for a board.
 
     DIR then holds all that the board's tools need: top.v and accelerator.v (the file that psahw simulate runs) with
@@ -32,7 +32,7 @@ def elaborate_command(network, directory, link, address, as_json, **options):
     from boards.whole_directory import whole_directory
 
     network = networkfile.load(network)
-    link = links.choose(boards.get(options["board"]), link, address)
+    link = links.choose(boards.get(options["board"]), link, address, baud)
     board, made = make_plan(network, **options)
     project.clock_for(board, made.clock_hz, link)  # says at once if the clock cannot be made
     with (

@@ -174,11 +174,17 @@ def make_plan(network, *, board, engines, rules, plan_file, **options):
 
 
 def link_options(command):
-    """``--link`` and ``--address``: how a board is reached."""
+    """``--link``, ``--address`` and ``--baud``: how a board is reached."""
     address = click.option(
         "--address",
         metavar="ADDRESS[:PORT]",
         help="With --link udp: the board's own IPv4 address, such as 192.168.1.50; port 50000 if not given.",
+    )
+    baud = click.option(
+        "--baud",
+        type=click.IntRange(300, 100_000_000),
+        metavar="N",
+        help="With --link uart: bits a second, at most an eighth of the clock; the board's if not given.",
     )
     return click.option(
         "--link",
@@ -186,7 +192,7 @@ def link_options(command):
         show_default=True,
         metavar="NAME",
         help="How the board is reached: uart, or udp over gigabit Ethernet (genesys2, marble).",
-    )(address(command))
+    )(address(baud(command)))
 
 
 def show_directory(directory: str, made: plan.Plan, written: dict, last: str, as_json: bool) -> None:

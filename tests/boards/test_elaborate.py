@@ -57,10 +57,12 @@ def test_another_clock_and_bus_over_an_old_project(path, tmp_path, capsys):
     for name in ("project.json", "old"):
         (tmp_path / name).write_text("")
     command = ["elaborate", path, "--board", "nereid", "-o", str(tmp_path)]
-    assert main([*command, "--clock", "111.1e6", "--bus-bytes", "2"]) == 0
+    assert main([*command, "--clock", "111.1e6", "--bus-bytes", "2", "--baud", "12000000"]) == 0
     assert "old" not in os.listdir(tmp_path)
     assert "(target)" in capsys.readouterr().out
-    clock = json.loads((tmp_path / "project.json").read_text())["clock"]
+    project = json.loads((tmp_path / "project.json").read_text())
+    assert project["link"]["baud"] == 12_000_000
+    clock = project["clock"]
     assert clock["target_hz"] == 111.1e6
     assert 0.999 * 111.1e6 < clock["hz"] <= 111.1e6
     assert json.loads((tmp_path / "manifest.json").read_text())["bus_bytes"] == 2
@@ -75,6 +77,10 @@ def test_another_clock_and_bus_over_an_old_project(path, tmp_path, capsys):
         (
             ["--board", "ulx3s-85f", "--clock", "20e6"],
             "too slow for the board's UART at 3000000 baud; it must be at least 24 MHz",
+        ),
+        (
+            ["--board", "ecpix5-85f", "--baud", "12000000"],
+            "too slow for the board's UART at 12000000 baud; it must be at least 96 MHz",
         ),
     ],
 )

@@ -212,6 +212,11 @@ def test_elaborate(network, tmp_path, capsys):
         (["--board", "ulx3s-85f", "--link", "udp", "--address", ADDRESS], "ulx3s-85f has no link udp"),
         (["--board", "marble", "--link", "udp"], "--link udp needs the board's own address"),
         (["--board", "marble", "--address", ADDRESS], "--address is for --link udp"),
+        (["--board", "marble", "--link", "udp", "--address", ADDRESS, "--baud", "9600"], "--baud is for --link uart"),
+        (
+            ["--board", "marble", "--baud", "12000001"],
+            "marble's USB bridge makes 12000000 baud at most, not 12000001",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["elaborate", "build"])
