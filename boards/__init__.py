@@ -18,8 +18,8 @@ class Board:
     """A board by name.
 
     ``clock_hz`` is the accelerator's clock unless the user asks for another, ``bus_bytes`` the image bytes
-    that enter it in a beat, ``baud`` the rate of the board's UART unless the user asks for another, ``max_baud`` what
-    its USB bridge can keep, None if that is not documented.
+    that enter it in a beat, ``baud`` the rate of the board's UART unless the user asks for another, ``bridge`` what
+    joins it to USB.
     ``engines`` are those that a plan chooses from unless the user says otherwise, None for all; ``loader`` are the
     options by which openFPGALoader knows the board, none if it does not; ``openocd`` is the
     configuration for it that OpenOCD brings, or None; ``links`` are those of `boards.links` that it can have.
@@ -28,11 +28,11 @@ class Board:
     name: str
     title: str
     device: Device
+    platform_class: str
     clock_hz: float
     bus_bytes: int
     baud: int
-    max_baud: int | None
-    platform_class: str
+    bridge: str
     loader: tuple[str, ...] = ()
     openocd: str | None = None
     engines: str | None = None
@@ -53,74 +53,48 @@ def _boards(*boards: Board) -> dict[str, Board]:
 _LUT4_ENGINES = "mac"
 _K160T, _K325T = DEVICES["xc7k160t"], DEVICES["xc7k325t"]
 BOARDS = _boards(
-    # CP2103 bridge: up to 1 Mbaud
     Board(
-        "kc705",
-        "Xilinx KC705",
-        _K325T,
-        200e6,
-        4,
-        921_600,
-        1_000_000,
-        "KC705",
-        ("--board", "kc705"),
-        "board/kc705.cfg",
+        "kc705", "Xilinx KC705", _K325T, "KC705",
+        clock_hz=200e6, bus_bytes=4, baud=921_600, bridge="CP2103",
+        loader=("--board", "kc705"), openocd="board/kc705.cfg",
     ),
-    # FT232R: up to 3 Mbaud
     Board(
-        *(
-            "genesys2",
-            "Digilent Genesys 2",
-            _K325T,
-            200e6,
-            4,
-            3_000_000,
-            3_000_000,
-            "Genesys2",
-            ("--board", "genesys2"),
-        ),
-        links=("uart", "udp"),
+        "genesys2", "Digilent Genesys 2", _K325T, "Genesys2",
+        clock_hz=200e6, bus_bytes=4, baud=3_000_000, bridge="FT232R",
+        loader=("--board", "genesys2"), links=("uart", "udp"),
     ),
-    # FT2232H and FT4232H: up to 12 Mbaud
     Board(
-        *("nereid", "Numato Nereid", _K160T, 125e6, 4, 3_000_000, 12_000_000, "Nereid"),
-        ("--cable", "ft2232", "--fpga-part", "xc7k160tfbg676"),
+        "nereid", "Numato Nereid", _K160T, "Nereid",
+        clock_hz=125e6, bus_bytes=4, baud=3_000_000, bridge="FT2232H",
+        loader=("--cable", "ft2232", "--fpga-part", "xc7k160tfbg676"),
     ),
     # 143 MHz: the clock of the published XC7K160T design
     Board(
-        *("marble", "Berkeley Marble", _K160T, 143e6, 4, 3_000_000, 12_000_000, "Marble"),
-        ("--cable", "ft4232", "--fpga-part", "xc7k160tffg676"),
-        links=("uart", "udp"),
+        "marble", "Berkeley Marble", _K160T, "Marble",
+        clock_hz=143e6, bus_bytes=4, baud=3_000_000, bridge="FT4232H",
+        loader=("--cable", "ft4232", "--fpga-part", "xc7k160tffg676"), links=("uart", "udp"),
     ),
-    Board("alveo-u250", "AMD Alveo U250", DEVICES["xcu250"], 300e6, 8, 3_000_000, 12_000_000, "AlveoU250"),
-    # FT231X: up to 3 Mbaud
     Board(
-        *("ulx3s-85f", "Radiona ULX3S 85F", DEVICES["lfe5u-85f"], 40e6, 4, 3_000_000, 3_000_000, "ULX3S85F"),
-        ("--board", "ulx3s"),
-        engines=_LUT4_ENGINES,
+        "alveo-u250", "AMD Alveo U250", DEVICES["xcu250"], "AlveoU250",
+        clock_hz=300e6, bus_bytes=8, baud=3_000_000, bridge="FT4232H",
     ),
-    # FT2232H
     Board(
-        *(
-            "ecpix5-85f",
-            "LambdaConcept ECPIX-5 85F",
-            DEVICES["lfe5um5g-85f"],
-            50e6,
-            4,
-            3_000_000,
-            12_000_000,
-            "ECPIX585F",
-        ),
-        ("--board", "ecpix5"),
-        engines=_LUT4_ENGINES,
+        "ulx3s-85f", "Radiona ULX3S 85F", DEVICES["lfe5u-85f"], "ULX3S85F",
+        clock_hz=40e6, bus_bytes=4, baud=3_000_000, bridge="FT231X",
+        loader=("--board", "ulx3s"), engines=_LUT4_ENGINES,
     ),
-    # BL702 bridge, whose firmware's limit is not documented: a rate that is common
     Board(
-        *("tangprimer20k", "Sipeed Tang Primer 20K", DEVICES["gw2a-18c"], 54e6, 4, 1_000_000, None, "TangPrimer20K"),
-        ("--board", "tangprimer20k"),
-        engines=_LUT4_ENGINES,
+        "ecpix5-85f", "LambdaConcept ECPIX-5 85F", DEVICES["lfe5um5g-85f"], "ECPIX585F",
+        clock_hz=50e6, bus_bytes=4, baud=3_000_000, bridge="FT2232H",
+        loader=("--board", "ecpix5"), engines=_LUT4_ENGINES,
     ),
-)
+    # What the bridge's firmware can make is not documented: a rate that is common
+    Board(
+        "tangprimer20k", "Sipeed Tang Primer 20K", DEVICES["gw2a-18c"], "TangPrimer20K",
+        clock_hz=54e6, bus_bytes=4, baud=1_000_000, bridge="BL702",
+        loader=("--board", "tangprimer20k"), engines=_LUT4_ENGINES,
+    ),
+)  # fmt: skip
 
 
 def get(name: str) -> Board:

@@ -11,7 +11,7 @@ from psahw.errors import UserError
 from psahw.host.protocol import VERSION
 from psahw.parts import block_ram
 
-from . import BOARDS, Board
+from . import BOARDS, Board, bridges
 from .core import Inside
 from .ethernet.datagrams import QUEUED
 from .ethernet.endpoint import BUFFER_BYTES, LONGEST
@@ -80,7 +80,9 @@ KINDS = tuple(WINDOWS)
 
 
 def check(board: Board, kind: str) -> None:
-    """Raises UserError if the board has no such link."""
+    """Raises UserError if there is no such link, or the board has none."""
+    if kind not in KINDS:
+        raise UserError(f"unknown link {kind!r}; there are {', '.join(KINDS)}")
     if kind not in board.links:
         having = ", ".join(name for name, other in BOARDS.items() if kind in other.links)
         raise UserError(f"{board.name} has no link {kind}; boards with it: {having}")
@@ -98,6 +100,6 @@ def choose(board: Board, kind: str = Uart.kind, address: str | None = None, baud
         return Udp(Identity.parse(address))
     if address is not None:
         raise UserError("--address is for --link udp")
-    if baud is not None and board.max_baud is not None and baud > board.max_baud:
-        raise UserError(f"{board.name}'s USB bridge makes {board.max_baud} baud at most, not {baud}")
+    if baud is not None:
+        bridges.check(board.bridge, baud)
     return Uart(baud or board.baud)

@@ -32,8 +32,8 @@ def clock_for(board: Board, clock_hz: float | None = None, link: Uart | Udp | No
     link = link or Uart(board.baud)
     if link.kind == Uart.kind and clock.hz < (lowest := MIN_CYCLES_PER_BIT * link.baud):
         raise UserError(
-            f"a clock of {target / 1e6:g} MHz is too slow for the board's UART at {link.baud} baud; it must be at "
-            f"least {lowest / 1e6:g} MHz"
+            f"a clock of {target / 1e6:g} MHz is too slow for the board's UART at {link.baud} baud: it must be at "
+            f"least {lowest / 1e6:g} MHz, or --baud at most {int(clock.hz) // MIN_CYCLES_PER_BIT}"
         )
     return clock
 
@@ -71,9 +71,10 @@ def _check_room(board, plan, link):
     beside = link.bram36(frame_bytes=plan.image_bytes, bus_bytes=plan.bus_bytes)
     room = board.device.bram36 - beside
     if plan.resources.bram36 > room:
+        advice = f"plan it with --max-bram {room:g}" if room > 0 else "no accelerator has room beside it"
         raise UserError(
             f"{plan.network}: the accelerator takes {plan.resources.bram36:g} BRAM36, the link's buffers "
-            f"{beside:g}, and {board.device.name} has {board.device.bram36:g}: plan it with --max-bram {room:g}"
+            f"{beside:g}, and {board.device.name} has {board.device.bram36:g}: {advice}"
         )
 
 

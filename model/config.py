@@ -105,7 +105,7 @@ class ModelConfig:
         _check_int("patch_stride", self.patch_stride, 1, self.patch_size)
         _check_int("patch_padding", self.patch_padding, 0, self.patch_size - 1)
         _check_int("segments", self.segments, 1, 1 << 10)
-        if self.grid_size not in GRID_SIZES:
+        if type(self.grid_size) is not int or self.grid_size not in GRID_SIZES:
             raise UserError(f"grid_size must be one of {', '.join(map(str, GRID_SIZES))}, not {self.grid_size!r}")
         _check_int("classes", self.classes, 2, 1 << 16)
         _check_pair("image", self.image)

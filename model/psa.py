@@ -6,7 +6,8 @@ K. Bazargan, "Compressing Neural Networks Using Learnable 1-D Non-Linear Functio
     f(x) = x + a * sum_e softmax_e(-(x - b_e)^2 / (w_e^2 + eps)) * v_e * x + c
 
 While training the function is evaluated on a regular grid and interpolated, so that its cost does not depend
-on the number of segments; a network's tables hold what was trained, the interpolation at every code.
+on the number of segments; a network's tables hold what was trained, the interpolation at every code. The grid has 64
+points, or fewer (`config.GRID_SIZES`).
 """
 
 import torch
@@ -17,7 +18,7 @@ from .kernels import interpolate
 
 __all__ = ["GRID_POINTS", "GRID_RANGE", "PSA", "grid_of"]
 
-GRID_POINTS = 64
+GRID_POINTS = GRID_SIZES[-1]  # of the straight lines that the kernels interpolate
 GRID_RANGE = 4.0  # the grid spans [-4, 4]; beyond it the outermost pieces continue
 EPS = 1e-2
 

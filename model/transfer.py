@@ -36,7 +36,8 @@ def narrow(teacher: nn.Module, student: nn.Module) -> None:
         alike = {"hidden": 1, "groups": 1, "kernel": None, "shared": False}
         stages = tuple(dataclasses.replace(stage, **alike) for stage in config.stages)
         segments = config.segments if both_learned else 1
-        shapes.append(dataclasses.replace(config, stages=stages, activation="gelu", segments=segments))
+        alike = {"activation": "gelu", "segments": segments, "grid_size": 64}
+        shapes.append(dataclasses.replace(config, stages=stages, **alike))
     if shapes[0] != shapes[1]:
         raise UserError(
             "the student can start from the teacher only if they differ in hidden size, activation "

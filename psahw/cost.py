@@ -306,7 +306,7 @@ def node_cost(node: Node, family: str) -> Resources:
     if family in LUT4_FAMILIES:
         total = dataclasses.replace(total, lut=(total.lut + _made_by_abc(node)) * _lut4s(node))
     explicit = getattr(node, "multiplier", None) is not None
-    return total if explicit else total + _unpacked(node)
+    return (total if explicit else total + _unpacked(node)) * getattr(node, "slices", 1)
 
 
 def counters_cost(stages: int, family: str) -> Resources:

@@ -17,6 +17,7 @@ from .gateware.mac_array import MacArray
 from .gateware.mixing import Mixing
 from .gateware.patch import InputTable
 from .gateware.pool import MeanPool
+from .gateware.slices import Slices
 from .gateware.stream import Gather, Queue, vector_signature
 from .gateware.table import TableRom
 from .gateware.transpose import Transpose
@@ -186,9 +187,16 @@ def _(node: nodes.Argmax, network):
     return Argmax(classes=node.classes, bits=node.bits)
 
 
+def _all_slices(node: nodes.Node, network):
+    slices = getattr(node, "slices", 1)
+    if slices == 1:
+        return _component(node, network)
+    return Slices(parts=[_component(node, network) for _ in range(slices)])
+
+
 def _components(pipeline, network, within: str = "") -> dict:
     prefix = f"{within}." if within else ""
-    return {node.name.removeprefix(prefix).replace(".", "_"): _component(node, network) for node in pipeline}
+    return {node.name.removeprefix(prefix).replace(".", "_"): _all_slices(node, network) for node in pipeline}
 
 
 def accelerator(network: Network, plan: Plan) -> Accelerator:

@@ -7,12 +7,12 @@ network's numbers. Fields that the component's constructor in `psahw.gateware` h
 others describe the numbers as far as they change the size of the circuit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import gcd
 
 __all__ = [
     "Argmax", "Gather", "GraphEngine", "InputTable", "LocalMixing", "MacArray", "MeanPool", "Node", "Residual",
-    "TableRom", "Transpose", "Windows", "walk",
+    "Sliced", "TableRom", "Transpose", "Windows", "walk",
 ]  # fmt: skip
 
 
@@ -21,6 +21,13 @@ class Node:
     """``name`` is unique in a plan; it begins with the name of the network's layer."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class Sliced(Node):
+    """``slices`` of it stand side by side, each with its share of the stream's lanes; the other fields are of one."""
+
+    slices: int = field(default=1, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Windows(Node):
 
 
 @dataclass(frozen=True)
-class Gather(Node):
+class Gather(Sliced):
     """``beats`` of a vector, if ``ratio`` does not divide them."""
 
     lanes: int
@@ -76,7 +83,7 @@ class Gather(Node):
 
 
 @dataclass(frozen=True)
-class MacArray(Node):
+class MacArray(Sliced):
     """``weight_bits``, ``acc_bits`` (of ``W·x``), ``offset_bits`` (of the bias and what rounds) and ``shift_range``
     (greatest minus least) describe the numbers as far as they change the size of the circuit. ``vectors`` arrive in
     a frame. ``pairs`` of units share a multiplier, whose wider operand has ``operand_bits``; None if none may.
@@ -119,7 +126,7 @@ class MacArray(Node):
 
 
 @dataclass(frozen=True)
-class GraphEngine(Node):
+class GraphEngine(Sliced):
     """An adder graph, ``digit`` bits a clock or, if that is None, a vector a clock, behind a `Queue` of ``queue``
     beats and what makes whole vectors of them. ``graph_interval`` and ``graph_latency`` are the graph's own, ``lut``
     and ``ff`` what it costs on the 7 series: that depends on the weights."""
@@ -162,7 +169,7 @@ class TableRom(Node):
 
 
 @dataclass(frozen=True)
-class Transpose(Node):
+class Transpose(Sliced):
     rows: int
     columns: int
     i_lanes: int

@@ -267,19 +267,24 @@ class _Stage:
 
     def dense(self, name, layer):
         tokens, channels, lanes = self.tokens, self.channels, self.lanes
-        period = tokens * self.period // channels
-        if not period:
-            raise Infeasible(
-                f"{name}: {channels} vectors of {tokens} tokens do not pass in {tokens * self.period} cycles"
-            )
+        # Channels have nothing to do with each other, so that each slice of the lanes may have an engine of its own.
+        frame = tokens * self.period
+        slices = next((count for count in divisors(lanes) if channels // count <= frame), None)
+        if slices is None:
+            raise Infeasible(f"{name}: {channels} vectors of {tokens} tokens do not pass in {frame} cycles")
+        if slices > 1 and layer.groups > 1:
+            raise Infeasible(f"{name}: {slices} engines side by side are needed, which must have one matrix")
+        channels, lanes = channels // slices, lanes // slices
+        period = frame // channels
         # As many lanes as the stream has, if they will do: then no transposition turns one width into another.
         enough = [count for count in divisors(tokens) if tokens // count <= period]
         across = lanes if lanes in enough else enough[0]
-        return (
+        parts = (
             Leaf((_placed(Transpose(f"{name}.transpose_in", tokens, channels, lanes, across, period)),)),
             self.engines.linear(f"{name}.linear", Matrix.of(layer, channels), across, across, period),
             Leaf((_placed(Transpose(f"{name}.transpose_out", channels, tokens, across, lanes, self.period)),)),
         )
+        return tuple(_sliced(part, slices) for part in parts)
 
     def channel_mixing(self, name, layer):
         options, reason = [], None
@@ -311,6 +316,13 @@ class _Stage:
             self.token_mixing(f"{name}.token_mixing", block.token_mixing),
             self.channel_mixing(f"{name}.channel_mixing", block.channel_mixing),
         )
+
+
+def _sliced(tree: Leaf | OneOf, slices: int) -> Leaf | OneOf:
+    """So many side by side of each."""
+    if isinstance(tree, OneOf):
+        return OneOf(tuple(_sliced(option, slices) for option in tree.options))
+    return Leaf(tuple(dataclasses.replace(node, slices=slices) for node in tree.nodes))
 
 
 def _placed(node: Windows | Transpose) -> Windows | Transpose:

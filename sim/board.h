@@ -17,9 +17,11 @@ constexpr int kPause = 5;               // milliseconds, every kLook quiet cycle
   std::exit(2);
 }
 
+// Nothing that waits in standard output may leave: a port that nobody can use.
 [[noreturn]] inline void misbehaves(const char *what) {
   std::fprintf(stderr, "the device %s\n", what);
-  std::exit(3);
+  std::fflush(stderr);
+  std::_Exit(3);
 }
 
 // Whether there is something to read at ``other``. Waits for it if nothing has happened for long. Ends the program
@@ -35,6 +37,7 @@ inline bool look(int other, uint64_t quiet, bool &ended) {
 // Marsaglia's xorshift64: the same disturbances in every run.
 class Random {
  public:
+  explicit Random(uint64_t seed = 1) : state_(seed * 0x9e3779b97f4a7c15u) {}
   uint64_t operator()() {
     state_ ^= state_ << 13;
     state_ ^= state_ >> 7;
@@ -43,5 +46,5 @@ class Random {
   }
 
  private:
-  uint64_t state_ = 0x9e3779b97f4a7c15u;
+  uint64_t state_;
 };

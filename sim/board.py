@@ -106,7 +106,7 @@ def running(directory: str | os.PathLike, line: Uart | Udp, *, seed: int = 1) ->
     """Yields the name of the port; the simulation ends with the block, or with this process.
 
     What has no initial value starts with a random one, by ``seed``. Raises UserError when the design does not build
-    or does not start.
+    or does not start, RuntimeError when it sends what no device of its kind may send.
     """
     program = build(directory, line)
     with tempfile.TemporaryDirectory(prefix="psahw-board-") as folder:
@@ -125,15 +125,19 @@ def running(directory: str | os.PathLike, line: Uart | Udp, *, seed: int = 1) ->
             started, _, _ = select.select([process.stdout], [], [], START_SECONDS)
             port = process.stdout.readline().strip() if started else ""
             if not port:
-                complaints.seek(0)
-                raise UserError(f"the simulated board does not start: {complaints.read().strip()[:300]}")
+                raise UserError("the simulated board does not start")
             yield port
         finally:
             process.stdin.close()
             try:
-                process.wait(10)
+                status = process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+                status = 0
+            complaints.seek(0)
+            complaint = complaints.read().strip()
             process.stdout.close()
             complaints.close()
+            if status:
+                raise RuntimeError(f"the simulated board ended with status {status}: {complaint[:300]}")

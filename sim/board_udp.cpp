@@ -6,11 +6,13 @@
 // The first line on standard output is udp://127.0.0.1:PORT, at which the board's bytes are to be had; the program ends
 // when its standard input does.
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <deque>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "Vpsahw_board.h"
@@ -21,12 +23,13 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 
 constexpr uint64_t kEthernetHalf = 4'000'000;    // femtoseconds, half a period of 125 MHz
+constexpr uint64_t kPhyHalf = 3'999'200;         // the other end's, 200 ppm faster: as far apart as IEEE 802.3 lets two be
 constexpr uint64_t kPhase = 1'300'000;           // of the clock that comes from the PHY
 constexpr uint64_t kReset = 200'000'000;         // femtoseconds
 constexpr unsigned kAsk = 20'000;                // cycles of Ethernet between ARP requests, until one is answered
 constexpr size_t kAhead = 8;                     // frames that wait to be received, at most
 constexpr size_t kGap = 12, kPreamble = 8;       // cycles between frames; bytes, with the start delimiter
-constexpr size_t kShortest = 60;                 // bytes of a frame without its check sequence
+constexpr size_t kShortest = 60, kLongest = 1514;  // bytes of a frame without its check sequence
 constexpr size_t kPayload = 1472;                // bytes of the longest datagram
 constexpr uint8_t kHostMac[6] = {0x02, 0, 0, 0, 0, 1};
 constexpr uint32_t kHost = 0x0a00'00fe;          // 10.0.0.254
@@ -93,16 +96,18 @@ class Station {
     return frame;
   }
 
-  // The bytes of a datagram to us, and the port to which it goes, 0 for what is none. The device must send nothing else
-  // than good ones, and answers to ARP.
+  // The bytes of a datagram to us, and the port to which it goes, 0 for what is none. The device must send nothing but
+  // good ones, in one piece, and answers to ARP.
   Bytes take(const Bytes &frame, uint16_t &to) {
     to = 0;
-    if (frame.size() < kShortest + 4 || crc(frame.data(), frame.size()) != 0x2144df1cu)
-      misbehaves("sent a frame that is too short, or has a wrong check sequence");
+    if (frame.size() < kShortest + 4 || frame.size() > kLongest + 4 || crc(frame.data(), frame.size()) != 0x2144df1cu)
+      misbehaves("sent a frame that is too short or long, or has a wrong check sequence");
     for (size_t k = 0; k < 6; k++)
       if (frame[k] != kHostMac[k]) misbehaves("sent a frame to somebody else");
     if (get(frame, 12, 2) == kArp) {
-      if (get(frame, 20, 2) != 2 || get(frame, 28, 4) != board_) misbehaves("sent a wrong ARP reply");
+      if (get(frame, 14, 4) != 0x0001'0800 || get(frame, 18, 4) != 0x0604'0002 || get(frame, 28, 4) != board_ ||
+          !std::equal(kHostMac, kHostMac + 6, frame.begin() + 32) || get(frame, 38, 4) != kHost)
+        misbehaves("sent a wrong ARP reply");
       mac_.assign(frame.begin() + 22, frame.begin() + 28);
       known_ = true;
       return {};
@@ -110,8 +115,11 @@ class Station {
     const size_t length = get(frame, 38, 2);
     if (get(frame, 12, 4) != (kIpv4 << 16 | 0x4500) || frame[23] != 17 || checksum(frame, 14, 34) != 0 ||
         get(frame, 26, 4) != board_ || get(frame, 30, 4) != kHost || get(frame, 34, 2) != port_ || length < 8 ||
-        get(frame, 16, 2) != 20 + length || 34 + length + 4 > frame.size())
+        get(frame, 16, 2) != 20 + length || 34 + length + 4 > frame.size() || (get(frame, 20, 2) & 0x3fff) != 0 ||
+        frame[22] == 0 || !std::equal(mac_.begin(), mac_.end(), frame.begin() + 6))
       misbehaves("sent a wrong datagram");
+    if (get(frame, 40, 2) != 0 && checksum(frame, 26, 34 + length, 17 + length) != 0)
+      misbehaves("sent a datagram with a wrong checksum");
     to = static_cast<uint16_t>(get(frame, 36, 2));
     return {frame.begin() + 42, frame.begin() + 34 + length};
   }
@@ -136,7 +144,7 @@ class Station {
 // Spoils one frame in so many on its way; whoever gets it throws it away.
 class Damage {
  public:
-  explicit Damage(uint64_t every) : every_(every) {}
+  Damage(uint64_t every, uint64_t seed) : every_(every), random_(seed) {}
   bool next() { return every_ && random_() % every_ == 0; }
   void spoil(Bytes &frame) {
     const uint64_t random = random_();
@@ -235,7 +243,7 @@ int main(int argc, char **argv) {
   context->commandArgs(argc, argv);
   const auto board = std::make_unique<Vpsahw_board>(context.get());
   Station station(std::strtoul(argv[2], nullptr, 10), std::strtoul(argv[3], nullptr, 10));
-  Damage damage(std::strtoull(argv[4], nullptr, 10)), lost(std::strtoull(argv[4], nullptr, 10));
+  Damage damage(std::strtoull(argv[4], nullptr, 10), 1), lost(std::strtoull(argv[4], nullptr, 10), 2);
   Wire wire;
   Tap tap;
   sockaddr_in peer{};
@@ -256,16 +264,17 @@ int main(int argc, char **argv) {
     }
   };
   const auto from_device = [&](const Bytes &frame) {
+    if (lost.next()) return;
     const bool met = station.known();
     uint16_t to;
     const Bytes bytes = station.take(frame, to);
     if (!met && station.known()) std::fflush(stdout);  // now the caller may have the port
-    if (to && to == ntohs(peer.sin_port) && !lost.next())
+    if (to && to == ntohs(peer.sin_port))
       sendto(host, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr *>(&peer), sizeof peer);
   };
 
   CData *const clocks[] = {&board->clk, &board->ethernet_clk, &board->ethernet_rx_clk};
-  const uint64_t half[] = {period / 2, kEthernetHalf, kEthernetHalf};
+  const uint64_t half[] = {period / 2, kEthernetHalf, kPhyHalf};
   uint64_t next[] = {half[0], half[1], half[2] + kPhase};
   board->rst = board->ethernet_rst = board->ethernet_rx_rst = 1;
   while (!ended) {

@@ -36,6 +36,10 @@ SHAPES = {
     "wide dense": dict(image=(4, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 4, blocks=2),)),
     # 8 tokens in the lanes of 12 channels: the widths on the two sides of a transposition differ
     "uneven dense": dict(image=(4, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(12, 4),)),
+    # 12 vectors of 4 tokens in the 4 cycles of a frame: three engines side by side
+    "sliced dense": dict(
+        image=(4, 4), colours=1, patch=Patch(2, 2), stages=(StageShape(12, 4, blocks=2),), classes=4
+    ),
     "wide merging": dict(image=(8, 8), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 8), StageShape(12, 8))),
     "few tokens": dict(image=(4, 4), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 2, kernel=1),)),
     "one row": dict(image=(2, 10), colours=1, patch=Patch(2, 2), stages=(StageShape(4, 4, kernel=3),)),
@@ -99,7 +103,12 @@ def engines_of(made):
 
 @pytest.mark.parametrize(
     ("name", "engine"),
-    [*(("dense", engine) for engine in GRAPHS), ("rows left over", "serial:1"), ("wide merging", "serial:4")],
+    [
+        *(("dense", engine) for engine in GRAPHS),
+        ("rows left over", "serial:1"),
+        ("wide merging", "serial:4"),
+        ("sliced dense", "parallel"),
+    ],
 )
 def test_adder_graphs(name, engine):
     """Every layer by one kind of graph: its logits, its cadence, its latency, and no wait that is not planned."""
@@ -143,6 +152,9 @@ def test_wide_shapes_are_wide():
     assert any(
         isinstance(node, nodes.Transpose) and 1 < node.i_lanes != node.o_lanes > 1 for node in walk(made.pipeline)
     )
+    _, made = make("sliced dense")
+    assert made.frame_interval == 4
+    assert [node.slices for node in walk(made.pipeline) if isinstance(node, nodes.Transpose)] == [3] * 4
     _, made = make("wide merging")
     assert any(isinstance(node, nodes.Windows) and node.copies > 1 for node in walk(made.pipeline))
 
@@ -165,7 +177,7 @@ def test_a_plan_with_other_pairs():
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    name=st.sampled_from(["dense", "wide", "wide shared", "wide merging"]),
+    name=st.sampled_from(["dense", "wide", "wide shared", "sliced dense", "wide merging"]),
     stalls=st.tuples(*[st.lists(st.booleans(), min_size=1, max_size=9).filter(lambda p: not all(p))] * 2),
     seed=st.integers(0, 100),
 )

@@ -34,7 +34,6 @@ module EHXPLLL #(
 );
     real input_ps, vco_ps;
     wire steady;
-    integer returned = 0;
 
     initial begin
         if (FEEDBK_PATH != "CLKOP" || CLKOP_ENABLE != "ENABLED" || CLKOS_ENABLE != "ENABLED")
@@ -48,6 +47,8 @@ module EHXPLLL #(
     assign vco_ps = input_ps * CLKI_DIV / CLKFB_DIV / CLKOP_DIV;
     pll_output primary(.run(steady), .period_ps(vco_ps * CLKOP_DIV), .shift_ps(0.0), .clk(CLKOP));
     pll_output secondary(.run(steady), .period_ps(vco_ps * CLKOS_DIV), .shift_ps(0.0), .clk(CLKOS));
-    always @(posedge CLKFB or negedge steady) returned = !steady ? 0 : returned < 8 ? returned + 1 : 8;
-    assign LOCK = returned == 8;
+    pll_feedback feedback(
+        .run(steady), .feedback(CLKFB), .period_ps(input_ps * CLKI_DIV / CLKFB_DIV), .locked(LOCK)
+    );
+    pll_vco #(.LEAST_MHZ(400.0), .MOST_MHZ(800.0)) vco(.run(steady), .period_ps(vco_ps));  // FPGA-DS-02012
 endmodule

@@ -10,7 +10,8 @@ module TBUF(input I, input OEN, output O);
     assign O = OEN ? 1'bz : I;
 endmodule
 
-// UG286, "rPLL": CLKOUT = CLKIN · (FBDIV_SEL + 1) / (IDIV_SEL + 1).
+// UG286, "rPLL": CLKOUT = CLKIN · (FBDIV_SEL + 1) / (IDIV_SEL + 1), fed back inside; the VCO, by DS102 between 500 and
+// 1,250 MHz, runs ODIV_SEL times as fast.
 module rPLL #(
     parameter DEVICE = "GW1N-1",
     parameter string FCLKIN = "100.0",
@@ -37,6 +38,9 @@ module rPLL #(
     always @(posedge steady)
         if (input_ps * FCLKIN.atoreal() < 0.99e6 || input_ps * FCLKIN.atoreal() > 1.01e6)
             $error("%m: made for a clock of %s MHz, but it has %f ps", FCLKIN, input_ps);
+    pll_vco #(.LEAST_MHZ(500.0), .MOST_MHZ(1250.0)) vco(
+        .run(steady), .period_ps(input_ps * (IDIV_SEL + 1) / (FBDIV_SEL + 1) / ODIV_SEL)
+    );
     pll_output clock(
         .run(steady), .period_ps(input_ps * (IDIV_SEL + 1) / (FBDIV_SEL + 1)), .shift_ps(0.0), .clk(CLKOUT)
     );

@@ -30,8 +30,9 @@ module FDCE #(parameter [0:0] INIT = 1'b0) (input C, input CE, input D, input CL
 endmodule
 
 // UG472, chapter 3: the VCO runs at CLKIN1 / DIVCLK_DIVIDE · CLKFBOUT_MULT_F when CLKFBOUT is fed back, each output at
-// that divided by its own divider.
+// that divided by its own divider. The VCO's range by DS182 (7 series, speed grade 2) and DS923.
 module mmcm #(
+    parameter real LEAST_MHZ = 600.0, parameter real MOST_MHZ = 1440.0,
     parameter real PERIOD_NS = 0.0, parameter integer DIVIDE = 1, parameter real MULTIPLY = 5.0,
     parameter real DIVIDE_0 = 1.0, parameter real DIVIDE_1 = 1.0, parameter real DIVIDE_2 = 1.0,
     parameter real PHASE_0 = 0.0, parameter real PHASE_1 = 0.0, parameter real PHASE_2 = 0.0
@@ -41,15 +42,14 @@ module mmcm #(
 );
     real input_ps, vco_ps;
     wire steady;
-    integer returned = 0;
 
     pll_reference #(.PERIOD_NS(PERIOD_NS)) reference(
         .clk(clk_in), .stop(reset || off || !select), .steady(steady), .period_ps(input_ps)
     );
     assign vco_ps = input_ps * DIVIDE / MULTIPLY;
     pll_output fed_back(.run(steady), .period_ps(vco_ps * MULTIPLY), .shift_ps(0.0), .clk(feedback_out));
-    always @(posedge feedback_in or negedge steady) returned = !steady ? 0 : returned < 8 ? returned + 1 : 8;
-    assign locked = returned == 8;
+    pll_feedback feedback(.run(steady), .feedback(feedback_in), .period_ps(input_ps * DIVIDE), .locked(locked));
+    pll_vco #(.LEAST_MHZ(LEAST_MHZ), .MOST_MHZ(MOST_MHZ)) vco(.run(steady), .period_ps(vco_ps));
     pll_output output_0(
         .run(steady), .period_ps(vco_ps * DIVIDE_0), .shift_ps(vco_ps * DIVIDE_0 * PHASE_0 / 360), .clk(clk_out[0])
     );
@@ -108,6 +108,7 @@ module MMCME4_ADV #(
     output [15:0] DO, output DRDY, output LOCKED, output PSDONE
 );
     mmcm #(
+        .LEAST_MHZ(800.0), .MOST_MHZ(1600.0),
         .PERIOD_NS(CLKIN1_PERIOD), .DIVIDE(DIVCLK_DIVIDE), .MULTIPLY(CLKFBOUT_MULT_F), .DIVIDE_0(CLKOUT0_DIVIDE_F)
     ) mmcm(
         .clk_in(CLKIN1), .select(CLKINSEL), .feedback_in(CLKFBIN), .reset(RST), .off(PWRDWN),
@@ -149,12 +150,18 @@ module ODDR #(
     always @(R or S) if (R || S) $error("ODDR: no model of R and S");
 endmodule
 
+package idelay;
+    bit calibrated = 0;
+endpackage
+
 module IDELAYCTRL(input REFCLK, input RST, output RDY);
     real period_ps;
     pll_reference #(.PERIOD_NS(5.0)) reference(.clk(REFCLK), .stop(RST), .steady(RDY), .period_ps(period_ps));
+    always @(RDY) idelay::calibrated = RDY;
 endmodule
 
-// DS182: a tap is 1 / (32 · 2 · F). What the line takes with no tap is left out.
+// DS182: a tap is 1 / (32 · 2 · F), if an IDELAYCTRL has calibrated it (UG471); before, nothing comes out here. What the
+// line takes with no tap is left out.
 module IDELAYE2 #(
     parameter IDELAY_TYPE = "FIXED",
     parameter integer IDELAY_VALUE = 0,
@@ -168,7 +175,7 @@ module IDELAYE2 #(
 );
     initial if (IDELAY_TYPE != "FIXED" || DELAY_SRC != "IDATAIN") $error("IDELAYE2: no model of these settings");
     always begin
-        DATAOUT <= #(IDELAY_VALUE * 1e6 / (32 * 2 * REFCLK_FREQUENCY)) IDATAIN;
+        DATAOUT <= #(IDELAY_VALUE * 1e6 / (32 * 2 * REFCLK_FREQUENCY)) IDATAIN & idelay::calibrated;
         @(IDATAIN);
     end
 endmodule

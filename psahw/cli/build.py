@@ -89,7 +89,7 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
     network = networkfile.load(network)
     link = links.choose(boards.get(options["board"]), link, address, baud)  # before minutes of work
     found, missing = toolchains.choose(boards.get(options["board"]), toolchain)
-    board, made = make_plan(network, **options)
+    board, made = make_plan(network, link=link, **options)
     clock = project.clock_for(board, made.clock_hz, link)
     directory = _write_project(network, board, made, directory or Path("build") / board.name, seed, link)
     result = {

@@ -28,6 +28,8 @@ def _stage_row(stage):
         shape = f"{stage['outputs']}x{stage['inputs']} adder graph, {kind}"
     elif "channels" in stage and "lanes" in stage:
         shape = f"{stage['channels']} channels, {stage['lanes']} lanes"
+    if stage.get("slices", 1) > 1:
+        shape = f"{stage['slices']} side by side: {shape}" if shape else f"{stage['slices']} side by side"
     cost = stage["resources"]
     buffered = stage.get("queue") or stage.get("depth")
     return [stage["name"], stage["engine"], shape, stage["interval"], buffered, *cost.values()]

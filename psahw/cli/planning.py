@@ -2,6 +2,7 @@
 
 import json
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -141,8 +142,8 @@ def _solving():
         yield progress
 
 
-def make_plan(network, *, board, engines, rules, plan_file, **options):
-    """Board and plan for the options of `plan_options`."""
+def make_plan(network, *, board, engines, rules, plan_file, link=None, **options):
+    """Board and plan for the options of `plan_options`; with room for ``link``'s buffers, unless a file says what."""
     import boards
 
     _check_numbers(options)
@@ -156,20 +157,25 @@ def make_plan(network, *, board, engines, rules, plan_file, **options):
     bus_bytes = written["bus_bytes"] if written else options["bus_bytes"]
     if bus_bytes and row % bus_bytes:
         raise UserError(f"--bus-bytes must divide the {row} bytes of an image's row, not {bus_bytes}")
-    budget = {name: options[option] for name, option in _BUDGET.items()}
+    budget = {name: options[option] for name, option in _BUDGET.items() if options[option] is not None}
     with _solving() as progress:
-        made = plan.make(
+        make = partial(
+            plan.make,
             network,
             board.device,
             clock_hz=options["clock"] or board.clock_hz,
             fps=options["fps"],
             bus_bytes=bus_bytes or plan.widest_bus(network, board.bus_bytes),
-            budget={name: amount for name, amount in budget.items() if amount is not None},
             utilisation=_utilisation(options["utilisation"]),
             rules=_rules(engines or board.engines, rules),
             period=written and written["token_period"],
             progress=progress,
         )
+        made = make(budget=budget)
+        if link is not None and written is None:
+            room = board.device.bram36 - link.bram36(frame_bytes=made.image_bytes, bus_bytes=made.bus_bytes)
+            if made.resources.bram36 > room > 0:
+                made = make(budget=budget | {"bram36": room})
     return board, made
 
 

@@ -76,11 +76,11 @@ def test_another_clock_and_bus_over_an_old_project(path, tmp_path, capsys):
         (["--board", "marble", "--clock", "2e9"], "a clock of 2000 MHz cannot be made from 125 MHz"),
         (
             ["--board", "ulx3s-85f", "--clock", "20e6"],
-            "too slow for the board's UART at 3000000 baud; it must be at least 24 MHz",
+            "too slow for the board's UART at 3000000 baud: it must be at least 24 MHz, or --baud at most 2500000",
         ),
         (
             ["--board", "ecpix5-85f", "--baud", "12000000"],
-            "too slow for the board's UART at 12000000 baud; it must be at least 96 MHz",
+            "too slow for the board's UART at 12000000 baud: it must be at least 96 MHz, or --baud at most 6250000",
         ),
     ],
 )
@@ -185,3 +185,16 @@ def test_room_for_the_link(kind, beside, network, tmp_path):
             assert os.listdir(tmp_path) == []
         else:
             project.write(smaller, network, made, tmp_path, link=link)
+
+
+def test_a_plan_leaves_room_for_the_link(path, tmp_path, monkeypatch, capsys):
+    """On a device that has no block RAM beside what the accelerator would take."""
+    board = boards.get("marble")
+    command = ["elaborate", path, "--board", "marble", "--engines", "mac", "--fps", "1000", "--json"]
+    assert main([*command, "-o", str(tmp_path / "free")]) == 0
+    taken = json.loads(capsys.readouterr().out)["resources"]["bram36"]
+    assert taken >= 1
+    device = dataclasses.replace(board.device, bram36=taken)
+    monkeypatch.setitem(boards.BOARDS, "marble", dataclasses.replace(board, device=device))
+    assert main([*command, "-o", str(tmp_path / "tight")]) == 0
+    assert json.loads(capsys.readouterr().out)["resources"]["bram36"] <= taken - 0.5

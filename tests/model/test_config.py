@@ -48,6 +48,7 @@ def test_presets_survive_json():
         ({"activation": "tanh"}, "activation must be one of gelu, relu, psa_hidden, psa_both, not 'tanh'"),
         ({"segments": 0}, "segments must be an integer in .*, not 0"),
         ({"grid_size": 32}, "grid_size must be one of 4, 8, 10, 22, 64, not 32"),
+        ({"grid_size": 22.0}, "grid_size must be one of 4, 8, 10, 22, 64, not 22.0"),
         ({"classes": 1}, "classes must be an integer in .*, not 1"),
         ({"image": [32]}, r"image must be two numbers, not \(32,\)"),
         ({"image": 32}, "image must be two numbers, not 32"),
