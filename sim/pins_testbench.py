@@ -125,7 +125,7 @@ class _Phy:
         Clock(self.pins["rx_clk"], self.CYCLE, "ps").start()
 
     async def receive(self, cycles):
-        """Half a cycle at a time, in step with the clock: bits 0 to 3 and RX_DV, then the rest and RX_DV XOR RX_ER."""
+        """Half a cycle at a time, in step with the clock: bits 0 to 3 and RX_DV, the rest and RX_DV XOR RX_ER."""
         await _after(self.CYCLE - self._now("ps") % self.CYCLE)
         for byte, valid, error in cycles:
             for half, control in ((byte & 15, valid), (byte >> 4, valid ^ error)):
