@@ -1,0 +1,31 @@
+"""Which simulators the cache keeps."""
+
+import os
+import time
+
+import pytest
+
+building = pytest.importorskip("sim.building")
+HOUR = 3600
+
+
+def builds(cache, hours):
+    """One that was last used so many hours ago, for each."""
+    for n, ago in enumerate(hours):
+        (cache / f"build{n}").mkdir()
+        (cache / f"build{n}" / "build.log").write_text("")
+        os.utime(cache / f"build{n}", (time.time() - ago * HOUR,) * 2)
+
+
+@pytest.mark.parametrize(
+    ("hours", "kept"),
+    [
+        ([48 - n for n in range(14)], range(2, 14)),  # the twelve that were used last
+        ([3 - 0.1 * n for n in range(14)], range(14)),  # a run of batches may be at work with any of them
+        ([5, 4.5, *[1] * 13], range(2, 15)),
+    ],
+)
+def test_old_builds_are_forgotten(hours, kept, tmp_path):
+    builds(tmp_path, hours)
+    building._forget_old_builds(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(f"build{n}" for n in kept)
