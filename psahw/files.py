@@ -2,19 +2,32 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["cache_directory", "output_directory", "refuse_foreign", "writable_directory", "write_whole"]
+__all__ = [
+    "cache_directory", "long_unused", "output_directory", "refuse_foreign", "writable_directory", "write_whole",
+]  # fmt: skip
 
 
 def cache_directory() -> Path:
     """Where downloads, compiled kernels, Verilog and simulators are kept between runs: `$PSAHW_CACHE`, else
     `~/.cache/psahw`; not necessarily existing yet."""
     return Path(os.environ.get("PSAHW_CACHE") or Path.home() / ".cache" / "psahw")
+
+
+_LATELY = 24 * 3600  # seconds
+
+
+def long_unused(entries: Iterable[Path], keep: int) -> list[Path]:
+    """Those of a cache's entries that may go, by their times of modification, which mark their last use: all but the
+    ``keep`` latest, and but those of the last day, which a long run may still want."""
+    times = sorted((entry.stat().st_mtime, entry) for entry in entries)
+    return [entry for used, entry in times[:-keep] if time.time() - used > _LATELY]
 
 
 def write_whole(path: str | os.PathLike, data: str | bytes) -> None:

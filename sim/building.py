@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from psahw.errors import UserError
-from psahw.files import cache_directory
+from psahw.files import cache_directory, long_unused
 
 __all__ = [
     "BUILD_ARGS", "MAKE_FLAGS", "SMALL", "check_tools", "cocotb_runner", "directory", "environment", "kept", "key",
@@ -25,7 +25,6 @@ __all__ = [
 HERE = Path(__file__).parent
 MODELS = "dsp48.v"  # what `psahw.verilog.emit` writes for simulators
 KEPT_BUILDS = 12
-KEPT_SECONDS = 4 * 3600  # and all that were used so lately: a run of many batches may still want one
 SMALL = 600_000  # bytes of Verilog: as one C++ file, a third of the time of many with precompiled headers
 BUILD_ARGS = (
     # cocotb makes every signal public, which forbids most of Verilator's optimisations: 2.6 times slower. The
@@ -229,9 +228,6 @@ def with_verilator(folder: Path, sources: list[Path], arguments: tuple[str, ...]
 
 
 def _forget_old_builds(cache):
-    builds = sorted((p for p in cache.iterdir() if (p / "build.log").is_file()), key=lambda p: p.stat().st_mtime)
-    for old in builds[:-KEPT_BUILDS]:
-        if time.time() - old.stat().st_mtime < KEPT_SECONDS:
-            break
+    for old in long_unused((path for path in cache.iterdir() if (path / "build.log").is_file()), KEPT_BUILDS):
         shutil.rmtree(old, ignore_errors=True)
         (cache / f"{old.name}.lock").unlink(missing_ok=True)

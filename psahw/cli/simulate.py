@@ -14,7 +14,7 @@ import click
 from .. import networkfile, reference
 from ..device import DEVICES
 from ..errors import CheckFailed, UserError
-from ..files import cache_directory, writable_directory
+from ..files import cache_directory, long_unused, writable_directory
 from . import output
 from .planning import make_plan, plan_options
 
@@ -40,8 +40,7 @@ def _kept(key, write) -> Path:
         write(fresh)
         if not target.exists():  # else another process was faster
             os.replace(fresh, target)
-    designs = [path for path in cache.iterdir() if (path / "manifest.json").is_file()]
-    for old in sorted(designs, key=lambda path: path.stat().st_mtime)[:-KEPT]:
+    for old in long_unused((path for path in cache.iterdir() if (path / "manifest.json").is_file()), KEPT):
         shutil.rmtree(old, ignore_errors=True)
     return target
 

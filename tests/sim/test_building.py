@@ -21,8 +21,9 @@ def builds(cache, hours):
     ("hours", "kept"),
     [
         ([48 - n for n in range(14)], range(2, 14)),  # the twelve that were used last
-        ([3 - 0.1 * n for n in range(14)], range(14)),  # a run of batches may be at work with any of them
-        ([5, 4.5, *[1] * 13], range(2, 15)),
+        ([23 - n for n in range(14)], range(14)),  # a run of batches may be at work with any of them
+        ([26, 25, *[1] * 13], range(2, 15)),
+        ([26, 25], range(2)),
     ],
 )
 def test_old_builds_are_forgotten(hours, kept, tmp_path):
