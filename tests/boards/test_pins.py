@@ -145,7 +145,7 @@ def at_the_phy(name, rx_lag, directory):
 # from 2,031 to 6,031 ps more than that of the data does without the taps.
 @pytest.mark.parametrize(
     ("name", "rx_lag"),
-    quick([(name, lag) for name in TX_LAG for lag in (2100, 5950)], ("marble", 2100), ("marble", 5950)),
+    quick([(name, lag) for name in TX_LAG for lag in (2100, 5950)], ("marble", 2100)),
 )
 def test_rgmii(name, rx_lag, tmp_path):
     report = at_the_phy(name, rx_lag, tmp_path)
@@ -163,7 +163,7 @@ def test_rgmii(name, rx_lag, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "rx_lag"),
-    quick([(name, lag) for name in TX_LAG for lag in (1950, 6100)], ("marble", 1950), ("marble", 6100)),
+    quick([(name, lag) for name in TX_LAG for lag in (1950, 6100)], ("marble", 6100)),
 )
 def test_rgmii_with_a_clock_out_of_its_window(name, rx_lag, tmp_path):
     """The halves of different bytes come together, and no frame is one: the board idles."""

