@@ -168,7 +168,8 @@ class Windows(wiring.Component):
             # add them up from the counters is too long a way to the memory's address.
             top, line = (Signal(range(self.height + 2 * self.padding)) for _ in range(2))
             inside = [
-                (line >= self.padding - index) & (line < self.height + self.padding - index)
+                (line >= self.padding - index if index < self.padding else 1)
+                & (line < self.height + self.padding - index)
                 for index in range(self.copies)
             ]
             beside = [(at < -lane) | (at >= width - lane) for lane in range(self.row_lanes)]
