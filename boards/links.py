@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 
 from psahw.errors import UserError
 from psahw.host.protocol import VERSION
+from psahw.host.udp_port import SCHEME
 from psahw.parts import block_ram
 
 from . import BOARDS, Board, bridges
@@ -44,6 +45,11 @@ class Uart:
     def bram36(self, *, frame_bytes: int, bus_bytes: int) -> float:
         return _images(self.window, frame_bytes, bus_bytes)
 
+    @property
+    def host_options(self) -> str:
+        """Of ``psahw run``. What the serial port is called only the user's machine knows."""
+        return f"--port /dev/ttyUSB1 --baud {self.baud}"
+
     def to_dict(self) -> dict:
         return {"kind": self.kind, "baud": self.baud, "protocol": VERSION}
 
@@ -63,6 +69,11 @@ class Udp:
     def bram36(self, *, frame_bytes: int, bus_bytes: int) -> float:
         packets = block_ram(8, BUFFER_BYTES, written=True) + block_ram(8, QUEUED * LONGEST, written=True)
         return _images(self.window, frame_bytes, bus_bytes) + packets
+
+    @property
+    def host_options(self) -> str:
+        """Of ``psahw run``."""
+        return f"--port {SCHEME}{self.identity.address}:{self.identity.port}"
 
     def to_dict(self) -> dict:
         me = self.identity

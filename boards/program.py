@@ -15,35 +15,25 @@ __all__ = ["TOOLS", "Tool", "choose", "explain"]
 _XILINX = ("xc7", "xcup")
 UDEV = "https://trabucayre.github.io/openFPGALoader/guide/install.html#udev-rules"
 
-VIVADO_SCRIPT = """\
-# vivado -mode batch -source program.tcl -tclargs BITSTREAM DEVICE (UG908, Programming the Device)
-open_hw_manager
-connect_hw_server
-open_hw_target
-set device [lindex [get_hw_devices [lindex $argv 1]*] 0]
-current_hw_device $device
-set_property PROGRAM.FILE [lindex $argv 0] $device
-program_hw_devices $device
-close_hw_manager
-"""
+VIVADO_SCRIPT = Path(__file__).with_name("program.tcl")
 
 
 @dataclass(frozen=True)
 class Tool:
     """``serves`` says why the tool cannot do a board, None if it can. ``command`` gets the board, the bitstream,
-    whether it should stay after power-off, the cable if the user names one, and a directory for scripts."""
+    whether it should stay after power-off, and the cable if the user names one."""
 
     name: str
     program: str
     serves: Callable[[Board, bool], str | None]
-    command: Callable[[Board, Path, bool, str | None, Path], list[str]]
+    command: Callable[[Board, Path, bool, str | None], list[str]]
 
 
 def _loader_serves(board: Board, flash: bool) -> str | None:
     return None if board.loader else f"it does not know {board.name}"
 
 
-def _loader_command(board, bitstream, flash, cable, scripts):
+def _loader_command(board, bitstream, flash, cable):
     options = list(board.loader)
     if cable is not None and "--cable" in options:
         options[options.index("--cable") + 1] = cable
@@ -58,10 +48,8 @@ def _vivado_serves(board: Board, flash: bool) -> str | None:
     return "only openFPGALoader writes the flash memory here" if flash else None
 
 
-def _vivado_command(board, bitstream, flash, cable, scripts):
-    script = scripts / "program.tcl"
-    script.write_text(VIVADO_SCRIPT)
-    command = ["vivado", "-mode", "batch", "-nojournal", "-nolog", "-notrace", "-source", str(script)]
+def _vivado_command(board, bitstream, flash, cable):
+    command = ["vivado", "-mode", "batch", "-nojournal", "-nolog", "-notrace", "-source", str(VIVADO_SCRIPT)]
     return [*command, "-tclargs", str(bitstream), board.device.name]
 
 
@@ -71,7 +59,7 @@ def _openocd_serves(board: Board, flash: bool) -> str | None:
     return "only openFPGALoader writes the flash memory here" if flash else None
 
 
-def _openocd_command(board, bitstream, flash, cable, scripts):
+def _openocd_command(board, bitstream, flash, cable):
     # Braces keep Tcl from looking into the name; choose() has refused names with braces in them.
     return ["openocd", "-f", board.openocd, "-c", f"init; pld load 0 {{{bitstream}}}; exit"]
 

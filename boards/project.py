@@ -17,23 +17,28 @@ from .links import Uart, Udp
 from .shell import Shell
 from .uart import MIN_CYCLES_PER_BIT
 
-__all__ = ["MARKER", "TOP", "clock_for", "files", "write"]
+__all__ = ["MARKER", "TOP", "clock_for", "clock_of", "files", "write"]
 
 TOP = "top"
 MARKER = "project.json"
 
 
-def clock_for(board: Board, clock_hz: float | None = None, link: Uart | Udp | None = None) -> ClockSettings:
-    """How the board makes its accelerator clock, or another one. UserError if it cannot, or if it is too slow for the
-    link, the board's UART if none is given."""
+def clock_of(board: Board, clock_hz: float | None = None) -> ClockSettings:
+    """How the board makes its accelerator clock, or another one. UserError if it cannot."""
     platform = board.platform()
     target = board.clock_hz if clock_hz is None else clock_hz
-    clock = settings(board.device.family, platform.speed, platform.default_clk_frequency, target)
+    return settings(board.device.family, platform.speed, platform.default_clk_frequency, target)
+
+
+def clock_for(board: Board, clock_hz: float | None = None, link: Uart | Udp | None = None) -> ClockSettings:
+    """The same for a design with a link, the board's UART if none is given. UserError, too, if the clock is too slow
+    for it."""
+    clock = clock_of(board, clock_hz)
     link = link or Uart(board.baud)
     if link.kind == Uart.kind and clock.hz < (lowest := MIN_CYCLES_PER_BIT * link.baud):
         raise UserError(
-            f"a clock of {target / 1e6:g} MHz is too slow for the board's UART at {link.baud} baud: it must be at "
-            f"least {lowest / 1e6:g} MHz, or --baud at most {int(clock.hz) // MIN_CYCLES_PER_BIT}"
+            f"a clock of {float(clock.hz) / 1e6:g} MHz is too slow for the board's UART at {link.baud} baud: it must "
+            f"be at least {lowest / 1e6:g} MHz, or --baud at most {int(clock.hz) // MIN_CYCLES_PER_BIT}"
         )
     return clock
 

@@ -86,7 +86,7 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
     import boards
     from boards import links, project, toolchains
 
-    network = networkfile.load(network)
+    named, network = network, networkfile.load(network)
     link = links.choose(boards.get(options["board"]), link, address, baud)  # before minutes of work
     found, missing = toolchains.choose(boards.get(options["board"]), toolchain)
     board, made = make_plan(network, link=link, **options)
@@ -131,6 +131,7 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
         )
     if not as_json:
         click.echo(f"{int(made.fps):,} FPS at {result['clock_hz'] / 1e6:g} MHz, which the routed design meets")
+        click.echo(f"psahw program {directory}, and then: psahw run {named} {link.host_options}")
 
 
 COMMANDS = [build_command]

@@ -31,7 +31,7 @@ def elaborate_command(network, directory, link, address, baud, as_json, **option
     from boards import links, project
     from boards.whole_directory import whole_directory
 
-    network = networkfile.load(network)
+    named, network = network, networkfile.load(network)
     link = links.choose(boards.get(options["board"]), link, address, baud)
     board, made = make_plan(network, link=link, **options)
     project.clock_for(board, made.clock_hz, link)  # says at once if the clock cannot be made
@@ -42,7 +42,9 @@ def elaborate_command(network, directory, link, address, baud, as_json, **option
         written = project.write(board, network, made, fresh, link=link)
     last = (
         f"{network.name} on {board.title}, {written['clock']['hz'] / 1e6:g} MHz (target), "
-        f"{int(made.fps):,} FPS at that clock; make the bitstream there with ./build_{written['top']}.sh"
+        f"{int(made.fps):,} FPS at that clock\n"
+        f"next: ./build_{written['top']}.sh there makes the bitstream, psahw program {directory} loads it, "
+        f"psahw run {named} {link.host_options} uses it"
     )
     show_directory(directory, made, written, last, as_json)
 

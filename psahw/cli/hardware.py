@@ -35,7 +35,7 @@ def _stage_row(stage):
     return [stage["name"], stage["engine"], shape, stage["interval"], buffered, *cost.values()]
 
 
-def _show_plan(result):
+def _show_plan(result, tokens):
     output.print_table(
         ["stage", "engine", "shape", "cycles a frame", "buffer", "LUT", "FF", "DSP", "BRAM36"],
         [_stage_row(stage) for stage in result["stages"]],
@@ -46,7 +46,7 @@ def _show_plan(result):
         f"{result['clock_hz'] / 1e6:g} MHz (target): a frame every {result['frame_interval']:,} cycles, "
         f"{int(result['fps']):,} FPS, latency {result['latency']:,} cycles ({result['latency_s'] * 1e6:,.0f} us)"
     )
-    click.echo(f"limited by: {result['limited_by']}")
+    click.echo(f"limited by: {result['limited_by']} (intervals go in steps of {tokens} cycles, one a token)")
 
 
 @click.command("plan")
@@ -61,8 +61,8 @@ def plan_command(network, path, as_json, **options):
     (simulation measures the same numbers), LUT, FF, DSP and BRAM are estimates, the clock is a target.
 
     A layer's engine is a MAC array (mac, or mac:ROWSxCOLUMNS), an adder graph of 1, 2, 4 or 8 bits a clock
-    (serial, or serial:4), or one that takes a vector a clock (parallel). Adder graphs are solved once, some
-    seconds to a minute each, and kept in the cache.
+    (serial, or serial:4), or one that takes a vector a clock (parallel). Adder graphs are solved once, seconds
+    each or, of matrices like 112 x 256, minutes, and kept in the cache; --engines mac needs none.
 
     \b
     psahw plan cifar10-psa --board marble
@@ -81,7 +81,7 @@ def plan_command(network, path, as_json, **options):
     if as_json:
         output.print_json(result)
     else:
-        _show_plan(result)
+        _show_plan(result, network.stages[0].tokens)
 
 
 def _synthesised_row(stage):

@@ -132,11 +132,13 @@ def _rules(engines: str | None, rules: tuple[str, ...]) -> Rules:
 def _solving():
     """Yields what `psahw.plan.make` calls as it solves adder graphs: a bar, if there are any to solve."""
     with output.progress("adder graphs") as advance:
-        before = 0
+        before = None
 
-        def progress(done: int, _: int) -> None:
+        def progress(done: int, of: int) -> None:
             nonlocal before
-            advance(done - before)
+            if before is None and done < of:
+                output.note(f"solving {of - done} adder graphs, large ones for minutes; once, then they are kept")
+            advance(done - (before or 0), of)
             before = done
 
         yield progress
@@ -145,9 +147,12 @@ def _solving():
 def make_plan(network, *, board, engines, rules, plan_file, link=None, **options):
     """Board and plan for the options of `plan_options`; with room for ``link``'s buffers, unless a file says what."""
     import boards
+    from boards import project
 
     _check_numbers(options)
     board, written = boards.get(board), None
+    if options["clock"] is not None:
+        project.clock_of(board, options["clock"])  # before minutes of solving
     if plan_file is not None:
         if options["fps"] or options["bus_bytes"]:
             raise UserError("--plan has a token period and a bus: give neither --fps nor --bus-bytes with it")

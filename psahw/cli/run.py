@@ -25,14 +25,13 @@ SIMULATED_FRAMES = 4  # each as long as the one before
 
 
 @contextlib.contextmanager
-def _simulated_board(network, design, board, made, link):
+def _simulated_board(network, directory, board, link):
     """Yields the port of the Verilated board, and its baud rate, if it has one."""
     from boards import hello, simulated
     from boards.links import WINDOWS, Udp
     from sim import board as simulation
     from sim import runner
 
-    directory = Path(design) if design is not None else elaborated(network, made)
     loaded = runner.load_design(directory)
     if loaded.digest != networkfile.digest(network):
         raise UserError(f"{directory} holds another network, {loaded.network} with digest {loaded.digest[:12]}")
@@ -55,6 +54,36 @@ def _simulated_board(network, design, board, made, link):
             simulation.build(folder, line)
         with simulation.running(folder, line) as port:
             yield port, baud
+
+
+def _written_for(directory: Path) -> dict[str, str]:
+    """Board and link of a directory that ``psahw elaborate`` wrote; nothing of one that is the accelerator alone."""
+    from boards.project import MARKER
+
+    path = directory / MARKER
+    if not path.is_file():
+        return {}
+    try:
+        written = json.loads(path.read_text())
+        return {"board": written["board"], "link": written["link"]["kind"]}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is not what psahw elaborate writes; elaborate again") from None
+
+
+def _choose_simulated(design: str | None, asked: dict[str, str], given: set[str]):
+    """The board and the name of the link: those of ``design``, or else what is ``asked`` for. Raises UserError where
+    ``given`` options contradict a design, or the board has no such link."""
+    import boards
+    from boards import links
+
+    written = {} if design is None else _written_for(Path(design))
+    for name in written.keys() & given:
+        if asked[name] != written[name]:
+            raise UserError(f"{design} was written for --{name} {written[name]}, not {asked[name]}")
+    asked = asked | written
+    board = boards.get(asked["board"])
+    links.check(board, asked["link"])
+    return board, asked["link"]
 
 
 def _pixels(network, paths, dataset, data, count):
@@ -183,7 +212,7 @@ def _check_options(given: set[str], port: str) -> None:
     "--link",
     type=click.Choice(["uart", "udp"]),
     default="uart",
-    help="With --port sim: how the simulated board is reached; udp on boards that have it.",
+    help="With --port sim: how the simulated board is reached, udp on boards that have it; else as --design says.",
 )
 @click.option("--design", metavar="DIR", help="With --port sim: simulate what psahw elaborate wrote there.")
 @plan_options(default_board="marble")
@@ -208,21 +237,21 @@ def run_command(context, network, paths, port, baud, count, dataset, data, timeo
     psahw run cifar10-psa --port sim --design build/marble cat.jpg
     """
     import boards
-    from boards import links
 
     from ..host import Accelerator
 
     network, simulated = networkfile.load(network), port == SIMULATED
     given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
-    board = boards.get(options["board"]) if simulated or "board" in given else None
     _check_options(given & ({*options, "design", "baud", "link"} - {"board"}), port)
     if simulated:
-        links.check(board, link)
+        board, link = _choose_simulated(design, {"board": options["board"], "link": link}, given)
+    else:
+        board = boards.get(options["board"]) if "board" in given else None
     what, pixels, labels, files = _pixels(network, paths, dataset, data, count)
     with contextlib.ExitStack() as stack:
         if simulated:
-            made = None if design is not None else make_plan(network, **options)[1]
-            port, baud = stack.enter_context(_simulated_board(network, design, board.name, made, link))
+            directory = Path(design) if design is not None else elaborated(network, make_plan(network, **options)[1])
+            port, baud = stack.enter_context(_simulated_board(network, directory, board.name, link))
         device = Accelerator(
             port,
             baud=baud or (board.baud if board else DEFAULT_BAUD),

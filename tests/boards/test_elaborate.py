@@ -19,7 +19,8 @@ from boards.ports import interface
 from psahw import generate, networkfile, plan, reference
 from psahw.cli import main
 from psahw.errors import UserError
-from tests.networks import inferred, random_images, random_network
+from psahw.network import Patch
+from tests.networks import StageShape, inferred, random_images, random_network
 from tests.wire import answers, message, words
 
 FAMILIES = ["marble", "alveo-u250", "ulx3s-85f", "tangprimer20k"]
@@ -51,6 +52,19 @@ def test_elaborate(name, path, network, tmp_path, capsys):
     assert json.loads((directory / "project.json").read_text())["digest"] == networkfile.digest(network)
     assert os.access(directory / "build_top.sh", os.X_OK)
     assert lint(directory, boards.get(name).device.family) == []
+
+
+def test_lint_of_overlapping_patches_that_keep_pace(tmp_path):
+    """Two rows of a window are read at once: more than the padding, so that one of them begins in the image."""
+    shape = StageShape(channels=4, hidden=4, groups=4, kernel=3, shared=True)
+    network = random_network(np.random.default_rng(5), patch=Patch(4, 2, 1), stages=(shape,))
+    networkfile.save(network, tmp_path / "overlapping.safetensors")
+    directory = tmp_path / "made"
+    arguments = ["--board", "marble", "--engines", "mac", "-o", str(directory)]
+    assert main(["elaborate", str(tmp_path / "overlapping.safetensors"), *arguments]) == 0
+    rows = 4 * 4 * 4  # of all windows of a frame
+    assert json.loads((directory / "plan.json").read_text())["frame_interval"] < rows
+    assert lint(directory, "xc7") == []
 
 
 def test_another_clock_and_bus_over_an_old_project(path, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Programming: the commands, and what is said when they cannot run or fail. The tools are stand-ins."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,8 @@ def test_vivado_and_openocd(built, tool, capsys):
     assert main(["program", built("marble"), "--json"]) == 0  # the one that is there
     command = json.loads(capsys.readouterr().out)["command"]
     assert command[:3] == ["vivado", "-mode", "batch"] and command[-1] == "xc7k160t"
+    script = Path(command[command.index("-source") + 1])  # must be there for whoever runs the command of --dry-run
+    assert "program_hw_devices" in script.read_text()
     arguments = tool("openocd")
     assert main(["program", built("kc705"), "--tool", "openocd"]) == 0
     assert arguments.read_text().splitlines() == [
@@ -124,11 +127,12 @@ def test_no_tool(built, tool, capsys):
     ("arguments", "message"),
     [
         (["{}", "--board", "kc705"], "was built for ulx3s-85f, not for kc705"),
-        (["{}/top.bit"], "a bitstream does not say which board it is for: give --board"),
+        (["{}/top.bit"], "top.bit does not say which board it is for: give --board"),
         (["{}/top.bit", "--board", "kc706"], "unknown board 'kc706'"),
-        (["{}/absent.bit", "--board", "kc705"], "absent.bit: No such file"),
+        (["{}/absent.bit", "--board", "kc705"], "absent.bit: No such file or directory"),
+        (["{}/absent"], "absent: No such file or directory"),
         (["{}/build.json", "--board", "kc705"], "its name must end in .bit or .fs"),
-        (["{}/bin"], "build.json: No such file or directory: psahw build writes it"),
+        (["{}/bin"], "bin was not written by psahw build or elaborate"),
         (["{}", "--tool", "jtagd"], "--tool must be one of openfpgaloader, vivado, openocd, not 'jtagd'"),
         (["{}", "--tool", "vivado"], "nothing can load ulx3s-85f: vivado: ulx3s-85f is not Xilinx's"),
         (
@@ -150,6 +154,22 @@ def test_a_design_that_misses_its_clock_is_not_loaded(built, tool, capsys):
     assert main(["program", built(met=False)]) == 2
     assert "misses its clock (35.00 of 40 MHz) and may compute wrongly" in capsys.readouterr().err
     assert not arguments.exists()
+
+
+@pytest.mark.parametrize(("board", "name"), [("marble", "top.bit"), ("tangprimer20k", "top.fs")])
+def test_a_bitstream_made_by_hand(board, name, tmp_path, tool, capsys):
+    """Where psahw elaborate wrote a project, and somebody else ran its script."""
+    (tmp_path / "project.json").write_text(json.dumps({"board": board}))
+    assert main(["program", str(tmp_path), "--dry-run"]) == 2
+    assert "has no bitstream yet: run ./build_top.sh in it" in capsys.readouterr().err
+    (tmp_path / name).write_bytes(b"bits")
+    assert main(["program", str(tmp_path), "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert out.rstrip().endswith(f"{tmp_path}/{name}")
+    assert "was not made by psahw build: see in its tools' reports that the clock is met" in err
+    (tmp_path / "project.json").write_text("[]")
+    assert main(["program", str(tmp_path), "--dry-run"]) == 2
+    assert "project.json is not what psahw writes" in capsys.readouterr().err
 
 
 def test_a_name_that_tcl_would_read(tmp_path, tool, capsys):

