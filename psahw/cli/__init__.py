@@ -86,10 +86,10 @@ def psahw():
 
     \b
     psahw demo                                     the whole way, in minutes
-    psahw info cifar10-psa                         what is in a network
-    psahw plan cifar10-psa --board marble          what it costs and how fast it is
-    psahw elaborate cifar10-psa --board marble -o build/marble
-    psahw simulate cifar10-psa --images 20         the circuit against the integer model
+    psahw info cifar10-psa-small                   what is in a network
+    psahw plan cifar10-psa-small --board marble    what it costs and how fast it is
+    psahw elaborate cifar10-psa-small --board marble -o build/marble
+    psahw simulate cifar10-psa-small --images 20   the circuit against the integer model
     """
 
 

@@ -60,8 +60,9 @@ def _show(result):
         ["resources (estimated)", costs],
     ]
     output.print_table(["", f"{result['network']} on {made['board']}"], rows)
-    click.echo(f"Verilog  {result['verilog']}")
-    click.echo(f"report   {result['report']}")
+    here = Path.cwd()
+    for what, path in (("Verilog  ", result["verilog"]), ("report   ", result["report"])):
+        click.echo(f"{what}{path.relative_to(here) if path.is_relative_to(here) else path}")
 
 
 @click.command()
