@@ -19,10 +19,14 @@ from .ethernet.endpoint import BUFFER_BYTES, LONGEST
 from .ethernet.identity import Identity
 from .ethernet.rgmii import CONSTRAINTS
 from .link import WINDOW
+from .uart import MIN_CYCLES_PER_BIT
 from .uart_link import UartLink
 from .udp_link import UDP_WINDOW, UdpLink
 
 __all__ = ["KINDS", "WINDOWS", "Uart", "Udp", "check", "choose"]
+
+
+WIRE_HZ = 125e6  # GMII's bytes a second: IEEE 802.3, clause 35
 
 
 def _images(window: int, frame_bytes: int, bus_bytes: int) -> float:
@@ -44,6 +48,14 @@ class Uart:
 
     def bram36(self, *, frame_bytes: int, bus_bytes: int) -> float:
         return _images(self.window, frame_bytes, bus_bytes)
+
+    def check_clock(self, hz: float) -> None:
+        """Raises UserError if the accelerator's clock is too slow."""
+        if hz < (lowest := MIN_CYCLES_PER_BIT * self.baud):
+            raise UserError(
+                f"a clock of {hz / 1e6:g} MHz is too slow for the board's UART at {self.baud} baud: it must be at "
+                f"least {lowest / 1e6:g} MHz, or --baud at most {int(hz) // MIN_CYCLES_PER_BIT}"
+            )
 
     @property
     def host_options(self) -> str:
@@ -69,6 +81,15 @@ class Udp:
     def bram36(self, *, frame_bytes: int, bus_bytes: int) -> float:
         packets = block_ram(8, BUFFER_BYTES, written=True) + block_ram(8, QUEUED * LONGEST, written=True)
         return _images(self.window, frame_bytes, bus_bytes) + packets
+
+    def check_clock(self, hz: float) -> None:
+        """Raises UserError if the accelerator's clock is too slow: the link takes a byte a cycle, and a host sends
+        more images in a row than the buffers hold."""
+        if hz < WIRE_HZ:
+            raise UserError(
+                f"a clock of {hz / 1e6:g} MHz is too slow for gigabit Ethernet, which brings a byte each 8 ns: it "
+                f"must be at least {WIRE_HZ / 1e6:g} MHz, or --link uart"
+            )
 
     @property
     def host_options(self) -> str:

@@ -15,7 +15,6 @@ from .core import Inside
 from .hello import inside
 from .links import Uart, Udp
 from .shell import Shell
-from .uart import MIN_CYCLES_PER_BIT
 
 __all__ = ["MARKER", "TOP", "clock_for", "clock_of", "files", "write"]
 
@@ -34,12 +33,7 @@ def clock_for(board: Board, clock_hz: float | None = None, link: Uart | Udp | No
     """The same for a design with a link, the board's UART if none is given. UserError, too, if the clock is too slow
     for it."""
     clock = clock_of(board, clock_hz)
-    link = link or Uart(board.baud)
-    if link.kind == Uart.kind and clock.hz < (lowest := MIN_CYCLES_PER_BIT * link.baud):
-        raise UserError(
-            f"a clock of {float(clock.hz) / 1e6:g} MHz is too slow for the board's UART at {link.baud} baud: it must "
-            f"be at least {lowest / 1e6:g} MHz, or --baud at most {int(clock.hz) // MIN_CYCLES_PER_BIT}"
-        )
+    (link or Uart(board.baud)).check_clock(float(clock.hz))
     return clock
 
 

@@ -26,8 +26,7 @@ class UdpLink(wiring.Component):
                                   gmii_tx <- Endpoint <- Crossing <- Link
 
     Towards the accelerator, all in the sync domain, it has the ports of `Link`; ``error`` is a dropped datagram, too.
-    A sync clock of 125 MHz or more takes all that the wire can bring. With a slower one datagrams may find no room
-    while more than a few kilobytes come without a pause: they are dropped whole, and the host protocol repeats them.
+    A sync clock of 125 MHz or more takes all that the wire can bring; boards are not built with a slower one.
 
     Parameters
     ----------

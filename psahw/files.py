@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, directories known to be writable before long work starts, the cache."""
 
+import contextlib
 import os
 import tempfile
 import time
@@ -25,9 +26,13 @@ _LATELY = 24 * 3600  # seconds
 
 def long_unused(entries: Iterable[Path], keep: int) -> list[Path]:
     """Those of a cache's entries that may go, by their times of modification, which mark their last use: all but the
-    ``keep`` latest, and but those of the last day, which a long run may still want."""
-    times = sorted((entry.stat().st_mtime, entry) for entry in entries)
-    return [entry for used, entry in times[:-keep] if time.time() - used > _LATELY]
+    ``keep`` latest, and but those of the last day, which a long run may still want. Of those that another process
+    has just removed nothing is said."""
+    times = []
+    for entry in entries:
+        with contextlib.suppress(FileNotFoundError):
+            times.append((entry.stat().st_mtime, entry))
+    return [entry for used, entry in sorted(times)[:-keep] if time.time() - used > _LATELY]
 
 
 def write_whole(path: str | os.PathLike, data: str | bytes) -> None:

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import ClassVar
 
-from psahw.errors import UserError
+from psahw.errors import CheckFailed, UserError
 
 from . import building
 
@@ -106,38 +106,61 @@ def running(directory: str | os.PathLike, line: Uart | Udp, *, seed: int = 1) ->
     """Yields the name of the port; the simulation ends with the block, or with this process.
 
     What has no initial value starts with a random one, by ``seed``. Raises UserError when the design does not build
-    or does not start, RuntimeError when it sends what no device of its kind may send.
+    or does not start, CheckFailed when it sends what no device of its kind may send.
     """
     program = build(directory, line)
     with tempfile.TemporaryDirectory(prefix="psahw-board-") as folder:
         for memory in (*Path(directory).glob("*.mem"), *Path(directory).glob("*.hex")):
             (Path(folder) / memory.name).symlink_to(memory.resolve())
-        complaints = open(Path(folder) / "stderr", "w+")  # noqa: SIM115 - closed below
-        process = subprocess.Popen(
-            [program, *line.arguments(), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            text=True,
-        )
-        try:
-            started, _, _ = select.select([process.stdout], [], [], START_SECONDS)
-            port = process.stdout.readline().strip() if started else ""
-            if not port:
-                raise UserError("the simulated board does not start")
-            yield port
-        finally:
-            process.stdin.close()
+        with open(Path(folder) / "stderr", "w+") as complaints:
+            process = subprocess.Popen(
+                [program, *line.arguments(), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                text=True,
+                start_new_session=True,  # an interrupt is for us; the end of its input is for it
+            )
             try:
-                status = process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                status = 0
-            complaints.seek(0)
-            complaint = complaints.read().strip()
-            process.stdout.close()
-            complaints.close()
-            if status:
-                raise RuntimeError(f"the simulated board ended with status {status}: {complaint[:300]}")
+                started, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+                port = process.stdout.readline().strip() if started else ""
+                if not port:
+                    _stop(process)
+                    raise UserError(f"the simulated board does not start: {_words(complaints)}")
+                yield from _watched(process, port, complaints)
+            finally:
+                _stop(process)
+                process.stdout.close()
+
+
+def _watched(process, port, complaints):
+    """Yields the port; whatever error the block ends with, the device's own fault is the better reason."""
+    error = None
+    try:
+        yield port
+    except Exception as caught:
+        error = caught
+    if status := _stop(process):
+        message = f"the simulated board ended with status {status}: {_words(complaints)}"
+        raise CheckFailed(message) from error
+    if error is not None:
+        raise error
+
+
+def _stop(process) -> int:
+    """The simulator's exit status; 0 if it had to be killed."""
+    if process.returncode is not None:
+        return process.returncode
+    process.stdin.close()
+    try:
+        return process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return 0
+
+
+def _words(complaints) -> str:
+    complaints.seek(0)
+    return complaints.read().strip()[:300]

@@ -228,6 +228,12 @@ def with_verilator(folder: Path, sources: list[Path], arguments: tuple[str, ...]
 
 
 def _forget_old_builds(cache):
-    for old in long_unused((path for path in cache.iterdir() if (path / "build.log").is_file()), KEPT_BUILDS):
-        shutil.rmtree(old, ignore_errors=True)
-        (cache / f"{old.name}.lock").unlink(missing_ok=True)
+    def long_unused_builds():
+        return long_unused((path for path in cache.iterdir() if (path / "build.log").is_file()), KEPT_BUILDS)
+
+    for old in long_unused_builds():
+        # The lock's file stays: a process that waits for it must meet those that come later.
+        with open(cache / f"{old.name}.lock", "w") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if old in long_unused_builds():
+                shutil.rmtree(old, ignore_errors=True)

@@ -84,7 +84,7 @@ def run(
                 results_xml=str(folder / "results.xml"),
                 log_file=folder / "simulation.log",
             )
-        except SystemExit as error:
+        except (RuntimeError, SystemExit) as error:  # also what a model's $error makes of it
             raise RuntimeError(f"the simulation ended with {error}: {_last(folder)}") from None
         report = folder / "report.json"
         if not report.exists():

@@ -1,10 +1,18 @@
 import errno
 import os
+import time
 
 import pytest
 
 from psahw.errors import UserError
-from psahw.files import cache_directory, output_directory, refuse_foreign, writable_directory, write_whole
+from psahw.files import (
+    cache_directory,
+    long_unused,
+    output_directory,
+    refuse_foreign,
+    writable_directory,
+    write_whole,
+)
 
 
 def test_write_whole(tmp_path):
@@ -77,6 +85,16 @@ def test_refuse_foreign(tmp_path):
         refuse_foreign(tmp_path, ours, "mark")
     (tmp_path / "mark").write_text("")
     refuse_foreign(tmp_path, ours, "mark")
+
+
+def test_what_a_cache_may_forget(tmp_path):
+    now, hour = time.time(), 3600
+    for n, ago in enumerate((60, 50, 40, 2)):
+        (tmp_path / str(n)).mkdir()
+        os.utime(tmp_path / str(n), (now - ago * hour,) * 2)
+    entries = [*tmp_path.iterdir(), tmp_path / "just removed by another process"]
+    assert long_unused(entries, 2) == [tmp_path / "0", tmp_path / "1"]
+    assert long_unused(entries, 4) == []
 
 
 def test_cache_directory(monkeypatch, tmp_path):

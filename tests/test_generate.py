@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from psahw import generate, nodes, plan, reference
 from psahw.device import DEVICES
 from psahw.engines import Rules
+from psahw.errors import CheckFailed
 from psahw.network import Patch
 from psahw.nodes import walk
 from tests.gateware.streams import run_stream
@@ -157,6 +158,35 @@ def test_wide_shapes_are_wide():
     assert [node.slices for node in walk(made.pipeline) if isinstance(node, nodes.Transpose)] == [3] * 4
     _, made = make("wide merging")
     assert any(isinstance(node, nodes.Windows) and node.copies > 1 for node in walk(made.pipeline))
+
+
+def sliced(channels, groups, period):
+    """4 tokens, whose channels pass in 4 periods."""
+    shape = StageShape(channels, 4, groups=groups)
+    network = random_network(
+        np.random.default_rng(0), image=(4, 4), colours=1, patch=Patch(2, 2), stages=(shape,), classes=4
+    )
+    return network, plan.make(network, DEVICE, clock_hz=100e6, bus_bytes=4, period=period)
+
+
+@pytest.mark.parametrize(("channels", "period", "slices", "lanes"), [(9, 2, 3, (3, 2)), (18, 4, 2, (3, 4))])
+def test_slices_that_take_other_lanes_than_they_give(channels, period, slices, lanes):
+    network, made = sliced(channels, 1, period)
+    found = [node for node in walk(made.pipeline) if isinstance(node, nodes.Transpose)]
+    assert [(node.slices, node.i_lanes, node.o_lanes) for node in found] == [(slices, *lanes), (slices, *lanes[::-1])]
+    images = random_images(np.random.default_rng(1), network, 3 + made.settling_frames)
+    logits, _, i_cycles, o_cycles = simulate(network, made, images)
+    assert np.array_equal(logits, reference.run(network, images))
+    assert np.diff(o_cycles)[made.settling_frames :].tolist() == [made.frame_interval] * 2
+    assert o_cycles[0] - i_cycles[0] == made.latency
+    stalls = np.random.default_rng(1).integers(0, 2, (2, 23)).astype(bool)
+    logits, *_ = simulate(network, made, images, i_stalls=stalls[0], o_stalls=stalls[1], reset_at=made.latency // 2)
+    assert np.array_equal(logits, reference.run(network, images))
+
+
+def test_groups_cannot_be_sliced():
+    with pytest.raises(CheckFailed, match="token_mixing: 3 engines side by side are needed, which must have one mat"):
+        sliced(12, 3, 1)
 
 
 def test_local_shapes_share_multipliers():

@@ -1,6 +1,7 @@
 """``psahw demo``: the main job, start to end, on what ships with the package."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from ..evaluation import evaluate
 from ..files import writable_directory, write_whole
 from ..summary import summarise
 from . import output
+from .planning import plan_beside
 
 __all__ = ["COMMANDS"]
 
@@ -83,7 +85,7 @@ def demo(network, board, images, directory, as_json):
     psahw demo mine.safetensors --board kc705 --images 100 -o build/mine
     """
     import boards
-    from boards import project
+    from boards import links, project
     from boards.whole_directory import whole_directory
     from sim import building
 
@@ -101,9 +103,9 @@ def demo(network, board, images, directory, as_json):
     with output.step(f"integer model on the {len(pixels)} shipped images"):
         evaluated = evaluate(network, pixels, labels, "the shipped sample")
     with output.step(f"plan for {board.title}"):
-        made = plan.make(
-            network, board.device, clock_hz=board.clock_hz, bus_bytes=plan.widest_bus(network, board.bus_bytes)
-        )
+        bus_bytes = plan.widest_bus(network, board.bus_bytes)
+        make = partial(plan.make, network, board.device, clock_hz=board.clock_hz, bus_bytes=bus_bytes)
+        made = plan_beside(links.choose(board), board, make)
     verilog = directory / "verilog"
     with output.step("write Verilog and constraints"), whole_directory(verilog, marker=project.MARKER) as fresh:
         project.write(board, network, made, fresh)

@@ -34,7 +34,6 @@ def elaborate_command(network, directory, link, address, baud, as_json, **option
     named, network = network, networkfile.load(network)
     link = links.choose(boards.get(options["board"]), link, address, baud)
     board, made = make_plan(network, link=link, **options)
-    project.clock_for(board, made.clock_hz, link)  # says at once if the clock cannot be made
     with (
         output.step(f"{network.name} for {board.name}"),
         whole_directory(directory, marker=project.MARKER) as fresh,

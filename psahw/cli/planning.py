@@ -13,7 +13,7 @@ from ..engines import KINDS, Rules
 from ..errors import UserError
 from . import output
 
-__all__ = ["link_options", "make_plan", "plan_options", "show_directory"]
+__all__ = ["link_options", "make_plan", "plan_beside", "plan_options", "show_directory"]
 
 BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f or tangprimer20k."
 _BUDGET = {"lut": "max_lut", "ff": "max_ff", "dsp": "max_dsp", "bram36": "max_bram"}
@@ -151,8 +151,10 @@ def make_plan(network, *, board, engines, rules, plan_file, link=None, **options
 
     _check_numbers(options)
     board, written = boards.get(board), None
-    if options["clock"] is not None:
-        project.clock_of(board, options["clock"])  # before minutes of solving
+    if link is not None:  # before minutes of solving
+        project.clock_for(board, options["clock"], link)
+    elif options["clock"] is not None:
+        project.clock_of(board, options["clock"])
     if plan_file is not None:
         if options["fps"] or options["bus_bytes"]:
             raise UserError("--plan has a token period and a bus: give neither --fps nor --bus-bytes with it")
@@ -176,12 +178,16 @@ def make_plan(network, *, board, engines, rules, plan_file, link=None, **options
             period=written and written["token_period"],
             progress=progress,
         )
-        made = make(budget=budget)
-        if link is not None and written is None:
-            room = board.device.bram36 - link.bram36(frame_bytes=made.image_bytes, bus_bytes=made.bus_bytes)
-            if made.resources.bram36 > room > 0:
-                made = make(budget=budget | {"bram36": room})
-    return board, made
+        if link is None or written is not None:
+            return board, make(budget=budget)
+        return board, plan_beside(link, board, make, budget)
+
+
+def plan_beside(link, board, make, budget: dict | None = None):
+    """The plan that ``make(budget=...)`` makes, with room for the link's buffers."""
+    made, budget = make(budget=budget), budget or {}
+    room = board.device.bram36 - link.bram36(frame_bytes=made.image_bytes, bus_bytes=made.bus_bytes)
+    return make(budget=budget | {"bram36": room}) if made.resources.bram36 > room > 0 else made
 
 
 def link_options(command):

@@ -16,11 +16,14 @@ __all__ = ["COMMANDS"]
 _SUFFIXES = (".bit", ".fs")
 
 
-def _read(path: Path, *names: str) -> list:
-    """Entries of a JSON file."""
+def _read(path: Path, **kinds: type) -> list:
+    """Entries of a JSON file, of these kinds."""
     try:
         written = json.loads(path.read_text())
-        return [written[name] for name in names]
+        values = [written[name] for name in kinds]
+        if not all(map(isinstance, values, kinds.values())):
+            raise TypeError
+        return values
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is not what psahw writes: build again, or name a bitstream file") from None
 
@@ -29,7 +32,7 @@ def _made_by_hand(directory: Path) -> tuple[str, Path]:
     """Board and bitstream where the script of ``psahw elaborate`` was run; nobody has read the clock it reports."""
     from boards.project import MARKER, TOP
 
-    (board,) = _read(directory / MARKER, "board")
+    (board,) = _read(directory / MARKER, board=str)
     found = [path for path in (directory / f"{TOP}{suffix}" for suffix in _SUFFIXES) if path.is_file()]
     if not found:
         raise UserError(f"{directory} has no bitstream yet: run ./build_{TOP}.sh in it, or psahw build")
@@ -39,10 +42,10 @@ def _made_by_hand(directory: Path) -> tuple[str, Path]:
 
 def _built(directory: Path) -> tuple[str, Path]:
     """Board and bitstream of what ``psahw build`` left."""
-    board, bitstream, met = _read(directory / RESULT, "board", "bitstream", "met")
+    board, bitstream, met = _read(directory / RESULT, board=str, bitstream=str, met=bool)
     bitstream = directory / Path(bitstream).name
     if not met:
-        reached, wanted = (hz / 1e6 for hz in _read(directory / RESULT, "fmax_hz", "clock_hz"))
+        reached, wanted = (hz / 1e6 for hz in _read(directory / RESULT, fmax_hz=float | int, clock_hz=float | int))
         raise UserError(
             f"{directory} misses its clock ({reached:.2f} of {wanted:g} MHz) and may compute wrongly: build it with "
             f"a lower --clock, or name {bitstream} itself"

@@ -17,7 +17,7 @@ from .simulate import SAMPLE, elaborated, test_images
 __all__ = ["COMMANDS"]
 
 SIMULATED = "sim"
-SIMULATION_TIMEOUT = 600.0  # seconds: simulations are slow, and lose nothing
+SIMULATION_TIMEOUT = 600.0  # seconds: simulations are slow, and lose nothing at the clocks that boards may have
 DEFAULT_BAUD = 3_000_000
 SHOWN = 20  # files in the table
 FRAMES = 64  # that the interval is the mean of
@@ -45,6 +45,7 @@ def _simulated_board(network, directory, board, link):
         inside = hello.inside(manifest, board=board, clock_hz=clock_hz, verilog=circuit, window=WINDOWS[link])
         with output.step(f"Verilator: {board} behind its pins"):
             if link == Udp.kind:
+                Udp(simulated.IDENTITY).check_clock(clock_hz)
                 simulated.write_udp(inside, folder, clock_hz=clock_hz)
                 me = simulated.IDENTITY
                 baud, line = None, simulation.Udp(clock_hz, me.address, me.port)

@@ -38,8 +38,11 @@ def _kept(key, write) -> Path:
         fresh = Path(folder) / "design"
         fresh.mkdir()
         write(fresh)
-        if not target.exists():  # else another process was faster
+        try:
             os.replace(fresh, target)
+        except OSError:
+            if not (target / "manifest.json").is_file():  # else another process was faster
+                raise
     for old in long_unused((path for path in cache.iterdir() if (path / "manifest.json").is_file()), KEPT):
         shutil.rmtree(old, ignore_errors=True)
     return target

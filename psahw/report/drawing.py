@@ -68,6 +68,11 @@ def _cost(resources: dict) -> str:
 
 
 def _shape(stage: dict) -> str:
+    beside, shape = stage.get("slices", 1), _one_shape(stage)
+    return " × ".join(filter(None, (str(beside), shape))) if beside > 1 else shape
+
+
+def _one_shape(stage: dict) -> str:
     match stage:
         case {"engine": "MacArray", "inputs": inputs, "outputs": outputs, "rows": rows, "columns": columns}:
             return f"{outputs}×{inputs} on {rows}×{columns}"

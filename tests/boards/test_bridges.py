@@ -1,4 +1,4 @@
-"""FTDI's rates by AN232B-05: 3 or 12 MHz by 1, 1.5, or eighths from 2 on."""
+"""FTDI's rates by AN232B-05 and data sheets: 3 or 12 MHz by 1, 1.5, or eighths from 2 on; Silicon Labs' by AN205."""
 
 import pytest
 
@@ -11,9 +11,14 @@ def test_every_board_has_its_own_rate():
         bridges.check(board.bridge, board.baud)
 
 
-@pytest.mark.parametrize("baud", [12_000_000, 8_000_000, 6_000_000, 3_000_000, 921_600, 115_200, 9600, 800])
+@pytest.mark.parametrize("baud", [12_000_000, 8_000_000, 6_000_000, 3_000_000, 921_600, 115_200, 9600, 800, 300])
 def test_rates(baud):
     bridges.check("FT2232H", baud)
+
+
+@pytest.mark.parametrize("baud", [300, 9600, 117_000, 460_800, 930_000, 1_000_000])
+def test_rates_of_silicon_labs(baud):
+    bridges.check("CP2103", baud)
 
 
 @pytest.mark.parametrize(
@@ -24,8 +29,10 @@ def test_rates(baud):
         ("FT2232H", 7_000_000, "cannot make 7000000 baud; the nearest that it can are 6000000 and 8000000"),
         ("FT232R", 2_500_000, "cannot make 2500000 baud; the nearest that it can are 2000000 and 3000000"),
         ("FT231X", 12_000_000, "cannot make 12000000 baud; the nearest that it can are 2000000 and 3000000"),
-        ("FT2232H", 300, "cannot make 300 baud; the nearest that it can are 732"),
-        ("CP2103", 1_000_001, "makes 1000000 baud at most, not 1000001"),
+        ("FT2232H", 170, "cannot make 170 baud; the nearest that it can are 183 and 732"),
+        ("CP2103", 1_100_000, "cannot make 1100000 baud; the nearest that it can are 921600 and 1000000"),
+        ("CP2103", 750_000, "cannot make 750000 baud; the nearest that it can are 576000 and 921600"),
+        ("CP2103", 400_000, "cannot make 400000 baud; the nearest that it can are 460800 and 500000"),
     ],
 )
 def test_rates_that_there_are_not(bridge, baud, message):

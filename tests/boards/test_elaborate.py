@@ -96,9 +96,16 @@ def test_another_clock_and_bus_over_an_old_project(path, tmp_path, capsys):
             ["--board", "ecpix5-85f", "--baud", "12000000"],
             "too slow for the board's UART at 12000000 baud: it must be at least 96 MHz, or --baud at most 6250000",
         ),
+        (
+            ["--board", "marble", "--link", "udp", "--address", "10.0.0.2", "--clock", "100e6"],
+            "a clock of 100 MHz is too slow for gigabit Ethernet, which brings a byte each 8 ns: it must be",
+        ),
     ],
 )
-def test_wrong_use(options, message, path, tmp_path, capsys):
+def test_wrong_use(options, message, path, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        plan, "make", None
+    )  # which takes minutes where adder graphs are to be solved: not before this
     assert main(["elaborate", path, *options, "-o", str(tmp_path / "a" / "b")]) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -29,28 +29,45 @@ IMAGES = [bytes(range(k, k + FRAME)) for k in (7, 60)]
 
 class Expected(NamedTuple):
     """``oscillator``: ports and picoseconds; ``button``: port and level when pressed; ``bauds``: the UART's, and a
-    faster one; ``lit``: an LED's level."""
+    faster one; ``vco``: what the PLL's VCO may run at, in MHz, by the speed grade's data sheet; ``lit``: an LED's
+    level."""
 
     oscillator: tuple
     button: tuple | None
     bauds: tuple[int, ...]
     hz: float
+    vco: tuple[int, int]
     lit: int = 1
     leds: int = 3
 
 
 BOARDS = {
-    "kc705": Expected(("clk200_0__p", "clk200_0__n", 5000), ("cpu_reset_0__io", 1), (921_600,), 200e6),
-    "genesys2": Expected(("clk_0__p", "clk_0__n", 5000), ("rst_0__io", 0), (3_000_000,), 200e6),
-    "nereid": Expected(("clk100_0__io", None, 10_000), ("cpu_reset_0__io", 1), (3_000_000, 12_000_000), 125e6, lit=0),
-    "marble": Expected(("clk125_0__p", "clk125_0__n", 8000), None, (3_000_000, 12_000_000), 143e6, leds=2),
-    "alveo-u250": Expected(
-        ("clk300_0__p", "clk300_0__n", 1e4 / 3), ("cpu_reset_0__io", 0), (3_000_000, 12_000_000), 300e6
+    "kc705": Expected(("clk200_0__p", "clk200_0__n", 5000), ("cpu_reset_0__io", 1), (921_600,), 200e6, (600, 1440)),
+    "genesys2": Expected(("clk_0__p", "clk_0__n", 5000), ("rst_0__io", 0), (3_000_000,), 200e6, (600, 1440)),
+    "nereid": Expected(
+        ("clk100_0__io", None, 10_000), ("cpu_reset_0__io", 1), (3_000_000, 12_000_000), 125e6, (600, 1200), lit=0
     ),
-    "ulx3s-85f": Expected(("clk25_0__io", None, 40_000), ("button_pwr_0__io", 0), (3_000_000,), 40e6),
-    "ecpix5-85f": Expected(("clk100_0__io", None, 10_000), ("rst_0__io", 0), (3_000_000, 6_000_000), 50e6, lit=0),
-    "tangprimer20k": Expected(("clk27_0__io", None, 1e6 / 27), ("button_0__io", 0), (1_000_000,), 54e6, lit=0),
+    "marble": Expected(
+        ("clk125_0__p", "clk125_0__n", 8000), None, (3_000_000, 12_000_000), 143e6, (600, 1440), leds=2
+    ),
+    "alveo-u250": Expected(
+        ("clk300_0__p", "clk300_0__n", 1e4 / 3), ("cpu_reset_0__io", 0), (3_000_000, 12_000_000), 300e6, (800, 1600)
+    ),
+    "ulx3s-85f": Expected(("clk25_0__io", None, 40_000), ("button_pwr_0__io", 0), (3_000_000,), 40e6, (400, 800)),
+    "ecpix5-85f": Expected(
+        ("clk100_0__io", None, 10_000), ("rst_0__io", 0), (3_000_000, 6_000_000), 50e6, (400, 800), lit=0
+    ),
+    "tangprimer20k": Expected(
+        ("clk27_0__io", None, 1e6 / 27), ("button_0__io", 0), (1_000_000,), 54e6, (500, 1250), lit=0
+    ),
 }
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_vco_keeps_to_the_data_sheet(name):
+    """The models of the 7 series and of ECP5 know one speed grade each."""
+    low, high = BOARDS[name].vco
+    assert low * 1e6 <= clock_for(boards.get(name)).vco_hz <= high * 1e6
 
 
 def quick(cases, *chosen):

@@ -172,6 +172,14 @@ def test_a_bitstream_made_by_hand(board, name, tmp_path, tool, capsys):
     assert "project.json is not what psahw writes" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("entries", [{"bitstream": None}, {"board": ["marble"]}, {"met": "yes"}])
+def test_a_result_that_is_none(entries, built, tool, capsys, tmp_path):
+    result = json.loads((Path(built()) / "build.json").read_text())
+    (tmp_path / "build.json").write_text(json.dumps(result | entries))
+    assert main(["program", str(tmp_path), "--dry-run"]) == 2
+    assert "build.json is not what psahw writes: build again" in capsys.readouterr().err
+
+
 def test_a_name_that_tcl_would_read(tmp_path, tool, capsys):
     path = tmp_path / "a}[exit].bit"
     path.write_bytes(b"bits")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from boards.simulated import CYCLES_PER_BIT
+from psahw.errors import CheckFailed
 from psahw.host import Accelerator
 from sim import board
 from tests.boards.stub import answer
@@ -47,7 +48,7 @@ def test_a_device_that_sends_what_it_may_not(tmp_path):
     (tmp_path / "board.v").write_text(f"module psahw_board({ports}); assign uart_tx = rst; endmodule\n")
     (tmp_path / "accelerator.v").write_text("")
     with (
-        pytest.raises(RuntimeError, match=r"status 3: the device sent a character without a stop bit$"),
+        pytest.raises(CheckFailed, match=r"status 3: the device sent a character without a stop bit$"),
         board.running(tmp_path, board.Uart(CYCLES_PER_BIT)),
     ):
         time.sleep(1)

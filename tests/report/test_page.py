@@ -7,7 +7,7 @@ import pytest
 
 from psahw.evaluation import evaluate
 from psahw.report.comparison import PUBLISHED, Figure, own_row
-from psahw.report.drawing import _curve
+from psahw.report.drawing import _curve, _shape
 from psahw.report.markup import Markup, tag
 from psahw.report.page import render
 from psahw.report.plot import FORMATS, plot_functions
@@ -231,3 +231,9 @@ def test_training_curves_and_frontier(network, results):
     del network.metadata["accuracy"]["validation INT8"]
     nothing = page(network, frontier=candidates([("b", other)]))
     assert ">Frontier<" in nothing and 'class="chart"' not in nothing
+
+
+def test_stages_side_by_side():
+    stage = {"engine": "MacArray", "inputs": 4, "outputs": 4, "rows": 4, "columns": 2}
+    assert _shape(stage) == _shape(stage | {"slices": 1}) == "4×4 on 4×2"
+    assert _shape(stage | {"slices": 3}) == "3 × 4×4 on 4×2"

@@ -1,5 +1,6 @@
 """Which simulators the cache keeps."""
 
+import fcntl
 import os
 import time
 
@@ -29,4 +30,12 @@ def builds(cache, hours):
 def test_old_builds_are_forgotten(hours, kept, tmp_path):
     builds(tmp_path, hours)
     building._forget_old_builds(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == sorted(f"build{n}" for n in kept)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == sorted(f"build{n}" for n in kept)
+
+
+def test_a_build_that_another_process_holds_is_not_forgotten(tmp_path):
+    builds(tmp_path, [48 - n for n in range(14)])
+    with open(tmp_path / "build0.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        building._forget_old_builds(tmp_path)
+    assert (tmp_path / "build0").is_dir() and not (tmp_path / "build1").exists()

@@ -1,0 +1,16 @@
+"""What is said when a simulation of cocotb ends otherwise than its test."""
+
+import pytest
+
+pytest.importorskip("cocotb", reason="needs the extra sim")
+
+TOP = 'module top(input clk); initial begin #1; $error("the model complains"); end endmodule\n'
+
+
+@pytest.mark.slow  # what takes its time is the building of a simulator
+def test_the_complaint_of_a_model(tmp_path):
+    from sim.cocotb_tests import run
+
+    (tmp_path / "top.v").write_text(TOP)
+    with pytest.raises(RuntimeError, match="the model complains"):
+        run(tmp_path, "top", ["top.v"], "pins_testbench.uart", {}, arguments=("--timing",))
