@@ -31,6 +31,8 @@ _FORMAT = 1  # of the cached files
 _OPTIONS = {"adder_size": 1, "carry_size": -1, "search_all_decompose_dc": False}
 """Of da4ml: the cost of an adder is its bits, and one split of the matrix into simpler rows is tried, not all."""
 
+_FEW = 2048  # weights that are optimised sooner than other processes have started
+
 MAX_WEIGHT = 1 << 15
 MAX_SHIFT = 40  # beyond it forms may leave int64
 
@@ -287,7 +289,8 @@ def _answers(tasks: list[_Task], workers: int, progress) -> list[Graph]:
             progress(len(found), len(asked))
 
     done()
-    if min(workers, len(missing)) <= 1:
+    few = sum(task.weight.size for task in missing.values()) <= _FEW
+    if min(workers, len(missing)) <= 1 or few:
         for path, task in missing.items():
             done(path, _optimise(task))
     else:

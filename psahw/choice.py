@@ -8,6 +8,7 @@ the option that it is part of, one or none. What each resource's leaves add up t
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -17,13 +18,15 @@ from .errors import CheckFailed
 from .nodes import Node, Residual
 from .parts import Resources
 
-__all__ = ["GAP", "All", "Inside", "Leaf", "OneOf", "Path", "Tree", "choose"]
+__all__ = ["GAP", "All", "Inside", "Leaf", "OneOf", "Path", "Programme", "Tree"]
 
 GAP = 0.004
 """How far above the least cost a choice may be, relatively: where the solver stops."""
 
 _SECONDS = 60.0
-_OVERRUN = 100.0  # what exceeding a limit by all of it costs, when filling it costs 1
+_NEAR = 0.02  # of a limit: what exceeds it by no more need not be told from what exceeds it by half of that
+_NODES = 100
+_TOLERANCE = 1e-6  # of a limit; HiGHS takes what it asks for to be met within 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +64,97 @@ class Path:
 Tree = Leaf | All | OneOf | Inside | Path
 
 
-class _Programme:
-    """Variables, which options they stand for, and the costs that hang on them; variable None is always 1."""
+class Programme:
+    """What a tree offers to a device family, as a mixed-integer programme."""
 
     def __init__(self, tree: Tree, family: str):
-        self._family = family
-        self.variables = 0
-        self.taken: dict[
+        self._tree, self._family = tree, family
+        self._variables = 0
+        self._taken: dict[
             int, dict
         ] = {}  # variables of a OneOf's options or a Path's links, by the identity of either
-        self._equal: list[tuple[int | None, list[int]]] = []  # (variable, those that add up to it)
+        self._equal: list[tuple[int | None, list[int]]] = []  # (variable, those that add up to it); None is always 1
         self._costs: list[tuple[int | None, Resources]] = []
         self._visit(tree, None)
+        self._amounts, self._fixed = self._resources()
+
+    def cheapest(
+        self, *, worth: dict[str, float], limits: dict[str, float], gap: float = GAP
+    ) -> tuple[Node, ...] | None:
+        """The choice that costs least, of those within ``limits``, or None.
+
+        Cost is the sum over resources of amount / ``worth``: with a device's amounts the shares of it that are
+        filled. It is the least but for ``gap``.
+        """
+        if self._variables == 0:
+            over = any(amount > limits[name] for name, amount in zip(RESOURCES, self._fixed, strict=True))
+            return None if over else self._nodes(())
+        weights = np.array([1 / worth[name] if worth[name] else 0.0 for name in RESOURCES]) @ self._amounts
+        amounts, room = self._scaled(limits)
+        found = self._solve(weights, amounts, room, gap)
+        return None if found.x is None else self._nodes(found.x)
+
+    def nearest(self, limits: dict[str, float], *, rough: bool = False) -> tuple[float, tuple[Node, ...]] | None:
+        """By how much, in shares of a limit, the choice that exceeds none by more does so, and that choice; 0 and any
+        choice within them all, where there is one. None if no options fit each other.
+
+        If it is not 0, that is proven, and it may be twice the least. Where it is more than a fiftieth, a better choice
+        has been looked for, and one that exceeds the other limits by little. ``rough`` spares all that.
+        """
+        amounts, room = self._scaled(limits)
+        if self._variables == 0:
+            return max(0.0, *-room), self._nodes(())
+        few = {"node_limit": _NODES}
+        # A variable more: the share.
+        shared = np.hstack([amounts, -np.ones((len(RESOURCES), 1))])
+        weights = np.append(np.zeros(self._variables), 1.0)
+        found = self._solve(weights, shared, room, gap=0.5, **(few if rough else {}))
+        if found.x is None:
+            return None
+        if found.fun <= _TOLERANCE:
+            return 0.0, self._nodes(found.x)
+        if rough or found.fun <= _NEAR:
+            return found.fun, self._nodes(found.x)
+        better = self._solve(weights, shared, room, gap=0.05, **few)
+        found = better if better.x is not None and better.fun < found.fun else found
+        # A share for each limit, none far above the one found, and all of them together the least.
+        each = np.hstack([amounts, -np.eye(len(RESOURCES))])
+        weights = np.append(np.zeros(self._variables), np.ones(len(RESOURCES)))
+        least = self._solve(weights, each, room, gap=0.05, most=found.fun + _NEAR, **few)
+        return found.fun, self._nodes(found.x if least.x is None else least.x)
+
+    def _scaled(self, limits):
+        """Amounts, and the room that what is there anyway leaves, in units of the limits."""
+        most = np.array([max(limits[name], 0) for name in RESOURCES])
+        scale = 1 / np.maximum(most, 1)
+        return self._amounts * scale[:, None], (most - self._fixed) * scale
+
+    def _solve(self, weights, amounts, room, gap, most=np.inf, **options):
+        """``x`` None if nothing keeps to it. Variables beyond the options' are shares, up to ``most``. Raises
+        CheckFailed if time is up before anything is known."""
+        from scipy import sparse  # here: a third of a second that `--help` need not wait
+        from scipy.optimize import Bounds, LinearConstraint, milp
+
+        whole, right = self._consistent
+        binary = np.arange(len(weights)) < self._variables
+        whole = sparse.hstack([whole, sparse.csr_array((whole.shape[0], len(weights) - self._variables))])
+        found = milp(
+            weights,
+            integrality=binary,
+            bounds=Bounds(0, np.where(binary, 1, most)),
+            constraints=[LinearConstraint(whole, right, right), LinearConstraint(amounts, -np.inf, room)],
+            options={"mip_rel_gap": gap, "time_limit": _SECONDS} | options,
+        )
+        if found.x is None and found.status == 1:
+            raise CheckFailed(f"no choice of engines found within {_SECONDS:g} s; allow fewer with --engines")
+        return found
+
+    def _nodes(self, x) -> tuple[Node, ...]:
+        taken = {
+            choice: {key for key, variable in options.items() if x[variable] > 0.5}
+            for choice, options in self._taken.items()
+        }
+        return tuple(_chosen(self._tree, taken))
 
     def _visit(self, tree: Tree, variable: int | None) -> None:
         match tree:
@@ -93,10 +175,10 @@ class _Programme:
     def _options(self, tree: Tree, options: dict) -> dict:
         found = {}
         for key, option in options.items():
-            found[key] = self.variables
-            self.variables += 1
+            found[key] = self._variables
+            self._variables += 1
             self._visit(option, found[key])
-        self.taken.setdefault(id(tree), {}).update(found)
+        self._taken.setdefault(id(tree), {}).update(found)
         return found
 
     def _visit_path(self, tree, states, links, variable) -> None:
@@ -110,9 +192,9 @@ class _Programme:
                 self._equal.append((entered, [way for key, way in ways.items() if key[3] == b]))
             before = {b: entered for (_, _, b), entered in here.items()}
 
-    def amounts(self) -> tuple[np.ndarray, np.ndarray]:
+    def _resources(self) -> tuple[np.ndarray, np.ndarray]:
         """(resources, variables) and (resources): of each option, and of what is there anyway."""
-        matrix, fixed = np.zeros((len(RESOURCES), self.variables)), np.zeros(len(RESOURCES))
+        matrix, fixed = np.zeros((len(RESOURCES), self._variables)), np.zeros(len(RESOURCES))
         for variable, amount in self._costs:
             column = [getattr(amount, name) for name in RESOURCES]
             if variable is None:
@@ -121,9 +203,10 @@ class _Programme:
                 matrix[:, variable] += column
         return matrix, fixed
 
-    def consistent(self) -> tuple:
+    @cached_property
+    def _consistent(self) -> tuple:
         """A matrix and what it times the variables must be."""
-        from scipy import sparse  # here, as in `choose`: a third of a second that `--help` need not wait
+        from scipy import sparse
 
         rows, columns, values = [], [], []
         right = np.zeros(len(self._equal))
@@ -137,7 +220,7 @@ class _Programme:
                 rows.append(n)
                 columns.append(whole)
                 values.append(-1)
-        return sparse.csr_array((values, (rows, columns)), shape=(len(self._equal), self.variables)), right
+        return sparse.csr_array((values, (rows, columns)), shape=(len(self._equal), self._variables)), right
 
 
 def _chosen(tree: Tree, taken: dict[int, set]) -> Iterator[Node]:
@@ -158,55 +241,3 @@ def _chosen(tree: Tree, taken: dict[int, set]) -> Iterator[Node]:
                     if key[:2] == ("link", n):
                         yield from _chosen(links[n][key[2:]], taken)
                         yield from _chosen(own[key[3]], taken)
-
-
-def choose(
-    tree: Tree,
-    family: str,
-    *,
-    worth: dict[str, float],
-    limits: dict[str, float],
-    least_overrun: bool = False,
-    gap: float = GAP,
-) -> tuple[Node, ...] | None:
-    """The choice that costs least, of those within ``limits``; if there is none None, or with ``least_overrun`` the
-    one that exceeds them least, in shares of the limits.
-
-    Cost is the sum over resources of amount / ``worth``: with a device's amounts the shares of it that are filled. It
-    is the least but for ``gap``.
-    """
-    from scipy import sparse
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
-    programme = _Programme(tree, family)
-    matrix, fixed = programme.amounts()
-    if programme.variables == 0:
-        over = any(amount > limits[name] for name, amount in zip(RESOURCES, fixed, strict=True))
-        return None if over and not least_overrun else tuple(_chosen(tree, {}))
-    weights = np.array([1 / worth[name] if worth[name] else 0.0 for name in RESOURCES]) @ matrix
-    whole, right = programme.consistent()
-    most = np.array([max(limits[name], 0) for name in RESOURCES])
-    scale = 1 / np.maximum(most, 1)
-    matrix, room = matrix * scale[:, None], (most - fixed) * scale
-    if least_overrun:  # by how much of its limit each resource is exceeded is a variable more
-        overruns = len(RESOURCES)
-        whole = sparse.hstack([whole, sparse.csr_array((whole.shape[0], overruns))])
-        matrix = np.hstack([matrix, -np.eye(overruns)])
-        weights = np.append(weights, np.full(overruns, _OVERRUN))
-    found = milp(
-        weights,
-        integrality=np.arange(len(weights)) < programme.variables,
-        bounds=Bounds(0, np.where(np.arange(len(weights)) < programme.variables, 1, np.inf)),
-        constraints=[LinearConstraint(whole, right, right), LinearConstraint(matrix, -np.inf, room)],
-        options={"mip_rel_gap": gap, "time_limit": _SECONDS},
-    )
-    if found.x is None and found.status == 1:
-        raise CheckFailed(f"no choice of engines found within {_SECONDS:g} s; allow fewer with --engines")
-    if found.x is None:
-        return None
-    on = found.x > 0.5
-    taken = {
-        choice: {key for key, variable in options.items() if on[variable]}
-        for choice, options in programme.taken.items()
-    }
-    return tuple(_chosen(tree, taken))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
-from .choice import GAP, choose
+from .choice import GAP, Programme
 from .cost import cost
 from .device import RESOURCES, Device
 from .digit_serial import DIGITS
@@ -137,34 +137,34 @@ class _Search:
         """The cheapest within the limits, or if there is none the one that exceeds them least."""
         network, family = self.network, self.device.family
         beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
-        tree = choices(network, period, self.bus_bytes, self.engines)
+        programme = Programme(choices(network, period, self.bus_bytes, self.engines), family)
 
-        def made(limits):
+        def made(nodes):
             """The candidate, and what it has beside what was chosen by: buffers and counters."""
-            nodes = choose(
-                tree, family, worth=self.limits, limits=limits or self.limits, least_overrun=limits is None, gap=gap
-            )
-            if nodes is None:
-                return None, {}
             done = schedule(nodes, beats, network.stages[0].tokens * period)
             found = cost(done.pipeline, family, whole=True)
             amounts, chosen_by = found.to_dict(), cost(nodes, family).to_dict()
             return _Candidate(period, done, found, None), {k: amounts[k] - chosen_by[k] for k in amounts}
 
+        # First whether anything fits: that nothing is cheap enough takes the solver much longer to say.
+        nearest = programme.nearest(self.limits, rough=gap > GAP)
+        if nearest is None:
+            raise Infeasible("no engines that are allowed fit each other's streams")
+        share, nodes = nearest
         room = dict(self.limits)
-        for _ in range(_TRIES):
-            candidate, beside = made(room)
-            if candidate is None:
+        for _ in range(_TRIES if share == 0 else 0):
+            cheapest = programme.cheapest(worth=self.limits, limits=room, gap=gap)
+            if cheapest is None:
+                _, nodes = programme.nearest(room, rough=gap > GAP)
                 break
+            candidate, beside = made(cheapest)
             over = self.overrun(candidate)
             if not over:
                 return candidate
+            nodes = cheapest
             # Less each time, should another choice need more beside it than this one.
             room |= {name: min(0.999 * room[name], self.limits[name] - 1.01 * beside[name]) for name in over}
-        candidate, _ = made(None)
-        if candidate is None:
-            raise Infeasible("no engines that are allowed fit each other's streams")
-        return candidate
+        return made(nodes)[0]
 
     def at_most(self, period: int, gap: float = GAP) -> _Candidate:
         """The longest of the next few periods at which the layers can be folded and the pipeline settles: divisors
@@ -229,32 +229,36 @@ class _Search:
         return candidate, f"the period asked for, {period} cycles a token"
 
     def fastest(self) -> tuple[_Candidate, str]:
-        """The shortest period that fits, by bisection: resources hardly ever fall as the period does, and the last
-        steps are tried one by one."""
+        """The shortest period that fits, by bisection of its logarithm: resources hardly ever fall as the period
+        does, and the last steps are tried one by one. That the next shorter one does not fit is proven."""
         network = self.network
         beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
         slowest = max([-(-beats // network.stages[0].tokens), *(layer.weight.size for _, layer in _linears(network))])
         best = self.at_most(slowest, _ROUGHLY)
         if self.complaint(best):
+            best = self.at_most(slowest)
             raise CheckFailed(
                 f"{network.name} does not fit {self.device.name} at any rate: {self.complaint_with_smallest(best)}"
             )
-        low, why = 0, "one token a cycle"
+        low = 0
         while best.period - low > 1:
-            middle = (low + best.period) // 2
-            candidate = self.at_most(middle, _ROUGHLY)
+            middle = round((low * best.period) ** 0.5) if low else round(best.period**0.5)
+            candidate = self.at_most(min(max(middle, low + 1), best.period - 1), _ROUGHLY)
             if self.complaint(candidate):
-                low, why = middle, self.refusal(candidate)
+                low = candidate.period
             else:
                 best = candidate
         for period in range(best.period - 1, max(best.period - 6, 0), -1):
             candidate = self.attempt(period, _ROUGHLY)
             if not self.complaint(candidate):
                 best = candidate
-        if best.period > 1:
-            why = self.refusal(self.attempt(best.period - 1, _ROUGHLY)) or why
+        why = None
+        while best.period > 1 and why is None:
+            shorter = self.attempt(best.period - 1)
+            why = self.refusal(shorter)
+            best = best if why else shorter
         cheapest = self.attempt(best.period)
-        return best if self.complaint(cheapest) else cheapest, why
+        return best if self.complaint(cheapest) else cheapest, why or "one token a cycle"
 
 
 def _limits(device, budget, utilisation):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from psahw.choice import All, Inside, Leaf, OneOf, Path, choose
+from psahw.choice import All, Inside, Leaf, OneOf, Path, Programme
 from psahw.cost import cost
 from psahw.nodes import Gather, Residual, TableRom
 
@@ -82,7 +82,9 @@ def test_against_every_choice(seed, tight):
     if tight == 0.3:
         limits["bram36"] = float(np.median([cost(nodes, "xc7").bram36 for nodes in all_of_them]))
     allowed = [nodes for nodes in all_of_them if within(nodes, limits)]
-    found = choose(offered, "xc7", worth=WORTH, limits=limits)
+    programme = Programme(offered, "xc7")
+    found = programme.cheapest(worth=WORTH, limits=limits)
+    assert (programme.nearest(limits)[0] == 0) == bool(allowed)
     if not allowed:
         assert found is None
         return
@@ -100,11 +102,16 @@ def test_least_overrun(seed):
 
     def overrun(nodes):
         amounts = cost(nodes, "xc7")
-        return sum(max(0.0, getattr(amounts, name) / most - 1) for name, most in limits.items())
+        return max(getattr(amounts, name) / most - 1 for name, most in limits.items())
 
-    assert choose(offered, "xc7", worth=WORTH, limits=limits) is None
-    found = choose(offered, "xc7", worth=WORTH, limits=limits, least_overrun=True)
-    assert overrun(found) <= 1.05 * min(map(overrun, all_of_them)) + 0.05
+    programme = Programme(offered, "xc7")
+    assert programme.cheapest(worth=WORTH, limits=limits) is None
+    share, found = programme.nearest(limits)
+    assert share == pytest.approx(overrun(found), rel=1e-3)
+    assert share <= 1.05 * min(map(overrun, all_of_them)) + 1e-3
+    share, found = programme.nearest(limits, rough=True)
+    assert share == pytest.approx(overrun(found), rel=1e-3)
+    assert 0 < share <= 2 * min(map(overrun, all_of_them)) + 1e-3
 
 
 def test_a_path_with_a_gap():
@@ -112,11 +119,16 @@ def test_a_path_with_a_gap():
     one = Leaf((Gather("g", 2, 2),))
     states = ((one, one), (one, one), (one,))
     gap = Path(states, ({(0, 0): one}, {(1, 1): one}, {(0, 0): one, (1, 0): one}))
-    assert choose(gap, "xc7", worth=WORTH, limits=FREE) is None
-    assert choose(gap, "xc7", worth=WORTH, limits=FREE, least_overrun=True) is None
+    programme = Programme(gap, "xc7")
+    assert programme.cheapest(worth=WORTH, limits=FREE) is None
+    assert programme.nearest(FREE) is None
 
 
 def test_nothing_to_choose():
     only = Leaf((Gather("g", 2, 2),))
-    assert choose(only, "xc7", worth=WORTH, limits=FREE) == only.nodes
-    assert choose(only, "xc7", worth=WORTH, limits=FREE | {"ff": 1}) is None
+    programme = Programme(only, "xc7")
+    assert programme.cheapest(worth=WORTH, limits=FREE) == only.nodes
+    assert programme.nearest(FREE) == (0, only.nodes)
+    tight = FREE | {"ff": 1}
+    assert programme.cheapest(worth=WORTH, limits=tight) is None
+    assert programme.nearest(tight) == (cost(only.nodes, "xc7").ff - 1, only.nodes)

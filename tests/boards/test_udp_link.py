@@ -114,6 +114,7 @@ def test_a_full_window_of_real_images():
     assert UDP_WINDOW * 125e6 / len(cycles) > 30_000, "images a second on the wire"
 
 
+@pytest.mark.slow  # no board is built with such a clock
 def test_datagrams_without_room_are_counted():
     """A clock of a fifth of the wire's: what comes without a pause overruns the buffer, and the host can read it.
 

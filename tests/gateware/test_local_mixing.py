@@ -86,7 +86,7 @@ def a_layer(seed, shared, groups, grid, kernel, kind="random"):
     return shared_layer(rng, groups, kernel, kind) if shared else random_layer(rng, groups, grid, kernel, kind)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     shapes(),
     st.booleans(),

