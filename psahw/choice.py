@@ -98,8 +98,8 @@ class Programme:
         """By how much, in shares of a limit, the choice that exceeds none by more does so, and that choice; 0 and any
         choice within them all, where there is one. None if no options fit each other.
 
-        If it is not 0, that is proven, and it may be twice the least. Where it is more than a fiftieth, a better choice
-        has been looked for, and one that exceeds the other limits by little. ``rough`` spares all that.
+        If it is not 0, that is proven, and it may be twice the least. Where it is more than a fiftieth, a better
+        choice has been looked for, and one that exceeds the other limits by little. ``rough`` spares all that.
         """
         amounts, room = self._scaled(limits)
         if self._variables == 0:
