@@ -39,7 +39,7 @@ bitstream: $(INSTALLED)
 	$(BIN)/psahw build cifar10-psa-small --board ulx3s-85f $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(JOBS) -q -rs -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q -rs -m "not slow" $(ARGS)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -rs -m slow $(ARGS)
