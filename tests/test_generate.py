@@ -109,7 +109,7 @@ def engines_of(made):
     [
         *(("grey", engine) for engine in GRAPHS),
         ("rows left over", "serial:1"),
-        ("wide merging", "serial:4"),
+        ("uneven dense", "serial:4"),
         ("sliced dense", "parallel"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from .. import networkfile
-from ..errors import CheckFailed
+from ..errors import CheckFailed, UserError
 from ..files import write_whole
 from . import output
 from .planning import link_options, make_plan, plan_options
@@ -89,6 +89,8 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
     named, network = network, networkfile.load(network)
     link = links.choose(boards.get(options["board"]), link, address, baud)  # before minutes of work
     found, missing = toolchains.choose(boards.get(options["board"]), toolchain)
+    if found is None:
+        output.note(f"{'; '.join(map(str, missing))}: a project will be written, no bitstream made")
     board, made = make_plan(network, link=link, **options)
     clock = project.clock_for(board, made.clock_hz, link)
     directory = _write_project(network, board, made, directory or Path("build") / board.name, seed, link)
@@ -109,7 +111,7 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
         commands = list(dict.fromkeys(entry.command for entry in missing))
         if as_json:
             output.print_json(result | {"missing": {m.toolchain: m.what for m in missing}, "run": commands})
-        raise CheckFailed(
+        raise UserError(
             f"no bitstream: {'; '.join(map(str, missing))}. The project is complete: where the tools are, run "
             f"{' or '.join(commands)} in {directory}"
         )

@@ -21,7 +21,7 @@ def _listing(as_json):
         info = summarise(networkfile.load(name))
         accuracy = ", ".join(f"{k} {v:g} %" for k, v in info["accuracy"].items())
         rows.append([name, info["macs"], info["weights_nonzero"], info["tables"], accuracy])
-    columns = ["network", "MAC a frame", "weights", "tables", "accuracy"]
+    columns = ["network", "MAC a frame", "non-zero weights", "tables", "accuracy"]
     output.print_table(columns, rows, title="Networks that ship with psahw")
 
 

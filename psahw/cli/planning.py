@@ -13,7 +13,7 @@ from ..engines import KINDS, Rules
 from ..errors import UserError
 from . import output
 
-__all__ = ["link_options", "make_plan", "plan_beside", "plan_options", "show_directory"]
+__all__ = ["Baud", "link_options", "make_plan", "plan_beside", "plan_options", "show_directory"]
 
 BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f or tangprimer20k."
 _BUDGET = {"lut": "max_lut", "ff": "max_ff", "dsp": "max_dsp", "bram36": "max_bram"}
@@ -190,6 +190,21 @@ def plan_beside(link, board, make, budget: dict | None = None):
     return make(budget=budget | {"bram36": room}) if made.resources.bram36 > room > 0 else made
 
 
+class Baud(click.ParamType):
+    """Bits a second, as 3000000 or 3e6."""
+
+    name = "baud"
+
+    def convert(self, value, param, ctx):
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if number != int(number) or not 300 <= number <= 100_000_000:
+            self.fail(f"{value!r} is no whole number from 300 to 100e6", param, ctx)
+        return int(number)
+
+
 def link_options(command):
     """``--link``, ``--address`` and ``--baud``: how a board is reached."""
     address = click.option(
@@ -199,7 +214,7 @@ def link_options(command):
     )
     baud = click.option(
         "--baud",
-        type=click.IntRange(300, 100_000_000),
+        type=Baud(),
         metavar="N",
         help="With --link uart: bits a second, at most an eighth of the clock; the board's if not given.",
     )

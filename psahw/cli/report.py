@@ -104,8 +104,9 @@ def report(network, board, plan_path, simulation_path, evaluation_path, synth_pa
 
     \b
     psahw report cifar10-psa --board marble -o report.html
-    psahw simulate cifar10-psa --images 100 --json > simulation.json
-    psahw report cifar10-psa --board marble --simulation simulation.json
+    psahw plan cifar10-psa --board marble --engines mac --json > plan.json
+    psahw simulate cifar10-psa --engines mac --images 100 --json > simulation.json
+    psahw report cifar10-psa --plan plan.json --simulation simulation.json
     psahw report runs/w5/w5.safetensors --run runs/student --run runs/w5 --frontier cifar10-psa
     """
     if board is not None and plan_path is not None:

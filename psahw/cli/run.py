@@ -11,7 +11,7 @@ import numpy as np
 from .. import networkfile, reference
 from ..errors import CheckFailed, UserError
 from . import output
-from .planning import make_plan, plan_options
+from .planning import Baud, make_plan, plan_options
 from .simulate import SAMPLE, elaborated, test_images
 
 __all__ = ["COMMANDS"]
@@ -78,6 +78,8 @@ def _choose_simulated(design: str | None, asked: dict[str, str], given: set[str]
     from boards import links
 
     written = {} if design is None else _written_for(Path(design))
+    if design is not None and not written and "board" not in given:
+        raise UserError(f"{design} does not say which board it is for: give --board, or what psahw elaborate wrote")
     for name in written.keys() & given:
         if asked[name] != written[name]:
             raise UserError(f"{design} was written for --{name} {written[name]}, not {asked[name]}")
@@ -140,13 +142,15 @@ def _classify(device, network, pixels, labels, simulated):
 
 
 def _show(result, network, files, answers):
+    # A simulated UART is as fast as it can be simulated, whatever the board's is.
+    at = f" at {result['baud'] / 1e6:g} Mbaud" if result["simulated"] and result["baud"] else ""
     rows = [
         ("wrong logits", result["mismatched_logits"], 0),
         ("wrong classes", result["mismatched_classes"], 0),
         ("frame interval, cycles", result["frame_interval"], float(result["frame_interval_planned"])),
         ("latency, cycles", result["latency"], result["latency_planned"]),
         ("frames a second, the accelerator's own", int(result["fps_device"]), None),
-        ("frames a second over the link", result["fps_link"], None),
+        (f"frames a second over the link{at}", result["fps_link"], None),
     ]
     where = f"{result['board']} at {result['port']}" + (", simulated" if result["simulated"] else "")
     title = f"{result['network']} on {where}: {result['images']} images"
@@ -196,7 +200,7 @@ def _check_options(given: set[str], port: str) -> None:
 )
 @click.option(
     "--baud",
-    type=click.IntRange(300, 100_000_000),
+    type=Baud(),
     metavar="N",
     help=f"Of the board's UART; that of --board, else {DEFAULT_BAUD}.",
 )

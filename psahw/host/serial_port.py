@@ -24,7 +24,8 @@ def _reason(error: Exception) -> str:
     """pyserial's messages name the errno, but not always in the exception's own field."""
     number = getattr(error, "errno", None)
     if number is None:
-        number = next((code for code in _REASONS if f"[Errno {code}]" in str(error)), None)
+        words = str(error)
+        number = next((code for code in _REASONS if f"[Errno {code}]" in words or f"({code}, " in words), None)
     return _REASONS.get(number) or " ".join(str(error).split())
 
 

@@ -48,7 +48,7 @@ PUBLISHED = (
     _published("ResMLP, PSA, journal (H=96)", 88.1, "Alveo U50, co-simulation", 32_051, mhz=200),
     _published("ResNet8 W8A8 (nn2FPGA)", 88.7, "KV260", 30_153),
 )
-"""As published, by their authors: accuracies in percent on CIFAR-10."""
+"""As published by their authors (papers: docs/results.md): accuracies in percent on CIFAR-10."""
 
 DATASET = "cifar10"  # of the table
 WHOLE_TEST_SET = 10_000
