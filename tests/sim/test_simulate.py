@@ -108,6 +108,7 @@ def test_wrong_expectation_counts_every_logit(standin):
     assert [line.split(":")[0] for line in result["mismatches"]] == ["frame 3", "frame 7"]
 
 
+@pytest.mark.slow  # a simulator with waveforms, built for this alone
 def test_activity(standin, tmp_path):
     """The clock's toggles are two a cycle and as fast as the design's, and the accelerator lies where Vivado's script
     looks for it."""

@@ -13,6 +13,7 @@ from .batch import classify, problems
 COUNT = 200
 
 
+@pytest.mark.slow  # `test_kernel` has smaller batches
 def test_a_batch_of_200_images(tmp_path):
     """Images of 81 bytes, 3 a beat, from an odd address: no wrong logit, and at most 5 % more cycles than 200 frame
     intervals for all of it, the first image's latency included."""
