@@ -31,7 +31,7 @@ _FORMAT = 1  # of the cached files
 _OPTIONS = {"adder_size": 1, "carry_size": -1, "search_all_decompose_dc": False}
 """Of da4ml: the cost of an adder is its bits, and one split of the matrix into simpler rows is tried, not all."""
 
-_FEW = 2048  # weights that are optimised sooner than other processes have started
+_FEW = 2048  # weights that are optimised in a moment, sooner than other processes have started
 
 MAX_WEIGHT = 1 << 15
 MAX_SHIFT = 40  # beyond it forms may leave int64
@@ -280,16 +280,17 @@ def _answers(tasks: list[_Task], workers: int, progress) -> list[Graph]:
     found = {path: graph for path, task in asked.items() if (graph := _cached(path, task))}
     missing = {path: task for path, task in asked.items() if path not in found}
 
+    few = sum(task.weight.size for task in missing.values()) <= _FEW
+
     def done(path=None, graph=None):
         if path:
             found[path] = graph
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, json.dumps(graph.to_dict()))
-        if progress:
+        if progress and not few:
             progress(len(found), len(asked))
 
     done()
-    few = sum(task.weight.size for task in missing.values()) <= _FEW
     if min(workers, len(missing)) <= 1 or few:
         for path, task in missing.items():
             done(path, _optimise(task))
@@ -333,7 +334,8 @@ def solve_all(
 
     Rows are optimised ``block_rows`` at a time (None: all at once), and equal nodes of the blocks joined; smaller
     blocks share less. ``workers`` processes (None: one for each core) work on blocks that are not in the cache.
-    ``progress`` is called with the blocks done and all of them. Needs da4ml, the extra `graph`.
+    ``progress`` is called with the blocks done and all of them, unless what is left takes but a moment. Needs da4ml,
+    the extra `graph`.
     """
     if block_rows is not None and block_rows < 1:
         raise ValueError(f"block_rows must be at least 1, not {block_rows}")

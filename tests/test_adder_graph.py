@@ -79,12 +79,15 @@ def test_wide_weights():
     check(solve(weight, workers=1), weight)
 
 
-def test_processes_and_progress():
+@pytest.mark.parametrize("few", [0, 48])
+def test_processes_and_progress(few, monkeypatch):
+    """None of either where a moment's work is left."""
+    monkeypatch.setattr(adder_graph, "_FEW", few)
     rng = np.random.default_rng(0)
     layers = [(rng.integers(-128, 128, (8, 6)), None), (np.zeros((2, 2), int), None)]
     calls = []
     graphs = solve_all(layers, block_rows=4, workers=2, progress=lambda *call: calls.append(call))
-    assert calls == [(0, 2), (1, 2), (2, 2)]
+    assert calls == ([] if few else [(0, 2), (1, 2), (2, 2)])
     for graph, (weight, _) in zip(graphs, layers, strict=True):
         check(graph, weight)
     assert graphs == solve_all(layers, block_rows=4, workers=1)

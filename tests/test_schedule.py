@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from psahw import timing
-from psahw.choice import choose
+from psahw.choice import Programme
 from psahw.device import DEVICES, RESOURCES
 from psahw.network import Patch
 from psahw.nodes import LocalMixing, MacArray, Residual, Transpose, walk
@@ -52,7 +52,7 @@ def network(**kwargs):
 def build(net, period, bus_bytes, multiplier=None):
     """The cheapest pipeline of that period on a large device."""
     tree = choices(net, period, bus_bytes, Engines({}, MULTIPLIERS, multiplier))
-    return choose(tree, "xc7", worth=DEVICES["xc7k325t"].limits(), limits=dict.fromkeys(RESOURCES, 1e9))
+    return Programme(tree, "xc7").cheapest(worth=DEVICES["xc7k325t"].limits(), limits=dict.fromkeys(RESOURCES, 1e9))
 
 
 def input_beats(net, bus_bytes):

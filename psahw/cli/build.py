@@ -16,18 +16,6 @@ __all__ = ["COMMANDS", "RESULT"]
 RESULT = "build.json"
 
 
-def _write_project(network, board, made, directory, seed, link):
-    from boards import project
-    from boards.whole_directory import whole_directory
-
-    with (
-        output.step(f"{network.name} for {board.name}: Verilog, constraints, scripts"),
-        whole_directory(directory, marker=project.MARKER) as fresh,
-    ):
-        project.write(board, network, made, fresh, seed=seed, link=link)
-    return Path(directory).resolve()
-
-
 def _run(toolchain, directory):
     """Seconds of each step."""
     from boards import build
@@ -85,15 +73,19 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
     """
     import boards
     from boards import links, project, toolchains
+    from boards.whole_directory import whole_directory
 
     named, network = network, networkfile.load(network)
     link = links.choose(boards.get(options["board"]), link, address, baud)  # before minutes of work
     found, missing = toolchains.choose(boards.get(options["board"]), toolchain)
     if found is None:
         output.note(f"{'; '.join(map(str, missing))}: a project will be written, no bitstream made")
-    board, made = make_plan(network, link=link, **options)
+    directory = Path(directory or Path("build") / options["board"]).resolve()
+    with whole_directory(directory, marker=project.MARKER) as fresh:  # may it be written? before minutes of work
+        board, made = make_plan(network, link=link, **options)
+        with output.step(f"{network.name} for {board.name}: Verilog, constraints, scripts"):
+            project.write(board, network, made, fresh, seed=seed, link=link)
     clock = project.clock_for(board, made.clock_hz, link)
-    directory = _write_project(network, board, made, directory or Path("build") / board.name, seed, link)
     result = {
         "network": network.name,
         "board": board.name,

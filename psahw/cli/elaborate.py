@@ -33,12 +33,10 @@ def elaborate_command(network, directory, link, address, baud, as_json, **option
 
     named, network = network, networkfile.load(network)
     link = links.choose(boards.get(options["board"]), link, address, baud)
-    board, made = make_plan(network, link=link, **options)
-    with (
-        output.step(f"{network.name} for {board.name}"),
-        whole_directory(directory, marker=project.MARKER) as fresh,
-    ):
-        written = project.write(board, network, made, fresh, link=link)
+    with whole_directory(directory, marker=project.MARKER) as fresh:  # may it be written? before minutes of work
+        board, made = make_plan(network, link=link, **options)
+        with output.step(f"{network.name} for {board.name}"):
+            written = project.write(board, network, made, fresh, link=link)
     last = (
         f"{network.name} on {board.title}, {written['clock']['hz'] / 1e6:g} MHz (target), "
         f"{int(made.fps):,} FPS at that clock\n"
