@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .files import cache_directory, write_whole
+from .files import cache_directory, write_cached
 
 __all__ = ["Adder", "Graph", "Output", "solve", "solve_all"]
 
@@ -285,8 +285,7 @@ def _answers(tasks: list[_Task], workers: int, progress) -> list[Graph]:
     def done(path=None, graph=None):
         if path:
             found[path] = graph
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, json.dumps(graph.to_dict()))
+            write_cached(path, json.dumps(graph.to_dict()))
         if progress and not few:
             progress(len(found), len(asked))
 

@@ -26,6 +26,7 @@ GAP = 0.004
 _SECONDS = 60.0
 _NEAR = 0.02  # of a limit: what exceeds it by no more need not be told from what exceeds it by half of that
 _NODES = 100
+_INFEASIBLE = 2  # of scipy's statuses
 _TOLERANCE = 1e-6  # of a limit; HiGHS takes what it asks for to be met within 1e-7
 
 
@@ -81,7 +82,7 @@ class Programme:
     def cheapest(
         self, *, worth: dict[str, float], limits: dict[str, float], gap: float = GAP
     ) -> tuple[Node, ...] | None:
-        """The choice that costs least, of those within ``limits``, or None.
+        """The choice that costs least, of those within ``limits``; None if there is none, or none was found in time.
 
         Cost is the sum over resources of amount / ``worth``: with a device's amounts the shares of it that are
         filled. It is the least but for ``gap``.
@@ -99,7 +100,9 @@ class Programme:
         choice within them all, where there is one. None if no options fit each other.
 
         If it is not 0, that is proven, and it may be twice the least. Where it is more than a fiftieth, a better
-        choice has been looked for, and one that exceeds the other limits by little. ``rough`` spares all that.
+        choice has been looked for, and one that exceeds the other limits by little. A ``rough`` answer is what
+        `_NODES` nodes of the search have found: it may be above 0 where the other is 0. Raises CheckFailed if the
+        time is up before that is known.
         """
         amounts, room = self._scaled(limits)
         if self._variables == 0:
@@ -109,10 +112,14 @@ class Programme:
         shared = np.hstack([amounts, -np.ones((len(RESOURCES), 1))])
         weights = np.append(np.zeros(self._variables), 1.0)
         found = self._solve(weights, shared, room, gap=0.5, **(few if rough else {}))
-        if found.x is None:
+        if rough and found.x is None:
+            found = self._solve(weights, shared, room, gap=0.5)
+        if found.status == _INFEASIBLE:
             return None
-        if found.fun <= _TOLERANCE:
+        if found.x is not None and found.fun <= _TOLERANCE:
             return 0.0, self._nodes(found.x)
+        if found.x is None or not (rough or found.mip_dual_bound > 0):
+            raise CheckFailed(f"no choice of engines found within {_SECONDS:g} s; allow fewer with --engines")
         if rough or found.fun <= _NEAR:
             return found.fun, self._nodes(found.x)
         better = self._solve(weights, shared, room, gap=0.05, **few)
@@ -130,24 +137,21 @@ class Programme:
         return self._amounts * scale[:, None], (most - self._fixed) * scale
 
     def _solve(self, weights, amounts, room, gap, most=np.inf, **options):
-        """``x`` None if nothing keeps to it. Variables beyond the options' are shares, up to ``most``. Raises
-        CheckFailed if time is up before anything is known."""
+        """``x`` None if nothing keeps to it, or if nothing has been found. Variables beyond the options' are shares,
+        up to ``most``."""
         from scipy import sparse  # here: a third of a second that `--help` need not wait
         from scipy.optimize import Bounds, LinearConstraint, milp
 
         whole, right = self._consistent
         binary = np.arange(len(weights)) < self._variables
         whole = sparse.hstack([whole, sparse.csr_array((whole.shape[0], len(weights) - self._variables))])
-        found = milp(
+        return milp(
             weights,
             integrality=binary,
             bounds=Bounds(0, np.where(binary, 1, most)),
             constraints=[LinearConstraint(whole, right, right), LinearConstraint(amounts, -np.inf, room)],
             options={"mip_rel_gap": gap, "time_limit": _SECONDS} | options,
         )
-        if found.x is None and found.status == 1:
-            raise CheckFailed(f"no choice of engines found within {_SECONDS:g} s; allow fewer with --engines")
-        return found
 
     def _nodes(self, x) -> tuple[Node, ...]:
         taken = {

@@ -11,7 +11,8 @@ from pathlib import Path
 from .errors import UserError
 
 __all__ = [
-    "cache_directory", "long_unused", "output_directory", "refuse_foreign", "writable_directory", "write_whole",
+    "cache_directory", "long_unused", "output_directory", "refuse_foreign", "writable_directory", "write_cached",
+    "write_whole",
 ]  # fmt: skip
 
 
@@ -49,6 +50,17 @@ def write_whole(path: str | os.PathLike, data: str | bytes) -> None:
         if name is not None:
             Path(name).unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def write_cached(path: Path, data: str | bytes) -> None:
+    """`write_whole` into the cache, whose directories need not exist. Raises UserError if they cannot be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path.parent}: {error.strerror}; PSAHW_CACHE says where the cache is"
+        ) from error
+    write_whole(path, data)
 
 
 def writable_directory(path: str | os.PathLike) -> Path:

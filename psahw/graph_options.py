@@ -11,7 +11,7 @@ import numpy as np
 from .adder_graph import Graph, solve_all
 from .adder_pipeline import adder_graph_cost, pipeline
 from .digit_serial import DIGITS, digit_serial, digit_serial_cost
-from .files import cache_directory, write_whole
+from .files import cache_directory, write_cached
 from .network import Linear, Network, TokenMixing
 
 __all__ = ["GraphOption", "graph_layers", "graph_options"]
@@ -70,8 +70,7 @@ def _cached(graph: Graph, layer: Linear) -> list[GraphOption]:
         return [GraphOption(*option) for option in json.loads(path.read_bytes())]
     except (OSError, ValueError, TypeError):
         found = _calculated(graph, layer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(found))
+        write_cached(path, json.dumps(found))
         return found
 
 

@@ -134,7 +134,7 @@ class _Search:
         return self._tried[period, gap]
 
     def _chosen(self, period: int, gap: float) -> _Candidate:
-        """The cheapest within the limits, or if there is none the one that exceeds them least."""
+        """The cheapest within the limits, or if there is none one that exceeds them by little."""
         network, family = self.network, self.device.family
         beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
         programme = Programme(choices(network, period, self.bus_bytes, self.engines), family)
@@ -237,15 +237,16 @@ class _Search:
         best = self.at_most(slowest, _ROUGHLY)
         if self.complaint(best):
             best = self.at_most(slowest)
+        if self.complaint(best):
             raise CheckFailed(
                 f"{network.name} does not fit {self.device.name} at any rate: {self.complaint_with_smallest(best)}"
             )
         low = 0
         while best.period - low > 1:
-            middle = round((low * best.period) ** 0.5) if low else round(best.period**0.5)
-            candidate = self.at_most(min(max(middle, low + 1), best.period - 1), _ROUGHLY)
+            middle = min(max(round((max(low, 1) * best.period) ** 0.5), low + 1), best.period - 1)
+            candidate = self.at_most(middle, _ROUGHLY)
             if self.complaint(candidate):
-                low = candidate.period
+                low = middle
             else:
                 best = candidate
         for period in range(best.period - 1, max(best.period - 6, 0), -1):

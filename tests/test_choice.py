@@ -1,12 +1,14 @@
 """The cheapest choice against trying all of them."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from psahw.choice import All, Inside, Leaf, OneOf, Path, Programme
 from psahw.cost import cost
+from psahw.errors import CheckFailed
 from psahw.nodes import Gather, Residual, TableRom
 
 WORTH = {"lut": 1000.0, "ff": 2000.0, "dsp": 10.0, "bram36": 10.0}
@@ -132,3 +134,12 @@ def test_nothing_to_choose():
     tight = FREE | {"ff": 1}
     assert programme.cheapest(worth=WORTH, limits=tight) is None
     assert programme.nearest(tight) == (cost(only.nodes, "xc7").ff - 1, only.nodes)
+
+
+def test_time_is_up(monkeypatch):
+    """That nothing fits is said only where it is known."""
+    programme = Programme(tree(0), "xc7")
+    unproven = SimpleNamespace(x=np.zeros(99), fun=0.1, mip_dual_bound=0.0, status=1)
+    monkeypatch.setattr(programme, "_solve", lambda *arguments, **options: unproven)
+    with pytest.raises(CheckFailed, match="no choice of engines found within 60 s; allow fewer with --engines"):
+        programme.nearest(FREE)

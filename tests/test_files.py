@@ -11,6 +11,7 @@ from psahw.files import (
     output_directory,
     refuse_foreign,
     writable_directory,
+    write_cached,
     write_whole,
 )
 
@@ -104,3 +105,11 @@ def test_cache_directory(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_directory() == tmp_path / ".cache" / "psahw"
     assert not cache_directory().exists()
+
+
+def test_a_cache_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write .*/file/cache: Not a directory; PSAHW_CACHE says where"):
+        write_cached(tmp_path / "file" / "cache" / "x.json", "{}")
+    write_cached(tmp_path / "new" / "cache" / "x.json", "{}")
+    assert (tmp_path / "new" / "cache" / "x.json").read_text() == "{}"

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from psahw import plan
-from psahw.device import DEVICES, Device
+from psahw.device import DEVICES, RESOURCES, Device
 from psahw.engines import Rules
 from psahw.errors import CheckFailed, UserError
+from psahw.parts import Resources
 from tests.networks import StageShape, random_network
 
 K160T = DEVICES["xc7k160t"]
@@ -116,3 +117,46 @@ def test_a_layer_that_has_no_adder_graph(network):
         UserError, match=r"no layer that engines do is called 'stages.1.blocks.0.token_mixing.linear'"
     ):
         plan.make(network, K160T, clock_hz=100e6, rules=local)
+
+
+@pytest.fixture
+def search(network, monkeypatch):
+    """A function: a search over periods of which ``fits`` says True, False, or None where there is no schedule."""
+
+    def make(fits):
+        def attempt(self, period, gap=plan.GAP):
+            answer = fits(period, gap)
+            return plan._Candidate(
+                period, None if answer is None else object(), Resources(lut=1 if answer else 3), "no schedule"
+            )
+
+        monkeypatch.setattr(plan._Search, "attempt", attempt)
+        return plan._Search(network, K160T, 4, dict.fromkeys(RESOURCES, 2.0), None)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("fits", "period", "why"),
+    [
+        (lambda period, gap: period >= 24, 24, "the next faster plan needs lut 3 of 2"),
+        (lambda period, gap: True, 1, "one token a cycle"),
+        # What is looked at in place of 17 to 23 is shorter than what has been looked at before.
+        (lambda period, gap: None if 17 <= period <= 23 else period >= 24, 24, "no schedule"),
+        (lambda period, gap: None if period == 11 else period >= 12, 12, "no schedule"),
+        (lambda period, gap: None if period % 2 else period >= 10, 10, "no schedule"),
+        # What a rough look does not find
+        (lambda period, gap: period >= (20 if gap > plan.GAP else 19), 19, "the next faster plan needs lut 3 of 2"),
+        (lambda period, gap: period >= 100 and gap <= plan.GAP, 100, "the next faster plan needs lut 3 of 2"),
+    ],
+)
+def test_the_fastest_is_found(fits, period, why, search):
+    found, reason = search(fits).fastest()
+    assert (found.period, reason) == (period, why)
+
+
+def test_none_fits(search):
+    with pytest.raises(
+        CheckFailed, match=r"does not fit xc7k160t at any rate: lut 3 of 2 \(smallest overrun: lut, 1\.50x"
+    ):
+        search(lambda period, gap: False).fastest()

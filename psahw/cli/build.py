@@ -78,8 +78,6 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
     named, network = network, networkfile.load(network)
     link = links.choose(boards.get(options["board"]), link, address, baud)  # before minutes of work
     found, missing = toolchains.choose(boards.get(options["board"]), toolchain)
-    if found is None:
-        output.note(f"{'; '.join(map(str, missing))}: a project will be written, no bitstream made")
     directory = Path(directory or Path("build") / options["board"]).resolve()
     with whole_directory(directory, marker=project.MARKER) as fresh:  # may it be written? before minutes of work
         board, made = make_plan(network, link=link, **options)

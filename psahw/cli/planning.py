@@ -200,7 +200,7 @@ class Baud(click.ParamType):
             number = float(value)
         except ValueError:
             number = 0.0
-        if number != int(number) or not 300 <= number <= 100_000_000:
+        if not 300 <= number <= 100_000_000 or number != int(number):  # neither nan nor inf
             self.fail(f"{value!r} is no whole number from 300 to 100e6", param, ctx)
         return int(number)
 

@@ -118,9 +118,12 @@ def test_pictures(network, board, capsys, tmp_path):
         (["--port", "sim", "--design", "x"], "psahw: x does not say which board it is for: give --board, or what"),
         (["--port", "sim", "--design", "x", "--board", "marble"], "psahw: cannot read x/manifest.json"),
         (["--port", "/etc/passwd"], "psahw: cannot open /etc/passwd: it is no serial port"),
-        (
-            ["--port", "/dev/nowhere", "--baud", "9.5"],
-            "psahw run: Invalid value for '--baud': '9.5' is no whole number",
+        *(
+            (
+                ["--port", "/dev/nowhere", "--baud", no],
+                f"psahw run: Invalid value for '--baud': '{no}' is no whole number",
+            )
+            for no in ("9.5", "nan", "inf", "3 M")
         ),
         (["gone.png", "--port", "/dev/nowhere"], "psahw: gone.png does not exist"),
         (["gone.png", "--port", "/dev/nowhere", "--dataset", "sample"], "psahw: give either picture files or a data"),
