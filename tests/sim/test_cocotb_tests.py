@@ -4,7 +4,13 @@ import pytest
 
 pytest.importorskip("cocotb", reason="needs the extra sim")
 
-TOP = 'module top(input clk); initial begin #1; $error("the model complains"); end endmodule\n'
+TOP = """\
+module top(input clk, input rx, output tx);
+    assign tx = 1;
+    initial begin #100; $error("the model complains"); end
+endmodule
+"""
+REQUEST = {"rx": "rx", "tx": "tx", "baud": 1e6, "steps": ["00"], "oscillator": ["clk", None, 8000], "button": None}
 
 
 @pytest.mark.slow  # what takes its time is the building of a simulator
@@ -13,4 +19,4 @@ def test_the_complaint_of_a_model(tmp_path):
 
     (tmp_path / "top.v").write_text(TOP)
     with pytest.raises(RuntimeError, match="the model complains"):
-        run(tmp_path, "top", ["top.v"], "pins_testbench.uart", {}, arguments=("--timing",))
+        run(tmp_path, "top", ["top.v"], "pins_testbench.uart", REQUEST, arguments=("--timing",))
