@@ -1,0 +1,87 @@
+"""What the width of the residual stream costs: a float network in which nothing but the stream is rounded.
+
+    OMP_NUM_THREADS=1 python -m model.residual_bits [--bits 6 7 8 9 10] [--calibration 1000] [--json] MODEL ...
+
+MODEL is a run's `model.safetensors`, or one of `trained/`. Accuracy is that of CIFAR-10's validation images. A
+stage's stream saturates where that of the INT8 network does, for every width: more bits are finer codes of the
+same range.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from . import checkpoint, data
+from .quant import QuantizedResMLP
+from .resmlp import ResMLP
+from .train import accuracy
+
+__all__ = ["rounded", "rounded_stream", "scan"]
+
+
+def rounded(x: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """`x` [..., C] as codes of `bits` bits that span what 8 bits span at `scale` [C], halves up, in units of `x`."""
+    step, limit = scale * 2.0 ** (8 - bits), 2 ** (bits - 1)
+    return (x / step + 0.5).floor().clamp(-limit, limit - 1) * step
+
+
+@contextmanager
+def rounded_stream(model: ResMLP, scales: list[list[Tensor]], bits: int) -> Iterator[None]:
+    """Within: `model` rounds its residual stream. `scales` are those of each stage, before each sublayer and after
+    the last, as `QuantizedStage.scales` returns them."""
+
+    def hook(scale: Tensor):
+        return lambda module, inputs, output: rounded(output, scale, bits)
+
+    hooks = []
+    for stage, (entry, *after) in zip(model.stages, scales, strict=True):
+        sublayers = [part for block in stage.blocks for part in (block.token_mixing, block.channel_mixing)]
+        before = model.embed if stage.merge is None else stage.merge
+        pairs = zip((before, *sublayers), (entry, *after), strict=True)
+        hooks += [module.register_forward_hook(hook(scale)) for module, scale in pairs]
+    try:
+        yield
+    finally:
+        for handle in hooks:
+            handle.remove()
+
+
+def scan(
+    model: ResMLP, bits: list[int], calibration: np.ndarray, images: np.ndarray, labels: np.ndarray
+) -> dict[str, float]:
+    """Top-1 in percent on `images`: as "float", and with a stream of each of `bits`, scaled on `calibration`."""
+    found = {"float": accuracy(model, images, labels)}
+    scales = [stage.scales() for stage in QuantizedResMLP(model, calibration).stages]
+    for width in bits:
+        with rounded_stream(model, scales, width):
+            found[str(width)] = accuracy(model, images, labels)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
+    parser.add_argument("--bits", nargs="+", type=int, default=[6, 7, 8, 9, 10], choices=range(2, 17))
+    parser.add_argument("--calibration", type=int, default=1000, help="training images that set the scales")
+    parser.add_argument("--json", action="store_true", help="a JSON object a model, a line each")
+    arguments = parser.parse_args()
+    dataset = data.load("cifar10")
+    train, validation = data.split(len(dataset.train_labels))
+    calibration = dataset.train_images[train[: arguments.calibration]]
+    images, labels = dataset.train_images[validation], dataset.train_labels[validation]
+    for path in arguments.models:
+        model, _ = checkpoint.load_model(path)
+        found = scan(model, arguments.bits, calibration, images, labels)
+        if arguments.json:
+            print(json.dumps({"model": str(path), "accuracy": found}), flush=True)
+        else:
+            print(f"{path}:", ", ".join(f"{width} {percent:.2f} %" for width, percent in found.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
