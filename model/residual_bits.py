@@ -2,15 +2,16 @@
 
     OMP_NUM_THREADS=1 python -m model.residual_bits [--bits 6 7 8 9 10] [--calibration 1000] [--json] MODEL ...
 
-MODEL is a run's `model.safetensors`, or one of `trained/`. Accuracy is that of CIFAR-10's validation images. A
-stage's stream saturates where that of the INT8 network does, for every width: more bits are finer codes of the
-same range.
+MODEL is a run's `model.safetensors`, or one of `trained/`. Accuracy is that of CIFAR-10's validation images. The
+stream is rounded where that of the INT8 network has its codes, after embedding, merging and every sublayer, with
+that network's scales; what a sublayer adds is not rounded by itself, as it is there. The scales are those that
+suit 8 bits, so for more bits the accuracy is a lower bound.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ __all__ = ["rounded", "rounded_stream", "scan"]
 
 
 def rounded(x: Tensor, scale: Tensor, bits: int) -> Tensor:
-    """`x` [..., C] as codes of `bits` bits that span what 8 bits span at `scale` [C], halves up, in units of `x`."""
+    """`x` [..., C] in its own units, as two's complement codes of `bits` bits, halves up. The least one is that of
+    8 bits at `scale` [C], -128·scale; a bit more is a step of half the size."""
     step, limit = scale * 2.0 ** (8 - bits), 2 ** (bits - 1)
     return (x / step + 0.5).floor().clamp(-limit, limit - 1) * step
 
@@ -35,20 +37,16 @@ def rounded_stream(model: ResMLP, scales: list[list[Tensor]], bits: int) -> Iter
     """Within: `model` rounds its residual stream. `scales` are those of each stage, before each sublayer and after
     the last, as `QuantizedStage.scales` returns them."""
 
-    def hook(scale: Tensor):
+    def hook(scale: Tensor) -> Callable:
         return lambda module, inputs, output: rounded(output, scale, bits)
 
-    hooks = []
-    for stage, (entry, *after) in zip(model.stages, scales, strict=True):
-        sublayers = [part for block in stage.blocks for part in (block.token_mixing, block.channel_mixing)]
-        before = model.embed if stage.merge is None else stage.merge
-        pairs = zip((before, *sublayers), (entry, *after), strict=True)
-        hooks += [module.register_forward_hook(hook(scale)) for module, scale in pairs]
-    try:
+    with ExitStack() as hooks:
+        for stage, (entry, *after) in zip(model.stages, scales, strict=True):
+            sublayers = [part for block in stage.blocks for part in (block.token_mixing, block.channel_mixing)]
+            before = model.embed if stage.merge is None else stage.merge
+            for module, scale in zip((before, *sublayers), (entry, *after), strict=True):
+                hooks.callback(module.register_forward_hook(hook(scale)).remove)
         yield
-    finally:
-        for handle in hooks:
-            handle.remove()
 
 
 def scan(

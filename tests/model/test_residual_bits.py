@@ -1,4 +1,4 @@
-"""Rounding of the residual stream alone, against the integers of the quantised network and against no rounding."""
+"""Rounding of the residual stream alone: which values it takes, and where."""
 
 import numpy as np
 import pytest
@@ -7,25 +7,70 @@ import torch
 from model.quant import QuantizedResMLP
 from model.residual_bits import rounded, rounded_stream, scan
 from model.train import predict
-from psahw import samples
+from psahw import reference, samples
+from psahw.network import Patch
 from tests.model.test_quant import SHAPES, _trained
 
 
-def test_eight_bits_are_the_codes_of_the_network():
+def test_eight_bits_are_int8_codes():
     x = torch.tensor([[-100.0, 0.24, 0.25, 0.74, 63.4, 64.0, 100.0]]).t()
     got = rounded(x, torch.tensor([0.5]), 8) / 0.5
     assert got.flatten().tolist() == [-128, 0, 1, 1, 127, 127, 127]
 
 
 @pytest.mark.parametrize("bits", range(2, 10))
-def test_each_bit_halves_the_step_and_keeps_the_range(bits):
+def test_each_bit_halves_the_step_and_keeps_the_least_code(bits):
     step = 0.5 * 2.0 ** (8 - bits)
     got = rounded(torch.arange(-70, 70, 0.125)[:, None], torch.tensor([0.5]), bits).unique()
     assert got.tolist() == [step * code for code in range(-(2 ** (bits - 1)), 2 ** (bits - 1))]
 
 
+@pytest.mark.parametrize("shape", ["pyramid", "depthwise"])
+def test_every_value_of_the_stream_is_a_code_at_its_own_scale(shape):
+    """After embedding, merging and each sublayer, at scales that all differ."""
+    images = samples.load()[0]
+    model = _trained(SHAPES[shape])
+    stages = QuantizedResMLP(model, images).stages
+    for stage in stages:
+        stage.halvings.fill_(1)
+        stage.residual_scale /= 2 ** len(stage.halvings)
+    scales = [stage.scales() for stage in stages]
+    seen = []
+    with rounded_stream(model, scales, 8):
+        for stage in model.stages:
+            blocks = [part for block in stage.blocks for part in (block.token_mixing, block.channel_mixing)]
+            for module in (stage.merge or model.embed, *blocks):
+                module.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        model(torch.from_numpy(images))
+    expected = [scale for stage in scales for scale in stage]
+    assert len(seen) == len(expected) == sum(1 + 2 * len(stage.blocks) for stage in model.stages)
+    for output, scale in zip(seen, expected, strict=True):
+        values = (output / scale).detach()
+        codes = values.round()
+        torch.testing.assert_close(values, codes, rtol=0, atol=1e-3)
+        assert codes.min() >= -128 and codes.max() <= 127
+        assert codes.remainder(2).any()  # else they would be codes of twice the scale
+
+
+def test_what_is_embedded_equals_numpy():
+    images = samples.load()[0][:5]
+    config = SHAPES["pyramid"]
+    model = _trained(config)
+    scales = [stage.scales() for stage in QuantizedResMLP(model, samples.load()[0]).stages]
+    entry = scales[0][0].numpy()
+    seen = []
+    with rounded_stream(model, scales, 8):
+        model.embed.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        model(torch.from_numpy(images))
+    patch = Patch(config.patch_size, config.patch_stride, config.patch_padding)
+    pixels = reference.patches((images.astype(int) - 128).astype(np.int8), patch) / 64
+    weight, bias = (part.detach().numpy().astype(float) for part in (model.embed.weight, model.embed.bias))
+    codes = np.clip(np.floor((pixels @ weight.T + bias) / entry + 0.5), -128, 127)
+    differing = np.rint(seen[0].detach().numpy().transpose(1, 0, 2) / entry) != codes
+    assert differing.mean() < 1e-3  # float32 against float64, at the halves
+
+
 def test_many_bits_are_as_good_as_none_and_few_are_not():
-    """In every stage, with merging, and the network is as it was afterwards."""
     images, _ = samples.load()
     model = _trained(SHAPES["pyramid"])
     plain = predict(model, images)
@@ -39,7 +84,20 @@ def test_many_bits_are_as_good_as_none_and_few_are_not():
     np.testing.assert_array_equal(predict(model, images), plain)
 
 
+def test_scales_of_another_network_leave_no_hook():
+    images = samples.load()[0]
+    model = _trained(SHAPES["pyramid"])
+    plain = predict(model, images)
+    first, second = (stage.scales() for stage in QuantizedResMLP(model, images).stages)
+    with pytest.raises(ValueError), rounded_stream(model, [first, second[:-1]], 4):
+        pass
+    np.testing.assert_array_equal(predict(model, images), plain)
+
+
 def test_scan_names_what_it_measured():
-    images, labels = samples.load()
-    found = scan(_trained(SHAPES["local"]), [2, 8], images, images, labels)
-    assert list(found) == ["float", "2", "8"] and all(0 <= percent <= 100 for percent in found.values())
+    images = samples.load()[0]
+    model = _trained(SHAPES["local"])
+    own = predict(model, images).argmax(1)
+    found = scan(model, [2, 16], images, images, own)
+    assert list(found) == ["float", "2", "16"]
+    assert found["float"] == 100 > found["2"] and found["16"] > found["2"]
