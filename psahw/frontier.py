@@ -14,7 +14,7 @@ _VALIDATION, _TEST = "validation INT8", "test INT8"
 @dataclass(frozen=True)
 class Candidate:
     """A network with what its file says of its accuracy, in percent; `luts` are estimated. `pareto` is whether no
-    other has fewer LUTs and more validation accuracy, one of them possibly equal."""
+    other has fewer LUTs and more validation accuracy, one of them possibly equal; None without that accuracy."""
 
     network: str
     path: str
@@ -24,7 +24,7 @@ class Candidate:
     macs: int
     validation: float | None
     test: float | None
-    pareto: bool
+    pareto: bool | None
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -39,7 +39,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 def candidates(networks: Sequence[tuple[str, Network]]) -> list[Candidate]:
     """Of (path, network), by their LUTs. The test accuracy is shown only: choices are made by the validation images,
-    and a network without that accuracy is not in the Pareto set."""
+    and a network without that accuracy is not judged."""
     found = [_candidate(path, network) for path, network in networks]
     judged = [candidate for candidate in found if candidate.validation is not None]
     best = pareto([(candidate.luts, candidate.validation) for candidate in judged])
@@ -59,5 +59,5 @@ def _candidate(path: str, network: Network) -> Candidate:
         macs=info["macs"],
         validation=known.get(_VALIDATION),
         test=next((value for name, value in known.items() if name.endswith(_TEST)), None),
-        pareto=False,
+        pareto=None,
     )

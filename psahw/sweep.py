@@ -95,6 +95,7 @@ class Sweep:
         """Runs it to its end, whatever came before. Returns None, or in a line why there is no result."""
         arguments = self.arguments(job)
         with open(self.log_path(job), "a") as log:
+            begin = log.tell()
             process = subprocess.Popen(
                 [sys.executable, "-m", "psahw", *arguments],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
@@ -105,7 +106,7 @@ class Sweep:
             out, _ = process.communicate()
             self._running.discard(process)
         if process.returncode:
-            return f"exit status {process.returncode}, {self.log_path(job)}"
+            return f"exit status {process.returncode}, {self.log_path(job)}{_last_words(self.log_path(job), begin)}"
         try:
             result = json.loads(out)
         except ValueError:
@@ -145,6 +146,12 @@ class Sweep:
         self._stopped.set()
         for process in list(self._running):
             process.terminate()
+
+
+def _last_words(log: Path, begin: int) -> str:
+    """The last line written since byte `begin`, where the reason usually stands."""
+    lines = log.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
+    return f": {lines[-1].strip()[:200]}" if lines else ""
 
 
 def _fail(path, where: str, problem: str):

@@ -122,7 +122,8 @@ def test_only_one(recipe, stand_in, tmp_path, capsys):
     assert len(called()) == 1
     break_job("distill")
     status, _, err = _run(capsys, recipe, out, "--only", "student")
-    assert (status, err) == (1, f"psahw: job 'student' failed: exit status 1, {out / 'student.log'}\n")
+    log = out / "student.log"
+    assert (status, err) == (1, f"psahw: job 'student' failed: exit status 1, {log}: something is wrong\n")
     status, _, err = _run(capsys, recipe, out, "--only", "nobody")
     assert (status, err) == (2, "psahw: --only: no job 'nobody'; jobs are teacher, student, w8, w4, test\n")
 

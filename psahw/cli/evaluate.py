@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -10,7 +9,7 @@ import click
 from ..errors import UserError
 from ..evaluation import score
 from . import output
-from .runs import data_options, model_file, show
+from .runs import data_options, is_float, model_file, show
 
 __all__ = ["COMMANDS"]
 
@@ -24,24 +23,25 @@ __all__ = ["COMMANDS"]
 def evaluate(network, dataset, data, images, record, as_json):
     """Accuracy of a network's integer model on the test images of a data set.
 
-    NETWORK may also be a run directory of train or distill: then it is its float model's accuracy. With --json the
-    confusion matrix comes along: true classes in rows, answers in columns.
+    NETWORK may also be a run directory of train or distill, or a model.safetensors: then it is the float model's
+    accuracy. With --json the confusion matrix comes along: true classes in rows, answers in columns.
 
     \b
     psahw evaluate cifar10-psa
     psahw evaluate runs/int8/mine.safetensors --dataset sample --json
     psahw evaluate runs/teacher
+    psahw evaluate trained/pyramid.safetensors
     """
     from model import data as datasets
 
     from .. import networkfile
 
-    is_run = Path(network).is_dir()
-    if record and (is_run or images is not None):
-        raise UserError("--record needs a network file and all test images: no run directory, no --images")
+    in_float = is_float(network)
+    if record and (in_float or images is not None):
+        raise UserError("--record needs a network file and all test images: no float model, no --images")
     if record and network in networkfile.shipped():
         raise UserError(f"--record: {network} ships with psahw; to record into it, give {networkfile.find(network)}")
-    loaded = _load_float(network) if is_run else _load_integer(network)
+    loaded = _load_float(network) if in_float else _load_integer(network)
     test = datasets.load(dataset, data, log=output.note)
     test.check(loaded.shape, loaded.classes, network)
     if images is not None and images > len(test.test_images):
@@ -91,14 +91,14 @@ def _load_integer(name: str) -> _Loaded:
     )
 
 
-def _load_float(directory: str) -> _Loaded:
+def _load_float(path: str) -> _Loaded:
     from model import checkpoint
     from model.train import predict
 
-    model, _ = checkpoint.load_model(model_file(directory))
+    model, _ = checkpoint.load_model(model_file(path))
     config = model.config
     return _Loaded(
-        f"{directory} (float)",
+        f"{path} (float)",
         (*config.image, 3),
         config.classes,
         lambda images, progress: predict(model, images, progress=progress),

@@ -20,7 +20,8 @@ __all__ = ["COMMANDS"]
 def frontier(networks, as_json, plot):
     """Accuracy against estimated LUTs of several networks, and which of them no other beats.
 
-    The accuracies are those that the files record. LUTs are of parallel adder graphs, a vector a clock, as in psahw
+    The accuracies are those that the files record; the validation images judge, so a network that names none for
+    them is listed only. LUTs are of parallel adder graphs, a vector a clock, as in psahw
     info.
 
     \b

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+from safetensors import SafetensorError, safe_open
 
 from ..errors import UserError
 from ..files import refuse_foreign
@@ -15,6 +16,7 @@ __all__ = [
     "Teaching",
     "check_fits",
     "data_options",
+    "is_float",
     "load_model",
     "model_file",
     "refuse_other_files",
@@ -214,3 +216,14 @@ class Teaching(NamedTuple):
 def model_file(path: str) -> Path:
     """A run directory stands for the model in it."""
     return Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+
+
+def is_float(path: str) -> bool:
+    """Whether this is a run directory or a model.safetensors, not a network: told by the header, without torch."""
+    if Path(path).is_dir():
+        return True
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return type(json.loads((file.metadata() or {})["psahw"])["format"]) is int
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError):
+        return False  # nor a network, but what is wrong with it says whoever reads it as one

@@ -32,7 +32,7 @@ def _kind(kind: str) -> Markup:
     return tag("span", kind, class_=f"kind {kind}")
 
 
-def _cell(value, digits: int = 0) -> Markup:
+def _cell(value, digits: int = 1) -> Markup:
     """A table's cell; a `Figure` shows how it was come by."""
     if isinstance(value, Figure):
         if value.value is None:

@@ -1,6 +1,7 @@
 """The four commands on the shipped sample, start to end."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,6 +150,8 @@ def test_record_and_float_run(teacher, tmp_path, capsys):
     assert networkfile.load(made["network"]).metadata["accuracy"]["sample test INT8"] == result["accuracy"]
     float_result = _run(capsys, "evaluate", teacher, "--dataset", "sample", "--json")
     assert float_result["network"] == f"{teacher} (float)" and float_result["images"] == 100
+    of_file = _run(capsys, "evaluate", Path(teacher) / "model.safetensors", "--dataset", "sample", "--json")
+    assert of_file == float_result | {"network": f"{teacher}/model.safetensors (float)"}
     assert main(["evaluate", made["network"], "--dataset", "sample", "--record", "--images", "5"]) == 2
 
 

@@ -127,6 +127,10 @@ def test_costs_of_stages_are_marked(network, results):
     assert costs and all(cost.startswith("≈ ") for cost in costs)
 
 
+def test_half_a_block_ram_is_not_rounded_away(network, results):
+    assert '<td class="number">3.5<span class="kind measured">' in page(network, **results)
+
+
 def test_all_functions_are_drawn(network):
     parser = parse(page(network))
     curves = [value for name, value in parser.attributes if (name, value) == ("class", "curve")]
