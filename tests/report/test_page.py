@@ -128,7 +128,8 @@ def test_costs_of_stages_are_marked(network, results):
 
 
 def test_half_a_block_ram_is_not_rounded_away(network, results):
-    assert '<td class="number">3.5<span class="kind measured">' in page(network, **results)
+    """In the table of resources as in the comparison."""
+    assert page(network, **results).count('<td class="number">3.5<span class="kind measured">') == 2
 
 
 def test_all_functions_are_drawn(network):
