@@ -4,8 +4,8 @@
 
 MODEL is a run's `model.safetensors`, or one of `trained/`. Accuracy is that of CIFAR-10's validation images. The
 stream is rounded where that of the INT8 network has its codes, after embedding, merging and every sublayer, with
-that network's scales; what a sublayer adds is not rounded by itself, as it is there. The scales are those that
-suit 8 bits, so for more bits the accuracy is a lower bound.
+that network's scales; what a sublayer adds is rounded by itself there, and is not here. The scales are those that
+suit 8 bits; others might be better for more.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from torch import Tensor
+
+from psahw.errors import UserError
 
 from . import checkpoint, data
 from .quant import QuantizedResMLP
@@ -61,6 +63,13 @@ def scan(
     return found
 
 
+def _load(path: Path) -> ResMLP:
+    model, _ = checkpoint.load_model(path)
+    if not isinstance(model, ResMLP):
+        raise UserError(f"{path} is a convolutional teacher: it has no residual stream of tokens")
+    return model
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
@@ -68,12 +77,15 @@ def main() -> None:
     parser.add_argument("--calibration", type=int, default=1000, help="training images that set the scales")
     parser.add_argument("--json", action="store_true", help="a JSON object a model, a line each")
     arguments = parser.parse_args()
+    try:
+        models = {path: _load(path) for path in arguments.models}
+    except UserError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     dataset = data.load("cifar10")
     train, validation = data.split(len(dataset.train_labels))
     calibration = dataset.train_images[train[: arguments.calibration]]
     images, labels = dataset.train_images[validation], dataset.train_labels[validation]
-    for path in arguments.models:
-        model, _ = checkpoint.load_model(path)
+    for path, model in models.items():
         found = scan(model, arguments.bits, calibration, images, labels)
         if arguments.json:
             print(json.dumps({"model": str(path), "accuracy": found}), flush=True)

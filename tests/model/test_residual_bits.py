@@ -1,15 +1,19 @@
 """Rounding of the residual stream alone: which values it takes, and where."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from model.quant import QuantizedResMLP
-from model.residual_bits import rounded, rounded_stream, scan
+from model.residual_bits import main, rounded, rounded_stream, scan
 from model.train import predict
 from psahw import reference, samples
 from psahw.network import Patch
 from tests.model.test_quant import SHAPES, _trained
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_eight_bits_are_int8_codes():
@@ -92,6 +96,22 @@ def test_scales_of_another_network_leave_no_hook():
     with pytest.raises(ValueError), rounded_stream(model, [first, second[:-1]], 4):
         pass
     np.testing.assert_array_equal(predict(model, images), plain)
+
+
+@pytest.mark.parametrize(
+    "path, message",
+    [
+        ("nonesuch", "cannot read nonesuch"),
+        (ROOT / "trained" / "conv.safetensors", "is a convolutional teacher"),
+        (ROOT / "psahw" / "networks" / "cifar10-psa-small.safetensors", "is a network file"),
+    ],
+)
+def test_what_is_no_resmlp_is_refused_in_a_line(path, message, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["residual_bits", str(path)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and message in said and said.count("\n") == 1
 
 
 def test_scan_names_what_it_measured():
