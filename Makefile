@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole torture axi lint calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole torture axi lint types calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -17,7 +17,8 @@ help:
 	@echo "make whole      the whole test set through the circuit of cifar10-psa-small for Marble, resumable (an hour)"
 	@echo "make torture    10,000 damaged frames, twice, into a simulated board (minutes)"
 	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
-	@echo "make lint       ruff: style and format"
+	@echo "make lint       ruff, and the first words of docstrings"
+	@echo "make types      mypy"
 	@echo "make calibrate  what Yosys makes of every component, for the cost model (an hour)"
 	@echo "make setup      the virtual environment .venv with everything installed"
 	@echo "make clean      remove what was built; the virtual environment stays"
@@ -56,6 +57,10 @@ axi: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/check_docstrings.py
+
+types: $(INSTALLED)
+	$(BIN)/python scripts/check_types.py
 
 calibrate: $(INSTALLED)
 	$(BIN)/python -m calibration.measure $(ARGS)

@@ -1,13 +1,13 @@
 """The boards that psahw knows: what is on them, and how the accelerator is put there.
 
-A board's pins are in :mod:`boards.platforms`; what the other commands need of a board is here, so that
+A board's pins are in :mod:`psahw.boards.platforms`; what the other commands need of a board is here, so that
 ``psahw plan`` does not load any platform. Clock frequencies are targets, not results: only place and route
 can tell what a board reaches.
 """
 
 from dataclasses import dataclass
 
-from psahw.device import DEVICES, Device
+from psahw.architecture.device import DEVICES, Device
 from psahw.errors import UserError
 
 __all__ = ["BOARDS", "Board", "get"]
@@ -22,7 +22,7 @@ class Board:
     joins it to USB.
     ``engines`` are those that a plan chooses from unless the user says otherwise, None for all; ``loader`` are the
     options by which openFPGALoader knows the board, none if it does not; ``openocd`` is the
-    configuration for it that OpenOCD brings, or None; ``links`` are those of `boards.links` that it can have.
+    configuration for it that OpenOCD brings, or None; ``links`` are those of `psahw.boards.link.options` that it can have.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The design of a board behind its clock and its pins: accelerator, link and status LEDs.
 
 The accelerator is a Verilog module of its own, the very file that simulation runs; the core instantiates it. Boards
-(`boards.shell`) and the simulated board contain the same core.
+(`psahw.boards.shell`) and the simulated board contain the same core.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from amaranth.hdl import Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .link import PORTS, WINDOW
+from .link.link import PORTS, WINDOW
 from .ports import VerilogModule
 
 __all__ = ["Core", "Inside"]
@@ -37,7 +37,7 @@ class Inside:
         return self.signature.members[port].signature.members["payload"].shape
 
     def link(self) -> dict:
-        """What every link is made with: see `boards.link.Link`."""
+        """What every link is made with: see `psahw.boards.link.link.Link`."""
         return {
             "hello": self.hello,
             "bus_bytes": self.payload("i").length,
@@ -53,7 +53,7 @@ class Core(wiring.Component):
     Parameters
     ----------
     inside : the accelerator
-    link : between it and pins: a component with the ports `boards.link.PORTS`, made for ``inside``
+    link : between it and pins: a component with the ports `psahw.boards.link.link.PORTS`, made for ``inside``
     clock_hz : of the sync domain
 
     Members

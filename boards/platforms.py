@@ -3,10 +3,10 @@
 KC705, Genesys 2, ULX3S, ECPIX-5 and Tang Primer 20K extend ``amaranth_boards``; Nereid, Marble and U250 are not
 there, and their pins are facts from the LiteX board files (numato_nereid, berkeleylab_marble, xilinx_alveo_u250) and
 the makers' documents. A platform gives a default clock with its frequency, a default reset where the board has a
-button for it, ``uart`` 0 and ``led`` 0, 1, ... in the order in which `boards.shell` uses them.
+button for it, ``uart`` 0 and ``led`` 0, 1, ... in the order in which `psahw.boards.shell` uses them.
 
 What the tools have to be told beyond Amaranth's own scripts is in one class for each family. All write what they have
-routed to files that `boards.routed` reads. `psahw build` compares the clock itself, so that a design which misses it
+routed to files that `psahw.boards.tools.routed` reads. `psahw build` compares the clock itself, so that a design which misses it
 still leaves a report: hence ``--timing-allow-fail``.
 """
 
@@ -19,9 +19,9 @@ from amaranth_boards.resources import LEDResources, UARTResource
 from amaranth_boards.tang_primer_20k import TangPrimer20kDockPlatform
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from . import openxc7, power
 from .ethernet.rgmii import PhyTiming
-from .routed import NEXTPNR_REPORT, VIVADO_CLOCKS
+from .tools import openxc7, power
+from .tools.routed import NEXTPNR_REPORT, VIVADO_CLOCKS
 
 __all__ = ["ECPIX585F", "KC705", "ULX3S85F", "AlveoU250", "Genesys2", "Marble", "Nereid", "TangPrimer20K"]
 
@@ -47,7 +47,7 @@ close $routed
 
 
 class _Routed:
-    """What `boards.project` tells every platform before it builds."""
+    """What `psahw.boards.tools.project` tells every platform before it builds."""
 
     clock_hz: float  # of the accelerator
     seed = 1  # of placement

@@ -8,7 +8,7 @@ from . import Board
 from .clock import ClockGenerator, ClockSettings
 from .core import Core, Inside
 from .ethernet.rgmii import DOMAINS, Rgmii
-from .links import Uart, Udp
+from .link.options import Uart, Udp
 
 __all__ = ["Shell"]
 

@@ -6,9 +6,9 @@ from psahw import verilog
 
 from .core import Core, Inside
 from .ethernet.identity import Identity
-from .uart import SHORTEST_BIT
-from .uart_link import UartLink
-from .udp_link import UdpLink
+from .link.uart import SHORTEST_BIT
+from .link.uart_link import UartLink
+from .link.udp_link import UdpLink
 
 __all__ = ["CYCLES_PER_BIT", "IDENTITY", "write", "write_udp"]
 

@@ -18,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from psahw import networkfile, synthesis, verilog
-from psahw.adder_graph import solve
-from psahw.adder_pipeline import adder_graph_cost, pipeline
+from psahw import verilog
+from psahw.adder_graph.parallel import adder_graph_cost, pipeline
+from psahw.adder_graph.solver import solve
 from psahw.gateware.adder_graph import AdderGraph
+from psahw.network import file as networkfile
+from psahw.synthesis.yosys import yosys as synthesis
 
 __all__ = ["layer", "main", "synthesised"]
 

@@ -1,4 +1,4 @@
-"""Estimates of `psahw.cost` beside the measurements, by network and by engine.
+"""Estimates of `psahw.planner.cost` beside the measurements, by network and by engine.
 
 python -m calibration.compare            totals
 python -m calibration.compare MacArray   and each different component of a kind
@@ -8,10 +8,11 @@ import json
 import sys
 from collections import defaultdict
 
-from psahw import cost, nodes, synthesis
-from psahw.parts import Resources
-
-from .measure import DATA
+from calibration.measure import DATA
+from psahw.architecture import nodes
+from psahw.architecture.device import Resources
+from psahw.planner import cost
+from psahw.synthesis.yosys import yosys as synthesis
 
 __all__ = ["amounts", "main", "totals"]
 

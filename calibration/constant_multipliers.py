@@ -5,9 +5,9 @@ from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from psahw.architecture.ranges import dot_range, signed_bits
 from psahw.gateware.arith import adder_tree, saturate
 from psahw.gateware.stream import vector_signature
-from psahw.ranges import dot_range, signed_bits
 
 __all__ = ["ConstantMultipliers"]
 

@@ -5,7 +5,7 @@ python -m calibration.engines --jobs 5 --only head     at most five, of those wi
 python -m calibration.engines --table                  what there is, as Markdown
 python -m calibration.engines --plot docs/engines.svg
 
-Yosys for the 7 series, not placed (`psahw.synthesis`). The published psa96 is read as the tests do, from
+Yosys for the 7 series, not placed (`psahw.synthesis.yosys`). The published psa96 is read as the tests do, from
 $PSAHW_REFERENCE. Weights at fewer bits than a layer was trained with are those that it has, shifted and rounded.
 """
 
@@ -19,20 +19,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from psahw import networkfile, synthesis, verilog
-from psahw.adder_graph import solve
-from psahw.digit_serial import DIGITS
+from calibration import graph_engine
+from calibration.constant_multipliers import ConstantMultipliers
+from calibration.graph_engine import LARGE, SMALL, named, rounded
+from calibration.published import convert
+from psahw import verilog
+from psahw.adder_graph.serial import DIGITS
+from psahw.adder_graph.solver import solve
 from psahw.files import write_whole
 from psahw.gateware.adder_graph import AdderGraph
 from psahw.gateware.graph_engine import GraphEngine
 from psahw.gateware.mac_array import MacArray
 from psahw.gateware.rom import style_for
-from psahw.network import Linear
-from tests.published import convert
-
-from . import graph_engine
-from .constant_multipliers import ConstantMultipliers
-from .graph_engine import LARGE, SMALL, named, rounded
+from psahw.network import file as networkfile
+from psahw.network.layers import Linear
+from psahw.synthesis.yosys import yosys as synthesis
 
 __all__ = ["CASES", "DATA", "LAYERS", "Case", "component", "main", "plot", "rows", "table"]
 

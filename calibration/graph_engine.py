@@ -1,4 +1,4 @@
-"""What Yosys makes of adder graphs as stages, layer by layer: what `psahw.digit_serial` and `psahw.cost` are fitted
+"""What Yosys makes of adder graphs as stages, layer by layer: what `psahw.adder_graph.serial` and `psahw.planner.cost` are fitted
 to, and the table of ``docs/hardware.md``.
 
 python -m calibration.graph_engine                 every case in CASES, half a minute to several each
@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from psahw import networkfile, synthesis, verilog
-from psahw.adder_graph import solve
+from psahw import verilog
+from psahw.adder_graph.solver import solve
 from psahw.gateware.graph_engine import GraphEngine
-from psahw.network import Linear, Network
+from psahw.network import file as networkfile
+from psahw.network.layers import Linear, Network
+from psahw.synthesis.yosys import yosys as synthesis
 
 __all__ = ["CASES", "DATA", "engine", "layer", "main", "named", "rounded"]
 

@@ -1,4 +1,4 @@
-"""Synthesises accelerators and writes what Yosys makes of each of their components: what `psahw.cost` is fitted to.
+"""Synthesises accelerators and writes what Yosys makes of each of their components: what `psahw.planner.cost` is fitted to.
 
 python -m calibration.measure                every network in NETWORKS, a minute each
 python -m calibration.measure xc7 local      one of them
@@ -13,12 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from psahw import generate, nodes, plan, synthesis
-from psahw.device import DEVICES
-from psahw.engines import KINDS, Rules
-from psahw.network import Network, Patch
-from tests.networks import StageShape, random_network
-from tests.published import convert
+from calibration.published import convert
+from psahw import generate
+from psahw.architecture import nodes
+from psahw.architecture.device import DEVICES
+from psahw.network.layers import Network, Patch
+from psahw.network.random import StageShape, random_network
+from psahw.planner import plan
+from psahw.planner.rules import KINDS, Rules
+from psahw.synthesis.yosys import yosys as synthesis
 
 __all__ = ["NETWORKS", "components", "main"]
 

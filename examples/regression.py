@@ -11,9 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from psahw.model.psa import PSA
 from torch import nn
-
-from model.psa import PSA
 
 Data = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # x, y to learn from; x, y to test with
 

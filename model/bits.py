@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from psahw.adder_cost import layer_luts
+from psahw.adder_graph.estimate import layer_luts
 from psahw.errors import UserError
 
 from .config import ModelConfig

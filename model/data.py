@@ -26,9 +26,9 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from psahw import samples
 from psahw.errors import UserError
 from psahw.files import cache_directory
+from psahw.network import samples
 
 from .cache import locked_cache
 from .download import download

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from psahw.network import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
+from psahw.network.layers import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
 
 from .integers import Integers
 from .quant import HEAD_BITS, QuantizedResMLP, table_residual

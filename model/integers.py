@@ -1,4 +1,4 @@
-"""Linear maps as integers held in float32, with gradients: the arithmetic of `psahw.reference` in torch.
+"""Linear maps as integers held in float32, with gradients: the arithmetic of `psahw.network.reference` in torch.
 
 Every sum stays below 2^24 (checked), so float32 arithmetic is exact and the order of summation does not matter.
 Rounding passes gradients straight through.

@@ -1,6 +1,6 @@
 """Processor time of a training step with PSA against the same network with GELU.
 
-    OMP_NUM_THREADS=1 python -m model.profile_step [--bf16] [--torch] [--batch 256] [--steps 8] [SHAPE ...]
+    OMP_NUM_THREADS=1 python -m psahw.model.profile_step [--bf16] [--torch] [--batch 256] [--steps 8] [SHAPE ...]
 
 The step is the one that training would take: in C where `fused.usable`, else, or with --torch, compiled by torch.
 

@@ -1,4 +1,4 @@
-"""A float ResMLP as an INT8 network whose forward pass equals `psahw.reference`, logit for logit.
+"""A float ResMLP as an INT8 network whose forward pass equals `psahw.network.reference`, logit for logit.
 
 Activations are integer codes held in float32 (`integers.py`); tables pass gradients by the slope of the unrounded
 function. What cannot be rounded away folds:

@@ -1,6 +1,6 @@
 """What the width of the residual stream costs: a float network in which nothing but the stream is rounded.
 
-    OMP_NUM_THREADS=1 python -m model.residual_bits [--bits 6 7 8 9 10] [--calibration 1000] [--json] MODEL ...
+    OMP_NUM_THREADS=1 python -m psahw.model.residual_bits [--bits 6 7 8 9 10] [--calibration 1000] [--json] MODEL ...
 
 MODEL is a run's `model.safetensors`, or one of `trained/`. Accuracy is that of CIFAR-10's validation images. The
 stream is rounded where that of the INT8 network has its codes, after embedding, merging and every sublayer, with

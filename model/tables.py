@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import nn
 
-from psahw.network import Network
+from psahw.network.layers import Network
 
 from .psa import EPS, GRID_RANGE, PSA
 from .resmlp import ChannelNorm, ResMLP

@@ -6,26 +6,27 @@ from pathlib import Path
 
 import numpy as np
 
-from . import nodes, verilog
-from .adder_graph import solve
+from . import verilog
+from .adder_graph.solver import solve
+from .architecture import nodes
 from .gateware.accelerator import Accelerator
 from .gateware.argmax import Argmax
 from .gateware.chain import Chain
 from .gateware.graph_engine import GraphEngine
+from .gateware.input_table import InputTable
 from .gateware.local_mixing import LocalMixing
 from .gateware.mac_array import MacArray
-from .gateware.mixing import Mixing
-from .gateware.patch import InputTable
 from .gateware.pool import MeanPool
+from .gateware.residual import Residual
 from .gateware.slices import Slices
 from .gateware.stream import Gather, Queue, vector_signature
 from .gateware.table import TableRom
 from .gateware.transpose import Transpose
 from .gateware.windows import Windows
-from .network import Linear, Network, TokenMixing
-from .networkfile import digest
-from .parts import queue_style
-from .plan import Plan
+from .network.file import digest
+from .network.layers import Linear, Network, TokenMixing
+from .planner.plan import Plan
+from .planner.primitives import queue_style
 
 __all__ = ["TOP", "accelerator", "manifest", "write"]
 
@@ -44,7 +45,7 @@ def _layer(network: Network, name: str):
 
 @singledispatch
 def _component(node: nodes.Node, network: Network):
-    raise TypeError(f"node must be one of psahw.nodes, not {node!r}")
+    raise TypeError(f"node must be one of psahw.architecture.nodes, not {node!r}")
 
 
 @_component.register
@@ -174,7 +175,7 @@ def _(node: nodes.Residual, network):
     branch = Chain(parts=_components(node.branch, network, node.name))
     bypass = Chain(parts=_components(node.bypass, network, node.name)) if node.bypass else None
     style = queue_style(node.lanes, node.queue)
-    return Mixing(lanes=node.lanes, branch=branch, bypass=bypass, depth=node.queue, style=style)
+    return Residual(lanes=node.lanes, branch=branch, bypass=bypass, depth=node.queue, style=style)
 
 
 @_component.register

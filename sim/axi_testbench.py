@@ -1,4 +1,4 @@
-"""cocotb tests of `sim.cocotb_tests` for AXI designs: they drive and record; the caller compares.
+"""cocotb tests of `psahw.sim.cocotb_tests` for AXI designs: they drive and record; the caller compares.
 
 Bytes are hexadecimal in request and report. ``pauses`` is the share of cycles in which a side of a channel pauses.
 """

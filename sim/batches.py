@@ -35,13 +35,13 @@ def simulate(
     progress: Callable[[int], None] = lambda images: None,
     **options,
 ) -> dict:
-    """What `sim.runner.simulate` returns, of ``batch`` images at a time and ``jobs`` runs at once, put together.
+    """What `psahw.sim.runner.simulate` returns, of ``batch`` images at a time and ``jobs`` runs at once, put together.
 
     The batch that begins with image n has the seed ``seed`` + n. With ``directory`` each batch's result is kept
     there, and one that is there already counts without being simulated again.
 
     Raises ValueError unless ``batch`` and ``jobs`` are at least 1, UserError if the directory holds results of
-    another simulation, and what `sim.runner.simulate` raises.
+    another simulation, and what `psahw.sim.runner.simulate` raises.
     """
     for name, value in (("batch", batch), ("jobs", jobs)):
         if value < 1:

@@ -4,7 +4,7 @@
         ...  # port is /dev/pts/N, to be opened like any serial port
 
 The directory holds ``board.v`` (module ``psahw_board`` with clk, rst, and the pins of its link), ``accelerator.v``
-and the memory files that they read. Builds are kept by `sim.building`.
+and the memory files that they read. Builds are kept by `psahw.sim.building`.
 """
 
 import contextlib

@@ -2,7 +2,7 @@
 
     report = run("build/vitis", "psahw_kernel", ["kernel.v", "accelerator.v"], "axi_testbench.kernel", request)
 
-The request and the report are described at the tests, in `sim.axi_testbench` and `sim.pins_testbench`.
+The request and the report are described at the tests, in `psahw.sim.axi_testbench` and `psahw.sim.pins_testbench`.
 """
 
 import json
@@ -66,7 +66,7 @@ def run(
         (folder / "request.json").write_text(json.dumps(request))
         try:
             building.cocotb_runner().test(
-                f"sim.{module}",
+                f"psahw.sim.{module}",
                 hdl_toplevel=top,
                 hdl_toplevel_lang="verilog",
                 testcase=testcase,
@@ -79,7 +79,6 @@ def run(
                     "PSAHW_TEST": str(folder),
                     "COCOTB_LOG_LEVEL": "WARNING",
                     "COCOTB_REWRITE_ASSERTION_FILES": "",
-                    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
                 },
                 results_xml=str(folder / "results.xml"),
                 log_file=folder / "simulation.log",

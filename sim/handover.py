@@ -1,4 +1,4 @@
-"""How `sim.cocotb_tests` and the tests inside the simulator talk: ``request.json`` and ``report.json``."""
+"""How `psahw.sim.cocotb_tests` and the tests inside the simulator talk: ``request.json`` and ``report.json``."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""cocotb tests of `sim.cocotb_tests` for whole boards, at their pins: they drive and record; the caller compares.
+"""cocotb tests of `psahw.sim.cocotb_tests` for whole boards, at their pins: they drive and record; the caller compares.
 
 Times are in picoseconds. A request names the pins by their ports of the top level: ``oscillator`` as ``[port, its
 complement or null, period]``, ``button`` as ``[port, level when pressed]`` or null, ``leds`` as a list.

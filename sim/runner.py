@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import re
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -284,7 +283,7 @@ def _execute(design, directory, top, driver, folder, request, waves, plusargs, p
     def run():
         try:
             building.cocotb_runner().test(
-                "sim.testbench",
+                "psahw.sim.testbench",
                 hdl_toplevel=top,
                 hdl_toplevel_lang="verilog",
                 testcase=driver,
@@ -322,16 +321,9 @@ def _execute(design, directory, top, driver, folder, request, waves, plusargs, p
 
 @contextlib.contextmanager
 def surroundings():
-    """What a simulator finds around it: cocotb hands the environment and ``sys.path`` on. Simulations that run at
-    once stand in one of these together."""
+    """Set the environment that a simulator inherits. Simulations that run at the same time share one of these."""
     with building.environment(WAVES="0", PYTHONDONTWRITEBYTECODE="1", **building.libraries()):
-        if added := str(HERE.parent) not in sys.path:
-            sys.path.append(str(HERE.parent))
-        try:
-            yield
-        finally:
-            if added:
-                sys.path.remove(str(HERE.parent))
+        yield
 
 
 def _result(design, report, images, labels, stalls, resets, gap, seed, build_seconds):

@@ -1,4 +1,4 @@
-"""What runs inside the simulator: cocotb tests, started by `sim.runner` with a request in a JSON file."""
+"""What runs inside the simulator: cocotb tests, started by `psahw.sim.runner` with a request in a JSON file."""
 
 import json
 import os

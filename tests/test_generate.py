@@ -7,14 +7,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from psahw import generate, nodes, plan, reference
-from psahw.device import DEVICES
-from psahw.engines import Rules
+from psahw import generate
+from psahw.architecture import nodes
+from psahw.architecture.device import DEVICES
+from psahw.architecture.nodes import walk
 from psahw.errors import CheckFailed
-from psahw.network import Patch
-from psahw.nodes import walk
+from psahw.network import reference
+from psahw.network.layers import Patch
+from psahw.network.random import StageShape, random_images, random_network
+from psahw.planner import plan
+from psahw.planner.rules import Rules
 from tests.gateware.streams import run_stream
-from tests.networks import StageShape, inferred, random_images, random_network
+from tests.plans import inferred
 
 DEVICE = DEVICES["xc7k160t"]
 

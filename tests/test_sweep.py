@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from psahw import networkfile, sweep
+from psahw import sweep
 from psahw.cli import main
 from psahw.errors import UserError
+from psahw.network import file as networkfile
 
 RECIPE = {
     "teacher": {"command": "train", "arguments": ["--config", "tiny"]},

@@ -1,4 +1,4 @@
-"""``python -m boards.axi``: write the register maps into ``docs/integration.md``."""
+"""``python -m psahw.boards.axi``: write the register maps into ``docs/integration.md``."""
 
 import sys
 from pathlib import Path

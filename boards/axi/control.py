@@ -33,7 +33,7 @@ class Control(wiring.Component):
     value : of AP_CTRL
     enable, mask, toggle, pending : GIE, IER, orders of ISR, and ISR
     images, results, count : the arguments
-    reads, writes : jobs for `boards.axi.reader.Reader` and `boards.axi.writer.Writer`
+    reads, writes : jobs for `psahw.boards.axi.reader.Reader` and `psahw.boards.axi.writer.Writer`
     done : of the writer
     interrupt : level, high while an enabled interrupt is pending
     busy : ap_idle is 0

@@ -36,9 +36,9 @@ class Core(wiring.Component):
     Members
     -------
     aclk, aresetn : clock, and reset, active low
-    s_axi : AXI4-Lite, registers of `boards.axi.registers.CORE`
+    s_axi : AXI4-Lite, registers of `psahw.boards.axi.registers.CORE`
     s_axis : images, one a packet, ``bus_bytes`` wide
-    m_axis : results, one a packet of `boards.axi.records.Records`, 4 bytes wide
+    m_axis : results, one a packet of `psahw.boards.axi.records.Records`, 4 bytes wide
 
     A soft reset lasts `RESET_CYCLES` cycles. What the accelerator holds is lost; a packet that is going out goes on
     to its end, and one that is coming in is dropped to its end.

@@ -6,12 +6,12 @@ __all__ = ["identity_values", "record_bytes"]
 
 
 def record_bytes(manifest: dict) -> int:
-    """Of a result, as `boards.axi.records` sends it."""
+    """Of a result, as `psahw.boards.axi.records` sends it."""
     return 4 * (1 + manifest["classes"])
 
 
 def identity_values(manifest: dict) -> dict[str, int]:
-    """Value of every register of `boards.axi.registers.identity` by name."""
+    """Value of every register of `psahw.boards.axi.registers.identity` by name."""
     height, width = manifest["image"]
     digest = manifest["digest"]
     values = {

@@ -50,7 +50,7 @@ class Kernel(wiring.Component):
     -------
     ap_clk, ap_rst_n : clock, and reset, active low
     interrupt : level
-    s_axi_control : AXI4-Lite, registers of `boards.axi.registers.KERNEL`
+    s_axi_control : AXI4-Lite, registers of `psahw.boards.axi.registers.KERNEL`
     m_axi_gmem : AXI4; images and results may begin at any byte, and stand without gaps
     """
 

@@ -27,7 +27,7 @@ class Pack(wiring.Component):
     Members
     -------
     job : stream of ``addr``, the first record's byte address, and ``records``, their number, one at least
-    i : stream of `boards.axi.records.WORD`
+    i : stream of `psahw.boards.axi.records.WORD`
     o : stream of `written`; a job begins and ends with a word that may be written in part
     """
 

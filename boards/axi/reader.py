@@ -35,7 +35,7 @@ class Reader(wiring.Component):
     -------
     job : stream of stretches, each of one byte at least; another is taken while words of the one before are to come
     ar, r : channels; all bursts have the same ID, so answers come in order. ``r.ready`` is always high
-    o : stream of `boards.axi.frames.pixels`; flag ``error`` from the first failed read of a stretch to its end
+    o : stream of `psahw.boards.axi.frames.pixels`; flag ``error`` from the first failed read of a stretch to its end
     failed : for a cycle, when a read fails
     """
 

@@ -1,6 +1,6 @@
 """What software sees: the register maps of the core and of the kernel, as tables.
 
-`boards.axi.register_file.RegisterFile` makes the circuit from a table, and ``python -m boards.axi`` writes the same
+`psahw.boards.axi.register_file.RegisterFile` makes the circuit from a table, and ``python -m psahw.boards.axi`` writes the same
 table into ``docs/integration.md``.
 """
 

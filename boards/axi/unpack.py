@@ -32,7 +32,7 @@ class Unpack(wiring.Component):
 
     Members
     -------
-    job : stream of `boards.axi.bursts.stretch`, each of one byte at least
+    job : stream of `psahw.boards.axi.bursts.stretch`, each of one byte at least
     i : stream of `word`: those that hold the stretch
     o : stream of `piece`, one cycle later; ``error`` stays from the first failed read of a stretch to its end
     """
@@ -108,7 +108,7 @@ class Gearbox(wiring.Component):
     Members
     -------
     i : stream of `piece`
-    o : stream of `boards.axi.frames.pixels`, one cycle later; flag ``error`` if the piece that completed the beat
+    o : stream of `psahw.boards.axi.frames.pixels`, one cycle later; flag ``error`` if the piece that completed the beat
         has it
     """
 

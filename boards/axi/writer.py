@@ -34,7 +34,7 @@ class Writer(wiring.Component):
     Members
     -------
     job : stream of stretches with the number of ``records`` that fill them; none at all is a job, too
-    i : stream of `boards.axi.records.WORD`
+    i : stream of `psahw.boards.axi.records.WORD`
     aw, w, b : channels; at most `OUTSTANDING` bursts wait for their response
     done : stream of one bit, a beat a job in their order, when memory has acknowledged every write: did any fail
     failed : for a cycle, when a write fails

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from psahw.gateware.check import check_int
 
-from ..cobs import LAST
+from ..link.cobs import LAST
 
 __all__ = ["FrameArbiter"]
 
@@ -18,7 +18,7 @@ class FrameArbiter(wiring.Component):
 
     Members
     -------
-    i : streams of `boards.cobs.LAST`, so many
+    i : streams of `psahw.boards.link.cobs.LAST`, so many
     o : one
     """
 

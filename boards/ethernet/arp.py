@@ -4,7 +4,7 @@ from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..cobs import LAST
+from ..link.cobs import LAST
 from .header import differs, keep, split
 from .identity import Identity
 from .layouts import ADDRESSES, ARRIVED
@@ -26,7 +26,7 @@ class ArpResponder(wiring.Component):
     Members
     -------
     i : stream of `ARRIVED`, Ethernet frames
-    o : stream of `boards.cobs.LAST`, Ethernet frames
+    o : stream of `psahw.boards.link.cobs.LAST`, Ethernet frames
     """
 
     def __init__(self, identity: Identity):

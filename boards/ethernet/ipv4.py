@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from psahw.gateware.check import check_int
 
-from ..cobs import LAST
+from ..link.cobs import LAST
 from .checksum import Checksum, fold
 from .header import differs, keep, split
 from .identity import Identity
@@ -114,7 +114,7 @@ class Ipv4Sender(wiring.Component):
     -------
     packet : stream of `PACKET`; taken as soon as the one before has been sent
     i : stream of bytes, payloads
-    o : stream of `boards.cobs.LAST`, Ethernet frames
+    o : stream of `psahw.boards.link.cobs.LAST`, Ethernet frames
     """
 
     def __init__(self, identity: Identity, *, protocol: int):

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import crc, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..cobs import LAST
+from ..link.cobs import LAST
 from .layouts import GMII
 from .mac_receiver import FCS_BYTES, MIN_FRAME, PREAMBLE, SFD
 
@@ -23,7 +23,7 @@ class MacTransmitter(wiring.Component):
 
     Members
     -------
-    i : stream of `boards.cobs.LAST`: frames from the destination address to the end of the payload
+    i : stream of `psahw.boards.link.cobs.LAST`: frames from the destination address to the end of the payload
     gmii : to the PHY, from registers
     """
 

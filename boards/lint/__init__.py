@@ -1,4 +1,4 @@
-"""Verilator's lint of a board's project, with `boards.primitives` for the vendors'.
+"""Verilator's lint of a board's project, with `psahw.boards.primitives` for the vendors'.
 
 ``waivers.vlt`` gives the reason for every message that it silences.
 """

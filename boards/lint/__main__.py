@@ -1,4 +1,4 @@
-"""``python -m boards.lint DIR``: lint what ``psahw elaborate`` wrote."""
+"""``python -m psahw.boards.lint DIR``: lint what ``psahw elaborate`` wrote."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     """0 clean, 1 messages, 2 wrong use."""
     try:
         if len(arguments) != 1:
-            raise UserError("usage: python -m boards.lint DIR")
+            raise UserError("usage: python -m psahw.boards.lint DIR")
         directory = Path(arguments[0])
         messages = lint(directory, _family(directory))
     except UserError as error:

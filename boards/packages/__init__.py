@@ -9,8 +9,8 @@ from pathlib import Path
 from psahw import generate, verilog
 from psahw.errors import UserError
 from psahw.gateware.dsp48 import MODELS
-from psahw.network import Network
-from psahw.plan import Plan
+from psahw.network.layers import Network
+from psahw.planner.plan import Plan
 
 from .. import Board
 from ..axi.core import Core

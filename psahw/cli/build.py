@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from .. import networkfile
 from ..errors import CheckFailed, UserError
 from ..files import write_whole
+from ..network import file as networkfile
 from . import output
 from .planning import link_options, make_plan, plan_options
 
@@ -18,7 +18,7 @@ RESULT = "build.json"
 
 def _run(toolchain, directory):
     """Seconds of each step."""
-    from boards import build
+    from ..boards.tools import build
 
     seconds = {}
     for step in toolchain.steps(directory):
@@ -71,9 +71,10 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
     psahw build cifar10-psa --board marble --link udp --address 192.168.1.50
     psahw build mine.safetensors --board tangprimer20k --seed 3 -o build/tang --json
     """
-    import boards
-    from boards import links, project, toolchains
-    from boards.whole_directory import whole_directory
+    from .. import boards
+    from ..boards.link import options as links
+    from ..boards.tools import project, toolchains
+    from ..boards.tools.whole_directory import whole_directory
 
     named, network = network, networkfile.load(network)
     link = links.choose(boards.get(options["board"]), link, address, baud)  # before minutes of work

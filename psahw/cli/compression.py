@@ -113,7 +113,7 @@ def parse(names: list[str], bits: str | None, lut_budget: int | None, search_ima
 def choose_bits(asked: Compression, model, pruning, images, labels, about: dict, directory: Path) -> dict[str, int]:
     """Sets the bits of the quantised `model`'s layers, and says which: those asked for, or, within a budget, at most
     those. What was measured is kept in the run directory, and used again for the same `about`."""
-    from model.bits import check_budget, choose, loss_by_bits, luts_by_bits
+    from ..model.bits import check_budget, choose, loss_by_bits, luts_by_bits
 
     layers = model.layers()
     for name, layer in layers.items():

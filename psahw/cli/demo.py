@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
-from .. import networkfile, plan, samples
 from ..errors import CheckFailed, UserError
-from ..evaluation import evaluate
 from ..files import writable_directory, write_whole
-from ..summary import summarise
+from ..network import file as networkfile
+from ..network import samples
+from ..network.evaluation import evaluate
+from ..network.summary import summarise
+from ..planner import plan
 from . import output
 from .planning import plan_beside
 
@@ -26,9 +28,8 @@ def _shipped_images(network):
 
 
 def _simulate(network, verilog, images, labels):
-    from sim import runner
-
-    from .. import reference
+    from ..network import reference
+    from ..sim import runner
 
     design = runner.load_design(verilog)
     with output.step("compile it with Verilator"):
@@ -84,11 +85,11 @@ def demo(network, board, images, directory, as_json):
     psahw demo
     psahw demo mine.safetensors --board kc705 --images 100 -o build/mine
     """
-    import boards
-    from boards import links, project
-    from boards.whole_directory import whole_directory
-    from sim import building
-
+    from .. import boards
+    from ..boards.link import options as links
+    from ..boards.tools import project
+    from ..boards.tools.whole_directory import whole_directory
+    from ..sim import building
     from .report import page
 
     building.check_tools()

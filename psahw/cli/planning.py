@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from .. import networkfile, plan
-from ..device import RESOURCES
-from ..engines import KINDS, Rules
+from ..architecture.device import RESOURCES
 from ..errors import UserError
+from ..network import file as networkfile
+from ..planner import plan
+from ..planner.rules import KINDS, Rules
 from . import output
 
 __all__ = ["Baud", "link_options", "make_plan", "plan_beside", "plan_options", "show_directory"]
@@ -130,7 +131,7 @@ def _rules(engines: str | None, rules: tuple[str, ...]) -> Rules:
 
 @contextmanager
 def _solving():
-    """Yields what `psahw.plan.make` calls as it solves adder graphs: a bar, if there are any to solve."""
+    """Yields what `psahw.planner.plan.make` calls as it solves adder graphs: a bar, if there are any to solve."""
     with output.progress("adder graphs") as advance:
         before = None
 
@@ -146,8 +147,8 @@ def _solving():
 
 def make_plan(network, *, board, engines, rules, plan_file, link=None, **options):
     """Board and plan for the options of `plan_options`; with room for ``link``'s buffers, unless a file says what."""
-    import boards
-    from boards import project
+    from .. import boards
+    from ..boards.tools import project
 
     _check_numbers(options)
     board, written = boards.get(board), None

@@ -30,7 +30,7 @@ def _read(path: Path, **kinds: type) -> list:
 
 def _made_by_hand(directory: Path) -> tuple[str, Path]:
     """Board and bitstream where the script of ``psahw elaborate`` was run; nobody has read the clock it reports."""
-    from boards.project import MARKER, TOP
+    from ..boards.tools.project import MARKER, TOP
 
     (board,) = _read(directory / MARKER, board=str)
     found = [path for path in (directory / f"{TOP}{suffix}" for suffix in _SUFFIXES) if path.is_file()]
@@ -54,7 +54,7 @@ def _built(directory: Path) -> tuple[str, Path]:
 
 
 def _found(path: Path, board: str | None) -> tuple[str, Path]:
-    from boards.project import MARKER
+    from ..boards.tools.project import MARKER
 
     if not path.exists():
         raise UserError(f"{path}: No such file or directory")
@@ -92,8 +92,8 @@ def program_command(what, board, tool, cable, flash, dry_run, as_json):
     psahw program build/ulx3s-85f --flash
     psahw program top.bit --board kc705 --tool vivado --dry-run
     """
-    import boards
-    from boards import program
+    from .. import boards
+    from ..boards.tools import program
 
     board, bitstream = _found(Path(what).resolve(), board)
     board = boards.get(board)

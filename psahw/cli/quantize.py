@@ -90,19 +90,19 @@ def quantize(
     """
     import numpy as np
 
-    from model import checkpoint
-    from model import data as datasets
-    from model.bits import layer_names
-    from model.config import ModelConfig, held_out
-    from model.export import to_network
-    from model.functions import scales
-    from model.prune import Pruning, cubic
-    from model.quant import QuantizedResMLP
-    from model.tables import compare
-    from model.train import accuracy, fit, processes, provenance
-
-    from .. import networkfile, reference
-    from ..summary import summarise
+    from ..model import checkpoint
+    from ..model import data as datasets
+    from ..model.bits import layer_names
+    from ..model.config import ModelConfig, held_out
+    from ..model.export import to_network
+    from ..model.functions import scales
+    from ..model.prune import Pruning, cubic
+    from ..model.quant import QuantizedResMLP
+    from ..model.tables import compare
+    from ..model.train import accuracy, fit, processes, provenance
+    from ..network import file as networkfile
+    from ..network import reference
+    from ..network.summary import summarise
 
     tuned = epochs != 0
     teaching = Teaching.load(teacher_paths, targets_path)

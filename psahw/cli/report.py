@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
-from .. import networkfile, samples
 from ..errors import UserError
-from ..evaluation import evaluate
 from ..files import write_whole
-from ..frontier import candidates
+from ..network import file as networkfile
+from ..network import samples
+from ..network.evaluation import evaluate
+from ..network.frontier import candidates
+from ..network.summary import summarise, table_layers
 from ..report.curves import read_run
-from ..summary import summarise, table_layers
 from . import output
 
 __all__ = ["COMMANDS", "page"]
@@ -116,9 +117,8 @@ def report(network, board, plan_path, simulation_path, evaluation_path, synth_pa
     digest = networkfile.digest(loaded)
     results = {kind: _read(kind, given, loaded.name, digest) for kind, given in paths.items()}
     if board is not None:
-        import boards
-
-        from .. import plan
+        from .. import boards
+        from ..planner import plan
 
         board = boards.get(board)
         made = plan.make(loaded, board.device, clock_hz=board.clock_hz, bus_bytes=board.bus_bytes)

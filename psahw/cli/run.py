@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from .. import networkfile, reference
 from ..errors import CheckFailed, UserError
+from ..network import file as networkfile
+from ..network import reference
 from . import output
 from .planning import Baud, make_plan, plan_options
 from .simulate import SAMPLE, elaborated, test_images
@@ -27,10 +28,11 @@ SIMULATED_FRAMES = 4  # each as long as the one before
 @contextlib.contextmanager
 def _simulated_board(network, directory, board, link):
     """Yields the port of the Verilated board, and its baud rate, if it has one."""
-    from boards import hello, simulated
-    from boards.links import WINDOWS, Udp
-    from sim import board as simulation
-    from sim import runner
+    from ..boards import simulated
+    from ..boards.link import handshake as hello
+    from ..boards.link.options import WINDOWS, Udp
+    from ..sim import board as simulation
+    from ..sim import runner
 
     loaded = runner.load_design(directory)
     if loaded.digest != networkfile.digest(network):
@@ -59,7 +61,7 @@ def _simulated_board(network, directory, board, link):
 
 def _written_for(directory: Path) -> dict[str, str]:
     """Board and link of a directory that ``psahw elaborate`` wrote; nothing of one that is the accelerator alone."""
-    from boards.project import MARKER
+    from ..boards.tools.project import MARKER
 
     path = directory / MARKER
     if not path.is_file():
@@ -74,8 +76,8 @@ def _written_for(directory: Path) -> dict[str, str]:
 def _choose_simulated(design: str | None, asked: dict[str, str], given: set[str]):
     """The board and the name of the link: those of ``design``, or else what is ``asked`` for. Raises UserError where
     ``given`` options contradict a design, or the board has no such link."""
-    import boards
-    from boards import links
+    from .. import boards
+    from ..boards.link import options as links
 
     written = {} if design is None else _written_for(Path(design))
     if design is not None and not written and "board" not in given:
@@ -171,9 +173,8 @@ def _show(result, network, files, answers):
 
 def _check_options(given: set[str], port: str) -> None:
     """``given`` are options that do not go with everything."""
-    from sim import building
-
     from ..host.udp_port import SCHEME
+    from ..sim import building
 
     simulated = port == SIMULATED
 
@@ -241,8 +242,7 @@ def run_command(context, network, paths, port, baud, count, dataset, data, timeo
     psahw run cifar10-psa-small --port sim --link udp --images 100
     psahw run cifar10-psa --port sim --design build/marble cat.jpg
     """
-    import boards
-
+    from .. import boards
     from ..host import Accelerator
 
     network, simulated = networkfile.load(network), port == SIMULATED

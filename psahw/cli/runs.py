@@ -85,7 +85,7 @@ def run_options(*, epochs: int = _EPOCHS, fewest: int = 1):
 
 def train_config(defaults: dict, settings: tuple[str, ...], **given):
     """`TrainConfig` from a command's defaults, its --set options and the options that were given."""
-    from model.config import TrainConfig
+    from ..model.config import TrainConfig
 
     types = {field.name: field.type for field in dataclasses.fields(TrainConfig)}
     values = dict(defaults)
@@ -147,7 +147,7 @@ def unfinished(config, result, as_json: bool) -> bool:
 
 def load_model(path: str) -> tuple:
     """(model, what describes it) of a run directory or a model file."""
-    from model import checkpoint
+    from ..model import checkpoint
 
     model, about = checkpoint.load_model(model_file(path))
     return model, {"model": model.config.to_dict(), "about": about}
@@ -178,7 +178,7 @@ class Teaching(NamedTuple):
     @classmethod
     def load(cls, teacher_paths: tuple[str, ...], targets_path: str | None) -> "Teaching":
         """Raises UserError for teachers and targets together."""
-        from model.targets import Targets
+        from ..model.targets import Targets
 
         if teacher_paths and targets_path:
             raise UserError("--teacher and --targets exclude each other")
@@ -205,7 +205,7 @@ class Teaching(NamedTuple):
 
     @property
     def options(self) -> dict:
-        """For `model.train.fit`."""
+        """For `psahw.model.train.fit`."""
         return {"teachers": [model for _, model in self.teachers], "targets": self.targets}
 
     def check(self, images) -> None:

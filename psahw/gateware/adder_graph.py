@@ -5,8 +5,8 @@ from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..adder_graph import Graph
-from ..adder_pipeline import pipeline
+from ..adder_graph.parallel import pipeline
+from ..adder_graph.solver import Graph
 from .arith import saturate
 from .check import check_int
 from .stream import vector_signature
@@ -29,7 +29,7 @@ def _sum(a, b, shift, subtract=False):
 class AdderGraph(wiring.Component):
     """``y = sat(rshift(W·x + bias, shift))`` for every vector ``x`` of a stream, one a clock; ``W`` is the graph's.
 
-    A pipeline of at most ``depth`` additions between registers (`psahw.adder_pipeline`), every value as wide as its
+    A pipeline of at most ``depth`` additions between registers (`psahw.adder_graph.parallel`), every value as wide as its
     range::
 
         i -> x -> ±a + (b << k) -> ... -> ± sum + (bias + 2^(shift-1)) -> >> shift, saturate -> wait for the last -> o

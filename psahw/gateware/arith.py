@@ -5,7 +5,7 @@ from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..ranges import signed_bits
+from ..architecture.ranges import signed_bits
 from .check import check_int
 from .rom import pack_words, rom, style_for
 

@@ -6,8 +6,8 @@ from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..adder_graph import Graph
-from ..digit_serial import FAN_OUT, digit_serial, lag
+from ..adder_graph.serial import FAN_OUT, digit_serial, lag
+from ..adder_graph.solver import Graph
 from .arith import delay
 from .check import check_int
 
@@ -17,7 +17,7 @@ __all__ = ["DigitSerial"]
 class DigitSerial(wiring.Component):
     """``W·x + bias`` of vectors ``x``, ``digit`` bits a clock, and what is left of each row after its shift.
 
-    The graph's additions are a digit wide and keep their carries (`psahw.digit_serial` says when each works)::
+    The graph's additions are a digit wide and keep their carries (`psahw.adder_graph.serial` says when each works)::
 
         i -> hold -> digit -> ±a + (b << k) -> ... -> constant ± sum -> catch the bits above the shift -> o
 

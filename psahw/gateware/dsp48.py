@@ -4,7 +4,7 @@ from pathlib import Path
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, signed
 
-from ..packing import ACCUMULATOR_BITS, OPERAND_BITS
+from ..architecture.packing import ACCUMULATOR_BITS, OPERAND_BITS
 from .check import check_choice
 
 __all__ = ["MODELS", "dsp48"]

@@ -7,8 +7,8 @@ from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..packing import OPERAND_BITS
-from ..ranges import dot_range, signed_bits
+from ..architecture.packing import OPERAND_BITS
+from ..architecture.ranges import dot_range, signed_bits
 from .arith import Requantise, adder_tree, delay
 from .check import check_choice, check_divides, check_int
 from .count import count
@@ -35,7 +35,7 @@ class LocalMixing(wiring.Component):
 
     A beat that comes is a push; output token n leaves with push n + reach. A frame is its tokens and
     ``reach = (kernel // 2)·(width + 1)`` tokens of pushes of nothing, one a cycle, during which ``i`` waits. Latency
-    from push to output beat: ``5 + (kernel² - 1).bit_length() + 3`` cycles (`psahw.timing.local_mixing`).
+    from push to output beat: ``5 + (kernel² - 1).bit_length() + 3`` cycles (`psahw.architecture.timing.local_mixing`).
 
     Parameters
     ----------

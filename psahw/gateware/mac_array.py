@@ -5,8 +5,8 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..packing import OPERAND_BITS, borrow, laid_out, pairs, split
-from ..ranges import dot_range, signed_bits
+from ..architecture.packing import OPERAND_BITS, borrow, laid_out, pairs, split
+from ..architecture.ranges import dot_range, signed_bits
 from .arith import Requantise, adder_tree, delay
 from .check import check_choice, check_divides, check_int
 from .count import count
@@ -48,7 +48,7 @@ class MacArray(wiring.Component):
     pass beyond ``outputs`` are not emitted, and what the lanes beyond ``inputs`` carry in the last step does not
     matter: both have weights of zero. Vectors start when all of them is in the ring, and follow each
     other without a gap. Latency from a pass's last step to its first row at the output:
-    ``6 + (columns - 1).bit_length() + 3`` cycles (`psahw.timing.mac_array`).
+    ``6 + (columns - 1).bit_length() + 3`` cycles (`psahw.architecture.timing.mac_array`).
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class MacArray(wiring.Component):
     o_lanes : int
         Lanes of ``o``; divides the outputs and ``rows``, and ``rows`` is at most ``o_lanes`` times the steps.
     depth : int
-        Beats in the ring; at least a vector, and for full rate as `psahw.timing.fifo_depth` says.
+        Beats in the ring; at least a vector, and for full rate as `psahw.architecture.timing.fifo_depth` says.
     vectors : int
         In a frame; the first ``vectors / sets`` use set 0, and so on.
     out_bits : int
@@ -76,7 +76,7 @@ class MacArray(wiring.Component):
     Attributes
     ----------
     pairs : list of (lower row, upper row, column)
-        The units that share a multiplier (`psahw.packing.pairs`); the others have one each.
+        The units that share a multiplier (`psahw.architecture.packing.pairs`); the others have one each.
 
     Members
     -------

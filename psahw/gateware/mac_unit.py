@@ -41,7 +41,7 @@ def mac_pair(
     m: Module, en, lower, upper, x, first, last, *, split: int, bits: tuple[int, int], name: str,
     multiplier: str | None = None,
 ):  # fmt: skip
-    """Two sums over the same ``x``, in one multiplier as `psahw.packing` says: those of ``lower·x`` and of
+    """Two sums over the same ``x``, in one multiplier as `psahw.architecture.packing` says: those of ``lower·x`` and of
     ``(upper + (lower < 0))·x``, with ``mac_unit``'s cycles.
 
     ``bits`` are those of the two sums, of the lower one at most ``split``. Needs an operand of ``split + len(upper)``

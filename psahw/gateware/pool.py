@@ -18,7 +18,7 @@ class MeanPool(wiring.Component):
 
     The sums of a frame stand in a small memory, one word for each beat of a token; the first token starts
     them anew. With the last token each sum goes through three registers (rounding, shift, saturation): out
-    four cycles after its input (`psahw.timing.mean_pool`). Full rate; the pipeline stalls as one.
+    four cycles after its input (`psahw.architecture.timing.mean_pool`). Full rate; the pipeline stalls as one.
 
     Parameters
     ----------

@@ -1,13 +1,14 @@
-"""The residual connection's adder."""
+"""A residual connection: a branch, a bypass, and the adder that joins them."""
 
 from amaranth.hdl import Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .chain import Chain
 from .check import check_int
-from .stream import vector_signature
+from .stream import Fork, Queue, Skid, connect, vector_signature
 
-__all__ = ["Add"]
+__all__ = ["Add", "Residual"]
 
 
 class Add(wiring.Component):
@@ -32,4 +33,50 @@ class Add(wiring.Component):
             for x, y, to in zip(a.payload, b.payload, o.payload, strict=True):
                 total = x + y
                 m.d.sync += to.eq(Mux(total > 127, 127, Mux(total < -128, -128, total)))
+        return m
+
+
+class Residual(wiring.Component):
+    """``o = sat8(bypass(i) + branch(i))``, beat by beat.
+
+    The bypass waits for the branch in a queue of ``depth`` beats. Much less than the branch takes before its first
+    output (a frame and more behind a transposition, a few tokens in channel mixing) deadlocks; the
+    depth that never delays anything is calculated by `psahw.planner.schedule`. ``ready`` is cut before and behind the branch,
+    so that no stall has to reach further back than that within a cycle.
+
+    Parameters
+    ----------
+    lanes : elements a beat of ``i`` and ``o``, int8
+    branch : chain of components, as many beats out as in
+    bypass : the same, or None for a wire
+    depth, style : of the `Queue`
+    """
+
+    def __init__(self, *, lanes: int, branch: Chain, bypass: Chain | None, depth: int, style: str = "block"):
+        signature = vector_signature(lanes)
+        self.lanes, self.branch, self.bypass = lanes, branch, bypass
+        self.queue = Queue(shape=signature.members["payload"].shape, depth=depth, style=style)
+        super().__init__({"i": In(signature), "o": Out(signature)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.skid = skid = Skid(shape=self.i.payload.shape())
+        m.submodules.fork = fork = Fork(shape=self.i.payload.shape())
+        m.submodules.branch = self.branch
+        m.submodules.queue = self.queue
+        m.submodules.add = add = Add(lanes=self.lanes)
+        connect(m, wiring.flipped(self.i), skid.i)
+        connect(m, skid.o, fork.i)
+        connect(m, fork.o_a, self.branch.i)
+        if self.bypass is None:
+            connect(m, fork.o_b, self.queue.i)
+        else:
+            m.submodules.bypass = self.bypass
+            connect(m, fork.o_b, self.bypass.i)
+            connect(m, self.bypass.o, self.queue.i)
+        m.submodules.branch_skid = branch_skid = Skid(shape=self.i.payload.shape())
+        connect(m, self.branch.o, branch_skid.i)
+        connect(m, branch_skid.o, add.a)
+        connect(m, self.queue.o, add.b)
+        connect(m, add.o, wiring.flipped(self.o))
         return m

@@ -35,7 +35,7 @@ class Queue(wiring.Component):
 
     A beat leaves at the earliest two cycles after it came: one into the memory, one into the output
     register, which counts towards the depth. ``i.ready`` is ``level != depth``, itself a register, so a
-    beat that comes and one that leaves in the same cycle both need room (`psahw.timing.fifo_depth`).
+    beat that comes and one that leaves in the same cycle both need room (`psahw.architecture.timing.fifo_depth`).
     (lib.fifo.SyncFIFOBuffered has the same timing, but leaves its memory's kind to the synthesiser, is faster
     at depth 1, and at depth 2 does not hold two beats that come in successive cycles.)
 

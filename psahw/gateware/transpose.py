@@ -20,7 +20,7 @@ class Transpose(wiring.Component):
     Two halves of a memory take turns: one is written while the other is read. A frame's first vector is
     issued in the cycle after the frame's last input beat, the others ``period`` cycles apart (or
     ``rows / o_lanes``, if that is more), one beat a cycle; a beat is offered two cycles after its issue
-    (`psahw.timing.transpose`). Frames follow each other without a gap if they come no faster than they leave.
+    (`psahw.architecture.timing.transpose`). Frames follow each other without a gap if they come no faster than they leave.
     ``i.ready`` comes from registers only.
 
     Both lane counts above 1: rows lie ``row_pitch = 1 (mod B)`` elements apart in `Banks`, so that element

@@ -6,8 +6,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from psahw.timing import window_rows
-
+from ..architecture.timing import window_rows
 from .banks import Banks, bank_count
 from .check import check_choice, check_divides, check_int
 from .count import Cadence, count
@@ -24,12 +23,12 @@ class Windows(wiring.Component):
     outside the grid they are 0. This makes patches of an image (``channels`` colours) and merges tokens
     (``size = stride = 2``).
 
-    The rows lie in a ring. `psahw.timing.window_rows` gives its length: the rows that the windows being issued
+    The rows lie in a ring. `psahw.architecture.timing.window_rows` gives its length: the rows that the windows being issued
     need and those that the next ones need, so that the input goes on while windows are issued. When the last
     window of a row of windows has been issued, the rows that no later window needs are free. A window is issued
     at the earliest in the cycle after its last row is complete, and ``period`` cycles (or its number of
     beats, if that is more) after the one before, one beat a cycle; a beat is offered two cycles after its issue
-    (`psahw.timing.windows`). The next frame follows directly. ``i.ready`` comes from registers only.
+    (`psahw.architecture.timing.windows`). The next frame follows directly. ``i.ready`` comes from registers only.
 
     A beat wider than a row of a window reads several rows at once, each from a copy of the ring.
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UserError
-from ..network import Network
-from ..networkfile import digest
+from ..network.file import digest
+from ..network.layers import Network
 from .exchange import Exchange, NoAnswer, Request, Statistics
 from .protocol import LINK_LOSSES, MAX_CLASSES, Hello, Kind, ProtocolError, Result, image_payload, longest_answer
 from .serial_port import SerialPort

@@ -1,7 +1,7 @@
 """The host protocol, version 1: kinds of messages, faults, and what a device says of itself.
 
 ``docs/host-protocol.md`` specifies it. Both sides take their numbers from here: the host from this package, the
-device from ``boards.link``. Numbers are little-endian; a frame's body is its kind, a sequence number, and a payload,
+device from ``psahw.boards.link.link``. Numbers are little-endian; a frame's body is its kind, a sequence number, and a payload,
 in answers one of 32-bit words.
 """
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
-from ..frontier import Candidate
+from ..network.frontier import Candidate
 from .chart import Series, chart
 from .markup import Markup
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..frontier import Candidate
+from ..network.frontier import Candidate
 from . import comparison, drawing
 from .comparison import Figure
 from .curves import frontier_chart, training_charts
@@ -308,7 +308,7 @@ def render(
     runs: Mapping[str, list[dict]] | None = None,
     frontier: Sequence[Candidate] | None = None,
 ) -> str:
-    """The page. ``info`` is `psahw.summary.summarise`'s, ``tables`` int8 (functions, 256) by place; ``runs`` are
+    """The page. ``info`` is `psahw.network.summary.summarise`'s, ``tables`` int8 (functions, 256) by place; ``runs`` are
     the epochs of runs by name (`curves.read_run`), ``frontier`` networks to compare; the others are what ``psahw
     plan``, ``simulate``, ``evaluate`` and ``synth`` print with ``--json``."""
     name = info["network"]

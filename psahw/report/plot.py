@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..network import Network
-from ..summary import table_layers
+from ..network.layers import Network
+from ..network.summary import table_layers
 
 __all__ = ["FORMATS", "Place", "network_places", "plot_functions", "plot_places"]
 
@@ -19,7 +19,7 @@ Curves = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class Place(NamedTuple):
-    """The functions of one place of a network: `table` (functions, 256) of codes, `curves` as `model.functions` has
+    """The functions of one place of a network: `table` (functions, 256) of codes, `curves` as `psahw.model.functions` has
     them, in units of which [low, high] fills a cell; either may be absent."""
 
     name: str

@@ -6,10 +6,10 @@ import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psahw.boards.clock import settings
+from psahw.boards.tools.project import clock_for
 
-import boards
-from boards.clock import settings
-from boards.project import clock_for
+from psahw import boards
 from psahw.errors import UserError
 
 

@@ -10,17 +10,21 @@ import pytest
 from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
+from psahw.boards.link import options as links
+from psahw.boards.link.link import Link
+from psahw.boards.lint import lint
+from psahw.boards.ports import interface
+from psahw.boards.tools import project
 
-import boards
-from boards import links, project
-from boards.link import Link
-from boards.lint import lint
-from boards.ports import interface
-from psahw import generate, networkfile, plan, reference
+from psahw import boards, generate
 from psahw.cli import main
 from psahw.errors import UserError
-from psahw.network import Patch
-from tests.networks import StageShape, inferred, random_images, random_network
+from psahw.network import file as networkfile
+from psahw.network import reference
+from psahw.network.layers import Patch
+from psahw.network.random import StageShape, random_images, random_network
+from psahw.planner import plan
+from tests.plans import inferred
 from tests.wire import answers, message, words
 
 FAMILIES = ["marble", "alveo-u250", "ulx3s-85f", "tangprimer20k"]

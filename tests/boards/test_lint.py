@@ -1,8 +1,7 @@
 import json
 
 import pytest
-
-from boards.lint.__main__ import main
+from psahw.boards.lint.__main__ import main
 
 
 @pytest.mark.parametrize(
@@ -24,4 +23,4 @@ def test_wrong_directory(content, message, tmp_path, capsys):
 
 def test_usage(capsys):
     assert main([]) == 2
-    assert capsys.readouterr().err == "boards.lint: usage: python -m boards.lint DIR\n"
+    assert capsys.readouterr().err == "boards.lint: usage: python -m psahw.boards.lint DIR\n"

@@ -10,17 +10,26 @@ from statistics import mean
 from typing import NamedTuple
 
 import pytest
+from psahw.boards import primitives
+from psahw.boards.core import Inside
+from psahw.boards.link import options as links
+from psahw.boards.tools.project import clock_for, files
 
-import boards
-from boards import links, primitives
-from boards.core import Inside
-from boards.project import clock_for, files
-from psahw import verilog
+from psahw import boards, verilog
+from tests.boards.ethernet.frames import (
+    HOST,
+    HOST_MAC,
+    arp,
+    ethernet,
+    found_datagram,
+    ipv4,
+    on_the_wire,
+    received,
+    udp,
+)
+from tests.boards.link.test_link import HELLO, IMAGE, SELF, plain
+from tests.boards.stub import Stub, answer
 from tests.wire import answers, message
-
-from .ethernet.frames import HOST, HOST_MAC, arp, ethernet, found_datagram, ipv4, on_the_wire, received, udp
-from .stub import Stub, answer
-from .test_link import HELLO, IMAGE, SELF, plain
 
 pytest.importorskip("cocotb", reason="needs the extra sim")
 BUS, FRAME = 4, 12
@@ -87,8 +96,8 @@ def result(index, sequence):
 
 
 def simulate(name, test, directory, link=None, **request):
-    """The report of a test of `sim.pins_testbench`."""
-    from sim.cocotb_tests import run
+    """The report of a test of `psahw.sim.pins_testbench`."""
+    from psahw.sim.cocotb_tests import run
 
     board, expected = boards.get(name), BOARDS[name]
     stub = Stub(bus_bytes=BUS, frame_bytes=FRAME)

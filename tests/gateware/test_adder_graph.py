@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The adder graph's circuit against NumPy, and its latency and registers against psahw.adder_pipeline."""
+"""The adder graph's circuit against NumPy, and its latency and registers against psahw.adder_graph.parallel."""
 
 import re
 
@@ -9,13 +9,14 @@ from amaranth.hdl import Fragment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw import networkfile, synthesis, verilog
-from psahw.adder_graph import Adder, Graph, Output, solve
-from psahw.adder_pipeline import adder_graph_cost, pipeline
+from psahw import verilog
+from psahw.adder_graph.parallel import adder_graph_cost, pipeline
+from psahw.adder_graph.solver import Adder, Graph, Output, solve
 from psahw.gateware.adder_graph import AdderGraph
-from psahw.reference import requantise
-
-from .streams import run_stream
+from psahw.network import file as networkfile
+from psahw.network.reference import requantise
+from psahw.synthesis.yosys import yosys as synthesis
+from tests.gateware.streams import run_stream
 
 pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
 

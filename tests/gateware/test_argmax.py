@@ -8,7 +8,7 @@ from amaranth.utils import bits_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw import timing
+from psahw.architecture import timing
 from psahw.gateware.argmax import Argmax
 from tests.gateware.streams import run_stream, unpack
 

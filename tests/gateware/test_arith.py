@@ -9,9 +9,9 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw import reference
+from psahw.architecture.ranges import dot_range
 from psahw.gateware.arith import Requantise, adder_tree, saturate
-from psahw.ranges import dot_range
+from psahw.network import reference
 
 
 def simulate(dut, testbench):

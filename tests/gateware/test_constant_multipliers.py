@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from calibration.constant_multipliers import ConstantMultipliers
-from psahw.reference import requantise
-
-from .streams import run_stream
+from psahw.network.reference import requantise
+from tests.gateware.streams import run_stream
 
 
 def test_constant_multipliers():

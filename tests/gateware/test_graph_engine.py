@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw import synthesis, verilog
-from psahw.adder_graph import Adder, Graph, Output, solve
-from psahw.digit_serial import digit_serial, digit_serial_cost
+from psahw import verilog
+from psahw.adder_graph.serial import digit_serial, digit_serial_cost
+from psahw.adder_graph.solver import Adder, Graph, Output, solve
 from psahw.gateware.graph_engine import GraphEngine
-from psahw.reference import requantise
-
-from .streams import run_stream
-from .test_adder_graph import KINDS, random_rows, random_weight
+from psahw.network.reference import requantise
+from psahw.synthesis.yosys import yosys as synthesis
+from tests.gateware.streams import run_stream
+from tests.gateware.test_adder_graph import KINDS, random_rows, random_weight
 
 pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
 

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Local token mixing against a direct sum over neighbours, and its cadence against psahw.timing."""
+"""Local token mixing against a direct sum over neighbours, and its cadence against psahw.architecture.timing."""
 
 import re
 
@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw import timing
+from psahw.architecture import timing
 from psahw.gateware.local_mixing import LocalMixing
-from psahw.reference import requantise
-
-from .streams import run_stream
+from psahw.network.reference import requantise
+from tests.gateware.streams import run_stream
 
 stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, False])
 

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The MAC array against NumPy, and its cadence against psahw.timing."""
+"""The MAC array against NumPy, and its cadence against psahw.architecture.timing."""
 
 import itertools
 import re
@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw import timing
+from psahw.architecture import timing
 from psahw.gateware.mac_array import MacArray
-from psahw.reference import requantise
-
-from .streams import run_stream
+from psahw.network.reference import requantise
+from tests.gateware.streams import run_stream
 
 stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, False])
 

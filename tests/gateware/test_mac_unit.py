@@ -10,8 +10,8 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from psahw.architecture.ranges import signed_bits
 from psahw.gateware.mac_unit import mac_pair, mac_unit
-from psahw.ranges import signed_bits
 
 
 class Bench(Elaboratable):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw import timing
+from psahw.architecture import timing
 from psahw.gateware.pool import MeanPool
-from psahw.reference import requantise
+from psahw.network.reference import requantise
 from tests.gateware.streams import run_stream
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))

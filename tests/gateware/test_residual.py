@@ -1,52 +1,93 @@
 # amaranth: UnusedElaboratable=no
-import re
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw import timing
-from psahw.gateware.residual import Add
-from tests.gateware.streams import run_streams
+from psahw.architecture import timing
+from psahw.gateware.chain import Chain
+from psahw.gateware.residual import Residual
+from psahw.gateware.table import TableRom
+from psahw.gateware.transpose import Transpose
+from psahw.planner.schedule import QUEUE_LATENCY
+from tests.gateware.streams import run_stream
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))
+FRAME = 8  # beats, of a 4x2 transposition
 
 
-def operands(beats, lanes):
-    """Random ones, after all pairs of extremes."""
-    rng = np.random.default_rng(1)
-    a, b = rng.integers(-128, 128, (2, beats * lanes))
-    corners = np.array([-128, -1, 0, 1, 127])
-    count = min(25, beats * lanes)
-    a[:count], b[:count] = np.repeat(corners, 5)[:count], np.tile(corners, 5)[:count]
-    return a.reshape(beats, lanes), b.reshape(beats, lanes)
+def table(seed, lanes):
+    return np.random.default_rng(seed).integers(-128, 128, (lanes, 256)).astype(np.int8)
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(1, 4), STALLS, STALLS, STALLS)
-def test_any_stalls(lanes, a_stalls, b_stalls, o_stalls):
-    a, b = operands(30, lanes)
-    stalls = {"a": a_stalls, "b": b_stalls, "o": o_stalls}
-    run = run_streams(Add(lanes=lanes), {"a": a, "b": b}, ["o"], stalls=stalls)
-    assert np.array_equal(run.beats["o"], np.clip(a + b, -128, 127))
-    if not o_stalls:
-        assert np.array_equal(run.cycles["o"], timing.add(run.cycles["a"], run.cycles["b"]))
+def looked_up(values, x):
+    return values[np.arange(x.shape[1]), x + 128].astype(np.int64)
 
 
-def test_all_sums():
-    a, b = (x.reshape(256, 256) for x in np.meshgrid(np.arange(-128, 128), np.arange(-128, 128)))
-    run = run_streams(Add(lanes=256), {"a": a, "b": b}, ["o"])
-    assert np.array_equal(run.beats["o"], np.clip(a + b, -128, 127))
-    assert np.array_equal(run.cycles["o"], np.arange(1, 257))
+def transposing(depth, bypass=False):
+    """A branch that gives nothing until it has a frame: 4x2 transposed, so that beats change places."""
+    turn = Transpose(rows=4, columns=2, i_lanes=1, o_lanes=1, period=4)
+    wire = Chain(parts={"table": TableRom(values=table(3, 1), lanes=1)}) if bypass else None
+    return Residual(lanes=1, branch=Chain(parts={"turn": turn}), bypass=wire, depth=depth)
 
 
-def test_reset():
-    a, b = operands(20, 2)
-    run = run_streams(Add(lanes=2), {"a": a, "b": b}, ["o"], stalls={"o": [True, False]}, reset_at=7)
-    assert np.array_equal(run.beats["o"], np.clip(a + b, -128, 127))
+def expected(x, bypass=False):
+    turned = x.reshape(-1, 4, 2).swapaxes(1, 2).reshape(-1, 1)
+    return np.clip((looked_up(table(3, 1), x) if bypass else x) + turned, -128, 127)
 
 
-def test_init_wrong_lanes():
-    with pytest.raises(ValueError, match=f"^{re.escape('lanes must be at least 1, not 0')}$"):
-        Add(lanes=0)
+def beats(count, lanes=1):
+    return np.random.default_rng(5).integers(-128, 128, (count, lanes))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.booleans(), STALLS, STALLS, st.sampled_from([11, 12, 16]))
+def test_any_stalls(bypass, i_stalls, o_stalls, depth):
+    x = beats(3 * FRAME)
+    found, *_ = run_stream(transposing(depth, bypass), x, i_stalls=i_stalls, o_stalls=o_stalls)
+    assert np.array_equal(found, expected(x, bypass))
+
+
+def test_lanes_and_tables():
+    x = beats(20, lanes=3)
+    branch = Chain(parts={"a": TableRom(values=table(1, 3), lanes=3), "b": TableRom(values=table(2, 3), lanes=3)})
+    bypass = Chain(parts={"table": TableRom(values=table(3, 3), lanes=3)})
+    found, i_cycles, o_cycles = run_stream(Residual(lanes=3, branch=branch, bypass=bypass, depth=3), x)
+    branched = looked_up(table(2, 3), looked_up(table(1, 3), x))
+    assert np.array_equal(found, np.clip(branched + looked_up(table(3, 3), x), -128, 127))
+    slow, fast = (2 * timing.TABLE_LATENCY, timing.TABLE_LATENCY + QUEUE_LATENCY)
+    assert np.array_equal(o_cycles, timing.add(i_cycles + slow, i_cycles + fast))
+
+
+def needed(x):
+    """Depth that never delays anything, from the times of the transposition alone."""
+    times = np.arange(len(x))
+    branch = timing.transpose(times, i_beats=FRAME, vectors=2, o_beats=4, period=4)
+    return timing.fifo_depth(times, timing.add(branch, times + QUEUE_LATENCY) - 1)
+
+
+def test_depth_that_delays_nothing():
+    x = beats(5 * FRAME)
+    depth = needed(x)
+    full, i_cycles, o_cycles = run_stream(transposing(depth), x)
+    assert np.array_equal(i_cycles, np.arange(len(x)))
+    assert np.array_equal(np.diff(o_cycles), np.ones(len(x) - 1))
+    assert np.array_equal(full, expected(x))
+    short, late_i, _ = run_stream(transposing(depth - 1), x)
+    assert late_i[-1] > i_cycles[-1]
+    assert np.array_equal(short, expected(x))
+
+
+@pytest.mark.parametrize("depth", range(1, FRAME - 1))
+def test_depth_that_deadlocks(depth):
+    """The fork offers one more beat to the bypass, while the branch already has it; and one waits before the fork."""
+    found, i_cycles, _ = run_stream(transposing(depth), beats(2 * FRAME))
+    assert len(found) == 0
+    assert len(i_cycles) == depth + 1
+
+
+@pytest.mark.parametrize("reset_at", [3, 10, 17])
+def test_reset(reset_at):
+    x = beats(2 * FRAME)
+    found, *_ = run_stream(transposing(12), x, o_stalls=[True, False], reset_at=reset_at)
+    assert np.array_equal(found, expected(x))

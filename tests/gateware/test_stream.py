@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw import timing
+from psahw.architecture import timing
 from psahw.gateware.stream import Fork, Gather, Queue, Skid, connect, vector_signature
 from tests.gateware.streams import run_stream, run_streams
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw import timing
+from psahw.architecture import timing
 from psahw.gateware.table import TableRom
-
-from .streams import run_stream
+from tests.gateware.streams import run_stream
 
 stalls = st.lists(st.booleans(), max_size=4).map(lambda pattern: [*pattern, False])
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw import timing
+from psahw.architecture import timing
 from psahw.gateware.windows import Windows
-from psahw.network import Patch
-from psahw.reference import patches
+from psahw.network.layers import Patch
+from psahw.network.reference import patches
 from tests.gateware.streams import run_stream
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))

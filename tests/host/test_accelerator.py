@@ -9,11 +9,10 @@ import pytest
 
 from psahw.errors import UserError
 from psahw.host import Accelerator
-from psahw.networkfile import digest
-from tests.networks import random_network
+from psahw.network.file import digest
+from psahw.network.random import random_network
+from tests.host.device import CLASSES, SHAPE, Device, hello, logits
 from tests.wire import message
-
-from .device import CLASSES, SHAPE, Device, hello, logits
 
 IMAGE = 2
 IMAGES = np.random.default_rng(2).integers(0, 256, (40, *SHAPE), np.uint8)

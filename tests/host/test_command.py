@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from psahw import networkfile, reference
 from psahw.cli import main
-from tests.networks import StageShape, random_network
-
-from .device import Device, UdpDevice, hello
+from psahw.network import file as networkfile
+from psahw.network import reference
+from psahw.network.random import StageShape, random_network
+from tests.host.device import Device, UdpDevice, hello
 
 FPS = "20000"  # few multipliers: the simulator is built in seconds
 

@@ -11,8 +11,7 @@ from psahw.errors import UserError
 from psahw.host import Accelerator
 from psahw.host.protocol import UDP_PAYLOAD
 from psahw.host.udp_port import UdpPort
-
-from .device import SHAPE, UdpDevice, hello, logits
+from tests.host.device import SHAPE, UdpDevice, hello, logits
 
 IMAGES = np.random.default_rng(4).integers(0, 256, (40, *SHAPE), np.uint8)
 EXPECTED = np.array([logits(image.tobytes()) for image in IMAGES])

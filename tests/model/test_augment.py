@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
-
-from model import augment
-from model.augment import View, pack
-from model.config import TrainConfig
+from psahw.model import augment
+from psahw.model.augment import View, pack
+from psahw.model.config import TrainConfig
 
 PLAIN = TrainConfig(flip=False, crop=0)
 

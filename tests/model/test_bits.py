@@ -6,14 +6,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from psahw.model.bits import MIN_BITS, choose, layer_names, loss_by_bits, luts_by_bits
+from psahw.model.export import to_network
+from psahw.model.integers import BIAS_LIMIT, MAX_SHIFT, to_integers
+from psahw.model.quant import QuantizedResMLP
 
-from model.bits import MIN_BITS, choose, layer_names, loss_by_bits, luts_by_bits
-from model.export import to_network
-from model.integers import BIAS_LIMIT, MAX_SHIFT, to_integers
-from model.quant import QuantizedResMLP
-from psahw import reference, samples
 from psahw.errors import UserError
-from psahw.summary import linear_layers, summarise, weight_bits
+from psahw.network import reference, samples
+from psahw.network.summary import linear_layers, summarise, weight_bits
 from tests.model.test_quant import CLASSES, SHAPES, _trained
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from psahw.model import data
+from psahw.model.config import TrainConfig
+from psahw.model.quant import QuantizedResMLP
 
-from model import data
-from model.config import TrainConfig
-from model.quant import QuantizedResMLP
-from psahw import networkfile, reference, samples
 from psahw.cli import main, runs
+from psahw.network import file as networkfile
+from psahw.network import reference, samples
 
 SMOKE = ["--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false", "--json"]
 

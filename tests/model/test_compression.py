@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from psahw.model import bits
 
-from model import bits
-from psahw import networkfile
 from psahw.cli import main
 from psahw.cli.compression import parse
 from psahw.errors import UserError
-from psahw.summary import linear_layers, summarise, weight_bits
+from psahw.network import file as networkfile
+from psahw.network.summary import linear_layers, summarise, weight_bits
 
 SMOKE = ["--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false", "--json"]
 NAMES = ["embed", "stages.0.blocks.0.token_mixing", "stages.0.blocks.1.token_mixing", "head"]

@@ -4,8 +4,7 @@ import json
 import re
 
 import pytest
-
-from model.config import (
+from psahw.model.config import (
     PRESETS,
     ModelConfig,
     StageConfig,
@@ -14,6 +13,7 @@ from model.config import (
     load_model_config,
     model_config_from_dict,
 )
+
 from psahw.errors import UserError
 
 STAGE = {"channels": 8, "hidden": 8, "blocks": 1}

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from psahw.model import checkpoint
+from psahw.model.config import PRESETS, ConvConfig, TrainConfig, load_model_config
+from psahw.model.convnet import ConvNet, Convolution
+from psahw.model.native import can_compile
+from psahw.model.optim import Average, make_optimizers
 from torch.nn import functional
 
-from model import checkpoint
-from model.config import PRESETS, ConvConfig, TrainConfig, load_model_config
-from model.convnet import ConvNet, Convolution
-from model.native import can_compile
-from model.optim import Average, make_optimizers
 from psahw.cli import main
 from psahw.errors import UserError
 

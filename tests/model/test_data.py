@@ -11,11 +11,11 @@ from http.client import IncompleteRead
 import numpy as np
 import pytest
 from PIL import Image
+from psahw.model import data
 
-from model import data
-from psahw import samples
 from psahw.cli import main
 from psahw.errors import UserError
+from psahw.network import samples
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-
-from model.download import download
+from psahw.model.download import download
 
 CONTENTS = bytes(range(256)) * 40
 

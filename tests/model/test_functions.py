@@ -5,16 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from psahw.model.export import to_network
+from psahw.model.functions import code_curves, float_curves, scales
+from psahw.model.quant import QuantizedResMLP
 
-from model.export import to_network
-from model.functions import code_curves, float_curves, scales
-from model.quant import QuantizedResMLP
-from psahw import networkfile, samples
 from psahw.cli import main
-from psahw.summary import table_layers
+from psahw.network import file as networkfile
+from psahw.network import samples
+from psahw.network.random import random_network
+from psahw.network.summary import table_layers
 from tests.model.test_psa import _published
 from tests.model.test_quant import CLASSES, SHAPES, _trained
-from tests.networks import random_network
 
 SMOKE = ["--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false", "--json"]
 

@@ -6,12 +6,11 @@ import json
 import numpy as np
 import pytest
 import torch
-
-from model import data, fused
-from model.config import PRESETS, ModelConfig, StageConfig, TrainConfig
-from model.losses import cross_entropy, smooth_targets
-from model.resmlp import ResMLP
-from model.train import fit
+from psahw.model import data, fused
+from psahw.model.config import PRESETS, ModelConfig, StageConfig, TrainConfig
+from psahw.model.losses import cross_entropy, smooth_targets
+from psahw.model.resmlp import ResMLP
+from psahw.model.train import fit
 
 STAGES = {
     "local": (StageConfig(24, 20, 2, groups=4, kernel=3),),

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-
-from model import kernels
+from psahw.model import kernels
 
 needs_kernels = pytest.mark.skipif(not kernels.kernels_available(), reason="no C compiler")
 

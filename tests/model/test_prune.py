@@ -6,15 +6,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from psahw.model import data, train
+from psahw.model.config import TrainConfig
+from psahw.model.export import to_network
+from psahw.model.optim import Average
+from psahw.model.prune import Pruning, cubic
+from psahw.model.quant import QuantizedResMLP
 
-from model import data, train
-from model.config import TrainConfig
-from model.export import to_network
-from model.optim import Average
-from model.prune import Pruning, cubic
-from model.quant import QuantizedResMLP
-from psahw import reference, samples
-from psahw.summary import linear_layers
+from psahw.network import reference, samples
+from psahw.network.summary import linear_layers
 from tests.model.test_quant import CLASSES, SHAPES, _trained
 
 QUICK = TrainConfig(epochs=3, batch=16, bf16=False, compile=False, muon_lr=0.0025, adamw_lr=4e-4)

@@ -5,10 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from model.config import GRID_SIZES
-from model.kernels import interpolate
-from model.psa import EPS, GRID_RANGE, PSA
+from psahw.model.config import GRID_SIZES
+from psahw.model.kernels import interpolate
+from psahw.model.psa import EPS, GRID_RANGE, PSA
 
 
 def _published(psa, channel, x):

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from psahw.model.config import PRESETS, ModelConfig, StageConfig
+from psahw.model.export import to_network
+from psahw.model.integers import BIAS_LIMIT, MAX_SHIFT, MAX_TERMS, Requantise, to_integers
+from psahw.model.quant import QuantizedResMLP, carried, table_residual
+from psahw.model.resmlp import ResMLP
 
-from model.config import PRESETS, ModelConfig, StageConfig
-from model.export import to_network
-from model.integers import BIAS_LIMIT, MAX_SHIFT, MAX_TERMS, Requantise, to_integers
-from model.quant import QuantizedResMLP, carried, table_residual
-from model.resmlp import ResMLP
-from psahw import networkfile, reference, samples
 from psahw.errors import UserError
-from psahw.summary import table_layers
+from psahw.network import file as networkfile
+from psahw.network import reference, samples
+from psahw.network.summary import table_layers
 from tests.model.test_psa import _published
 
 CLASSES = tuple("0123456789")

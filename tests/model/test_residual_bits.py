@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from psahw.model.quant import QuantizedResMLP
+from psahw.model.residual_bits import main, rounded, rounded_stream, scan
+from psahw.model.train import predict
 
-from model.quant import QuantizedResMLP
-from model.residual_bits import main, rounded, rounded_stream, scan
-from model.train import predict
-from psahw import reference, samples
-from psahw.network import Patch
+from psahw.network import reference, samples
+from psahw.network.layers import Patch
 from tests.model.test_quant import SHAPES, _trained
 
 ROOT = Path(__file__).parents[2]

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from psahw.model.config import ACTIVATIONS, PRESETS, ModelConfig, StageConfig, load_model_config
+from psahw.model.resmlp import ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
 
-from model.config import ACTIVATIONS, PRESETS, ModelConfig, StageConfig, load_model_config
-from model.resmlp import ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
-from psahw import reference
 from psahw.errors import UserError
-from psahw.network import Patch
+from psahw.network import reference
+from psahw.network.layers import Patch
 
 PYRAMID = ModelConfig(
     (StageConfig(8, 12, 1, groups=2, kernel=3), StageConfig(16, 8, 1)), patch_size=6, patch_padding=1

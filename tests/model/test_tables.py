@@ -6,13 +6,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from psahw.model.export import to_network
+from psahw.model.functions import scales
+from psahw.model.quant import QuantizedResMLP
+from psahw.model.tables import compare, exact
 
-from model.export import to_network
-from model.functions import scales
-from model.quant import QuantizedResMLP
-from model.tables import compare, exact
-from psahw import samples
-from psahw.network import Table
+from psahw.network import samples
+from psahw.network.layers import Table
 from tests.model.test_psa import _published
 from tests.model.test_quant import CLASSES, SHAPES, _trained
 

@@ -8,17 +8,17 @@ import re
 import numpy as np
 import pytest
 import torch
+from psahw.model import checkpoint, data, targets, train
+from psahw.model.augment import View, pack
+from psahw.model.config import PRESETS, TrainConfig
+from psahw.model.losses import mean_answer, smooth_targets
+from psahw.model.native import can_compile
+from psahw.model.resmlp import ResMLP
+from psahw.model.targets import Targets
 
-from model import checkpoint, data, targets, train
-from model.augment import View, pack
-from model.config import PRESETS, TrainConfig
-from model.losses import mean_answer, smooth_targets
-from model.native import can_compile
-from model.resmlp import ResMLP
-from model.targets import Targets
-from psahw import networkfile
 from psahw.cli import main
 from psahw.errors import UserError
+from psahw.network import file as networkfile
 
 QUICK = TrainConfig(
     epochs=3, batch=16, bf16=False, compile=False, cutmix=0.4, mixup=0.4, cutout=8, colour=0.2, randaugment=1

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from psahw.model import checkpoint, data, targets, train
+from psahw.model.config import PRESETS, ConvConfig, TrainConfig
+from psahw.model.convnet import ConvNet
+from psahw.model.losses import Distillation, cross_entropy, smooth_targets
+from psahw.model.optim import Average, learning_rate, make_optimizers
+from psahw.model.resmlp import ResMLP
 
-from model import checkpoint, data, targets, train
-from model.config import PRESETS, ConvConfig, TrainConfig
-from model.convnet import ConvNet
-from model.losses import Distillation, cross_entropy, smooth_targets
-from model.optim import Average, learning_rate, make_optimizers
-from model.resmlp import ResMLP
 from psahw.cli import main
 from psahw.errors import CheckFailed, UserError
 

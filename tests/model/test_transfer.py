@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 import torch
+from psahw.model.config import ModelConfig, StageConfig
+from psahw.model.resmlp import ResMLP
+from psahw.model.transfer import narrow
 
-from model.config import ModelConfig, StageConfig
-from model.resmlp import ResMLP
-from model.transfer import narrow
-from psahw import samples
 from psahw.errors import UserError
+from psahw.network import samples
 
 MIXINGS = {
     "shared": {"groups": 2, "kernel": 3, "shared": True},

@@ -5,14 +5,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from psahw.evaluation import evaluate
+from psahw.network.evaluation import evaluate
+from psahw.network.random import StageShape, random_images, random_network
+from psahw.network.summary import summarise, table_layers
 from psahw.report.comparison import PUBLISHED, Figure, own_row
 from psahw.report.drawing import _curve, _shape
 from psahw.report.markup import Markup, tag
 from psahw.report.page import render
 from psahw.report.plot import FORMATS, plot_functions
-from psahw.summary import summarise, table_layers
-from tests.networks import StageShape, random_images, random_network
 
 NASTY = "<script>alert('&')</script>\"x"
 
@@ -56,8 +56,8 @@ def network():
 @pytest.fixture(scope="module")
 def results(network):
     """All results, as the commands print them."""
-    from psahw import plan
-    from psahw.device import DEVICES
+    from psahw.architecture.device import DEVICES
+    from psahw.planner import plan
 
     rng = np.random.default_rng(1)
     made = plan.make(network, DEVICES["xc7k160t"], clock_hz=100e6, bus_bytes=4).to_dict()
@@ -219,7 +219,7 @@ def test_evaluate(network):
 
 def test_training_curves_and_frontier(network, results):
     """Given, they are sections with pictures; else nothing says that they are missing."""
-    from psahw.frontier import candidates
+    from psahw.network.frontier import candidates
 
     plain = page(network)
     assert ">Training<" not in plain and ">Frontier<" not in plain

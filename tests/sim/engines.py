@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from psahw import verilog
-from psahw.adder_graph import solve
+from psahw.adder_graph.solver import solve
+from psahw.architecture.packing import OPERAND_BITS
 from psahw.gateware.argmax import Argmax
 from psahw.gateware.chain import Chain
 from psahw.gateware.graph_engine import GraphEngine
@@ -17,7 +18,6 @@ from psahw.gateware.local_mixing import LocalMixing
 from psahw.gateware.mac_array import MacArray
 from psahw.gateware.stream import Gather, Queue, vector_signature
 from psahw.gateware.table import TableRom
-from psahw.packing import OPERAND_BITS
 
 __all__ = ["design", "graph", "local", "mac", "queues", "table", "vectors"]
 

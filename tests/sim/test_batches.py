@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from psahw.sim import batches, runner
+from psahw.sim.runner import problems, simulate
 
 from psahw.errors import UserError
-from sim import batches, runner
-from sim.runner import problems, simulate
-
-from .conftest import write_standin
+from tests.sim.conftest import write_standin
 
 
 def _result(images, correct, interval, latency, **more):

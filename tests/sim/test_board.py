@@ -1,9 +1,9 @@
 """How a simulated board starts and ends. The simulators are stand-ins."""
 
 import pytest
+from psahw.sim import board
 
 from psahw.errors import CheckFailed, UserError
-from sim import board
 
 UART = board.Uart(8)
 PORT = "echo /dev/pts/99; cat > /dev/null; "

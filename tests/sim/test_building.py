@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-building = pytest.importorskip("sim.building")
+building = pytest.importorskip("psahw.sim.building")
 HOUR = 3600
 
 

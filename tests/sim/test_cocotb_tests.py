@@ -15,7 +15,7 @@ REQUEST = {"rx": "rx", "tx": "tx", "baud": 1e6, "steps": ["00"], "oscillator": [
 
 @pytest.mark.slow  # what takes its time is the building of a simulator
 def test_the_complaint_of_a_model(tmp_path):
-    from sim.cocotb_tests import run
+    from psahw.sim.cocotb_tests import run
 
     (tmp_path / "top.v").write_text(TOP)
     with pytest.raises(RuntimeError, match="the model complains"):

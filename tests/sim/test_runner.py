@@ -3,11 +3,10 @@
 import json
 
 import pytest
+from psahw.sim import building, runner
 
 from psahw.errors import UserError
-from sim import building, runner
-
-from .conftest import MANIFEST, write_standin
+from tests.sim.conftest import MANIFEST, write_standin
 
 
 def test_load_design(tmp_path):

@@ -1,6 +1,5 @@
 import numpy as np
-
-from sim.scoreboard import Scoreboard, unpack_result
+from psahw.sim.scoreboard import Scoreboard, unpack_result
 
 
 def pack(logits, index, bits):

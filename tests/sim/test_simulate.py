@@ -5,9 +5,8 @@ import re
 
 import numpy as np
 import pytest
-
-from boards.power import PREFIX
-from sim.runner import problems, simulate
+from psahw.boards.tools.power import PREFIX
+from psahw.sim.runner import problems, simulate
 
 
 def test_back_to_back(standin):

@@ -17,15 +17,15 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from psahw.boards import simulated
+from psahw.boards.core import Inside
+from psahw.boards.link.link import WINDOW
+from psahw.boards.link.udp_link import UDP_WINDOW
+from psahw.sim.board import Udp
 
-from boards import simulated
-from boards.core import Inside
-from boards.link import WINDOW
-from boards.udp_link import UDP_WINDOW
 from psahw import verilog
 from psahw.host import Accelerator
 from psahw.host.protocol import Hello
-from sim.board import Udp
 from tests.boards.stub import CLASSES, Stub, answer
 from tests.wire import message, unstuff, words
 
@@ -49,7 +49,7 @@ def _stand_in(directory: Path, window: int) -> Inside:
 
 
 def write_board(directory: Path) -> int:
-    """Verilog for `sim.board`; returns the baud rate."""
+    """Verilog for `psahw.sim.board`; returns the baud rate."""
     return simulated.write(_stand_in(directory, WINDOW), directory, clock_hz=CLOCK_HZ)
 
 

@@ -7,11 +7,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from boards.simulated import CYCLES_PER_BIT
-from psahw.cli.output import progress
-from sim import board
+from psahw.boards.simulated import CYCLES_PER_BIT
+from psahw.sim import board
 
-from . import by_hand, by_host, udp_line, write_board, write_udp_board
+from psahw.cli.output import progress
+from tests.torture import by_hand, by_host, udp_line, write_board, write_udp_board
 
 SEED = 20_000
 GLITCHES = 200_000  # cycles between them

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from psahw import networkfile, samples
 from psahw.cli import main
-
-from .batch import classify, problems
+from psahw.network import file as networkfile
+from psahw.network import samples
+from tests.boards.axi.batch import classify, problems
 
 IMAGES = 200
 DIRECTORY = Path("build/axi")

@@ -5,11 +5,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from psahw.boards.axi.kernel import DATA_BYTES
 
-from boards.axi.kernel import DATA_BYTES
-from psahw import reference
-
-from .designs import OFFSETS
+from psahw.network import reference
+from tests.boards.axi.designs import OFFSETS
 
 __all__ = ["ALLOWED", "classify", "problems"]
 
@@ -20,7 +19,7 @@ IMAGES_AT, RESULTS_AT = 0x1001, 0x1003  # neither at a word, both odd
 def classify(directory: Path, network, images: np.ndarray) -> dict:
     """What was measured, with the whole batch's time: from ap_start to the last acknowledged result, the latency of
     the first image included."""
-    from sim.cocotb_tests import run
+    from psahw.sim.cocotb_tests import run
 
     about = json.loads((directory / "manifest.json").read_text())
     count, frame_bytes, record = len(images), images[0].size, 4 * (1 + about["classes"])

@@ -1,12 +1,12 @@
 """AXI designs to simulate, around `tests.boards.stub.Stub` or a real accelerator."""
 
-from boards.axi.core import Core
-from boards.axi.interfaces import verilog_ports
-from boards.axi.kernel import Kernel
-from boards.axi.registers import CORE, KERNEL
-from psahw import verilog
+from psahw.boards.axi.core import Core
+from psahw.boards.axi.interfaces import verilog_ports
+from psahw.boards.axi.kernel import Kernel
+from psahw.boards.axi.registers import CORE, KERNEL
 
-from ..stub import CLASSES, Stub, answer
+from psahw import verilog
+from tests.boards.stub import CLASSES, Stub, answer
 
 __all__ = ["OFFSETS", "expected_record", "manifest", "write_core", "write_kernel"]
 

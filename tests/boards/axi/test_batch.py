@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from psahw import networkfile
 from psahw.cli import main
-from psahw.network import Patch
-from tests.networks import StageShape, random_images, random_network
-
-from .batch import classify, problems
+from psahw.network import file as networkfile
+from psahw.network.layers import Patch
+from psahw.network.random import StageShape, random_images, random_network
+from tests.boards.axi.batch import classify, problems
 
 COUNT = 200
 

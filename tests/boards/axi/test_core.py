@@ -4,10 +4,9 @@
 import random
 
 import pytest
+from psahw.boards.axi.registers import ID
 
-from boards.axi.registers import ID
-
-from .designs import DIGEST, OFFSETS, expected_record, manifest, write_core
+from tests.boards.axi.designs import DIGEST, OFFSETS, expected_record, manifest, write_core
 
 FRAME = 48
 AT = OFFSETS["core"]
@@ -18,7 +17,7 @@ OKAY, SLVERR = 0, 2
 @pytest.fixture(scope="module")
 def core(tmp_path_factory):
     pytest.importorskip("cocotbext.axi", reason="the extra `sim` is not installed")
-    from sim.cocotb_tests import run
+    from psahw.sim.cocotb_tests import run
 
     directory = tmp_path_factory.mktemp("core")
     write_core(directory, manifest(bus_bytes=4, image=(4, 4)), pause=1)

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from .designs import OFFSETS, expected_record, manifest, write_kernel
+from tests.boards.axi.designs import OFFSETS, expected_record, manifest, write_kernel
 
 AT = OFFSETS["kernel"]
 IDLE, DONE, READY = 0b0100, 0b0010, 0b1000
@@ -39,7 +39,7 @@ class Simulated:
     def run(self, batches, *, margin=300, base=0, **request):
         """``batches``: (where the images are, where the results go, images). Returns what is in memory where the
         results should be, `margin` bytes more on both sides, and the report."""
-        from sim.cocotb_tests import run
+        from psahw.sim.cocotb_tests import run
 
         dump = [[base + results - margin, 24 * len(images) + 2 * margin] for _, results, images in batches]
         fill = [[where, bytes([UNTOUCHED] * size).hex()] for where, size in dump]

@@ -9,18 +9,17 @@ import pytest
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psahw.boards.axi.bursts import PAGE, Bursts
+from psahw.boards.axi.interfaces import Axi4, Axi4Lite, Axi4Stream
+from psahw.boards.axi.kernel import Kernel, read_depth
+from psahw.boards.axi.pack import Pack
+from psahw.boards.axi.reader import Reader
+from psahw.boards.axi.unpack import Gearbox, Unpack
+from psahw.boards.axi.writer import Writer
 
-from boards.axi.bursts import PAGE, Bursts
-from boards.axi.interfaces import Axi4, Axi4Lite, Axi4Stream
-from boards.axi.kernel import Kernel, read_depth
-from boards.axi.pack import Pack
-from boards.axi.reader import Reader
-from boards.axi.unpack import Gearbox, Unpack
-from boards.axi.writer import Writer
+from tests.boards.axi.designs import manifest
+from tests.boards.stub import Stub
 from tests.gateware.streams import run_streams
-
-from ..stub import Stub
-from .designs import manifest
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda pattern: not all(pattern) or not pattern)
 

@@ -3,19 +3,18 @@ import re
 from pathlib import Path
 
 import pytest
+from psahw.boards.axi import __main__ as tables
+from psahw.boards.axi.identity import identity_values
+from psahw.boards.axi.register_file import RegisterFile
+from psahw.boards.axi.registers import CORE, KERNEL, Access, Register, identity
 
-from boards.axi import __main__ as tables
-from boards.axi.identity import identity_values
-from boards.axi.register_file import RegisterFile
-from boards.axi.registers import CORE, KERNEL, Access, Register, identity
-
-from .designs import manifest
+from tests.boards.axi.designs import manifest
 
 PAGE = Path(__file__).parents[3] / "docs" / "integration.md"
 
 
 def test_the_page_has_the_tables_of_the_code():
-    """``python -m boards.axi`` has been run."""
+    """``python -m psahw.boards.axi`` has been run."""
     page = PAGE.read_text()
     assert tables.filled(page) == page
 

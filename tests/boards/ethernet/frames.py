@@ -4,7 +4,7 @@ import struct
 import zlib
 from ipaddress import IPv4Address
 
-from boards.ethernet.identity import Identity
+from psahw.boards.ethernet.identity import Identity
 
 __all__ = [
     "BOARD", "BOARD_MAC", "BOARD_PORT", "HOST", "HOST_MAC", "HOST_PORT", "ME", "arp", "checksum", "echo", "ethernet",

@@ -6,10 +6,9 @@ import struct
 
 import pytest
 from amaranth.sim import Simulator
+from psahw.boards.ethernet.endpoint import BUFFER_BYTES, LONGEST, Endpoint
 
-from boards.ethernet.endpoint import BUFFER_BYTES, LONGEST, Endpoint
-
-from .frames import (
+from tests.boards.ethernet.frames import (
     BOARD,
     BOARD_MAC,
     BOARD_PORT,

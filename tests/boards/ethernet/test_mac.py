@@ -3,11 +3,10 @@ from itertools import pairwise
 
 import pytest
 from amaranth.sim import Simulator
+from psahw.boards.ethernet.mac_receiver import MacReceiver
+from psahw.boards.ethernet.mac_transmitter import MacTransmitter
 
-from boards.ethernet.mac_receiver import MacReceiver
-from boards.ethernet.mac_transmitter import MacTransmitter
-
-from .frames import fcs, on_the_wire, received
+from tests.boards.ethernet.frames import fcs, on_the_wire, received
 
 RANDOM = random.Random(3)
 

@@ -6,16 +6,15 @@ from ipaddress import IPv4Address
 import pytest
 from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.sim import Simulator
+from psahw.boards.ethernet.arbiter import FrameArbiter
+from psahw.boards.ethernet.checksum import Checksum
+from psahw.boards.ethernet.datagrams import Datagrams
+from psahw.boards.ethernet.identity import Identity
+from psahw.boards.ethernet.ipv4 import Ipv4Sender
+from psahw.boards.ethernet.mac_receiver import MacReceiver
+from psahw.boards.ethernet.packet_buffer import PacketBuffer
 
-from boards.ethernet.arbiter import FrameArbiter
-from boards.ethernet.checksum import Checksum
-from boards.ethernet.datagrams import Datagrams
-from boards.ethernet.identity import Identity
-from boards.ethernet.ipv4 import Ipv4Sender
-from boards.ethernet.mac_receiver import MacReceiver
-from boards.ethernet.packet_buffer import PacketBuffer
-
-from .frames import ME, checksum, on_the_wire
+from tests.boards.ethernet.frames import ME, checksum, on_the_wire
 
 RANDOM = random.Random(11)
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from psahw import networkfile
 from psahw.cli import main
-from tests.networks import random_network
+from psahw.network import file as networkfile
+from psahw.network.random import random_network
 
 BOARDS = {"vivado": "marble", "vitis": "alveo-u250", "fusesoc": "marble", "litex": "marble"}
 

@@ -4,14 +4,13 @@ import os
 import re
 
 import pytest
+from psahw.boards.lint import lint
+from psahw.boards.packages import TARGETS
 
-import boards
-from boards.lint import lint
-from boards.packages import TARGETS
-from psahw import networkfile
+from psahw import boards
 from psahw.cli import main
-
-from .conftest import BOARDS
+from psahw.network import file as networkfile
+from tests.boards.packages.conftest import BOARDS
 
 STREAM = {"tvalid", "tready", "tdata", "tkeep", "tlast"}
 LITE = {f"{c}{s}" for c in ("aw", "w", "b", "ar", "r") for s in ("valid", "ready")} | {
@@ -103,8 +102,8 @@ def test_wrong_use(options, message, network_path, tmp_path, capsys):
 def test_a_bus_that_is_wider_than_memory(tmp_path, capsys):
     import numpy as np
 
-    from psahw.network import Patch
-    from tests.networks import random_network
+    from psahw.network.layers import Patch
+    from psahw.network.random import random_network
 
     wide = random_network(np.random.default_rng(1), image=(4, 32), patch=Patch(4, 4), name="wide")
     networkfile.save(wide, tmp_path / "wide.safetensors")

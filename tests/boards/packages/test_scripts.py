@@ -9,10 +9,9 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from psahw.boards.axi.registers import CORE, KERNEL
 
-from boards.axi.registers import CORE, KERNEL
-
-from .test_package import ports
+from tests.boards.packages.test_package import ports
 
 SCRIPTS = {"vivado": ("package_ip.tcl", CORE), "vitis": ("package_kernel.tcl", KERNEL)}
 WANTED = {  # signals without which Vivado does not take ports for an interface

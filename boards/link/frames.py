@@ -1,0 +1,95 @@
+"""Bodies with a CRC-32 behind them, in frames: what is received with its verdict, and what is to be sent."""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import crc, data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from psahw.host.protocol import Fault
+
+from .cobs import LAST, UNSTUFFED, CobsDecoder, CobsEncoder
+from .uart import RECEIVED
+
+__all__ = ["FrameReceiver", "FrameSender"]
+
+CHECKSUM = 4  # bytes
+
+
+def _crc():
+    return crc.catalog.CRC32_ISO_HDLC(8).create()  # of IEEE 802.3 and zlib
+
+
+class FrameReceiver(wiring.Component):
+    """A frame's body as it comes in, then the verdict: only at its end is it known to be good.
+
+    The four bytes of the checksum are held back.
+
+    Members
+    -------
+    i : stream of `psahw.boards.link.uart.RECEIVED`
+    o : stream of `psahw.boards.link.cobs.UNSTUFFED`, faults ``RECEIVE``, ``FRAMING`` and ``CHECKSUM``
+    """
+
+    def __init__(self):
+        super().__init__({"i": In(stream.Signature(RECEIVED)), "o": Out(stream.Signature(UNSTUFFED))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.cobs = decoder = CobsDecoder()
+        m.submodules.crc = checksum = _crc()
+        wiring.connect(m, wiring.flipped(self.i), decoder.i)
+        i, o = decoder.o, self.o
+        held = Signal(data.ArrayLayout(unsigned(8), CHECKSUM))
+        count = Signal(range(CHECKSUM + 1))
+        full = count == CHECKSUM
+        took = i.valid & i.ready
+        verdict = Mux(full, Mux(checksum.match_detected, 0, Fault.CHECKSUM), Fault.FRAMING)
+        m.d.comb += [
+            o.valid.eq(i.valid & (full | i.payload.end)),
+            o.payload.byte.eq(held[0]),
+            o.payload.end.eq(i.payload.end),
+            o.payload.fault.eq(Mux(i.payload.fault == 0, verdict, i.payload.fault)),
+            i.ready.eq(o.ready | ~o.valid),
+            checksum.data.eq(i.payload.byte),
+            checksum.valid.eq(took & ~i.payload.end),
+            checksum.start.eq(took & i.payload.end),
+        ]
+        with m.If(took):
+            m.d.sync += [held[k].eq(x) for k, x in enumerate([held[1], held[2], held[3], i.payload.byte])]
+            m.d.sync += count.eq(Mux(i.payload.end, 0, Mux(full, count, count + 1)))
+        return m
+
+
+class FrameSender(wiring.Component):
+    """Bodies, each followed by its checksum, as stuffed frames between zero bytes.
+
+    Members
+    -------
+    i : stream of `psahw.boards.link.cobs.LAST`
+    o : stream of bytes
+    """
+
+    def __init__(self):
+        super().__init__({"i": In(stream.Signature(LAST)), "o": Out(stream.Signature(8))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.cobs = encoder = CobsEncoder()
+        m.submodules.crc = checksum = _crc()
+        wiring.connect(m, encoder.o, wiring.flipped(self.o))
+        i, o = self.i, encoder.i
+        sum_due = Signal()  # the body is through
+        part = Signal(range(CHECKSUM))
+        m.d.comb += [checksum.data.eq(i.payload.byte), checksum.valid.eq(i.valid & i.ready)]
+        with m.If(sum_due):
+            m.d.comb += [
+                o.valid.eq(1),
+                o.payload.byte.eq(checksum.crc.word_select(part, 8)),
+                o.payload.last.eq(part == CHECKSUM - 1),
+                checksum.start.eq(o.ready & o.payload.last),
+            ]
+            with m.If(o.ready):
+                m.d.sync += [part.eq(part + 1), sum_due.eq(~o.payload.last)]
+        with m.Else():
+            m.d.comb += [o.valid.eq(i.valid), o.payload.byte.eq(i.payload.byte), i.ready.eq(o.ready)]
+            m.d.sync += sum_due.eq(i.valid & i.ready & i.payload.last)
+        return m

@@ -1,0 +1,335 @@
+"""A quantised network: its layers as integers.
+
+The arithmetic is defined by :mod:`psahw.network.reference`, the file by :mod:`psahw.network.file`;
+``docs/network-format.md`` writes both down for a second implementation. Every constructor checks shapes, types and
+ranges, so a `Network` that exists can be computed and built.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["Block", "ChannelMixing", "Linear", "Network", "Patch", "Stage", "Table", "TokenMixing"]
+
+MAX_SHIFT = 31
+MAX_OUT_BITS = 24
+
+
+def _check_array(name, value, dtype, shape):
+    """``shape`` gives a length per axis; None admits any length of at least one."""
+    if not isinstance(value, np.ndarray) or value.dtype != dtype:
+        kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, not {kind}")
+    fits = value.ndim == len(shape) and all(
+        n == want or (want is None and n > 0) for n, want in zip(value.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} must have shape ({wanted}), not {value.shape}")
+    value.flags.writeable = False
+
+
+def _check_int(name, value, low, high):
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be in [{low}, {high}], not {value}")
+
+
+def _check_linear(weight, bias, shift, inputs):
+    """Range checks shared by the linear layers; ``inputs`` is the number of terms of one row's sum."""
+    if shift.max(initial=0) > MAX_SHIFT:
+        index = np.unravel_index(shift.argmax(), shift.shape)
+        raise ValueError(f"shift{list(map(int, index))} must be at most {MAX_SHIFT}, not {shift.max()}")
+    bound = 128 * np.abs(weight.astype(np.int64)).sum(-1) + np.abs(bias.astype(np.int64)) + (1 << 30)
+    if bound.max() >= 1 << 31:
+        index = np.unravel_index(bound.argmax(), bound.shape)
+        raise ValueError(
+            f"row {list(map(int, index))} can exceed the 31-bit accumulator: |bias| + 128·sum|weight| "
+            f"must be below {1 << 30}, not {bound.max() - (1 << 30)}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A function of one int8 for each channel: ``y = values[c, x + 128]``.
+
+    ``values`` is int8 of shape (channels, 256).
+    """
+
+    values: np.ndarray
+
+    def __post_init__(self):
+        _check_array("values", self.values, np.int8, (None, 256))
+
+    @property
+    def channels(self) -> int:
+        return self.values.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """``y = sat(rshift(weight·x + bias, shift))`` with a shift for each row, rounded half up.
+
+    ``weight`` is int8 (outputs, inputs), ``bias`` int32 (outputs,) in units of the accumulator, ``shift``
+    uint8 (outputs,) in [0, 31]. ``sat`` clips to ``out_bits`` bits, two's complement; 8 but for logits.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    shift: np.ndarray
+    out_bits: int = 8
+
+    def __post_init__(self):
+        _check_array("weight", self.weight, np.int8, (None, None))
+        _check_array("bias", self.bias, np.int32, (self.outputs,))
+        _check_array("shift", self.shift, np.uint8, (self.outputs,))
+        _check_int("out_bits", self.out_bits, 2, MAX_OUT_BITS)
+        _check_linear(self.weight, self.bias, self.shift, self.inputs)
+
+    @property
+    def outputs(self) -> int:
+        return self.weight.shape[0]
+
+    @property
+    def inputs(self) -> int:
+        return self.weight.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class TokenMixing:
+    """The cross-patch sublayer: ``y = sat(table_residual(x) + table_out(A·table_in(x)))``.
+
+    ``A`` mixes the tokens of each channel; channel ``c`` of ``C`` uses group ``c // (C / G)``.
+    With ``kernel`` None it is dense, ``weight`` int8 (G, N, N). Otherwise it is local and ``weight`` is int8
+    (G, N, kernel²): entry ``i`` of token ``n`` multiplies the token at (row, column) offset
+    ``divmod(i, kernel) - kernel // 2`` from ``n``, and entries whose token lies outside the grid are zero.
+    ``bias`` is int32 (G, N), ``shift`` uint8 (G, N). With ``shared`` all tokens have the same: ``weight``
+    (G, 1, kernel²), ``bias`` and ``shift`` (G, 1); entries whose token lies outside the grid contribute nothing.
+    A table that is None is the identity.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    shift: np.ndarray
+    kernel: int | None = None
+    shared: bool = False
+    table_in: Table | None = None
+    table_out: Table | None = None
+    table_residual: Table | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.shared, bool):
+            raise TypeError(f"shared must be True or False, not {self.shared!r}")
+        if self.kernel is not None:
+            _check_int("kernel", self.kernel, 1, 15)
+            if self.kernel % 2 == 0:
+                raise ValueError(f"kernel must be odd, not {self.kernel}")
+        elif self.shared:
+            raise ValueError("shared must be False without a kernel, not True")
+        _check_array("weight", self.weight, np.int8, (None, 1 if self.shared else None, None))
+        _check_array("bias", self.bias, np.int32, self.weight.shape[:2])
+        _check_array("shift", self.shift, np.uint8, self.weight.shape[:2])
+        terms = self.weight.shape[1] if self.kernel is None else self.kernel**2
+        _check_array("weight", self.weight, np.int8, (*self.weight.shape[:2], terms))
+        _check_linear(self.weight, self.bias, self.shift, terms)
+
+    @property
+    def groups(self) -> int:
+        return self.weight.shape[0]
+
+    @property
+    def tokens(self) -> int | None:
+        """None if shared: it mixes any number."""
+        return None if self.shared else self.weight.shape[1]
+
+    def neighbours(self, grid: tuple[int, int]) -> np.ndarray:
+        """Token index for each (token, kernel entry) of a local mixing; -1 outside the grid."""
+        height, width = grid
+        row, column = np.divmod(np.arange(height * width)[:, None], width)
+        dy, dx = np.divmod(np.arange(self.kernel**2)[None], self.kernel)
+        row, column = row + dy - self.kernel // 2, column + dx - self.kernel // 2
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        return np.where(inside, row * width + column, -1)
+
+    def dense(self, grid: tuple[int, int]) -> np.ndarray:
+        """The weights as int8 (G, N, N), whatever the kernel."""
+        if self.kernel is None:
+            return self.weight
+        index = self.neighbours(grid)
+        token, entry = np.nonzero(index >= 0)
+        full = np.zeros((self.groups, len(index), len(index)), np.int8)
+        full[:, token, index[token, entry]] = self.weight[:, 0 if self.shared else token, entry]
+        return full
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelMixing:
+    """The cross-channel sublayer:
+    ``y = sat(table_residual(x) + linear2(table_hidden(linear1(table_in(x)))))``, the same for every token.
+    """
+
+    linear1: Linear
+    linear2: Linear
+    table_in: Table | None = None
+    table_hidden: Table | None = None
+    table_residual: Table | None = None
+
+    def __post_init__(self):
+        if self.linear2.inputs != self.linear1.outputs:
+            raise ValueError(
+                f"linear2 must have {self.linear1.outputs} inputs, linear1's outputs, not {self.linear2.inputs}"
+            )
+        if self.linear1.inputs != self.linear2.outputs:
+            raise ValueError(
+                f"linear2 must have {self.linear1.inputs} outputs, linear1's inputs, not {self.linear2.outputs}"
+            )
+        for name, bits in (("linear1", self.linear1.out_bits), ("linear2", self.linear2.out_bits)):
+            if bits != 8:
+                raise ValueError(f"{name}.out_bits must be 8, not {bits}")
+
+    @property
+    def hidden(self) -> int:
+        return self.linear1.outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Token mixing, then channel mixing."""
+
+    token_mixing: TokenMixing
+    channel_mixing: ChannelMixing
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Blocks on one grid of tokens. ``merge`` makes them from the stage before: a linear map of the
+    2x2 tokens (0,0), (0,1), (1,0), (1,1), each with its channels in order; None in the first stage."""
+
+    grid: tuple[int, int]
+    blocks: tuple[Block, ...]
+    merge: Linear | None = None
+
+    def __post_init__(self):
+        for n in self.grid:
+            _check_int("grid", n, 1, 256)
+
+    @property
+    def tokens(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Windows of ``size x size`` pixels, ``stride`` apart, over an image with ``padding`` pixels of code 0
+    on each side; in raster order, their values in (row, column, colour) order."""
+
+    size: int
+    stride: int
+    padding: int = 0
+
+    def __post_init__(self):
+        _check_int("patch.size", self.size, 1, 64)
+        _check_int("patch.stride", self.stride, 1, self.size)
+        _check_int("patch.padding", self.padding, 0, self.size - 1)
+
+    def grid(self, image: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of windows in an image of (height, width) pixels."""
+        return tuple((n + 2 * self.padding - self.size) // self.stride + 1 for n in image)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A whole classifier. ``input_table`` is int8 (colours, 256): pixel value to code, for each colour.
+    After the last block comes ``sat8(rshift(sum over tokens, pool_shift))``, then ``head`` gives the logits.
+
+    ``image`` is (height, width); ``metadata`` is free JSON about how the network was made.
+    Raises TypeError or ValueError, naming the layer, for anything that does not fit.
+    """
+
+    name: str
+    image: tuple[int, int]
+    input_table: np.ndarray
+    patch: Patch
+    embed: Linear
+    stages: tuple[Stage, ...]
+    pool_shift: int
+    head: Linear
+    classes: tuple[str, ...]
+    metadata: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        for n in self.image:
+            _check_int("image", n, 1, 1024)
+        _check_array("input_table", self.input_table, np.int8, (None, 256))
+        _check_int("pool_shift", self.pool_shift, 0, MAX_SHIFT)
+        if not self.stages:
+            raise ValueError("stages must not be empty")
+        window = self.patch.size**2 * self.colours
+        if self.embed.inputs != window:
+            raise ValueError(f"embed must have {window} inputs, a patch's values, not {self.embed.inputs}")
+        grid, channels = self.patch.grid(self.image), self.embed.outputs
+        for s, stage in enumerate(self.stages):
+            if (s == 0) != (stage.merge is None):
+                raise ValueError(f"stages.{s}.merge must be present in every stage but the first")
+            if stage.merge is not None:
+                if grid[0] % 2 or grid[1] % 2:
+                    raise ValueError(f"stages.{s}.merge needs an even grid before it, not {grid}")
+                if stage.merge.inputs != 4 * channels:
+                    raise ValueError(f"stages.{s}.merge must have {4 * channels} inputs, not {stage.merge.inputs}")
+                grid, channels = (grid[0] // 2, grid[1] // 2), stage.merge.outputs
+            if stage.grid != grid:
+                raise ValueError(f"stages.{s}.grid must be {grid}, not {stage.grid}")
+            for b, block in enumerate(stage.blocks):
+                self._check_block(f"stages.{s}.blocks.{b}", block, grid, channels)
+        if self.head.inputs != channels:
+            raise ValueError(f"head must have {channels} inputs, not {self.head.inputs}")
+        if self.head.outputs != len(self.classes):
+            raise ValueError(f"head must have {len(self.classes)} outputs, one a class, not {self.head.outputs}")
+        narrow = [("embed", self.embed)] + [(f"stages.{s}.merge", x.merge) for s, x in enumerate(self.stages)]
+        for name, linear in narrow:
+            if linear is not None and linear.out_bits != 8:
+                raise ValueError(f"{name}.out_bits must be 8, not {linear.out_bits}")
+
+    @staticmethod
+    def _check_block(name, block, grid, channels):
+        mixing, mlp = block.token_mixing, block.channel_mixing
+        if mixing.tokens not in (None, grid[0] * grid[1]):
+            raise ValueError(f"{name}.token_mixing must mix {grid[0] * grid[1]} tokens, not {mixing.tokens}")
+        if channels % mixing.groups:
+            raise ValueError(f"{name}.token_mixing: {mixing.groups} groups do not divide {channels} channels")
+        if mixing.kernel is not None and not mixing.shared:
+            outside = np.argwhere((mixing.neighbours(grid) < 0)[None] & (mixing.weight != 0))
+            if len(outside):
+                raise ValueError(
+                    f"{name}.token_mixing.weight{outside[0].tolist()} must be 0, it lies outside the grid"
+                )
+        if mlp.linear1.inputs != channels:
+            raise ValueError(f"{name}.channel_mixing must have {channels} channels, not {mlp.linear1.inputs}")
+        tables = [
+            ("token_mixing.table_in", mixing.table_in, channels),
+            ("token_mixing.table_out", mixing.table_out, channels),
+            ("token_mixing.table_residual", mixing.table_residual, channels),
+            ("channel_mixing.table_in", mlp.table_in, channels),
+            ("channel_mixing.table_hidden", mlp.table_hidden, mlp.hidden),
+            ("channel_mixing.table_residual", mlp.table_residual, channels),
+        ]
+        for table_name, table, expected in tables:
+            if table is not None and table.channels != expected:
+                raise ValueError(f"{name}.{table_name} must have {expected} channels, not {table.channels}")
+
+    @property
+    def colours(self) -> int:
+        return self.input_table.shape[0]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the last stage."""
+        return self.head.inputs
+
+    def blocks(self) -> Iterator[tuple[str, Stage, Block]]:
+        """Every block with its name and its stage, in data order."""
+        for s, stage in enumerate(self.stages):
+            for b, block in enumerate(stage.blocks):
+                yield f"stages.{s}.blocks.{b}", stage, block

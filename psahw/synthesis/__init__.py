@@ -1,0 +1,1 @@
+"""Resources and longest paths of the generated Verilog, from Yosys."""

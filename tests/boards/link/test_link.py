@@ -1,0 +1,338 @@
+# amaranth: UnusedElaboratable=no
+import itertools
+import struct
+import zlib
+
+import pytest
+from amaranth.hdl import ClockDomain, Module, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.sim import Simulator
+from psahw.boards.link.link import Link
+from psahw.boards.link.uart_link import UartLink
+
+from tests.boards.stub import CLASSES, Stub, answer, result_layout
+from tests.wire import answers, message, stuff, words
+
+BUS, FRAME, WINDOW = 4, 12, 4
+HELLO, IMAGE, COUNTER, CLEAR, RESET, ERROR = 1, 2, 3, 4, 5, 0x7F
+RECEIVE, FRAMING, CHECKSUM, LENGTH, UNKNOWN, BUSY, LOST = range(1, 8)
+SELF = b"who the device is, 32 bytes long"
+BAD = object()  # a character that the physical link marks as malformed
+
+IMAGES = [bytes(range(k, k + FRAME)) for k in (0, 40, 240)]
+
+
+def image(index, sequence=0, repeat=1):
+    return message(IMAGE, sequence, struct.pack("<H", repeat) + IMAGES[index])
+
+
+def result(index, sequence=0):
+    """Without the times."""
+    class_index, logits = answer(IMAGES[index])
+    return "result", sequence, class_index, logits
+
+
+def counter(value, sequence=0):
+    return COUNTER | 0x80, sequence, struct.pack("<I", value)
+
+
+def error(fault, sequence=0):
+    return ERROR | 0x80, sequence, struct.pack("<I", fault)
+
+
+def connected(link, stub):
+    """Link and accelerator as `psahw.boards.core` connects them."""
+    m = Module()
+    reset = Signal(init=1, reset_less=True)
+    m.d.sync += reset.eq(link.reset)
+    m.submodules.link, m.submodules.stub = link, ResetInserter(reset)(stub)
+    wiring.connect(m, link.image, stub.i)
+    wiring.connect(m, stub.o, link.result)
+    wiring.connect(m, link.counters, stub.counters)
+    return m
+
+
+def plain(found):
+    """Answers, those to images without their times."""
+    for kind, sequence, payload in found:
+        if kind == IMAGE | 0x80:
+            class_index, *_ = words(payload)
+            yield "result", sequence, class_index, list(struct.unpack(f"<{CLASSES}i", payload[16:]))
+        else:
+            yield kind, sequence, payload
+
+
+def converse(events, *, bus=BUS, window=WINDOW, pause=0, latency=0, gap=0, tx_stalls=(False,), settle=900):
+    """What the device answers to ``events``: bytes, BAD, or a number of cycles without anything. ``gap`` cycles pass
+    between bytes."""
+    stub = Stub(bus_bytes=bus, frame_bytes=FRAME, pause=pause, latency=latency)
+    link = Link(hello=SELF, bus_bytes=bus, frame_bytes=FRAME, result=result_layout(), window=window)
+    received = bytearray()
+
+    async def send(ctx, byte):
+        ctx.set(link.rx.valid, 1)
+        ctx.set(link.rx.payload, {"byte": 0x49, "error": 1} if byte is BAD else {"byte": byte, "error": 0})
+        _, _, ready = await ctx.tick().sample(link.rx.ready)
+        assert ready, "the link never makes its line wait"
+        ctx.set(link.rx.valid, 0)
+        if gap:
+            await ctx.tick().repeat(gap)
+
+    async def host(ctx):
+        for event in events:
+            if isinstance(event, int):
+                await ctx.tick().repeat(max(event, 1))
+            else:
+                for byte in [event] if event is BAD else event:
+                    await send(ctx, byte)
+        await ctx.tick().repeat(settle)
+
+    async def listener(ctx):
+        held = None
+        for stall in itertools.cycle(tx_stalls):
+            ctx.set(link.tx.ready, not stall)
+            _, _, valid, byte = await ctx.tick().sample(link.tx.valid, link.tx.payload)
+            assert held is None or (valid and byte == held), "what is offered stays"
+            held = byte if valid and stall else None
+            if valid and not stall:
+                received.append(byte)
+
+    simulator = Simulator(connected(link, stub))
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(host)
+    simulator.add_testbench(listener, background=True)
+    simulator.run()
+    return answers(bytes(received))
+
+
+def talk(events, **options):
+    return list(plain(converse(events, **options)))
+
+
+def test_hello():
+    assert talk([message(HELLO, 9)]) == [(HELLO | 0x80, 9, SELF)]
+
+
+@pytest.mark.parametrize("tx_stalls", [(False,), (True, False, True, True)])
+@pytest.mark.parametrize("pause", [0, 7])
+def test_images_in_flight(pause, tx_stalls):
+    events = [image(0, 7), image(1, 8), 5, image(2, 255), image(0, 0)]
+    expected = [result(0, 7), result(1, 8), result(2, 255), result(0, 0)]
+    assert talk(events, pause=pause, tx_stalls=tx_stalls) == expected
+
+
+def test_bytes_with_gaps():
+    assert talk([image(1, 3)], gap=9) == [result(1, 3)]
+
+
+def test_more_images_than_there_is_room_for():
+    events = [*(image(k % 3, k) for k in range(WINDOW + 2)), 3000, image(1, 77)]
+    expected = [
+        *(result(k % 3, k) for k in range(WINDOW)),
+        error(BUSY, WINDOW),
+        error(BUSY, WINDOW + 1),
+        result(1, 77),
+    ]
+    assert talk(events, latency=400) == expected
+
+
+@pytest.mark.parametrize(("bus", "window"), [(4, 4), (1, 1), (2, 3), (12, 2)])
+def test_the_ring_of_images_goes_round(bus, window):
+    events = [event for k in range(2 * window + 1) for event in (image(k % 3, k), 330)]
+    assert talk(events, bus=bus, window=window) == [result(k % 3, k) for k in range(2 * window + 1)]
+
+
+def test_times():
+    """A repeated image: one answer, the times of the first and the last result, as the stand-in counts them."""
+    latency, beats = 21, FRAME // BUS
+    found = converse([image(1, 4), 400, image(1, 5, repeat=6), 400, image(0, 6)], pause=2, latency=latency)
+    times = [words(payload)[1:4] for _, _, payload in found]
+    assert [row[0] for row in times] == [3 * (beats - 1) + latency + 1] * 3
+    interval = 3 * (beats - 1) + latency + 2
+    assert [row[1] for row in times] == [0, 5 * interval, 0]
+    assert times[0][2] < times[1][2] < times[2][2]
+    assert list(plain(found)) == [result(1, 4), result(1, 5), result(0, 6)]
+
+
+def test_counters_in_their_turn():
+    events = [image(0), message(COUNTER, 1, b"\x00"), message(COUNTER, 2, b"\x85"), message(CLEAR, 3),
+              message(COUNTER, 4, b"\x00")]  # fmt: skip
+    expected = [result(0), counter(1, 1), counter(0x85, 2), (CLEAR | 0x80, 3, b""), counter(0, 4)]
+    assert talk(events, latency=60) == expected
+
+
+def test_losses_of_the_line_are_counted():
+    """At the last address, not the accelerator's; each bad character, until they are cleared."""
+    events = [BAD, b"\0", message(COUNTER, 1, b"\xff"), 300, BAD, BAD, b"\0", message(COUNTER, 2, b"\xff"), 300,
+              message(CLEAR, 3), message(COUNTER, 4, b"\xff"), image(1, 5), message(COUNTER, 6, b"\x00")]  # fmt: skip
+    found = [answer for answer in talk(events) if answer[0] != ERROR | 0x80]
+    assert found == [counter(1, 1), counter(3, 2), (CLEAR | 0x80, 3, b""), counter(0, 4), result(1, 5), counter(1, 6)]
+
+
+def test_reset_forgets_what_is_under_way():
+    """An accelerator that never answers is put right, and so is what waits behind it."""
+    events = [image(0, 1), image(1, 2), message(COUNTER, 3, b"\x00"), 300, message(RESET, 4), 300, image(2, 5)]
+    found = talk(events, latency=(1 << 16) - 1)
+    assert found == [(RESET | 0x80, 4, b"")]
+    found = talk([*events[:-2], 300, message(COUNTER, 6, b"\x00")], latency=(1 << 16) - 1)
+    assert found == [(RESET | 0x80, 4, b""), counter(0, 6)]
+
+
+def test_reset_at_any_time_mixes_nothing():
+    """Whatever is being sent, the answers are whole and right."""
+    rounds = range(0, 400, 23)
+    events = [
+        event for at in rounds for event in (image(0, 1), image(1, 2), at, message(RESET, 3), 500, image(2, 4), 200)
+    ]
+    found = talk(events, tx_stalls=(False, True))
+    for _ in rounds:
+        reset = found.index((RESET | 0x80, 3, b""))
+        assert found[:reset] == [result(0, 1), result(1, 2)][:reset]
+        assert found[reset + 1] == result(2, 4)
+        del found[: reset + 2]
+    assert found == []
+
+
+def test_reset_while_an_image_comes_in():
+    """The reset's own frame cannot come within another's, but its execution may wait for an answer to be sent."""
+    events = [message(HELLO, 1), message(RESET, 2), image(0, 3), 1500, image(1, 4)]
+    found = talk(events, tx_stalls=(True,) * 5 + (False,))
+    assert found[0] == (HELLO | 0x80, 1, SELF)
+    assert found[1] == (RESET | 0x80, 2, b"")
+    assert found[2:] in ([result(1, 4)], [error(BUSY, 3), result(1, 4)])
+
+
+def test_frames_that_break_off():
+    """The next one's leading zero ends each."""
+    sent = range(1, FRAME + 8)
+    found = talk([event for n in sent for event in (image(0, 1)[: 1 + n], 9, image(1, n), 200)])
+    assert found[1::2] == [result(1, n) for n in sent]
+    assert all(fault in (error(FRAMING), error(CHECKSUM)) for fault in found[::2])
+    assert len(found) == 2 * len(sent)
+
+
+def test_malformed_characters():
+    frame, places = image(0, 1), range(1, FRAME + 8)
+    found = talk([event for at in places for event in (frame[:at], BAD, frame[at:], image(1, at), 200)])
+    assert found == [answer for at in places for answer in (error(RECEIVE), result(1, at))]
+
+
+def test_wrong_checksum_spares_what_is_under_way():
+    wrong = bytearray(image(0, 2))
+    wrong[8] ^= 0x10
+    found = talk([image(1, 1), bytes(wrong), image(2, 3)], latency=300)
+    assert found == [result(1, 1), error(CHECKSUM), result(2, 3)]
+
+
+NO_REQUESTS = [
+    (IMAGE, b"\1\0" + bytes(FRAME - 1), LENGTH),
+    (IMAGE, b"\1\0" + bytes(FRAME + 1), LENGTH),
+    (IMAGE, b"\1\0" + bytes(5 * FRAME), LENGTH),
+    (IMAGE, b"\0\0" + bytes(FRAME), LENGTH),
+    (IMAGE, b"", LENGTH),
+    (COUNTER, b"", LENGTH),
+    (COUNTER, b"\0\0", LENGTH),
+    (HELLO, b"\1", LENGTH),
+    (CLEAR, b"\1", LENGTH),
+    (RESET, b"\1", LENGTH),
+    (0, b"", UNKNOWN),
+    (6, b"", UNKNOWN),
+    (ERROR, b"\0\0\0\0", UNKNOWN),
+    (IMAGE | 0x80, b"\1\0" + bytes(FRAME), UNKNOWN),
+]
+
+
+def test_what_is_no_request():
+    events = [
+        event
+        for k, (kind, payload, _) in enumerate(NO_REQUESTS)
+        for event in (message(kind, k, payload), image(2, k), 200)
+    ]
+    expected = [each for k, (_, _, fault) in enumerate(NO_REQUESTS) for each in (error(fault, k), result(2, k))]
+    assert talk(events) == expected
+
+
+@pytest.mark.parametrize("body", [b"", b"\x02"])
+def test_body_without_a_header(body):
+    """Not taken for a request of the kind before."""
+    content = stuff(body + struct.pack("<I", zlib.crc32(body)))
+    found = talk([message(CLEAR, 1), b"\0" + content + b"\0", image(1, 2)])
+    assert [found[0], found[2]] == [(CLEAR | 0x80, 1, b""), result(1, 2)]
+    assert found[1] in (error(UNKNOWN), error(LENGTH))
+
+
+def test_more_requests_than_answers_can_wait():
+    """Those without room are lost, which is said once there is room again."""
+    events = [image(0, 1), *(message(COUNTER, 2 + k, b"\x09") for k in range(40)), 6000, message(HELLO, 99)]
+    found = talk(events, latency=2000)
+    assert found[0] == result(0, 1)
+    kept = len(found) - 3
+    assert found[1:-2] == [counter(9, 2 + k) for k in range(kept)]
+    assert found[-2:] == [error(LOST), (HELLO | 0x80, 99, SELF)]
+    assert 10 <= kept < 40
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(bus_bytes=5), "bus_bytes must divide frame_bytes = 12, not 5"),
+        (dict(hello=b"odd"), "hello must be whole 32-bit words, not 3 bytes"),
+        (dict(hello=b""), "hello must be whole 32-bit words, not 0 bytes"),
+        (dict(window=0), "window must be at least 1, not 0"),
+        (dict(result=result_layout(257, 20)), "result must have at most 256 classes, not 257"),
+        (dict(result=result_layout(10, 33)), "result must have logits of at most 32 bits, not 33"),
+    ],
+)
+def test_init_wrong(changes, message):
+    arguments = dict(hello=SELF, bus_bytes=4, frame_bytes=12, result=result_layout()) | changes
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Link(**arguments)
+
+
+@pytest.mark.parametrize("domain", ["sync", "uart"])
+def test_uart_to_uart(domain):
+    """Through pins and back, the UART in the accelerator's clock domain and in a slower one of its own."""
+    cycles = 8
+    stub = Stub(bus_bytes=BUS, frame_bytes=FRAME)
+    link = UartLink(
+        hello=SELF,
+        bus_bytes=BUS,
+        frame_bytes=FRAME,
+        result=result_layout(),
+        clock_hz=cycles,
+        baud=1,
+        domain=domain,
+    )
+    m = connected(link, stub)
+    if domain != "sync":
+        m.domains += ClockDomain(domain)
+    line, received = [], bytearray()
+
+    async def host(ctx):
+        for byte in message(COUNTER, 6, b"\x85") + image(1, 7):
+            for level in [0, *((byte >> k & 1) for k in range(8)), 1]:
+                ctx.set(link.uart_rx, level)
+                await ctx.tick(domain).repeat(cycles)
+        await ctx.tick(domain).repeat(55 * 10 * cycles)
+
+    async def listener(ctx):
+        while True:
+            line.append(ctx.get(link.uart_tx))
+            await ctx.tick(domain)
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    if domain != "sync":
+        simulator.add_clock(1.3e-6, domain=domain)
+    simulator.add_testbench(host)
+    simulator.add_testbench(listener, background=True)
+    simulator.run()
+
+    at = 0
+    while 0 in line[at:]:
+        start = line.index(0, at)
+        samples = [line[start + k * cycles + cycles // 2] for k in range(10)]
+        assert (samples[0], samples[9]) == (0, 1)
+        received.append(sum(level << k for k, level in enumerate(samples[1:9])))
+        at = start + 9 * cycles + cycles // 2
+    assert list(plain(answers(bytes(received)))) == [counter(0x85, 6), result(1, 7)]

@@ -1,0 +1,156 @@
+import random
+from fractions import Fraction
+
+import pytest
+from amaranth.sim import Simulator
+from psahw.boards.link.uart import Receiver, Transmitter, bit_times
+
+TEXT = bytes(random.Random(1).sample(range(256), 8)) + b"\x00\xff\x55\xaa"
+
+
+def levels(byte, stop=1):
+    return [0, *((byte >> k & 1) for k in range(8)), stop]
+
+
+def waveform(characters, period, *, idle=3.0, gap=0.0):
+    """The line cycle by cycle: ``characters`` are lists of levels, ``period`` cycles a bit, not always whole."""
+    edges, time = [], idle * period
+    for bits in characters:
+        for level in bits:
+            edges.append((time, level))
+            time += period
+        edges.append((time, 1))
+        time += gap * period
+    line, level, index = [], 1, 0
+    for cycle in range(int(time + 3 * period)):
+        while index < len(edges) and edges[index][0] <= cycle:
+            level, index = edges[index][1], index + 1
+        line.append(level)
+    return line
+
+
+def receive(line, *, period=16, ready=lambda cycle: True):
+    """What a receiver makes of the line: a list of (byte, error)."""
+    dut, received = Receiver(clock_hz=period * 1000, baud=1000), []
+
+    async def testbench(ctx):
+        for cycle, level in enumerate(line):
+            ctx.set(dut.rx, level)
+            ctx.set(dut.o.ready, ready(cycle))
+            if ctx.get(dut.o.valid) and ready(cycle):
+                received.append((ctx.get(dut.o.payload.byte), ctx.get(dut.o.payload.error)))
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    return received
+
+
+def good(characters):
+    return [(byte, 0) for byte in characters]
+
+
+@pytest.mark.parametrize(
+    ("clock_hz", "baud"), [(143e6, 3_000_000), (80e6, 3_000_000), (200e6, 921_600), (8e6, 1_000_000)]
+)
+def test_bit_times_never_drift(clock_hz, baud):
+    edge = Fraction(0)
+    for k, cycles in enumerate(bit_times(clock_hz, baud), 1):
+        edge += cycles
+        assert abs(edge - k * Fraction(clock_hz) / baud) <= Fraction(1, 2)
+
+
+def test_baud_too_fast():
+    with pytest.raises(ValueError, match=r"^baud must be at most clock_hz / 4 = 2000000, not 2000001$"):
+        bit_times(8e6, 2_000_001)
+
+
+@pytest.mark.parametrize("period", [8, Fraction(104, 10), 16, Fraction(143, 3)])
+@pytest.mark.parametrize("deviation", [-0.03, 0, 0.03])
+def test_receive(period, deviation):
+    line = waveform([levels(byte) for byte in TEXT], float(period) * (1 + deviation))
+    assert receive(line, period=period) == good(TEXT)
+
+
+@pytest.mark.parametrize("deviation", [-0.01, 0, 0.01])
+def test_receive_the_shortest_bits(deviation):
+    line = waveform([levels(byte) for byte in TEXT], 4 * (1 + deviation))
+    assert receive(line, period=4) == good(TEXT)
+
+
+@pytest.mark.parametrize("deviation", [-0.1, 0.1])
+def test_receive_wrong_baud_is_noticed(deviation):
+    received = receive(waveform([levels(0x00)], 16 * (1 + deviation)))
+    assert received != good([0x00])
+
+
+def test_receive_ignores_glitches():
+    line = waveform([levels(byte) for byte in TEXT], 16)
+    for cycle in range(5, len(line), 16):  # one cycle in every bit
+        line[cycle] ^= 1
+    assert receive(line) == good(TEXT)
+
+
+def test_receive_ignores_short_start():
+    line = [1] * 40 + [0] * 6 + [1] * 40
+    assert receive(line + waveform([levels(0x5A)], 16)) == good([0x5A])
+
+
+def test_receive_missing_stop():
+    received = receive(waveform([levels(0x41), levels(0x42, stop=0), levels(0x43)], 16, gap=2))
+    assert [error for _, error in received] == [0, 1, 0]
+    assert (received[0][0], received[2][0]) == (0x41, 0x43)
+
+
+def test_receive_break_is_one_error():
+    received = receive([1] * 40 + [0] * 1000 + [1] * 40 + waveform([levels(0x33)], 16))
+    assert received == [(0, 1), (0x33, 0)]
+
+
+def test_receive_overrun_keeps_the_first_and_marks_the_next():
+    line = waveform([levels(byte) for byte in b"abcd"], 16)
+    third_done = int((3 + 29.9) * 16)
+    assert receive(line, ready=lambda cycle: cycle > third_done) == [(ord("a"), 0), (ord("d"), 1)]
+
+
+def transmit(characters, period):
+    dut, line = Transmitter(clock_hz=period * 1000, baud=1000), []
+
+    async def source(ctx):
+        for byte in characters:
+            ctx.set(dut.i.valid, 1)
+            ctx.set(dut.i.payload, byte)
+            await ctx.tick().until(dut.i.ready)
+        ctx.set(dut.i.valid, 0)
+
+    async def watch(ctx):
+        for _ in range(int((10 * len(characters) + 2) * period) + 2 * len(characters)):
+            line.append(ctx.get(dut.tx))
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(source)
+    simulator.add_testbench(watch)
+    simulator.run()
+    return line
+
+
+@pytest.mark.parametrize("period", [4, 8, Fraction(104, 10), Fraction(143, 3)])
+def test_transmit(period):
+    line, at = transmit(TEXT, period), 0
+    for byte in TEXT:
+        start = line.index(0, at)
+        assert start - at <= period + 2, "characters follow each other at once"
+        samples = [line[start + round((k + 0.5) * period)] for k in range(10)]
+        assert samples == levels(byte)
+        at = start + round(9.5 * period)
+    assert line[0] == 1
+    assert all(line[at:])
+
+
+def test_transmit_to_receive():
+    line = transmit(TEXT, 8)
+    assert receive([1] * 20 + line + [1] * 20, period=8) == good(TEXT)

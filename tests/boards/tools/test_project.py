@@ -1,0 +1,240 @@
+# amaranth: UnusedElaboratable=no
+import json
+import re
+
+import pytest
+from psahw.boards.core import Inside
+from psahw.boards.lint import lint
+from psahw.boards.tools.project import clock_for, files
+
+from psahw import boards, verilog
+from psahw.errors import UserError
+from tests.boards.stub import Stub
+
+FRAME = 3072
+
+
+@pytest.fixture(scope="module", params=boards.BOARDS)
+def project(request, tmp_path_factory):
+    """Board, its files and the directory with them and the accelerator."""
+    board = boards.get(request.param)
+    directory = tmp_path_factory.mktemp(board.name)
+    stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=FRAME)
+    verilog.emit(stub, "accelerator", directory)
+    inside = Inside("psahw_accelerator", stub.signature, FRAME, bytes(4))
+    content = files(board, clock_for(board), inside, source="accelerator.v")
+    for name, text in content.items():
+        (directory / name).write_text(text)
+    return board, content, directory
+
+
+def ports(text):
+    """The top module's ports by direction."""
+    top = text[text.index("module top(") :]
+    top = top[: top.index("endmodule")]
+    return {kind: set(re.findall(rf"^  {kind} (\w+);", top, re.M)) for kind in ("input", "output", "inout")}
+
+
+def test_every_port_is_constrained_once(project):
+    board, content, _ = project
+    found = ports(content["top.v"])
+    named = found["input"] | found["output"]
+    assert {"uart_0__rx__io", "led_0__io"} <= named
+    assert not found["inout"]
+    if board.device.family == "gw2a":
+        text = content["top.cst"]
+        located = re.findall(r'^IO_LOC "(\w+)" \w+;', text, re.M)
+        standards = re.findall(r'^IO_PORT "(\w+)" IO_TYPE=\w+;', text, re.M)
+    elif board.device.family == "ecp5":
+        text = content["top.lpf"]
+        located = re.findall(r'^LOCATE COMP "(\w+)" SITE "\w+";', text, re.M)
+        standards = re.findall(r'^IOBUF PORT "(\w+)" .*IO_TYPE=\w+', text, re.M)
+    else:
+        text = content["top.xdc"]
+        located = re.findall(r'^set_property LOC \w+ \[get_ports "(\w+)"\]', text, re.M)
+        standards = re.findall(r'^set_property IOSTANDARD "\w+" \[get_ports "(\w+)"\]', text, re.M)
+    assert sorted(located) == sorted(standards) == sorted(named)
+
+
+def test_the_oscillator_is_constrained(project):
+    board, content, _ = project
+    hertz = board.platform().default_clk_frequency
+    if board.device.family == "gw2a":
+        # nextpnr knows one frequency for all clocks: the accelerator's, which is the highest
+        (route,) = (c for c in json.loads(content["build_top.json"])["commands"] if c[0] == "nextpnr-himbaechel")
+        assert float(route[route.index("--freq") + 1]) == board.clock_hz / 1e6 >= hertz / 1e6
+    elif board.device.family == "ecp5":
+        assert re.findall(r'^FREQUENCY PORT "(\w+)" ([\d.]+) HZ;', content["top.lpf"], re.M) == [
+            (f"{board.platform().default_clk}_0__io", str(hertz))
+        ]
+    else:
+        ((net, period),) = re.findall(r"^create_clock -name (\w+) -period ([\d.]+) ", content["top.xdc"], re.M)
+        assert float(period) == pytest.approx(1e9 / hertz)
+        assert net in ports(content["top.v"])["input"]
+
+
+def test_scripts_name_files_that_exist(project):
+    board, content, directory = project
+    script = content["top.ys" if board.device.family in ("ecp5", "gw2a") else "top.tcl"]
+    named = re.findall(r"^ *(?:add_files|read_xdc|read_verilog|read_rtlil) +\"?([\w.]+)\"?$", script, re.M)
+    assert "accelerator.v" in named
+    assert all((directory / name).is_file() for name in named)
+
+
+# Device-package combinations and speed grades of DS180 (Kintex-7); the card of DS962.
+PARTS = {
+    *(f"xc7k160t{package}-{speed}" for package in ("fbg484", "fbg676", "ffg676") for speed in ("1", "2", "2L", "3")),
+    *(
+        f"xc7k325t{package}-{speed}"
+        for package in ("fbg676", "ffg676", "fbg900", "ffg900")
+        for speed in ("1", "2", "2L", "3")
+    ),
+    "xcu250-figd2104-2L-e",
+}
+
+
+@pytest.fixture
+def xilinx(project):
+    board, content, directory = project
+    if board.device.family not in ("xc7", "xcup"):
+        pytest.skip("not Xilinx's")
+    return board, content, directory
+
+
+def interpreter(calls):
+    """A Tcl interpreter in which every command that Tcl does not have is one of Vivado's: recorded in ``calls``."""
+    tcl = pytest.importorskip("tkinter", reason="Python without Tcl").Tcl()
+
+    def vivado(name, *arguments):
+        calls.append((name, *map(str, arguments)))
+        answers = {
+            "get_clocks": "clk slow",
+            "get_timing_paths": "path",
+            "get_ports": arguments[-1] if arguments else "",
+        }
+        if name == "get_property":
+            return {"PERIOD": "7.0", "SLACK": "-1.0"}.get(arguments[0], "")
+        return answers.get(name, "")
+
+    tcl.createcommand("vivado", vivado)
+    tcl.eval("proc unknown args {uplevel 1 [list vivado {*}$args]}")
+    return tcl
+
+
+def test_vivado_script_runs(xilinx, monkeypatch):
+    """All of it, in a real Tcl interpreter: parts, files, constraints, and what it writes for us to read."""
+    _, content, directory = xilinx
+    monkeypatch.chdir(directory)
+    calls = []
+    tcl = interpreter(calls)
+    tcl.eval(content["top.tcl"])
+    names = [name for name, *_ in calls]
+    wanted = ["create_project", "read_xdc", "synth_design", "place_design", "route_design", "write_bitstream", "quit"]
+    assert [name for name in names if name in wanted] == wanted
+    (create,) = (call for call in calls if call[0] == "create_project")
+    assert create[create.index("-part") + 1] in PARTS
+    read = [call[-1] for call in calls if call[0] in ("add_files", "read_xdc")]
+    assert {"top.v", "accelerator.v", "top.xdc", *(path.name for path in directory.glob("*.mem"))} <= set(read)
+    assert all((directory / name).is_file() for name in read)
+    (bitstream,) = (call for call in calls if call[0] == "write_bitstream")
+    assert bitstream[-1] == "top.bit"
+    assert (directory / "routed.txt").read_text() == "clk 7.0 -1.0\nslow 7.0 -1.0\n"
+
+
+def test_power_script(xilinx, monkeypatch):
+    """It routes the accelerator alone, at the board's clock, before it reads the activity and reports."""
+    board, content, directory = xilinx
+    monkeypatch.chdir(directory)
+    (directory / "some.saif").touch()
+    calls = []
+    tcl = interpreter(calls)
+    tcl.eval("set argv some.saif")
+    tcl.eval(content["power.tcl"])
+    wanted = ["synth_design", "create_clock", "route_design", "read_saif", "report_power", "exit"]
+    found = {name: arguments for name, *arguments in calls}
+    assert [name for name, *_ in calls if name in wanted] == wanted
+    assert found["create_project"][-1] in PARTS
+    assert {call[1] for call in calls if call[0] == "add_files"} >= {"accelerator.v"}
+    assert found["synth_design"][:2] == ["-top", "psahw_accelerator"]
+    assert float(found["create_clock"][3]) == pytest.approx(1e9 / board.clock_hz, rel=1e-3)
+    assert found["read_saif"][-1] == str(directory / "some.saif")
+    assert "module psahw_accelerator" in (directory / "accelerator.v").read_text()
+
+
+@pytest.mark.parametrize("arguments", ["", "none.saif", "some.saif some.saif"])
+def test_power_script_without_activity(xilinx, monkeypatch, arguments, capfd):
+    _, content, directory = xilinx
+    monkeypatch.chdir(directory)
+    (directory / "some.saif").touch()
+    calls = []
+    tcl = interpreter(calls)
+    tcl.eval(f"set argv {{{arguments}}}; proc exit status {{error $status}}")
+    with pytest.raises(Exception, match=r"^2$"):
+        tcl.eval(content["power.tcl"])
+    assert calls == []
+    assert "power.tcl needs one argument, a SAIF file" in capfd.readouterr().err
+
+
+def test_constraints_are_tcl(xilinx):
+    """Every port has a place and a standard, and the configuration is set on the design."""
+    _, content, _ = xilinx
+    calls = []
+    interpreter(calls).eval(content["top.xdc"])
+    named = ports(content["top.v"])
+    for name in ("LOC", "IOSTANDARD"):
+        assert {call[-1] for call in calls if call[:2] == ("set_property", name)} == named["input"] | named["output"]
+    assert any(call[:2] == ("set_property", "CONFIG_VOLTAGE") for call in calls)
+    assert ("current_design",) in calls
+
+
+def test_openxc7_scripts(project):
+    board, content, _ = project
+    assert ("openxc7.sh" in content) == (board.device.family == "xc7")
+    if board.device.family != "xc7":
+        return
+    named = ports(content["top.v"])
+    for name in ("LOC", "IOSTANDARD"):  # without quotes, which nextpnr-xilinx takes for a part of the value
+        lines = re.findall(rf"^set_property {name} (\S+) \[get_ports (\w+)\]$", content["openxc7.xdc"], re.M)
+        assert {port for _, port in lines} == named["input"] | named["output"]
+        assert not any('"' in value for value, _ in lines)
+    sources = re.findall(r"^read_verilog (\S+)$", content["openxc7.ys"], re.M)
+    assert set(sources) == {"accelerator.v", "top.v"}
+    assert f"--freq {board.clock_hz / 1e6:g} " in content["openxc7.sh"]
+
+
+def test_differential_clocks_and_inverted_pins(project):
+    board, content, _ = project
+    text = content["top.v"]
+    assert ("IBUFDS" in text) == (board.name in ("kc705", "genesys2", "marble", "alveo-u250"))
+    active_low = re.search(r"module \\top\.rst_buffer .*?endmodule", text, re.S)
+    assert (active_low is not None) == (board.name != "marble")
+    if active_low:
+        inverted = ("genesys2", "alveo-u250", "ulx3s-85f", "ecpix5-85f", "tangprimer20k")
+        assert ("~" in active_low[0]) == (board.name in inverted)
+
+
+def test_lint(project):
+    board, _, directory = project
+    assert lint(directory, board.device.family) == []
+
+
+def test_lint_finds_what_is_not_waived(project, tmp_path):
+    board, content, directory = project
+    port = "RESET" if board.device.family == "gw2a" else "RST"
+    broken, changes = re.subn(rf"    \.{port}\([^)]*\),?\n", "", content["top.v"])
+    assert changes == 1
+    (tmp_path / "top.v").write_text(broken)
+    (tmp_path / "accelerator.v").write_text((directory / "accelerator.v").read_text())
+    assert any("PINMISSING" in message and f"'{port}'" in message for message in lint(tmp_path, board.device.family))
+
+
+def test_unknown_board():
+    known = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f, tangprimer20k"
+    with pytest.raises(UserError, match=f"^unknown board 'kc706'; known boards: {known}$"):
+        boards.get("kc706")
+
+
+@pytest.mark.parametrize("name", boards.BOARDS)
+def test_platform_is_of_the_device(name):
+    board = boards.get(name)
+    assert board.platform().device.lower() == board.device.name

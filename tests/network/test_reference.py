@@ -1,0 +1,148 @@
+"""The integer model on networks and images that nobody here made.
+
+The published networks are read from where they lie (see `calibration.published`), CIFAR-10 from psahw's cache; what needs
+them skips without, and `pytest -rs` says so.
+"""
+
+import numpy as np
+import pytest
+
+from calibration.published import convert
+from psahw.network import reference, samples
+from psahw.network.layers import Linear, Patch
+from psahw.network.random import StageShape, random_images, random_network
+
+
+def published(name):
+    try:
+        return convert(name)
+    except FileNotFoundError as error:
+        pytest.skip(f"published network absent: {error.filename} (PSAHW_REFERENCE names its directory)")
+
+
+@pytest.fixture(scope="module")
+def cifar10():
+    """The data set, if an earlier command has put it into the cache: a test downloads nothing."""
+    from psahw.model import cache, data
+
+    path = cache.cache_directory() / "cifar10.safetensors"
+    if not path.exists():
+        pytest.skip(f"CIFAR-10 is not in the cache: {path} (`psahw evaluate` fetches it)")
+    return data.load("cifar10")
+
+
+@pytest.mark.parametrize("name", ["psa96", "relu96"])
+def test_published_logits_on_shipped_images(name):
+    """The shipped images are the first hundred of the test set."""
+    network, expected = published(name)
+    images, _ = samples.load()
+    np.testing.assert_array_equal(reference.run(network, images), expected[:100])
+
+
+@pytest.mark.parametrize("name", ["psa96", "relu96"])
+def test_published_logits(name, cifar10):
+    network, expected = published(name)
+    assert len(expected) == 1000
+    np.testing.assert_array_equal(reference.run(network, cifar10.test_images[:1000]), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "correct"), [("psa96", 8804), ("relu96", 8602)])
+def test_published_accuracy(name, correct, cifar10):
+    network, _ = published(name)
+    classes = reference.run(network, cifar10.test_images).argmax(1)
+    assert (classes == cifar10.test_labels).sum() == correct
+
+
+@pytest.fixture(scope="module")
+def network():
+    stages = (StageShape(8, 6, 2, groups=2, kernel=3), StageShape(12, 5, 1, groups=4))
+    rng = np.random.default_rng(0)
+    return random_network(rng, image=(16, 12), patch=Patch(4, 2, 1), stages=stages, logit_bits=12)
+
+
+def test_batches_do_not_matter(network):
+    images = random_images(np.random.default_rng(1), network, 2 * reference.BATCH + 7)
+    batches = []
+    logits = reference.run(network, images, progress=batches.append)
+    assert batches == [reference.BATCH, reference.BATCH, 7]
+    each = np.concatenate([reference.run(network, images[n : n + 1]) for n in range(len(images))])
+    np.testing.assert_array_equal(logits, each)
+    assert logits.dtype == np.int32
+
+
+def test_no_images(network):
+    assert reference.run(network, np.empty((0, 16, 12, 3), np.uint8)).shape == (0, 5)
+
+
+def test_taps_follow_the_layers(network):
+    """Every layer's output under its name, in data order; each add is the sum of what it adds."""
+    images = random_images(np.random.default_rng(1), network, 3)
+    taps = {}
+    logits = reference.run(network, images, taps=taps)
+    assert list(taps)[:3] == ["input", "patch", "embed"]
+    assert list(taps)[-2:] == ["pool", "head"]
+    np.testing.assert_array_equal(taps["head"], logits)
+    for name, stage, block in network.blocks():
+        mixing = f"{name}.token_mixing"
+        assert taps[mixing].shape[1] == stage.tokens
+        mlp = f"{name}.channel_mixing"
+        table = block.channel_mixing.table_residual.values
+        residual = np.take_along_axis(table.T, taps[mixing].reshape(-1, table.shape[0]).astype(int) + 128, 0).reshape(
+            taps[mixing].shape
+        )
+        total = residual.astype(int) + taps[f"{mlp}.linear2"]
+        np.testing.assert_array_equal(taps[mlp], np.clip(total, -128, 127))
+
+
+@pytest.mark.parametrize("groups", [1, 4, 8])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_shared_kernel_equals_its_dense_matrix(groups, kernel):
+    """Grids smaller than the kernel too; `dense` is tested by itself."""
+    rng = np.random.default_rng(groups)
+    stages = (StageShape(8, 4, 1, groups, kernel, shared=True), StageShape(8, 4, 2, groups, kernel, shared=True))
+    network = random_network(rng, image=(16, 24), stages=stages, extremes=groups == 4)
+    taps = {}
+    reference.run(network, random_images(rng, network, 3), taps=taps)
+    for name, stage, block in network.blocks():
+        layer = block.token_mixing
+        x = taps[f"{name}.token_mixing.table_in"].astype(np.int64).reshape(3, stage.tokens, groups, -1)
+        total = np.einsum("gnm,bmgc->bngc", layer.dense(stage.grid).astype(np.int64), x)
+        expected = reference.requantise(total + layer.bias.T[..., None], layer.shift.T[..., None])
+        found = taps[f"{name}.token_mixing.linear"]
+        np.testing.assert_array_equal(found, expected.reshape(found.shape))
+
+
+@pytest.mark.parametrize("inputs", [1024, 4096])
+def test_exact_at_the_accumulator_limit(inputs):
+    """Sums beyond 2^24, where float32 would round: 128·128·1024 = 2^24."""
+    weight = np.full((2, inputs), -128, np.int8)
+    weight[1, ::2] = 127
+    bias = np.array([1, -1], np.int32)
+    layer = Linear(weight, bias, np.zeros(2, np.uint8), out_bits=24)
+    x = np.full((1, inputs), -128, np.int8)
+    expected = weight.astype(np.int64) @ x[0].astype(np.int64) + bias
+    result = reference._exact_product(x, layer.weight) + layer.bias
+    np.testing.assert_array_equal(result, expected[None])
+
+
+@pytest.mark.parametrize(
+    ("images", "kind", "message"),
+    [
+        ([[0]], TypeError, "images must be an array of uint8, not list"),
+        (np.zeros((1, 16, 12, 3)), TypeError, "images must be an array of uint8, not float64"),
+        (
+            np.zeros((1, 12, 16, 3), np.uint8),
+            ValueError,
+            r"images must have shape \(any, 16, 12, 3\), not \(1, 12, 16, 3\)",
+        ),
+        (
+            np.zeros((16, 12, 3), np.uint8),
+            ValueError,
+            r"images must have shape \(any, 16, 12, 3\), not \(16, 12, 3\)",
+        ),
+    ],
+)
+def test_wrong_images(network, images, kind, message):
+    with pytest.raises(kind, match=f"^{message}$"):
+        reference.run(network, images)

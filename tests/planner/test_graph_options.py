@@ -1,0 +1,59 @@
+"""Adder graphs as options of a plan: what the components promise, and a cache that is no more than that."""
+
+import numpy as np
+import pytest
+from amaranth.hdl import Fragment
+
+from psahw.adder_graph.solver import solve
+from psahw.gateware.graph_engine import GraphEngine
+from psahw.network.random import StageShape, random_network
+from psahw.planner.graph_options import graph_layers, graph_options
+
+pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
+
+
+@pytest.fixture
+def network(monkeypatch, tmp_path):
+    monkeypatch.setenv("PSAHW_CACHE", str(tmp_path))
+    stages = (StageShape(6, 4), StageShape(8, 6, groups=2))
+    return random_network(np.random.default_rng(2), image=(16, 16), stages=stages)
+
+
+def test_layers_are_those_of_one_matrix(network):
+    assert list(graph_layers(network)) == [
+        "embed",
+        "stages.0.blocks.0.token_mixing.linear",
+        "stages.0.blocks.0.channel_mixing.linear1",
+        "stages.0.blocks.0.channel_mixing.linear2",
+        "stages.1.merge",
+        "stages.1.blocks.0.channel_mixing.linear1",
+        "stages.1.blocks.0.channel_mixing.linear2",
+        "head",
+    ]
+
+
+def test_cadence_is_the_component_s(network):
+    """Of every option of every layer, from the component that is built."""
+    layers = graph_layers(network)
+    for name, options in graph_options(layers, workers=1).items():
+        layer = layers[name]
+        for option in options:
+            rows = {"bias": layer.bias, "shift": layer.shift, "out_bits": layer.out_bits}
+            dut = GraphEngine(graph=solve(layer.weight), digit=option.digit, o_lanes=layer.outputs, **rows)
+            assert (dut.interval, dut.latency) == (option.interval, option.latency + 4), (name, option)
+            Fragment.get(dut, None)  # it can be built, too
+
+
+def test_cache(network, tmp_path, monkeypatch):
+    """It is read, and a file that is damaged is made again."""
+    layers = {"head": graph_layers(network)["head"]}
+    first = graph_options(layers, workers=1)
+    (path,) = tmp_path.glob("adder_graphs/*.options.json")
+    written = path.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr("psahw.planner.graph_options._calculated", None)
+        assert graph_options(layers, workers=1) == first
+    for damaged in ("", "[1]", written[: len(written) // 2]):
+        path.write_text(damaged)
+        assert graph_options(layers, workers=1) == first
+        assert path.read_text() == written

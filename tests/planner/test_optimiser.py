@@ -1,0 +1,145 @@
+"""The cheapest choice against trying all of them."""
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from psahw.architecture.nodes import Gather, Residual, TableRom
+from psahw.errors import CheckFailed
+from psahw.planner.cost import cost
+from psahw.planner.optimiser import All, Inside, Leaf, OneOf, Path, Programme
+
+WORTH = {"lut": 1000.0, "ff": 2000.0, "dsp": 10.0, "bram36": 10.0}
+FREE = dict.fromkeys(WORTH, 1e9)
+
+
+def leaf(rng, name):
+    """A node of random cost: few LUTs and block RAM, or many LUTs."""
+    channels = int(rng.choice([8, 16, 32, 64]))
+    style = "block" if rng.random() < 0.5 else "distributed"
+    return Leaf((TableRom(name, channels, int(rng.choice([1, 2, 4])), True, style),))
+
+
+def options(rng, name, count):
+    return OneOf(tuple(leaf(rng, f"{name}.{n}") for n in range(count)))
+
+
+def share(nodes):
+    amounts = cost(nodes, "xc7")
+    return sum(getattr(amounts, name) / worth for name, worth in WORTH.items())
+
+
+def within(nodes, limits):
+    amounts = cost(nodes, "xc7")
+    return all(getattr(amounts, name) <= most + 1e-6 for name, most in limits.items())
+
+
+def every(tree):
+    """All that may be chosen, as tuples of nodes."""
+    match tree:
+        case Leaf(nodes):
+            yield nodes
+        case All(parts):
+            for chosen in itertools.product(*[list(every(part)) for part in parts]):
+                yield tuple(itertools.chain(*chosen))
+        case OneOf(options):
+            for option in options:
+                yield from every(option)
+        case Inside(residual, branch):
+            for nodes in every(branch):
+                yield (Residual(residual.name, residual.lanes, nodes, residual.bypass),)
+        case Path(states, links):
+            for way in itertools.product(*map(range, map(len, states))):
+                pairs = list(zip((0, *way), way, strict=False))
+                if all(pair in leading for pair, leading in zip(pairs, links, strict=True)):
+                    steps = zip(links, pairs, states, way, strict=True)
+                    parts = [part for link, pair, own, b in steps for part in (link[pair], own[b])]
+                    yield from every(All(tuple(parts)))
+
+
+def tree(seed):
+    rng = np.random.default_rng(seed)
+    states = tuple(tuple(options(rng, f"state{n}{b}", 2) for b in range(width)) for n, width in enumerate((2, 3, 1)))
+    links = []
+    for n, (before, here) in enumerate(zip((1, 2, 3), (2, 3, 1), strict=True)):
+        pairs = [(a, b) for a in range(before) for b in range(here)]
+        kept = [pair for pair in pairs if rng.random() < 0.8] or pairs
+        links.append({pair: leaf(rng, f"link{n}{pair}") for pair in kept})
+    inside = Inside(Residual("sum", 2, (), ()), All((options(rng, "p", 3), options(rng, "q", 2))))
+    return All((inside, Path(states, tuple(links)), Leaf((Gather("g", 2, 2),))))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("tight", [1.0, 0.8, 0.3])
+def test_against_every_choice(seed, tight):
+    """As cheap as the cheapest of all that keep the limits, but for the gap at which the solver stops; none if there
+    is none."""
+    offered = tree(seed)
+    all_of_them = list(every(offered))
+    assert all_of_them
+    luts = [cost(nodes, "xc7").lut for nodes in all_of_them]
+    limits = FREE | {"lut": min(luts) + tight * (max(luts) - min(luts)) if tight < 1 else max(luts)}
+    if tight == 0.3:
+        limits["bram36"] = float(np.median([cost(nodes, "xc7").bram36 for nodes in all_of_them]))
+    allowed = [nodes for nodes in all_of_them if within(nodes, limits)]
+    programme = Programme(offered, "xc7")
+    found = programme.cheapest(worth=WORTH, limits=limits)
+    assert (programme.nearest(limits)[0] == 0) == bool(allowed)
+    if not allowed:
+        assert found is None
+        return
+    assert found in allowed
+    assert share(found) <= 1.005 * min(map(share, allowed))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_least_overrun(seed):
+    """Nothing exceeds limits that nothing keeps by less."""
+    offered = tree(seed)
+    all_of_them = list(every(offered))
+    assert all_of_them
+    limits = FREE | {"lut": min(cost(nodes, "xc7").lut for nodes in all_of_them) / 2, "bram36": 1.0}
+
+    def overrun(nodes):
+        amounts = cost(nodes, "xc7")
+        return max(getattr(amounts, name) / most - 1 for name, most in limits.items())
+
+    programme = Programme(offered, "xc7")
+    assert programme.cheapest(worth=WORTH, limits=limits) is None
+    share, found = programme.nearest(limits)
+    assert share == pytest.approx(overrun(found), rel=1e-3)
+    assert share <= 1.05 * min(map(overrun, all_of_them)) + 1e-3
+    share, found = programme.nearest(limits, rough=True)
+    assert share == pytest.approx(overrun(found), rel=1e-3)
+    assert 0 < share <= 2 * min(map(overrun, all_of_them)) + 1e-3
+
+
+def test_a_path_with_a_gap():
+    """Every two neighbours have links, but none that follow each other."""
+    one = Leaf((Gather("g", 2, 2),))
+    states = ((one, one), (one, one), (one,))
+    gap = Path(states, ({(0, 0): one}, {(1, 1): one}, {(0, 0): one, (1, 0): one}))
+    programme = Programme(gap, "xc7")
+    assert programme.cheapest(worth=WORTH, limits=FREE) is None
+    assert programme.nearest(FREE) is None
+
+
+def test_nothing_to_choose():
+    only = Leaf((Gather("g", 2, 2),))
+    programme = Programme(only, "xc7")
+    assert programme.cheapest(worth=WORTH, limits=FREE) == only.nodes
+    assert programme.nearest(FREE) == (0, only.nodes)
+    tight = FREE | {"ff": 1}
+    assert programme.cheapest(worth=WORTH, limits=tight) is None
+    assert programme.nearest(tight) == (cost(only.nodes, "xc7").ff - 1, only.nodes)
+
+
+def test_time_is_up(monkeypatch):
+    """That nothing fits is said only where it is known."""
+    programme = Programme(tree(0), "xc7")
+    unproven = SimpleNamespace(x=np.zeros(99), fun=0.1, mip_dual_bound=0.0, status=1)
+    monkeypatch.setattr(programme, "_solve", lambda *arguments, **options: unproven)
+    with pytest.raises(CheckFailed, match="no choice of engines found within 60 s; allow fewer with --engines"):
+        programme.nearest(FREE)

@@ -1,0 +1,45 @@
+"""Names of engines and the rules about them."""
+
+import re
+
+import pytest
+
+from psahw.errors import UserError
+from psahw.planner.rules import Rules, engine_name, graph_name
+
+
+def test_the_last_rule_counts():
+    rules = Rules.parse("mac,parallel", ("stages.*=serial", "stages.1.*=serial:2,mac:4x2"))
+    assert rules.allowed("embed", "mac:1x1") and rules.allowed("embed", "parallel")
+    assert not rules.allowed("embed", "serial:1")
+    assert rules.allowed("stages.0.merge", "serial:8") and not rules.allowed("stages.0.merge", "mac:1x1")
+    assert rules.allowed("stages.1.merge", "serial:2") and not rules.allowed("stages.1.merge", "serial:1")
+    assert rules.allowed("stages.1.merge", "mac:4x2") and not rules.allowed("stages.1.merge", "mac:4x1")
+
+
+def test_rules_for_no_layer():
+    assert Rules.parse("mac", ("embed=mac", "stages.9.*=mac")).unused(["embed", "head"]) == ["stages.9.*"]
+
+
+@pytest.mark.parametrize("digit", [None, 1, 2, 4, 8])
+def test_names_are_those_of_the_plan(digit):
+    assert engine_name({"engine": "GraphEngine", "digit": digit}) == graph_name(digit)
+    assert Rules.parse(graph_name(digit)).allowed("embed", graph_name(digit))
+
+
+def test_names_of_other_stages():
+    assert engine_name({"engine": "MacArray", "rows": 4, "columns": 2}) == "mac:4x2"
+    assert engine_name({"engine": "Windows"}) is None
+
+
+@pytest.mark.parametrize("name", ["dsp", "", "mac:0x1", "mac:4", "serial:3", "parallel:1", "mac, serial"])
+def test_wrong_engine(name):
+    message = "engine must be mac, mac:ROWSxCOLUMNS, serial, serial:1, 2, 4 or 8, or parallel, not "
+    with pytest.raises(UserError, match=f"^{re.escape(message)}"):
+        Rules.parse(name)
+
+
+@pytest.mark.parametrize("rule", ["embed", "=mac"])
+def test_wrong_rule(rule):
+    with pytest.raises(UserError, match=f"^an engine for layers needs LAYER=ENGINE, not '{rule}'$"):
+        Rules.parse("mac", (rule,))

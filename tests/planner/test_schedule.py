@@ -1,0 +1,184 @@
+"""Buffer depths and times by calculation; simulation checks the same figures in tests/test_generate.py."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from psahw.architecture import timing
+from psahw.architecture.device import DEVICES, RESOURCES
+from psahw.architecture.nodes import LocalMixing, MacArray, Residual, Transpose, walk
+from psahw.network.layers import Patch
+from psahw.network.random import StageShape, random_network
+from psahw.planner.candidates import Engines, Infeasible, choices
+from psahw.planner.optimiser import Programme
+from psahw.planner.plan import MULTIPLIERS
+from psahw.planner.schedule import Unsteady, intervals, schedule
+
+
+def brute_force_depth(writes, reads):
+    """Cycle by cycle: what was written and not read before this cycle."""
+    held = largest = 0
+    for cycle in range(int(min(writes.min(), reads.min())), int(max(writes.max(), reads.max())) + 1):
+        held += int((writes == cycle).sum())
+        largest = max(largest, held)
+        held -= int((reads == cycle).sum())
+    return largest
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fifo_depth(seed):
+    rng = np.random.default_rng(seed)
+    writes = np.cumsum(rng.integers(1, 4, 200))
+    reads = timing.queued(writes + rng.integers(1, 30, 200), 1)
+    assert timing.fifo_depth(writes, reads) == brute_force_depth(writes, reads)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_queued(seed):
+    rng = np.random.default_rng(seed)
+    earliest, work = rng.integers(0, 100, 50), rng.integers(1, 9, 50)
+    expected, free = [], 0
+    for at, cycles in zip(earliest, work, strict=True):
+        expected.append(max(at, free))
+        free = expected[-1] + cycles
+    assert timing.queued(earliest, work).tolist() == expected
+
+
+def network(**kwargs):
+    return random_network(np.random.default_rng(0), **kwargs)
+
+
+def build(net, period, bus_bytes, multiplier=None):
+    """The cheapest pipeline of that period on a large device."""
+    tree = choices(net, period, bus_bytes, Engines({}, MULTIPLIERS, multiplier))
+    return Programme(tree, "xc7").cheapest(worth=DEVICES["xc7k325t"].limits(), limits=dict.fromkeys(RESOURCES, 1e9))
+
+
+def input_beats(net, bus_bytes):
+    return net.image[0] * net.image[1] * net.colours // bus_bytes
+
+
+@pytest.mark.parametrize("period", [13, 16, 24, 40, 100])
+def test_every_engine_keeps_the_period(period):
+    net = network(image=(16, 16), stages=(StageShape(8, 12, blocks=2), StageShape(12, 8, groups=2)))
+    pipeline = build(net, period, 4)
+    frame = 16 * period
+    for node in walk(pipeline):
+        if isinstance(node, MacArray):
+            assert node.interval * node.vectors <= frame
+            assert node.rows <= node.o_lanes * node.steps
+        if isinstance(node, Transpose):
+            assert node.period * node.columns <= frame
+            assert node.rows // node.o_lanes <= node.period
+    result = schedule(pipeline, input_beats(net, 4), frame)
+    assert result.frame_interval == frame
+
+
+def test_fewer_multipliers_for_a_longer_period():
+    net = network(image=(16, 16), stages=(StageShape(16, 16, blocks=2, groups=4, kernel=3),))
+    used = [
+        sum(n.rows * n.columns for n in walk(build(net, period, 4)) if isinstance(n, MacArray))
+        for period in (26, 40, 80, 160, 320)
+    ]
+    assert used == sorted(used, reverse=True)
+    assert used[0] > 2 * used[-1]
+
+
+def test_two_rows_in_a_multiplier():
+    """About half the multipliers for the same period, as many pairs as the component finds, and the same cadence."""
+    net = network(image=(16, 16), stages=(StageShape(16, 16, blocks=2, groups=4, kernel=3),))
+    built = (build(net, 26, 4, multiplier) for multiplier in (None, "DSP48E1"))
+    single, packed = ([n for n in walk(pipeline) if isinstance(n, MacArray)] for pipeline in built)
+    assert sum(n.pairs for n in single) == 0
+    assert sum(n.multipliers for n in packed) < 0.6 * sum(n.multipliers for n in single)
+    for node in packed:
+        assert node.multipliers >= -(-node.rows // 2) * node.columns
+    assert schedule(build(net, 26, 4, "DSP48E1"), input_beats(net, 4), 16 * 26).frame_interval == 16 * 26
+
+
+def test_columns_that_do_not_divide_the_inputs():
+    """7 passes of 10 steps are 70 cycles: 5 columns for 48 inputs, where 6 would divide them."""
+    net = network(stages=(StageShape(7, 7),))
+    pipeline = build(net, 70, 4)
+    nodes = {node.name: node for node in walk(pipeline)}
+    embed, gather = nodes["embed"], nodes["embed.gather"]
+    assert (embed.inputs, embed.columns, embed.steps, embed.rows) == (48, 5, 10, 1)
+    assert (gather.ratio, gather.beats) == (5, 48)
+    assert schedule(pipeline, input_beats(net, 4), 4 * 70).frame_interval == 280
+    assert intervals(pipeline, input_beats(net, 4))["embed.gather"] == 4 * 48
+
+
+def test_local_mixing_needs_no_transposition():
+    net = network(image=(16, 16), stages=(StageShape(8, 8, groups=2, kernel=3),))
+    kinds = {type(node) for node in walk(build(net, 40, 4))}
+    assert LocalMixing in kinds
+    assert Transpose not in kinds
+
+
+def test_a_dense_residual_holds_about_two_frames():
+    """One frame is being gathered by each transposition."""
+    net = network(image=(16, 16), stages=(StageShape(8, 8),))
+    result = schedule(build(net, 20, 4), input_beats(net, 4), 16 * 20)
+    mixing = next(n for n in walk(result.pipeline) if isinstance(n, Residual))
+    assert 1.5 * 16 * 8 < mixing.queue * mixing.lanes < 3 * 16 * 8
+
+
+def test_too_short_a_period():
+    net = network(patch=Patch(4, 4))
+    with pytest.raises(Infeasible, match="4 bytes a cycle do not bring an image in 4 cycles"):
+        build(net, 1, 4)
+
+
+def test_a_bus_that_does_not_divide_the_row():
+    with pytest.raises(Infeasible, match=r"5 bytes a beat do not divide a row of 24 bytes"):
+        build(network(), 100, 5)
+
+
+def changed(pipeline, kind, change):
+    """The pipeline with every node of a kind changed, inside residuals too."""
+    result = []
+    for node in pipeline:
+        if isinstance(node, Residual):
+            branch, bypass = (changed(side, kind, change) for side in (node.branch, node.bypass))
+            node = dataclasses.replace(node, branch=branch, bypass=bypass)
+        result.append(change(node) if isinstance(node, kind) else node)
+    return tuple(result)
+
+
+def test_a_transposition_that_is_too_slow():
+    net = network(stages=(StageShape(8, 6),))
+    pipeline = changed(build(net, 16, 4), Transpose, lambda node: dataclasses.replace(node, period=node.period + 1))
+    with pytest.raises(Unsteady, match=r"token_mixing\.transpose_in: a frame arrives before the one before"):
+        schedule(pipeline, input_beats(net, 4), 4 * 16)
+
+
+@pytest.mark.parametrize("frame_interval", [63, 65, 128])
+def test_a_frame_interval_that_is_not_the_metronomes(frame_interval):
+    net = network(stages=(StageShape(8, 6),))
+    with pytest.raises(Unsteady, match=f"does not settle to a frame every {frame_interval} cycles within 16 frames"):
+        schedule(build(net, 16, 4), input_beats(net, 4), frame_interval)
+
+
+def test_an_engine_that_is_too_slow():
+    net = network(stages=(StageShape(8, 6, kernel=3),))
+    slow = changed(build(net, 32, 4), MacArray, lambda node: dataclasses.replace(node, rows=1))
+    assert max(node.interval for node in walk(slow) if isinstance(node, MacArray)) > 32
+    with pytest.raises(Unsteady, match="does not settle to a frame every 128 cycles"):
+        schedule(slow, input_beats(net, 4), 4 * 32)
+
+
+def test_local_mixings_settle_one_after_the_other():
+    """Each delays the first tokens of a frame while it flushes the frame before, which a first frame does not see."""
+    shape = dict(image=(8, 8), colours=1, patch=Patch(2, 2))
+    settling = []
+    for blocks in (1, 2, 4):
+        net = network(**shape, stages=(StageShape(8, 12, blocks=blocks, kernel=3),))
+        result = schedule(build(net, 3, 4), input_beats(net, 4), 16 * 3)
+        settling.append(result.settling_frames)
+    assert settling == [1, 2, 4]
+
+
+def test_something_that_is_no_node():
+    with pytest.raises(TypeError, match=r"node must be one of psahw\.nodes, not 'windows'"):
+        schedule(("windows",), 4, 4)

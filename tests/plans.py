@@ -1,0 +1,20 @@
+"""Plans changed for the tests."""
+
+import dataclasses
+
+from psahw.architecture import nodes
+
+__all__ = ["inferred"]
+
+
+def inferred(plan):
+    """The plan with multipliers as plain code, for Amaranth's simulator, which has no models of primitives."""
+
+    def changed(node):
+        if isinstance(node, nodes.Residual):
+            return dataclasses.replace(node, branch=tuple(map(changed, node.branch)))
+        if isinstance(node, nodes.MacArray | nodes.LocalMixing):
+            return dataclasses.replace(node, multiplier=None)
+        return node
+
+    return dataclasses.replace(plan, pipeline=tuple(map(changed, plan.pipeline)))

