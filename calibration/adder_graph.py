@@ -23,7 +23,7 @@ from psahw.adder_graph.parallel import adder_graph_cost, pipeline
 from psahw.adder_graph.solver import solve
 from psahw.gateware.adder_graph import AdderGraph
 from psahw.network import file as networkfile
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import yosys as synthesis
 
 __all__ = ["layer", "main", "synthesised"]
 

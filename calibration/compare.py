@@ -12,7 +12,7 @@ from calibration.measure import DATA
 from psahw.architecture import nodes
 from psahw.architecture.device import Resources
 from psahw.planner import cost
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import yosys as synthesis
 
 __all__ = ["amounts", "main", "totals"]
 

@@ -33,7 +33,7 @@ from psahw.gateware.mac_array import MacArray
 from psahw.gateware.rom import style_for
 from psahw.network import file as networkfile
 from psahw.network.layers import Linear
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import yosys as synthesis
 
 __all__ = ["CASES", "DATA", "LAYERS", "Case", "component", "main", "plot", "rows", "table"]
 

@@ -17,7 +17,7 @@ from psahw.adder_graph.solver import solve
 from psahw.gateware.graph_engine import GraphEngine
 from psahw.network import file as networkfile
 from psahw.network.layers import Linear, Network
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import yosys as synthesis
 
 __all__ = ["CASES", "DATA", "engine", "layer", "main", "named", "rounded"]
 

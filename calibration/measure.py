@@ -21,7 +21,7 @@ from psahw.network.layers import Network, Patch
 from psahw.network.random import StageShape, random_network
 from psahw.planner import plan
 from psahw.planner.rules import KINDS, Rules
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import yosys as synthesis
 
 __all__ = ["NETWORKS", "components", "main"]
 

@@ -5,7 +5,7 @@ value for a part of it: hence a file of its own, without them and without what i
 PLL, so it is told the accelerator's, for all.
 """
 
-from psahw.synthesis.yosys import lutrom
+from psahw.synthesis import lutrom
 
 __all__ = ["LOG", "SCRIPT", "TEMPLATES"]
 

@@ -22,7 +22,7 @@ def stage_of(module: str, stages: Iterable[str]) -> str:
 
 
 def by_stage(found: Synthesis, stages: Iterable[str]) -> dict[str, dict]:
-    """For each stage and `OTHER`: ``resources``, and for each unit of `psahw.synthesis.yosys.static_timing` that is known the longest
+    """For each stage and `OTHER`: ``resources``, and for each unit of `psahw.synthesis.static_timing` that is known the longest
     path that ends there, as ``levels`` or ``ps``, with ``levels_from`` and ``ps_from``, the stage where it starts."""
     stages = list(stages)
     home = {module: stage_of(module, stages) for module in found.modules}

@@ -147,7 +147,7 @@ def resources_of(cells: dict[str, int]) -> Resources:
 @dataclass(frozen=True)
 class Synthesis:
     """Numbers of cells by type, in every module without what is below it, and on 7 series the lengths of its paths in
-    each unit of `psahw.synthesis.yosys.static_timing`. Modules are called as Amaranth calls them: by their place in the
+    each unit of `psahw.synthesis.static_timing`. Modules are called as Amaranth calls them: by their place in the
     hierarchy, with dots."""
 
     modules: dict[str, dict[str, int]]

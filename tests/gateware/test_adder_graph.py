@@ -15,7 +15,7 @@ from psahw.adder_graph.solver import Adder, Graph, Output, solve
 from psahw.gateware.adder_graph import AdderGraph
 from psahw.network import file as networkfile
 from psahw.network.reference import requantise
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import yosys as synthesis
 from tests.gateware.streams import run_stream
 
 pytest.importorskip("da4ml", reason="the extra `graph` is not installed")

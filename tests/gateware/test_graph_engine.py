@@ -13,7 +13,7 @@ from psahw.adder_graph.serial import digit_serial, digit_serial_cost
 from psahw.adder_graph.solver import Adder, Graph, Output, solve
 from psahw.gateware.graph_engine import GraphEngine
 from psahw.network.reference import requantise
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import yosys as synthesis
 from tests.gateware.streams import run_stream
 from tests.gateware.test_adder_graph import KINDS, random_rows, random_weight
 

