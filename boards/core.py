@@ -14,13 +14,13 @@ from amaranth.lib.wiring import In, Out
 from .link.link import PORTS, WINDOW
 from .ports import VerilogModule
 
-__all__ = ["Core", "Inside"]
+__all__ = ["AcceleratorInterface", "Core"]
 
 LED_SECONDS = Fraction(1, 10)
 
 
 @dataclass(frozen=True)
-class Inside:
+class AcceleratorInterface:
     """What a core is made around.
 
     ``module`` is the accelerator's name in Verilog, ``signature`` its ports, ``frame_bytes`` the length of an image,
@@ -62,7 +62,7 @@ class Core(wiring.Component):
     led : 0 blinks while the clock runs, 1 lights up with every result, 2 with every error
     """
 
-    def __init__(self, inside: Inside, link: wiring.Component, *, clock_hz: float | Fraction):
+    def __init__(self, inside: AcceleratorInterface, link: wiring.Component, *, clock_hz: float | Fraction):
         self.inside, self.clock_hz, self._link = inside, Fraction(clock_hz), link
         self._pins = {name: member for name, member in link.signature.members.items() if name not in PORTS}
         super().__init__({**self._pins, "led": Out(3)})

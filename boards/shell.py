@@ -6,7 +6,7 @@ from amaranth.lib.cdc import ResetSynchronizer
 
 from . import Board
 from .clock import ClockGenerator, ClockSettings
-from .core import Core, Inside
+from .core import AcceleratorInterface, Core
 from .ethernet.rgmii import DOMAINS, Rgmii
 from .link.options import Uart, Udp
 
@@ -23,7 +23,9 @@ class Shell(Elaboratable):
     link : which of the board's; its UART if not given
     """
 
-    def __init__(self, board: Board, clock: ClockSettings, inside: Inside, link: Uart | Udp | None = None):
+    def __init__(
+        self, board: Board, clock: ClockSettings, inside: AcceleratorInterface, link: Uart | Udp | None = None
+    ):
         self.board, self.clock, self.inside, self.link = board, clock, inside, link or Uart(board.baud)
 
     def elaborate(self, platform):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from psahw import verilog
 
-from .core import Core, Inside
+from .core import AcceleratorInterface, Core
 from .ethernet.identity import Identity
 from .link.uart import SHORTEST_BIT
 from .link.uart_link import UartLink
@@ -19,7 +19,7 @@ IDENTITY = Identity.parse("10.0.0.2")
 """On the simulated cable, where nobody else is."""
 
 
-def write(inside: Inside, directory: Path, *, clock_hz: float) -> int:
+def write(inside: AcceleratorInterface, directory: Path, *, clock_hz: float) -> int:
     """Write ``board.v`` and its memory files beside the accelerator's; returns the baud rate."""
     baud = round(clock_hz / CYCLES_PER_BIT)
     clock_hz = CYCLES_PER_BIT * baud
@@ -28,7 +28,7 @@ def write(inside: Inside, directory: Path, *, clock_hz: float) -> int:
     return baud
 
 
-def write_udp(inside: Inside, directory: Path, *, clock_hz: float) -> None:
+def write_udp(inside: AcceleratorInterface, directory: Path, *, clock_hz: float) -> None:
     """The same with Ethernet, as `IDENTITY`, from and to the GMII of a PHY. The domains of `UdpLink` are ports."""
     link = UdpLink(**inside.link(), identity=IDENTITY)
     verilog.emit(Core(inside, link, clock_hz=clock_hz), "board", directory)

@@ -7,7 +7,7 @@ from pathlib import Path
 from psahw.errors import UserError
 from psahw.host.protocol import MAX_STAGES, Hello
 
-from ..core import Inside
+from ..core import AcceleratorInterface
 from ..ports import interface
 from .link import WINDOW
 
@@ -42,7 +42,9 @@ def describe(manifest: dict, *, board: str, clock_hz: float, circuit: bytes, win
     )
 
 
-def inside(manifest: dict, *, board: str, clock_hz: float, verilog: Path, window: int = WINDOW) -> Inside:
+def inside(
+    manifest: dict, *, board: str, clock_hz: float, verilog: Path, window: int = WINDOW
+) -> AcceleratorInterface:
     """What a `Core` is made around: the accelerator in the file ``verilog``."""
     hello = describe(manifest, board=board, clock_hz=clock_hz, circuit=verilog.read_bytes(), window=window)
-    return Inside(manifest["top"], interface(manifest), hello.frame_bytes, hello.pack(), window)
+    return AcceleratorInterface(manifest["top"], interface(manifest), hello.frame_bytes, hello.pack(), window)

@@ -13,7 +13,7 @@ from psahw.host.udp_port import SCHEME
 from psahw.planner.primitives import block_ram
 
 from .. import BOARDS, Board
-from ..core import Inside
+from ..core import AcceleratorInterface
 from ..ethernet.datagrams import QUEUED
 from ..ethernet.endpoint import BUFFER_BYTES, LONGEST
 from ..ethernet.identity import Identity
@@ -44,7 +44,7 @@ class Uart:
     window: ClassVar[int] = WINDOW
     constraints: ClassVar[tuple[str, ...]] = ()
 
-    def component(self, inside: Inside, *, clock_hz) -> wiring.Component:
+    def component(self, inside: AcceleratorInterface, *, clock_hz) -> wiring.Component:
         return UartLink(**inside.link(), clock_hz=clock_hz, baud=self.baud)
 
     def bram36(self, *, frame_bytes: int, bus_bytes: int) -> float:
@@ -76,7 +76,7 @@ class Udp:
     window: ClassVar[int] = UDP_WINDOW
     constraints: ClassVar[tuple[str, ...]] = CONSTRAINTS
 
-    def component(self, inside: Inside, *, clock_hz) -> wiring.Component:
+    def component(self, inside: AcceleratorInterface, *, clock_hz) -> wiring.Component:
         return UdpLink(**inside.link(), identity=self.identity)
 
     def bram36(self, *, frame_bytes: int, bus_bytes: int) -> float:

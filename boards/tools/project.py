@@ -11,7 +11,7 @@ from psahw.planner.plan import Plan
 
 from .. import Board
 from ..clock import ClockSettings, settings
-from ..core import Inside
+from ..core import AcceleratorInterface
 from ..link.handshake import inside
 from ..link.options import Uart, Udp
 from ..shell import Shell
@@ -40,7 +40,7 @@ def clock_for(board: Board, clock_hz: float | None = None, link: Uart | Udp | No
 def files(
     board: Board,
     clock: ClockSettings,
-    accelerator: Inside,
+    accelerator: AcceleratorInterface,
     *,
     source: str,
     seed: int = 1,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 from psahw.boards import primitives
-from psahw.boards.core import Inside
+from psahw.boards.core import AcceleratorInterface
 from psahw.boards.link import options as links
 from psahw.boards.tools.project import clock_for, files
 
@@ -103,7 +103,7 @@ def simulate(name, test, directory, link=None, **request):
     stub = Stub(bus_bytes=BUS, frame_bytes=FRAME)
     verilog.emit(stub, "accelerator", directory)
     link = link or links.choose(board, baud=request["baud"])
-    inside = Inside("psahw_accelerator", stub.signature, FRAME, SELF, link.window)
+    inside = AcceleratorInterface("psahw_accelerator", stub.signature, FRAME, SELF, link.window)
     content = files(board, clock_for(board, link=link), inside, source="accelerator.v", link=link)
     (directory / "top.v").write_text(content["top.v"])
     request |= {

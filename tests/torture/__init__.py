@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from psahw.boards import simulated
-from psahw.boards.core import Inside
+from psahw.boards.core import AcceleratorInterface
 from psahw.boards.link.link import WINDOW
 from psahw.boards.link.udp_link import UDP_WINDOW
 from psahw.sim.board import Udp
@@ -40,12 +40,12 @@ SECONDS = 60.0  # without a byte: a hang
 FAULTS = ("flip", "truncate", "remove", "insert", "double", "swap", "noise", "merge", "pause")
 
 
-def _stand_in(directory: Path, window: int) -> Inside:
+def _stand_in(directory: Path, window: int) -> AcceleratorInterface:
     """Writes its Verilog."""
     stub = Stub(bus_bytes=BUS, frame_bytes=int(np.prod(SHAPE)), pause=2, latency=30)
     verilog.emit(stub, "accelerator", directory)
     hello = Hello(window, *SHAPE, CLASSES, 20, 1, CLOCK_HZ, 40, 38, 0, "7e" * 32, "stand-in", "torture", "tests")
-    return Inside("psahw_accelerator", stub.signature, hello.frame_bytes, hello.pack(), window)
+    return AcceleratorInterface("psahw_accelerator", stub.signature, hello.frame_bytes, hello.pack(), window)
 
 
 def write_board(directory: Path) -> int:

@@ -3,7 +3,7 @@ import json
 import re
 
 import pytest
-from psahw.boards.core import Inside
+from psahw.boards.core import AcceleratorInterface
 from psahw.boards.lint import lint
 from psahw.boards.tools.project import clock_for, files
 
@@ -21,7 +21,7 @@ def project(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp(board.name)
     stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=FRAME)
     verilog.emit(stub, "accelerator", directory)
-    inside = Inside("psahw_accelerator", stub.signature, FRAME, bytes(4))
+    inside = AcceleratorInterface("psahw_accelerator", stub.signature, FRAME, bytes(4))
     content = files(board, clock_for(board), inside, source="accelerator.v")
     for name, text in content.items():
         (directory / name).write_text(text)

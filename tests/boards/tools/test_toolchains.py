@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from psahw.boards.clock import ClockSettings
-from psahw.boards.core import Inside
+from psahw.boards.core import AcceleratorInterface
 from psahw.boards.tools import openxc7, toolchains
 from psahw.boards.tools.project import clock_for, files
 
@@ -41,7 +41,7 @@ def project(name, directory):
     stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=48)
     clock = clock_for(board)
     assert isinstance(clock, ClockSettings)
-    content = files(board, clock, Inside("a", stub.signature, 48, bytes(4)), source="a.v", seed=7)
+    content = files(board, clock, AcceleratorInterface("a", stub.signature, 48, bytes(4)), source="a.v", seed=7)
     for file, text in content.items():
         (directory / file).write_text(text)
     return board

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from psahw.boards.core import Inside
+from psahw.boards.core import AcceleratorInterface
 from psahw.boards.ethernet.clock import RgmiiClock
 from psahw.boards.link import options as links
 from psahw.boards.lint import lint
@@ -32,7 +32,7 @@ def project(request, tmp_path_factory):
     stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=FRAME)
     verilog.emit(stub, "accelerator", directory)
     link = links.choose(board, "udp", ADDRESS)
-    inside = Inside("psahw_accelerator", stub.signature, FRAME, bytes(4), link.window)
+    inside = AcceleratorInterface("psahw_accelerator", stub.signature, FRAME, bytes(4), link.window)
     content = files(board, clock_for(board, link=link), inside, source="accelerator.v", link=link)
     for name, text in content.items():
         (directory / name).write_text(text)
