@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole torture axi lint types calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole torture axi lint types results calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -19,6 +19,7 @@ help:
 	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
 	@echo "make lint       ruff, and the first words of docstrings"
 	@echo "make types      mypy"
+	@echo "make results    the tables of README and documentation, from the records in results/"
 	@echo "make calibrate  what Yosys makes of every component, for the cost model (an hour)"
 	@echo "make setup      the virtual environment .venv with everything installed"
 	@echo "make clean      remove what was built; the virtual environment stays"
@@ -61,6 +62,9 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/python scripts/check_types.py
+
+results: $(INSTALLED)
+	$(BIN)/python -m psahw.records $(ARGS)
 
 calibrate: $(INSTALLED)
 	$(BIN)/python -m calibration.measure $(ARGS)

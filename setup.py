@@ -9,7 +9,7 @@ from setuptools import find_packages, setup
 
 FOLDERS = ("model", "sim", "boards")
 
-packages = find_packages(include=["psahw", "psahw.*"]) + ["psahw.recipes"]
+packages = [*find_packages(include=["psahw", "psahw.*"]), "psahw.recipes"]
 package_dir = {"psahw.recipes": "recipes"}
 for folder in FOLDERS:
     package_dir[f"psahw.{folder}"] = folder

@@ -1,0 +1,132 @@
+"""Run a command of psahw and turn its JSON output into a record."""
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import CheckFailed, UserError
+from .schema import Record, Value
+
+__all__ = ["capture", "machine"]
+
+_RESOURCES = (("lut", "LUT"), ("ff", "FF"), ("dsp", "DSP"), ("bram36", "RAMB36"))
+
+
+def machine() -> str:
+    """Return a short description of the machine: processor, cores and Python version."""
+    names = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    return f"{processor}, {len(names) or 1} cores, Python {platform.python_version()}"
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _plan(result: dict) -> Iterator[Value]:
+    yield Value("frame interval", result["frame_interval"], "cycles", "calculated")
+    yield Value("latency", result["latency"], "cycles", "calculated")
+    yield Value("clock", result["clock_hz"] / 1e6, "MHz", "target")
+    yield Value("throughput", int(result["fps"]), "FPS", "target")
+    for key, unit in _RESOURCES:
+        yield Value(key, result["resources"][key], unit, "estimated")
+
+
+def _evaluation(result: dict) -> Iterator[Value]:
+    yield Value("images", result["images"], "images", "measured")
+    yield Value("accuracy", result["accuracy"], "%", "measured")
+
+
+def _simulation(result: dict) -> Iterator[Value]:
+    yield Value("images", result["images"], "images", "measured")
+    yield Value("mode", result["mode"], "", "measured")
+    yield Value("wrong logits", result["mismatched_logits"], "logits", "measured")
+    for key in ("frame_interval", "latency"):
+        if not result["stalls"] and isinstance(result[key], int):
+            yield Value(key.replace("_", " "), result[key], "cycles", "measured")
+            yield Value(f"planned {key.replace('_', ' ')}", result[f"{key}_predicted"], "cycles", "calculated")
+    yield Value("simulation speed", result["sim_cycles_per_second"], "cycles/s", "measured")
+
+
+def _synthesis(result: dict) -> Iterator[Value]:
+    for key, unit in _RESOURCES:
+        yield Value(key, result["resources"][key], unit, "measured")
+        yield Value(f"planned {key}", result["estimate"][key], unit, "estimated")
+    if result.get("lut_levels") is not None:
+        yield Value("logic levels", result["lut_levels"], "LUTs", "measured")
+        yield Value("longest path", result["path_ns_estimate"], "ns", "estimated")
+
+
+_READERS: dict[str, tuple[str, Callable[[dict], Iterator[Value]]]] = {
+    "plan": ("plan", _plan),
+    "evaluate": ("accuracy", _evaluation),
+    "simulate": ("simulation", _simulation),
+    "synth": ("synthesis", _synthesis),
+}
+
+
+def capture(
+    name: str, arguments: Sequence[str], *, configuration: str = "", device: str = "", note: str = ""
+) -> tuple[str, Record]:
+    """Run ``psahw ARGUMENTS --json`` and return the kind of the record and the record.
+
+    Parameters
+    ----------
+    name
+        The record's name, such as ``cifar10-psa/marble-mac``.
+    arguments
+        The command line without ``psahw`` and ``--json``; its command must be one of plan, evaluate, simulate, synth.
+
+    Raises
+    ------
+    UserError
+        If no record can be made of the command, or if the working tree has uncommitted changes.
+    CheckFailed
+        If the command fails.
+    """
+    if not arguments or arguments[0] not in _READERS:
+        raise UserError(f"a record is made of {', '.join(_READERS)}, not of {shlex.join(arguments)[:80]!r}")
+    commit = _commit()
+    command = [sys.executable, "-m", "psahw", *arguments, "--json"]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if run.returncode:
+        raise CheckFailed(f"psahw {shlex.join(arguments)} ended with status {run.returncode}")
+    result = json.loads(run.stdout)
+    kind, read = _READERS[arguments[0]]
+    record = Record(
+        name=name,
+        subject=result.get("network", ""),
+        digest=result.get("digest", "") or _digest(arguments[1]),
+        configuration=configuration,
+        device=device or result.get("device", ""),
+        values=tuple(read(result)),
+        command=f"psahw {shlex.join(arguments)}",
+        commit=commit,
+        date=datetime.now(UTC).date().isoformat(),
+        machine=machine(),
+        note=note,
+    )
+    return kind, record
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    commit = run.stdout.strip()
+    if run.returncode or not commit or commit.endswith("-dirty"):
+        raise UserError("a record names its commit: run this in a checkout without uncommitted changes")
+    return commit
+
+
+def _digest(network: str) -> str:
+    from ..network.file import digest, load
+
+    return digest(load(network))

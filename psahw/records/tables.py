@@ -1,0 +1,242 @@
+"""Markdown tables from records, and the places in pages where they belong.
+
+A page marks the place of a table by two comments::
+
+    <!-- table: simulation -->
+    <!-- end of table -->
+
+`render_page` replaces what lies between them. A figure that is not measured carries a mark: ``~`` for an estimate and
+``*`` for a target.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from ..errors import UserError
+from .schema import Record
+
+__all__ = ["TABLES", "Records", "markdown", "render_page"]
+
+Records = dict[str, dict[str, Record]]
+"""Records by kind and name, as `psahw.records.load_all` returns them."""
+
+_PLACE = re.compile(r"(?P<open><!-- table: (?P<name>[a-z-]+) -->\n).*?(?P<close><!-- end of table -->)", re.DOTALL)
+_NOTHING = "–"
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1) -> str:
+    """Return a Markdown table whose first ``text_columns`` columns are aligned left, the others right."""
+    rule = ["---" if column < text_columns else "--:" for column in range(len(header))]
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
+    return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])
+
+
+def _number(value: float | int | str | None, digits: int | None = None) -> str:
+    if value is None:
+        return _NOTHING
+    if isinstance(value, str):
+        return value
+    if digits is not None:
+        return f"{value:,.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,g}" if value < 1e5 else f"{value:,.0f}"
+
+
+def _figure(record: Record | None, what: str, digits: int | None = None) -> str:
+    """Return a figure of a record with its mark, or a dash if it is not known."""
+    if record is None:
+        return _NOTHING
+    for value in record.values:
+        if value.what == what:
+            mark = {"estimated": "~", "target": "*"}.get(value.how, "")
+            number = _number(value.value, digits)
+            return f"{number}{mark}" if mark == "*" else f"{mark}{number}"
+    return _NOTHING
+
+
+def _named(record: Record) -> str:
+    return f"`{record.subject}`" if record.digest and not record.subject.startswith("psa") else record.subject
+
+
+def _published(record: Record) -> list[str]:
+    figures = ("throughput", "lut", "dsp", "bram36", "clock")
+    return [
+        record.subject,
+        _figure(record, "accuracy"),
+        record.device,
+        *(_figure(record, what) for what in figures),
+        "published",
+    ]
+
+
+def _ours(records: Records, name: str) -> list[str]:
+    """Return a row for one of our plans, with its network's accuracy and the images that were simulated."""
+    plan = records["plan"][name]
+    simulation = records["simulation"].get(name)
+    images = f"{simulation['images']:,} images, {simulation['wrong logits']} wrong" if simulation else "not simulated"
+    figures = ("throughput", "lut", "dsp", "bram36", "clock")
+    return [
+        f"**psahw** {_named(plan)}, {plan.configuration}",
+        _figure(records["accuracy"].get(plan.subject), "accuracy", 2),
+        plan.device,
+        *(_figure(plan, what) for what in figures),
+        images,
+    ]
+
+
+_SYSTEMS = ("system", "accuracy, %", "device", "FPS", "LUT", "DSP", "BRAM36", "MHz", "checked by")
+_README = {
+    "published": ("finn", "fracbnn", "resmlp-psa-xc7k160t", "nn2fpga-resnet8"),
+    "plan": (
+        "cifar10-psa/marble-mac",
+        "cifar10-psa/kintex-budget",
+        "cifar10-psa-lean/kintex-budget",
+        "cifar10-psa-small/kintex-budget",
+    ),
+}
+
+
+def readme(records: Records) -> str:
+    """Return the README's table: four published systems and four of our plans."""
+    rows = [_published(records["published"][name]) for name in _README["published"]]
+    rows += [_ours(records, name) for name in _README["plan"]]
+    return markdown(_SYSTEMS, rows)
+
+
+def comparison(records: Records) -> str:
+    """Return the table of all published systems and all of our plans, by device and frame rate."""
+    rows = [_published(record) for record in records["published"].values()]
+    plans = sorted(records["plan"].values(), key=lambda plan: (plan.device, float(plan["throughput"])))
+    return markdown(_SYSTEMS, rows + [_ours(records, plan.name) for plan in plans])
+
+
+def accuracy(records: Records) -> str:
+    """Return the accuracies of the shipped networks on the test images and on the validation images."""
+    header = (
+        "network",
+        "INT8, test images, %",
+        "float, test images, %",
+        "INT8, validation, %",
+        "float, validation, %",
+    )
+    header += ("weights", "non-zero", "MAC per frame")
+    figures = (("accuracy", 2), ("float accuracy", 2), ("validation accuracy", 2), ("float validation accuracy", 2))
+    counts = (("weights", None), ("non-zero weights", None), ("multiply-accumulates", None))
+    rows = [
+        [_named(record), *(_figure(record, what, digits) for what, digits in (*figures, *counts))]
+        for record in records["accuracy"].values()
+    ]
+    return markdown(header, rows)
+
+
+def plans(records: Records) -> str:
+    """Return all plans: frame interval, latency and resources."""
+    header = ("network", "configuration", "device", "frame interval", "latency", "MHz", "FPS")
+    header += ("LUT", "FF", "DSP", "BRAM36")
+    figures = ("frame interval", "latency", "clock", "throughput", "lut", "ff", "dsp", "bram36")
+    rows = [
+        [_named(plan), plan.configuration, plan.device, *(_figure(plan, what) for what in figures)]
+        for plan in records["plan"].values()
+    ]
+    return markdown(header, rows, text_columns=3)
+
+
+def simulations(records: Records) -> str:
+    """Return all simulations: images, wrong logits, and measured against planned cadence."""
+    header = ("network", "configuration", "mode", "images", "wrong logits", "frame interval", "planned")
+    header += ("latency", "planned", "commit")
+    figures = ("images", "wrong logits", "frame interval", "planned frame interval", "latency", "planned latency")
+    rows = [
+        [
+            _named(record),
+            record.configuration,
+            str(record.get("mode", "")),
+            *(_figure(record, what) for what in figures),
+            record.commit,
+        ]
+        for record in records["simulation"].values()
+    ]
+    return markdown(header, rows, text_columns=3)
+
+
+def synthesis(records: Records) -> str:
+    """Return what Yosys makes of whole circuits beside the plan's estimate."""
+    header = ("network", "configuration", "LUT", "estimate / Yosys", "FF", "estimate / Yosys", "DSP", "BRAM36")
+    header += ("logic levels", "longest path, ns", "commit")
+    rows = []
+    for record in records["synthesis"].values():
+        ratios = {key: f"{float(record[f'planned {key}']) / float(record[key]):.3f}" for key in ("lut", "ff")}
+        row = [_named(record), record.configuration]
+        row += [_figure(record, "lut"), ratios["lut"], _figure(record, "ff"), ratios["ff"]]
+        row += [_figure(record, what) for what in ("dsp", "bram36", "logic levels", "longest path")]
+        rows.append([*row, record.commit])
+    return markdown(header, rows, text_columns=2)
+
+
+def efficiency(records: Records) -> str:
+    """Return frames per second for each LUT and each DSP, for published systems and our plans."""
+    rows = []
+    for record in (*records["published"].values(), *records["plan"].values()):
+        throughput, luts, dsps = (record.get(what) for what in ("throughput", "lut", "dsp"))
+        if not isinstance(throughput, int | float) or not isinstance(luts, int | float):
+            continue
+        per_dsp = f"{throughput / dsps:.1f}" if isinstance(dsps, int | float) and dsps else _NOTHING
+        name = record.subject if record.source else f"{_named(record)}, {record.configuration}"
+        rows.append([name, record.device, _figure(record, "throughput"), f"{throughput / luts:.3f}", per_dsp])
+    return markdown(("system", "device", "FPS", "FPS per LUT", "FPS per DSP"), rows, text_columns=2)
+
+
+def sources(records: Records) -> str:
+    """Return where each published row comes from."""
+    rows = [[record.subject, record.device, record.source] for record in records["published"].values()]
+    return markdown(("system", "device", "source"), rows, text_columns=3)
+
+
+def _listing(kind: str) -> Callable[[Records], str]:
+    def table(records: Records) -> str:
+        """Return every figure of every record of a kind, one record per row."""
+        rows = []
+        for record in records[kind].values():
+            figures = "; ".join(
+                f"{value.what} {_figure(record, value.what)}{f' {value.unit}' if value.unit else ''}"
+                for value in record.values
+            )
+            what = f"{_named(record)}, {record.configuration}" if record.configuration else _named(record)
+            rows.append([what, figures, f"`{record.command}`", f"{record.commit}, {record.date}"])
+        return markdown(("what", "figures", "command", "commit, date"), rows, text_columns=4)
+
+    return table
+
+
+TABLES: dict[str, Callable[[Records], str]] = {
+    "readme": readme,
+    "comparison": comparison,
+    "accuracy": accuracy,
+    "plans": plans,
+    "simulations": simulations,
+    "synthesis": synthesis,
+    "efficiency": efficiency,
+    "sources": sources,
+    "routing": _listing("routing"),
+    "training": _listing("training"),
+    "boards": _listing("board"),
+    "times": _listing("time"),
+}
+"""The tables by the names that pages use for them."""
+
+
+def render_page(text: str, records: Records) -> str:
+    """Return a page with its tables rendered anew.
+
+    Raises
+    ------
+    UserError
+        If the page asks for a table that does not exist.
+    """
+
+    def table(place: re.Match) -> str:
+        name = place["name"]
+        if name not in TABLES:
+            raise UserError(f"there is no table {name!r}; there are {', '.join(TABLES)}")
+        return f"{place['open']}{TABLES[name](records)}\n{place['close']}"
+
+    return _PLACE.sub(table, text)

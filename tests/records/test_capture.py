@@ -1,0 +1,81 @@
+"""Commands become records; the figures are those of their JSON output."""
+
+import json
+import subprocess
+
+import pytest
+
+from psahw.errors import CheckFailed, UserError
+from psahw.records import capture as capture_module
+from psahw.records.capture import capture, machine
+
+PLAN = {
+    "network": "tiny",
+    "digest": "0" * 64,
+    "device": "xc7k160t",
+    "clock_hz": 143e6,
+    "frame_interval": 2048,
+    "latency": 6837,
+    "fps": 69824.21875,
+    "resources": {"lut": 25890, "ff": 28842, "dsp": 495, "bram36": 59.5},
+}
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Let a command end with a given status and output; returns what was run."""
+    runs = []
+
+    def answer(output="", status=0):
+        def run(arguments, **options):
+            runs.append(arguments)
+            return subprocess.CompletedProcess(arguments, status, output)
+
+        monkeypatch.setattr(capture_module.subprocess, "run", run)
+        monkeypatch.setattr(capture_module, "_commit", lambda: "0123abc")
+        return runs
+
+    return answer
+
+
+def test_plan(command):
+    runs = command(json.dumps(PLAN))
+    kind, record = capture("tiny/marble", ["plan", "tiny", "--fps", "10"], configuration="as a test")
+    assert kind == "plan"
+    assert runs[0][1:] == ["-m", "psahw", "plan", "tiny", "--fps", "10", "--json"]
+    assert (record.subject, record.device, record.command) == ("tiny", "xc7k160t", "psahw plan tiny --fps 10")
+    assert (record["frame interval"], record["clock"], record["throughput"]) == (2048, 143.0, 69824)
+    assert {value.what: value.how for value in record.values} == {
+        "frame interval": "calculated",
+        "latency": "calculated",
+        "clock": "target",
+        "throughput": "target",
+        "lut": "estimated",
+        "ff": "estimated",
+        "dsp": "estimated",
+        "bram36": "estimated",
+    }
+
+
+def test_a_command_that_fails(command):
+    command(status=2)
+    with pytest.raises(CheckFailed, match=r"^psahw plan tiny ended with status 2$"):
+        capture("tiny/marble", ["plan", "tiny"])
+
+
+def test_a_command_without_figures():
+    with pytest.raises(UserError, match=r"^a record is made of plan, evaluate, simulate, synth, not of 'info tiny'$"):
+        capture("tiny/marble", ["info", "tiny"])
+
+
+def test_uncommitted_changes(monkeypatch):
+    def run(arguments, **options):
+        return subprocess.CompletedProcess(arguments, 0, "0123abc-dirty\n")
+
+    monkeypatch.setattr(capture_module.subprocess, "run", run)
+    with pytest.raises(UserError, match="run this in a checkout without uncommitted changes"):
+        capture("tiny/marble", ["plan", "tiny"])
+
+
+def test_machine():
+    assert "Python 3" in machine()
