@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from psahw import verilog
+from psahw.adder_graph import solve
 from psahw.adder_graph.parallel import adder_graph_cost, pipeline
-from psahw.adder_graph.solver import solve
 from psahw.gateware.adder_graph import AdderGraph
 from psahw.network import file as networkfile
-from psahw.synthesis import yosys as synthesis
+from psahw.synthesis import yosys
 
 __all__ = ["layer", "main", "synthesised"]
 
@@ -42,11 +42,11 @@ def layer(network: str, shape: str, bits: int) -> tuple[np.ndarray, np.ndarray, 
     return weight.clip(-limit, limit - 1), bias, np.maximum(shift.astype(np.int64) - dropped, 0)
 
 
-def synthesised(component, top: str = "adder_graph") -> synthesis.Resources:
+def synthesised(component, top: str = "adder_graph") -> yosys.Resources:
     with tempfile.TemporaryDirectory(prefix="psahw-") as name:
         verilog.emit(component, top, Path(name))
-        found = synthesis.synthesise(Path(name), f"psahw_{top}", "xc7", source=f"{top}.v")
-    return synthesis.resources_of(found.cells())
+        found = yosys.synthesise(Path(name), f"psahw_{top}", "xc7", source=f"{top}.v")
+    return yosys.resources_of(found.cells())
 
 
 def _timed(network: str) -> None:

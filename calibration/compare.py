@@ -12,7 +12,7 @@ from calibration.measure import DATA
 from psahw.architecture import nodes
 from psahw.architecture.device import Resources
 from psahw.planner import cost
-from psahw.synthesis import yosys as synthesis
+from psahw.synthesis import yosys
 
 __all__ = ["amounts", "main", "totals"]
 
@@ -27,7 +27,7 @@ def node_of(row: dict) -> nodes.Node:
 
 def amounts(row: dict, family: str) -> tuple[Resources, Resources]:
     """Of one component: (found, estimate)."""
-    found = synthesis.resources_of(row["cells"])
+    found = yosys.resources_of(row["cells"])
     if row["engine"] == "Counters":
         return found, cost.counters_cost(row["stages"], family)
     return found, cost.node_cost(node_of(row), family)

@@ -24,8 +24,8 @@ from calibration.constant_multipliers import ConstantMultipliers
 from calibration.graph_engine import LARGE, SMALL, named, rounded
 from calibration.published import convert
 from psahw import verilog
+from psahw.adder_graph import solve
 from psahw.adder_graph.serial import DIGITS
-from psahw.adder_graph.solver import solve
 from psahw.files import write_whole
 from psahw.gateware.adder_graph import AdderGraph
 from psahw.gateware.graph_engine import GraphEngine
@@ -33,7 +33,7 @@ from psahw.gateware.mac_array import MacArray
 from psahw.gateware.rom import style_for
 from psahw.network import file as networkfile
 from psahw.network.layers import Linear
-from psahw.synthesis import yosys as synthesis
+from psahw.synthesis import yosys
 
 __all__ = ["CASES", "DATA", "LAYERS", "Case", "component", "main", "plot", "rows", "table"]
 
@@ -138,9 +138,9 @@ def _synthesised(case: Case, engine) -> dict[str, int]:
     with tempfile.TemporaryDirectory(prefix="psahw-") as directory:
         verilog.emit(engine, "engine", Path(directory))
         # Yosys infers no DSP slice there, so that products by constants are LUTs, as adder graphs are.
-        found = synthesis.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v")
+        found = yosys.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v")
     if case.engine in SERIAL:
-        return found.cells(f"psahw_engine.{synthesis.PAIRED}")
+        return found.cells(f"psahw_engine.{yosys.PAIRED}")
     ring = found.cells("psahw_engine.ring")
     return {cell: count - ring.get(cell, 0) for cell, count in found.cells().items()}
 
@@ -152,7 +152,7 @@ def _known(case: Case) -> dict[str, int] | None:
     wanted = LAYERS[case.layer].name, case.bits, _digit(case)
     data = json.loads(graph_engine.DATA.read_text())
     parts = next((data.get(graph_engine.key(known)) for known in graph_engine.CASES if known[:3] == wanted), None)
-    return parts and parts["graph" if case.engine == "parallel" else synthesis.PAIRED]
+    return parts and parts["graph" if case.engine == "parallel" else yosys.PAIRED]
 
 
 def measured(case: Case) -> dict:
@@ -191,7 +191,7 @@ def rows() -> list[dict]:
     clock would take."""
     found = []
     for row in _read().values():
-        resources = synthesis.resources_of(row["cells"]).to_dict()
+        resources = yosys.resources_of(row["cells"]).to_dict()
         weights = row["outputs"] * row["inputs"]
         each = {f"{name} a weight": resources[name] / weights for name in ("lut", "ff", "dsp")}
         rate = {f"{name} x interval": row["interval"] * value for name, value in each.items()}

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from psahw import verilog
-from psahw.adder_graph.solver import solve
+from psahw.adder_graph import solve
 from psahw.gateware.graph_engine import GraphEngine
 from psahw.network import file as networkfile
 from psahw.network.layers import Linear, Network
-from psahw.synthesis import yosys as synthesis
+from psahw.synthesis import yosys
 
 __all__ = ["CASES", "DATA", "engine", "layer", "main", "named", "rounded"]
 
@@ -62,7 +62,7 @@ def engine(name: str, bits: int, digit: int | None, lanes: int) -> GraphEngine:
 def measure(case) -> dict:
     with tempfile.TemporaryDirectory(prefix="psahw-") as directory:
         verilog.emit(engine(*case), "engine", Path(directory))
-        found = synthesis.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v")
+        found = yosys.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v")
     return {name.removeprefix("psahw_engine").lstrip("."): cells for name, cells in found.modules.items()}
 
 
@@ -81,7 +81,7 @@ def main(arguments=None):
             data[key(case)] = measure(case)
             DATA.write_text(json.dumps(data, indent=1) + "\n")
         for part, cells in data.get(key(case), {}).items():
-            print(f"{key(case):80} {part:8} {synthesis.resources_of(cells).to_dict()}", flush=True)
+            print(f"{key(case):80} {part:8} {yosys.resources_of(cells).to_dict()}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from psahw.architecture import nodes
 from psahw.architecture.device import DEVICES
 from psahw.network.layers import Network, Patch
 from psahw.network.random import StageShape, random_network
-from psahw.planner import plan
+from psahw.planner import search
+from psahw.planner.plan import Plan
 from psahw.planner.rules import KINDS, Rules
-from psahw.synthesis import yosys as synthesis
+from psahw.synthesis import yosys
 
 __all__ = ["NETWORKS", "components", "main"]
 
@@ -61,22 +62,22 @@ NETWORKS = {
 DEVICES_BY_FAMILY = {"xc7": "xc7k325t", "xcup": "xcu250", "ecp5": "lfe5u-85f"}
 
 
-def make(name: str, family: str) -> tuple[Network, plan.Plan]:
+def make(name: str, family: str) -> tuple[Network, Plan]:
     stages, arguments, fps, bus_bytes = NETWORKS[name]
     network = random_network(np.random.default_rng(0), name=name, stages=stages, **arguments)
     device = dataclasses.replace(DEVICES[DEVICES_BY_FAMILY[family]], lut=10**7, ff=10**7, dsp=10**5, bram36=10**5)
-    return network, plan.make(network, device, clock_hz=100e6, fps=fps, bus_bytes=bus_bytes)
+    return network, search.make(network, device, clock_hz=100e6, fps=fps, bus_bytes=bus_bytes)
 
 
-def published() -> tuple[Network, plan.Plan]:
+def published() -> tuple[Network, Plan]:
     """psa96, which is read from $PSAHW_REFERENCE."""
     network, _ = convert("psa96")
     budget = {"lut": 75_655, "dsp": 600, "bram36": 212}
     rules = Rules.parse(",".join(KINDS))
-    return network, plan.make(network, DEVICES["xc7k160t"], clock_hz=200e6, bus_bytes=4, budget=budget, rules=rules)
+    return network, search.make(network, DEVICES["xc7k160t"], clock_hz=200e6, bus_bytes=4, budget=budget, rules=rules)
 
 
-def components(made: plan.Plan, found: synthesis.Synthesis) -> list[dict]:
+def components(made: Plan, found: yosys.Synthesis) -> list[dict]:
     """For each node of a plan: its parameters and what Yosys made of it, without what a Residual holds."""
     rows = []
 
@@ -100,10 +101,10 @@ def components(made: plan.Plan, found: synthesis.Synthesis) -> list[dict]:
     return rows
 
 
-def measure(network: Network, made: plan.Plan) -> list[dict]:
+def measure(network: Network, made: Plan) -> list[dict]:
     with tempfile.TemporaryDirectory(prefix="psahw-") as name:
         generate.write(network, made, Path(name))
-        return components(made, synthesis.synthesise(Path(name), generate.TOP, made.device.family))
+        return components(made, yosys.synthesise(Path(name), generate.TOP, made.device.family))
 
 
 def main(names, family="xc7"):

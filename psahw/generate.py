@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from . import verilog
-from .adder_graph.solver import solve
+from .adder_graph import solve
 from .architecture import nodes
 from .gateware.accelerator import Accelerator
 from .gateware.argmax import Argmax

@@ -15,8 +15,8 @@ from psahw.errors import CheckFailed
 from psahw.network import reference
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_images, random_network
-from psahw.planner import plan
-from psahw.planner.rules import Rules
+from psahw.planner import search
+from psahw.planner.rules import MAC_ONLY, Rules
 from tests.gateware.streams import run_stream
 from tests.plans import inferred
 
@@ -69,10 +69,10 @@ def results(network, payloads):
     return np.array(logits), np.array([payload >> bits * classes for payload in payloads])
 
 
-def make(name, fps=None, seed=0, bus_bytes=4, rules=plan.MULTIPLIERS):
+def make(name, fps=None, seed=0, bus_bytes=4, rules=MAC_ONLY):
     network = random_network(np.random.default_rng(seed), **SHAPES[name])
-    bus_bytes = plan.widest_bus(network, bus_bytes)
-    return network, plan.make(network, DEVICE, clock_hz=100e6, fps=fps, bus_bytes=bus_bytes, rules=rules)
+    bus_bytes = search.widest_bus(network, bus_bytes)
+    return network, search.make(network, DEVICE, clock_hz=100e6, fps=fps, bus_bytes=bus_bytes, rules=rules)
 
 
 def simulate(network, made, images, **stalls):
@@ -172,7 +172,7 @@ def sliced(channels, groups, period):
     network = random_network(
         np.random.default_rng(0), image=(4, 4), colours=1, patch=Patch(2, 2), stages=(shape,), classes=4
     )
-    return network, plan.make(network, DEVICE, clock_hz=100e6, bus_bytes=4, period=period)
+    return network, search.make(network, DEVICE, clock_hz=100e6, bus_bytes=4, period=period)
 
 
 @pytest.mark.parametrize(("channels", "period", "slices", "lanes"), [(9, 2, 3, (3, 2)), (18, 4, 2, (3, 4))])

@@ -1,5 +1,6 @@
 """Multiplication by a constant matrix as a graph of shifts and additions."""
 
-from .solver import Adder, Graph, Output, solve, solve_all
+from .graph import Adder, Graph, Output
+from .solver import solve, solve_all
 
 __all__ = ["Adder", "Graph", "Output", "solve", "solve_all"]

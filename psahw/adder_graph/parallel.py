@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..architecture.ranges import signed_bits
-from .solver import Graph
+from .graph import Graph
 
-__all__ = ["Cost", "Pipeline", "Row", "adder_graph_cost", "pipeline", "rows_of"]
+__all__ = ["Cost", "OutputRow", "Pipeline", "adder_graph_cost", "pipeline", "rows_of"]
 
 _SWEEPS = 8  # through all steps; what the last ones find is next to nothing
 _SHIFT_REGISTER = 3  # registers in a row that Yosys puts into a LUT
@@ -24,7 +24,7 @@ _SATURATION = 1.1  # LUTs for a bit of the result that can saturate: its own, an
 _ADDER = 0.4  # LUTs of an adder beside those of its bits: what Yosys finds, 0.36 to 0.5
 
 
-class Row(NamedTuple):
+class OutputRow(NamedTuple):
     """``y = sat(((±node << left) + constant) >> right)``; the sum before the shift lies in [low, high]. Without a
     node it is the constant."""
 
@@ -52,19 +52,19 @@ class Cost(NamedTuple):
     latency: int
 
 
-def _row(output, ranges, bias: int, shift: int) -> Row:
+def _row(output, ranges, bias: int, shift: int) -> OutputRow:
     constant = bias + (1 << shift >> 1)
     if output is None:
-        return Row(None, 0, False, constant, shift, constant, constant)
+        return OutputRow(None, 0, False, constant, shift, constant, constant)
     common = min(output.shift, shift)  # neither the graph's shift nor the row's is built where they undo each other
     left, constant = output.shift - common, constant >> common
     low, high = (end << left for end in ranges[output.node])
     if output.negative:
         low, high = -high, -low
-    return Row(output.node, left, output.negative, constant, shift - common, low + constant, high + constant)
+    return OutputRow(output.node, left, output.negative, constant, shift - common, low + constant, high + constant)
 
 
-def rows_of(graph: Graph, bias, shift, out_bits: int) -> tuple[Row, ...]:
+def rows_of(graph: Graph, bias, shift, out_bits: int) -> tuple[OutputRow, ...]:
     """What makes the results of a graph's outputs, with a bias and a shift for each. Raises ValueError for a wrong
     number of them, a shift outside [0, 31] or less than two ``out_bits``."""
     for name, value in (("bias", bias), ("shift", shift)):
@@ -88,7 +88,7 @@ class Pipeline:
     """
 
     graph: Graph
-    rows: tuple[Row, ...]
+    rows: tuple[OutputRow, ...]
     operands: tuple[tuple[int, ...], ...]
     bits: tuple[int, ...]
     stage: tuple[int, ...]

@@ -17,10 +17,20 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ..architecture.ranges import signed_bits
+from .graph import Graph
 from .parallel import Cost, rows_of
-from .solver import Graph
 
-__all__ = ["DIGITS", "FAN_OUT", "DigitSerial", "Operand", "Row", "Step", "digit_serial", "digit_serial_cost", "lag"]
+__all__ = [
+    "DIGITS",
+    "FAN_OUT",
+    "Operand",
+    "SerialRow",
+    "SerialSchedule",
+    "Step",
+    "digit_serial",
+    "digit_serial_cost",
+    "lag",
+]
 
 DIGITS = (1, 2, 4, 8)
 """Bits a clock."""
@@ -46,7 +56,7 @@ class Step(NamedTuple):
     subtract: bool
 
 
-class Row(NamedTuple):
+class SerialRow(NamedTuple):
     """``y = sat((constant ± operand) >> right)``; without an operand it is the constant. ``saturates`` says whether
     ``sat`` ever changes anything."""
 
@@ -64,7 +74,7 @@ def lag(shift: int, lane: int, digit: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class DigitSerial:
+class SerialSchedule:
     """``time[v]`` is the clock in which the first digit of node ``v`` is there, counted from that of the inputs.
     Addition ``n`` adds in clocks ``start(n)``, ``start(n) + 1``, ...; the rows add their constants from ``out_time``
     on."""
@@ -72,7 +82,7 @@ class DigitSerial:
     inputs: int
     digit: int
     steps: tuple[Step, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SerialRow, ...]
     out_bits: int
     word_bits: int
     time: tuple[int, ...]
@@ -109,7 +119,7 @@ class DigitSerial:
         return {source: tuple(sorted(delays)) for source, delays in found.items()}
 
 
-def _without_right_shifts(graph: Graph, rows) -> tuple[list[Step], list[Row]]:
+def _without_right_shifts(graph: Graph, rows) -> tuple[list[Step], list[SerialRow]]:
     """Node ``v`` of the graph becomes ``v << scale[v]``."""
     scale, steps = [0] * len(graph.inputs), []
     for a, b, shift, subtract, right in graph.adders:
@@ -119,11 +129,11 @@ def _without_right_shifts(graph: Graph, rows) -> tuple[list[Step], list[Row]]:
     made = []
     for row, saturates in rows:
         if row.node is None:
-            made.append(Row(None, False, row.constant, row.right, saturates))
+            made.append(SerialRow(None, False, row.constant, row.right, saturates))
             continue
         more = max(0, scale[row.node] - row.left)
         operand = Operand(row.node, row.left + more - scale[row.node])
-        made.append(Row(operand, row.negative, row.constant << more, row.right + more, saturates))
+        made.append(SerialRow(operand, row.negative, row.constant << more, row.right + more, saturates))
     return steps, made
 
 
@@ -131,7 +141,7 @@ class _Times:
     """When the first digit of every node is there: as early as can be, and later where that saves waiting (two
     operands wait less if their sum waits instead)."""
 
-    def __init__(self, inputs: int, steps: list[Step], rows: list[Row], digit: int):
+    def __init__(self, inputs: int, steps: list[Step], rows: list[SerialRow], digit: int):
         self.inputs, self.steps, self.digit = inputs, steps, digit
         self.time = [0] * inputs
         for step in steps:
@@ -183,7 +193,7 @@ class _Times:
                 break
 
 
-def digit_serial(graph: Graph, *, bias, shift, out_bits: int = 8, digit: int = 1) -> DigitSerial:
+def digit_serial(graph: Graph, *, bias, shift, out_bits: int = 8, digit: int = 1) -> SerialSchedule:
     """The schedule of ``y = sat(rshift(W·x + bias, shift))``, ``digit`` bits a clock.
 
     ``bias`` and ``shift`` have a value for each output. Raises ValueError for a wrong number of them, a shift outside
@@ -200,7 +210,7 @@ def digit_serial(graph: Graph, *, bias, shift, out_bits: int = 8, digit: int = 1
             word = max(word, signed_bits(row.low << more, row.high << more), made.right + out_bits)
     times = _Times(len(graph.inputs), steps, rows, digit)
     times.improve()
-    return DigitSerial(
+    return SerialSchedule(
         inputs=len(graph.inputs),
         digit=digit,
         steps=tuple(steps),
@@ -215,7 +225,7 @@ def digit_serial(graph: Graph, *, bias, shift, out_bits: int = 8, digit: int = 1
 _SHIFT_REGISTER, _SHIFT_REGISTER_LENGTH = 3, 32  # registers in a row that Yosys puts into a LUT, and that fit one
 
 
-def _controls(made: DigitSerial) -> Counter:
+def _controls(made: SerialSchedule) -> Counter:
     """How often each control signal is used, by what it is: ("pulse",), ("window", length), ("number", bits)."""
     used: Counter = Counter()
     digit, begin = made.digit, made.out_time + 1
@@ -263,7 +273,7 @@ def _masked(step: Step, digit: int) -> int:
     return sum(lag(x.shift, lane, digit) > 0 for x in (step.a, step.b) for lane in range(digit))
 
 
-def digit_serial_cost(made: DigitSerial) -> Cost:
+def digit_serial_cost(made: SerialSchedule) -> Cost:
     """Of a `psahw.gateware.digit_serial.DigitSerial` on the 7 series."""
     digit = made.digit
     step, masked, choice, constant, saturation = _LUTS[digit]

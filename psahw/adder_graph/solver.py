@@ -15,8 +15,6 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +22,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..files import cache_directory, write_cached
+from .builder import Builder, Term
+from .graph import Graph
 
-__all__ = ["Adder", "Graph", "Output", "solve", "solve_all"]
+__all__ = ["solve", "solve_all"]
 
 _FORMAT = 1  # of the cached files
 _OPTIONS = {"adder_size": 1, "carry_size": -1, "search_all_decompose_dc": False}
@@ -34,177 +34,6 @@ _OPTIONS = {"adder_size": 1, "carry_size": -1, "search_all_decompose_dc": False}
 _FEW = 2048  # weights that are optimised in a moment, sooner than other processes have started
 
 MAX_WEIGHT = 1 << 15
-MAX_SHIFT = 40  # beyond it forms may leave int64
-
-
-class Adder(NamedTuple):
-    """``(a ± (b << shift)) >> right``, exact: the bits shifted out are zero. ``a`` and ``b`` number the nodes: inputs
-    first, then adders. As ``a`` is neither shifted nor negated, its low ``shift`` bits need no adder."""
-
-    a: int
-    b: int
-    shift: int
-    subtract: bool
-    right: int = 0
-
-
-class Output(NamedTuple):
-    """``±node << shift``."""
-
-    node: int
-    shift: int
-    negative: bool
-
-
-@dataclass(frozen=True)
-class Graph:
-    """An adder graph: ``inputs`` are the least and greatest value of each, ``outputs`` None where always 0.
-
-    Raises ValueError for an adder or output that refers to no earlier node, or shifts beyond reason.
-    """
-
-    inputs: tuple[tuple[int, int], ...]
-    adders: tuple[Adder, ...]
-    outputs: tuple[Output | None, ...]
-
-    def __post_init__(self):
-        for n, (low, high) in enumerate(self.inputs):
-            if low > high:
-                raise ValueError(f"inputs[{n}] must be (low, high), not {(low, high)}")
-        for n, adder in enumerate(self.adders):
-            before = len(self.inputs) + n
-            if not (0 <= adder.a < before and 0 <= adder.b < before):
-                raise ValueError(f"adders[{n}] must add two nodes of 0 to {before - 1}, not {adder.a} and {adder.b}")
-            if not (0 <= adder.shift <= MAX_SHIFT and 0 <= adder.right <= MAX_SHIFT):
-                raise ValueError(f"adders[{n}] must shift by 0 to {MAX_SHIFT}, not {adder.shift} and {adder.right}")
-        for n, output in enumerate(self.outputs):
-            if output and not (0 <= output.node < self.nodes and 0 <= output.shift <= MAX_SHIFT):
-                raise ValueError(f"outputs[{n}] must be one of {self.nodes} nodes, not {output}")
-
-    @property
-    def nodes(self) -> int:
-        return len(self.inputs) + len(self.adders)
-
-    def _run(self, values: np.ndarray) -> np.ndarray:
-        """int64 (nodes, ...) from those of the inputs (inputs, ...)."""
-        done = np.empty((self.nodes, *values.shape[1:]), np.int64)
-        done[: len(self.inputs)] = values
-        for n, (a, b, shift, subtract, right) in enumerate(self.adders, len(self.inputs)):
-            term = done[b] << shift
-            done[n] = (done[a] - term if subtract else done[a] + term) >> right
-        return done
-
-    def _chosen(self, values: np.ndarray) -> np.ndarray:
-        chosen = np.zeros((len(self.outputs), *values.shape[1:]), np.int64)
-        for n, output in enumerate(self.outputs):
-            if output:
-                chosen[n] = (-1 if output.negative else 1) * (values[output.node] << output.shift)
-        return chosen
-
-    def evaluate(self, x: np.ndarray) -> np.ndarray:
-        """int64 (n, outputs) from integers (n, inputs)."""
-        return self._chosen(self._run(np.asarray(x, np.int64).T)).T
-
-    @cached_property
-    def forms(self) -> np.ndarray:
-        """int64 (nodes, inputs): each node as a linear form of the inputs."""
-        return self._run(np.eye(len(self.inputs), dtype=np.int64))
-
-    @property
-    def weight(self) -> np.ndarray:
-        """int64 (outputs, inputs): the matrix that the graph computes."""
-        return self._chosen(self.forms)
-
-    @cached_property
-    def ranges(self) -> tuple[tuple[int, int], ...]:
-        """Least and greatest value of every node over all inputs: exact, for each node is a form."""
-        low, high = np.array(self.inputs, np.int64).reshape(-1, 2).T
-        ends = self.forms * low, self.forms * high
-        return tuple(zip(np.minimum(*ends).sum(1).tolist(), np.maximum(*ends).sum(1).tolist(), strict=True))
-
-    def to_dict(self) -> dict:
-        return {"inputs": self.inputs, "adders": self.adders, "outputs": self.outputs}
-
-    @classmethod
-    def from_dict(cls, fields: dict) -> "Graph":
-        """Raises KeyError, TypeError or ValueError for what `to_dict` does not write."""
-        return cls(
-            tuple((int(low), int(high)) for low, high in fields["inputs"]),
-            tuple(Adder(*map(int, x[:3]), bool(x[3]), int(x[4])) for x in fields["adders"]),
-            tuple(None if x is None else Output(int(x[0]), int(x[1]), bool(x[2])) for x in fields["outputs"]),
-        )
-
-
-class _Term(NamedTuple):
-    """``±node·2^shift``; the shift of an intermediate may be negative."""
-
-    node: int
-    shift: int = 0
-    negative: bool = False
-
-    def shifted(self, shift: int) -> "_Term":
-        return self._replace(shift=self.shift + shift)
-
-    def negated(self, negative: bool = True) -> "_Term":
-        return self._replace(negative=self.negative != negative)
-
-
-class _Builder:
-    """Makes graphs in which no two nodes are equal up to sign and a power of two, and none is always 0."""
-
-    def __init__(self, inputs: int):
-        self._inputs, self._adders = inputs, []
-        self._forms = list(np.eye(inputs, dtype=np.int64))
-        self._known = {form.tobytes(): n for n, form in enumerate(self._forms)}
-
-    def add(self, x: _Term | None, y: _Term | None) -> _Term | None:
-        """The sum; None is 0."""
-        if x is None or y is None:
-            return y if x is None else x
-        a, b = sorted((x, y), key=lambda term: term.shift)
-        scale, shift, subtract = a.shift, b.shift - a.shift, a.negative != b.negative
-        if shift > MAX_SHIFT:
-            raise RuntimeError(f"the adder graph shifts by {shift}, not at most {MAX_SHIFT}")
-        form_b = self._forms[b.node] << shift
-        form = self._forms[a.node] - form_b if subtract else self._forms[a.node] + form_b
-        bits = int(np.bitwise_or.reduce(form))
-        if bits == 0:
-            return None
-        right = (bits & -bits).bit_length() - 1
-        form >>= right
-        for negative, same in ((False, form), (True, -form)):
-            node = self._known.get(same.tobytes())
-            if node is not None:
-                return _Term(node, scale + right, a.negative != negative)
-        self._known[form.tobytes()] = node = len(self._forms)
-        self._forms.append(form)
-        self._adders.append(Adder(a.node, b.node, shift, subtract, right))
-        return _Term(node, scale + right, a.negative)
-
-    def include(self, graph: Graph, inputs: Sequence[int]) -> list[_Term | None]:
-        """The outputs of another graph, whose inputs are these nodes."""
-        terms = [_Term(node) for node in inputs]
-        for a, b, shift, subtract, right in graph.adders:
-            total = self.add(terms[a], terms[b].shifted(shift).negated(subtract))
-            terms.append(total.shifted(-right))
-        return [
-            output and terms[output.node].shifted(output.shift).negated(output.negative) for output in graph.outputs
-        ]
-
-    def finish(self, inputs: Sequence[tuple[int, int]], outputs: Sequence[_Term | None]) -> Graph:
-        """The graph, without adders that no output needs."""
-        used = {term.node for term in outputs if term}
-        for n in range(len(self._forms) - 1, self._inputs - 1, -1):
-            if n in used:
-                used |= {self._adders[n - self._inputs].a, self._adders[n - self._inputs].b}
-        kept = [*range(self._inputs), *(n for n in range(self._inputs, len(self._forms)) if n in used)]
-        number = {n: new for new, n in enumerate(kept)}
-        adders = (self._adders[n - self._inputs] for n in kept[self._inputs :])
-        return Graph(
-            tuple(inputs),
-            tuple(adder._replace(a=number[adder.a], b=number[adder.b]) for adder in adders),
-            tuple(term and Output(number[term.node], term.shift, term.negative) for term in outputs),
-        )
 
 
 class _Task(NamedTuple):
@@ -237,8 +66,8 @@ def _optimise(task: _Task) -> Graph:
         qintervals=[QInterval(float(low), float(high), 1.0) for low, high in task.inputs],
         **_OPTIONS,
     )
-    builder = _Builder(len(task.inputs))
-    values = [_Term(n) for n in range(len(task.inputs))]
+    builder = Builder(len(task.inputs))
+    values = [Term(n) for n in range(len(task.inputs))]
     for stage in answer.solutions:
         terms = []
         for op in stage.ops:
@@ -360,7 +189,7 @@ def _joined(weight: np.ndarray, inputs: tuple[tuple[int, int], ...], parts: list
     """The graph of a matrix from (rows, columns, graph) of its blocks."""
     if len(parts) == 1 and parts[0][2].inputs == inputs and len(parts[0][0]) == len(weight):
         return parts[0][2]  # the answer to the whole matrix
-    builder, outputs = _Builder(weight.shape[1]), [None] * len(weight)
+    builder, outputs = Builder(weight.shape[1]), [None] * len(weight)
     for rows, columns, answer in parts:
         for row, term in zip(rows, builder.include(answer, columns), strict=True):
             outputs[row] = term

@@ -12,7 +12,7 @@ from ..network import file as networkfile
 from ..network import samples
 from ..network.evaluation import evaluate
 from ..network.summary import summarise
-from ..planner import plan
+from ..planner import search
 from . import output
 from .planning import plan_beside
 
@@ -104,8 +104,8 @@ def demo(network, board, images, directory, as_json):
     with output.step(f"integer model on the {len(pixels)} shipped images"):
         evaluated = evaluate(network, pixels, labels, "the shipped sample")
     with output.step(f"plan for {board.title}"):
-        bus_bytes = plan.widest_bus(network, board.bus_bytes)
-        make = partial(plan.make, network, board.device, clock_hz=board.clock_hz, bus_bytes=bus_bytes)
+        bus_bytes = search.widest_bus(network, board.bus_bytes)
+        make = partial(search.make, network, board.device, clock_hz=board.clock_hz, bus_bytes=bus_bytes)
         made = plan_beside(links.choose(board), board, make)
     verilog = directory / "verilog"
     with output.step("write Verilog and constraints"), whole_directory(verilog, marker=project.MARKER) as fresh:

@@ -10,7 +10,8 @@ import click
 from ..architecture.device import RESOURCES
 from ..errors import UserError
 from ..network import file as networkfile
-from ..planner import plan
+from ..planner import search
+from ..planner.plan import Plan
 from ..planner.rules import KINDS, Rules
 from . import output
 
@@ -131,7 +132,7 @@ def _rules(engines: str | None, rules: tuple[str, ...]) -> Rules:
 
 @contextmanager
 def _solving():
-    """Yields what `psahw.planner.plan.make` calls as it solves adder graphs: a bar, if there are any to solve."""
+    """Yields what `psahw.planner.search.make` calls as it solves adder graphs: a bar, if there are any to solve."""
     with output.progress("adder graphs") as advance:
         before = None
 
@@ -168,12 +169,12 @@ def make_plan(network, *, board, engines, rules, plan_file, link=None, **options
     budget = {name: options[option] for name, option in _BUDGET.items() if options[option] is not None}
     with _solving() as progress:
         make = partial(
-            plan.make,
+            search.make,
             network,
             board.device,
             clock_hz=options["clock"] or board.clock_hz,
             fps=options["fps"],
-            bus_bytes=bus_bytes or plan.widest_bus(network, board.bus_bytes),
+            bus_bytes=bus_bytes or search.widest_bus(network, board.bus_bytes),
             utilisation=_utilisation(options["utilisation"]),
             rules=_rules(engines or board.engines, rules),
             period=written and written["token_period"],
@@ -228,7 +229,7 @@ def link_options(command):
     )(address(baud(command)))
 
 
-def show_directory(directory: str, made: plan.Plan, written: dict, last: str, as_json: bool) -> None:
+def show_directory(directory: str, made: Plan, written: dict, last: str, as_json: bool) -> None:
     """What a command wrote of a plan: its files and the plan's figures, and a line that says what to do next."""
     path = Path(directory).resolve()
     if as_json:

@@ -118,10 +118,10 @@ def report(network, board, plan_path, simulation_path, evaluation_path, synth_pa
     results = {kind: _read(kind, given, loaded.name, digest) for kind, given in paths.items()}
     if board is not None:
         from .. import boards
-        from ..planner import plan
+        from ..planner import search
 
         board = boards.get(board)
-        made = plan.make(loaded, board.device, clock_hz=board.clock_hz, bus_bytes=board.bus_bytes)
+        made = search.make(loaded, board.device, clock_hz=board.clock_hz, bus_bytes=board.bus_bytes)
         results["plan"] = {"network": loaded.name, "board": board.name} | made.to_dict()
     _check_one_design(results["plan"], results["simulation"], results["synth"])
     results["runs"] = {str(run): read_run(run) for run in runs}

@@ -5,8 +5,8 @@ from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..adder_graph.graph import Graph
 from ..adder_graph.parallel import pipeline
-from ..adder_graph.solver import Graph
 from .arith import saturate
 from .check import check_int
 from .stream import vector_signature

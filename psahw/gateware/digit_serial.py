@@ -6,8 +6,8 @@ from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..adder_graph.graph import Graph
 from ..adder_graph.serial import FAN_OUT, digit_serial, lag
-from ..adder_graph.solver import Graph
 from .arith import delay
 from .check import check_int
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Array, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..adder_graph.solver import Graph
+from ..adder_graph.graph import Graph
 from ..architecture.timing import graph_latency, graph_words
 from .adder_graph import AdderGraph
 from .check import check_divides, check_int

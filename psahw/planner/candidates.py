@@ -31,7 +31,7 @@ from ..architecture.packing import OPERAND_BITS, laid_out, pairs
 from ..architecture.ranges import accumulator_range, signed_bits
 from ..network.layers import Block, Linear, Network, Table, TokenMixing
 from .graph_options import GraphOption
-from .optimiser import All, Inside, Leaf, OneOf, Path, Tree
+from .optimiser import All, Leaf, OneOf, Path, ResidualChoice, Tree
 from .primitives import reorder_style
 from .rules import Rules, graph_name
 
@@ -237,7 +237,7 @@ class _Stage:
     def residual(self, name, branch, values):
         bypass = table(f"{name}.table_residual", values, self.lanes)
         fixed = bypass.nodes if isinstance(bypass, Leaf) else bypass.options[-1].nodes
-        return Inside(Residual(name, self.lanes, (), fixed), All(branch))
+        return ResidualChoice(Residual(name, self.lanes, (), fixed), All(branch))
 
     def token_mixing(self, name, layer):
         linear = self.local(name, layer) if layer.kernel is not None else self.dense(name, layer)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..adder_graph import Graph, solve_all
 from ..adder_graph.parallel import adder_graph_cost, pipeline
 from ..adder_graph.serial import DIGITS, digit_serial, digit_serial_cost
-from ..adder_graph.solver import Graph, solve_all
 from ..files import cache_directory, write_cached
 from ..network.layers import Linear, Network, TokenMixing
 

@@ -1,7 +1,7 @@
 """What may stand in a pipeline, and the cheapest of it within a budget: a mixed-integer programme.
 
 A tree says what there is to choose. `Leaf` is nodes as they are, `All` its parts in a row, `OneOf` one of its
-options, `Inside` a residual sublayer around its branch. `Path` goes through stages, taking one state of each, and
+options, `ResidualChoice` a residual sublayer around its branch. `Path` goes through stages, taking one state of each, and
 what leads from state to state. Every option is a binary variable; of the options of a `OneOf` as many are taken as
 the option that it is part of, one or none. What each resource's leaves add up to must keep the limit.
 """
@@ -17,7 +17,7 @@ from ..architecture.nodes import Node, Residual
 from ..errors import CheckFailed
 from .cost import cost
 
-__all__ = ["GAP", "All", "Inside", "Leaf", "OneOf", "Path", "Programme", "Tree"]
+__all__ = ["GAP", "All", "Leaf", "OneOf", "Path", "Programme", "ResidualChoice", "Tree"]
 
 GAP = 0.004
 """How far above the least cost a choice may be, relatively: where the solver stops."""
@@ -45,7 +45,7 @@ class OneOf:
 
 
 @dataclass(frozen=True, eq=False)
-class Inside:
+class ResidualChoice:
     """``residual`` with an empty branch, and the branch."""
 
     residual: Residual
@@ -61,7 +61,7 @@ class Path:
     links: tuple[dict[tuple[int, int], "Tree"], ...]
 
 
-Tree = Leaf | All | OneOf | Inside | Path
+Tree = Leaf | All | OneOf | ResidualChoice | Path
 
 
 class Programme:
@@ -166,7 +166,7 @@ class Programme:
             case All(parts):
                 for part in parts:
                     self._visit(part, variable)
-            case Inside(residual, branch):
+            case ResidualChoice(residual, branch):
                 self._costs.append((variable, cost((residual,), self._family)))
                 self._visit(branch, variable)
             case OneOf(options):
@@ -233,7 +233,7 @@ def _chosen(tree: Tree, taken: dict[int, set]) -> Iterator[Node]:
         case All(parts):
             for part in parts:
                 yield from _chosen(part, taken)
-        case Inside(residual, branch):
+        case ResidualChoice(residual, branch):
             yield Residual(residual.name, residual.lanes, tuple(_chosen(branch, taken)), residual.bypass)
         case OneOf(options):
             (place,) = taken[id(tree)]

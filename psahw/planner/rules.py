@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 from ..errors import UserError
 
-__all__ = ["KINDS", "Rules", "engine_name", "graph_name"]
+__all__ = ["KINDS", "MAC_ONLY", "Rules", "engine_name", "graph_name"]
 
 KINDS = ("mac", "serial", "parallel")
 _NAME = re.compile(r"mac(:[1-9]\d*x[1-9]\d*)?|serial(:[1248])?|parallel")
@@ -79,3 +79,7 @@ class Rules:
     def unused(self, layers) -> list[str]:
         """Patterns that name none of the layers."""
         return [pattern for pattern, _ in self.rules if not any(fnmatchcase(layer, pattern) for layer in layers)]
+
+
+MAC_ONLY = Rules.parse("mac")
+"""MAC arrays for all layers, so that no adder graph has to be solved."""

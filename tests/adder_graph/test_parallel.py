@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from psahw.adder_graph.graph import Adder, Graph, Output
 from psahw.adder_graph.parallel import Cost, adder_graph_cost, pipeline
-from psahw.adder_graph.solver import Adder, Graph, Output
 
 BYTE = (-128, 127)
 

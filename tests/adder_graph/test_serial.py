@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from psahw.adder_graph.graph import Adder, Graph, Output
 from psahw.adder_graph.serial import DIGITS, Operand, digit_serial, digit_serial_cost, lag
-from psahw.adder_graph.solver import Adder, Graph, Output
 from tests.adder_graph.test_parallel import BYTE, random_graph, rows_of
 
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from psahw.adder_graph import solver as adder_graph
-from psahw.adder_graph.solver import Adder, Graph, Output, solve, solve_all
+from psahw.adder_graph import Adder, Graph, Output, solve, solve_all, solver
 
 pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
 
@@ -82,7 +81,7 @@ def test_wide_weights():
 @pytest.mark.parametrize("few", [0, 48])
 def test_processes_and_progress(few, monkeypatch):
     """None of either where a moment's work is left."""
-    monkeypatch.setattr(adder_graph, "_FEW", few)
+    monkeypatch.setattr(solver, "_FEW", few)
     rng = np.random.default_rng(0)
     layers = [(rng.integers(-128, 128, (8, 6)), None), (np.zeros((2, 2), int), None)]
     calls = []
@@ -109,12 +108,12 @@ def test_the_cache(cache, monkeypatch):
     def fail(task):
         raise AssertionError("asked again")
 
-    monkeypatch.setattr(adder_graph, "_optimise", fail)
+    monkeypatch.setattr(solver, "_optimise", fail)
     assert solve(weight, workers=1) == graph
     for different in ((weight, [(-1, 1)] * 4), (weight.T, None)):
         with pytest.raises(AssertionError, match="asked again"):
             solve(*different, workers=1)
-    monkeypatch.setattr(adder_graph.metadata, "version", lambda name: "0.0.0")
+    monkeypatch.setattr(solver.metadata, "version", lambda name: "0.0.0")
     with pytest.raises(AssertionError, match="asked again"):
         solve(weight, workers=1)
 

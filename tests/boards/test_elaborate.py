@@ -23,7 +23,7 @@ from psahw.network import file as networkfile
 from psahw.network import reference
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_images, random_network
-from psahw.planner import plan
+from psahw.planner import search
 from tests.plans import inferred
 from tests.wire import answers, message, words
 
@@ -108,7 +108,7 @@ def test_another_clock_and_bus_over_an_old_project(path, tmp_path, capsys):
 )
 def test_wrong_use(options, message, path, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
-        plan, "make", None
+        search, "make", None
     )  # which takes minutes where adder graphs are to be solved: not before this
     assert main(["elaborate", path, *options, "-o", str(tmp_path / "a" / "b")]) == 2
     error = capsys.readouterr().err
@@ -132,7 +132,7 @@ def test_unwritable_directory(path, tmp_path, capsys):
 
 def test_link_and_accelerator_compute_what_the_integer_model_does(network):
     """Real circuit behind the real protocol: images in as frames, classes, logits and the plan's own times out."""
-    made = plan.make(network, boards.get("marble").device, clock_hz=143e6, bus_bytes=4)
+    made = search.make(network, boards.get("marble").device, clock_hz=143e6, bus_bytes=4)
     circuit = generate.accelerator(network, inferred(made))
     signature = interface(generate.manifest(network, made, circuit))
     assert signature == circuit.signature
@@ -195,7 +195,7 @@ def test_room_for_the_link(kind, beside, network, tmp_path):
     """4 images of 192 bytes, or 8 and packets. For a device with half a block RAM too few we say how many the
     accelerator may have."""
     board = boards.get("marble")
-    made = plan.make(network, board.device, clock_hz=board.clock_hz, fps=1000)
+    made = search.make(network, board.device, clock_hz=board.clock_hz, fps=1000)
     link = links.choose(board, kind, "10.0.0.9" if kind == "udp" else None)
     for missing in (0.5, 0):
         device = dataclasses.replace(board.device, bram36=made.resources.bram36 + beside - missing)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw import verilog
+from psahw.adder_graph import Adder, Graph, Output, solve
 from psahw.adder_graph.parallel import adder_graph_cost, pipeline
-from psahw.adder_graph.solver import Adder, Graph, Output, solve
 from psahw.gateware.adder_graph import AdderGraph
 from psahw.network import file as networkfile
 from psahw.network.reference import requantise

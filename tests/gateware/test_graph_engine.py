@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw import verilog
+from psahw.adder_graph import Adder, Graph, Output, solve
 from psahw.adder_graph.serial import digit_serial, digit_serial_cost
-from psahw.adder_graph.solver import Adder, Graph, Output, solve
 from psahw.gateware.graph_engine import GraphEngine
 from psahw.network.reference import requantise
 from psahw.synthesis import yosys as synthesis

@@ -13,7 +13,7 @@ from psahw.architecture.device import Resources
 from psahw.planner.cost import cost, node_cost
 from psahw.planner.primitives import block_ram, reorder_style
 
-DATA = json.loads((Path(__file__).parent.parent / "calibration" / "components.json").read_text())
+DATA = json.loads((Path(__file__).parents[2] / "calibration" / "components.json").read_text())
 NETWORKS = [(family, name) for family, networks in DATA.items() for name in networks]
 
 

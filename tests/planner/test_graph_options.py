@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Fragment
 
-from psahw.adder_graph.solver import solve
+from psahw.adder_graph import solve
 from psahw.gateware.graph_engine import GraphEngine
 from psahw.network.random import StageShape, random_network
 from psahw.planner.graph_options import graph_layers, graph_options

@@ -9,7 +9,7 @@ import pytest
 from psahw.architecture.nodes import Gather, Residual, TableRom
 from psahw.errors import CheckFailed
 from psahw.planner.cost import cost
-from psahw.planner.optimiser import All, Inside, Leaf, OneOf, Path, Programme
+from psahw.planner.optimiser import All, Leaf, OneOf, Path, Programme, ResidualChoice
 
 WORTH = {"lut": 1000.0, "ff": 2000.0, "dsp": 10.0, "bram36": 10.0}
 FREE = dict.fromkeys(WORTH, 1e9)
@@ -47,7 +47,7 @@ def every(tree):
         case OneOf(options):
             for option in options:
                 yield from every(option)
-        case Inside(residual, branch):
+        case ResidualChoice(residual, branch):
             for nodes in every(branch):
                 yield (Residual(residual.name, residual.lanes, nodes, residual.bypass),)
         case Path(states, links):
@@ -67,7 +67,7 @@ def tree(seed):
         pairs = [(a, b) for a in range(before) for b in range(here)]
         kept = [pair for pair in pairs if rng.random() < 0.8] or pairs
         links.append({pair: leaf(rng, f"link{n}{pair}") for pair in kept})
-    inside = Inside(Residual("sum", 2, (), ()), All((options(rng, "p", 3), options(rng, "q", 2))))
+    inside = ResidualChoice(Residual("sum", 2, (), ()), All((options(rng, "p", 3), options(rng, "q", 2))))
     return All((inside, Path(states, tuple(links)), Leaf((Gather("g", 2, 2),))))
 
 

@@ -1,14 +1,11 @@
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from psahw.architecture.device import DEVICES, RESOURCES, Device, Resources
-from psahw.errors import CheckFailed, UserError
+from psahw.architecture.device import DEVICES
 from psahw.network.random import StageShape, random_network
-from psahw.planner import plan
-from psahw.planner.rules import Rules
+from psahw.planner import search
 
 K160T = DEVICES["xc7k160t"]
 
@@ -19,78 +16,8 @@ def network():
     return random_network(np.random.default_rng(3), image=(16, 16), stages=stages)
 
 
-def test_smallest_for_a_rate(network):
-    made = plan.make(network, K160T, clock_hz=100e6, fps=50_000)
-    assert made.fps >= 50_000
-    assert made.frame_interval <= 2000
-    assert made.frame_interval % network.stages[0].tokens == 0
-    # One token period more would be too slow.
-    assert 100e6 / (made.frame_interval + network.stages[0].tokens) < 50_000
-
-
-def test_a_lower_rate_is_no_larger(network):
-    amounts = [
-        plan.make(network, K160T, clock_hz=100e6, fps=fps).resources.dsp for fps in (200_000, 50_000, 10_000, 2_000)
-    ]
-    assert amounts == sorted(amounts, reverse=True)
-
-
-def test_fastest_within_a_budget(network):
-    free = plan.make(network, K160T, clock_hz=100e6)
-    tight = plan.make(network, K160T, clock_hz=100e6, budget={"dsp": 60})
-    assert tight.resources.dsp <= 60 < free.resources.dsp
-    assert tight.fps < free.fps
-    assert tight.limited_by.startswith("the next faster plan needs dsp ")
-
-
-def test_two_products_in_a_dsp(network, monkeypatch):
-    """Faster in the same budget; what does not multiply in a MAC array stays as it is."""
-    packed = plan.make(network, K160T, clock_hz=100e6, budget={"dsp": 60})
-    monkeypatch.setattr(Device, "multiplier", None)
-    single = plan.make(network, K160T, clock_hz=100e6, budget={"dsp": 60})
-    assert packed.fps > 1.5 * single.fps
-    for made in (packed, single):
-        stages = [stage for stage in made.to_dict()["stages"] if stage["engine"] == "MacArray"]
-        assert all(s["resources"]["dsp"] == s["rows"] * s["columns"] - s["pairs"] for s in stages)
-        assert any(s["pairs"] for s in stages) == (made is packed)
-
-
-def test_a_rate_that_does_not_fit(network):
-    with pytest.raises(
-        CheckFailed, match=r"random at 1e\+06 FPS does not fit tiny: .*\(smallest overrun: \w+, [\d.]+x\)"
-    ):
-        plan.make(network, dataclasses.replace(K160T, name="tiny", dsp=20), clock_hz=200e6, fps=1e6)
-
-
-def test_a_rate_that_no_circuit_reaches(network):
-    with pytest.raises(
-        CheckFailed, match=r"random cannot reach 1e\+07 FPS at 100 MHz on xc7k160t: .*one a cycle at best"
-    ):
-        plan.make(network, K160T, clock_hz=100e6, fps=1e7)
-
-
-def test_a_device_that_is_too_small(network):
-    device = dataclasses.replace(K160T, name="tiny", bram36=1)
-    with pytest.raises(
-        CheckFailed, match=r"random does not fit tiny at any rate: bram36 .* \(smallest overrun: bram36"
-    ):
-        plan.make(network, device, clock_hz=100e6)
-
-
-@pytest.mark.parametrize("name", ["clock_hz", "fps"])
-@pytest.mark.parametrize("value", [0, -5.0, float("nan")])
-def test_init_wrong_rates(network, name, value):
-    with pytest.raises(ValueError, match=f"{name} must be positive, not "):
-        plan.make(network, K160T, **({"clock_hz": 100e6} | {name: value}))
-
-
-def test_init_wrong_budget(network):
-    with pytest.raises(ValueError, match=r"budget must name one of lut, ff, dsp, bram36, not 'uram'"):
-        plan.make(network, K160T, clock_hz=100e6, budget={"uram": 1})
-
-
 def test_json(network):
-    made = plan.make(network, K160T, clock_hz=100e6, fps=20_000)
+    made = search.make(network, K160T, clock_hz=100e6, fps=20_000)
     result = json.loads(json.dumps(made.to_dict()))
     assert result["frame_interval"] * result["fps"] == pytest.approx(result["clock_hz"])
     assert set(result["resources"]) == set(result["limits"]) == {"lut", "ff", "dsp", "bram36"}
@@ -99,63 +26,3 @@ def test_json(network):
     names = [stage["name"] for stage in result["stages"]]
     assert len(set(names)) == len(names)
     assert all(1 <= stage["interval"] <= result["frame_interval"] for stage in result["stages"])
-
-
-def test_engines_that_do_not_fit_each_other(network):
-    rules = Rules.parse("mac", ("embed=mac:16x48", "head=mac:1x1"))
-    with pytest.raises(CheckFailed, match=r"random does not fit xc7k160t at any rate: "):
-        plan.make(network, K160T, clock_hz=100e6, rules=rules)
-
-
-def test_a_layer_that_has_no_adder_graph(network):
-    rules = Rules.parse("mac", ("stages.0.blocks.1.token_mixing.linear=parallel",))
-    with pytest.raises(CheckFailed, match=r"token_mixing.linear: groups have a matrix each, which only a MAC array"):
-        plan.make(network, K160T, clock_hz=100e6, rules=rules)
-    local = Rules.parse("mac", ("stages.1.blocks.0.token_mixing.linear=mac",))
-    with pytest.raises(
-        UserError, match=r"no layer that engines do is called 'stages.1.blocks.0.token_mixing.linear'"
-    ):
-        plan.make(network, K160T, clock_hz=100e6, rules=local)
-
-
-@pytest.fixture
-def search(network, monkeypatch):
-    """A function: a search over periods of which ``fits`` says True, False, or None where there is no schedule."""
-
-    def make(fits):
-        def attempt(self, period, gap=plan.GAP):
-            answer = fits(period, gap)
-            return plan._Candidate(
-                period, None if answer is None else object(), Resources(lut=1 if answer else 3), "no schedule"
-            )
-
-        monkeypatch.setattr(plan._Search, "attempt", attempt)
-        return plan._Search(network, K160T, 4, dict.fromkeys(RESOURCES, 2.0), None)
-
-    return make
-
-
-@pytest.mark.parametrize(
-    ("fits", "period", "why"),
-    [
-        (lambda period, gap: period >= 24, 24, "the next faster plan needs lut 3 of 2"),
-        (lambda period, gap: True, 1, "one token a cycle"),
-        # What is looked at in place of 17 to 23 is shorter than what has been looked at before.
-        (lambda period, gap: None if 17 <= period <= 23 else period >= 24, 24, "no schedule"),
-        (lambda period, gap: None if period == 11 else period >= 12, 12, "no schedule"),
-        (lambda period, gap: None if period % 2 else period >= 10, 10, "no schedule"),
-        # What a rough look does not find
-        (lambda period, gap: period >= (20 if gap > plan.GAP else 19), 19, "the next faster plan needs lut 3 of 2"),
-        (lambda period, gap: period >= 100 and gap <= plan.GAP, 100, "the next faster plan needs lut 3 of 2"),
-    ],
-)
-def test_the_fastest_is_found(fits, period, why, search):
-    found, reason = search(fits).fastest()
-    assert (found.period, reason) == (period, why)
-
-
-def test_none_fits(search):
-    with pytest.raises(
-        CheckFailed, match=r"does not fit xc7k160t at any rate: lut 3 of 2 \(smallest overrun: lut, 1\.50x"
-    ):
-        search(lambda period, gap: False).fastest()

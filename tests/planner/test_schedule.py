@@ -12,7 +12,7 @@ from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
 from psahw.planner.candidates import Engines, Infeasible, choices
 from psahw.planner.optimiser import Programme
-from psahw.planner.plan import MULTIPLIERS
+from psahw.planner.rules import MAC_ONLY
 from psahw.planner.schedule import Unsteady, intervals, schedule
 
 
@@ -51,7 +51,7 @@ def network(**kwargs):
 
 def build(net, period, bus_bytes, multiplier=None):
     """The cheapest pipeline of that period on a large device."""
-    tree = choices(net, period, bus_bytes, Engines({}, MULTIPLIERS, multiplier))
+    tree = choices(net, period, bus_bytes, Engines({}, MAC_ONLY, multiplier))
     return Programme(tree, "xc7").cheapest(worth=DEVICES["xc7k325t"].limits(), limits=dict.fromkeys(RESOURCES, 1e9))
 
 
@@ -180,5 +180,5 @@ def test_local_mixings_settle_one_after_the_other():
 
 
 def test_something_that_is_no_node():
-    with pytest.raises(TypeError, match=r"node must be one of psahw\.nodes, not 'windows'"):
+    with pytest.raises(TypeError, match=r"node must be one of psahw\.architecture\.nodes, not 'windows'"):
         schedule(("windows",), 4, 4)

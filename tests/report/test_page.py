@@ -57,10 +57,10 @@ def network():
 def results(network):
     """All results, as the commands print them."""
     from psahw.architecture.device import DEVICES
-    from psahw.planner import plan
+    from psahw.planner import search
 
     rng = np.random.default_rng(1)
-    made = plan.make(network, DEVICES["xc7k160t"], clock_hz=100e6, bus_bytes=4).to_dict()
+    made = search.make(network, DEVICES["xc7k160t"], clock_hz=100e6, bus_bytes=4).to_dict()
     images, labels = random_images(rng, network, 30), rng.integers(0, 5, 30)
     return {
         "plan": made | {"board": NASTY},

