@@ -6,13 +6,15 @@ The accelerator is a Verilog module of its own, the very file that simulation ru
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 from amaranth.hdl import Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .link.hello import describe_board
 from .link.link import PORTS, WINDOW
-from .ports import VerilogModule
+from .ports import VerilogModule, interface
 
 __all__ = ["AcceleratorInterface", "Core"]
 
@@ -32,6 +34,17 @@ class AcceleratorInterface:
     frame_bytes: int
     hello: bytes
     window: int = WINDOW
+
+    @classmethod
+    def from_manifest(
+        cls, manifest: dict, *, board: str, clock_hz: float, verilog: Path, window: int = WINDOW
+    ) -> "AcceleratorInterface":
+        """Return the interface of the accelerator that `psahw.generate.write` wrote into the file ``verilog``.
+
+        The parameters are those of `psahw.boards.link.hello.describe_board`, which makes the hello message.
+        """
+        hello = describe_board(manifest, board=board, clock_hz=clock_hz, circuit=verilog.read_bytes(), window=window)
+        return cls(manifest["top"], interface(manifest), hello.frame_bytes, hello.pack(), window)
 
     def payload(self, port: str):
         return self.signature.members[port].signature.members["payload"].shape

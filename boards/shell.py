@@ -8,7 +8,7 @@ from . import Board
 from .clock import ClockGenerator, ClockSettings
 from .core import AcceleratorInterface, Core
 from .ethernet.rgmii import DOMAINS, Rgmii
-from .link.options import Uart, Udp
+from .link.options import LinkOptions, UartOptions, UdpOptions
 
 __all__ = ["Shell"]
 
@@ -24,16 +24,20 @@ class Shell(Elaboratable):
     """
 
     def __init__(
-        self, board: Board, clock: ClockSettings, inside: AcceleratorInterface, link: Uart | Udp | None = None
+        self,
+        board: Board,
+        clock: ClockSettings,
+        inside: AcceleratorInterface,
+        link: LinkOptions | None = None,
     ):
-        self.board, self.clock, self.inside, self.link = board, clock, inside, link or Uart(board.baud)
+        self.board, self.clock, self.inside, self.link = board, clock, inside, link or UartOptions(board.baud)
 
     def elaborate(self, platform):
         m = Module()
         oscillator, locked = self._clock_and_reset(m, platform)
         link = self.link.component(self.inside, clock_hz=self.clock.hz)
         m.submodules.core = core = Core(self.inside, link, clock_hz=self.clock.hz)
-        if self.link.kind == Udp.kind:
+        if self.link.kind == UdpOptions.kind:
             others = self._ethernet(m, platform, core, oscillator, locked)
         else:
             others = self._uart(m, platform, core)

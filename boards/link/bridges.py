@@ -1,12 +1,12 @@
-"""The rates that the boards' USB bridges can make."""
+"""Baud rates that the boards' USB bridges can generate."""
 
 from fractions import Fraction
 
 from psahw.errors import UserError
 
-__all__ = ["check"]
+__all__ = ["check_rate"]
 
-TOLERANCE = Fraction(1, 50)  # of the 3 % by which the other end may be off (`psahw.boards.link.uart`)
+TOLERANCE = Fraction(1, 50)  # out of the 3 % by which the other end may deviate (`psahw.boards.link.uart.Receiver`)
 
 _FTDI_HZ = {
     "FT232R": (3_000_000,),
@@ -14,9 +14,11 @@ _FTDI_HZ = {
     "FT2232H": (12_000_000, 3_000_000),
     "FT4232H": (12_000_000, 3_000_000),
 }
-"""FTDI AN232B-05: 3 MHz divided by 1, 1.5, or 2 to 16,384 in steps of an eighth. The H series has 12 MHz as well:
-its data sheets (DS_FT2232H, DS_FT4232H) say 183 baud to 12 Mbaud."""
-_FTDI_MOST = 16_384
+"""Clocks of FTDI's bridges, which they divide by 1, 1.5, or 2 to 16,384 in steps of 1/8 (FTDI AN232B-05).
+
+The H series has 12 MHz as well: its data sheets (DS_FT2232H, DS_FT4232H) state 183 baud to 12 Mbaud.
+"""
+_FTDI_MAX_DIVISOR = 16_384
 
 _RATES = {
     "CP2103": (
@@ -25,29 +27,34 @@ _RATES = {
         *(921_600, 1_000_000),
     )
 }
-"""Silicon Labs AN205, table 1; 1 Mbaud by the CP2103's data sheet. The driver takes one of them for what is asked."""
+"""Rates of bridges that support a fixed set; the driver rounds any request to one of them.
+
+Source: Silicon Labs AN205, table 1, and the CP2103's data sheet for 1 Mbaud.
+"""
 
 
-def _divisors(ratio: Fraction) -> list[Fraction]:
-    """Those beside ``ratio``."""
+def _ftdi_divisors(ratio: Fraction) -> list[Fraction]:
+    """Return the possible divisors next to ``ratio``."""
     if ratio < 2:
         return [Fraction(1), Fraction(3, 2), Fraction(2)]
     eighths = int(8 * ratio)
-    return [min(Fraction(n, 8), Fraction(_FTDI_MOST)) for n in (eighths, eighths + 1)]
+    return [min(Fraction(n, 8), Fraction(_FTDI_MAX_DIVISOR)) for n in (eighths, eighths + 1)]
 
 
 def _rates(bridge: str, baud: int) -> list[Fraction]:
-    """Those that ``bridge`` can make, beside ``baud`` at least; none if nothing is known of it."""
+    """Return the rates of ``bridge``, or at least those next to ``baud``; an empty list for an unknown bridge."""
     if bridge in _FTDI_HZ:
-        return [hz / divisor for hz in _FTDI_HZ[bridge] for divisor in _divisors(Fraction(hz, baud))]
+        return [hz / divisor for hz in _FTDI_HZ[bridge] for divisor in _ftdi_divisors(Fraction(hz, baud))]
     return [Fraction(rate) for rate in _RATES.get(bridge, ())]
 
 
-def check(bridge: str, baud: int) -> None:
-    """Raises UserError for a rate that ``bridge`` cannot make to 2 %. Of other bridges than FTDI's and Silicon Labs'
-    nothing is known."""
+def check_rate(bridge: str, baud: int) -> None:
+    """Raise UserError if ``bridge`` cannot generate a baud rate within 2 %.
+
+    Only bridges of FTDI and Silicon Labs are known; any other bridge passes.
+    """
     rates = _rates(bridge, baud)
     if rates and all(abs(rate - baud) > TOLERANCE * baud for rate in rates):
-        near = sorted({round(rate) for rate in rates}, key=lambda rate: abs(rate - baud))[:2]
-        named = " and ".join(map(str, sorted(near)))
-        raise UserError(f"the board's {bridge} cannot make {baud} baud; the nearest that it can are {named}")
+        nearest = sorted({round(rate) for rate in rates}, key=lambda rate: abs(rate - baud))[:2]
+        listed = " and ".join(map(str, sorted(nearest)))
+        raise UserError(f"the board's {bridge} cannot run at {baud} baud; the nearest rates it supports are {listed}")

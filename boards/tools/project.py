@@ -12,8 +12,7 @@ from psahw.planner.plan import Plan
 from .. import Board
 from ..clock import ClockSettings, settings
 from ..core import AcceleratorInterface
-from ..link.handshake import inside
-from ..link.options import Uart, Udp
+from ..link.options import LinkOptions, UartOptions
 from ..shell import Shell
 
 __all__ = ["MARKER", "TOP", "clock_for", "clock_of", "files", "write"]
@@ -29,11 +28,11 @@ def clock_of(board: Board, clock_hz: float | None = None) -> ClockSettings:
     return settings(board.device.family, platform.speed, platform.default_clk_frequency, target)
 
 
-def clock_for(board: Board, clock_hz: float | None = None, link: Uart | Udp | None = None) -> ClockSettings:
+def clock_for(board: Board, clock_hz: float | None = None, link: LinkOptions | None = None) -> ClockSettings:
     """The same for a design with a link, the board's UART if none is given. UserError, too, if the clock is too slow
     for it."""
     clock = clock_of(board, clock_hz)
-    (link or Uart(board.baud)).check_clock(float(clock.hz))
+    (link or UartOptions(board.baud)).check_clock(float(clock.hz))
     return clock
 
 
@@ -44,7 +43,7 @@ def files(
     *,
     source: str,
     seed: int = 1,
-    link: Uart | Udp | None = None,
+    link: LinkOptions | None = None,
 ) -> dict[str, str]:
     """The project's files by name, without the accelerator's own.
 
@@ -84,18 +83,18 @@ def write(
     directory: Path,
     *,
     seed: int = 1,
-    link: Uart | Udp | None = None,
+    link: LinkOptions | None = None,
 ) -> dict:
     """Write the project into an empty directory; returns the content of its ``project.json``. Raises UserError for a
     plan that leaves no room for the link, or a clock that is too slow for it.
 
     ``accelerator.v`` is the file that simulation runs; the board's top level instantiates it.
     """
-    link = link or Uart(board.baud)
+    link = link or UartOptions(board.baud)
     clock = clock_for(board, plan.clock_hz, link)
     _check_room(board, plan, link)
     manifest = generate.write(network, plan, directory)
-    circuit = inside(
+    circuit = AcceleratorInterface.from_manifest(
         manifest,
         board=board.name,
         clock_hz=float(clock.hz),

@@ -72,12 +72,12 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
     psahw build mine.safetensors --board tangprimer20k --seed 3 -o build/tang --json
     """
     from .. import boards
-    from ..boards.link import options as links
+    from ..boards.link.options import choose_link
     from ..boards.tools import project, toolchains
     from ..boards.tools.whole_directory import whole_directory
 
     named, network = network, networkfile.load(network)
-    link = links.choose(boards.get(options["board"]), link, address, baud)  # before minutes of work
+    link = choose_link(boards.get(options["board"]), link, address, baud)  # before minutes of work
     found, missing = toolchains.choose(boards.get(options["board"]), toolchain)
     directory = Path(directory or Path("build") / options["board"]).resolve()
     with whole_directory(directory, marker=project.MARKER) as fresh:  # may it be written? before minutes of work

@@ -86,7 +86,7 @@ def demo(network, board, images, directory, as_json):
     psahw demo mine.safetensors --board kc705 --images 100 -o build/mine
     """
     from .. import boards
-    from ..boards.link import options as links
+    from ..boards.link.options import choose_link
     from ..boards.tools import project
     from ..boards.tools.whole_directory import whole_directory
     from ..sim import building
@@ -106,7 +106,7 @@ def demo(network, board, images, directory, as_json):
     with output.step(f"plan for {board.title}"):
         bus_bytes = search.widest_bus(network, board.bus_bytes)
         make = partial(search.make, network, board.device, clock_hz=board.clock_hz, bus_bytes=bus_bytes)
-        made = plan_beside(links.choose(board), board, make)
+        made = plan_beside(choose_link(board), board, make)
     verilog = directory / "verilog"
     with output.step("write Verilog and constraints"), whole_directory(verilog, marker=project.MARKER) as fresh:
         project.write(board, network, made, fresh)

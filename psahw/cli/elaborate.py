@@ -28,12 +28,12 @@ def elaborate_command(network, directory, link, address, baud, as_json, **option
     psahw elaborate cifar10-psa --board marble --link udp --address 192.168.1.50 -o build/marble
     """
     from .. import boards
-    from ..boards.link import options as links
+    from ..boards.link.options import choose_link
     from ..boards.tools import project
     from ..boards.tools.whole_directory import whole_directory
 
     named, network = network, networkfile.load(network)
-    link = links.choose(boards.get(options["board"]), link, address, baud)
+    link = choose_link(boards.get(options["board"]), link, address, baud)
     with whole_directory(directory, marker=project.MARKER) as fresh:  # may it be written? before minutes of work
         board, made = make_plan(network, link=link, **options)
         with output.step(f"{network.name} for {board.name}"):

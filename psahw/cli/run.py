@@ -29,8 +29,8 @@ SIMULATED_FRAMES = 4  # each as long as the one before
 def _simulated_board(network, directory, board, link):
     """Yields the port of the Verilated board, and its baud rate, if it has one."""
     from ..boards import simulated
-    from ..boards.link import handshake as hello
-    from ..boards.link.options import WINDOWS, Udp
+    from ..boards.core import AcceleratorInterface
+    from ..boards.link.options import WINDOWS, UdpOptions
     from ..sim import board as simulation
     from ..sim import runner
 
@@ -44,10 +44,12 @@ def _simulated_board(network, directory, board, link):
                 (folder / path.name).symlink_to(path)
         manifest = json.loads((loaded.directory / "manifest.json").read_text())
         clock_hz, circuit = manifest["clock_hz"], folder / "accelerator.v"
-        inside = hello.inside(manifest, board=board, clock_hz=clock_hz, verilog=circuit, window=WINDOWS[link])
+        inside = AcceleratorInterface.from_manifest(
+            manifest, board=board, clock_hz=clock_hz, verilog=circuit, window=WINDOWS[link]
+        )
         with output.step(f"Verilator: {board} behind its pins"):
-            if link == Udp.kind:
-                Udp(simulated.IDENTITY).check_clock(clock_hz)
+            if link == UdpOptions.kind:
+                UdpOptions(simulated.IDENTITY).check_clock(clock_hz)
                 simulated.write_udp(inside, folder, clock_hz=clock_hz)
                 me = simulated.IDENTITY
                 baud, line = None, simulation.Udp(clock_hz, me.address, me.port)
@@ -77,7 +79,7 @@ def _choose_simulated(design: str | None, asked: dict[str, str], given: set[str]
     """The board and the name of the link: those of ``design``, or else what is ``asked`` for. Raises UserError where
     ``given`` options contradict a design, or the board has no such link."""
     from .. import boards
-    from ..boards.link import options as links
+    from ..boards.link.options import check_link
 
     written = {} if design is None else _written_for(Path(design))
     if design is not None and not written and "board" not in given:
@@ -87,7 +89,7 @@ def _choose_simulated(design: str | None, asked: dict[str, str], given: set[str]
             raise UserError(f"{design} was written for --{name} {written[name]}, not {asked[name]}")
     asked = asked | written
     board = boards.get(asked["board"])
-    links.check(board, asked["link"])
+    check_link(board, asked["link"])
     return board, asked["link"]
 
 

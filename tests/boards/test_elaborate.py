@@ -10,8 +10,8 @@ import pytest
 from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
-from psahw.boards.link import options as links
 from psahw.boards.link.link import Link
+from psahw.boards.link.options import choose_link
 from psahw.boards.lint import lint
 from psahw.boards.ports import interface
 from psahw.boards.tools import project
@@ -102,7 +102,7 @@ def test_another_clock_and_bus_over_an_old_project(path, tmp_path, capsys):
         ),
         (
             ["--board", "marble", "--link", "udp", "--address", "10.0.0.2", "--clock", "100e6"],
-            "a clock of 100 MHz is too slow for gigabit Ethernet, which brings a byte each 8 ns: it must be",
+            "a clock of 100 MHz is too slow for gigabit Ethernet, which carries a byte every 8 ns: it must be",
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_room_for_the_link(kind, beside, network, tmp_path):
     accelerator may have."""
     board = boards.get("marble")
     made = search.make(network, board.device, clock_hz=board.clock_hz, fps=1000)
-    link = links.choose(board, kind, "10.0.0.9" if kind == "udp" else None)
+    link = choose_link(board, kind, "10.0.0.9" if kind == "udp" else None)
     for missing in (0.5, 0):
         device = dataclasses.replace(board.device, bram36=made.resources.bram36 + beside - missing)
         smaller = dataclasses.replace(board, device=device)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from psahw.boards import primitives
 from psahw.boards.core import AcceleratorInterface
-from psahw.boards.link import options as links
+from psahw.boards.link.options import choose_link
 from psahw.boards.tools.project import clock_for, files
 
 from psahw import boards, verilog
@@ -102,7 +102,7 @@ def simulate(name, test, directory, link=None, **request):
     board, expected = boards.get(name), BOARDS[name]
     stub = Stub(bus_bytes=BUS, frame_bytes=FRAME)
     verilog.emit(stub, "accelerator", directory)
-    link = link or links.choose(board, baud=request["baud"])
+    link = link or choose_link(board, baud=request["baud"])
     inside = AcceleratorInterface("psahw_accelerator", stub.signature, FRAME, SELF, link.window)
     content = files(board, clock_for(board, link=link), inside, source="accelerator.v", link=link)
     (directory / "top.v").write_text(content["top.v"])
@@ -161,7 +161,7 @@ def at_the_phy(name, rx_lag, directory):
     cycles = [(0, 0, 0)] * 20 + on_the_wire(arp())
     for data in (message(HELLO, 1), image(0, 2) + image(1, 3)):
         cycles += on_the_wire(ethernet(ipv4(udp(data)))) + [(0, 0, 0)] * 1200
-    link = links.choose(boards.get(name), "udp", "192.168.1.50")
+    link = choose_link(boards.get(name), "udp", "192.168.1.50")
     return simulate(
         name, "rgmii", directory, link=link, pins=RGMII, rx_lag=rx_lag, tx_lag=TX_LAG[name], cycles=cycles
     )

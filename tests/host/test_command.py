@@ -111,7 +111,7 @@ def test_pictures(network, board, capsys, tmp_path):
         (["--port", "/dev/nowhere", "--link", "udp"], "psahw: --link is for --port sim: --port says how a board is"),
         (
             ["--port", "sim", "--link", "udp", "--board", "kc705"],
-            "psahw: kc705 has no link udp; boards with it: genesys2, marble",
+            "psahw: kc705 has no udp link; boards that have one: genesys2, marble",
         ),
         (["--port", "sim", "--baud", "9600"], "psahw: --baud is for boards: with --port sim it is a quarter"),
         (["--port", "sim", "--design", "x", "--engines", "mac"], "psahw: --design is a circuit already"),

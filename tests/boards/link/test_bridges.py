@@ -9,33 +9,41 @@ from psahw.errors import UserError
 
 def test_every_board_has_its_own_rate():
     for board in BOARDS.values():
-        bridges.check(board.bridge, board.baud)
+        bridges.check_rate(board.bridge, board.baud)
 
 
 @pytest.mark.parametrize("baud", [12_000_000, 8_000_000, 6_000_000, 3_000_000, 921_600, 115_200, 9600, 800, 300])
 def test_rates(baud):
-    bridges.check("FT2232H", baud)
+    bridges.check_rate("FT2232H", baud)
 
 
 @pytest.mark.parametrize("baud", [300, 9600, 117_000, 460_800, 930_000, 1_000_000])
 def test_rates_of_silicon_labs(baud):
-    bridges.check("CP2103", baud)
+    bridges.check_rate("CP2103", baud)
 
 
 @pytest.mark.parametrize(
     ("bridge", "baud", "message"),
     [
-        ("FT2232H", 24_000_000, "cannot make 24000000 baud; the nearest that it can are 8000000 and 12000000"),
-        ("FT2232H", 10_000_000, "cannot make 10000000 baud; the nearest that it can are 8000000 and 12000000"),
-        ("FT2232H", 7_000_000, "cannot make 7000000 baud; the nearest that it can are 6000000 and 8000000"),
-        ("FT232R", 2_500_000, "cannot make 2500000 baud; the nearest that it can are 2000000 and 3000000"),
-        ("FT231X", 12_000_000, "cannot make 12000000 baud; the nearest that it can are 2000000 and 3000000"),
-        ("FT2232H", 170, "cannot make 170 baud; the nearest that it can are 183 and 732"),
-        ("CP2103", 1_100_000, "cannot make 1100000 baud; the nearest that it can are 921600 and 1000000"),
-        ("CP2103", 750_000, "cannot make 750000 baud; the nearest that it can are 576000 and 921600"),
-        ("CP2103", 400_000, "cannot make 400000 baud; the nearest that it can are 460800 and 500000"),
+        (
+            "FT2232H",
+            24_000_000,
+            "cannot run at 24000000 baud; the nearest rates it supports are 8000000 and 12000000",
+        ),
+        (
+            "FT2232H",
+            10_000_000,
+            "cannot run at 10000000 baud; the nearest rates it supports are 8000000 and 12000000",
+        ),
+        ("FT2232H", 7_000_000, "cannot run at 7000000 baud; the nearest rates it supports are 6000000 and 8000000"),
+        ("FT232R", 2_500_000, "cannot run at 2500000 baud; the nearest rates it supports are 2000000 and 3000000"),
+        ("FT231X", 12_000_000, "cannot run at 12000000 baud; the nearest rates it supports are 2000000 and 3000000"),
+        ("FT2232H", 170, "cannot run at 170 baud; the nearest rates it supports are 183 and 732"),
+        ("CP2103", 1_100_000, "cannot run at 1100000 baud; the nearest rates it supports are 921600 and 1000000"),
+        ("CP2103", 750_000, "cannot run at 750000 baud; the nearest rates it supports are 576000 and 921600"),
+        ("CP2103", 400_000, "cannot run at 400000 baud; the nearest rates it supports are 460800 and 500000"),
     ],
 )
 def test_rates_that_there_are_not(bridge, baud, message):
     with pytest.raises(UserError, match=f"^the board's {bridge} {message}$"):
-        bridges.check(bridge, baud)
+        bridges.check_rate(bridge, baud)

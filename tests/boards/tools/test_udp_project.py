@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from psahw.boards.core import AcceleratorInterface
 from psahw.boards.ethernet.clock import RgmiiClock
-from psahw.boards.link import options as links
+from psahw.boards.link.options import choose_link
 from psahw.boards.lint import lint
 from psahw.boards.tools.project import clock_for, files
 
@@ -31,7 +31,7 @@ def project(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp(board.name)
     stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=FRAME)
     verilog.emit(stub, "accelerator", directory)
-    link = links.choose(board, "udp", ADDRESS)
+    link = choose_link(board, "udp", ADDRESS)
     inside = AcceleratorInterface("psahw_accelerator", stub.signature, FRAME, bytes(4), link.window)
     content = files(board, clock_for(board, link=link), inside, source="accelerator.v", link=link)
     for name, text in content.items():
@@ -153,10 +153,10 @@ def test_lint(project):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("kc705", "udp", ADDRESS), "kc705 has no link udp; boards with it: genesys2, marble"),
-        (("marble", "pcie", None), "unknown link 'pcie'; there are uart, udp"),
-        (("marble", "udp", None), "--link udp needs the board's own address: --address 192.168.1.50, for example"),
-        (("marble", "uart", ADDRESS), "--address is for --link udp"),
+        (("kc705", "udp", ADDRESS), "kc705 has no udp link; boards that have one: genesys2, marble"),
+        (("marble", "pcie", None), "unknown link 'pcie'; known links: uart, udp"),
+        (("marble", "udp", None), "--link udp requires the board's own address, for example --address 192.168.1.50"),
+        (("marble", "uart", ADDRESS), "--address requires --link udp"),
         (("marble", "udp", "192.168.1"), "--address must be an IPv4 address such as 192.168.1.50, not '192.168.1'"),
         (("marble", "udp", ""), "--address must be an IPv4 address such as 192.168.1.50, not ''"),
         (("marble", "udp", "board"), "--address must be an IPv4 address such as 192.168.1.50, not 'board'"),
@@ -173,11 +173,11 @@ def test_lint(project):
 def test_links_that_cannot_be(arguments, message):
     name, *rest = arguments
     with pytest.raises(UserError, match=rf"^{re.escape(message)}"):
-        links.choose(boards.get(name), *rest)
+        choose_link(boards.get(name), *rest)
 
 
 def test_identity():
-    link = links.choose(boards.get("marble"), "udp", "10.0.0.9:4000")
+    link = choose_link(boards.get("marble"), "udp", "10.0.0.9:4000")
     assert link.to_dict() == {
         "kind": "udp",
         "address": "10.0.0.9",
@@ -208,17 +208,20 @@ def test_elaborate(network, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--board", "ulx3s-85f", "--link", "udp", "--address", ADDRESS], "ulx3s-85f has no link udp"),
-        (["--board", "marble", "--link", "udp"], "--link udp needs the board's own address"),
-        (["--board", "marble", "--address", ADDRESS], "--address is for --link udp"),
-        (["--board", "marble", "--link", "udp", "--address", ADDRESS, "--baud", "9600"], "--baud is for --link uart"),
+        (["--board", "ulx3s-85f", "--link", "udp", "--address", ADDRESS], "ulx3s-85f has no udp link"),
+        (["--board", "marble", "--link", "udp"], "--link udp requires the board's own address"),
+        (["--board", "marble", "--address", ADDRESS], "--address requires --link udp"),
+        (
+            ["--board", "marble", "--link", "udp", "--address", ADDRESS, "--baud", "9600"],
+            "--baud requires --link uart",
+        ),
         (
             ["--board", "marble", "--baud", "10000000"],
-            "the board's FT4232H cannot make 10000000 baud; the nearest that it can are 8000000 and 12000000",
+            "the board's FT4232H cannot run at 10000000 baud; the nearest rates it supports are 8000000 and 12000000",
         ),
         (
             ["--board", "kc705", "--baud", "3000000"],
-            "the board's CP2103 cannot make 3000000 baud; the nearest that it can are 921600 and 1000000",
+            "the board's CP2103 cannot run at 3000000 baud; the nearest rates it supports are 921600 and 1000000",
         ),
     ],
 )

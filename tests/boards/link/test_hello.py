@@ -1,7 +1,7 @@
 """What a board says of itself, from what the generator says of the accelerator."""
 
 import pytest
-from psahw.boards.link.handshake import describe
+from psahw.boards.link.hello import describe_board
 
 from psahw.errors import UserError
 from psahw.host.protocol import Hello
@@ -20,7 +20,7 @@ MANIFEST = {
 
 
 def hello(stages):
-    return describe({**MANIFEST, "stages": ["stage"] * stages}, board="bench", clock_hz=1e8, circuit=b"module")
+    return describe_board({**MANIFEST, "stages": ["stage"] * stages}, board="bench", clock_hz=1e8, circuit=b"module")
 
 
 def test_a_counter_for_each_stage():
@@ -30,5 +30,5 @@ def test_a_counter_for_each_stage():
 
 
 def test_more_stages_than_counters():
-    with pytest.raises(UserError, match="stalls of 253 stages at most, not of 254"):
+    with pytest.raises(UserError, match="stalls of at most 253 stages, not 254"):
         hello(254)
