@@ -6,9 +6,12 @@
 from dataclasses import dataclass
 from math import ceil
 
-__all__ = ["DEVICES", "RESOURCES", "Device", "Resources"]
+__all__ = ["DEVICES", "LUT_ROM_WORDS", "RESOURCES", "Device", "Resources"]
 
 RESOURCES = ("lut", "ff", "dsp", "bram36")
+
+LUT_ROM_WORDS = 128
+"""Words of the deepest ROM in LUTs: two LUT6 and a MUXF7 for each bit of a word (UG474)."""
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,16 @@ import numpy as np
 from amaranth.hdl import Module, ShapeLike, Signal, Value
 from amaranth.lib.memory import Memory
 
+from ..architecture.device import LUT_ROM_WORDS
+
 __all__ = ["STYLES", "pack_words", "read", "rom", "style_for"]
 
 STYLES = ("block", "distributed")
 
-DISTRIBUTED_DEPTH = 128  # two LUT6 for each bit of a word
-
 
 def style_for(depth: int) -> str:
     """The style of a memory of ``depth`` words whose place nobody chose: LUTs while two a bit are enough."""
-    return "distributed" if depth <= DISTRIBUTED_DEPTH else "block"
+    return "distributed" if depth <= LUT_ROM_WORDS else "block"
 
 
 def rom(*, shape: ShapeLike, words: list[int], style: str) -> Memory:

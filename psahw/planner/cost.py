@@ -9,7 +9,7 @@ import dataclasses
 from functools import lru_cache, singledispatch
 from math import ceil, log2
 
-from ..architecture.device import Resources
+from ..architecture.device import LUT_ROM_WORDS, Resources
 from ..architecture.nodes import (  # fmt: skip
     Argmax,
     Gather,
@@ -192,7 +192,7 @@ def _outside(node: LocalMixing) -> Resources:
 def _(node: LocalMixing):
     taps, beats, width = node.kernel**2, node.beats, 8 * node.lanes
     repeat, rows = beats // node.phases, node.rows
-    style = "distributed" if node.shared and rows <= parts.DISTRIBUTED_DEPTH else "block"
+    style = "distributed" if node.shared and rows <= LUT_ROM_WORDS else "block"
     levels = parts.index_bits(taps)
     row_bits = parts.index_bits(rows)
     lane = parts.adder_tree(taps, 8 + node.weight_bits, node.acc_bits) + Resources(dsp=taps)
@@ -272,9 +272,7 @@ def _made_by_abc(node: Node) -> float:
         lanes, weights = node.lanes, node.parts * node.kernel**2 * node.weight_bits if node.shared else 0
     else:
         return 0.0
-    offsets = (
-        _rom_extra(node.offset_bits + node.shift_range.bit_length(), rows) if rows <= parts.DISTRIBUTED_DEPTH else 0
-    )
+    offsets = _rom_extra(node.offset_bits + node.shift_range.bit_length(), rows) if rows <= LUT_ROM_WORDS else 0
     return _rom_extra(weights, words) + offsets * lanes
 
 

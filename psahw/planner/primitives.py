@@ -6,13 +6,11 @@ Each is as large as Yosys makes it; ``calibration/`` has the measurements that t
 import dataclasses
 from math import ceil, gcd
 
-from ..architecture.device import Resources
+from ..architecture.device import LUT_ROM_WORDS, Resources
 from ..architecture.nodes import Transpose, Windows
 from ..architecture.timing import window_rows
-from ..synthesis import lutrom
 
 __all__ = [
-    "DISTRIBUTED_DEPTH",
     "adder",
     "adder_tree",
     "banked",
@@ -55,8 +53,6 @@ _BLOCK_SHAPES = (
     ),
     *((36, 512, 0.5), (18, 1024, 0.5), (9, 2048, 0.5), (4, 4096, 0.5), (2, 8192, 0.5), (1, 16384, 0.5)),
 )
-
-DISTRIBUTED_DEPTH = 128  # `psahw.gateware.rom.style_for`
 
 LUTS_PER_BLOCK = 200
 """What a RAMB36 is worth when a small memory may lie in either: a device has about 300 LUTs to each."""
@@ -118,7 +114,7 @@ def rom(width: int, depth: int, style: str) -> Resources:
     if style == "block":
         return _block(width, depth, False)
     blocks = ceil(depth / 64)
-    return Resources(lut=width * (blocks + (choose(blocks) if depth > lutrom.MOST else 0)), ff=width)
+    return Resources(lut=width * (blocks + (choose(blocks) if depth > LUT_ROM_WORDS else 0)), ff=width)
 
 
 def choose(options: int) -> float:
@@ -175,7 +171,7 @@ def adder_tree(terms: int, bits: int, most: int) -> Resources:
 def requantise(rows: int, acc_bits: int, offset_bits: int, shift_range: int, out_bits: int) -> Resources:
     shift_bits = shift_range.bit_length()
     total_bits = max(acc_bits, offset_bits) + 1
-    style = "distributed" if rows <= DISTRIBUTED_DEPTH else "block"
+    style = "distributed" if rows <= LUT_ROM_WORDS else "block"
     shifted = min(out_bits + 3, total_bits)
     return (
         rom(offset_bits + shift_bits, rows, style)

@@ -6,9 +6,11 @@ anything else ROMs whose ``rom_style`` is ``"distributed"`` (`psahw.gateware.rom
 `MOST` words: of fewer ABC makes less, and of more about the same.
 """
 
+from ..architecture.device import LUT_ROM_WORDS
+
 __all__ = ["FEWEST", "LIBRARY", "LIBRARY_NAME", "MAP", "MAP_NAME", "MOST", "SCRIPT", "sources"]
 
-FEWEST, MOST = 13, 128
+FEWEST, MOST = 13, LUT_ROM_WORDS
 
 LIBRARY_NAME, MAP_NAME = "lutrom.txt", "lutrom.v"
 
