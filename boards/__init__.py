@@ -1,8 +1,8 @@
-"""The boards that psahw knows: what is on them, and how the accelerator is put there.
+"""Supported boards, and the shells that connect an accelerator to their pins.
 
-A board's pins are in :mod:`psahw.boards.platforms`; what the other commands need of a board is here, so that
-``psahw plan`` does not load any platform. Clock frequencies are targets, not results: only place and route
-can tell what a board reaches.
+This module holds what commands such as ``psahw plan`` need to know about a board. The pins are in
+:mod:`psahw.boards.platforms`, which only elaboration loads. Clock frequencies are targets, not results:
+only place and route can tell which frequency a board reaches.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,34 @@ __all__ = ["BOARDS", "Board", "get"]
 
 @dataclass(frozen=True)
 class Board:
-    """A board by name.
+    """A supported board and its defaults, which command-line options override.
 
-    ``clock_hz`` is the accelerator's clock unless the user asks for another, ``bus_bytes`` the image bytes
-    that enter it in a beat, ``baud`` the rate of the board's UART unless the user asks for another, ``bridge`` what
-    joins it to USB.
-    ``engines`` are those that a plan chooses from unless the user says otherwise, None for all; ``loader`` are the
-    options by which openFPGALoader knows the board, none if it does not; ``openocd`` is the
-    configuration for it that OpenOCD brings, or None; ``links`` are those of `psahw.boards.link.options` that it can have.
+    Attributes
+    ----------
+    name
+        Name of the board on the command line.
+    title
+        Manufacturer and model.
+    device
+        The FPGA.
+    platform_class
+        Name of the board's class in `psahw.boards.platforms`.
+    clock_hz
+        Default clock frequency of the accelerator, in Hz.
+    bus_bytes
+        Default width of the accelerator's input, in image bytes per beat.
+    baud
+        Default rate of the UART, in bits per second.
+    bridge
+        The chip between the UART and USB, see `psahw.boards.link.bridges`.
+    loader
+        Options that select the board in openFPGALoader, empty if openFPGALoader does not support it.
+    openocd
+        Configuration file for the board that is part of OpenOCD, or None.
+    engines
+        Default engines that a plan chooses from, or None for all.
+    links
+        Links that the board can be built with, see `psahw.boards.link.options`.
     """
 
     name: str
@@ -39,20 +59,21 @@ class Board:
     links: tuple[str, ...] = ("uart",)
 
     def platform(self):
-        """A new Amaranth platform; each serves for one design."""
+        """Return a new Amaranth platform. A platform can build only one design."""
         from . import platforms
 
         return getattr(platforms, self.platform_class)()
 
 
-def _boards(*boards: Board) -> dict[str, Board]:
+def _by_name(*boards: Board) -> dict[str, Board]:
+    """Return the boards by name, in the given order."""
     return {board.name: board for board in boards}
 
 
-# What adder graphs cost in LUTs of four inputs is not measured, and none has been routed there.
+# The cost of adder graphs in 4-input LUTs has not been measured, and none has been routed on such a device.
 _LUT4_ENGINES = "mac"
 _K160T, _K325T = DEVICES["xc7k160t"], DEVICES["xc7k325t"]
-BOARDS = _boards(
+BOARDS = _by_name(
     Board(
         "kc705", "Xilinx KC705", _K325T, "KC705",
         clock_hz=200e6, bus_bytes=4, baud=921_600, bridge="CP2103",
@@ -68,7 +89,7 @@ BOARDS = _boards(
         clock_hz=125e6, bus_bytes=4, baud=3_000_000, bridge="FT2232H",
         loader=("--cable", "ft2232", "--fpga-part", "xc7k160tfbg676"),
     ),
-    # 143 MHz: the clock of the published XC7K160T design
+    # 143 MHz is the clock of the published XC7K160T design.
     Board(
         "marble", "Berkeley Marble", _K160T, "Marble",
         clock_hz=143e6, bus_bytes=4, baud=3_000_000, bridge="FT4232H",
@@ -88,7 +109,7 @@ BOARDS = _boards(
         clock_hz=50e6, bus_bytes=4, baud=3_000_000, bridge="FT2232H",
         loader=("--board", "ecpix5"), engines=_LUT4_ENGINES,
     ),
-    # What the bridge's firmware can make is not documented: a rate that is common
+    # The rates that the bridge's firmware supports are not documented. 1 Mbaud is a common one.
     Board(
         "tangprimer20k", "Sipeed Tang Primer 20K", DEVICES["gw2a-18c"], "TangPrimer20K",
         clock_hz=54e6, bus_bytes=4, baud=1_000_000, bridge="BL702",
@@ -98,7 +119,23 @@ BOARDS = _boards(
 
 
 def get(name: str) -> Board:
-    """The board of that name; UserError, naming the known ones, if there is none."""
+    """Return a board by name.
+
+    Parameters
+    ----------
+    name
+        A key of `BOARDS`, such as ``"marble"``.
+
+    Raises
+    ------
+    UserError
+        If the board is not known. The message lists the known boards.
+
+    Examples
+    --------
+    >>> get("marble").title
+    'Berkeley Marble'
+    """
     try:
         return BOARDS[name]
     except KeyError:

@@ -1,11 +1,13 @@
-"""From the board's oscillator to the accelerator's clock: the settings of the PLL, and the PLL.
+"""PLL settings and instances that derive the accelerator's clock from the board's oscillator.
 
-Input / (D) · M = VCO, VCO / O = output. Limits are those of the data sheets: Kintex-7 DS182 (MMCM), Virtex
-UltraScale+ DS923 (MMCM), ECP5 FPGA-DS-02012 (sysCLOCK PLL) and GW2A DS102 (rPLL). The 7 series' MMCM is used and
-not its PLL: its dividers have steps of 1/8, so that 143 MHz comes exactly from 125 MHz. The rPLL feeds its output
-back, not its VCO: what UG286 calls FBDIV is M / O, a whole number.
+With input divider D, multiplier M and output divider O, the VCO runs at ``input / D * M`` and the output at
+``VCO / O``. The limits come from the data sheets: Kintex-7 DS182 (MMCM), Virtex UltraScale+ DS923 (MMCM),
+ECP5 FPGA-DS-02012 (sysCLOCK PLL) and GW2A DS102 (rPLL). On the 7 series this module uses the MMCM instead of
+the PLL because the MMCM's dividers have steps of 1/8, so that 125 MHz gives exactly 143 MHz. The rPLL feeds
+back its output, not its VCO: FBDIV in UG286 is M / O, which must be a whole number.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -23,12 +25,16 @@ _UNUSED = {"CLKIN2": 1, "PWRDWN": 1, "DADDR": 7, "DCLK": 1, "DEN": 1, "DI": 16, 
     ("PSCLK", "PSEN", "PSINCDEC"), 1
 )
 MMCM_AT_REST = {"i_CLKINSEL": Const(1, 1)} | {f"i_{name}": Const(0, width) for name, width in _UNUSED.items()}
-"""Of an MMCM the inputs of what is not used: second clock, power down, dynamic reconfiguration, phase shift."""
+"""Constants for an MMCM's unused inputs: second clock, power down, dynamic reconfiguration and phase shift."""
 
 
 @dataclass(frozen=True)
 class _Pll:
-    """Frequencies in MHz. Multiplier and output divider go in steps of 1 / ``steps``, up to their maxima."""
+    """Limits of a PLL primitive.
+
+    ``pfd``, ``vco`` and ``output`` are the lowest and highest frequencies in MHz of the phase detector, the VCO and
+    the output. The multiplier and the output divider have steps of 1 / ``steps``.
+    """
 
     primitive: str
     pfd: tuple[float, float]
@@ -40,7 +46,7 @@ class _Pll:
     max_output_divider: int
 
 
-_PLLS = {  # by family and speed grade
+_PLLS = {  # keys: family and speed grade
     ("xc7", "1"): _Pll("MMCME2_ADV", (10, 450), (600, 1200), (4.69, 800), 8, 106, 64, 128),
     ("xc7", "2"): _Pll("MMCME2_ADV", (10, 500), (600, 1440), (4.69, 933), 8, 106, 64, 128),
     ("xcup", "2L-e"): _Pll("MMCME4_ADV", (10, 500), (800, 1600), (6.25, 775), 8, 106, 128, 128),
@@ -48,13 +54,23 @@ _PLLS = {  # by family and speed grade
     ("gw2a", "C8/I7"): _Pll("rPLL", (3, 500), (500, 1250), (3.90625, 625), 1, 64, 64 * 128, 128),
 }
 
-_RPLL_DIVIDERS = (2, 4, 8, *range(16, 129, 16))  # ODIV: UG286, rPLL
+_RPLL_DIVIDERS = (2, 4, 8, *range(16, 129, 16))  # ODIV, from UG286, rPLL
 _RPLL_MAX_FEEDBACK = 64
 
 
 @dataclass(frozen=True)
 class ClockSettings:
-    """A PLL's dividers and what they make of the input. ``hz`` is exact."""
+    """The dividers of a PLL and the exact frequencies that result from them.
+
+    Attributes
+    ----------
+    primitive
+        Name of the vendor's PLL primitive.
+    input_hz
+        Frequency of the oscillator, in Hz.
+    input_divider, multiplier, output_divider
+        D, M and O in the module's formulas.
+    """
 
     primitive: str
     input_hz: Fraction
@@ -64,17 +80,20 @@ class ClockSettings:
 
     @property
     def vco_hz(self) -> Fraction:
+        """Frequency of the VCO, in Hz."""
         return self.input_hz / self.input_divider * self.multiplier
 
     @property
     def hz(self) -> Fraction:
+        """Frequency of the output, in Hz."""
         return self.vco_hz / self.output_divider
 
 
-def _candidates(pll: _Pll, input_hz: int, target: Fraction):
-    """All settings that do not exceed the target: (input divider, multiplier and output divider in steps).
+def _candidates(pll: _Pll, input_hz: int, target: Fraction) -> Iterator[tuple[int, int, int]]:
+    """Yield the settings whose output does not exceed ``target``.
 
-    For each input divider and multiplier only the smallest output divider counts.
+    A setting consists of the input divider, and of the multiplier and the output divider in steps. For each input
+    divider and multiplier, only the smallest possible output divider is yielded.
     """
     for input_divider in range(1, pll.max_input_divider + 1):
         pfd = Fraction(input_hz, input_divider)
@@ -85,14 +104,17 @@ def _candidates(pll: _Pll, input_hz: int, target: Fraction):
         numerator, denominator = input_hz * target.denominator, input_divider * target.numerator
         for multiplier in range(lowest, highest + 1):
             divider = -(-multiplier * numerator // denominator)
-            if pll.steps < divider < 2 * pll.steps:  # fractional dividers begin at 2
+            if pll.steps < divider < 2 * pll.steps:  # a fractional divider is at least 2
                 divider = 2 * pll.steps
             if pll.steps <= divider <= pll.max_output_divider * pll.steps:
                 yield input_divider, multiplier, divider
 
 
-def _rpll_candidates(pll: _Pll, input_hz: int, target: Fraction):
-    """The same for a PLL whose output is fed back. Of the feedback dividers only the largest counts."""
+def _rpll_candidates(pll: _Pll, input_hz: int, target: Fraction) -> Iterator[tuple[int, int, int]]:
+    """Yield settings like `_candidates`, for a PLL that feeds back its output.
+
+    For each input divider and output divider, only the largest possible feedback divider is yielded.
+    """
     for input_divider in range(1, pll.max_input_divider + 1):
         pfd = Fraction(input_hz, input_divider)
         if not pll.pfd[0] <= pfd / 10**6 <= pll.pfd[1]:
@@ -104,14 +126,33 @@ def _rpll_candidates(pll: _Pll, input_hz: int, target: Fraction):
 
 
 def settings(family: str, speed: str, input_hz: float, target_hz: float) -> ClockSettings:
-    """The settings that come nearest to ``target_hz`` from below. Of equals, those with whole dividers, then the
-    lowest input divider, then the fastest VCO, for the least jitter.
+    """Return the PLL settings whose output comes nearest to ``target_hz`` without exceeding it.
 
-    Raises UserError if ``target_hz`` cannot be made within 1 %.
+    Among equal outputs, whole dividers are preferred, then the lowest input divider, then the fastest VCO, which
+    has the least jitter.
+
+    Parameters
+    ----------
+    family, speed
+        Device family and speed grade, such as ``"xc7"`` and ``"2"``.
+    input_hz
+        Frequency of the oscillator, in Hz.
+    target_hz
+        Wanted frequency of the output, in Hz.
+
+    Raises
+    ------
+    UserError
+        If no settings come within 1 % of ``target_hz``.
+
+    Examples
+    --------
+    >>> settings("xc7", "2", 125e6, 143e6).hz
+    Fraction(143000000, 1)
     """
     pll, target = _PLLS[family, speed], Fraction(target_hz)
 
-    def rank(candidate):
+    def rank(candidate: tuple[int, int, int]) -> tuple:
         input_divider, multiplier, divider = candidate
         whole = multiplier % pll.steps == divider % pll.steps == 0
         return multiplier / (input_divider * divider), whole, -input_divider, multiplier
@@ -143,14 +184,23 @@ def settings(family: str, speed: str, input_hz: float, target_hz: float) -> Cloc
 
 
 class ClockGenerator(wiring.Component):
-    """The PLL with its clock buffer.
+    """A PLL with its clock buffer.
+
+    Parameters
+    ----------
+    clock : ClockSettings
+        Primitive and dividers.
 
     Members
     -------
-    clk_in : the board's clock, from its input buffer
-    reset : asynchronous, active high
-    clk : the clock of `ClockSettings.hz`
-    locked : asynchronous; while low, ``clk`` must not be relied on
+    clk_in : In(1)
+        The oscillator, from its input buffer.
+    reset : In(1)
+        Asynchronous reset, active high.
+    clk : Out(1)
+        Clock with the frequency `ClockSettings.hz`.
+    locked : Out(1)
+        High while ``clk`` is stable. Asynchronous.
     """
 
     def __init__(self, clock: ClockSettings):
@@ -158,6 +208,7 @@ class ClockGenerator(wiring.Component):
         super().__init__({"clk_in": In(1), "reset": In(1), "clk": Out(1), "locked": Out(1)})
 
     def _mmcm(self, m):
+        """Instantiate the MMCM of the 7 series or UltraScale+."""
         clock, feedback, out = self.clock, Signal(), Signal()
         m.submodules.pll = Instance(
             clock.primitive,
@@ -178,8 +229,11 @@ class ClockGenerator(wiring.Component):
         m.submodules.buffer = Instance("BUFG", i_I=out, o_O=self.clk)
 
     def _ehxplll(self, m):
-        """CLKOP is fed back and runs at the phase detector's frequency, so its divider is the multiplier; the
-        clock is CLKOS. Attributes as ``ecppll`` of Project Trellis sets them."""
+        """Instantiate ECP5's PLL with CLKOP as the feedback and CLKOS as the output.
+
+        CLKOP runs at the phase detector's frequency, so its divider is the multiplier. The attributes are those that
+        Project Trellis' ``ecppll`` sets.
+        """
         clock, feedback = self.clock, Signal()
         multiplier, divider = int(clock.multiplier), int(clock.output_divider)
         m.submodules.pll = Instance(
@@ -205,10 +259,10 @@ class ClockGenerator(wiring.Component):
             i_RST=self.reset,
             i_STDBY=Const(0, 1),
             i_PLLWAKESYNC=Const(0, 1),
-            # No dynamic phase shift.
+            # Dynamic phase shift is not used.
             **{f"i_{name}": Const(0, 1) for name in ("PHASESEL0", "PHASESEL1", "PHASEDIR", "PHASESTEP")},
             i_PHASELOADREG=Const(0, 1),
-            # All outputs may run.
+            # The clock enables do not gate any output.
             **{f"i_{name}": Const(0, 1) for name in ("ENCLKOP", "ENCLKOS", "ENCLKOS2", "ENCLKOS3")},
             o_CLKOP=feedback,
             o_CLKOS=self.clk,
@@ -216,7 +270,7 @@ class ClockGenerator(wiring.Component):
         )
 
     def _rpll(self, m):
-        """Fed back inside; the selections by ports rest."""
+        """Instantiate Gowin's PLL with internal feedback and without dynamic selection."""
         clock = self.clock
         m.submodules.pll = Instance(
             "rPLL",

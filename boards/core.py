@@ -1,7 +1,7 @@
-"""The design of a board behind its clock and its pins: accelerator, link and status LEDs.
+"""The part of a board's design that does not depend on the board: accelerator, link and status LEDs.
 
-The accelerator is a Verilog module of its own, the very file that simulation runs; the core instantiates it. Boards
-(`psahw.boards.shell`) and the simulated board contain the same core.
+The accelerator is a separate Verilog module, the same file that simulation runs, and the core instantiates it.
+Boards (`psahw.boards.shell`) and the simulated board (`psahw.boards.simulated`) contain the same core.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from amaranth.hdl import Module, ResetSignal, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .link.hello import describe_board
@@ -18,15 +18,25 @@ from .ports import VerilogModule, interface
 
 __all__ = ["AcceleratorInterface", "Core"]
 
-LED_SECONDS = Fraction(1, 10)
+LED_SECONDS = Fraction(1, 10)  # for which an event lights its LED
 
 
 @dataclass(frozen=True)
 class AcceleratorInterface:
-    """What a core is made around.
+    """Everything that a core must know about its accelerator.
 
-    ``module`` is the accelerator's name in Verilog, ``signature`` its ports, ``frame_bytes`` the length of an image,
-    ``hello`` what the link says of it all (`psahw.host.protocol.Hello.pack`), ``window`` the images that it holds.
+    Attributes
+    ----------
+    module
+        Name of the accelerator's Verilog module.
+    signature
+        Ports of the accelerator, see `psahw.boards.ports.interface`.
+    frame_bytes
+        Length of an image, in bytes.
+    hello
+        Description of the design that the link sends to the host, see `psahw.host.protocol.Hello.pack`.
+    window
+        Number of images that the link can buffer.
     """
 
     module: str
@@ -46,11 +56,12 @@ class AcceleratorInterface:
         hello = describe_board(manifest, board=board, clock_hz=clock_hz, circuit=verilog.read_bytes(), window=window)
         return cls(manifest["top"], interface(manifest), hello.frame_bytes, hello.pack(), window)
 
-    def payload(self, port: str):
+    def payload(self, port: str) -> data.Layout:
+        """Return the payload shape of the stream ``port``, "i" or "o"."""
         return self.signature.members[port].signature.members["payload"].shape
 
     def link(self) -> dict:
-        """What every link is made with: see `psahw.boards.link.link.Link`."""
+        """Return the parameters that every link component takes, see `psahw.boards.link.link.Link`."""
         return {
             "hello": self.hello,
             "bus_bytes": self.payload("i").length,
@@ -61,32 +72,39 @@ class AcceleratorInterface:
 
 
 class Core(wiring.Component):
-    """Everything on a board that runs on the accelerator's clock.
+    """Accelerator, link and status LEDs in the accelerator's clock domain.
 
     Parameters
     ----------
-    inside : the accelerator
-    link : between it and pins: a component with the ports `psahw.boards.link.link.PORTS`, made for ``inside``
-    clock_hz : of the sync domain
+    accelerator : AcceleratorInterface
+        The accelerator to instantiate.
+    link : wiring.Component
+        The component between the accelerator and the pins, constructed for ``accelerator``. It has the ports
+        `psahw.boards.link.link.PORTS`.
+    clock_hz : float or Fraction
+        Frequency of the sync domain, in Hz.
 
     Members
     -------
-    the link's others : its pins, by its names
-    led : 0 blinks while the clock runs, 1 lights up with every result, 2 with every error
+    *
+        All other ports of the link, under the same names. They lead to the pins.
+    led : Out(3)
+        LED 0 blinks while the clock runs. LED 1 lights up with every result, LED 2 with every error, each for
+        `LED_SECONDS`.
     """
 
-    def __init__(self, inside: AcceleratorInterface, link: wiring.Component, *, clock_hz: float | Fraction):
-        self.inside, self.clock_hz, self._link = inside, Fraction(clock_hz), link
+    def __init__(self, accelerator: AcceleratorInterface, link: wiring.Component, *, clock_hz: float | Fraction):
+        self.accelerator, self.clock_hz, self._link = accelerator, Fraction(clock_hz), link
         self._pins = {name: member for name, member in link.signature.members.items() if name not in PORTS}
         super().__init__({**self._pins, "led": Out(3)})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.link = link = self._link
-        m.submodules.module = module = VerilogModule(self.inside.module, self.inside.signature)
+        m.submodules.module = module = VerilogModule(self.accelerator.module, self.accelerator.signature)
         accelerator = module.module
-        # It reaches every flip-flop of the accelerator, and comes from one. The cycle that this costs is hidden: no
-        # image has come in when the link's own reset ends.
+        # This net reaches every flip-flop of the accelerator, so it comes from a register. The additional cycle does
+        # no harm, because no image has arrived yet when the link's own reset ends.
         reset = Signal(init=1, reset_less=True)
         m.d.sync += reset.eq(ResetSignal() | link.reset)
         wiring.connect(m, link.image, accelerator.i)
@@ -104,6 +122,7 @@ class Core(wiring.Component):
         return m
 
     def _leds(self, m, link):
+        """Drive the status LEDs."""
         cycles = max(int(LED_SECONDS * self.clock_hz), 1)
         beat = Signal(range(8 * cycles))
         m.d.sync += beat.eq(beat + 1)

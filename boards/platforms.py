@@ -1,13 +1,15 @@
-"""The boards' pins, as data.
+"""Amaranth platforms: the pins of each board, and additions to the tools' scripts.
 
-KC705, Genesys 2, ULX3S, ECPIX-5 and Tang Primer 20K extend ``amaranth_boards``; Nereid, Marble and U250 are not
-there, and their pins are facts from the LiteX board files (numato_nereid, berkeleylab_marble, xilinx_alveo_u250) and
-the makers' documents. A platform gives a default clock with its frequency, a default reset where the board has a
-button for it, ``uart`` 0 and ``led`` 0, 1, ... in the order in which `psahw.boards.shell` uses them.
+KC705, Genesys 2, ULX3S, ECPIX-5 and Tang Primer 20K extend ``amaranth_boards``, which lacks Nereid, Marble and
+U250. Their pins are facts from the LiteX board files (numato_nereid, berkeleylab_marble, xilinx_alveo_u250) and the
+manufacturers' documents.
 
-What the tools have to be told beyond Amaranth's own scripts is in one class for each family. All write what they have
-routed to files that `psahw.boards.tools.routed` reads. `psahw build` compares the clock itself, so that a design which misses it
-still leaves a report: hence ``--timing-allow-fail``.
+Every platform has a default clock with its frequency, a default reset if the board has a button for it, the
+resource ``uart`` 0, and the resources ``led`` 0, 1 and so on in the order in which `psahw.boards.shell` uses them.
+
+One class per family adds to Amaranth's scripts. All scripts write the routed clocks and the utilisation to files
+that `psahw.boards.tools.routed` reads. nextpnr gets ``--timing-allow-fail``, because ``psahw build`` compares the
+clock itself and needs the report of a design that misses it.
 """
 
 from amaranth.build import Attrs, Clock, DiffPairs, Pins, PinsN, Resource, Subsignal
@@ -33,7 +35,7 @@ foreach memory [glob -nocomplain *.mem] {
 """
 
 
-# Each clock's period and its worst setup slack, in nanoseconds (UG835, get_timing_paths).
+# Writes the period and the worst setup slack of each clock, in nanoseconds (UG835, get_timing_paths).
 _WRITE_CLOCKS = f"""
 set routed [open {VIVADO_CLOCKS} w]
 foreach clock [get_clocks] {{
@@ -47,18 +49,31 @@ close $routed
 
 
 class _Routed:
-    """What `psahw.boards.tools.project` tells every platform before it builds."""
+    """Settings that `psahw.boards.tools.project` makes on a platform before it builds.
 
-    clock_hz: float  # of the accelerator
-    seed = 1  # of placement
-    constraints: tuple[str, ...] = ()  # of the link, for Vivado
+    Attributes
+    ----------
+    clock_hz
+        Frequency of the accelerator's clock, in Hz.
+    seed
+        Seed of placement, for tools that take one.
+    constraints
+        Tcl commands for Vivado that constrain the link.
+    """
+
+    clock_hz: float
+    seed = 1
+    constraints: tuple[str, ...] = ()
 
 
 class _Xilinx(_Routed, XilinxPlatform):
-    """Vivado with what the configuration circuit needs to know (UG908, table of device properties), a script for
-    power, and, for the 7 series, those of openXC7."""
+    """A platform for Vivado, with the power script, and with openXC7's scripts on the 7 series.
 
-    configuration: tuple[str, ...]  # properties of the design, as name and value
+    ``configuration`` has properties for the configuration circuit, each as name and value (UG908, table of device
+    properties).
+    """
+
+    configuration: tuple[str, ...]
     connectors = ()
 
     @property
@@ -67,7 +82,7 @@ class _Xilinx(_Routed, XilinxPlatform):
         return XilinxPlatform.file_templates.fget(self) | power.TEMPLATES | scripts
 
     def toolchain_prepare(self, fragment, name, **kwargs):
-        # Not super(): a board of amaranth_boards may give the same overrides, which would be an error.
+        # super() could be a board of amaranth_boards that passes the same overrides, which would be an error.
         return XilinxPlatform.toolchain_prepare(
             self,
             fragment,
@@ -82,7 +97,10 @@ class _Xilinx(_Routed, XilinxPlatform):
 
 
 def _rgmii(*, rst: str, tx: str, rx: str, attrs: Attrs, rst_attrs: Attrs) -> Resource:
-    """``tx`` and ``rx`` name the pins of the clock, the control signal, and the data from bit 0 on."""
+    """Return an RGMII resource.
+
+    ``tx`` and ``rx`` name the pins of the clock, of the control signal, and of the data from bit 0 to bit 3.
+    """
     signals = []
     for name, pins, direction in (("tx", tx.split(), "o"), ("rx", rx.split(), "i")):
         clock = (Clock(125e6),) if name == "rx" else ()
@@ -95,7 +113,11 @@ def _rgmii(*, rst: str, tx: str, rx: str, attrs: Attrs, rst_attrs: Attrs) -> Res
 
 
 class KC705(_Xilinx, KC705Platform):
-    """UG810. Bank 15, with the UART, is at 2.5 V; ``amaranth_boards`` says 3.3 V, and lacks clock and reset."""
+    """Xilinx KC705 (UG810).
+
+    Bank 15, with the UART, is at 2.5 V, where ``amaranth_boards`` has 3.3 V. ``amaranth_boards`` also lacks the clock
+    and the reset.
+    """
 
     resources = (
         *(resource for resource in KC705Platform.resources if resource.name != "uart"),
@@ -112,10 +134,10 @@ class KC705(_Xilinx, KC705Platform):
 
 
 class Genesys2(_Xilinx, Genesys2Platform):
-    """Digilent's reference manual; pins and configuration as ``amaranth_boards`` has them.
+    """Digilent Genesys 2, with pins and configuration from ``amaranth_boards`` and Digilent's reference manual.
 
-    The PHY is taken for a RTL8211E that is strapped to no delay in either direction, as LiteX's target does. Its
-    management pins rest; its receive clock is constrained, which ``amaranth_boards`` leaves out.
+    As in LiteX's target, the PHY is assumed to be a RTL8211E that is strapped to no delay in either direction. Its
+    management pins are unused. Its receive clock is constrained, which it is not in ``amaranth_boards``.
     """
 
     resources = (
@@ -142,7 +164,7 @@ class Genesys2(_Xilinx, Genesys2Platform):
 
 
 class Nereid(_Xilinx):
-    """Numato Lab Nereid, PCI Express card with an XC7K160T."""
+    """Numato Lab Nereid, a PCI Express card with an XC7K160T."""
 
     device = "xc7k160t"
     package = "fbg676"
@@ -153,7 +175,7 @@ class Nereid(_Xilinx):
         Resource("clk100", 0, Pins("F22", dir="i"), Clock(100e6), Attrs(IOSTANDARD="LVCMOS33")),
         Resource("cpu_reset", 0, Pins("C26", dir="i"), Attrs(IOSTANDARD="LVCMOS33", PULLDOWN="TRUE")),
         UARTResource(0, rx="K22", tx="H22", attrs=Attrs(IOSTANDARD="LVCMOS33")),
-        # One RGB LED, active low: green, blue, red
+        # One RGB LED, active low: green, blue, red.
         *LEDResources(pins="H26 G26 J26", invert=True, attrs=Attrs(IOSTANDARD="LVCMOS33")),
     )
     configuration = (
@@ -165,10 +187,10 @@ class Nereid(_Xilinx):
 
 
 class Marble(_Xilinx):
-    """Berkeley Lab Marble, FMC carrier with an XC7K160T. It has no reset button.
+    """Berkeley Lab Marble, an FMC carrier with an XC7K160T and without a reset button.
 
-    The PHY is taken for a 88E1512 that delays TXC itself after a reset; what it sends is delayed here, by as much as
-    LiteX's target for the board does.
+    The PHY is assumed to be an 88E1512 that delays TXC itself after a reset. The received data are delayed in the
+    FPGA, as much as in LiteX's target for the board.
     """
 
     device = "xc7k160t"
@@ -196,7 +218,7 @@ class Marble(_Xilinx):
 
 
 class AlveoU250(_Xilinx):
-    """AMD Alveo U250 (UG1289). The card is passively cooled, so it must switch off when too hot."""
+    """AMD Alveo U250 (UG1289), which is passively cooled and therefore must switch off when it overheats."""
 
     device = "xcu250"
     package = "figd2104"
@@ -217,8 +239,9 @@ class AlveoU250(_Xilinx):
     )
 
 
-# Neither family's distributed RAM can be relied on to have initial contents: a ROM in LUTs is logic there. ABC9 in
-# Yosys 0.70 confuses a wire called "a[0]", Amaranth's name for a field, with bit 0 of a port "a".
+# Distributed RAM of ECP5 and Gowin does not reliably have initial contents, so ROMs in LUTs become logic.
+# Wires are renamed because ABC9 in Yosys 0.70 confuses a wire "a[0]", Amaranth's name for a field, with bit 0 of a
+# port "a".
 _FOR_LUT4S = """
 setattr -set rom_style "logic" a:rom_style=distributed
 rename -hide w:*
@@ -226,7 +249,7 @@ rename -hide w:*
 
 
 class _OpenTools(_Routed):
-    """Yosys and nextpnr. Verilog is written beside the RTLIL that they read."""
+    """A platform for Yosys and nextpnr, which read RTLIL. The design is also written as Verilog."""
 
     @property
     def file_templates(self):
@@ -240,21 +263,21 @@ class _OpenTools(_Routed):
 
 
 class _Ecp5(_OpenTools):
-    """nextpnr derives the clock from oscillator and PLL."""
+    """An ECP5 platform, where nextpnr derives the accelerator's clock from the oscillator and the PLL."""
 
     def _options(self) -> tuple[str, ...]:
-        # After 95 s its default router still had 136,140 of cifar10-psa-small's 137,400 connections before it.
+        # After 95 s, nextpnr's default router had 136,140 of cifar10-psa-small's 137,400 connections left.
         return "--router", "router2"
 
 
 class ULX3S85F(_Ecp5, ULX3S_85F_Platform):
-    """The left button (B0) is the reset."""
+    """Radiona ULX3S 85F, whose left button (B0) is the reset."""
 
     default_rst = "button_pwr"
 
 
 class ECPIX585F(_Ecp5, ECPIX585Platform):
-    """LambdaConcept ECPIX-5. The first of its four RGB LEDs shows the status: green, blue, red, active low."""
+    """LambdaConcept ECPIX-5 85F, whose first RGB LED shows the status: green, blue, red, active low."""
 
     resources = (
         *(resource for resource in ECPIX585Platform.resources if (resource.name, resource.number) != ("rgb_led", 0)),
@@ -263,9 +286,9 @@ class ECPIX585F(_Ecp5, ECPIX585Platform):
 
 
 class TangPrimer20K(_OpenTools, TangPrimer20kDockPlatform):
-    """Sipeed Tang Primer 20K on its dock; the dock's first button is the reset.
+    """Sipeed Tang Primer 20K on its dock, whose first button is the reset.
 
-    nextpnr's Gowin architecture has become a part of its himbaechel, and knows clocks by one frequency for all.
+    nextpnr's Gowin architecture is now a part of nextpnr-himbaechel, and takes one frequency for all clocks.
     """
 
     device = "GW2A-18C"

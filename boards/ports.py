@@ -1,4 +1,4 @@
-"""The accelerator as a Verilog module: its ports, as its manifest describes them, and an instance of it."""
+"""The accelerator's ports, and an instance of its Verilog module."""
 
 from amaranth.hdl import ClockSignal, Instance, Module, unsigned
 from amaranth.lib import data, stream, wiring
@@ -11,7 +11,13 @@ __all__ = ["VerilogModule", "interface"]
 
 
 def interface(manifest: dict) -> wiring.Signature:
-    """The accelerator's ports, from what `psahw.generate.write` says of it."""
+    """Return the accelerator's ports.
+
+    Parameters
+    ----------
+    manifest
+        Description of the accelerator, as `psahw.generate.write` returns it.
+    """
     result = result_layout(manifest["classes"], manifest["logit_bits"])
     return wiring.Signature(
         {
@@ -23,9 +29,23 @@ def interface(manifest: dict) -> wiring.Signature:
 
 
 class VerilogModule(wiring.Component):
-    """A module that exists as Verilog, by name, with the ports of ``signature`` as Amaranth names them.
+    """An instance of a Verilog module that Amaranth has written.
 
-    Its port ``clk`` is the sync domain's, ``rst`` is ``reset``, active high.
+    The module's port ``clk`` is connected to the sync domain, and its port ``rst`` to ``reset``.
+
+    Parameters
+    ----------
+    name : str
+        Name of the Verilog module.
+    signature : wiring.Signature
+        Its other ports.
+
+    Members
+    -------
+    module : Out(signature)
+        The module's ports.
+    reset : In(1)
+        Reset, active high.
     """
 
     def __init__(self, name: str, signature: wiring.Signature):

@@ -1,4 +1,4 @@
-"""What surrounds the core on a board: clock, reset and pins."""
+"""The top level of a board's design: clock, reset and pins around the core."""
 
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io
@@ -14,34 +14,40 @@ __all__ = ["Shell"]
 
 
 class Shell(Elaboratable):
-    """The design of a board: `Core` with its clock, its reset, and as many LEDs as the board has.
+    """The top level of a board: `Core` with clock, reset, link pins and as many LEDs as the board has.
 
     Parameters
     ----------
-    board, clock : where, and how the accelerator's clock is made
-    inside : see `Core`
-    link : which of the board's; its UART if not given
+    board : Board
+        The board that the design is for.
+    clock : ClockSettings
+        Settings of the PLL that makes the accelerator's clock.
+    accelerator : AcceleratorInterface
+        The accelerator to instantiate.
+    link : LinkOptions
+        The link to the host. The default is the board's UART.
     """
 
     def __init__(
-        self,
-        board: Board,
-        clock: ClockSettings,
-        inside: AcceleratorInterface,
-        link: LinkOptions | None = None,
+        self, board: Board, clock: ClockSettings, accelerator: AcceleratorInterface, link: LinkOptions | None = None
     ):
-        self.board, self.clock, self.inside, self.link = board, clock, inside, link or UartOptions(board.baud)
+        self.board, self.clock, self.accelerator, self.link = (
+            board,
+            clock,
+            accelerator,
+            link or UartOptions(board.baud),
+        )
 
     def elaborate(self, platform):
         m = Module()
         oscillator, locked = self._clock_and_reset(m, platform)
-        link = self.link.component(self.inside, clock_hz=self.clock.hz)
-        m.submodules.core = core = Core(self.inside, link, clock_hz=self.clock.hz)
+        link = self.link.component(self.accelerator, clock_hz=self.clock.hz)
+        m.submodules.core = core = Core(self.accelerator, link, clock_hz=self.clock.hz)
         if self.link.kind == UdpOptions.kind:
-            others = self._ethernet(m, platform, core, oscillator, locked)
+            link_locked = self._ethernet(m, platform, core, oscillator, locked)
         else:
-            others = self._uart(m, platform, core)
-        m.submodules.reset = ResetSynchronizer(~(locked & others))
+            link_locked = self._uart(m, platform, core)
+        m.submodules.reset = ResetSynchronizer(~(locked & link_locked))
         for index in range(len(core.led)):
             if ("led", index) in platform.resources:
                 pin = io.Buffer("o", platform.request("led", index, dir="-"))
@@ -50,7 +56,7 @@ class Shell(Elaboratable):
         return m
 
     def _uart(self, m, platform, core):
-        """Returns whether its clocks run: it has none of its own."""
+        """Connect the UART's pins, and return the constant 1, because a UART has no clock of its own to wait for."""
         pins = platform.request("uart", dir="-")
         m.submodules.rx_buffer = rx = io.Buffer("i", pins.rx)
         m.submodules.tx_buffer = tx = io.Buffer("o", pins.tx)
@@ -58,13 +64,16 @@ class Shell(Elaboratable):
         return Const(1, 1)
 
     def _ethernet(self, m, platform, core, oscillator, locked):
-        """Returns whether its clocks run. Its domains and the accelerator's come out of reset together only: what
-        crosses between them does so in queues whose two sides must agree."""
+        """Connect the RGMII pins, and return a signal that is high while Ethernet's clocks are stable.
+
+        The accelerator's domain and Ethernet's leave reset together, because the two sides of each queue between them
+        must agree.
+        """
         m.domains += [ClockDomain(name, reset_less=name == "ethernet_txc") for name in DOMAINS]
         m.submodules.ethernet = rgmii = Rgmii(
             platform.request("eth_rgmii", dir="-"), timing=platform.phy, input_hz=platform.default_clk_frequency
         )
-        buffered = Signal()  # one pin reaches two clock generators
+        buffered = Signal()  # the oscillator's pin drives two clock generators
         m.submodules.oscillator_buffer = Instance("BUFG", i_I=oscillator, o_O=buffered)
         m.d.comb += [
             rgmii.clk_in.eq(buffered),
@@ -75,6 +84,7 @@ class Shell(Elaboratable):
         return rgmii.locked
 
     def _clock_and_reset(self, m, platform):
+        """Drive the sync domain's clock, and return the buffered oscillator and the PLL's ``locked``."""
         m.submodules.clk_buffer = clk = io.Buffer("i", platform.request(platform.default_clk, dir="-"))
         m.submodules.clock = clock = ClockGenerator(self.clock)
         m.domains.sync = ClockDomain()

@@ -1,4 +1,4 @@
-"""The Verilog of a board without its pins and its clock generators, for simulation."""
+"""Verilog of a board without pins and clock generators, for simulation."""
 
 from pathlib import Path
 
@@ -13,22 +13,44 @@ from .link.udp_link import UdpLink
 __all__ = ["CYCLES_PER_BIT", "IDENTITY", "write", "write_udp"]
 
 CYCLES_PER_BIT = SHORTEST_BIT
-"""The fastest UART that there is: most of a simulation's cycles pass while an image comes in."""
+"""The fastest UART that works, because a simulation spends most cycles on receiving images."""
 
 IDENTITY = Identity.parse("10.0.0.2")
-"""On the simulated cable, where nobody else is."""
+"""The board's address on the simulated cable, which has no other stations."""
 
 
-def write(inside: AcceleratorInterface, directory: Path, *, clock_hz: float) -> int:
-    """Write ``board.v`` and its memory files beside the accelerator's; returns the baud rate."""
+def write(accelerator: AcceleratorInterface, directory: Path, *, clock_hz: float) -> int:
+    """Write ``board.v`` with a UART, and its memory files, and return the baud rate.
+
+    Parameters
+    ----------
+    accelerator
+        The accelerator that the board instantiates.
+    directory
+        Directory that holds the accelerator's Verilog.
+    clock_hz
+        Frequency of the accelerator's clock, in Hz.
+    """
     baud = round(clock_hz / CYCLES_PER_BIT)
     clock_hz = CYCLES_PER_BIT * baud
-    link = UartLink(**inside.link(), clock_hz=clock_hz, baud=baud)
-    verilog.emit(Core(inside, link, clock_hz=clock_hz), "board", directory)
+    link = UartLink(**accelerator.link(), clock_hz=clock_hz, baud=baud)
+    verilog.emit(Core(accelerator, link, clock_hz=clock_hz), "board", directory)
     return baud
 
 
-def write_udp(inside: AcceleratorInterface, directory: Path, *, clock_hz: float) -> None:
-    """The same with Ethernet, as `IDENTITY`, from and to the GMII of a PHY. The domains of `UdpLink` are ports."""
-    link = UdpLink(**inside.link(), identity=IDENTITY)
-    verilog.emit(Core(inside, link, clock_hz=clock_hz), "board", directory)
+def write_udp(accelerator: AcceleratorInterface, directory: Path, *, clock_hz: float) -> None:
+    """Write ``board.v`` with Ethernet, and its memory files.
+
+    The board has the address `IDENTITY`. Its ports are the GMII of a PHY and the clock domains of `UdpLink`.
+
+    Parameters
+    ----------
+    accelerator
+        The accelerator that the board instantiates.
+    directory
+        Directory that holds the accelerator's Verilog.
+    clock_hz
+        Frequency of the accelerator's clock, in Hz.
+    """
+    link = UdpLink(**accelerator.link(), identity=IDENTITY)
+    verilog.emit(Core(accelerator, link, clock_hz=clock_hz), "board", directory)
