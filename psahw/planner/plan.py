@@ -5,9 +5,11 @@ from functools import cached_property
 
 from ..architecture.device import Device, Resources
 from ..architecture.nodes import Node, Residual, walk
+from ..display import html_table
 from .cost import cost
 from .rules import engine_name
 from .schedule import intervals
+from .stages import PlannedStage
 
 __all__ = ["Plan"]
 
@@ -43,12 +45,30 @@ class Plan:
     def fps(self) -> float:
         return self.clock_hz / self.frame_interval
 
+    @property
+    def where(self) -> str:
+        """The device, as text."""
+        return self.device.name
+
+    @property
+    def summary(self) -> str:
+        """One line with clock, frame interval, rate and latency."""
+        return (
+            f"{self.network} on {self.where} at {self.clock_hz / 1e6:g} MHz (target): one frame per "
+            f"{self.frame_interval:,} cycles, {int(self.fps):,} FPS, latency {self.latency:,} cycles "
+            f"({self.latency / self.clock_hz * 1e6:,.0f} us)"
+        )
+
+    @cached_property
+    def stages(self) -> tuple[PlannedStage, ...]:
+        """The stages in data order; those inside of a residual connection follow the connection itself."""
+        shortest = intervals(self.pipeline, self.image_bytes // self.bus_bytes)
+        return tuple(self._stage(node, shortest[node.name]) for node in walk(self.pipeline))
+
     def to_dict(self) -> dict:
-        """For JSON: the summary and every stage with its parameters. Resources are estimates; a stage's ``interval``
-        is the shortest frame interval that it could keep by itself."""
-        own = intervals(self.pipeline, self.image_bytes // self.bus_bytes)
-        stages = [self._stage(node, own[node.name]) for node in walk(self.pipeline)]
-        named = {stage["name"]: engine_name(stage) for stage in stages}
+        """Return the plan and its stages as plain JSON values, with estimated resources."""
+        stages = [stage.to_dict() for stage in self.stages]
+        engines = {stage["name"]: engine_name(stage) for stage in stages}
         return {
             "network": self.network,
             "digest": self.digest,
@@ -64,18 +84,34 @@ class Plan:
             "resources": self.resources.to_dict(),
             "limits": self.limits,
             "limited_by": self.limited_by,
-            "engines": {name: engine for name, engine in named.items() if engine},
+            "engines": {name: engine for name, engine in engines.items() if engine},
             "stages": stages,
         }
 
-    def _stage(self, node: Node, interval: int) -> dict:
-        fields = {k: v for k, v in asdict(node).items() if k not in ("branch", "bypass")}
-        # A Residual's own cost is fork, queue and adder; what it holds is listed on its own.
-        own = Residual(node.name, node.lanes, (), (), node.queue) if isinstance(node, Residual) else node
-        return {
-            "name": fields.pop("name"),
-            "engine": type(node).__name__,
-            "interval": interval,
-            "resources": cost((own,), self.device.family).to_dict(),
-            **fields,
-        }
+    def _stage(self, node: Node, interval: int) -> PlannedStage:
+        """Return a node of the pipeline with its own cost."""
+        fields = {name: value for name, value in asdict(node).items() if name not in ("branch", "bypass")}
+        # The cost of a Residual is that of fork, queue and adder: the stages inside are listed by themselves.
+        alone = Residual(node.name, node.lanes, (), (), node.queue) if isinstance(node, Residual) else node
+        return PlannedStage(
+            name=fields.pop("name"),
+            engine=type(node).__name__,
+            interval=interval,
+            resources=cost((alone,), self.device.family),
+            parameters=fields,
+        )
+
+    def table(self) -> tuple[list[str], list[list], list]:
+        """Return headings, one row per stage, and a row of totals, for display."""
+        columns = ["stage", "engine", "size", "cycles per frame", "buffer", "LUT", "FF", "DSP", "BRAM36"]
+        rows = [
+            [stage.name, stage.engine, stage.size, stage.interval, stage.buffer, *stage.resources.to_dict().values()]
+            for stage in self.stages
+        ]
+        totals = self.resources.to_dict().values()
+        return columns, rows, ["total (estimated)", None, None, self.frame_interval, None, *totals]
+
+    def _repr_html_(self) -> str:
+        """Return the table of stages for a notebook."""
+        columns, rows, totals = self.table()
+        return html_table(columns, rows, caption=self.summary, footer=totals)

@@ -1,0 +1,55 @@
+"""Tables of results: the text of a cell, and HTML for notebooks."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+__all__ = ["cell", "html_table", "is_number"]
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is shown right-aligned, as a number."""
+    return isinstance(value, int | float)
+
+
+def cell(value: object) -> str:
+    """Return a value as text: numbers grouped by thousands, None as a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return str(value)
+
+
+def html_table(
+    columns: Sequence[str], rows: Iterable[Iterable], *, caption: str, footer: Iterable | None = None
+) -> str:
+    """Return an HTML table that notebooks show in place of an object's ``repr``.
+
+    Parameters
+    ----------
+    columns
+        Headings.
+    rows
+        Values, as many in each row as there are columns.
+    caption
+        Text above the table.
+    footer
+        A last row in bold, such as totals.
+    """
+
+    def line(tag: str, values: Iterable) -> str:
+        cells = (
+            f'<{tag} style="text-align: {"right" if is_number(value) else "left"}">{escape(cell(value))}</{tag}>'
+            for value in values
+        )
+        return f"<tr>{''.join(cells)}</tr>"
+
+    foot = "" if footer is None else f"<tfoot>{line('th', footer)}</tfoot>"
+    return (
+        f'<table><caption style="text-align: left">{escape(caption)}</caption>'
+        f"<thead>{line('th', columns)}</thead><tbody>{''.join(line('td', row) for row in rows)}</tbody>{foot}</table>"
+    )
