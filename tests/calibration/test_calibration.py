@@ -1,4 +1,4 @@
-"""docs/hardware.md shows what calibration/engines.json has."""
+"""docs/explanation/engines.md shows what calibration/engines.json has."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from calibration import engines
 
 
 def test_the_page_shows_what_was_measured():
-    page = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "engines.md").read_text()
     assert engines.table() in page
 
 
