@@ -1,18 +1,20 @@
-"""What a layer would cost as a parallel adder graph: one vector a clock, constants as shifts and adds with shared
-subexpressions, no multiplier and no weight memory. Nothing here is built; networks are compared and shrunk by it.
+"""Estimated LUTs of a layer as a parallel adder graph, by which networks are compared and shrunk.
 
-Measured are LUTs per weight of graphs that da4ml made of random Gaussian matrices: with all weights at 8, 6, 5, 4 and
-3 bits, and with half of them zero at 8, 6, 5 and 4. Everything else is *estimated* from them:
+Such a graph takes one vector per clock cycle, and multiplies by constants with shifts and additions that share
+subexpressions, without multipliers and without weight memory. Nothing is built for the estimate.
 
-- in the fraction `f` of weights that are not zero by the parabola through nothing, half and all of them,
-  `(4·half - all)·f - (4·half - 2·all)·f²`: the sparser, the less there is to share;
-- the half of 3 bits and less by the ratio of 4 bits;
-- in the bits by straight lines between the measured ones, and by that from 4 to 3 bits below;
-- where rows have different widths by each row's own: of random matrices with 4 bits in half of the rows and 8 in the
-  other, that is nearer to da4ml's cost (0.83 times) than the widest row for all (1.17 times).
+The LUTs per weight were measured on graphs that da4ml made of random Gaussian matrices: with all weights at 8, 6,
+5, 4 and 3 bits, and with half of them zero at 8, 6, 5 and 4 bits. Everything else is estimated from these:
 
-Embedding and first block of cifar10-psa, at 8 bits and rounded to 6, 5, 4, 3 and 2: the estimate was 0.92 to 1.22
-times da4ml's own cost of the same matrices, 1.08 times in the middle.
+- In the fraction ``f`` of weights that are not zero, the estimate is the parabola through zero, half and all of them,
+  ``(4·half - all)·f - (4·half - 2·all)·f²``: there is less to share in a sparser matrix.
+- ``half`` at 3 bits and below is in the same ratio to ``all`` as at 4 bits.
+- In the bits, the estimate is linear between the measured values, and below 3 bits as from 4 to 3.
+- Each row counts at its own width. For random matrices with 4 bits in half of the rows and 8 in the others, this is
+  nearer to da4ml's cost (0.83 times) than the widest row for all (1.17 times).
+
+For the embedding and the first block of cifar10-psa, at 8 bits and rounded to 6, 5, 4, 3 and 2, the estimate was 0.92
+to 1.22 times da4ml's own cost of the same matrices, with a median of 1.08.
 """
 
 import numpy as np
@@ -25,28 +27,33 @@ _HALF = np.array([*(_ALL[:3] * (3.6 / 5.1)), 3.6, 4.7, 6.0, 8.0])
 
 
 def lut_per_weight(fraction: float | np.ndarray, bits: int | np.ndarray) -> np.ndarray:
-    """Of a matrix of which `fraction` [0, 1] of the entries, all of them counted, are `bits` [1, 8] wide and not
-    zero."""
-    every, half = np.interp(bits, _BITS, _ALL), np.interp(bits, _BITS, _HALF)
-    return (4 * half - every) * fraction - (4 * half - 2 * every) * np.square(fraction)
+    """Return the LUTs per entry of a matrix, zeros included.
+
+    A ``fraction`` in [0, 1] of the entries are not zero and ``bits`` wide, from 1 to 8.
+    """
+    luts_of_all, luts_of_half = np.interp(bits, _BITS, _ALL), np.interp(bits, _BITS, _HALF)
+    return (4 * luts_of_half - luts_of_all) * fraction - (4 * luts_of_half - 2 * luts_of_all) * np.square(fraction)
 
 
 def row_bits(weight: np.ndarray) -> np.ndarray:
-    """The narrowest two's complement for each row (last axis), once the powers of two that all its weights share
-    are shifted out: 1 for a row of zeros, at most 8."""
+    """Return the narrowest width in two's complement of each row of int8 weights, along the last axis.
+
+    The powers of two that all weights of a row share are shifted out before. A row of zeros has 1 bit, and no row
+    has more than 8.
+    """
     weight = np.asarray(weight, np.int64)
     joined = np.bitwise_or.reduce(weight, axis=-1)
     shared = np.where(joined == 0, 1, joined & -joined)
     magnitude = np.where(weight < 0, ~weight, weight).max(-1)  # -4 needs the bits of 3
-    magnitude //= shared  # both ends: -4 >> 2 = -1 is ~(3 // 4) = ~0, and 12 >> 2 = 3
+    magnitude //= shared  # right for both signs: -4 >> 2 = -1 is ~(3 // 4) = ~0, and 12 >> 2 = 3
     return 1 + np.ceil(np.log2(magnitude + 1)).astype(int)
 
 
 def layer_luts(weight: np.ndarray, columns: int | None = None) -> float:
-    """Estimated LUTs of a layer's matrices, rows along the last axis. Each row counts at its own width.
+    """Return the estimated LUTs of a layer's matrices, whose rows lie along the last axis.
 
-    `columns` is the length of a row in the matrix that the graph computes, if `weight` leaves out zeros, as a local
-    token mixing does with what is outside the neighbourhood.
+    ``columns`` is the length of a row in the matrix that the graph computes. It is needed if ``weight`` leaves out
+    zeros, as the weights of a local token mixing do outside the neighbourhood.
     """
     columns = weight.shape[-1] if columns is None else columns
     bits = row_bits(weight)

@@ -1,4 +1,4 @@
-"""The data of an adder graph: nodes, outputs, and the matrix that they compute."""
+"""The data of an adder graph, and the matrix that it computes."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,12 +8,16 @@ import numpy as np
 
 __all__ = ["MAX_SHIFT", "Adder", "Graph", "Output"]
 
-MAX_SHIFT = 40  # beyond it forms may leave int64
+MAX_SHIFT = 40
+"""Largest shift in a graph. With larger ones the linear forms could exceed int64."""
 
 
 class Adder(NamedTuple):
-    """``(a ± (b << shift)) >> right``, exact: the bits shifted out are zero. ``a`` and ``b`` number the nodes: inputs
-    first, then adders. As ``a`` is neither shifted nor negated, its low ``shift`` bits need no adder."""
+    """``(a ± (b << shift)) >> right``, exactly: the bits that are shifted out are zero.
+
+    ``a`` and ``b`` are numbers of nodes: the inputs come first, then the adders. Because ``a`` is neither shifted nor
+    negated, its low ``shift`` bits need no adder.
+    """
 
     a: int
     b: int
@@ -32,78 +36,98 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True)
 class Graph:
-    """An adder graph: ``inputs`` are the least and greatest value of each, ``outputs`` None where always 0.
+    """An adder graph, which multiplies a vector of integers by a constant matrix.
 
-    Raises ValueError for an adder or output that refers to no earlier node, or shifts beyond reason.
+    Parameters
+    ----------
+    inputs
+        Least and greatest value of each input.
+    adders
+        The adders, each behind the nodes that it adds.
+    outputs
+        One element for each row of the matrix; None is a row of zeros.
+
+    Raises
+    ------
+    ValueError
+        If an adder or output refers to a node that does not precede it, or shifts by more than `MAX_SHIFT`.
     """
 
     inputs: tuple[tuple[int, int], ...]
     adders: tuple[Adder, ...]
     outputs: tuple[Output | None, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for n, (low, high) in enumerate(self.inputs):
             if low > high:
                 raise ValueError(f"inputs[{n}] must be (low, high), not {(low, high)}")
         for n, adder in enumerate(self.adders):
             before = len(self.inputs) + n
             if not (0 <= adder.a < before and 0 <= adder.b < before):
-                raise ValueError(f"adders[{n}] must add two nodes of 0 to {before - 1}, not {adder.a} and {adder.b}")
+                raise ValueError(f"adders[{n}] must add nodes from 0 to {before - 1}, not {adder.a} and {adder.b}")
             if not (0 <= adder.shift <= MAX_SHIFT and 0 <= adder.right <= MAX_SHIFT):
                 raise ValueError(f"adders[{n}] must shift by 0 to {MAX_SHIFT}, not {adder.shift} and {adder.right}")
         for n, output in enumerate(self.outputs):
             if output and not (0 <= output.node < self.nodes and 0 <= output.shift <= MAX_SHIFT):
-                raise ValueError(f"outputs[{n}] must be one of {self.nodes} nodes, not {output}")
+                raise ValueError(
+                    f"outputs[{n}] must be a node below {self.nodes}, shifted by 0 to {MAX_SHIFT}, not {output}"
+                )
 
     @property
     def nodes(self) -> int:
+        """Number of nodes: inputs and adders."""
         return len(self.inputs) + len(self.adders)
 
-    def _run(self, values: np.ndarray) -> np.ndarray:
-        """int64 (nodes, ...) from those of the inputs (inputs, ...)."""
-        done = np.empty((self.nodes, *values.shape[1:]), np.int64)
-        done[: len(self.inputs)] = values
+    def _node_values(self, values: np.ndarray) -> np.ndarray:
+        """Return int64 (nodes, ...), the values of all nodes, from those of the inputs (inputs, ...)."""
+        nodes = np.empty((self.nodes, *values.shape[1:]), np.int64)
+        nodes[: len(self.inputs)] = values
         for n, (a, b, shift, subtract, right) in enumerate(self.adders, len(self.inputs)):
-            term = done[b] << shift
-            done[n] = (done[a] - term if subtract else done[a] + term) >> right
-        return done
+            term = nodes[b] << shift
+            nodes[n] = (nodes[a] - term if subtract else nodes[a] + term) >> right
+        return nodes
 
-    def _chosen(self, values: np.ndarray) -> np.ndarray:
-        chosen = np.zeros((len(self.outputs), *values.shape[1:]), np.int64)
+    def _output_values(self, nodes: np.ndarray) -> np.ndarray:
+        """Return int64 (outputs, ...) from the values of all nodes (nodes, ...)."""
+        values = np.zeros((len(self.outputs), *nodes.shape[1:]), np.int64)
         for n, output in enumerate(self.outputs):
             if output:
-                chosen[n] = (-1 if output.negative else 1) * (values[output.node] << output.shift)
-        return chosen
+                values[n] = (-1 if output.negative else 1) * (nodes[output.node] << output.shift)
+        return values
 
     def evaluate(self, x: np.ndarray) -> np.ndarray:
-        """int64 (n, outputs) from integers (n, inputs)."""
-        return self._chosen(self._run(np.asarray(x, np.int64).T)).T
+        """Return the outputs, int64 (vectors, outputs), for integers ``x`` (vectors, inputs)."""
+        return self._output_values(self._node_values(np.asarray(x, np.int64).T)).T
 
     @cached_property
     def forms(self) -> np.ndarray:
-        """int64 (nodes, inputs): each node as a linear form of the inputs."""
-        return self._run(np.eye(len(self.inputs), dtype=np.int64))
+        """The linear form of each node in the inputs: int64 (nodes, inputs)."""
+        return self._node_values(np.eye(len(self.inputs), dtype=np.int64))
 
     @property
     def weight(self) -> np.ndarray:
-        """int64 (outputs, inputs): the matrix that the graph computes."""
-        return self._chosen(self.forms)
+        """The matrix that the graph computes: int64 (outputs, inputs)."""
+        return self._output_values(self.forms)
 
     @cached_property
     def ranges(self) -> tuple[tuple[int, int], ...]:
-        """Least and greatest value of every node over all inputs: exact, for each node is a form."""
+        """Least and greatest value of each node over all inputs. They are exact, for a node is a linear form."""
         low, high = np.array(self.inputs, np.int64).reshape(-1, 2).T
         ends = self.forms * low, self.forms * high
         return tuple(zip(np.minimum(*ends).sum(1).tolist(), np.maximum(*ends).sum(1).tolist(), strict=True))
 
     def to_dict(self) -> dict:
+        """Return the fields in a form that JSON can store."""
         return {"inputs": self.inputs, "adders": self.adders, "outputs": self.outputs}
 
     @classmethod
     def from_dict(cls, fields: dict) -> "Graph":
-        """Raises KeyError, TypeError or ValueError for what `to_dict` does not write."""
+        """Return the graph that `to_dict` described.
+
+        Raises KeyError, TypeError, IndexError or ValueError for anything that `to_dict` does not write.
+        """
         return cls(
             tuple((int(low), int(high)) for low, high in fields["inputs"]),
-            tuple(Adder(*map(int, x[:3]), bool(x[3]), int(x[4])) for x in fields["adders"]),
+            tuple(Adder(int(x[0]), int(x[1]), int(x[2]), bool(x[3]), int(x[4])) for x in fields["adders"]),
             tuple(None if x is None else Output(int(x[0]), int(x[1]), bool(x[2])) for x in fields["outputs"]),
         )

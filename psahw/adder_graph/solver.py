@@ -1,12 +1,13 @@
-"""Constant matrices as shifts and additions: ``y = W·x`` by an adder graph with shared terms.
+"""Adder graphs for constant matrices, found by da4ml and cached.
 
-The optimiser is da4ml's (Sun et al., doi:10.1145/3777387): rows written as sums of simpler rows, weights as signed
-digits, and the pair of terms that occurs most often made once. Its answer becomes a `Graph`, which needs no da4ml to
-be read, evaluated or built. Whatever it came from, a graph is held to its matrix: the linear forms of its outputs, in
-exact integers, are the matrix's rows.
+da4ml's optimiser (Sun et al., doi:10.1145/3777387) writes rows as sums of simpler rows and weights as signed digits,
+and then computes the pair of terms that occurs most often once, again and again. Its answer becomes a `Graph`, which
+can be read, evaluated and built without da4ml. Every graph is checked against its matrix: the linear forms of its
+outputs, in exact integers, must be the rows of the matrix.
 
-Optimising takes seconds for a 48x64 matrix and a minute and a half for 96x96, and grows faster than the matrix:
-results are cached by content, matrices are solved in parallel, and `solve` can take a matrix in blocks of rows.
+Optimising takes seconds for a 48x64 matrix and a minute and a half for 96x96, and grows faster than the matrix.
+Results are therefore cached by content, matrices are solved in parallel, and a matrix can be solved in blocks of
+rows.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,25 +26,27 @@ from ..files import cache_directory, write_cached
 from .builder import Builder, Term
 from .graph import Graph
 
-__all__ = ["solve", "solve_all"]
+__all__ = ["MAX_WEIGHT", "solve", "solve_all"]
 
 _FORMAT = 1  # of the cached files
-_OPTIONS = {"adder_size": 1, "carry_size": -1, "search_all_decompose_dc": False}
-"""Of da4ml: the cost of an adder is its bits, and one split of the matrix into simpler rows is tried, not all."""
+_OPTIONS: dict[str, Any] = {"adder_size": 1, "carry_size": -1, "search_all_decompose_dc": False}
+"""Options of da4ml: an adder costs its bits, and only one split of the matrix into simpler rows is tried."""
 
-_FEW = 2048  # weights that are optimised in a moment, sooner than other processes have started
+_QUICK = 2048
+"""Weights that are optimised within a moment, sooner than other processes would have started."""
 
 MAX_WEIGHT = 1 << 15
+"""Largest magnitude of a weight."""
 
 
 class _Task(NamedTuple):
-    """What da4ml is asked: a matrix without rows and columns of zeros, and the ranges of its inputs."""
+    """A question to da4ml: a matrix without rows or columns of zeros, and the ranges of its inputs."""
 
     weight: np.ndarray
     inputs: tuple[tuple[int, int], ...]
 
     def path(self) -> Path:
-        """Of its answer in the cache."""
+        """Return the path of the answer in the cache."""
         header = {
             "format": _FORMAT,
             "da4ml": metadata.version("da4ml"),
@@ -55,10 +58,12 @@ class _Task(NamedTuple):
         return cache_directory() / "adder_graphs" / f"{hashlib.sha256(content).hexdigest()}.json"
 
     def answered_by(self, graph: Graph) -> bool:
+        """Return whether a graph has the inputs of the task and computes its matrix."""
         return graph.inputs == self.inputs and np.array_equal(graph.weight, self.weight)
 
 
 def _optimise(task: _Task) -> Graph:
+    """Return da4ml's answer to a task."""
     from da4ml.cmvm import QInterval, solve
 
     answer = solve(
@@ -67,23 +72,23 @@ def _optimise(task: _Task) -> Graph:
         **_OPTIONS,
     )
     builder = Builder(len(task.inputs))
-    values = [Term(n) for n in range(len(task.inputs))]
+    values: list[Term | None] = [Term(n) for n in range(len(task.inputs))]
     for stage in answer.solutions:
-        terms = []
-        for op in stage.ops:
-            if op.opcode == -1:  # an input of the stage
-                value = values[op.id0]
-                terms.append(value and value.shifted(stage.inp_shifts[op.id0]))
-            elif op.opcode in (0, 1):  # addition, subtraction
-                b = terms[op.id1]
-                terms.append(builder.add(terms[op.id0], b and b.shifted(op.data).negated(op.opcode == 1)))
+        terms: list[Term | None] = []
+        for operation in stage.ops:
+            if operation.opcode == -1:  # an input of the stage
+                value = values[operation.id0]
+                terms.append(value and value.shifted(stage.inp_shifts[operation.id0]))
+            elif operation.opcode in (0, 1):  # addition, subtraction
+                b = terms[operation.id1]
+                b = b and b.shifted(operation.data).negated(operation.opcode == 1)
+                terms.append(builder.add(terms[operation.id0], b))
             else:
-                raise RuntimeError(f"da4ml's operation must be an addition or subtraction, not {op.opcode}")
-        chosen = zip(stage.out_idxs, stage.out_shifts, stage.out_negs, strict=True)
-        values = [
-            None if index < 0 or terms[index] is None else terms[index].shifted(shift).negated(negative)
-            for index, shift, negative in chosen
-        ]
+                raise RuntimeError(f"da4ml's operation must be an addition or subtraction, not {operation.opcode}")
+        values = []
+        for index, shift, negative in zip(stage.out_idxs, stage.out_shifts, stage.out_negs, strict=True):
+            term = terms[index] if index >= 0 else None
+            values.append(term and term.shifted(shift).negated(negative))
     graph = builder.finish(task.inputs, values)
     if not task.answered_by(graph):
         raise RuntimeError("da4ml's adder graph does not compute its matrix")
@@ -91,7 +96,7 @@ def _optimise(task: _Task) -> Graph:
 
 
 def _cached(path: Path, task: _Task) -> Graph | None:
-    """None if there is none, or what lies there is not an answer."""
+    """Return the graph in a cached file, or None if the file is absent, damaged, or not an answer to the task."""
     try:
         graph = Graph.from_dict(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, IndexError):
@@ -99,45 +104,52 @@ def _cached(path: Path, task: _Task) -> Graph | None:
     return graph if task.answered_by(graph) else None
 
 
-def _one_thread():
-    os.environ["OMP_NUM_THREADS"] = "1"  # before da4ml is loaded: each process has a core of its own
+def _use_one_thread() -> None:
+    """Keep da4ml, which is loaded afterwards, to one thread: each process has a core of its own."""
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def _answers(tasks: list[_Task], workers: int, progress) -> list[Graph]:
+def _answers(tasks: list[_Task], workers: int, progress: Callable[[int, int], None] | None) -> list[Graph]:
+    """Return the graph of each task, from the cache or from da4ml. Equal tasks are solved once."""
     paths = [task.path() for task in tasks]
-    asked = dict(zip(paths, tasks, strict=True))
-    found = {path: graph for path, task in asked.items() if (graph := _cached(path, task))}
-    missing = {path: task for path, task in asked.items() if path not in found}
+    task_of = dict(zip(paths, tasks, strict=True))
+    graphs = {path: graph for path, task in task_of.items() if (graph := _cached(path, task))}
+    missing = {path: task for path, task in task_of.items() if path not in graphs}
+    quick = sum(task.weight.size for task in missing.values()) <= _QUICK
 
-    few = sum(task.weight.size for task in missing.values()) <= _FEW
+    def report() -> None:
+        if progress and not quick:
+            progress(len(graphs), len(task_of))
 
-    def done(path=None, graph=None):
-        if path:
-            found[path] = graph
-            write_cached(path, json.dumps(graph.to_dict()))
-        if progress and not few:
-            progress(len(found), len(asked))
+    def add(path: Path, graph: Graph) -> None:
+        graphs[path] = graph
+        write_cached(path, json.dumps(graph.to_dict()))
+        report()
 
-    done()
-    if min(workers, len(missing)) <= 1 or few:
+    report()
+    if min(workers, len(missing)) <= 1 or quick:
         for path, task in missing.items():
-            done(path, _optimise(task))
+            add(path, _optimise(task))
     else:
-        # Not forked: a process that has used OpenMP before may not use it after a fork.
+        # Spawned, not forked: a process that has used OpenMP before may not use it after a fork.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(missing)), context, initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(min(workers, len(missing)), context, initializer=_use_one_thread) as pool:
             largest_first = sorted(missing, key=lambda path: -missing[path].weight.size)
-            waiting = {pool.submit(_optimise, missing[path]): path for path in largest_first}
+            path_of = {pool.submit(_optimise, missing[path]): path for path in largest_first}
             try:
-                for future in as_completed(waiting):
-                    done(waiting[future], future.result())
+                for future in as_completed(path_of):
+                    add(path_of[future], future.result())
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    return [found[path] for path in paths]
+    return [graphs[path] for path in paths]
 
 
-def _checked(name, weight, inputs):
+_Ranges = Sequence[tuple[int, int]]
+
+
+def _checked(name: str, weight: np.ndarray, inputs: _Ranges | None) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+    """Return a matrix as int64 and the ranges of its inputs, after checking both."""
     weight = np.asarray(weight)
     if weight.dtype.kind not in "iu":
         raise TypeError(f"{name} must be an array of integers, not {weight.dtype}")
@@ -151,47 +163,86 @@ def _checked(name, weight, inputs):
     return weight.astype(np.int64), tuple((int(low), int(high)) for low, high in inputs)
 
 
+class _Place(NamedTuple):
+    """Position of a task in the list of matrices, and the rows and columns of its block."""
+
+    matrix: int
+    rows: np.ndarray
+    columns: np.ndarray
+
+
+def _split(matrices: list[tuple[np.ndarray, tuple]], block_rows: int | None) -> tuple[list[_Place], list[_Task]]:
+    """Return the blocks of rows of all matrices, without rows and columns of zeros, as tasks with their places."""
+    places, tasks = [], []
+    for n, (weight, inputs) in enumerate(matrices):
+        for start in range(0, len(weight), block_rows or len(weight)):
+            block = weight[start : start + (block_rows or len(weight))]
+            rows, columns = np.flatnonzero(block.any(1)), np.flatnonzero(block.any(0))
+            if len(rows):
+                places.append(_Place(n, rows + start, columns))
+                # da4ml leaves out an input that is constant, so each gets a range of at least two values.
+                varying = tuple((low, max(high, low + 1)) for low, high in (inputs[c] for c in columns))
+                tasks.append(_Task(block[np.ix_(rows, columns)], varying))
+    return places, tasks
+
+
 def solve_all(
-    layers: Sequence[tuple[np.ndarray, Sequence[tuple[int, int]] | None]],
+    layers: Sequence[tuple[np.ndarray, _Ranges | None]],
     *,
     block_rows: int | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Graph]:
-    """A graph for each (matrix (outputs, inputs), range of each input or None: int8).
+    """Return an adder graph for each of several matrices.
 
-    Rows are optimised ``block_rows`` at a time (None: all at once), and equal nodes of the blocks joined; smaller
-    blocks share less. ``workers`` processes (None: one for each core) work on blocks that are not in the cache.
-    ``progress`` is called with the blocks done and all of them, unless what is left takes but a moment. Needs da4ml,
-    the extra `graph`.
+    Parameters
+    ----------
+    layers
+        Pairs of a matrix of integers (outputs, inputs) and the range of each input, or None for int8 inputs.
+    block_rows
+        Number of rows that are optimised together; None takes all rows of a matrix. Equal nodes of the blocks are
+        joined afterwards, but small blocks share less than large ones.
+    workers
+        Number of processes that work on blocks that are not in the cache; None takes one for each core.
+    progress
+        Called with the number of finished blocks and the number of all blocks. It is not called if the blocks that
+        are not in the cache take only a moment.
+
+    Returns
+    -------
+    list of Graph
+        The graph of each matrix, which computes it exactly.
+
+    Raises
+    ------
+    TypeError
+        If a matrix is not of integers.
+    ValueError
+        If the shape or range of an argument is wrong.
+    ImportError
+        If da4ml (the extra ``graph``) is not installed.
     """
     if block_rows is not None and block_rows < 1:
         raise ValueError(f"block_rows must be at least 1, not {block_rows}")
-    layers = [_checked(f"layers[{n}]", *layer) for n, layer in enumerate(layers)]
-    places, tasks = [], []  # (layer, rows, columns) of each task
-    for n, (weight, inputs) in enumerate(layers):
-        for start in range(0, len(weight), block_rows or len(weight)):
-            block = weight[start : start + (block_rows or len(weight))]
-            rows, columns = np.flatnonzero(block.any(1)), np.flatnonzero(block.any(0))
-            if len(rows):
-                places.append((n, rows + start, columns))
-                # da4ml leaves out an input that is constant.
-                varying = tuple((low, max(high, low + 1)) for low, high in (inputs[c] for c in columns))
-                tasks.append(_Task(block[np.ix_(rows, columns)], varying))
+    matrices = [_checked(f"layers[{n}]", *layer) for n, layer in enumerate(layers)]
+    places, tasks = _split(matrices, block_rows)
     answers = _answers(tasks, workers or os.cpu_count() or 1, progress)
-    parts = [[] for _ in layers]
-    for (n, rows, columns), answer in zip(places, answers, strict=True):
-        parts[n].append((rows, columns, answer))
-    return [_joined(weight, inputs, own) for (weight, inputs), own in zip(layers, parts, strict=True)]
+    blocks: list[list[tuple[_Place, Graph]]] = [[] for _ in matrices]
+    for place, graph in zip(places, answers, strict=True):
+        blocks[place.matrix].append((place, graph))
+    return [_joined(*matrix, parts) for matrix, parts in zip(matrices, blocks, strict=True)]
 
 
-def _joined(weight: np.ndarray, inputs: tuple[tuple[int, int], ...], parts: list) -> Graph:
-    """The graph of a matrix from (rows, columns, graph) of its blocks."""
-    if len(parts) == 1 and parts[0][2].inputs == inputs and len(parts[0][0]) == len(weight):
-        return parts[0][2]  # the answer to the whole matrix
-    builder, outputs = Builder(weight.shape[1]), [None] * len(weight)
-    for rows, columns, answer in parts:
-        for row, term in zip(rows, builder.include(answer, columns), strict=True):
+def _joined(weight: np.ndarray, inputs: tuple[tuple[int, int], ...], blocks: list[tuple[_Place, Graph]]) -> Graph:
+    """Return the graph of a matrix from the graphs of its blocks."""
+    if len(blocks) == 1:
+        place, graph = blocks[0]
+        if graph.inputs == inputs and len(place.rows) == len(weight):
+            return graph
+    builder = Builder(weight.shape[1])
+    outputs: list[Term | None] = [None] * len(weight)
+    for place, graph in blocks:
+        for row, term in zip(place.rows, builder.include(graph, place.columns.tolist()), strict=True):
             outputs[row] = term
     graph = builder.finish(inputs, outputs)
     if not np.array_equal(graph.weight, weight):
@@ -199,6 +250,13 @@ def _joined(weight: np.ndarray, inputs: tuple[tuple[int, int], ...], parts: list
     return graph
 
 
-def solve(weight: np.ndarray, inputs: Sequence[tuple[int, int]] | None = None, **options) -> Graph:
-    """Of one matrix; see `solve_all`."""
+def solve(weight: np.ndarray, inputs: _Ranges | None = None, **options: Any) -> Graph:
+    """Return the adder graph of one matrix (outputs, inputs). The options are those of `solve_all`.
+
+    Examples
+    --------
+    >>> graph = solve(np.array([[1, 3], [0, 5]]))
+    >>> graph.weight.tolist()
+    [[1, 3], [0, 5]]
+    """
     return solve_all([(weight, inputs)], **options)[0]

@@ -1,4 +1,4 @@
-"""Estimates go through what was measured; widths and counts by loops over the integers."""
+"""Estimated LUTs against the measured values, and widths and counts against loops over integers."""
 
 import numpy as np
 import pytest
@@ -16,12 +16,12 @@ from psahw.network.summary import summarise
         *[(0.5, 8, 8.0), (0.5, 6, 6.0), (0.5, 5, 4.7), (0.5, 4, 3.6)],
     ],
 )
-def test_goes_through_what_was_measured(fraction, bits, luts):
+def test_estimate_equals_the_measured_values(fraction, bits, luts):
     assert lut_per_weight(fraction, bits) == pytest.approx(luts)
 
 
-def test_between_and_beyond():
-    """7 bits lie half way between 6 and 8, 2 bits as far below 3 as 3 below 4; no weights cost nothing."""
+def test_values_between_and_beyond_the_measured_ones():
+    """The estimate for 7 bits lies half way between 6 and 8, and that for 2 as far below 3 as 3 below 4."""
     assert lut_per_weight(1, 7) == pytest.approx((8.5 + 12) / 2)
     assert lut_per_weight(1, 2) == pytest.approx(4.1 - 1.0)
     assert lut_per_weight(0.25, 8) == pytest.approx(20 * 0.25 - 8 * 0.25**2)  # the parabola by hand
@@ -50,22 +50,22 @@ def test_row_bits_by_trying():
 
 
 def test_rows_count_at_their_own_width():
-    """Half the rows at 8 bits, half at 4, no zeros: the mean of both."""
+    """Half of the rows have 8 bits, half 4, and no weight is 0: the estimate is the mean of both."""
     weight = np.array([[127, -128, 3, 5], [7, -8, 3, 5]], np.int8)
     assert layer_luts(weight) == pytest.approx(4 * 12.0 + 4 * 5.1)
     assert layer_luts(weight, columns=8) == pytest.approx(8 * 8.0 + 8 * 3.6)  # the other four are zeros
 
 
 def test_summary_counts_each_matrix_once():
-    """A local mixing as the matrices that it is, whatever the number of channels; the total is the sum."""
+    """A local mixing counts as one matrix for each group, whatever the number of channels."""
     stages = (StageShape(8, 6, 1, groups=2, kernel=3), StageShape(12, 5, 1, groups=3))
     network = random_network(np.random.default_rng(1), image=(16, 16), patch=Patch(4, 4), stages=stages)
     info = summarise(network)
-    found = {layer["name"]: layer["adder_luts"] for layer in info["layers"]}
+    luts = {layer["name"]: layer["adder_luts"] for layer in info["layers"]}
     for s, name in ((0, "stages.0.blocks.0.token_mixing"), (1, "stages.1.blocks.0.token_mixing")):
         matrices = network.stages[s].blocks[0].token_mixing.dense(network.stages[s].grid)
-        assert found[name] == round(layer_luts(matrices.reshape(-1, matrices.shape[-1])))
-    assert info["adder_luts"] == sum(found.values()) > 0
+        assert luts[name] == round(layer_luts(matrices.reshape(-1, matrices.shape[-1])))
+    assert info["adder_luts"] == sum(luts.values()) > 0
 
 
 def test_summary_counts_a_shared_kernel_once():

@@ -1,4 +1,4 @@
-"""Schedules of adder graphs: what depends on what, at most so many steps between registers, no needless registers."""
+"""Pipelines of adder graphs: order and number of steps between registers, no needless registers, and cost."""
 
 import re
 
@@ -12,26 +12,27 @@ BYTE = (-128, 127)
 
 
 def random_graph(rng, inputs=6, adders=40, outputs=8):
-    """No optimiser is needed for a graph: nodes that add any two before them."""
-    found = []
+    """Return a graph whose adders add any two nodes before them."""
+    nodes = []
     for n in range(inputs, inputs + adders):
         a, b = rng.integers(max(0, n - 12), n, 2).tolist()
-        found.append(Adder(a, b, int(rng.integers(0, 3)), bool(rng.integers(0, 2)) and a != b))
+        nodes.append(Adder(a, b, int(rng.integers(0, 3)), bool(rng.integers(0, 2)) and a != b))
     rows = rng.integers(0, inputs + adders, outputs)
-    chosen = (Output(int(n), int(rng.integers(0, 3)), bool(rng.integers(0, 2))) for n in rows)
-    return Graph((BYTE,) * inputs, tuple(found), (*chosen, None))
+    results = (Output(int(n), int(rng.integers(0, 3)), bool(rng.integers(0, 2))) for n in rows)
+    return Graph((BYTE,) * inputs, tuple(nodes), (*results, None))
 
 
 def rows_of(rng, graph):
+    """Return random biases and shifts for the outputs of a graph."""
     outputs = len(graph.outputs)
     return {"bias": rng.integers(-999, 999, outputs), "shift": rng.integers(0, 9, outputs)}
 
 
-def steps_in_stage(made, value, stage):
-    """Longest chain of steps in one stage that ends with a value."""
-    if made.stage[value] != stage or not made.operands[value]:
+def steps_in_stage(pipelined, value, stage):
+    """Return the length of the longest chain of steps in a stage that ends with a value."""
+    if pipelined.stage[value] != stage or not pipelined.operands[value]:
         return 0
-    return 1 + max(steps_in_stage(made, operand, stage) for operand in made.operands[value])
+    return 1 + max(steps_in_stage(pipelined, operand, stage) for operand in pipelined.operands[value])
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -39,36 +40,36 @@ def steps_in_stage(made, value, stage):
 def test_operands_come_first_and_stages_are_short(seed, depth):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng)
-    made = pipeline(graph, **rows_of(rng, graph), depth=depth)
-    for value, operands in enumerate(made.operands):
-        assert all(made.stage[operand] <= made.stage[value] for operand in operands)
-        assert steps_in_stage(made, value, made.stage[value]) <= depth
-    assert all(made.stage[n] == 0 for n in range(len(graph.inputs)))
-    assert max(made.stage) == made.latency - 1
+    pipelined = pipeline(graph, **rows_of(rng, graph), depth=depth)
+    for value, operands in enumerate(pipelined.operands):
+        assert all(pipelined.stage[operand] <= pipelined.stage[value] for operand in operands)
+        assert steps_in_stage(pipelined, value, pipelined.stage[value]) <= depth
+    assert all(pipelined.stage[n] == 0 for n in range(len(graph.inputs)))
+    assert max(pipelined.stage) == pipelined.latency - 1
 
 
 def test_by_hand():
-    """The sum of four, its rounding and saturation: four stages, then the output's registers."""
+    """The sum of four inputs, its rounding and its saturation take four stages, and the output has registers."""
     graph = Graph(
         (BYTE,) * 4, (Adder(0, 1, 0, False), Adder(2, 3, 0, False), Adder(4, 5, 0, False)), (Output(6, 0, 0),)
     )
-    made = pipeline(graph, bias=[0], shift=[1])
-    assert made.stage == (0, 0, 0, 0, 1, 1, 2, 3, 4)
-    assert made.adder_bits == 9 + 9 + 10 + 10
-    # Inputs wait for their stage; then two sums, one, its upper bits, the result; five bits of validity.
-    assert adder_graph_cost(made).ff == 4 * 8 + 2 * 9 + 10 + 9 + 8 + 5
-    assert adder_graph_cost(made).latency == made.latency == 5
+    pipelined = pipeline(graph, bias=[0], shift=[1])
+    assert pipelined.stage == (0, 0, 0, 0, 1, 1, 2, 3, 4)
+    assert pipelined.adder_bits == 9 + 9 + 10 + 10
+    # Four inputs, two sums, one sum, its upper bits, the result, and five bits of validity.
+    assert adder_graph_cost(pipelined).ff == 4 * 8 + 2 * 9 + 10 + 9 + 8 + 5
+    assert adder_graph_cost(pipelined).latency == pipelined.latency == 5
     assert pipeline(graph, bias=[0], shift=[1], depth=4).latency == 2
 
 
 def test_a_wide_sum_is_made_late_and_a_narrow_one_early():
-    """The first adds inputs that are needed later anyway; the last would keep two values waiting instead of one."""
+    """A sum is late if its inputs are needed later anyway, and early if two values would wait instead of one."""
     chain = tuple(Adder(n + 3, 0, 0, False) for n in range(4))
     graph = Graph((BYTE,) * 4, chain, (Output(7, 0, False),))
     alone = Graph((BYTE,) * 4, (*chain, Adder(1, 2, 0, False)), (Output(7, 0, False), Output(8, 0, False)))
     assert pipeline(graph, bias=[0], shift=[0]).stage[4:8] == (1, 2, 3, 4)
-    made = pipeline(alone, bias=[0, 0], shift=[0, 0])
-    assert made.stage[8] == 1 and made.stage[-1] == 2  # eight bits wait for the other output, not sixteen
+    pipelined = pipeline(alone, bias=[0, 0], shift=[0, 0])
+    assert pipelined.stage[8] == 1 and pipelined.stage[-1] == 2  # eight bits wait for the other output, not sixteen
     shared = Graph((BYTE,) * 4, (*chain, Adder(0, 0, 2, False), Adder(7, 8, 0, False)), (Output(9, 0, False),))
     assert pipeline(shared, bias=[0], shift=[0]).stage[8] == 4
 
@@ -77,14 +78,14 @@ def test_a_wide_sum_is_made_late_and_a_narrow_one_early():
 def test_registers_are_copied_for_their_loads(fan_out, copies):
     adders = tuple(Adder(0, n, 0, False) for n in range(1, 5))
     graph = Graph((BYTE,) * 5, adders, tuple(Output(n, 0, False) for n in range(5, 9)))
-    made = pipeline(graph, bias=[0] * 4, shift=[0] * 4)
-    assert made.copies(0, 1, fan_out) == copies
-    assert adder_graph_cost(made, fan_out).ff == adder_graph_cost(made).ff + 8 * (copies - 1)
+    pipelined = pipeline(graph, bias=[0] * 4, shift=[0] * 4)
+    assert pipelined.copies(0, 1, fan_out) == copies
+    assert adder_graph_cost(pipelined, fan_out).ff == adder_graph_cost(pipelined).ff + 8 * (copies - 1)
 
 
 def test_constants_cost_nothing():
-    made = pipeline(Graph((BYTE,), (), (None,)), bias=[99], shift=[3])
-    assert adder_graph_cost(made) == Cost(0, made.latency, made.latency)
+    pipelined = pipeline(Graph((BYTE,), (), (None,)), bias=[99], shift=[3])
+    assert adder_graph_cost(pipelined) == Cost(0, pipelined.latency, pipelined.latency)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""The data of adder graphs: checks of the arguments, values by hand, and the way through JSON."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from psahw.adder_graph.graph import Adder, Graph, Output
+
+BYTE = (-128, 127)
+
+
+def test_values_by_hand():
+    """Nodes 2 and 3 are (x0 + 4·x1) and (node 2 - x0) / 4 = x1; the outputs are 2·node 2, 0 and -x1."""
+    adders = (Adder(0, 1, 2, False), Adder(2, 0, 0, True, 2))
+    graph = Graph((BYTE, (0, 3)), adders, (Output(2, 1, False), None, Output(3, 0, True)))
+    assert graph.forms.tolist() == [[1, 0], [0, 1], [1, 4], [0, 1]]
+    assert graph.weight.tolist() == [[2, 8], [0, 0], [0, -1]]
+    assert graph.ranges == (BYTE, (0, 3), (-128, 139), (0, 3))
+    assert graph.evaluate(np.array([[5, 3], [-128, 0]])).tolist() == [[34, 0, -3], [-256, 0, 0]]
+    assert Graph.from_dict(json.loads(json.dumps(graph.to_dict()))) == graph
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((((0, 1),), (Adder(0, 1, 0, False),), ()), "adders[0] must add nodes from 0 to 0, not 0 and 1"),
+        ((((0, 1),), (Adder(0, 0, 41, False),), ()), "adders[0] must shift by 0 to 40, not 41 and 0"),
+        ((((0, 1),), (Adder(0, 0, 1, False, -1),), ()), "adders[0] must shift by 0 to 40, not 1 and -1"),
+        ((((1, 0),), (), ()), "inputs[0] must be (low, high), not (1, 0)"),
+        (
+            (((0, 1),), (), (None, Output(1, 0, False))),
+            "outputs[1] must be a node below 1, shifted by 0 to 40, not Output(node=1, shift=0, negative=False)",
+        ),
+    ],
+)
+def test_init_wrong_graph(arguments, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Graph(*arguments)
