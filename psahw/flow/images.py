@@ -1,0 +1,128 @@
+"""Images to simulate or classify: test images of a data set, or picture files."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from ..network.layers import Network
+from .callbacks import Log, Progress, counter, silent
+
+__all__ = ["SHIPPED_IMAGES", "LabelledImages", "images_for", "load_test_images", "pictures"]
+
+SHIPPED_IMAGES = 100
+"""Images that ship with psahw, the data set ``sample``."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images and what they show.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set, for the results.
+    pixels
+        uint8 (images, height, width, colours).
+    labels
+        Index of each image's class, or None if unknown.
+    files
+        The file of each image, or None.
+    """
+
+    dataset: str
+    pixels: np.ndarray
+    labels: np.ndarray | None = None
+    files: tuple[Path, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def load_test_images(
+    network: Network,
+    count: int = SHIPPED_IMAGES,
+    *,
+    dataset: str | None = None,
+    data: str | os.PathLike | None = None,
+    log: Log = silent,
+) -> LabelledImages:
+    """Return the first test images of a data set.
+
+    Parameters
+    ----------
+    network
+        The network that the images must fit.
+    count
+        Number of images.
+    dataset
+        Name of the data set; by default ``sample`` for up to 100 images, and otherwise ``cifar10``.
+    data
+        Directory with the data set's official files.
+    log
+        Called with a note about each download.
+
+    Raises
+    ------
+    UserError
+        If there is no such data set, or if it does not fit the network or has fewer images.
+    """
+    from ..model import data as datasets
+
+    if dataset is None:
+        dataset = "sample" if count <= SHIPPED_IMAGES and data is None else "cifar10"
+        if dataset == "cifar10":
+            log(f"{count} images: the test set of CIFAR-10, downloaded if it is not in the cache (139 MB)")
+    loaded = datasets.load(dataset, None if data is None else os.fspath(data), log=log)
+    loaded.check((*network.image, network.colours), len(network.classes), network.name)
+    if count > len(loaded.test_images):
+        raise UserError(f"{dataset} has {len(loaded.test_images)} test images, not {count}")
+    return LabelledImages(dataset, loaded.test_images[:count], loaded.test_labels[:count])
+
+
+def pictures(
+    network: Network,
+    paths: Sequence[str | os.PathLike],
+    count: int | None = None,
+    *,
+    progress: Progress = silent,
+) -> LabelledImages:
+    """Return pictures from files, cropped and scaled to a network's size.
+
+    Parameters
+    ----------
+    network
+        The network that the pictures are for.
+    paths
+        Files that Pillow reads, or directories of them.
+    count
+        Take only so many of them.
+    progress
+        Called as the files are read.
+
+    Raises
+    ------
+    UserError
+        If a file does not exist or is not a picture.
+    """
+    from ..host import images as picture_files
+
+    files = picture_files.find([os.fspath(path) for path in paths])[:count]
+    pixels = picture_files.load(files, (*network.image, network.colours), progress=counter(progress, len(files)))
+    return LabelledImages("files", pixels, None, tuple(files))
+
+
+def images_for(network: Network, images: int | LabelledImages, log: Log = silent) -> LabelledImages:
+    """Return ``images``, or so many test images.
+
+    Raises UserError if the images do not fit the network.
+    """
+    if isinstance(images, int):
+        return load_test_images(network, images, log=log)
+    shape = (*network.image, network.colours)
+    if images.pixels.shape[1:] != shape:
+        raise UserError(f"{network.name} takes images of {shape}; {images.dataset} has {images.pixels.shape[1:]}")
+    return images

@@ -1,0 +1,187 @@
+"""Write the HTML page of a network: pipeline, costs, functions, accuracy, comparison and training curves."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import UserError
+from ..files import write_whole
+from ..network import samples
+from ..network.evaluation import evaluate
+from ..network.file import digest, load
+from ..network.frontier import candidates
+from ..network.layers import Network
+from ..network.summary import summarise, table_layers
+
+__all__ = ["ReportResult", "Source", "fits_samples", "read_result", "write_report"]
+
+_REQUIRED = {  # what the page reads of each kind of result
+    "plan": ("frame_interval", "fps", "latency", "clock_hz", "resources", "limits", "stages"),
+    "simulation": ("images", "mismatched_logits", "mismatched_classes", "frame_interval", "frame_interval_predicted"),
+    "evaluation": ("images", "correct", "accuracy", "dataset"),
+    "synth": ("resources",),
+}
+
+
+class _Result(Protocol):
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+Source = _Result | Mapping[str, Any] | str | os.PathLike
+"""A result of this package, its dictionary, or the file that holds what a command printed with ``--json``."""
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """A page that was written.
+
+    Parameters
+    ----------
+    network
+        Name of the network.
+    page
+        The file.
+    size
+        Its bytes.
+    """
+
+    network: str
+    page: Path
+    size: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``psahw report --json`` prints."""
+        return {"network": self.network, "page": str(self.page), "bytes": self.size}
+
+
+def read_result(kind: str, source: Source | None, network: Network) -> dict[str, Any] | None:
+    """Return a result as a dictionary, checked to be complete and to be about this network.
+
+    Parameters
+    ----------
+    kind
+        ``plan``, ``simulation``, ``evaluation`` or ``synth``.
+    source
+        The result, or None, which is returned as it is.
+    network
+        The network.
+
+    Raises
+    ------
+    UserError
+        If a file cannot be read, the result lacks a key that the page needs, or it is about another network.
+    """
+    if source is None:
+        return None
+    value: Any
+    if isinstance(source, str | os.PathLike):
+        name = f"{kind}: {source}"
+        try:
+            value = json.loads(Path(source).read_text())
+        except OSError as error:
+            raise UserError(f"{kind}: cannot read {source}: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{name} must be JSON: {error}") from error
+    else:
+        name = f"{kind}: the result"
+        value = source if isinstance(source, Mapping) else source.to_dict()
+    if not isinstance(value, Mapping) or any(key not in value for key in _REQUIRED[kind]):
+        raise UserError(f"{name} must be a {kind} result, with {', '.join(_REQUIRED[kind])}")
+    if value.get("network", network.name) != network.name:
+        raise UserError(f"{name} is about network {value['network']!r}, not {network.name!r}")
+    if "digest" in value and value["digest"] != digest(network):
+        raise UserError(f"{name} is about another network that is called {network.name!r}: the digests differ")
+    return dict(value)
+
+
+def _check_one_design(
+    plan: dict[str, Any] | None, simulation: dict[str, Any] | None, synth: dict[str, Any] | None
+) -> None:
+    """Raise UserError if the results are of different circuits, because one row must not mix them."""
+    if plan is None:
+        return
+    for kind, result in (("simulation", simulation), ("synth", synth)):
+        names = {"board": "board", "frame_interval": "frame_interval", "latency": "latency"}
+        if kind == "simulation":
+            names |= {"frame_interval": "frame_interval_predicted", "latency": "latency_predicted"}
+        for key, name in names.items():
+            value = (result or {}).get(name)
+            if value is not None and value != plan.get(key, value):
+                label = key.replace("_", " ")
+                raise UserError(f"{kind}: this is the result of another plan, {label} {value}, not {plan[key]}")
+
+
+def fits_samples(network: Network) -> bool:
+    """Return whether a network takes images like those that ship with psahw."""
+    images, _ = samples.load()
+    shape = (*network.image, network.colours)
+    return images.shape[1:] == shape and len(network.classes) == len(samples.CLASSES)
+
+
+def write_report(
+    network: Network,
+    path: str | os.PathLike | None = None,
+    *,
+    plan: Source | None = None,
+    simulation: Source | None = None,
+    evaluation: Source | None = None,
+    synth: Source | None = None,
+    runs: Sequence[str | os.PathLike] = (),
+    frontier: Sequence[str | os.PathLike] = (),
+    name: str | None = None,
+) -> ReportResult:
+    """Write the HTML page of a network.
+
+    The page needs no other file. It says which results were not given, and which command makes them. Without an
+    evaluation, one on the shipped images is made if they fit the network.
+
+    Parameters
+    ----------
+    network
+        The network.
+    path
+        The file to write; the network's name with ``.html`` if None.
+    plan, simulation, evaluation, synth
+        Results of `psahw.plan`, `psahw.simulate`, `psahw.evaluate` and `psahw.synthesise`, their dictionaries, or
+        files with what the commands printed with ``--json``.
+    runs
+        Run directories whose training curves are drawn.
+    frontier
+        Networks to compare with, by path or name.
+    name
+        Path or name by which this network is listed among them; its own name if None.
+
+    Raises
+    ------
+    UserError
+        If a result is about another network or another plan, or if a file cannot be read or written.
+
+    Examples
+    --------
+    >>> planned = psahw.plan(network, "marble", engines="mac")  # doctest: +SKIP
+    >>> psahw.write_report(network, "report.html", plan=planned).page  # doctest: +SKIP
+    """
+    from ..report.curves import read_run
+    from ..report.page import render
+
+    sources = {"plan": plan, "simulation": simulation, "evaluation": evaluation, "synth": synth}
+    results = {kind: read_result(kind, source, network) for kind, source in sources.items()}
+    _check_one_design(results["plan"], results["simulation"], results["synth"])
+    curves = {str(run): read_run(run) for run in runs}
+    compared = [(name or network.name, network), *((str(other), load(other)) for other in frontier)]
+    if results["evaluation"] is None and fits_samples(network):
+        images, labels = samples.load()
+        results["evaluation"] = evaluate(network, images, labels, "the shipped sample")
+    html = render(
+        summarise(network),
+        {place: table.values for place, table in table_layers(network)},
+        **results,
+        runs=curves,
+        frontier=candidates(compared) if frontier else None,
+    )
+    target = Path(path or f"{network.name}.html")
+    write_whole(target, html)
+    return ReportResult(network.name, target.resolve(), len(html.encode()))

@@ -1,0 +1,362 @@
+"""Classify images on a board, or on a simulated one, and compare with the integer model."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import boards
+from ..boards import Board
+from ..display import html_table
+from ..errors import CheckFailed, UserError
+from ..network import reference
+from ..network.layers import Network
+from ..planner.plan import Plan
+from .callbacks import Log, Progress, counter, silent
+from .designs import load_design
+from .images import SHIPPED_IMAGES, LabelledImages, images_for
+from .planning import BoardPlan
+
+__all__ = ["SIMULATED", "RunResult", "run", "simulated_board"]
+
+SIMULATED = "sim"
+"""The name of the port behind which a board is simulated."""
+
+DEFAULT_BAUD = 3_000_000
+"""Bits per second on a serial port if neither caller nor board says otherwise."""
+
+SIMULATION_TIMEOUT = 600.0
+"""Seconds to wait for a simulated board, which is slow and loses nothing."""
+
+_FRAMES = 64  # over which the frame interval is averaged
+_SIMULATED_FRAMES = 4  # in simulation every interval is the same
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """Answers of a board, and what was measured.
+
+    Parameters
+    ----------
+    port
+        Where the board is reached.
+    baud
+        Bits per second of a serial port, or None.
+    simulated
+        Whether the board was simulated.
+    dataset
+        Name of the data set, or ``files``.
+    network, board, build
+        What the board says of itself.
+    images
+        Images that were classified.
+    mismatched_logits, mismatched_classes
+        Answers that differ from the integer model.
+    accuracy
+        Images classified correctly, in percent; None without labels.
+    clock_hz
+        Clock of the accelerator, in Hz.
+    fps_device
+        Frames per second that the accelerator reaches by itself.
+    frame_interval, frame_interval_planned
+        Clock cycles between the results of two frames, as the board measures them, and as planned.
+    latency, latency_planned
+        Clock cycles from an image's first beat to its result, as the board measures them, and as planned.
+    fps_link
+        Frames per second over the link, or None for a single image.
+    fps_host
+        Frames per second as the host sees them.
+    round_trip_seconds
+        Seconds from sending an image to its answer.
+    frames_counted, stage_stalls, link_losses
+        The board's counters: frames, stalled cycles of each stage, and characters or datagrams that were lost.
+    resent, timeouts, broken_answers, reported_faults
+        The host's counters of the link.
+    logits, classes
+        The answers: int32 (images, classes) and int32 (images,).
+    class_names
+        The network's classes.
+    files
+        The file of each image, or None for a data set.
+    """
+
+    port: str
+    baud: int | None
+    simulated: bool
+    dataset: str
+    network: str
+    board: str
+    build: str
+    images: int
+    mismatched_logits: int
+    mismatched_classes: int
+    accuracy: float | None
+    clock_hz: float
+    fps_device: float
+    frame_interval: float
+    frame_interval_planned: int
+    latency: int
+    latency_planned: int
+    fps_link: float | None
+    fps_host: float
+    round_trip_seconds: float
+    frames_counted: int
+    stage_stalls: list[int]
+    link_losses: int
+    resent: int
+    timeouts: int
+    broken_answers: int
+    reported_faults: int
+    logits: np.ndarray
+    classes: np.ndarray
+    class_names: tuple[str, ...]
+    files: tuple[Path, ...] | None = None
+
+    def check(self) -> None:
+        """Raise CheckFailed if any answer differs from the integer model."""
+        if wrong := self.mismatched_logits or self.mismatched_classes:
+            raise CheckFailed(
+                f"{self.network} on {self.port}: {wrong} logits or classes differ from the integer model"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``psahw run --json`` prints."""
+        arrays = ("logits", "classes", "class_names", "files")
+        result = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in arrays}
+        if self.files is None:
+            return result
+        answers = [
+            {"file": str(path), "class": self.class_names[index], "class_index": index, "logits": logits}
+            for path, index, logits in zip(self.files, self.classes.tolist(), self.logits.tolist(), strict=True)
+        ]
+        return result | {"answers": answers}
+
+    @property
+    def title(self) -> str:
+        """Network, board and port, as the heading of a table."""
+        where = f"{self.board} at {self.port}" + (", simulated" if self.simulated else "")
+        return f"{self.network} on {where}: {self.images} images"
+
+    def table(self) -> tuple[list[str], list[list]]:
+        """Return headings and rows of measured and expected values, for display."""
+        # The simulated UART is as fast as simulation allows, so its rate is not that of the board.
+        rate = f" at {self.baud / 1e6:g} Mbaud" if self.simulated and self.baud else ""
+        rows: list[list] = [
+            ["wrong logits", self.mismatched_logits, 0],
+            ["wrong classes", self.mismatched_classes, 0],
+            ["frame interval, cycles", self.frame_interval, float(self.frame_interval_planned)],
+            ["latency, cycles", self.latency, self.latency_planned],
+            ["frames per second, the accelerator's own", int(self.fps_device), None],
+            [f"frames per second over the link{rate}", self.fps_link, None],
+        ]
+        return ["", "measured", "expected"], rows
+
+    def _repr_html_(self) -> str:
+        """Return the table of measured and expected values for a notebook."""
+        columns, rows = self.table()
+        return html_table(columns, rows, caption=self.title)
+
+
+def _written_for(directory: Path) -> dict[str, str]:
+    """Return board and link of a project; empty for a directory that holds the accelerator alone."""
+    from ..boards.tools.project import MARKER
+
+    path = directory / MARKER
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+        return {"board": content["board"], "link": content["link"]["kind"]}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is not what psahw elaborate writes; elaborate again") from None
+
+
+def simulated_board(
+    design: Plan | str | os.PathLike | None = None, board: str | None = None, link: str | None = None
+) -> tuple[Board, str]:
+    """Return the board to simulate, and the kind of its link.
+
+    Parameters
+    ----------
+    design
+        A plan, a directory with a design, or None for a plan that is yet to be made.
+    board, link
+        Names that the caller asks for.
+
+    Raises
+    ------
+    UserError
+        If the design is for another board or link, if no board is known, or if the board has no such link.
+    """
+    from ..boards.link.options import UartOptions, check_link
+
+    wanted = {name: value for name, value in (("board", board), ("link", link)) if value is not None}
+    known: dict[str, str] = {}
+    if isinstance(design, BoardPlan):
+        known = {"board": design.board.name} | ({"link": design.link.kind} if design.link else {})
+    elif design is not None and not isinstance(design, Plan):
+        known = _written_for(Path(design))
+    for name in known.keys() & wanted.keys():
+        if wanted[name] != known[name]:
+            subject = "the plan" if isinstance(design, Plan) else design
+            raise UserError(f"{subject} is for {name} {known[name]}, not {wanted[name]}")
+    chosen = {"link": UartOptions.kind} | wanted | known
+    if "board" not in chosen:
+        raise UserError(f"{design} does not say which board it is for: give --board, or what psahw elaborate wrote")
+    target = boards.get(chosen["board"])
+    check_link(target, chosen["link"])
+    return target, chosen["link"]
+
+
+@contextlib.contextmanager
+def _simulation(
+    network: Network, design: Plan | str | os.PathLike, board: Board, link: str, step: Log
+) -> Iterator[tuple[str, int | None]]:
+    """Yield the port of a simulated board, and its baud rate if it is a serial port."""
+    from ..boards import simulated
+    from ..boards.core import AcceleratorInterface
+    from ..boards.link.options import WINDOWS, UdpOptions
+    from ..sim import board as simulation
+    from ..sim import building
+
+    loaded = load_design(network, design, step)
+    with tempfile.TemporaryDirectory(prefix="psahw-run-") as name:
+        folder = Path(name)
+        for pattern in ("accelerator*", building.MODELS, "*.hex"):
+            for path in loaded.directory.glob(pattern):
+                (folder / path.name).symlink_to(path)
+        manifest = json.loads((loaded.directory / "manifest.json").read_text())
+        clock_hz = manifest["clock_hz"]
+        interface = AcceleratorInterface.from_manifest(
+            manifest, board=board.name, clock_hz=clock_hz, verilog=folder / "accelerator.v", window=WINDOWS[link]
+        )
+        step(f"Verilator: {board.name} behind its pins")
+        baud: int | None = None
+        line: simulation.Uart | simulation.Udp
+        if link == UdpOptions.kind:
+            UdpOptions(simulated.IDENTITY).check_clock(clock_hz)
+            simulated.write_udp(interface, folder, clock_hz=clock_hz)
+            line = simulation.Udp(clock_hz, simulated.IDENTITY.address, simulated.IDENTITY.port)
+        else:
+            baud = simulated.write(interface, folder, clock_hz=clock_hz)
+            line = simulation.Uart(simulated.CYCLES_PER_BIT)
+        simulation.build(folder, line)
+        with simulation.running(folder, line) as port:
+            yield port, baud
+
+
+def run(
+    network: Network,
+    port: str,
+    *,
+    images: int | LabelledImages = SHIPPED_IMAGES,
+    design: Plan | str | os.PathLike | None = None,
+    board: str | None = None,
+    link: str | None = None,
+    baud: int | None = None,
+    timeout: float | None = None,
+    step: Log = silent,
+    progress: Progress = silent,
+    log: Log = silent,
+) -> RunResult:
+    """Classify images on a board, and compare the answers with the integer model.
+
+    This function does not raise an error if answers are wrong: see ``RunResult.check``.
+
+    Parameters
+    ----------
+    network
+        The network that the board must hold.
+    port
+        ``/dev/ttyUSB1``, ``udp://ADDRESS``, a URL for pyserial, or ``sim`` for a simulated board.
+    images
+        So many test images, or images from `psahw.flow.images`.
+    design
+        For a simulated board, its plan, or a directory that `psahw.elaborate` wrote.
+    board
+        Name of the board that must answer; for a simulated board, the board to simulate if the design does not tell.
+    link
+        For a simulated board, ``uart`` or ``udp``. By default the design's link, or the UART.
+    baud
+        Bits per second of the board's UART; the board's own, or 3,000,000, by default.
+    timeout
+        Seconds to wait for an answer: 1 by default, or 600 for a simulated board.
+    step, progress, log
+        Callbacks (see `psahw.flow`); the items are images.
+
+    Raises
+    ------
+    UserError
+        If the port cannot be opened, the board does not answer, or it holds another network.
+    CheckFailed
+        If a simulated board breaks the rules of its link.
+    """
+    from ..host import Accelerator
+
+    simulated = port == SIMULATED
+    chosen = images_for(network, images, log)
+    with contextlib.ExitStack() as stack:
+        if simulated:
+            if design is None:
+                raise ValueError("design must be given for a simulated board")
+            target, kind = simulated_board(design, board, link)
+            port, baud = stack.enter_context(_simulation(network, design, target, kind, step))
+            board = target.name
+        elif baud is None:
+            baud = boards.get(board).baud if board else DEFAULT_BAUD
+        device = Accelerator(
+            port,
+            baud=baud or DEFAULT_BAUD,
+            network=network,
+            board=board,
+            timeout=timeout or (SIMULATION_TIMEOUT if simulated else 1.0),
+        )
+        stack.enter_context(device)
+        expected = reference.run(network, chosen.pixels)
+        step("the device measures its frame interval")
+        timing = device.measure(chosen.pixels[0], frames=_SIMULATED_FRAMES if simulated else _FRAMES)
+        device.clear_counters()
+        step(f"{len(chosen)} images")
+        answers = device.run(chosen.pixels, progress=counter(progress, len(chosen)))
+        counters: dict[str, Any] = device.counters()
+        hello, statistics = device.hello, device.statistics
+    accuracy = None if chosen.labels is None else 100 * float(np.mean(answers.classes == chosen.labels))
+    return RunResult(
+        port=port,
+        baud=device.baud,
+        simulated=simulated,
+        dataset=chosen.dataset,
+        network=hello.network,
+        board=hello.board,
+        build=hello.build,
+        images=len(chosen),
+        mismatched_logits=int((answers.logits != expected).sum()),
+        mismatched_classes=int((answers.classes != expected.argmax(1)).sum()),
+        accuracy=accuracy,
+        clock_hz=hello.clock_hz,
+        fps_device=hello.clock_hz / timing.frame_interval,
+        frame_interval=timing.frame_interval,
+        frame_interval_planned=hello.frame_interval,
+        latency=timing.latency,
+        latency_planned=hello.latency,
+        fps_link=hello.clock_hz * (len(chosen) - 1) / answers.cycles if answers.cycles else None,
+        fps_host=len(chosen) / answers.seconds,
+        round_trip_seconds=timing.round_trip,
+        frames_counted=counters["frames"],
+        stage_stalls=counters["stalls"],
+        link_losses=counters["link_losses"],
+        resent=statistics.resent,
+        timeouts=statistics.timeouts,
+        broken_answers=statistics.broken,
+        reported_faults=statistics.reported,
+        logits=answers.logits,
+        classes=answers.classes,
+        class_names=network.classes,
+        files=chosen.files,
+    )

@@ -1,0 +1,310 @@
+"""Simulate a circuit on real images, and compare it with the integer model."""
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..display import html_table
+from ..errors import CheckFailed, UserError
+from ..files import writable_directory
+from ..network import reference
+from ..network.layers import Network
+from ..planner.plan import Plan
+from .callbacks import Log, Progress, counter, silent
+from .designs import family_of, load_design, netlist_directory
+from .images import LabelledImages, images_for
+
+__all__ = ["SimulationResult", "check_simulation", "simulate"]
+
+BATCH_IMAGES = 500
+"""The most images that are simulated in one run unless the caller says otherwise."""
+
+Cycles = int | list[int] | None
+"""A number of clock cycles; the least and the greatest if they differ; None if it was not measured."""
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """What a simulation measured. Times are in clock cycles unless the name says otherwise.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set.
+    mode
+        How the circuit was run, in words.
+    netlist
+        Device family whose netlist was simulated, or None for the Verilog.
+    network
+        Name of the network.
+    images
+        Images that were sent.
+    mismatched_logits, mismatched_classes
+        Results that differ from the integer model.
+    correct, accuracy
+        Images classified correctly, as a number and in percent; None without labels.
+    frame_interval, frame_interval_predicted
+        Cycles between the results of two frames, measured once the pipeline has settled, and as planned.
+    settling_frames
+        Results that precede the steady state.
+    latency, latency_predicted
+        Cycles from an image's first beat to its result in the empty accelerator, measured and planned.
+    latency_all
+        The least and the greatest latency of all images.
+    sim_cycles_per_second
+        Speed of the simulator.
+    cycles, seconds, build_seconds
+        Simulated cycles, their run time, and the time to compile the simulator (0 if it was in the cache).
+    results
+        Results that came out.
+    stalls
+        Whether both ends stalled at random.
+    resets
+        Resets in mid-frame before the images that count.
+    gap
+        The least number of idle cycles between two frames, and how many more there may be.
+    seed
+        Seed of the random choices.
+    frames_counted
+        Frames that the accelerator's own counter saw, or None if it has no counters.
+    stage_stalls
+        Stalled cycles of each stage, by the accelerator's own counters.
+    mismatches
+        A line about each of the first results that differ.
+    batches, batches_kept, jobs
+        Number of runs, of those whose results were there already, and of runs at once; None for a single run.
+    clock_hz
+        Planned clock in Hz, or None if the design does not tell.
+    """
+
+    dataset: str
+    mode: str
+    netlist: str | None
+    network: str
+    images: int
+    mismatched_logits: int
+    mismatched_classes: int
+    correct: int | None
+    accuracy: float | None
+    frame_interval: Cycles
+    frame_interval_predicted: int
+    settling_frames: int
+    latency: Cycles
+    latency_predicted: int
+    latency_all: list[int]
+    sim_cycles_per_second: int
+    cycles: int
+    seconds: float
+    build_seconds: float
+    results: int
+    stalls: bool
+    resets: int
+    gap: list[int]
+    seed: int
+    frames_counted: int | None
+    stage_stalls: dict[str, int]
+    mismatches: list[str]
+    clock_hz: float | None
+    batches: int | None = None
+    batches_kept: int | None = None
+    jobs: int | None = None
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second at the planned clock and the measured interval; None if either is unknown."""
+        if not self.clock_hz or not isinstance(self.frame_interval, int):
+            return None
+        return self.clock_hz / self.frame_interval
+
+    @property
+    def problems(self) -> list[str]:
+        """What differs from the integer model or from the plan, in words; empty if nothing does."""
+        from ..sim import runner
+
+        return runner.problems(self.to_dict())
+
+    def check(self) -> None:
+        """Raise CheckFailed if anything differs from the integer model or from the plan."""
+        if problems := self.problems:
+            raise CheckFailed(f"{self.network}: {'; '.join(problems)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``psahw simulate --json`` prints."""
+        result = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.batches is None:
+            for name in ("batches", "batches_kept", "jobs"):
+                del result[name]
+        return result if self.fps is None else result | {"fps": self.fps}
+
+    def table(self) -> tuple[list[str], list[list]]:
+        """Return headings and rows of measured and expected values, for display."""
+        rows: list[list] = [
+            ["images", self.images, None],
+            ["wrong logits", self.mismatched_logits, 0],
+            ["wrong classes", self.mismatched_classes, 0],
+        ]
+        for name, measured, predicted in (
+            ("frame interval, cycles", self.frame_interval, self.frame_interval_predicted),
+            ("latency, cycles", self.latency, self.latency_predicted),
+        ):
+            shown = " to ".join(f"{cycles:,}" for cycles in measured) if isinstance(measured, list) else measured
+            rows.append([name, shown, None if self.stalls else predicted])
+        return ["", "measured", "expected"], rows
+
+    @property
+    def title(self) -> str:
+        """Network, data set and mode, as the heading of a table."""
+        return f"{self.network}, {self.dataset} test images, {self.mode}"
+
+    def _repr_html_(self) -> str:
+        """Return the table of measured and expected values for a notebook."""
+        columns, rows = self.table()
+        return html_table(columns, rows, caption=self.title)
+
+
+def check_simulation(
+    *,
+    waves: str | os.PathLike | None = None,
+    jobs: int = 1,
+    batch: int | None = None,
+    keep: str | os.PathLike | None = None,
+) -> None:
+    """Raise UserError if `simulate` would refuse these arguments or lacks its tools, before any long work."""
+    from ..sim import building, runner
+
+    building.check_tools()
+    if waves is not None:
+        try:
+            runner.record(waves)
+        except ValueError as error:
+            raise UserError(f"waves: {error}") from error
+        if not (folder := Path(waves).resolve().parent).is_dir():
+            raise UserError(f"waves: directory {folder} does not exist")
+        if (jobs, batch, keep) != (1, None, None):
+            raise UserError("waves are recorded in a single run: give neither jobs, nor batch, nor keep with them")
+    if keep is not None:
+        writable_directory(keep)
+
+
+def _runs(
+    images: int, waves: str | os.PathLike | None, jobs: int, batch: int | None, keep: str | os.PathLike | None
+) -> Callable[..., dict[str, Any]]:
+    """Return the function that simulates the images: in one run, or in batches."""
+    from ..sim import batches, runner
+
+    if (jobs, batch, keep) == (1, None, None):
+        return functools.partial(runner.simulate, waves=waves)
+    size = batch or (BATCH_IMAGES if keep else min(-(-images // jobs), BATCH_IMAGES))
+    directory = None if keep is None else Path(keep)
+    return functools.partial(batches.simulate, batch=size, jobs=jobs, directory=directory)
+
+
+def _mode(stalls: bool, resets: int, family: str | None) -> str:
+    """Return how the circuit is run, in words."""
+    parts = [f"Yosys' netlist for {family}"] if family else []
+    parts += ["random stalls at both ends" if stalls else "back to back"]
+    parts += [f"after {resets} resets in mid-frame"] if resets else []
+    return ", ".join(parts)
+
+
+def simulate(
+    network: Network,
+    design: Plan | str | os.PathLike,
+    *,
+    images: int | LabelledImages = 20,
+    netlist: bool = False,
+    stalls: bool = False,
+    resets: int = 0,
+    seed: int = 1,
+    waves: str | os.PathLike | None = None,
+    jobs: int = 1,
+    batch: int | None = None,
+    keep: str | os.PathLike | None = None,
+    step: Log = silent,
+    progress: Progress = silent,
+    log: Log = silent,
+) -> SimulationResult:
+    """Run a circuit's Verilog on images, and compare it with the integer model and the plan.
+
+    Verilog and simulator are kept in the cache, so that only the first run of a design compiles. This function does
+    not raise an error if the circuit is wrong: see ``SimulationResult.problems`` and ``SimulationResult.check``.
+
+    Parameters
+    ----------
+    network
+        The network.
+    design
+        A plan, from `psahw.plan`, or a directory that `psahw.elaborate` wrote.
+    images
+        So many test images, or images from `psahw.flow.images`.
+    netlist
+        Simulate the netlist that Yosys makes of the Verilog, cell by cell. Making it takes minutes.
+    stalls
+        Stall both ends at random. Frame interval and latency are then not compared with the plan.
+    resets
+        Reset the circuit so many times in mid-frame before the images that count.
+    seed
+        Seed of stalls, resets and initial values.
+    waves
+        File for the waveforms of all signals (``.fst``) or for their switching activity (``.saif``).
+    jobs
+        Runs at once.
+    batch
+        Images per run. By default all of them in one run, or at most 500 with ``jobs`` or ``keep``.
+    keep
+        Directory that keeps the result of each run. Results that are there already are not simulated again.
+    step, progress, log
+        Callbacks (see `psahw.flow`).
+
+    Raises
+    ------
+    UserError
+        If the tools are not installed, the directory holds another network, or the Verilog does not compile.
+    CheckFailed
+        If the circuit breaks the protocol of its streams, or stops.
+
+    Examples
+    --------
+    >>> network = psahw.load("cifar10-psa-small")  # doctest: +SKIP
+    >>> result = psahw.simulate(network, psahw.plan(network, "marble"), images=20)  # doctest: +SKIP
+    >>> result.mismatched_logits  # doctest: +SKIP
+    0
+    """
+    from ..sim import runner
+
+    check_simulation(waves=waves, jobs=jobs, batch=batch, keep=keep)
+    chosen = images_for(network, images, log)
+    if chosen.labels is None and (jobs, batch, keep) != (1, None, None):
+        raise ValueError("images must have labels to be simulated in batches")
+    run = _runs(len(chosen), waves, jobs, batch, keep)
+    family = family_of(design) if netlist else None
+    loaded = load_design(network, design, step)
+    if family is not None:
+        step(f"netlist for {family}")
+        loaded = runner.load_design(netlist_directory(loaded, family))
+    step("Verilator")
+    runner.build(loaded, waves=None if waves is None else runner.record(waves))
+    step(f"{len(chosen)} images")
+    try:
+        result = run(
+            loaded,
+            chosen.pixels,
+            reference.run(network, chosen.pixels),
+            labels=chosen.labels,
+            stalls=stalls,
+            resets=resets,
+            seed=seed,
+            progress=counter(progress, len(chosen)),
+        )
+    except RuntimeError as error:
+        raise CheckFailed(f"{network.name}: {error}") from error
+    return SimulationResult(
+        dataset=chosen.dataset,
+        mode=_mode(stalls, resets, family),
+        netlist=family,
+        clock_hz=loaded.clock_hz,
+        **result,
+    )
