@@ -1,4 +1,4 @@
-"""``python -m psahw.boards.axi``: write the register maps into ``docs/integration.md``."""
+"""``python -m psahw.boards.axi``: write the register maps into ``docs/reference/register-map.md``."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from psahw.files import write_whole
 
 from .registers import CORE, KERNEL, markdown
 
-PAGE = Path(__file__).parents[2] / "docs" / "integration.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "register-map.md"
 TABLES = {"core": CORE, "kernel": KERNEL}
 
 

@@ -1,7 +1,7 @@
 """What software sees: the register maps of the core and of the kernel, as tables.
 
 `psahw.boards.axi.register_file.RegisterFile` makes the circuit from a table, and ``python -m psahw.boards.axi`` writes the same
-table into ``docs/integration.md``.
+table into ``docs/reference/register-map.md``.
 """
 
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ from psahw.boards.axi.registers import CORE, KERNEL, Access, Register, identity
 
 from tests.boards.axi.designs import manifest
 
-PAGE = Path(__file__).parents[3] / "docs" / "integration.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "register-map.md"
 
 
 def test_the_page_has_the_tables_of_the_code():
@@ -22,7 +22,7 @@ def test_the_page_has_the_tables_of_the_code():
 def test_marks_must_be_there_once():
     page = PAGE.read_text()
     for broken in (page.replace("<!-- end: kernel -->\n", ""), page + "<!-- registers: core -->\n"):
-        with pytest.raises(ValueError, match=r"integration.md must have '<!-- registers: \w+ -->' and .* once each"):
+        with pytest.raises(ValueError, match=r"register-map.md must have '<!-- registers: \w+ -->' and .* once each"):
             tables.filled(broken)
 
 
