@@ -31,12 +31,8 @@ class Shell(Elaboratable):
     def __init__(
         self, board: Board, clock: ClockSettings, accelerator: AcceleratorInterface, link: LinkOptions | None = None
     ):
-        self.board, self.clock, self.accelerator, self.link = (
-            board,
-            clock,
-            accelerator,
-            link or UartOptions(board.baud),
-        )
+        self.board, self.clock, self.accelerator = board, clock, accelerator
+        self.link = link or UartOptions(board.baud)
 
     def elaborate(self, platform):
         m = Module()

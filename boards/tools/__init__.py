@@ -1,1 +1,1 @@
-"""From a design to a bitstream: projects for the tools of the vendors and the open ones, and loading."""
+"""From a design to a programmed board: vendors' and open toolchains, their reports, and programming."""

@@ -1,4 +1,4 @@
-"""Run a toolchain on a project, one program after the other, with its progress and its words if it fails."""
+"""Run the steps of a toolchain, show their progress, and explain failures in one line."""
 
 import errno
 import os
@@ -15,12 +15,12 @@ from .toolchains import Step
 
 __all__ = ["OUTPUT", "run"]
 
-OUTPUT = "build.log"  # what the programs print, one after the other
-MIN_FREE = 100 << 20  # bytes; cifar10-psa-small's files for the ULX3S together take 80 MB
+OUTPUT = "build.log"  # standard output and standard error of all steps
+MIN_FREE = 100 << 20  # bytes; the files of cifar10-psa-small for the ULX3S take 80 MB
 _POLL_SECONDS = 0.2
-_TAIL = 4096
+_TAIL = 4096  # bytes of a log that are searched for its last line
 
-_ERROR = re.compile(r"^(?:ERROR|%Error|\w*Error|terminate called|[\w.]*Trap)\b.*", re.M)  # the last two: WebAssembly
+_ERROR = re.compile(r"^(?:ERROR|%Error|\w*Error|terminate called|[\w.]*Trap)\b.*", re.M)  # Trap: WebAssembly
 _NO_ROOM = re.compile(r"No space left on device|ENOSPC|os error 28", re.I)
 _NO_FIT = re.compile(
     r"Unable to find (?:a )?placement location|no BELs remaining|Unable to place cell|failed to find a placement"
@@ -30,6 +30,7 @@ _NO_FIT = re.compile(
 
 
 def _tail(path: Path, size: int = _TAIL) -> str:
+    """Return the last ``size`` bytes of a file as text, or nothing if it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - size, 0))
@@ -39,26 +40,30 @@ def _tail(path: Path, size: int = _TAIL) -> str:
 
 
 def _last_line(path: Path) -> str:
+    """Return the last line of a log without nextpnr's prefix."""
     lines = _tail(path).strip().splitlines()
     return lines[-1].removeprefix("Info:").strip() if lines else ""
 
 
 def _failure(directory: Path, step: Step, status: int) -> Exception:
-    """With one line of the program's own words."""
+    """Return an error that quotes the first error message of the failed program."""
     text = "\n".join(_tail(directory / name, 1 << 16) for name in (step.log, OUTPUT))
-    where = f"see {directory / step.log} and {OUTPUT} beside it"
+    logs = f"see {directory / step.log} and {OUTPUT} beside it"
     if _NO_ROOM.search(text) or shutil.disk_usage(directory).free < 1 << 20:
         return UserError(
             f"{step.name} failed: {os.strerror(errno.ENOSPC)} in {directory}; make room, then run it again"
         )
-    found = _ERROR.findall(text)
-    words = " ".join(found[0].split())[:300] if found else f"it ended with status {status}"
+    error = _ERROR.search(text)
+    reason = " ".join(error[0].split())[:300] if error else f"it ended with status {status}"
     if _NO_FIT.search(text):
-        return CheckFailed(f"the design does not fit the device: {words}; plan it slower (--fps N); {where}")
-    return CheckFailed(f"{step.name} failed: {words}; {where}")
+        return CheckFailed(
+            f"the design does not fit the device: {reason}; plan it for a lower rate (--fps N); {logs}"
+        )
+    return CheckFailed(f"{step.name} failed: {reason}; {logs}")
 
 
 def _execute(directory: Path, step: Step, progress: Callable[[str], None]) -> int:
+    """Run the program of a step, report its progress, and return its exit status."""
     with (directory / OUTPUT).open("ab") as output:
         process = subprocess.Popen(
             step.command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
@@ -67,7 +72,7 @@ def _execute(directory: Path, step: Step, progress: Callable[[str], None]) -> in
             while process.poll() is None:
                 progress(_last_line(directory / step.log) or _last_line(directory / OUTPUT))
                 time.sleep(_POLL_SECONDS)
-        finally:  # an interrupt must leave no program behind
+        finally:  # an interrupt must not leave the program running
             if process.poll() is None:
                 process.kill()
                 process.wait()
@@ -75,10 +80,23 @@ def _execute(directory: Path, step: Step, progress: Callable[[str], None]) -> in
 
 
 def run(directory: Path, step: Step, progress: Callable[[str], None] = lambda line: None) -> float:
-    """Run one step; returns its seconds. ``progress`` gets the last line of its log, several times a second.
+    """Run one step of a toolchain, and return how long it took, in seconds.
 
-    Raises UserError if the program cannot be started or the disk is full, CheckFailed with its words if it fails or
-    leaves no product.
+    Parameters
+    ----------
+    directory
+        Directory of the project, as `psahw.boards.tools.project.write` writes it.
+    step
+        The step to run. Its products of an earlier run are deleted first.
+    progress
+        Called with the last line of the step's log, several times per second.
+
+    Raises
+    ------
+    UserError
+        If the program cannot be started, or the disk is full.
+    CheckFailed
+        If the program fails or does not write its products. The message quotes the program's own error.
     """
     free = shutil.disk_usage(directory).free
     if free < MIN_FREE:

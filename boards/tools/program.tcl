@@ -1,4 +1,5 @@
-# vivado -mode batch -source boards/program.tcl -tclargs BITSTREAM DEVICE (UG908, Programming the Device)
+# Loads a bitstream into the first device on the cable whose name begins with DEVICE (UG908, Programming the Device).
+#   vivado -mode batch -source program.tcl -tclargs BITSTREAM DEVICE
 open_hw_manager
 connect_hw_server
 open_hw_target

@@ -1,4 +1,4 @@
-"""Everything that a board's tools need: top level, accelerator, constraints, scripts."""
+"""Write a board's project: top level, accelerator, constraints, and scripts for the board's tools."""
 
 import json
 from importlib.metadata import version
@@ -18,19 +18,47 @@ from ..shell import Shell
 __all__ = ["MARKER", "TOP", "clock_for", "clock_of", "files", "write"]
 
 TOP = "top"
+"""Name of the top-level module, and of the files that Amaranth writes."""
+
 MARKER = "project.json"
+"""Name of the file that describes a project."""
 
 
 def clock_of(board: Board, clock_hz: float | None = None) -> ClockSettings:
-    """How the board makes its accelerator clock, or another one. UserError if it cannot."""
+    """Return the settings of the PLL that makes the accelerator's clock.
+
+    Parameters
+    ----------
+    board
+        The board, whose oscillator is the input of the PLL.
+    clock_hz
+        Wanted frequency in Hz. The default is the board's own.
+
+    Raises
+    ------
+    UserError
+        If the PLL cannot reach the frequency, see `psahw.boards.clock.settings`.
+    """
     platform = board.platform()
     target = board.clock_hz if clock_hz is None else clock_hz
     return settings(board.device.family, platform.speed, platform.default_clk_frequency, target)
 
 
 def clock_for(board: Board, clock_hz: float | None = None, link: LinkOptions | None = None) -> ClockSettings:
-    """The same for a design with a link, the board's UART if none is given. UserError, too, if the clock is too slow
-    for it."""
+    """Return the settings of the PLL for a design with a link.
+
+    Parameters
+    ----------
+    board, clock_hz
+        See `clock_of`.
+    link
+        The link to the host. The default is the board's UART.
+
+    Raises
+    ------
+    UserError
+        If the PLL cannot reach the frequency, or the link needs a faster clock.
+    """
     clock = clock_of(board, clock_hz)
     (link or UartOptions(board.baud)).check_clock(float(clock.hz))
     return clock
@@ -45,34 +73,45 @@ def files(
     seed: int = 1,
     link: LinkOptions | None = None,
 ) -> dict[str, str]:
-    """The project's files by name, without the accelerator's own.
+    """Return the text of a project's files by name, without the accelerator's own files.
 
-    The accelerator is in the Verilog file named ``source``, which the scripts read beside the files given here.
-    ``seed`` is that of placement, where the tools take one; ``link`` is the board's UART if not given. No vendor tool
-    is run or looked for.
+    No vendor tool is run or needed.
+
+    Parameters
+    ----------
+    board, clock
+        The board, and the settings of its PLL.
+    accelerator
+        The accelerator that the top level instantiates.
+    source
+        Name of the accelerator's Verilog file, which the scripts read too.
+    seed
+        Seed of placement, for tools that take one.
+    link
+        The link to the host. The default is the board's UART.
     """
     platform = board.platform()
     platform.clock_hz, platform.seed = float(clock.hz), seed
     shell = Shell(board, clock, accelerator, link)
     platform.constraints = shell.link.constraints
-    platform.add_file(source, "")  # its name, for the scripts; its content comes from elsewhere
+    platform.add_file(source, "")  # the scripts need only the name
     plan = platform.build(shell, name=TOP, do_build=False, emit_src=False)
     return {
         name: (content if isinstance(content, str) else content.decode()).rstrip("\n") + "\n"
         for name, content in plan.files.items()
-        if name != source and not name.endswith(".debug.v")  # a placeholder unless asked for
+        if name != source and not name.endswith(".debug.v")  # empty unless Amaranth is asked for it
     }
 
 
-def _check_room(board, plan, link):
-    """The plan is of the accelerator alone."""
-    beside = link.bram36(frame_bytes=plan.image_bytes, bus_bytes=plan.bus_bytes)
-    room = board.device.bram36 - beside
+def _check_room(board: Board, plan: Plan, link: LinkOptions) -> None:
+    """Raise UserError if the link's buffers do not fit beside the accelerator, which is all that the plan counts."""
+    link_bram36 = link.bram36(frame_bytes=plan.image_bytes, bus_bytes=plan.bus_bytes)
+    room = board.device.bram36 - link_bram36
     if plan.resources.bram36 > room:
-        advice = f"plan it with --max-bram {room:g}" if room > 0 else "no accelerator has room beside it"
+        advice = f"plan it with --max-bram {room:g}" if room > 0 else "no accelerator fits beside them"
         raise UserError(
             f"{plan.network}: the accelerator takes {plan.resources.bram36:g} BRAM36, the link's buffers "
-            f"{beside:g}, and {board.device.name} has {board.device.bram36:g}: {advice}"
+            f"{link_bram36:g}, and {board.device.name} has {board.device.bram36:g}: {advice}"
         )
 
 
@@ -85,29 +124,45 @@ def write(
     seed: int = 1,
     link: LinkOptions | None = None,
 ) -> dict:
-    """Write the project into an empty directory; returns the content of its ``project.json``. Raises UserError for a
-    plan that leaves no room for the link, or a clock that is too slow for it.
+    """Write a project into an empty directory, and return the content of its ``project.json``.
 
-    ``accelerator.v`` is the file that simulation runs; the board's top level instantiates it.
+    The top level instantiates ``accelerator.v``, which is also the file that simulation runs.
+
+    Parameters
+    ----------
+    board, network, plan
+        The board, the network, and the plan of its accelerator.
+    directory
+        The empty directory, see `psahw.boards.tools.whole_directory`.
+    seed
+        Seed of placement, for tools that take one.
+    link
+        The link to the host. The default is the board's UART.
+
+    Raises
+    ------
+    UserError
+        If the link's buffers do not fit beside the accelerator, or the clock cannot be made or is too slow for the
+        link.
     """
     link = link or UartOptions(board.baud)
     clock = clock_for(board, plan.clock_hz, link)
     _check_room(board, plan, link)
     manifest = generate.write(network, plan, directory)
-    circuit = AcceleratorInterface.from_manifest(
+    accelerator = AcceleratorInterface.from_manifest(
         manifest,
         board=board.name,
         clock_hz=float(clock.hz),
         verilog=directory / "accelerator.v",
         window=link.window,
     )
-    project = files(board, clock, circuit, source="accelerator.v", seed=seed, link=link)
-    for name, content in project.items():
-        (directory / name).write_text(content)
+    texts = files(board, clock, accelerator, source="accelerator.v", seed=seed, link=link)
+    for name, text in texts.items():
+        (directory / name).write_text(text)
         if name.endswith(".sh"):
             (directory / name).chmod(0o755)
     platform = board.platform()
-    content = {
+    description = {
         "generator": f"psahw {version('psahw')}",
         "network": network.name,
         "digest": plan.digest,
@@ -128,5 +183,5 @@ def write(
         "link": link.to_dict(),
         "files": sorted([path.name for path in directory.iterdir()] + [MARKER]),
     }
-    (directory / MARKER).write_text(json.dumps(content, indent=2) + "\n")
-    return content
+    (directory / MARKER).write_text(json.dumps(description, indent=2) + "\n")
+    return description

@@ -1,4 +1,4 @@
-"""What place and route made of a design: clocks and utilisation, read from the tools' own reports."""
+"""Routed clocks and utilisation, read from the reports of the place and route tools."""
 
 import json
 import re
@@ -13,12 +13,22 @@ NEXTPNR_REPORT = "routed.json"
 VIVADO_CLOCKS = "routed.txt"
 VIVADO_UTILISATION = "top_utilization_place.rpt"  # Amaranth's script writes it
 
-_TOLERANCE = 1e-3  # constraints are whole picoseconds
+_TOLERANCE = 1e-3  # relative; constraints are rounded to whole picoseconds
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The highest frequency that the routed paths of a clock allow, and the one that the tool was told of."""
+    """A clock after routing.
+
+    Attributes
+    ----------
+    name
+        The tool's name for the clock.
+    fmax_hz
+        Highest frequency that the routed paths allow, in Hz.
+    constraint_hz
+        Frequency that the tool was told to reach, in Hz.
+    """
 
     name: str
     fmax_hz: float
@@ -26,28 +36,41 @@ class Clock:
 
     @property
     def met(self) -> bool:
+        """True if the routed paths allow the constrained frequency."""
         return self.fmax_hz >= self.constraint_hz
 
 
 @dataclass(frozen=True)
 class Routed:
-    """``used`` has (used, available) by the tool's own name for a resource."""
+    """Results of place and route.
+
+    Attributes
+    ----------
+    clocks
+        All clocks that the tool knew of.
+    used
+        Used and available number of each resource, by the tool's name for it.
+    """
 
     clocks: tuple[Clock, ...]
     used: dict[str, tuple[float, float]]
 
     def clock(self, planned_hz: float) -> Clock:
-        """The accelerator's: the slowest of those constrained to the planned frequency.
+        """Return the accelerator's clock, the slowest one that is constrained to the planned frequency.
 
-        Raises CheckFailed if the tool knew of no such clock: it then had no reason to meet it.
+        Raises
+        ------
+        CheckFailed
+            If the tool knew of no such clock, and thus had no reason to reach its frequency.
         """
-        found = [clock for clock in self.clocks if abs(clock.constraint_hz / planned_hz - 1) <= _TOLERANCE]
-        if not found:
+        matching = [clock for clock in self.clocks if abs(clock.constraint_hz / planned_hz - 1) <= _TOLERANCE]
+        if not matching:
             known = ", ".join(f"{clock.name} {clock.constraint_hz / 1e6:g} MHz" for clock in self.clocks) or "none"
             raise CheckFailed(f"place and route saw no clock of {planned_hz / 1e6:g} MHz; it saw {known}")
-        return min(found, key=lambda clock: clock.fmax_hz)
+        return min(matching, key=lambda clock: clock.fmax_hz)
 
     def to_dict(self) -> dict:
+        """Return the results in the form of ``build.json``."""
         return {
             "clocks": {
                 clock.name: {"fmax_hz": clock.fmax_hz, "constraint_hz": clock.constraint_hz} for clock in self.clocks
@@ -57,7 +80,7 @@ class Routed:
 
 
 def nextpnr(directory: Path) -> Routed:
-    """From ``nextpnr --report``."""
+    """Read the file that ``nextpnr --report`` has written into a project's directory."""
     report = json.loads((directory / NEXTPNR_REPORT).read_text())
     clocks = (
         Clock(name, float(clock["achieved"]) * 1e6, float(clock["constraint"]) * 1e6)
@@ -74,23 +97,31 @@ _LOG_USED = re.compile(r"Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%")
 
 
 def openxc7(directory: Path) -> Routed:
-    """From the log of nextpnr-xilinx, in which later figures (after routing) replace earlier ones."""
+    """Read the log of nextpnr-xilinx.
+
+    The log has figures after placement and after routing. The latter come last and count.
+    """
     from .openxc7 import LOG
 
     text = (directory / LOG).read_text()
     clocks = {
         name: Clock(name, float(fmax) * 1e6, float(limit) * 1e6) for name, fmax, limit in _LOG_CLOCK.findall(text)
     }
-    used = {name: (int(used), int(available)) for name, used, available in _LOG_USED.findall(text) if int(used)}
+    used: dict[str, tuple[float, float]] = {
+        name: (int(used), int(available)) for name, used, available in _LOG_USED.findall(text) if int(used)
+    }
     return Routed(tuple(clocks.values()), used)
 
 
-# The rows that count, of UG904's report_utilization: 7 series and UltraScale+.
+# Rows of report_utilization (UG904), for the 7 series and for UltraScale+.
 _VIVADO_ROWS = ("Slice LUTs", "Slice Registers", "CLB LUTs", "CLB Registers", "DSPs", "Block RAM Tile", "URAM")
 
 
 def vivado(directory: Path) -> Routed:
-    """From the file of our own script, with periods and slacks in ns, and from Vivado's table."""
+    """Read Vivado's utilisation table, and the clocks that the project's script has written.
+
+    The script writes name, period and worst setup slack of each clock, in ns.
+    """
     clocks = []
     for line in (directory / VIVADO_CLOCKS).read_text().splitlines():
         name, period, slack = line.rsplit(" ", 2)
@@ -99,7 +130,8 @@ def vivado(directory: Path) -> Routed:
     for line in (directory / VIVADO_UTILISATION).read_text().splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         name = cells[0].rstrip("*")
-        # Used first; available and the share last. Between them are columns that have changed with the releases.
+        # "Used" is the first column, "Available" and "Util%" are the last ones. The columns between them depend on
+        # the release.
         if name in _VIVADO_ROWS and len(cells) >= 4 and name not in used:
             used[name] = (float(cells[1]), float(cells[-2]))
     return Routed(tuple(clocks), used)

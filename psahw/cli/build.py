@@ -101,7 +101,7 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
     if found is None:
         commands = list(dict.fromkeys(entry.command for entry in missing))
         if as_json:
-            output.print_json(result | {"missing": {m.toolchain: m.what for m in missing}, "run": commands})
+            output.print_json(result | {"missing": {m.toolchain: m.reason for m in missing}, "run": commands})
         raise UserError(
             f"no bitstream: {'; '.join(map(str, missing))}. The project is complete: where the tools are, run "
             f"{' or '.join(commands)} in {directory}"

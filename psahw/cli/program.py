@@ -101,7 +101,7 @@ def program_command(what, board, tool, cable, flash, dry_run, as_json):
         raise UserError(f"no bitstream {bitstream}: No such file")
     if bitstream.suffix not in _SUFFIXES:
         raise UserError(f"{bitstream} is no bitstream: its name must end in {' or '.join(_SUFFIXES)}")
-    found = program.choose(board, bitstream, name=tool, flash=flash, cable=cable, here=not dry_run)
+    found = program.choose(board, bitstream, name=tool, flash=flash, cable=cable, installed=not dry_run)
     command = found.command(board, bitstream, flash, cable)
     result = {"board": board.name, "bitstream": bitstream, "tool": found.name, "command": command}
     if not dry_run:

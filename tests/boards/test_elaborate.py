@@ -19,7 +19,7 @@ from psahw.boards.tools import project
 from psahw import boards, generate
 from psahw.cli import main
 from psahw.errors import UserError
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network import reference
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_images, random_network
@@ -38,7 +38,7 @@ def network():
 @pytest.fixture(scope="module")
 def path(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
-    networkfile.save(network, path)
+    network_file.save(network, path)
     return str(path)
 
 
@@ -53,7 +53,7 @@ def test_elaborate(name, path, network, tmp_path, capsys):
     assert result["clock"]["hz"] == result["clock"]["target_hz"] == boards.get(name).clock_hz
     assert result["fps"] == pytest.approx(result["clock"]["hz"] / result["frame_interval"])
     assert json.loads((directory / "plan.json").read_text())["frame_interval"] == result["frame_interval"]
-    assert json.loads((directory / "project.json").read_text())["digest"] == networkfile.digest(network)
+    assert json.loads((directory / "project.json").read_text())["digest"] == network_file.digest(network)
     assert os.access(directory / "build_top.sh", os.X_OK)
     assert lint(directory, boards.get(name).device.family) == []
 
@@ -62,7 +62,7 @@ def test_lint_of_overlapping_patches_that_keep_pace(tmp_path):
     """Two rows of a window are read at once: more than the padding, so that one of them begins in the image."""
     shape = StageShape(channels=4, hidden=4, groups=4, kernel=3, shared=True)
     network = random_network(np.random.default_rng(5), patch=Patch(4, 2, 1), stages=(shape,))
-    networkfile.save(network, tmp_path / "overlapping.safetensors")
+    network_file.save(network, tmp_path / "overlapping.safetensors")
     directory = tmp_path / "made"
     arguments = ["--board", "marble", "--engines", "mac", "-o", str(directory)]
     assert main(["elaborate", str(tmp_path / "overlapping.safetensors"), *arguments]) == 0

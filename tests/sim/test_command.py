@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from psahw.cli import main
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network.random import StageShape, random_network
 
 FPS = 20_000  # few multipliers: the simulator is built in seconds
@@ -25,7 +25,7 @@ def network(tmp_path_factory):
         np.random.default_rng(3), image=(32, 32), stages=stages, classes=10, logit_bits=10, name="tiny"
     )
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
-    networkfile.save(network, path)
+    network_file.save(network, path)
     return str(path)
 
 
@@ -64,7 +64,7 @@ def test_wrong_plan_is_found(network, capsys, tmp_path):
     from psahw import generate
     from psahw.planner import search
 
-    loaded = networkfile.load(network)
+    loaded = network_file.load(network)
     board = get("marble")
     made = search.make(loaded, board.device, clock_hz=board.clock_hz, fps=FPS, bus_bytes=board.bus_bytes)
     manifest = generate.write(loaded, made, tmp_path)

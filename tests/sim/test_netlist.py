@@ -8,7 +8,7 @@ import pytest
 from psahw.sim import netlist, runner
 
 from psahw.cli import main
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
 from psahw.synthesis import yosys as synthesis
@@ -148,7 +148,7 @@ def mixed(tmp_path_factory):
         name="mixed",
     )
     path = tmp_path_factory.mktemp("network") / "mixed.safetensors"
-    networkfile.save(network, path)
+    network_file.save(network, path)
     return str(path)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from calibration.published import convert, directory
 from psahw.cli import main
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def test_published(name, tmp_path, capsys):
     except FileNotFoundError:
         pytest.skip(f"the published {name} is not in {directory()}")
     path = tmp_path / f"{name}.safetensors"
-    networkfile.save(network, path)
+    network_file.save(network, path)
     for options in ((), ("--stalls", "--reset-test")):
         assert main(["simulate", str(path), "--board", "marble", "--images", "100", "--json", *options]) == 0
         result = json.loads(capsys.readouterr().out)

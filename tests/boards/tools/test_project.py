@@ -16,20 +16,20 @@ FRAME = 3072
 
 @pytest.fixture(scope="module", params=boards.BOARDS)
 def project(request, tmp_path_factory):
-    """Board, its files and the directory with them and the accelerator."""
+    """A board, the text of its project's files, and the directory with these files and the accelerator."""
     board = boards.get(request.param)
     directory = tmp_path_factory.mktemp(board.name)
     stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=FRAME)
     verilog.emit(stub, "accelerator", directory)
-    inside = AcceleratorInterface("psahw_accelerator", stub.signature, FRAME, bytes(4))
-    content = files(board, clock_for(board), inside, source="accelerator.v")
+    accelerator = AcceleratorInterface("psahw_accelerator", stub.signature, FRAME, bytes(4))
+    content = files(board, clock_for(board), accelerator, source="accelerator.v")
     for name, text in content.items():
         (directory / name).write_text(text)
     return board, content, directory
 
 
 def ports(text):
-    """The top module's ports by direction."""
+    """Return the top module's ports by direction."""
     top = text[text.index("module top(") :]
     top = top[: top.index("endmodule")]
     return {kind: set(re.findall(rf"^  {kind} (\w+);", top, re.M)) for kind in ("input", "output", "inout")}
@@ -37,10 +37,10 @@ def ports(text):
 
 def test_every_port_is_constrained_once(project):
     board, content, _ = project
-    found = ports(content["top.v"])
-    named = found["input"] | found["output"]
+    by_direction = ports(content["top.v"])
+    named = by_direction["input"] | by_direction["output"]
     assert {"uart_0__rx__io", "led_0__io"} <= named
-    assert not found["inout"]
+    assert not by_direction["inout"]
     if board.device.family == "gw2a":
         text = content["top.cst"]
         located = re.findall(r'^IO_LOC "(\w+)" \w+;', text, re.M)
@@ -60,7 +60,7 @@ def test_the_oscillator_is_constrained(project):
     board, content, _ = project
     hertz = board.platform().default_clk_frequency
     if board.device.family == "gw2a":
-        # nextpnr knows one frequency for all clocks: the accelerator's, which is the highest
+        # nextpnr takes one frequency for all clocks, that of the accelerator, which is the highest.
         (route,) = (c for c in json.loads(content["build_top.json"])["commands"] if c[0] == "nextpnr-himbaechel")
         assert float(route[route.index("--freq") + 1]) == board.clock_hz / 1e6 >= hertz / 1e6
     elif board.device.family == "ecp5":
@@ -81,7 +81,7 @@ def test_scripts_name_files_that_exist(project):
     assert all((directory / name).is_file() for name in named)
 
 
-# Device-package combinations and speed grades of DS180 (Kintex-7); the card of DS962.
+# Combinations of device, package and speed grade from DS180 (Kintex-7), and the card of DS962.
 PARTS = {
     *(f"xc7k160t{package}-{speed}" for package in ("fbg484", "fbg676", "ffg676") for speed in ("1", "2", "2L", "3")),
     *(
@@ -102,7 +102,7 @@ def xilinx(project):
 
 
 def interpreter(calls):
-    """A Tcl interpreter in which every command that Tcl does not have is one of Vivado's: recorded in ``calls``."""
+    """Return a Tcl interpreter that appends every command unknown to Tcl, thus one of Vivado's, to ``calls``."""
     tcl = pytest.importorskip("tkinter", reason="Python without Tcl").Tcl()
 
     def vivado(name, *arguments):
@@ -122,7 +122,7 @@ def interpreter(calls):
 
 
 def test_vivado_script_runs(xilinx, monkeypatch):
-    """All of it, in a real Tcl interpreter: parts, files, constraints, and what it writes for us to read."""
+    """A real Tcl interpreter runs the whole script: part, files, constraints, and the file that psahw reads."""
     _, content, directory = xilinx
     monkeypatch.chdir(directory)
     calls = []
@@ -142,7 +142,7 @@ def test_vivado_script_runs(xilinx, monkeypatch):
 
 
 def test_power_script(xilinx, monkeypatch):
-    """It routes the accelerator alone, at the board's clock, before it reads the activity and reports."""
+    """The script routes the accelerator alone, with the board's clock, before it reads the activity and reports."""
     board, content, directory = xilinx
     monkeypatch.chdir(directory)
     (directory / "some.saif").touch()
@@ -151,13 +151,13 @@ def test_power_script(xilinx, monkeypatch):
     tcl.eval("set argv some.saif")
     tcl.eval(content["power.tcl"])
     wanted = ["synth_design", "create_clock", "route_design", "read_saif", "report_power", "exit"]
-    found = {name: arguments for name, *arguments in calls}
+    arguments_of = {name: arguments for name, *arguments in calls}
     assert [name for name, *_ in calls if name in wanted] == wanted
-    assert found["create_project"][-1] in PARTS
+    assert arguments_of["create_project"][-1] in PARTS
     assert {call[1] for call in calls if call[0] == "add_files"} >= {"accelerator.v"}
-    assert found["synth_design"][:2] == ["-top", "psahw_accelerator"]
-    assert float(found["create_clock"][3]) == pytest.approx(1e9 / board.clock_hz, rel=1e-3)
-    assert found["read_saif"][-1] == str(directory / "some.saif")
+    assert arguments_of["synth_design"][:2] == ["-top", "psahw_accelerator"]
+    assert float(arguments_of["create_clock"][3]) == pytest.approx(1e9 / board.clock_hz, rel=1e-3)
+    assert arguments_of["read_saif"][-1] == str(directory / "some.saif")
     assert "module psahw_accelerator" in (directory / "accelerator.v").read_text()
 
 
@@ -176,7 +176,7 @@ def test_power_script_without_activity(xilinx, monkeypatch, arguments, capfd):
 
 
 def test_constraints_are_tcl(xilinx):
-    """Every port has a place and a standard, and the configuration is set on the design."""
+    """Every port has a location and an I/O standard, and the configuration is set on the design."""
     _, content, _ = xilinx
     calls = []
     interpreter(calls).eval(content["top.xdc"])
@@ -193,7 +193,7 @@ def test_openxc7_scripts(project):
     if board.device.family != "xc7":
         return
     named = ports(content["top.v"])
-    for name in ("LOC", "IOSTANDARD"):  # without quotes, which nextpnr-xilinx takes for a part of the value
+    for name in ("LOC", "IOSTANDARD"):  # without quotes, which nextpnr-xilinx treats as a part of the value
         lines = re.findall(rf"^set_property {name} (\S+) \[get_ports (\w+)\]$", content["openxc7.xdc"], re.M)
         assert {port for _, port in lines} == named["input"] | named["output"]
         assert not any('"' in value for value, _ in lines)
@@ -235,6 +235,6 @@ def test_unknown_board():
 
 
 @pytest.mark.parametrize("name", boards.BOARDS)
-def test_platform_is_of_the_device(name):
+def test_platform_has_the_device(name):
     board = boards.get(name)
     assert board.platform().device.lower() == board.device.name

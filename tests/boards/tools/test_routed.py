@@ -1,4 +1,4 @@
-"""Reports as the tools write them, shortened."""
+"""Tests that read shortened reports of the tools."""
 
 import json
 import re
@@ -53,14 +53,14 @@ VIVADO_ULTRASCALE = """\
 
 def test_nextpnr(tmp_path):
     (tmp_path / "routed.json").write_text(json.dumps(NEXTPNR))
-    found = routed.nextpnr(tmp_path)
-    assert found.clock(40e6).fmax_hz == pytest.approx(100.4924e6)
-    assert found.used == {"DP16KD": (6, 208), "MULT18X18D": (5, 156)}
-    assert found.to_dict()["clocks"]["$glbnet$clock.clk_in"]["constraint_hz"] == 25e6
+    results = routed.nextpnr(tmp_path)
+    assert results.clock(40e6).fmax_hz == pytest.approx(100.4924e6)
+    assert results.used == {"DP16KD": (6, 208), "MULT18X18D": (5, 156)}
+    assert results.to_dict()["clocks"]["$glbnet$clock.clk_in"]["constraint_hz"] == 25e6
 
 
-def test_a_clock_that_the_tool_did_not_know(tmp_path):
-    """Had nextpnr not derived the PLL's output, its report would not bind it to anything."""
+def test_clock_that_the_tool_did_not_know(tmp_path):
+    """The clock that the accelerator needs is not among those in the report."""
     (tmp_path / "routed.json").write_text(json.dumps(NEXTPNR))
     message = "place and route saw no clock of 80 MHz; it saw $glbnet$clock.clk 40 MHz, $glbnet$clock.clk_in 25 MHz"
     with pytest.raises(CheckFailed, match=f"^{re.escape(message)}$"):
@@ -76,17 +76,17 @@ def test_the_slowest_of_equal_clocks_counts():
 
 def test_openxc7(tmp_path):
     (tmp_path / "openxc7.tim").write_text(OPENXC7)
-    found = routed.openxc7(tmp_path)
-    assert found.clock(143e6).fmax_hz == pytest.approx(151.52e6)  # after routing, not after placement
-    assert found.used == {"SLICE_LUTX": (2120, 202800), "DSP48E1_DSP48E1": (12, 600)}
+    results = routed.openxc7(tmp_path)
+    assert results.clock(143e6).fmax_hz == pytest.approx(151.52e6)  # after routing, not after placement
+    assert results.used == {"SLICE_LUTX": (2120, 202800), "DSP48E1_DSP48E1": (12, 600)}
 
 
 def test_vivado(tmp_path):
     (tmp_path / "routed.txt").write_text("clk125_0__p 8.0 6.0\nclock_pll_n_4 6.993 -0.5\n")
     (tmp_path / "top_utilization_place.rpt").write_text(VIVADO)
-    found = routed.vivado(tmp_path)
-    assert found.clock(143e6).fmax_hz == pytest.approx(1e9 / 7.493) and not found.clock(143e6).met
-    assert found.used == {
+    results = routed.vivado(tmp_path)
+    assert results.clock(143e6).fmax_hz == pytest.approx(1e9 / 7.493) and not results.clock(143e6).met
+    assert results.used == {
         "Slice LUTs": (42177, 101400),
         "Slice Registers": (46418, 202800),
         "Block RAM Tile": (162, 325),
@@ -96,8 +96,8 @@ def test_vivado(tmp_path):
     assert routed.vivado(tmp_path).used == {"CLB LUTs": (900, 1728000), "CLB Registers": (1800, 3456000)}
 
 
-def test_a_period_in_whole_picoseconds_is_met(tmp_path):
-    """150 MHz are 6.667 ns for Vivado, which is a little less; without slack it is met."""
+def test_period_in_whole_picoseconds_is_met(tmp_path):
+    """Vivado rounds the period of 150 MHz up to 6.667 ns, which a path without slack meets."""
     (tmp_path / "routed.txt").write_text("clk 6.667 0.000\n")
     (tmp_path / "top_utilization_place.rpt").write_text(VIVADO)
     assert routed.vivado(tmp_path).clock(150e6).met

