@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole torture axi lint types results calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole torture axi lint types docs results calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -19,6 +19,7 @@ help:
 	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
 	@echo "make lint       ruff, and the first words of docstrings"
 	@echo "make types      mypy"
+	@echo "make docs       this project's documentation, in build/docs; executes the tutorial"
 	@echo "make results    the tables of README and documentation, from the records in results/"
 	@echo "make calibrate  what Yosys makes of every component, for the cost model (an hour)"
 	@echo "make setup      the virtual environment .venv with everything installed"
@@ -31,7 +32,7 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "psahw needs Python 3.11 or later; say which with make PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[train,sim,synth,route,graph,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[train,sim,synth,route,graph,docs,dev]'
 	touch $@
 
 demo: $(INSTALLED)
@@ -62,6 +63,9 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/python scripts/check_types.py
+
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs $(ARGS)
 
 results: $(INSTALLED)
 	$(BIN)/python -m psahw.records $(ARGS)

@@ -1,5 +1,7 @@
 """Configuration of the documentation site."""
 
+import os
+import urllib.request
 from importlib.metadata import version as installed_version
 
 project = "psahw"
@@ -10,7 +12,6 @@ version = release = installed_version("psahw")
 extensions = [
     "myst_nb",  # Markdown pages and executed notebooks
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",  # numpydoc sections in docstrings
     "sphinx.ext.intersphinx",
     "sphinx.ext.viewcode",
@@ -22,11 +23,11 @@ root_doc = "index"
 
 html_theme = "furo"
 html_title = "psahw"
-html_static_path = ["_static"]
+html_static_path = []
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 4
-nb_execution_mode = "force"
+nb_execution_mode = os.environ.get("PSAHW_DOCS_EXECUTE", "force")  # "off" for a quick look
 nb_execution_timeout = 1200
 nb_execution_raise_on_error = True
 nb_merge_streams = True
@@ -36,15 +37,26 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-autosummary_generate = True
 
-intersphinx_mapping = {
-    "python": ("https://docs.python.org/3", None),
-    "amaranth": ("https://amaranth-lang.org/docs/amaranth/v0.5.10", None),
-    "numpy": ("https://numpy.org/doc/stable", None),
+
+
+def reachable(url: str) -> bool:
+    """Return whether another project's inventory can be fetched: the site must also build without a network."""
+    try:
+        urllib.request.urlopen(f"{url}/objects.inv", timeout=3).close()
+    except OSError:
+        print(f"no links to {url}: it cannot be reached")
+        return False
+    return True
+
+
+_INVENTORIES = {
+    "python": "https://docs.python.org/3",
+    "amaranth": "https://amaranth-lang.org/docs/amaranth/v0.5.10",
+    "numpy": "https://numpy.org/doc/stable",
 }
-intersphinx_timeout = 5
+intersphinx_mapping = {name: (url, None) for name, url in _INVENTORIES.items() if reachable(url)}
 suppress_warnings = [
-    "intersphinx.external",  # an inventory that cannot be fetched: the site must build without a network
     "myst.xref_missing",  # links from pages to sources outside of docs/
 ]
+default_role = "py:obj"  # single backticks in docstrings name Python objects
