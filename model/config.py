@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from psahw.architecture.geometry import SlidingWindow, neighbour_count
 from psahw.errors import UserError
 
 __all__ = [
@@ -130,7 +131,8 @@ class ModelConfig:
     @property
     def grids(self) -> list[tuple[int, int]]:
         """(rows, columns) of tokens of every stage."""
-        height, width = ((n + 2 * self.patch_padding - self.patch_size) // self.patch_stride + 1 for n in self.image)
+        patches = SlidingWindow(*self.image, self.patch_size, self.patch_stride, self.patch_padding)
+        height, width = patches.grid
         return [(height >> s, width >> s) for s in range(len(self.stages))]
 
     def macs(self) -> int:
@@ -157,11 +159,8 @@ class ModelConfig:
 
     def _pairs(self, stage: int) -> int:
         """(token, neighbour) pairs of one group's token mixing."""
-        height, width = self.grids[stage]
-        kernel = self.stages[stage].kernel
-        if kernel is None:
-            return (height * width) ** 2
-        return _reach(height, kernel) * _reach(width, kernel)
+        grid, kernel = self.grids[stage], self.stages[stage].kernel
+        return (grid[0] * grid[1]) ** 2 if kernel is None else neighbour_count(grid, kernel)
 
     def to_dict(self) -> dict:
         """`shared` only where it is true: so a run from before the field is the same run."""
@@ -231,11 +230,6 @@ class ConvConfig:
     def from_dict(cls, data: dict, where: str = "model configuration") -> "ConvConfig":
         data = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
         return _from_dict(cls, data, where)
-
-
-def _reach(length: int, kernel: int) -> int:
-    """Pairs (i, j) on a line of `length` with |i - j| <= kernel // 2."""
-    return sum(1 for i in range(length) for j in range(length) if abs(i - j) <= kernel // 2)
 
 
 # The fields of TrainConfig that make up a view.

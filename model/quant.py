@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from psahw.architecture.geometry import neighbours
 from psahw.errors import UserError
 
 from .config import ModelConfig
@@ -89,6 +90,9 @@ class QuantizedTokenMixing(nn.Module):
         super().__init__()
         self.layer, self.rows = layer, RowQuantizer()
         self.register_buffer("needed_scale", torch.ones(len(layer.norm.weight)))
+        if layer.kernel is not None and not layer.shared:
+            inside = torch.from_numpy(neighbours(layer.grid, layer.kernel) >= 0)  # [N, kernel^2]: 0 outside the grid
+            self.register_buffer("inside", inside.float(), persistent=False)
 
     def calibrate(self, x: Tensor) -> Tensor:
         """Sets the scales from float activations [N, B, C] and returns the float layer's output."""
@@ -114,16 +118,8 @@ class QuantizedTokenMixing(nn.Module):
     def folded(self, after: Tensor) -> tuple[Tensor, Tensor]:
         weight = self.rows.keep(self.layer.matrices()) * self.gain(after)[:, None, None]
         if self.layer.kernel is not None and not self.layer.shared:
-            weight = weight * self._inside(weight)
+            weight = weight * self.inside
         return weight, self.layer.bias / after.view(self.layer.groups, -1).mean(1, keepdim=True)
-
-    def _inside(self, weight: Tensor) -> Tensor:
-        """1 where an entry of a local mixing lies on the grid, [N, kernel^2]."""
-        (height, width), kernel = self.layer.grid, self.layer.kernel
-        token, entry = torch.arange(height * width)[:, None], torch.arange(kernel**2)
-        row = token // width + entry // kernel - kernel // 2
-        column = token % width + entry % kernel - kernel // 2
-        return ((row >= 0) & (row < height) & (column >= 0) & (column < width)).to(weight)
 
     def forward(self, x: Tensor, before: Tensor, after: Tensor) -> Tensor:
         z = lookup(x, self.table_in(before, after))

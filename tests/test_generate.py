@@ -163,7 +163,7 @@ def test_wide_shapes_are_wide():
     assert made.frame_interval == 4
     assert [node.slices for node in walk(made.pipeline) if isinstance(node, nodes.Transpose)] == [3] * 4
     _, made = make("wide merging")
-    assert any(isinstance(node, nodes.Windows) and node.copies > 1 for node in walk(made.pipeline))
+    assert any(isinstance(node, nodes.Windows) and node.buffer.copies > 1 for node in walk(made.pipeline))
 
 
 def sliced(channels, groups, period):

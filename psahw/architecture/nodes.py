@@ -10,6 +10,9 @@ others describe the numbers as far as they change the size of the circuit.
 from dataclasses import dataclass, field
 from math import gcd
 
+from .buffers import TransposeBuffer, WindowBuffer
+from .geometry import SlidingWindow, neighbour_reach
+
 __all__ = [
     "Argmax", "Gather", "GraphEngine", "InputTable", "LocalMixing", "MacArray", "MeanPool", "Node", "Residual",
     "Sliced", "TableRom", "Transpose", "Windows", "walk",
@@ -56,8 +59,16 @@ class Windows(Node):
     style: str = "block"
 
     @property
+    def window(self) -> SlidingWindow:
+        return SlidingWindow(self.height, self.width, self.size, self.stride, self.padding)
+
+    @property
+    def buffer(self) -> WindowBuffer:
+        return WindowBuffer(self.window, self.channels, self.i_lanes, self.o_lanes)
+
+    @property
     def grid(self) -> tuple[int, int]:
-        return tuple((n + 2 * self.padding - self.size) // self.stride + 1 for n in (self.height, self.width))
+        return self.window.grid
 
     @property
     def vectors(self) -> int:
@@ -66,11 +77,6 @@ class Windows(Node):
     @property
     def length(self) -> int:
         return self.size**2 * self.channels
-
-    @property
-    def copies(self) -> int:
-        """Of the row buffer: rows of a window that are read at once."""
-        return -(-self.o_lanes // (self.size * self.channels))
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,10 @@ class Transpose(Sliced):
     period: int
     style: str = "block"
 
+    @property
+    def buffer(self) -> TransposeBuffer:
+        return TransposeBuffer(self.rows, self.columns, self.i_lanes, self.o_lanes)
+
 
 @dataclass(frozen=True)
 class LocalMixing(Node):
@@ -223,7 +233,7 @@ class LocalMixing(Node):
     @property
     def reach(self) -> int:
         """Tokens between a token and the last that it depends on."""
-        return self.kernel // 2 * (self.grid[1] + 1)
+        return neighbour_reach(self.grid, self.kernel)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ compare them with simulation, cycle for cycle.
 
 import numpy as np
 
+from .geometry import SlidingWindow
+
 __all__ = [
     "add", "argmax", "fifo_depth", "gather", "graph_engine", "graph_latency", "graph_words", "local_latency",
-    "local_mixing", "mac_array", "mac_latency", "mean_pool", "queued", "table_rom", "transpose", "window_rows",
-    "windows",
+    "local_mixing", "mac_array", "mac_latency", "mean_pool", "queued", "table_rom", "transpose", "windows",
 ]  # fmt: skip
 
 TABLE_LATENCY = 2
@@ -95,24 +96,14 @@ def local_mixing(times, *, tokens, beats, reach, kernel):
     return output.reshape(-1), push[:, : tokens * beats].reshape(-1)
 
 
-def windows(times, *, height, width, size, stride, padding, i_beats, o_beats, period):
+def windows(times, *, window: SlidingWindow, i_beats, o_beats, period):
     """Image rows to windows. ``i_beats`` is the number of input beats of a row of the image, ``o_beats`` that of
     a window. ``times`` are the transfers of the input: (frames · height · i_beats)."""
-    grid_h = (height + 2 * padding - size) // stride + 1
-    grid_w = (width + 2 * padding - size) // stride + 1
-    row_done = times.reshape(-1, height, i_beats)[:, :, -1]
-    last_row = np.minimum(np.arange(grid_h) * stride - padding + size - 1, height - 1)
-    ready = np.repeat(row_done[:, last_row] + 1, grid_w, axis=1).reshape(-1)
+    row_done = times.reshape(-1, window.height, i_beats)[:, :, -1]
+    _, end = window.row_spans()
+    ready = np.repeat(row_done[:, end - 1] + 1, window.grid[1], axis=1).reshape(-1)
     start = queued(ready, max(period, o_beats))
     return (start[:, None] + np.arange(o_beats)).reshape(-1) + READ_LATENCY
-
-
-def window_rows(height: int, size: int, stride: int, padding: int) -> int:
-    """Rows that Windows holds: from the first that one row of windows needs to the last that the next one needs,
-    in the next frame if it is the frame's last. So windows wait for rows only if these come too slowly."""
-    top = np.arange((height + 2 * padding - size) // stride + 1) * stride - padding
-    first, end = np.maximum(top, 0), np.minimum(top + size, height)
-    return int((np.append(end[1:], height + end[0]) - first).max())
 
 
 def transpose(times, *, i_beats, vectors, o_beats, period):

@@ -1,21 +1,15 @@
 """A memory that is written and read several elements at a time, at any address."""
 
-from math import gcd
-
 from amaranth.hdl import Array, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from ..architecture.buffers import BankLayout
 from .check import check_choice, check_int
 
-__all__ = ["Banks", "bank_count"]
-
-
-def bank_count(i_lanes: int, o_lanes: int) -> int:
-    """The least power of two that serves both widths."""
-    return 1 << ceil_log2(max(i_lanes, o_lanes))
+__all__ = ["Banks"]
 
 
 class Banks(wiring.Component):
@@ -43,14 +37,13 @@ class Banks(wiring.Component):
     def __init__(self, *, depth, i_lanes, o_lanes, i_align=1, o_align=1, step=1, bits=8, style="block"):
         for name, value in (("depth", depth), ("i_lanes", i_lanes), ("o_lanes", o_lanes), ("step", step)):
             check_int(name, value)
-        self.banks = bank_count(i_lanes, o_lanes)
-        if depth % self.banks:
-            raise ValueError(f"depth must be a multiple of {self.banks}, the number of banks, not {depth}")
-        if o_lanes > 1 and step % self.banks != 1:
-            raise ValueError(f"step must be 1 modulo {self.banks}, the number of banks, not {step}")
+        self.layout = BankLayout(depth, i_lanes, o_lanes, i_align, o_align, step)
+        banks = self.layout.banks
+        if depth % banks:
+            raise ValueError(f"depth must be a multiple of {banks}, the number of banks, not {depth}")
+        if o_lanes > 1 and step % banks != 1:
+            raise ValueError(f"step must be 1 modulo {banks}, the number of banks, not {step}")
         check_choice("style", style, "block", "distributed")
-        self.depth, self.i_lanes, self.o_lanes, self.step = depth, i_lanes, o_lanes, step
-        self.i_align, self.o_align = gcd(i_align, self.banks), gcd(o_align, self.banks)
         self.style, self.element = style, signed(bits)
         super().__init__(
             {
@@ -63,35 +56,41 @@ class Banks(wiring.Component):
             }
         )
 
-    def _distance(self, align):
-        """For each bank, for each start bank that ``align`` admits: how far the bank is from the start."""
-        return [[(bank - a) % self.banks for a in range(0, self.banks, align)] for bank in range(self.banks)]
+    def _distances(self, starts):
+        """Return, for each bank and each bank of ``starts``, how many banks after the start the bank lies."""
+        banks = self.layout.banks
+        return [[(bank - start) % banks for start in starts] for bank in range(banks)]
 
-    def _offsets(self, lanes, align, step):
-        """Likewise: how many words a bank's element comes after the word of the address."""
+    def _offsets(self, lanes, starts, step):
+        """Return, for each bank and each bank of ``starts``, the bank's word relative to that of the address."""
         return [
-            [(k * align + j * step) // self.banks if j < lanes else 0 for k, j in enumerate(row)]
-            for row in self._distance(align)
+            [
+                (start + lane * step) // self.layout.banks if lane < lanes else 0
+                for start, lane in zip(starts, row, strict=True)
+            ]
+            for row in self._distances(starts)
         ]
 
-    def _start(self, addr, align):
-        """The bank of ``addr``, in units of ``align``."""
-        return addr[ceil_log2(align) : ceil_log2(self.banks)]
+    def _start(self, addr, starts):
+        """Return the bits of ``addr`` that choose one of ``starts``."""
+        return addr[ceil_log2(starts.step) : ceil_log2(self.layout.banks)]
 
-    def _memories(self, m, w_offsets, r_offsets):
+    def _memories(self, m):
         """(write enable, write data, read data) of each bank, with addresses connected."""
-        shift = ceil_log2(self.banks)
-        shared = not any(map(any, w_offsets + r_offsets))
-        width = self.banks if shared else 1
+        layout = self.layout
+        w_offsets = self._offsets(layout.i_lanes, layout.i_starts, 1)
+        r_offsets = self._offsets(layout.o_lanes, layout.o_starts, layout.step)
+        shift = ceil_log2(layout.banks)
+        width = layout.banks if layout.is_one_memory else 1
         shape = data.ArrayLayout(self.element, width)
         result = []
-        for bank in range(0, self.banks, width):
+        for bank in range(0, layout.banks, width):
             m.submodules[f"memory_{bank}"] = memory = Memory(
-                shape=shape, depth=self.depth // self.banks, init=[], attrs={"ram_style": self.style}
+                shape=shape, depth=layout.words, init=[], attrs={"ram_style": self.style}
             )
             write, read = memory.write_port(granularity=1), memory.read_port()
-            w_offset = _select(w_offsets[bank], self._start(self.w_addr, self.i_align))
-            r_offset = _select(r_offsets[bank], self._start(self.r_addr, self.o_align))
+            w_offset = _select(w_offsets[bank], self._start(self.w_addr, layout.i_starts))
+            r_offset = _select(r_offsets[bank], self._start(self.r_addr, layout.o_starts))
             m.d.comb += [
                 write.addr.eq((self.w_addr >> shift) + w_offset),
                 read.addr.eq((self.r_addr >> shift) + r_offset),
@@ -102,24 +101,20 @@ class Banks(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        banks = self._memories(
-            m,
-            self._offsets(self.i_lanes, self.i_align, 1),
-            self._offsets(self.o_lanes, self.o_align, self.step),
-        )
-        w_start, r_start = self._start(self.w_addr, self.i_align), self._start(self.r_addr, self.o_align)
+        layout, banks = self.layout, self._memories(m)
+        w_start, r_start = self._start(self.w_addr, layout.i_starts), self._start(self.r_addr, layout.o_starts)
         r_before = Signal.like(r_start)
         with m.If(self.r_en):
             m.d.sync += r_before.eq(r_start)
         lanes = list(self.w_data)
-        for (w_en, w_data, _), row in zip(banks, self._distance(self.i_align), strict=True):
+        for (w_en, w_data, _), row in zip(banks, self._distances(layout.i_starts), strict=True):
             # a bank that takes nothing may be shown any lane: the one that needs least choosing
             m.d.comb += [
-                w_en.eq(self.w_en & _select([int(j < self.i_lanes) for j in row], w_start)),
-                w_data.eq(_select([lanes[j % self.i_lanes] for j in row], w_start)),
+                w_en.eq(self.w_en & _select([int(j < layout.i_lanes) for j in row], w_start)),
+                w_data.eq(_select([lanes[j % layout.i_lanes] for j in row], w_start)),
             ]
         for lane, r_data in enumerate(self.r_data):
-            choice = [banks[(lane + a) % self.banks][2] for a in range(0, self.banks, self.o_align)]
+            choice = [banks[(lane + start) % layout.banks][2] for start in layout.o_starts]
             m.d.comb += r_data.eq(_select(choice, r_before))
         return m
 

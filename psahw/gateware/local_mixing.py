@@ -7,6 +7,7 @@ from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..architecture.geometry import neighbour_reach, neighbours
 from ..architecture.packing import OPERAND_BITS
 from ..architecture.ranges import dot_range, signed_bits
 from .arith import Requantise, adder_tree, delay
@@ -96,10 +97,7 @@ class LocalMixing(wiring.Component):
         super().__init__({"i": In(vector_signature(lanes)), "o": Out(vector_signature(lanes))})
 
     def _check_edges(self, grid):
-        row, column = np.divmod(np.arange(self._tokens)[:, None], grid[1])
-        dy, dx = np.divmod(np.arange(self._kernel**2), self._kernel)
-        row, column = row + dy - self._kernel // 2, column + dx - self._kernel // 2
-        outside = (row < 0) | (row >= grid[0]) | (column < 0) | (column >= grid[1])
+        outside = neighbours(grid, self._kernel) < 0
         wrong = np.argwhere(outside & (self._weight != 0))
         if len(wrong):
             raise ValueError(f"weight{wrong[0].tolist()} must be 0, it lies outside the grid")
@@ -107,7 +105,7 @@ class LocalMixing(wiring.Component):
     @property
     def reach(self) -> int:
         """Tokens between a token and the last one that it depends on."""
-        return self._kernel // 2 * (self._grid[1] + 1)
+        return neighbour_reach(self._grid, self._kernel)
 
     def elaborate(self, platform):
         m = Module()

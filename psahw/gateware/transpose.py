@@ -1,12 +1,11 @@
 """From token order to channel order and back."""
 
-from math import gcd
-
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .banks import Banks, bank_count
+from ..architecture.buffers import TransposeBuffer
+from .banks import Banks
 from .check import check_choice, check_divides, check_int
 from .count import Cadence, count, level
 from .stream import vector_signature
@@ -45,38 +44,14 @@ class Transpose(wiring.Component):
         check_divides("o_lanes", o_lanes, "rows", rows)
         self.rows, self.columns, self.i_lanes, self.o_lanes = rows, columns, i_lanes, o_lanes
         self.period, self.style = period, style
+        self.buffer = TransposeBuffer(rows, columns, i_lanes, o_lanes)
         super().__init__({"i": In(vector_signature(i_lanes)), "o": Out(vector_signature(o_lanes))})
-
-    @property
-    def pitches(self) -> tuple[int, int]:
-        """Distance in memory from a row to the next, and from a column to the next."""
-        banks = bank_count(self.i_lanes, self.o_lanes)
-        if self.i_lanes == 1:
-            return 1, -(-self.rows // banks) * banks
-        if self.o_lanes == 1:
-            return -(-self.columns // banks) * banks, 1
-        return self.columns + (1 - self.columns) % banks, 1
-
-    @property
-    def half(self) -> int:
-        """Elements of memory for one frame."""
-        banks, (row_pitch, column_pitch) = bank_count(self.i_lanes, self.o_lanes), self.pitches
-        used = (self.rows - 1) * row_pitch + (self.columns - 1) * column_pitch + 1
-        return -(-used // banks) * banks
 
     def elaborate(self, platform):
         m = Module()
-        i, o, (row_pitch, column_pitch) = self.i, self.o, self.pitches
+        i, o, (row_pitch, column_pitch) = self.i, self.o, self.buffer.pitches
         m.submodules.cadence = cadence = Cadence(beats=self.rows // self.o_lanes, period=self.period)
-        m.submodules.banks = banks = Banks(
-            depth=2 * self.half,
-            i_lanes=self.i_lanes,
-            o_lanes=self.o_lanes,
-            i_align=gcd(self.i_lanes * column_pitch, row_pitch),
-            o_align=gcd(self.o_lanes * row_pitch, column_pitch),
-            step=row_pitch if self.i_lanes > 1 and self.o_lanes > 1 else 1,
-            style=self.style,
-        )
+        m.submodules.banks = banks = Banks(**vars(self.buffer.layout), style=self.style)
         put, en = i.valid & i.ready, ~o.valid | o.ready
         m.d.comb += [
             banks.w_en.eq(put),
@@ -104,7 +79,7 @@ class Transpose(wiring.Component):
         beat, vector, half = count(m, step, elements // lanes, vectors, 2)
         jump = vector_pitch - (elements - lanes) * pitch
         with m.If(vector.wrap):
-            m.d.sync += addr.eq(Mux(half.value, 0, self.half))
+            m.d.sync += addr.eq(Mux(half.value, 0, self.buffer.half))
         with m.Elif(step):
             m.d.sync += addr.eq(addr + Mux(beat.last, jump, lanes * pitch))
         return vector.wrap

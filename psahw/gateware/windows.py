@@ -1,13 +1,12 @@
 """Windows of an image, or of a grid of tokens, from its values in raster order."""
 
-from math import gcd
-
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..architecture.timing import window_rows
-from .banks import Banks, bank_count
+from ..architecture.buffers import WindowBuffer
+from ..architecture.geometry import SlidingWindow
+from .banks import Banks
 from .check import check_choice, check_divides, check_int
 from .count import Cadence, count
 from .stream import vector_signature
@@ -54,75 +53,36 @@ class Windows(wiring.Component):
         ):  # fmt: skip
             check_int(name, value)
         check_divides("i_lanes", i_lanes, "width·channels", width * channels)
+        self.window = SlidingWindow(height, width, size, stride, padding)
+        self.buffer = WindowBuffer(self.window, channels, i_lanes, o_lanes)
         row = size * channels
-        self.copies = -(-o_lanes // row)
-        if max(row, o_lanes) % min(row, o_lanes) or size % self.copies:
+        if max(row, o_lanes) % min(row, o_lanes) or size % self.buffer.copies:
             raise ValueError(
                 f"o_lanes must divide size·channels = {row}, or be that times a divisor of size = {size}, "
                 f"not {o_lanes}"
             )
         check_choice("style", style, "block", "distributed")
-        self.height, self.width, self.channels = height, width, channels
-        self.size, self.stride, self.padding = size, stride, padding
-        self.i_lanes, self.o_lanes, self.period, self.style = i_lanes, o_lanes, period, style
+        self.channels, self.i_lanes, self.o_lanes = channels, i_lanes, o_lanes
+        self.period, self.style = period, style
         super().__init__({"i": In(vector_signature(i_lanes)), "o": Out(vector_signature(o_lanes))})
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of windows."""
-        return tuple((n + 2 * self.padding - self.size) // self.stride + 1 for n in (self.height, self.width))
-
-    @property
-    def row_lanes(self) -> int:
-        """Elements of an output beat that are of one row."""
-        return self.o_lanes // self.copies
-
-    @property
-    def rows(self) -> int:
-        """Rows of the grid that the ring holds."""
-        return window_rows(self.height, self.size, self.stride, self.padding)
-
-    @property
-    def pitch(self) -> int:
-        """Elements of memory for a row."""
-        banks = bank_count(self.i_lanes, self.row_lanes)
-        return -(-self.width * self.channels // banks) * banks
-
-    def _row_ranges(self):
-        """For each row of windows: the number of rows that it needs, and how many are free after it."""
-        top = [y * self.stride - self.padding for y in range(self.grid[0])]
-        first = [max(y, 0) for y in top]
-        needed = [min(y + self.size, self.height) - f for y, f in zip(top, first, strict=True)]
-        freed = [after - f for f, after in zip(first, [*first[1:], self.height], strict=True)]
-        return needed, freed
 
     def elaborate(self, platform):
         m = Module()
-        i, o = self.i, self.o
-        left = self.padding * self.channels
+        i, o, window, buffer = self.i, self.o, self.window, self.buffer
         m.submodules.cadence = cadence = Cadence(
-            beats=self.size**2 * self.channels // self.o_lanes, period=self.period
+            beats=window.size**2 * self.channels // self.o_lanes, period=self.period
         )
-        copies = [
-            Banks(
-                depth=self.rows * self.pitch,
-                i_lanes=self.i_lanes,
-                o_lanes=self.row_lanes,
-                i_align=self.i_lanes,
-                o_align=gcd(self.stride * self.channels, left, self.row_lanes),
-                style=self.style,
-            )
-            for _ in range(self.copies)
-        ]
+        copies = [Banks(**vars(buffer.layout), style=self.style) for _ in range(buffer.copies)]
         for index, banks in enumerate(copies):
             m.submodules[f"banks_{index}" if index else "banks"] = banks
-        needed, freed = self._row_ranges()
+        first, end = window.row_spans()
+        needed, freed = (end - first).tolist(), window.rows_freed().tolist()
         # Rows that are in and not free; negative where rows below the last windows are freed before they come.
-        level = Signal(range(min(n - f for n, f in zip(needed, freed, strict=True)), self.rows + 1))
+        level = Signal(range(min(n - f for n, f in zip(needed, freed, strict=True)), window.buffered_rows + 1))
         put, en = i.valid & i.ready, ~o.valid | o.ready
         row_in = self._write(m, copies, put, i.payload)
         y, row_out, outside = self._read(m, copies, cadence.issue, freed)
-        m.d.comb += [i.ready.eq(level != self.rows), cadence.en.eq(en)]
+        m.d.comb += [i.ready.eq(level != window.buffered_rows), cadence.en.eq(en)]
         # What is late, ``row_out`` and ``row_in``, chooses between sums.
         lowered = level - _by_row(freed, y)
         here, below = _by_row(needed, y), _by_row([*needed[1:], needed[0]], y)
@@ -141,9 +101,10 @@ class Windows(wiring.Component):
 
     def _write(self, m, copies, put, payload):
         """Write a beat and step through the rows of the ring; returns whether this beat is a row's last."""
-        addr = Signal(range(self.rows * self.pitch))
-        beat, row = count(m, put, self.width * self.channels // self.i_lanes, self.rows)
-        gap = self.pitch - self.width * self.channels
+        length, buffer = self.window.width * self.channels, self.buffer
+        addr = Signal(range(buffer.layout.depth))
+        beat, row = count(m, put, length // self.i_lanes, self.window.buffered_rows)
+        gap = buffer.pitch - length
         with m.If(put):
             m.d.sync += addr.eq(addr + self.i_lanes + Mux(beat.last, gap, 0))
         with m.If(row.wrap):
@@ -155,48 +116,48 @@ class Windows(wiring.Component):
     def _read(self, m, copies, issue, freed):
         """Step through the windows; returns the row of windows, whether this beat is the last of such a row, and
         which of its elements lie outside the grid."""
-        width, margin = self.width * self.channels, self.padding * self.channels
-        beats, steps = self.size * self.channels // self.row_lanes, self.size // self.copies
-        beat, dy, x, y = count(m, issue, beats, steps, *self.grid[::-1])
-        ring = range(self.rows * self.pitch)
+        window, buffer, padding = self.window, self.buffer, self.window.padding
+        width, margin = window.width * self.channels, padding * self.channels
+        beats, steps = window.size * self.channels // buffer.row_lanes, window.size // buffer.copies
+        beat, dy, x, y = count(m, issue, beats, steps, *window.grid[::-1])
+        ring = range(buffer.layout.depth)
         base, row = Signal(ring), Signal(ring)  # addresses of the rows: the window's first, the beat's
         left, at = (Signal(range(-margin, width + margin), init=-margin) for _ in range(2))  # in the row
-        inside, outside = [1] * self.copies, [0] * self.o_lanes
-        if self.padding:
+        inside, outside = [1] * buffer.copies, [0] * self.o_lanes
+        if padding:
             # Numbers of rows, those of the padding counted: of the window's first, and of the beat's. Kept, for to
             # add them up from the counters is too long a way to the memory's address.
-            top, line = (Signal(range(self.height + 2 * self.padding)) for _ in range(2))
+            top, line = (Signal(range(window.height + 2 * padding)) for _ in range(2))
             inside = [
-                (line >= self.padding - index if index < self.padding else 1)
-                & (line < self.height + self.padding - index)
-                for index in range(self.copies)
+                (line >= padding - index if index < padding else 1) & (line < window.height + padding - index)
+                for index in range(buffer.copies)
             ]
-            beside = [(at < -lane) | (at >= width - lane) for lane in range(self.row_lanes)]
+            beside = [(at < -lane) | (at >= width - lane) for lane in range(buffer.row_lanes)]
             outside = [~here | out for here in inside for out in beside]
-            next_top = Mux(x.last, Mux(y.last, 0, top + self.stride), top)
+            next_top = Mux(x.last, Mux(y.last, 0, top + window.stride), top)
             with m.If(issue), m.If(beat.last):
-                m.d.sync += line.eq(Mux(dy.last, next_top, line + self.copies))
+                m.d.sync += line.eq(Mux(dy.last, next_top, line + buffer.copies))
                 with m.If(dy.last):
                     m.d.sync += top.eq(next_top)
         # A row outside the grid has no place in the ring.
-        distance = Array(n * self.pitch for n in range(self.copies + 1))
-        further = [self._ahead(row, distance[sum(inside[:n])]) for n in range(1, self.copies + 1)]
+        distance = Array(n * buffer.pitch for n in range(buffer.copies + 1))
+        further = [self._ahead(row, distance[sum(inside[:n])]) for n in range(1, buffer.copies + 1)]
         for banks, addr in zip(copies, [row, *further[:-1]], strict=True):
             m.d.comb += [banks.r_addr.eq(addr + at), banks.r_en.eq(issue)]
-        next_left = Mux(x.last, -margin, left + self.stride * self.channels)
-        next_base = self._ahead(base, Mux(x.last, _by_row([n * self.pitch for n in freed], y.value), 0))
+        next_left = Mux(x.last, -margin, left + window.stride * self.channels)
+        next_base = self._ahead(base, Mux(x.last, _by_row([n * buffer.pitch for n in freed], y.value), 0))
         with m.If(issue):  # late: the choice is made without it
             with m.If(beat.last & dy.last):
                 m.d.sync += [left.eq(next_left), at.eq(next_left), base.eq(next_base), row.eq(next_base)]
             with m.Elif(beat.last):
                 m.d.sync += [at.eq(left), row.eq(further[-1])]
             with m.Else():
-                m.d.sync += at.eq(at + self.row_lanes)
+                m.d.sync += at.eq(at + buffer.row_lanes)
         return y.value, x.wrap, Cat(*outside)
 
     def _ahead(self, addr, distance):
         """The address ``distance`` further in the ring."""
-        end, to = self.rows * self.pitch, addr + distance
+        end, to = self.buffer.layout.depth, addr + distance
         return Mux(to >= end, to - end, to)
 
 

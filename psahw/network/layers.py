@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..architecture.geometry import SlidingWindow, neighbours
+
 __all__ = ["Block", "ChannelMixing", "Linear", "Network", "Patch", "Stage", "Table", "TokenMixing"]
 
 MAX_SHIFT = 31
@@ -146,12 +148,7 @@ class TokenMixing:
 
     def neighbours(self, grid: tuple[int, int]) -> np.ndarray:
         """Token index for each (token, kernel entry) of a local mixing; -1 outside the grid."""
-        height, width = grid
-        row, column = np.divmod(np.arange(height * width)[:, None], width)
-        dy, dx = np.divmod(np.arange(self.kernel**2)[None], self.kernel)
-        row, column = row + dy - self.kernel // 2, column + dx - self.kernel // 2
-        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        return np.where(inside, row * width + column, -1)
+        return neighbours(grid, self.kernel)
 
     def dense(self, grid: tuple[int, int]) -> np.ndarray:
         """The weights as int8 (G, N, N), whatever the kernel."""
@@ -236,7 +233,7 @@ class Patch:
 
     def grid(self, image: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of windows in an image of (height, width) pixels."""
-        return tuple((n + 2 * self.padding - self.size) // self.stride + 1 for n in image)
+        return SlidingWindow(*image, self.size, self.stride, self.padding).grid
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ from ..architecture.nodes import (  # fmt: skip
     Windows,
     walk,
 )
-from ..architecture.timing import graph_words, window_rows
+from ..architecture.timing import graph_words
 from . import primitives as parts
 
 __all__ = ["cost", "counters_cost", "node_cost"]
@@ -51,22 +51,21 @@ def _cadence(beats: int, period: int) -> Resources:
 
 @_cost.register
 def _(node: Windows):
-    banks = parts.windows_banks(node)
-    row = parts.rounded_up(node.width * node.channels, 1 << parts.index_bits(max(node.i_lanes, banks[2])))
-    address, low = parts.index_bits(banks[0]), 0 if node.padding else parts.trailing_zeros(row)
-    rows = window_rows(node.height, node.size, node.stride, node.padding)
+    buffer, layout, rows = node.buffer, node.buffer.layout, node.window.buffered_rows
+    address, low = parts.index_bits(layout.depth), 0 if node.padding else parts.trailing_zeros(buffer.pitch)
     place = parts.index_bits((node.width + 2 * node.padding) * node.channels) + (1 if node.padding else 0)
     step = parts.trailing_zeros(node.stride * node.channels)
-    beats, steps = node.size * node.channels // banks[2], node.size // node.copies
+    beats, steps = node.size * node.channels // buffer.row_lanes, node.size // buffer.copies
     write = parts.counter(node.width * node.channels // node.i_lanes, rows)
     write += Resources(lut=3, ff=address - parts.trailing_zeros(node.i_lanes))
     read = parts.counter(beats, steps, *node.grid[::-1])
     # base and row, each with the end of the ring; left and at; the address is their sum
-    read += Resources(lut=(1 + node.copies) * (address - low) + 2 * place, ff=2 * (address - low) + 2 * place - step)
+    added = address - low
+    read += Resources(lut=(1 + buffer.copies) * added + 2 * place, ff=2 * added + 2 * place - step)
     if node.padding:
-        read += Resources(lut=2 * place * banks[2] + node.o_lanes - banks[2], ff=node.o_lanes)
+        read += Resources(lut=2 * place * buffer.row_lanes + node.o_lanes - buffer.row_lanes, ff=node.o_lanes)
     level = parts.index_bits(rows + 1)
-    total = parts.banked(*banks, node.style) * node.copies + _cadence(beats * steps, node.period) + write + read
+    total = parts.banked(layout, node.style) * buffer.copies + _cadence(beats * steps, node.period) + write + read
     total += Resources(lut=3 * level + 10, ff=level + 3) + Resources(lut=8 * node.o_lanes, ff=8 * node.o_lanes)
     return total + (parts.queue(node.i_lanes, node.queue) if node.queue else Resources())
 
@@ -156,9 +155,9 @@ def _(node: TableRom):
 
 @_cost.register
 def _(node: Transpose):
-    banks = parts.transpose_banks(node)
-    address = parts.index_bits(banks[0])
-    total = parts.banked(*banks, node.style) + _cadence(node.rows // node.o_lanes, node.period)
+    layout = node.buffer.layout
+    address = parts.index_bits(layout.depth)
+    total = parts.banked(layout, node.style) + _cadence(node.rows // node.o_lanes, node.period)
     total += parts.counter(node.columns // node.i_lanes, node.rows, 2) + parts.counter(
         node.rows // node.o_lanes, node.columns, 2
     )

@@ -4,11 +4,11 @@ Each is as large as Yosys makes it; ``calibration/`` has the measurements that t
 """
 
 import dataclasses
-from math import ceil, gcd
+from math import ceil
 
+from ..architecture.buffers import BankLayout
 from ..architecture.device import LUT_ROM_WORDS, Resources
 from ..architecture.nodes import Transpose, Windows
-from ..architecture.timing import window_rows
 
 __all__ = [
     "adder",
@@ -26,12 +26,9 @@ __all__ = [
     "reorder_style",
     "requantise",
     "rom",
-    "rounded_up",
     "select",
     "trailing_zeros",
-    "transpose_banks",
     "weights",
-    "windows_banks",
 ]
 
 
@@ -181,26 +178,17 @@ def requantise(rows: int, acc_bits: int, offset_bits: int, shift_range: int, out
     )
 
 
-def banked(elements: int, i_lanes: int, o_lanes: int, i_align: int, o_align: int, step: int, style: str) -> Resources:
+def banked(layout: BankLayout, style: str) -> Resources:
     """`psahw.gateware.banks.Banks`: one wide memory or one for each bank, and what turns lanes to banks and back."""
-    banks, depth, i_align, o_align, shared = _bank_shape(elements, i_lanes, o_lanes, i_align, o_align, step)
-    memories = memory(8 * banks, depth, style) if shared else memory(8, depth, style) * banks
-    turned = 8 * banks * choose(min(banks // i_align, i_lanes)) + 8 * o_lanes * choose(banks // o_align)
+    banks = layout.banks
+    if layout.is_one_memory:
+        memories = memory(8 * banks, layout.words, style)
+    else:
+        memories = memory(8, layout.words, style) * banks
+    turned = 8 * banks * choose(min(len(layout.i_starts), layout.i_lanes))
+    turned += 8 * layout.o_lanes * choose(len(layout.o_starts))
     enables = banks if banks > 1 else 0
-    return memories + Resources(lut=turned + enables, ff=index_bits(banks // o_align))
-
-
-def _bank_shape(elements, i_lanes, o_lanes, i_align, o_align, step):
-    """(banks, words of each, alignments, whether all use the same word)."""
-    banks = 1 << index_bits(max(i_lanes, o_lanes))
-    i_align, o_align = gcd(i_align, banks), gcd(o_align, banks)
-    shared = i_lanes <= i_align and (o_lanes == 1 or (step == 1 and o_lanes <= o_align))
-    return banks, elements // banks, i_align, o_align, shared
-
-
-def _banks_style(elements, i_lanes, o_lanes, i_align, o_align, step=1) -> str:
-    banks, depth, _, _, shared = _bank_shape(elements, i_lanes, o_lanes, i_align, o_align, step)
-    return memory_style(8 * banks if shared else 8, depth)
+    return memories + Resources(lut=turned + enables, ff=index_bits(len(layout.o_starts)))
 
 
 def queue_style(lanes: int, depth: int) -> str:
@@ -220,36 +208,7 @@ def trailing_zeros(value: int) -> int:
     return (value & -value).bit_length() - 1
 
 
-def rounded_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
-
-
-def windows_banks(node: Windows):
-    """Arguments of `banked`, as `psahw.gateware.windows.Windows` has them."""
-    o_lanes = node.o_lanes // node.copies
-    banks = 1 << index_bits(max(node.i_lanes, o_lanes))
-    pitch = rounded_up(node.width * node.channels, banks)
-    elements = window_rows(node.height, node.size, node.stride, node.padding) * pitch
-    o_align = gcd(node.stride * node.channels, node.padding * node.channels, o_lanes)
-    return elements, node.i_lanes, o_lanes, node.i_lanes, o_align, 1
-
-
-def transpose_banks(node: Transpose):
-    """Likewise, as `psahw.gateware.transpose.Transpose` has them."""
-    rows, columns, i_lanes, o_lanes = node.rows, node.columns, node.i_lanes, node.o_lanes
-    banks = 1 << index_bits(max(i_lanes, o_lanes))
-    if i_lanes == 1:
-        pitches = 1, rounded_up(rows, banks)
-    elif o_lanes == 1:
-        pitches = rounded_up(columns, banks), 1
-    else:
-        pitches = columns + (1 - columns) % banks, 1
-    half = rounded_up((rows - 1) * pitches[0] + (columns - 1) * pitches[1] + 1, banks)
-    step = pitches[0] if i_lanes > 1 and o_lanes > 1 else 1
-    i_align, o_align = gcd(i_lanes * pitches[1], pitches[0]), gcd(o_lanes * pitches[0], pitches[1])
-    return 2 * half, i_lanes, o_lanes, i_align, o_align, step
-
-
 def reorder_style(node: Windows | Transpose) -> str:
     """Where its memories should lie."""
-    return _banks_style(*(windows_banks(node) if isinstance(node, Windows) else transpose_banks(node)))
+    layout = node.buffer.layout
+    return memory_style(8 * layout.banks if layout.is_one_memory else 8, layout.words)

@@ -96,11 +96,9 @@ def _rows_taken(node: Windows, times, output):
     """When the row buffer takes each input beat, if it issues windows such that ``output`` leaves. The last window
     that needs a row frees it when its last beat is issued."""
     beats = node.width * node.channels // node.i_lanes
-    grid_h, grid_w = node.grid
-    last = output.reshape(-1, grid_h, grid_w, node.length // node.o_lanes)[:, :, -1, -1] - timing.READ_LATENCY
-    last_user = np.clip((np.arange(node.height) + node.padding) // node.stride, 0, grid_h - 1)
-    freed = last[:, last_user].reshape(-1)
-    capacity = timing.window_rows(node.height, node.size, node.stride, node.padding)
+    last = output.reshape(-1, *node.grid, node.length // node.o_lanes)[:, :, -1, -1] - timing.READ_LATENCY
+    freed = last[:, node.window.freed_after()].reshape(-1)
+    capacity = node.window.buffered_rows
     allowed = np.concatenate((np.full(capacity, times[0]), freed + 1))[: len(freed)]
     return timing.queued(np.maximum(times, np.repeat(allowed, beats)), 1)
 
@@ -112,11 +110,7 @@ def _(node: Windows, times):
     for _ in range(4 * node.height):
         output = timing.windows(
             taken,
-            height=node.height,
-            width=node.width,
-            size=node.size,
-            stride=node.stride,
-            padding=node.padding,
+            window=node.window,
             i_beats=node.width * node.channels // node.i_lanes,
             o_beats=node.length // node.o_lanes,
             period=node.period,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from psahw.gateware.banks import Banks, bank_count
+from psahw.gateware.banks import Banks
 
 SHAPES = [
     dict(depth=7, i_lanes=1, o_lanes=1),
@@ -84,11 +84,6 @@ def test_addresses_wrap():
     simulator.add_clock(1e-6)
     simulator.add_testbench(testbench)
     simulator.run()
-
-
-@pytest.mark.parametrize("i_lanes, o_lanes, banks", [(1, 1, 1), (2, 1, 2), (3, 2, 4), (4, 5, 8), (8, 8, 8)])
-def test_bank_count(i_lanes, o_lanes, banks):
-    assert bank_count(i_lanes, o_lanes) == banks
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw.architecture import timing
+from psahw.architecture.geometry import SlidingWindow
 from psahw.gateware.windows import Windows
 from psahw.network.layers import Patch
 from psahw.network.reference import patches
@@ -55,12 +56,12 @@ def expected(frames, shape):
 
 
 def predicted(i, shape):
-    keys = ("height", "width", "size", "stride", "padding", "period")
     return timing.windows(
         i,
+        window=SlidingWindow(*(shape[key] for key in ("height", "width", "size", "stride", "padding"))),
         i_beats=shape["width"] * shape["channels"] // shape["i_lanes"],
         o_beats=shape["size"] ** 2 * shape["channels"] // shape["o_lanes"],
-        **{key: shape[key] for key in keys},
+        period=shape["period"],
     )
 
 
@@ -108,14 +109,6 @@ def test_reset(reset_at, o_lanes):
     frames = make_frames(2, shape)
     out, _, _ = run_stream(Windows(**shape), frames.reshape(-1, 4), reset_at=reset_at)
     assert np.array_equal(out, expected(frames, shape))
-
-
-@pytest.mark.parametrize(
-    "height, size, stride, padding, rows",
-    [(32, 6, 4, 1, 10), (32, 4, 4, 0, 8), (32, 4, 2, 1, 6), (8, 2, 2, 0, 4), (6, 6, 4, 0, 12), (9, 4, 4, 0, 9)],
-)
-def test_rows(height, size, stride, padding, rows):
-    assert timing.window_rows(height, size, stride, padding) == rows
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""Bank layouts: no two elements of a beat in one bank, and no two elements of a frame at one place."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from psahw.architecture.buffers import BankLayout, TransposeBuffer, WindowBuffer, bank_count
+from psahw.architecture.geometry import SlidingWindow
+
+
+@pytest.mark.parametrize("i_lanes, o_lanes, banks", [(1, 1, 1), (2, 1, 2), (3, 2, 4), (4, 5, 8), (8, 8, 8)])
+def test_bank_count(i_lanes, o_lanes, banks):
+    assert bank_count(i_lanes, o_lanes) == banks
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 8), st.integers(1, 8), st.integers(0, 2))
+def test_starts_and_words(i_lanes, o_lanes, i_align, o_align, turns):
+    banks = bank_count(i_lanes, o_lanes)
+    layout = BankLayout(16 * banks, i_lanes, o_lanes, i_align, o_align, step=1 + turns * banks)
+    words_differ = False
+    for lanes, align, step, starts in (
+        (i_lanes, i_align, 1, layout.i_starts),
+        (o_lanes, o_align, layout.step, layout.o_starts),
+    ):
+        addresses = np.arange(0, 64 * align, align)
+        assert set(addresses % banks) == set(starts)
+        elements = addresses[:, None] + step * np.arange(lanes)
+        assert all(len(set(beat)) == lanes for beat in elements % banks)
+        words_differ |= bool((elements // banks != elements[:, :1] // banks).any())
+    assert layout.is_one_memory == (not words_differ)
+    assert layout.words == 16
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 4), st.integers(1, 4))
+def test_transpose(row_beats, column_beats, i_lanes, o_lanes):
+    buffer = TransposeBuffer(column_beats * o_lanes, row_beats * i_lanes, i_lanes, o_lanes)
+    row_pitch, column_pitch = buffer.pitches
+    places = np.arange(buffer.rows)[:, None] * row_pitch + np.arange(buffer.columns) * column_pitch
+    assert len(np.unique(places)) == places.size and places.max() < buffer.half
+    layout = buffer.layout
+    assert layout.depth == 2 * buffer.half and layout.depth % layout.banks == 0
+    written, read = places[:, ::i_lanes], places[::o_lanes]
+    assert not (written % layout.i_align).any() and not (read % layout.o_align).any()
+    for column, row in itertools.product(range(o_lanes), range(i_lanes)):
+        assert np.array_equal(places[:, row::i_lanes], written + row)
+        assert np.array_equal(places[column::o_lanes], read + column * layout.step)
+
+
+@pytest.mark.parametrize("o_lanes, copies, row_lanes, pitch", [(3, 1, 3, 96), (18, 1, 18, 96), (36, 2, 18, 96)])
+def test_window_buffer(o_lanes, copies, row_lanes, pitch):
+    buffer = WindowBuffer(SlidingWindow(32, 32, 6, 4, 1), channels=3, i_lanes=4, o_lanes=o_lanes)
+    assert (buffer.copies, buffer.row_lanes, buffer.pitch) == (copies, row_lanes, pitch)
+    assert buffer.layout == BankLayout(960, 4, row_lanes, 4, 3)

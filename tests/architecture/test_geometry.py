@@ -1,0 +1,65 @@
+"""Sliding windows and neighbourhoods against loops over single positions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from psahw.architecture.geometry import SlidingWindow, neighbour_count, neighbour_reach, neighbours
+
+
+@st.composite
+def sliding_windows(draw):
+    size = draw(st.integers(1, 6))
+    stride, padding = draw(st.integers(1, size)), draw(st.integers(0, size - 1))
+    smallest = max(size - 2 * padding, 1)
+    height, width = (draw(st.integers(smallest, 12)) for _ in range(2))
+    return SlidingWindow(height, width, size, stride, padding)
+
+
+def tops(length, window):
+    """Return the first position of every window along an axis, padding included."""
+    return range(-window.padding, length + window.padding - window.size + 1, window.stride)
+
+
+@given(sliding_windows())
+def test_grid(window):
+    assert window.grid == (len(tops(window.height, window)), len(tops(window.width, window)))
+
+
+@given(sliding_windows())
+def test_rows(window):
+    """Every row of windows needs the rows of the grid that it covers, and later rows of windows free them."""
+    covered = [
+        [row for row in range(top, top + window.size) if 0 <= row < window.height]
+        for top in tops(window.height, window)
+    ]
+    first, end = window.row_spans()
+    assert [list(range(*span)) for span in zip(first, end, strict=True)] == covered
+    still_needed = [min(rows) for rows in covered[1:]] + [window.height]
+    freed_after = [next(y for y, needed in enumerate(still_needed) if row < needed) for row in range(window.height)]
+    assert window.freed_after().tolist() == freed_after
+    assert window.rows_freed().tolist() == [freed_after.count(y) for y in range(len(covered))]
+
+
+@pytest.mark.parametrize(
+    "height, size, stride, padding, rows",
+    [(32, 6, 4, 1, 10), (32, 4, 4, 0, 8), (32, 4, 2, 1, 6), (8, 2, 2, 0, 4), (6, 6, 4, 0, 12), (9, 4, 4, 0, 9)],
+)
+def test_buffered_rows(height, size, stride, padding, rows):
+    assert SlidingWindow(height, height, size, stride, padding).buffered_rows == rows
+
+
+@given(st.tuples(st.integers(1, 6), st.integers(1, 6)), st.sampled_from([1, 3, 5, 7]))
+def test_neighbours(grid, kernel):
+    height, width = grid
+    margin = kernel // 2
+    padded = np.pad(np.arange(height * width).reshape(grid), margin, constant_values=-1)
+    expected = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel)).reshape(height * width, -1)
+    tokens = neighbours(grid, kernel)
+    assert np.array_equal(tokens, expected)
+    assert neighbour_count(grid, kernel) == (expected >= 0).sum()
+    farthest = (tokens - np.arange(height * width)[:, None]).max()
+    assert farthest <= neighbour_reach(grid, kernel)
+    if min(grid) > margin:
+        assert farthest == neighbour_reach(grid, kernel)
