@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from psahw.adder_graph.estimate import layer_luts
 from psahw.errors import UserError
+from psahw.network.layers import linear_names
 
 from .config import ModelConfig
 from .quant import Layer, QuantizedResMLP
@@ -24,13 +25,7 @@ MIN_BITS = 2
 
 def layer_names(config: ModelConfig) -> list[str]:
     """Of `QuantizedResMLP.layers`, before there is one."""
-    names = ["embed"]
-    for s, stage in enumerate(config.stages):
-        names += [f"stages.{s}.merge"] if s else []
-        for b in range(stage.blocks):
-            parts = ("token_mixing", "channel_mixing.linear1", "channel_mixing.linear2")
-            names += [f"stages.{s}.blocks.{b}.{part}" for part in parts]
-    return [*names, "head"]
+    return linear_names([stage.blocks for stage in config.stages])
 
 
 def _tried(layer: Layer) -> Iterator[int]:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from psahw.architecture.geometry import neighbours
 from psahw.errors import UserError
+from psahw.network.layers import linear_names
 
 from .config import ModelConfig
 from .integers import MAX_TERMS, Integers, Requantise, RowQuantizer, linear, saturate
@@ -334,19 +335,21 @@ class QuantizedResMLP(nn.Module):
 
     def layers(self) -> dict[str, Layer]:
         """Every layer that has weights by its name in the network file, in data order."""
-        found = {"embed": Layer(self.embed_rows, self.embed_folded)}
+        layers = [Layer(self.embed_rows, self.embed_folded)]
         for s, stage in enumerate(self.stages):
             scales, (height, width) = stage.scales(), self.config.grids[s]
             if stage.merge is not None:
                 folded = partial(stage.merge_folded, self.stages[s - 1].scales()[-1])
-                found[f"stages.{s}.merge"] = Layer(stage.merge_rows, folded)
+                layers.append(Layer(stage.merge_rows, folded))
             for b, (token, channel) in enumerate(zip(stage.token_mixing, stage.channel_mixing, strict=True)):
-                name, columns = f"stages.{s}.blocks.{b}", None if token.layer.shared else height * width
+                columns = None if token.layer.shared else height * width
                 _, between, after = scales[2 * b : 2 * b + 3]
-                found[f"{name}.token_mixing"] = Layer(token.rows, partial(token.folded, between), columns)
-                found[f"{name}.channel_mixing.linear1"] = Layer(channel.rows1, partial(channel.folded1, between))
-                found[f"{name}.channel_mixing.linear2"] = Layer(channel.rows2, partial(channel.folded2, after))
-        return found | {"head": Layer(self.head_rows, self.head_folded)}
+                layers.append(Layer(token.rows, partial(token.folded, between), columns))
+                layers.append(Layer(channel.rows1, partial(channel.folded1, between)))
+                layers.append(Layer(channel.rows2, partial(channel.folded2, after)))
+        layers.append(Layer(self.head_rows, self.head_folded))
+        names = linear_names([len(stage.token_mixing) for stage in self.stages])
+        return dict(zip(names, layers, strict=True))
 
     def embed_integers(self) -> Integers:
         return self.embed_rows(*self.embed_folded())

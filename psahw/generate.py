@@ -24,23 +24,13 @@ from .gateware.table import TableRom
 from .gateware.transpose import Transpose
 from .gateware.windows import Windows
 from .network.file import digest
-from .network.layers import Linear, Network, TokenMixing
+from .network.layers import Linear, Network
 from .planner.plan import Plan
 from .planner.primitives import queue_style
 
 __all__ = ["TOP", "accelerator", "manifest", "write"]
 
 TOP = "psahw_accelerator"
-
-
-def _layer(network: Network, name: str):
-    """The layer that a node is named after: attributes and indices of the network, with dots."""
-    layer = network
-    for part in name.split("."):
-        if part == "linear" and isinstance(layer, TokenMixing):
-            break
-        layer = layer[int(part)] if part.isdecimal() else getattr(layer, part)
-    return layer
 
 
 @singledispatch
@@ -86,7 +76,7 @@ def _(node: nodes.Gather, network):
 
 @_component.register
 def _(node: nodes.MacArray, network):
-    layer = _layer(network, node.name)
+    layer = network.layer(node.name)
     arrays = layer.weight, layer.bias, layer.shift
     if isinstance(layer, Linear):
         arrays = tuple(array[None] for array in arrays)
@@ -114,7 +104,7 @@ def _(node: nodes.MacArray, network):
 
 @_component.register
 def _(node: nodes.GraphEngine, network):
-    layer = _layer(network, node.name)
+    layer = network.layer(node.name)
     weight, bias, shift = layer.weight, layer.bias, layer.shift
     if weight.ndim == 3:
         if len(weight) > 1 or layer.kernel is not None:
@@ -138,7 +128,7 @@ def _(node: nodes.GraphEngine, network):
 
 @_component.register
 def _(node: nodes.TableRom, network):
-    return TableRom(values=_layer(network, node.name).values, lanes=node.lanes, style=node.style)
+    return TableRom(values=network.layer(node.name).values, lanes=node.lanes, style=node.style)
 
 
 @_component.register
@@ -155,7 +145,7 @@ def _(node: nodes.Transpose, network):
 
 @_component.register
 def _(node: nodes.LocalMixing, network):
-    layer = _layer(network, node.name)
+    layer = network.layer(node.name)
     mixing = LocalMixing(
         weight=layer.weight,
         bias=layer.bias,

@@ -11,7 +11,7 @@ from ..network import file as networkfile
 from ..network import samples
 from ..network.evaluation import evaluate
 from ..network.frontier import candidates
-from ..network.summary import summarise, table_layers
+from ..network.summary import summarise
 from ..report.curves import read_run
 from . import output
 
@@ -71,7 +71,7 @@ def page(network, *, plan=None, simulation=None, evaluation=None, synth=None, ru
     """The page of a loaded network; without an evaluation, one on the shipped images is made."""
     from ..report.page import render
 
-    tables = {name: table.values for name, table in table_layers(network)}
+    tables = {name: table.values for name, table, _ in network.tables()}
     return render(
         summarise(network),
         tables,

@@ -1,5 +1,5 @@
-"""What is computed: the layers of a quantised network as integers, its file, and its integer model."""
+"""What a network computes: its layers as integers, its file, and its integer model."""
 
-from .layers import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
+from .layers import Block, ChannelMixing, Linear, NamedLayer, Network, Patch, Stage, Table, TokenMixing
 
-__all__ = ["Block", "ChannelMixing", "Linear", "Network", "Patch", "Stage", "Table", "TokenMixing"]
+__all__ = ["Block", "ChannelMixing", "Linear", "NamedLayer", "Network", "Patch", "Stage", "Table", "TokenMixing"]

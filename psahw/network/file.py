@@ -15,7 +15,18 @@ import safetensors.numpy
 
 from ..errors import UserError
 from ..files import write_whole
-from .layers import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
+from .layers import (
+    Block,
+    ChannelMixing,
+    Linear,
+    Network,
+    Patch,
+    Stage,
+    Table,
+    TokenMixing,
+    block_name,
+    merge_name,
+)
 
 __all__ = ["FORMAT_VERSION", "digest", "find", "load", "save", "shipped"]
 
@@ -24,10 +35,7 @@ FORMAT_VERSION = 2  # the newest; a file has the oldest that can say what is in 
 MAX_FILE_BYTES = 256 << 20
 
 _SHIPPED = Path(__file__).parents[1] / "networks"
-_TABLES = {
-    "token_mixing": ("table_in", "table_out", "table_residual"),
-    "channel_mixing": ("table_in", "table_hidden", "table_residual"),
-}
+_LINEAR_PARTS = ("weight", "bias", "shift")
 
 
 def shipped() -> list[str]:
@@ -35,35 +43,18 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.safetensors"))
 
 
-def _put_linear(tensors, name, layer):
-    for part in ("weight", "bias", "shift"):
-        tensors[f"{name}.{part}"] = getattr(layer, part)
-
-
-def _put_tables(tensors, name, sublayer, parts):
-    for part in parts:
-        if (table := getattr(sublayer, part)) is not None:
-            tensors[f"{name}.{part}"] = table.values
-
-
 def flatten(network: Network) -> tuple[dict, dict[str, np.ndarray]]:
     """The JSON description and the tensors by name. Version 1 knows no shared kernels; a network without any keeps
     it, and its digest."""
     tensors = {"input_table": network.input_table}
-    _put_linear(tensors, "embed", network.embed)
-    _put_linear(tensors, "head", network.head)
+    for name, layer, _ in network.layers():
+        if isinstance(layer, Table):
+            tensors[name] = layer.values
+        else:
+            tensors |= {f"{name}.{part}": getattr(layer, part) for part in _LINEAR_PARTS}
     stages = []
     version = 2 if any(block.token_mixing.shared for _, _, block in network.blocks()) else 1
-    for s, stage in enumerate(network.stages):
-        if stage.merge is not None:
-            _put_linear(tensors, f"stages.{s}.merge", stage.merge)
-        for b, block in enumerate(stage.blocks):
-            name = f"stages.{s}.blocks.{b}"
-            _put_linear(tensors, f"{name}.token_mixing", block.token_mixing)
-            _put_linear(tensors, f"{name}.channel_mixing.linear1", block.channel_mixing.linear1)
-            _put_linear(tensors, f"{name}.channel_mixing.linear2", block.channel_mixing.linear2)
-            for sublayer, parts in _TABLES.items():
-                _put_tables(tensors, f"{name}.{sublayer}", getattr(block, sublayer), parts)
+    for stage in network.stages:
         entry = {"grid": list(stage.grid), "kernels": [block.token_mixing.kernel for block in stage.blocks]}
         if version > 1:
             entry["shared"] = [block.token_mixing.shared for block in stage.blocks]
@@ -131,7 +122,7 @@ class _Reader:
         return self.tensors[name]
 
     def linear(self, name, **kwargs):
-        parts = [self.get(f"{name}.{part}") for part in ("weight", "bias", "shift")]
+        parts = [self.get(f"{name}.{part}") for part in _LINEAR_PARTS]
         return self.build(name, Linear, *parts, **kwargs)
 
     def tables(self, name, parts):
@@ -152,8 +143,8 @@ class _Reader:
         return tuple(value)
 
     def token_mixing(self, name, kernel, shared):
-        parts = [self.get(f"{name}.{part}") for part in ("weight", "bias", "shift")]
-        tables = self.tables(name, _TABLES["token_mixing"])
+        parts = [self.get(f"{name}.{part}") for part in _LINEAR_PARTS]
+        tables = self.tables(name, TokenMixing.TABLES)
         return self.build(name, TokenMixing, *parts, kernel=kernel, shared=shared, **tables)
 
     def block(self, name, kernel, shared):
@@ -163,7 +154,7 @@ class _Reader:
             ChannelMixing,
             self.linear(f"{mlp}.linear1"),
             self.linear(f"{mlp}.linear2"),
-            **self.tables(mlp, _TABLES["channel_mixing"]),
+            **self.tables(mlp, ChannelMixing.TABLES),
         )
         return Block(self.token_mixing(f"{name}.token_mixing", kernel, shared), channel_mixing)
 
@@ -174,9 +165,9 @@ class _Reader:
         if len(shared) != len(kernels):
             self.fail("shared", f"must have {len(kernels)} entries, one a block, not {len(shared)}")
         blocks = tuple(
-            self.block(f"{name}.blocks.{b}", *choice) for b, choice in enumerate(zip(kernels, shared, strict=True))
+            self.block(block_name(index, b), *choice) for b, choice in enumerate(zip(kernels, shared, strict=True))
         )
-        merge = None if index == 0 else self.linear(f"{name}.merge")
+        merge = None if index == 0 else self.linear(merge_name(index))
         return self.build(name, Stage, self.pair("grid", entry), blocks, merge)
 
     def network(self):

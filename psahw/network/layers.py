@@ -5,14 +5,18 @@ The arithmetic is defined by :mod:`psahw.network.reference`, the file by :mod:`p
 ranges, so a `Network` that exists can be computed and built.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..architecture.geometry import SlidingWindow, neighbours
 
-__all__ = ["Block", "ChannelMixing", "Linear", "Network", "Patch", "Stage", "Table", "TokenMixing"]
+__all__ = [
+    "Block", "ChannelMixing", "Linear", "NamedLayer", "Network", "Patch", "Stage", "Table", "TokenMixing",
+    "block_name", "linear_names", "merge_name",
+]  # fmt: skip
 
 MAX_SHIFT = 31
 MAX_OUT_BITS = 24
@@ -112,6 +116,9 @@ class TokenMixing:
     A table that is None is the identity.
     """
 
+    TABLES: ClassVar = ("table_in", "table_out", "table_residual")
+    """Names of the tables, in data order."""
+
     weight: np.ndarray
     bias: np.ndarray
     shift: np.ndarray
@@ -167,6 +174,9 @@ class ChannelMixing:
     ``y = sat(table_residual(x) + linear2(table_hidden(linear1(table_in(x)))))``, the same for every token.
     """
 
+    TABLES: ClassVar = ("table_in", "table_hidden", "table_residual")
+    """Names of the tables, in data order."""
+
     linear1: Linear
     linear2: Linear
     table_in: Table | None = None
@@ -197,6 +207,24 @@ class Block:
 
     token_mixing: TokenMixing
     channel_mixing: ChannelMixing
+
+    def layers(self) -> Iterator[tuple[str, Linear | TokenMixing | Table]]:
+        """Yield each layer with its name within the block, in data order. Absent tables are left out."""
+        tokens, channels = self.token_mixing, self.channel_mixing
+        parts = [
+            ("token_mixing.table_in", tokens.table_in),
+            ("token_mixing", tokens),
+            ("token_mixing.table_out", tokens.table_out),
+            ("token_mixing.table_residual", tokens.table_residual),
+            ("channel_mixing.table_in", channels.table_in),
+            ("channel_mixing.linear1", channels.linear1),
+            ("channel_mixing.table_hidden", channels.table_hidden),
+            ("channel_mixing.linear2", channels.linear2),
+            ("channel_mixing.table_residual", channels.table_residual),
+        ]
+        for name, layer in parts:
+            if layer is not None:
+                yield name, layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +264,52 @@ class Patch:
         return SlidingWindow(*image, self.size, self.stride, self.padding).grid
 
 
+_Layer = TypeVar("_Layer", bound=Linear | TokenMixing | Table, covariant=True)
+
+
+class NamedLayer(NamedTuple, Generic[_Layer]):
+    """A layer of a network, its name in the network file, and the grid of tokens that it works on.
+
+    The names are ``embed``, ``stages.S.merge``, ``stages.S.blocks.B.token_mixing``,
+    ``stages.S.blocks.B.channel_mixing.linear1`` and ``.linear2``, ``head``, and for tables the name of the sublayer
+    with one of its ``TABLES``. The head works on one token, which is the mean of all.
+    """
+
+    name: str
+    layer: _Layer
+    grid: tuple[int, int]
+
+    @property
+    def component(self) -> str:
+        """Name of the component of a plan that computes the layer.
+
+        It is the layer's name, with ``.linear`` behind that of a token mixing: the component called
+        ``token_mixing`` is the whole sublayer with its tables and its residual connection.
+        """
+        return f"{self.name}.linear" if isinstance(self.layer, TokenMixing) else self.name
+
+
+def merge_name(stage: int) -> str:
+    """Return the name of the patch merging in front of a stage, counted from 0."""
+    return f"stages.{stage}.merge"
+
+
+def block_name(stage: int, block: int) -> str:
+    """Return the name of a block of a stage, both counted from 0."""
+    return f"stages.{stage}.blocks.{block}"
+
+
+def linear_names(blocks: Sequence[int]) -> list[str]:
+    """Return the names of the linear layers of a network, in data order, from the number of blocks of each stage."""
+    names = ["embed"]
+    for s, count in enumerate(blocks):
+        names += [merge_name(s)] if s else []
+        for b in range(count):
+            sublayers = ("token_mixing", "channel_mixing.linear1", "channel_mixing.linear2")
+            names += [f"{block_name(s, b)}.{sublayer}" for sublayer in sublayers]
+    return [*names, "head"]
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """A whole classifier. ``input_table`` is int8 (colours, 256): pixel value to code, for each colour.
@@ -269,22 +343,22 @@ class Network:
         grid, channels = self.patch.grid(self.image), self.embed.outputs
         for s, stage in enumerate(self.stages):
             if (s == 0) != (stage.merge is None):
-                raise ValueError(f"stages.{s}.merge must be present in every stage but the first")
+                raise ValueError(f"{merge_name(s)} must be present in every stage but the first")
             if stage.merge is not None:
                 if grid[0] % 2 or grid[1] % 2:
-                    raise ValueError(f"stages.{s}.merge needs an even grid before it, not {grid}")
+                    raise ValueError(f"{merge_name(s)} needs an even grid before it, not {grid}")
                 if stage.merge.inputs != 4 * channels:
-                    raise ValueError(f"stages.{s}.merge must have {4 * channels} inputs, not {stage.merge.inputs}")
+                    raise ValueError(f"{merge_name(s)} must have {4 * channels} inputs, not {stage.merge.inputs}")
                 grid, channels = (grid[0] // 2, grid[1] // 2), stage.merge.outputs
             if stage.grid != grid:
                 raise ValueError(f"stages.{s}.grid must be {grid}, not {stage.grid}")
             for b, block in enumerate(stage.blocks):
-                self._check_block(f"stages.{s}.blocks.{b}", block, grid, channels)
+                self._check_block(block_name(s, b), block, grid, channels)
         if self.head.inputs != channels:
             raise ValueError(f"head must have {channels} inputs, not {self.head.inputs}")
         if self.head.outputs != len(self.classes):
             raise ValueError(f"head must have {len(self.classes)} outputs, one a class, not {self.head.outputs}")
-        narrow = [("embed", self.embed)] + [(f"stages.{s}.merge", x.merge) for s, x in enumerate(self.stages)]
+        narrow = [("embed", self.embed)] + [(merge_name(s), x.merge) for s, x in enumerate(self.stages)]
         for name, linear in narrow:
             if linear is not None and linear.out_bits != 8:
                 raise ValueError(f"{name}.out_bits must be 8, not {linear.out_bits}")
@@ -304,17 +378,10 @@ class Network:
                 )
         if mlp.linear1.inputs != channels:
             raise ValueError(f"{name}.channel_mixing must have {channels} channels, not {mlp.linear1.inputs}")
-        tables = [
-            ("token_mixing.table_in", mixing.table_in, channels),
-            ("token_mixing.table_out", mixing.table_out, channels),
-            ("token_mixing.table_residual", mixing.table_residual, channels),
-            ("channel_mixing.table_in", mlp.table_in, channels),
-            ("channel_mixing.table_hidden", mlp.table_hidden, mlp.hidden),
-            ("channel_mixing.table_residual", mlp.table_residual, channels),
-        ]
-        for table_name, table, expected in tables:
-            if table is not None and table.channels != expected:
-                raise ValueError(f"{name}.{table_name} must have {expected} channels, not {table.channels}")
+        for part, layer in block.layers():
+            expected = mlp.hidden if part == "channel_mixing.table_hidden" else channels
+            if isinstance(layer, Table) and layer.channels != expected:
+                raise ValueError(f"{name}.{part} must have {expected} channels, not {layer.channels}")
 
     @property
     def colours(self) -> int:
@@ -329,4 +396,40 @@ class Network:
         """Every block with its name and its stage, in data order."""
         for s, stage in enumerate(self.stages):
             for b, block in enumerate(stage.blocks):
-                yield f"stages.{s}.blocks.{b}", stage, block
+                yield block_name(s, b), stage, block
+
+    def layers(self) -> Iterator[NamedLayer[Linear | TokenMixing | Table]]:
+        """Yield every layer that has weights or tables, in data order.
+
+        Absent tables, which are the identity, and ``input_table`` are not among them.
+        """
+        yield NamedLayer("embed", self.embed, self.stages[0].grid)
+        for s, stage in enumerate(self.stages):
+            if stage.merge is not None:
+                yield NamedLayer(merge_name(s), stage.merge, stage.grid)
+            for b, block in enumerate(stage.blocks):
+                for part, layer in block.layers():
+                    yield NamedLayer(f"{block_name(s, b)}.{part}", layer, stage.grid)
+        yield NamedLayer("head", self.head, (1, 1))
+
+    def linears(self) -> Iterator[NamedLayer[Linear | TokenMixing]]:
+        """Yield every layer that has weights, in data order."""
+        for name, layer, grid in self.layers():
+            if not isinstance(layer, Table):
+                yield NamedLayer(name, layer, grid)
+
+    def tables(self) -> Iterator[NamedLayer[Table]]:
+        """Yield every table but ``input_table``, in data order."""
+        for name, layer, grid in self.layers():
+            if isinstance(layer, Table):
+                yield NamedLayer(name, layer, grid)
+
+    def layer(self, component: str) -> Linear | TokenMixing | Table:
+        """Return the layer that a component of a plan computes, by `NamedLayer.component`.
+
+        Raises ValueError if there is no such layer.
+        """
+        for entry in self.layers():
+            if entry.component == component:
+                return entry.layer
+        raise ValueError(f"component must be the name of a layer of {self.name}, not {component!r}")

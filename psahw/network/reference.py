@@ -7,7 +7,7 @@ faster than NumPy's integer products.
 
 import numpy as np
 
-from .layers import ChannelMixing, Linear, Network, Patch, Table, TokenMixing
+from .layers import ChannelMixing, Linear, Network, Patch, Table, TokenMixing, block_name, merge_name
 
 __all__ = ["patches", "requantise", "rshift", "run"]
 
@@ -124,10 +124,10 @@ def _run_batch(network: Network, images: np.ndarray, tap) -> np.ndarray:
     grid = network.stages[0].grid
     for s, stage in enumerate(network.stages):
         if stage.merge is not None:
-            x = tap(f"stages.{s}.merge", _linear(stage.merge, _merge(x, grid)))
+            x = tap(merge_name(s), _linear(stage.merge, _merge(x, grid)))
         grid = stage.grid
         for b, block in enumerate(stage.blocks):
-            name = f"stages.{s}.blocks.{b}"
+            name = block_name(s, b)
             x = _token_mixing(block.token_mixing, grid, x, f"{name}.token_mixing", tap)
             x = _channel_mixing(block.channel_mixing, x, f"{name}.channel_mixing", tap)
     x = tap("pool", requantise(x.sum(1, dtype=np.int32), network.pool_shift))

@@ -1,14 +1,12 @@
 """What is in a network: layers, weights, operations and tables, counted from its integers alone."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from ..adder_graph.estimate import layer_luts
 from .file import digest
-from .layers import Linear, Network, Table, TokenMixing
+from .layers import Linear, Network, TokenMixing
 
-__all__ = ["accuracies", "adder_luts", "linear_layers", "summarise", "table_layers", "weight_bits"]
+__all__ = ["accuracies", "adder_luts", "summarise", "weight_bits"]
 
 _TOTALS = ("weights", "weights_nonzero", "macs", "macs_nonzero", "adder_luts")
 
@@ -17,33 +15,6 @@ def weight_bits(weight: np.ndarray) -> int:
     """The narrowest two's complement that holds every weight: 1 for zeros alone, at most 8."""
     low, high = min(int(weight.min()), -1), max(int(weight.max()), 0)
     return 1 + max((-low - 1).bit_length(), high.bit_length())
-
-
-def linear_layers(network: Network) -> Iterator[tuple[str, Linear | TokenMixing, tuple[int, int]]]:
-    """Every layer that has weights, with its name and the grid it works on, in data order."""
-    yield "embed", network.embed, network.stages[0].grid
-    for s, stage in enumerate(network.stages):
-        if stage.merge is not None:
-            yield f"stages.{s}.merge", stage.merge, stage.grid
-        for b, block in enumerate(stage.blocks):
-            name = f"stages.{s}.blocks.{b}"
-            yield f"{name}.token_mixing", block.token_mixing, stage.grid
-            yield f"{name}.channel_mixing.linear1", block.channel_mixing.linear1, stage.grid
-            yield f"{name}.channel_mixing.linear2", block.channel_mixing.linear2, stage.grid
-    yield "head", network.head, (1, 1)
-
-
-def table_layers(network: Network) -> Iterator[tuple[str, Table]]:
-    """Every place with tables, in data order; the table of pixel codes is not among them."""
-    for name, _, block in network.blocks():
-        for sublayer, places in (
-            (block.token_mixing, ("table_in", "table_out", "table_residual")),
-            (block.channel_mixing, ("table_in", "table_hidden", "table_residual")),
-        ):
-            kind = "token_mixing" if sublayer is block.token_mixing else "channel_mixing"
-            for place in places:
-                if (table := getattr(sublayer, place)) is not None:
-                    yield f"{name}.{kind}.{place}", table
 
 
 def _mixing_counts(layer: TokenMixing, grid, channels):
@@ -112,11 +83,11 @@ def summarise(network: Network) -> dict:
     ``weights_nonzero`` and ``macs_nonzero`` leave those out too. ``adder_luts`` is an estimate.
     """
     layers, channels = [], network.embed.outputs
-    for name, layer, grid in linear_layers(network):
-        if name.endswith(".merge"):
-            channels = layer.outputs
+    for name, layer, grid in network.linears():
         layers.append(_layer(name, layer, grid, channels))
-    functions = [_functions(name, table) for name, table in table_layers(network)]
+        if isinstance(layer, Linear):  # a token mixing has as many channels as the linear layer before it has outputs
+            channels = layer.outputs
+    functions = [_functions(name, table) for name, table, _ in network.tables()]
     stages = []
     for stage in network.stages:
         channels = stage.merge.outputs if stage.merge is not None else network.embed.outputs

@@ -33,18 +33,14 @@ class GraphOption(NamedTuple):
 def graph_layers(network: Network) -> dict[str, Linear]:
     """The linear maps that one constant matrix does, by the name of their stage: all but token mixings with groups or
     a kernel."""
-    found = {"embed": network.embed}
-    for s, stage in enumerate(network.stages):
-        if stage.merge is not None:
-            found[f"stages.{s}.merge"] = stage.merge
-        for b, block in enumerate(stage.blocks):
-            name = f"stages.{s}.blocks.{b}"
-            mixing = block.token_mixing
-            if mixing.kernel is None and mixing.groups == 1:
-                found[f"{name}.token_mixing.linear"] = _as_linear(mixing)
-            found[f"{name}.channel_mixing.linear1"] = block.channel_mixing.linear1
-            found[f"{name}.channel_mixing.linear2"] = block.channel_mixing.linear2
-    return found | {"head": network.head}
+    layers = {}
+    for entry in network.linears():
+        layer = entry.layer
+        if isinstance(layer, Linear):
+            layers[entry.component] = layer
+        elif layer.kernel is None and layer.groups == 1:
+            layers[entry.component] = _as_linear(layer)
+    return layers
 
 
 def _as_linear(mixing: TokenMixing) -> Linear:

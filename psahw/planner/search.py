@@ -13,7 +13,7 @@ from ..adder_graph.serial import DIGITS
 from ..architecture.device import RESOURCES, Device, Resources
 from ..errors import CheckFailed, UserError
 from ..network.file import digest
-from ..network.layers import Network
+from ..network.layers import Linear, Network, TokenMixing
 from .candidates import Engines, Infeasible, choices
 from .cost import cost
 from .graph_options import graph_layers, graph_options
@@ -159,7 +159,8 @@ class _Search:
         does, and the last steps are tried one by one. That the next shorter one does not fit is proven."""
         network = self.network
         beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
-        slowest = max([-(-beats // network.stages[0].tokens), *(layer.weight.size for _, layer in _linears(network))])
+        largest = max(layer.weight.size for layer in _engine_layers(network).values())
+        slowest = max(-(-beats // network.stages[0].tokens), largest)
         best = self.at_most(slowest, _ROUGHLY)
         if self.complaint(best):
             best = self.at_most(slowest)
@@ -200,7 +201,7 @@ def _limits(device, budget, utilisation):
 
 def _engines(network, device, rules, progress):
     layers = graph_layers(network)
-    named = [name for name, _ in _linears(network)]
+    named = list(_engine_layers(network))
     for pattern in rules.unused(named):
         raise UserError(f"no layer that engines do is called {pattern!r}; there are {', '.join(named)}")
     wanted = {
@@ -268,16 +269,10 @@ def widest_bus(network: Network, bus_bytes: int) -> int:
     return max(n for n in range(1, min(bus_bytes, row) + 1) if row % n == 0)
 
 
-def _linears(network):
-    """Every linear map but the local mixings, by the name of its stage."""
-    yield "embed", network.embed
-    for s, stage in enumerate(network.stages):
-        if stage.merge is not None:
-            yield f"stages.{s}.merge", stage.merge
-        for b, block in enumerate(stage.blocks):
-            name = f"stages.{s}.blocks.{b}"
-            if block.token_mixing.kernel is None:
-                yield f"{name}.token_mixing.linear", block.token_mixing
-            yield f"{name}.channel_mixing.linear1", block.channel_mixing.linear1
-            yield f"{name}.channel_mixing.linear2", block.channel_mixing.linear2
-    yield "head", network.head
+def _engine_layers(network: Network) -> dict[str, Linear | TokenMixing]:
+    """Return the layers that an engine of the plan computes, by component: all but local token mixings."""
+    return {
+        entry.component: entry.layer
+        for entry in network.linears()
+        if isinstance(entry.layer, Linear) or entry.layer.kernel is None
+    }

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..network.layers import Network
-from ..network.summary import table_layers
 
 __all__ = ["FORMATS", "Place", "network_places", "plot_functions", "plot_places"]
 
@@ -35,7 +34,7 @@ class Place(NamedTuple):
 
 def network_places(network: Network, curves: Mapping[str, Curves] | None = None) -> list[Place]:
     """Every place with tables, with the curves in codes that are given for it."""
-    return [Place(name, table.values, (curves or {}).get(name)) for name, table in table_layers(network)]
+    return [Place(name, table.values, (curves or {}).get(name)) for name, table, _ in network.tables()]
 
 
 def _panel(axes, place: Place, line: float) -> None:

@@ -10,7 +10,7 @@ from psahw.cli import main
 from psahw.cli.compression import parse
 from psahw.errors import UserError
 from psahw.network import file as networkfile
-from psahw.network.summary import linear_layers, summarise, weight_bits
+from psahw.network.summary import summarise, weight_bits
 
 SMOKE = ["--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false", "--json"]
 NAMES = ["embed", "stages.0.blocks.0.token_mixing", "stages.0.blocks.1.token_mixing", "head"]
@@ -31,7 +31,7 @@ def _quantize(capsys, run, directory, *arguments):
 
 
 def _weights(made):
-    return {name: layer.weight for name, layer, _ in linear_layers(networkfile.load(made["network"]))}
+    return {name: layer.weight for name, layer, _ in networkfile.load(made["network"]).linears()}
 
 
 @pytest.mark.parametrize(

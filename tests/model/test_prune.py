@@ -14,7 +14,6 @@ from psahw.model.prune import Pruning, cubic
 from psahw.model.quant import QuantizedResMLP
 
 from psahw.network import reference, samples
-from psahw.network.summary import linear_layers
 from tests.model.test_quant import CLASSES, SHAPES, _trained
 
 QUICK = TrainConfig(epochs=3, batch=16, bf16=False, compile=False, muon_lr=0.0025, adamw_lr=4e-4)
@@ -29,7 +28,7 @@ def _folded(model):
 
 
 def _nonzero(model):
-    return {name: int(np.count_nonzero(layer.weight)) for name, layer, _ in linear_layers(_network(model))}
+    return {name: int(np.count_nonzero(layer.weight)) for name, layer, _ in _network(model).linears()}
 
 
 def _network(model):
@@ -79,7 +78,7 @@ def test_pruned_is_zero_in_the_file_and_stays_pruned():
             parameter.add_(0.05 * torch.randn_like(parameter))
     pruning.prune()
     network = _network(model)
-    for name, layer, _ in linear_layers(network):
+    for name, layer, _ in network.linears():
         kept = model.layers()[name].rows.kept
         assert (layer.weight[~kept.numpy()] == 0).all()
         assert (first[name] | ~kept).all()

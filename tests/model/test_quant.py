@@ -12,7 +12,6 @@ from psahw.model.resmlp import ResMLP
 from psahw.errors import UserError
 from psahw.network import file as networkfile
 from psahw.network import reference, samples
-from psahw.network.summary import table_layers
 from tests.model.test_psa import _published
 
 CLASSES = tuple("0123456789")
@@ -148,7 +147,7 @@ def test_residual_stream_is_halved_where_it_grows():
     model.eval()
     quantized = QuantizedResMLP(model, samples.load()[0])
     halvings = int(quantized.stages[0].halvings.sum())
-    tables = [table for name, table in table_layers(to_network(quantized, "test", CLASSES)) if "residual" in name]
+    tables = [table for name, table, _ in to_network(quantized, "test", CLASSES).tables() if "residual" in name]
     assert halvings == len(tables) > 0
     codes = np.arange(-128, 128)
     for table in tables:

@@ -11,7 +11,7 @@ from psahw.cli import main
 from psahw.network import file as networkfile
 from psahw.network.frontier import candidates, pareto
 from psahw.network.random import StageShape, random_network
-from psahw.network.summary import linear_layers, summarise
+from psahw.network.summary import summarise
 
 
 def test_pareto_by_hand():
@@ -55,7 +55,7 @@ def test_candidates(files):
     assert (found["large"].test, found["small"].test, found["silent"].validation) == (89.5, None, None)
     for name, network in networks:
         assert found[name].luts == summarise(network)["adder_luts"]
-        assert found[name].weights_nonzero == sum(np.count_nonzero(x.weight) for _, x, _ in linear_layers(network))
+        assert found[name].weights_nonzero == sum(np.count_nonzero(x.weight) for _, x, _ in network.linears())
     luts = [candidate.luts for candidate in candidates(networks)]
     assert luts == sorted(luts)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from psahw.network.layers import ChannelMixing, Linear, Patch, Stage, Table, TokenMixing
+from psahw.network.layers import ChannelMixing, Linear, Patch, Stage, Table, TokenMixing, linear_names
 from psahw.network.random import StageShape, random_network, random_table
 
 
@@ -302,3 +302,49 @@ def test_network_properties(network):
     assert (network.colours, network.channels) == (3, 12)
     assert [name for name, _, _ in network.blocks()] == ["stages.0.blocks.0", "stages.1.blocks.0"]
     assert [stage.tokens for stage in network.stages] == [16, 4]
+
+
+# -- the walk over the layers
+
+PARTS = [
+    "token_mixing.table_in", "token_mixing", "token_mixing.table_out", "token_mixing.table_residual",
+    "channel_mixing.table_in", "channel_mixing.linear1", "channel_mixing.table_hidden", "channel_mixing.linear2",
+    "channel_mixing.table_residual",
+]  # fmt: skip
+
+
+def test_layers_in_data_order(network):
+    entries = list(network.layers())
+    blocks = [[f"stages.{s}.blocks.0.{part}" for part in PARTS] for s in range(2)]
+    assert [entry.name for entry in entries] == ["embed", *blocks[0], "stages.1.merge", *blocks[1], "head"]
+    assert [entry.grid for entry in entries] == [(4, 4)] * 10 + [(2, 2)] * 10 + [(1, 1)]
+    for name, layer, _ in entries:
+        place = network
+        for part in name.split("."):
+            place = place[int(part)] if part.isdecimal() else getattr(place, part)
+        assert layer is place
+
+
+def test_linears_and_tables_divide_the_layers(network):
+    linears, tables = list(network.linears()), list(network.tables())
+    assert [entry.name for entry in linears] == linear_names([1, 1])
+    assert not any(isinstance(entry.layer, Table) for entry in linears)
+    assert all(isinstance(entry.layer, Table) for entry in tables)
+    assert {*linears, *tables} == {*network.layers()}
+
+
+def test_layers_leave_absent_tables_out():
+    network = random_network(np.random.default_rng(0), tables=False)
+    assert [entry.name for entry in network.layers()] == linear_names([1])
+    assert not list(network.tables())
+
+
+def test_layer_of_a_component(network):
+    block = network.stages[1].blocks[0]
+    assert network.layer("embed") is network.embed
+    assert network.layer("stages.1.merge") is network.stages[1].merge
+    assert network.layer("stages.1.blocks.0.token_mixing.linear") is block.token_mixing
+    assert network.layer("stages.1.blocks.0.channel_mixing.linear2") is block.channel_mixing.linear2
+    assert network.layer("stages.1.blocks.0.token_mixing.table_in") is block.token_mixing.table_in
+    with raises(ValueError, "component must be the name of a layer of random, not 'stages.1.blocks.0.token_mixing'"):
+        network.layer("stages.1.blocks.0.token_mixing")

@@ -6,7 +6,7 @@ import pytest
 from calibration.published import convert
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
-from psahw.network.summary import accuracies, linear_layers, summarise, table_layers, weight_bits
+from psahw.network.summary import accuracies, summarise, weight_bits
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_counts_by_loops():
     weights = 48 * 8 + 2 * (2 * inside + 96) + 32 * 12 + 3 * second**2 + 120 + 60
     info = summarise(network)
     assert (info["macs"], info["weights"]) == (macs, weights)
-    assert info["weights_nonzero"] == sum(np.count_nonzero(layer.weight) for _, layer, _ in linear_layers(network))
+    assert info["weights_nonzero"] == sum(np.count_nonzero(layer.weight) for _, layer, _ in network.linears())
     assert 0 < info["macs_nonzero"] < info["macs"]
     assert info["tables"] == 2 * (5 * 8 + 6) + 5 * 12 + 5
     assert info["weight_bits"] == 8
@@ -77,7 +77,7 @@ def test_nonzero_operations_of_a_shared_kernel():
 
 def test_no_tables():
     network = random_network(np.random.default_rng(0), tables=False)
-    assert list(table_layers(network)) == []
+    assert list(network.tables()) == []
     assert summarise(network)["tables"] == 0
 
 

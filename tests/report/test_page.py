@@ -7,7 +7,7 @@ import pytest
 
 from psahw.network.evaluation import evaluate
 from psahw.network.random import StageShape, random_images, random_network
-from psahw.network.summary import summarise, table_layers
+from psahw.network.summary import summarise
 from psahw.report.comparison import PUBLISHED, Figure, own_row
 from psahw.report.drawing import _curve, _shape
 from psahw.report.markup import Markup, tag
@@ -80,7 +80,7 @@ def results(network):
 
 
 def page(network, **results):
-    tables = {name: table.values for name, table in table_layers(network)}
+    tables = {name: table.values for name, table, _ in network.tables()}
     return render(summarise(network), tables, **results)
 
 
