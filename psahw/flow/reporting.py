@@ -14,7 +14,7 @@ from ..network.evaluation import evaluate
 from ..network.file import digest, load
 from ..network.frontier import candidates
 from ..network.layers import Network
-from ..network.summary import summarise, table_layers
+from ..network.summary import summarise
 
 __all__ = ["ReportResult", "Source", "fits_samples", "read_result", "write_report"]
 
@@ -177,7 +177,7 @@ def write_report(
         results["evaluation"] = evaluate(network, images, labels, "the shipped sample")
     html = render(
         summarise(network),
-        {place: table.values for place, table in table_layers(network)},
+        {place: table.values for place, table, _ in network.tables()},
         **results,
         runs=curves,
         frontier=candidates(compared) if frontier else None,
