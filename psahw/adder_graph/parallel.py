@@ -1,11 +1,11 @@
 """Pipelines of adder graphs that take a vector per clock cycle, and their cost.
 
-A pipeline consists of the graph and, for each output, the steps from its row ``W·x`` to ``y = sat(rshift(W·x + b,
-s))``: an addition of the bias and the rounding constant, then the shift and the saturation. At most ``depth`` of
-these steps lie between two registers. A value that is used in a later stage than the one that computes it waits in
-registers of its own width, so the stages of the steps decide the number of registers. `pipeline` starts from two
-placements, with every step as early and with every step as late as possible, moves single steps while that saves
-registers, and takes the better result.
+A pipeline computes ``y = sat(rshift(W·x + b, s))``. It consists of the graph and, for each output, of an addition
+of the bias and the rounding constant, and of the shift and the saturation. At most ``depth`` of these steps, which
+include the additions of the graph, lie between two registers. A value that is used in a later stage than the one
+that computes it waits in registers of its own width, so the stages of the steps decide the number of registers.
+`pipeline` starts from two placements, with every step as early and with every step as late as possible, moves
+single steps while that saves registers, and takes the better result.
 """
 
 from collections.abc import Iterator, Sequence

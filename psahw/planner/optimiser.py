@@ -1,14 +1,18 @@
-"""What may stand in a pipeline, and the cheapest of it within a budget: a mixed-integer programme.
+"""Choose the cheapest pipeline within a resource budget, by mixed-integer programming.
 
-A tree says what there is to choose. `Leaf` is nodes as they are, `All` its parts in a row, `OneOf` one of its
-options, `ResidualChoice` a residual sublayer around its branch. `Path` goes through stages, taking one state of each, and
-what leads from state to state. Every option is a binary variable; of the options of a `OneOf` as many are taken as
-the option that it is part of, one or none. What each resource's leaves add up to must keep the limit.
+A tree describes the choice. A `Leaf` is nodes as they are, `All` is its parts one after the other, `OneOf` is one
+of its options, and `ResidualChoice` is a residual connection around a branch. A `Path` passes through a sequence
+of stages: it takes one state of each stage, and a link from each state to the next.
+
+Every option, state and link is a binary variable. The variables x must satisfy C·x = c: of the options of a `OneOf`,
+exactly one is taken if the option that contains the `OneOf` is taken, and none otherwise. For the matrix A of the
+resources of all options, A·x plus the resources of what is there in any case must keep the limits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,36 +21,45 @@ from ..architecture.nodes import Node, Residual
 from ..errors import CheckFailed
 from .cost import cost
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 __all__ = ["GAP", "All", "Leaf", "OneOf", "Path", "Programme", "ResidualChoice", "Tree"]
 
 GAP = 0.004
-"""How far above the least cost a choice may be, relatively: where the solver stops."""
+"""Relative distance from the least cost at which the solver may stop."""
 
 _SECONDS = 60.0
-_NEAR = 0.02  # of a limit: what exceeds it by no more need not be told from what exceeds it by half of that
-_NODES = 100
-_INFEASIBLE = 2  # of scipy's statuses
-_TOLERANCE = 1e-6  # of a limit; HiGHS takes what it asks for to be met within 1e-7
+_NEAR = 0.02  # of a limit: smaller overruns are not improved
+_NODES = 100  # of the solver's search tree, where a rough answer will do
+_INFEASIBLE = 2  # a status of scipy.optimize.milp
+_TOLERANCE = 1e-6  # of a limit; HiGHS takes constraints to be met within 1e-7
 
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
+    """Nodes without a choice."""
+
     nodes: tuple[Node, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class All:
+    """All parts, one after the other."""
+
     parts: tuple["Tree", ...]
 
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
+    """One of the options."""
+
     options: tuple["Tree", ...]
 
 
 @dataclass(frozen=True, eq=False)
 class ResidualChoice:
-    """``residual`` with an empty branch, and the branch."""
+    """A residual connection around the choice of a branch. ``residual`` itself has an empty branch."""
 
     residual: Residual
     branch: "Tree"
@@ -54,8 +67,11 @@ class ResidualChoice:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """``states[n]`` are those of stage ``n``, ``links[n][a, b]`` leads from state ``a`` of the stage before to state
-    ``b`` and stands in front of it; stage 0 is entered from 0. Pairs that are not there cannot be taken."""
+    """One state of each stage, and the links between them.
+
+    ``states[n]`` are the states of stage ``n``. ``links[n][a, b]`` leads from state ``a`` of the stage before to
+    state ``b`` and stands in front of it; stage 0 is entered from state 0. A pair without a link cannot be taken.
+    """
 
     states: tuple[tuple["Tree", ...], ...]
     links: tuple[dict[tuple[int, int], "Tree"], ...]
@@ -63,103 +79,178 @@ class Path:
 
 Tree = Leaf | All | OneOf | ResidualChoice | Path
 
+_Key = TypeVar("_Key", bound=Hashable)
+
 
 class Programme:
-    """What a tree offers to a device family, as a mixed-integer programme."""
+    """The choice that a tree describes, as a mixed-integer programme.
 
-    def __init__(self, tree: Tree, family: str):
+    Parameters
+    ----------
+    tree
+        The choice.
+    family
+        The device family, such as ``xc7``, which decides the cost of a node.
+    """
+
+    def __init__(self, tree: Tree, family: str) -> None:
         self._tree, self._family = tree, family
         self._variables = 0
-        self._taken: dict[
-            int, dict
-        ] = {}  # variables of a OneOf's options or a Path's links, by the identity of either
-        self._equal: list[tuple[int | None, list[int]]] = []  # (variable, those that add up to it); None is always 1
+        # Variables by index of a OneOf's option, or by (stage, a, b) of a Path's link, under the identity of either.
+        self._variables_of: dict[int, Mapping[Any, int]] = {}
+        self._sums: list[tuple[int | None, list[int]]] = []  # (variable, those that add up to it); None stands for 1
         self._costs: list[tuple[int | None, Resources]] = []
         self._visit(tree, None)
         self._amounts, self._fixed = self._resources()
 
     def cheapest(
-        self, *, worth: dict[str, float], limits: dict[str, float], gap: float = GAP
+        self, *, worth: Mapping[str, float], limits: Mapping[str, float], gap: float = GAP
     ) -> tuple[Node, ...] | None:
-        """The choice that costs least, of those within ``limits``; None if there is none, or none was found in time.
+        """Return the cheapest choice within the limits.
 
-        Cost is the sum over resources of amount / ``worth``: with a device's amounts the shares of it that are
-        filled. It is the least but for ``gap``.
+        It solves: minimise w·x subject to A·x <= limits, C·x = c, x binary, where w is the sum over all resources of
+        A / ``worth``. With a device's amounts as ``worth``, the cost is the sum of the shares of the device.
+
+        Parameters
+        ----------
+        worth
+            Amount of each resource that costs 1; 0 makes a resource free.
+        limits
+            Largest amount of each resource.
+        gap
+            Relative distance from the least cost at which the solver may stop.
+
+        Returns
+        -------
+        tuple of Node or None
+            The chosen nodes in data order. Return None if no choice fits, or if the solver ran out of time.
         """
         if self._variables == 0:
             over = any(amount > limits[name] for name, amount in zip(RESOURCES, self._fixed, strict=True))
             return None if over else self._nodes(())
         weights = np.array([1 / worth[name] if worth[name] else 0.0 for name in RESOURCES]) @ self._amounts
         amounts, room = self._scaled(limits)
-        found = self._solve(weights, amounts, room, gap)
-        return None if found.x is None else self._nodes(found.x)
+        answer = self._solve(weights, amounts, room, gap)
+        return None if answer.x is None else self._nodes(answer.x)
 
-    def nearest(self, limits: dict[str, float], *, rough: bool = False) -> tuple[float, tuple[Node, ...]] | None:
-        """By how much, in shares of a limit, the choice that exceeds none by more does so, and that choice; 0 and any
-        choice within them all, where there is one. None if no options fit each other.
+    def nearest(self, limits: Mapping[str, float], *, rough: bool = False) -> tuple[float, tuple[Node, ...]] | None:
+        """Return the smallest relative overrun of any limit, and the choice that achieves it.
 
-        If it is not 0, that is proven, and it may be twice the least. Where it is more than a fiftieth, a better
-        choice has been looked for, and one that exceeds the other limits by little. A ``rough`` answer is what
-        `_NODES` nodes of the search have found: it may be above 0 where the other is 0. Raises CheckFailed if the
-        time is up before that is known.
+        The overrun t is the largest of amount / limit - 1 over all resources, and 0 for a choice within the
+        limits. An overrun above 0 means that no choice fits, which the solver has proven, but it may be twice the
+        least. Above a fiftieth, a better choice is searched for, and one that exceeds the other limits by little.
+
+        Parameters
+        ----------
+        limits
+            Largest amount of each resource.
+        rough
+            Return what the solver finds within a few nodes of its search. The overrun may then be above 0 although
+            a choice fits.
+
+        Returns
+        -------
+        (float, tuple of Node) or None
+            The overrun and the chosen nodes. Return None if no options fit each other at all.
+
+        Raises
+        ------
+        CheckFailed
+            If the solver ran out of time before it knew whether a choice fits.
         """
         amounts, room = self._scaled(limits)
         if self._variables == 0:
-            return max(0.0, *-room), self._nodes(())
-        few = {"node_limit": _NODES}
-        # A variable more: the share.
+            return max(0.0, *(-room).tolist()), self._nodes(())
+        answer = self._any_overrun(amounts, room, rough)
+        if answer.status == _INFEASIBLE:
+            return None
+        if answer.x is not None and answer.fun <= _TOLERANCE:
+            return 0.0, self._nodes(answer.x)
+        if answer.x is None or not (rough or answer.mip_dual_bound > 0):
+            raise CheckFailed(f"no choice of engines found within {_SECONDS:g} s; allow fewer with --engines")
+        if rough or answer.fun <= _NEAR:
+            return answer.fun, self._nodes(answer.x)
+        answer = self._smaller_overrun(amounts, room, answer)
+        return answer.fun, self._nodes(self._smaller_sum(amounts, room, answer))
+
+    def _any_overrun(self, amounts: np.ndarray, room: np.ndarray, rough: bool) -> Any:
+        """Minimise t subject to A·x <= (1 + t)·limit, C·x = c, x binary, t >= 0, within a gap of a half.
+
+        The gap proves t > 0 if no choice fits. A rough answer stops after a few nodes, unless they hold no solution.
+        """
+        if rough:
+            answer = self._minimise_overrun(amounts, room, gap=0.5, node_limit=_NODES)
+            if answer.x is not None:
+                return answer
+        return self._minimise_overrun(amounts, room, gap=0.5)
+
+    def _smaller_overrun(self, amounts: np.ndarray, room: np.ndarray, answer: Any) -> Any:
+        """Minimise t as in `_any_overrun`, within a gap of a twentieth, and return the better of the two answers."""
+        better = self._minimise_overrun(amounts, room, gap=0.05, node_limit=_NODES)
+        return better if better.x is not None and better.fun < answer.fun else answer
+
+    def _smaller_sum(self, amounts: np.ndarray, room: np.ndarray, answer: Any) -> np.ndarray:
+        """Minimise Σ t_r subject to A_r·x <= (1 + t_r)·limit_r, t_r <= t + _NEAR, C·x = c, x binary, for the t found.
+
+        Here r is a resource. Return x, or that of the answer if the solver finds no better one in a few nodes.
+        """
+        separate = np.hstack([amounts, -np.eye(len(RESOURCES))])
+        weights = np.append(np.zeros(self._variables), np.ones(len(RESOURCES)))
+        least = self._solve(weights, separate, room, gap=0.05, most=answer.fun + _NEAR, node_limit=_NODES)
+        return answer.x if least.x is None else least.x
+
+    def _minimise_overrun(self, amounts: np.ndarray, room: np.ndarray, *, gap: float, **options: Any) -> Any:
+        """Solve for x and the overrun t, which is the last variable."""
         shared = np.hstack([amounts, -np.ones((len(RESOURCES), 1))])
         weights = np.append(np.zeros(self._variables), 1.0)
-        found = self._solve(weights, shared, room, gap=0.5, **(few if rough else {}))
-        if rough and found.x is None:
-            found = self._solve(weights, shared, room, gap=0.5)
-        if found.status == _INFEASIBLE:
-            return None
-        if found.x is not None and found.fun <= _TOLERANCE:
-            return 0.0, self._nodes(found.x)
-        if found.x is None or not (rough or found.mip_dual_bound > 0):
-            raise CheckFailed(f"no choice of engines found within {_SECONDS:g} s; allow fewer with --engines")
-        if rough or found.fun <= _NEAR:
-            return found.fun, self._nodes(found.x)
-        better = self._solve(weights, shared, room, gap=0.05, **few)
-        found = better if better.x is not None and better.fun < found.fun else found
-        # A share for each limit, none far above the one found, and all of them together the least.
-        each = np.hstack([amounts, -np.eye(len(RESOURCES))])
-        weights = np.append(np.zeros(self._variables), np.ones(len(RESOURCES)))
-        least = self._solve(weights, each, room, gap=0.05, most=found.fun + _NEAR, **few)
-        return found.fun, self._nodes(found.x if least.x is None else least.x)
+        return self._solve(weights, shared, room, gap, **options)
 
-    def _scaled(self, limits):
-        """Amounts, and the room that what is there anyway leaves, in units of the limits."""
+    def _scaled(self, limits: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the resources of all options, and the limits less what is there in any case, in units of the limits.
+
+        The shapes are (resources, variables) and (resources,).
+        """
         most = np.array([max(limits[name], 0) for name in RESOURCES])
         scale = 1 / np.maximum(most, 1)
         return self._amounts * scale[:, None], (most - self._fixed) * scale
 
-    def _solve(self, weights, amounts, room, gap, most=np.inf, **options):
-        """``x`` None if nothing keeps to it, or if nothing has been found. Variables beyond the options' are shares,
-        up to ``most``."""
-        from scipy import sparse  # here: a third of a second that `--help` need not wait
+    def _solve(
+        self,
+        weights: np.ndarray,
+        amounts: np.ndarray,
+        room: np.ndarray,
+        gap: float,
+        most: float = np.inf,
+        **options: Any,
+    ) -> Any:
+        """Minimise weights·x subject to amounts·x <= room and C·x = c, and return scipy's `OptimizeResult`.
+
+        Variables behind those of the options are real, from 0 to ``most``. ``x`` is None if no solution was found.
+        """
+        from scipy import sparse  # loaded only when needed: it takes a third of a second
         from scipy.optimize import Bounds, LinearConstraint, milp
 
-        whole, right = self._consistent
+        sums, right = self._consistent
         binary = np.arange(len(weights)) < self._variables
-        whole = sparse.hstack([whole, sparse.csr_array((whole.shape[0], len(weights) - self._variables))])
+        sums = sparse.hstack([sums, sparse.csr_array((sums.shape[0], len(weights) - self._variables))])
         return milp(
             weights,
             integrality=binary,
             bounds=Bounds(0, np.where(binary, 1, most)),
-            constraints=[LinearConstraint(whole, right, right), LinearConstraint(amounts, -np.inf, room)],
+            constraints=[LinearConstraint(sums, right, right), LinearConstraint(amounts, -np.inf, room)],
             options={"mip_rel_gap": gap, "time_limit": _SECONDS} | options,
         )
 
-    def _nodes(self, x) -> tuple[Node, ...]:
+    def _nodes(self, x: Any) -> tuple[Node, ...]:
+        """Return the nodes that the values of the variables choose."""
         taken = {
-            choice: {key for key, variable in options.items() if x[variable] > 0.5}
-            for choice, options in self._taken.items()
+            choice: {key for key, variable in variables.items() if x[variable] > 0.5}
+            for choice, variables in self._variables_of.items()
         }
         return tuple(_chosen(self._tree, taken))
 
     def _visit(self, tree: Tree, variable: int | None) -> None:
+        """Add the variables, sums and costs of a tree, which is taken if ``variable`` is 1 (None: in any case)."""
         match tree:
             case Leaf(nodes):
                 self._costs.append((variable, cost(nodes, self._family)))
@@ -170,33 +261,38 @@ class Programme:
                 self._costs.append((variable, cost((residual,), self._family)))
                 self._visit(branch, variable)
             case OneOf(options):
-                taken = self._options(tree, dict(enumerate(options)))
-                self._equal.append((variable, list(taken.values())))
-            case Path(states, links):
-                self._visit_path(tree, states, links, variable)
+                variables = self._new_variables(dict(enumerate(options)))
+                self._variables_of[id(tree)] = variables
+                self._sums.append((variable, list(variables.values())))
+            case Path():
+                self._visit_path(tree, variable)
 
-    def _options(self, tree: Tree, options: dict) -> dict:
-        found = {}
+    def _new_variables(self, options: Mapping[_Key, Tree]) -> dict[_Key, int]:
+        """Make a variable for each option and visit the option. Return the variables by the options' keys."""
+        variables = {}
         for key, option in options.items():
-            found[key] = self._variables
+            variables[key] = self._variables
             self._variables += 1
-            self._visit(option, found[key])
-        self._taken.setdefault(id(tree), {}).update(found)
-        return found
+            self._visit(option, variables[key])
+        return variables
 
-    def _visit_path(self, tree, states, links, variable) -> None:
-        before = {0: variable}
-        for n, (own, leading) in enumerate(zip(states, links, strict=True)):
-            here = self._options(tree, {("state", n, b): state for b, state in enumerate(own)})
-            ways = self._options(tree, {("link", n, *pair): link for pair, link in leading.items()})
+    def _visit_path(self, path: Path, variable: int | None) -> None:
+        """Add a path: as many links leave and enter a state as the state is taken, which is one or none."""
+        before: dict[int, int | None] = {0: variable}
+        link_variables = {}
+        for n, (states, links) in enumerate(zip(path.states, path.links, strict=True)):
+            entered = self._new_variables(dict(enumerate(states)))
+            used = self._new_variables(links)
             for a, left in before.items():
-                self._equal.append((left, [way for key, way in ways.items() if key[2] == a]))
-            for (_, _, b), entered in here.items():
-                self._equal.append((entered, [way for key, way in ways.items() if key[3] == b]))
-            before = {b: entered for (_, _, b), entered in here.items()}
+                self._sums.append((left, [link for pair, link in used.items() if pair[0] == a]))
+            for b, state in entered.items():
+                self._sums.append((state, [link for pair, link in used.items() if pair[1] == b]))
+            link_variables |= {(n, *pair): link for pair, link in used.items()}
+            before = dict(entered)
+        self._variables_of[id(path)] = link_variables
 
     def _resources(self) -> tuple[np.ndarray, np.ndarray]:
-        """(resources, variables) and (resources): of each option, and of what is there anyway."""
+        """Return the resources of each option, (resources, variables), and of what is there in any case."""
         matrix, fixed = np.zeros((len(RESOURCES), self._variables)), np.zeros(len(RESOURCES))
         for variable, amount in self._costs:
             column = [getattr(amount, name) for name in RESOURCES]
@@ -207,26 +303,27 @@ class Programme:
         return matrix, fixed
 
     @cached_property
-    def _consistent(self) -> tuple:
-        """A matrix and what it times the variables must be."""
+    def _consistent(self) -> tuple["csr_array", np.ndarray]:
+        """C and c: one row for each sum of variables that equals a variable or 1."""
         from scipy import sparse
 
         rows, columns, values = [], [], []
-        right = np.zeros(len(self._equal))
-        for n, (whole, parts) in enumerate(self._equal):
+        right = np.zeros(len(self._sums))
+        for n, (total, parts) in enumerate(self._sums):
             rows += [n] * len(parts)
             columns += parts
             values += [1] * len(parts)
-            if whole is None:
+            if total is None:
                 right[n] = 1
             else:
                 rows.append(n)
-                columns.append(whole)
+                columns.append(total)
                 values.append(-1)
-        return sparse.csr_array((values, (rows, columns)), shape=(len(self._equal), self._variables)), right
+        return sparse.csr_array((values, (rows, columns)), shape=(len(self._sums), self._variables)), right
 
 
 def _chosen(tree: Tree, taken: dict[int, set]) -> Iterator[Node]:
+    """Yield the chosen nodes of a tree, from the keys of what is taken in each `OneOf` and `Path`."""
     match tree:
         case Leaf(nodes):
             yield from nodes
@@ -239,8 +336,6 @@ def _chosen(tree: Tree, taken: dict[int, set]) -> Iterator[Node]:
             (place,) = taken[id(tree)]
             yield from _chosen(options[place], taken)
         case Path(states, links):
-            for n, own in enumerate(states):
-                for key in sorted(taken[id(tree)]):
-                    if key[:2] == ("link", n):
-                        yield from _chosen(links[n][key[2:]], taken)
-                        yield from _chosen(own[key[3]], taken)
+            for n, a, b in sorted(taken[id(tree)]):
+                yield from _chosen(links[n][a, b], taken)
+                yield from _chosen(states[n][b], taken)
