@@ -191,7 +191,7 @@ def test_slices_that_take_other_lanes_than_they_give(channels, period, slices, l
 
 
 def test_groups_cannot_be_sliced():
-    with pytest.raises(CheckFailed, match="token_mixing: 3 engines side by side are needed, which must have one mat"):
+    with pytest.raises(CheckFailed, match="token_mixing: 3 engines side by side are needed, and all channels"):
         sliced(12, 3, 1)
 
 

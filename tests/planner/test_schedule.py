@@ -131,7 +131,7 @@ def test_too_short_a_period():
 
 
 def test_a_bus_that_does_not_divide_the_row():
-    with pytest.raises(Infeasible, match=r"5 bytes a beat do not divide a row of 24 bytes"):
+    with pytest.raises(Infeasible, match=r"5 bytes per beat must divide a row of 24 bytes"):
         build(network(), 100, 5)
 
 
