@@ -1,4 +1,4 @@
-"""Several sources of frames, one sink."""
+"""Merge several streams of frames into one."""
 
 from amaranth.hdl import Array, Module, Signal
 from amaranth.lib import stream, wiring
@@ -6,26 +6,43 @@ from amaranth.lib.wiring import In, Out
 
 from psahw.gateware.check import check_int
 
-from ..link.cobs import LAST
+from ..link.cobs import FRAME_BYTE
 
 __all__ = ["FrameArbiter"]
 
 
 class FrameArbiter(wiring.Component):
-    """Passes whole frames on; of sources that offer one in the same cycle the first wins.
+    """Pass on whole frames from several sources.
 
-    One cycle between frames, none within them.
+    If several sources offer a frame in the same cycle, the one with the lowest index wins. One
+    cycle passes between two frames; within a frame, one byte can pass per clock cycle.
+
+    Parameters
+    ----------
+    sources
+        Number of sources.
+
+    Raises
+    ------
+    TypeError
+        If ``sources`` is not an integer.
+    ValueError
+        If ``sources`` is less than 1.
 
     Members
     -------
-    i : streams of `psahw.boards.link.cobs.LAST`, so many
-    o : one
+    i : array of ``sources`` streams of `psahw.boards.link.cobs.FRAME_BYTE`
+        Frames of each source.
+    o : stream of `psahw.boards.link.cobs.FRAME_BYTE`
+        Frames of all sources.
     """
 
     def __init__(self, sources: int):
         check_int("sources", sources)
         self.sources = sources
-        super().__init__({"i": In(stream.Signature(LAST)).array(sources), "o": Out(stream.Signature(LAST))})
+        super().__init__(
+            {"i": In(stream.Signature(FRAME_BYTE)).array(sources), "o": Out(stream.Signature(FRAME_BYTE))}
+        )
 
     def elaborate(self, platform):
         m = Module()

@@ -1,4 +1,4 @@
-"""The Internet checksum (RFC 1071): 16-bit words added in one's complement."""
+"""The Internet checksum (RFC 1071): the one's complement sum of 16-bit words."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -8,19 +8,26 @@ __all__ = ["Checksum", "fold"]
 
 
 def fold(total):
-    """A sum of few 16-bit words, with the carries added in."""
+    """Return a sum of a few 16-bit words, with its carries added."""
     once = total[:16] + total[16:]
     return (once[:16] + once[16:])[:16]
 
 
 class Checksum(wiring.Component):
-    """Adds a byte a cycle; the sum holds it in the next.
+    """Add bytes in one's complement, one per clock cycle, with a latency of one cycle.
 
     Members
     -------
-    byte, valid : the next byte, the upper one of a word first; a last word's missing byte counts as zero
-    start : begin anew with the next cycle
-    sum : of all bytes since the start. 0xFFFF if one of the words was the others' checksum.
+    byte : In(8)
+        Next byte. The first byte of a word is its upper one; if the last word has one byte, the
+        other counts as zero.
+    valid : In(1)
+        Add ``byte``.
+    start : In(1)
+        Clear the sum for the next cycle.
+    sum : Out(16)
+        Sum of all bytes since ``start``. It is 0xFFFF if one of the words is the checksum of the
+        others.
     """
 
     def __init__(self):

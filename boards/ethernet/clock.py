@@ -1,4 +1,4 @@
-"""The clocks of RGMII on a 7 series device, from the board's oscillator."""
+"""Generate the clocks of RGMII on a 7 series device from the board's oscillator."""
 
 from fractions import Fraction
 
@@ -10,25 +10,36 @@ from ..clock import MMCM_AT_REST
 
 __all__ = ["RgmiiClock"]
 
-_VCO_MHZ = 1000  # the lowest multiple of 125 and 200 MHz within DS182's 600 to 1,440
+_VCO_MHZ = 1000  # lowest common multiple of 125 and 200 MHz within the VCO's range, 600 to 1,440 MHz (DS182)
 _OUTPUTS_MHZ = (125, 125, 200)
 
 
 class RgmiiClock(wiring.Component):
-    """An MMCM that makes 125 MHz twice and the reference of IDELAYCTRL, 200 MHz; each with its buffer.
+    """An MMCM that generates 125 MHz twice, and the 200 MHz reference of IDELAYCTRL.
 
-    It drives the clocks of the domains ``ethernet`` and ``ethernet_txc``.
+    It drives the clocks of the domains ``ethernet`` and ``ethernet_txc``. Each output has a global
+    buffer.
 
     Parameters
     ----------
-    input_hz : a divisor of 1 GHz
-    txc_phase : degrees by which the clock of ``ethernet_txc`` comes after that of ``ethernet``
+    input_hz
+        Frequency of the oscillator in Hz, a divisor of 1 GHz.
+    txc_phase
+        Delay of the clock of ``ethernet_txc`` relative to that of ``ethernet``, in degrees.
+
+    Raises
+    ------
+    ValueError
+        If ``input_hz`` does not divide 1 GHz.
 
     Members
     -------
-    clk_in : the oscillator
-    reference : 200 MHz
-    locked : asynchronous
+    clk_in : In(1)
+        Clock of the oscillator.
+    reference : Out(1)
+        Clock of 200 MHz.
+    locked : Out(1)
+        The clocks are stable; asynchronous.
     """
 
     def __init__(self, *, input_hz: float, txc_phase: int):

@@ -1,4 +1,4 @@
-"""Cuts a stream of bytes into datagrams."""
+"""Cut a stream of bytes into datagrams."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
@@ -9,26 +9,40 @@ from psahw.gateware.stream import Queue
 
 __all__ = ["QUEUED", "Datagrams"]
 
-QUEUED = 2  # datagrams of the longest kind
-WAITING = 4  # datagrams, of any length
+QUEUED = 2
+"""Datagrams of maximum length that the queue of bytes holds."""
+WAITING = 4  # datagrams of any length that can wait to be sent
 
 
 class Datagrams(wiring.Component):
-    """Bytes that wait until it is known how many of them make a datagram.
+    """Store bytes until the length of their datagram is known.
 
-    A datagram ends behind the zero byte that ends a frame of the host protocol when no further byte is offered, or
-    when it is full. So answers leave without delay, and those that come faster than they can be sent leave together.
-    A datagram costs one cycle in which no byte is taken.
+    A datagram ends when it is full. It also ends after the zero byte that ends a frame of the host
+    protocol, if no further byte is offered. Answers therefore leave without delay, and answers that
+    arrive faster than they can be sent share a datagram. The end of a datagram costs one cycle in
+    which no byte is taken.
 
     Parameters
     ----------
-    longest : bytes of a datagram, at least 2
+    longest
+        Maximum length of a datagram in bytes, at least 2.
+
+    Raises
+    ------
+    TypeError
+        If ``longest`` is not an integer.
+    ValueError
+        If ``longest`` is less than 2.
 
     Members
     -------
     i : stream of bytes
-    o : stream of the same, those of `QUEUED` datagrams at most
-    lengths : stream of datagrams' lengths in bytes; all of a datagram's are at ``o`` no later than it
+        Bytes to send.
+    o : stream of bytes
+        The same bytes; the queue holds `QUEUED` datagrams of maximum length.
+    lengths : stream of ``range(longest + 1)``
+        Lengths of the datagrams in bytes. When a length is offered, all bytes of its datagram are
+        in the queue.
     """
 
     def __init__(self, *, longest: int):
@@ -50,8 +64,8 @@ class Datagrams(wiring.Component):
         wiring.connect(m, contents.o, wiring.flipped(self.o))
         wiring.connect(m, lengths.o, wiring.flipped(self.lengths))
         count = Signal(range(self.longest + 1))
-        inside = Signal()  # a frame: the last byte was not zero
-        ended = Signal()  # one has, and only zeros have come since
+        inside = Signal()  # within a frame: the last byte was not zero
+        ended = Signal()  # a frame has ended, and only zeros have followed
         m.d.comb += [contents.i.payload.eq(i.payload), lengths.i.payload.eq(count)]
         with m.FSM():
             with m.State("GATHER"):

@@ -1,4 +1,4 @@
-"""Answers to ``ping`` (RFC 792, echo), so that people can see whether the board is there."""
+"""Answer ``ping`` (ICMP echo, RFC 792), so that users can check whether the board is reachable."""
 
 from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -6,33 +6,38 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .checksum import Checksum, fold
-from .header import differs, keep, split
+from .header import field_bytes, gather, mismatch
 from .ipv4 import PACKET
-from .layouts import ADDRESSES, ARRIVED
+from .layouts import ADDRESSES, PACKET_BYTE
 
 __all__ = ["MAX_MESSAGE", "PROTOCOL", "EchoResponder"]
 
 PROTOCOL = 1
-_REQUEST, _REPLY = 8, 0  # types
-_FIXED = 4  # bytes before what is sent back as it came: type, code, checksum
-MAX_MESSAGE = 128 + _FIXED  # bytes: ping's own default, 64, and then some
+_REQUEST, _REPLY = 8, 0  # types of ICMP messages
+_FIXED = 4  # bytes that differ in the reply: type, code, checksum
+MAX_MESSAGE = 128 + _FIXED  # bytes; ping sends 64 by default
 
 
 class EchoResponder(wiring.Component):
-    """A reply to every echo request of at most 132 bytes, ICMP's header included, with a right checksum.
+    """Reply to every echo request of at most 132 bytes, including the ICMP header, whose checksum is correct.
 
-    A request that comes while a reply waits to be sent is not answered.
+    A request that arrives while a reply waits to be sent is ignored.
 
     Members
     -------
-    i, sender, protocol, length : from `Ipv4Receiver`
-    packet, o : to `Ipv4Sender`
+    i, sender, protocol, length
+        Connect to ``o`` and the ports of the same names of
+        `psahw.boards.ethernet.ipv4.Ipv4Receiver`.
+    packet : stream of `psahw.boards.ethernet.ipv4.PACKET`
+        Replies to send, for `psahw.boards.ethernet.ipv4.Ipv4Sender`.
+    o : stream of bytes
+        Messages of the replies, for ``i`` of `psahw.boards.ethernet.ipv4.Ipv4Sender`.
     """
 
     def __init__(self):
         super().__init__(
             {
-                "i": In(stream.Signature(ARRIVED, always_ready=True)),
+                "i": In(stream.Signature(PACKET_BYTE, always_ready=True)),
                 "sender": In(ADDRESSES),
                 "protocol": In(8),
                 "length": In(16),
@@ -49,7 +54,7 @@ class EchoResponder(wiring.Component):
         write, read = memory.write_port(), memory.read_port(domain="comb")
         position = Signal(range(MAX_MESSAGE + 2))
         sent_sum, wrong, waiting = Signal(16), Signal(), Signal()
-        differing = differs(m, position, i.payload.byte, {0: bytes([_REQUEST, 0])})
+        differing = mismatch(m, position, i.payload.byte, {0: bytes([_REQUEST, 0])})
         byte = i.valid & ~i.payload.end
         m.d.comb += [
             write.addr.eq(position - _FIXED),
@@ -60,7 +65,7 @@ class EchoResponder(wiring.Component):
             checksum.start.eq(i.valid & i.payload.end),
         ]
         with m.If(byte):
-            keep(m, position, i.payload.byte, {2: sent_sum})
+            gather(m, position, i.payload.byte, {2: sent_sum})
             m.d.sync += [
                 position.eq(Mux(position > MAX_MESSAGE, position, position + 1)),
                 wrong.eq(wrong | differing | waiting),
@@ -80,10 +85,10 @@ class EchoResponder(wiring.Component):
         return m
 
     def _reply(self, m, request_sum, waiting, read):
-        """The request with another type, and its checksum corrected by that (RFC 1624)."""
+        """Send the request with another type, and with its checksum corrected for that (RFC 1624)."""
         o, packet = self.o, self.packet
         new_sum = Signal(16)
-        header = [_REPLY, 0, *split(new_sum)]
+        header = [_REPLY, 0, *field_bytes(new_sum)]
         index = Signal(range(MAX_MESSAGE))
         m.d.comb += [
             read.addr.eq(index - _FIXED),

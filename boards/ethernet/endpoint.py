@@ -1,4 +1,4 @@
-"""The board's end of a pipe of bytes in UDP datagrams."""
+"""The board's end of a stream of bytes in UDP datagrams."""
 
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
@@ -11,7 +11,7 @@ from .datagrams import Datagrams
 from .echo import EchoResponder
 from .identity import Identity
 from .ipv4 import Ipv4Receiver, Ipv4Sender
-from .layouts import ARRIVED, GMII
+from .layouts import GMII, PACKET_BYTE
 from .mac_transmitter import MacTransmitter
 from .packet_buffer import PacketBuffer
 from .udp import UdpReceiver, UdpSender
@@ -19,13 +19,13 @@ from .udp import UdpReceiver, UdpSender
 __all__ = ["BUFFER_BYTES", "LONGEST", "Endpoint"]
 
 BUFFER_BYTES = 4096
-"""More than one frame and what a faster reader has left of the one before; one block RAM of 36 Kb."""
+"""Capacity of the receive buffer, one block RAM of 36 Kb: a whole frame and the unread rest of the one before fit."""
 LONGEST = 1024
-"""Bytes of a datagram that is sent."""
+"""Maximum payload of a datagram to send, in bytes."""
 
 
 class Endpoint(wiring.Component):
-    """Frames in, bytes out, and back; ARP requests and echo requests are answered on the side.
+    """Receive and send the bytes of UDP datagrams, and answer ARP and echo requests.
 
     ::
 
@@ -35,22 +35,33 @@ class Endpoint(wiring.Component):
         gmii <- MacTransmitter <- FrameArbiter <------------+---+
                                         +--- Ipv4Sender <- UdpSender <- Datagrams <- i
 
-    Nothing that comes in waits. As long as ``o`` is read a byte a cycle, the buffer cannot overflow.
+    Received frames never have to wait. The buffer cannot overflow while one byte per clock cycle is
+    taken from ``o``.
+
+    Parameters
+    ----------
+    identity
+        Addresses and port of the board.
 
     Members
     -------
-    frames : stream of `ARRIVED` from `MacReceiver`
-    o : stream of the bytes in the datagrams for us
-    i : stream of bytes to whom the last such datagram came from
-    gmii : to the PHY
-    dropped : for one cycle, when a datagram found no room
+    frames : stream of `psahw.boards.ethernet.layouts.PACKET_BYTE`
+        Received frames from `psahw.boards.ethernet.mac_receiver.MacReceiver`; always ready.
+    o : stream of bytes
+        Payloads of the datagrams for the board.
+    i : stream of bytes
+        Bytes for the station that sent the last datagram.
+    gmii : Out(`psahw.boards.ethernet.layouts.GMII`)
+        Data to the PHY.
+    dropped : Out(1)
+        High for one cycle when a datagram is dropped because the buffer is full.
     """
 
     def __init__(self, identity: Identity):
         self.identity = identity
         super().__init__(
             {
-                "frames": In(stream.Signature(ARRIVED, always_ready=True)),
+                "frames": In(stream.Signature(PACKET_BYTE, always_ready=True)),
                 "o": Out(stream.Signature(8)),
                 "i": In(stream.Signature(8)),
                 "gmii": Out(GMII),

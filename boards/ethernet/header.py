@@ -1,30 +1,55 @@
-"""Fields of headers: bytes at known places, most significant first."""
+"""Fields of packet headers: bytes at fixed positions, most significant byte first."""
 
 from amaranth.hdl import Cat, Module, Signal, Value
 
-__all__ = ["differs", "keep", "split"]
+__all__ = ["field_bytes", "gather", "mismatch"]
 
 
-def differs(m: Module, position: Value, byte: Value, fields: dict[int, bytes]) -> Signal:
-    """Whether the byte at ``position`` is another than ``fields`` want there; they begin at their keys."""
+def mismatch(m: Module, position: Value, byte: Value, fields: dict[int, bytes]) -> Signal:
+    """Return a signal that is high if the byte at ``position`` is not the expected one.
+
+    Parameters
+    ----------
+    m
+        Module to which the comparison is added.
+    position
+        Position of ``byte`` in the packet.
+    byte
+        Current byte of the packet.
+    fields
+        Expected bytes, by the position of the first. Bytes at other positions never mismatch.
+    """
     found = Signal()
     with m.Switch(position):
-        for start, wanted in fields.items():
-            for offset, each in enumerate(wanted):
+        for start, content in fields.items():
+            for offset, expected in enumerate(content):
                 with m.Case(start + offset):
-                    m.d.comb += found.eq(byte != each)
+                    m.d.comb += found.eq(byte != expected)
     return found
 
 
-def keep(m: Module, position: Value, byte: Value, fields: dict[int, Value]) -> None:
-    """Gathers the fields that begin at the keys, from the byte at ``position`` in each cycle."""
+def gather(m: Module, position: Value, byte: Value, fields: dict[int, Value]) -> None:
+    """Add registers that gather the fields of a packet from its bytes.
+
+    Parameters
+    ----------
+    m
+        Module to which the registers are added. A byte is taken in every clock cycle, unless the
+        call is within a condition.
+    position
+        Position of ``byte`` in the packet.
+    byte
+        Current byte of the packet.
+    fields
+        Registers of whole bytes, by the position of the first byte.
+    """
     with m.Switch(position):
         for start, field in fields.items():
             with m.Case(*range(start, start + len(Value.cast(field)) // 8)):
                 m.d.sync += Value.cast(field).eq(Cat(byte, Value.cast(field)[:-8]))
 
 
-def split(field: Value) -> list[Value]:
-    """Its bytes in the order in which they are sent."""
+def field_bytes(field: Value) -> list[Value]:
+    """Return the bytes of a field in the order in which they are sent."""
     value = Value.cast(field)
     return [value[k : k + 8] for k in reversed(range(0, len(value), 8))]

@@ -1,14 +1,24 @@
-"""What passes between the components: bytes at the PHY, and bytes of frames."""
+"""Payloads between the components: bytes at the PHY, and bytes of packets."""
 
 from amaranth.lib import data
 
-__all__ = ["ADDRESSES", "ARRIVED", "GMII"]
+__all__ = ["ADDRESSES", "GMII", "PACKET_BYTE"]
 
 GMII = data.StructLayout({"byte": 8, "valid": 1, "error": 1})
-"""What a cycle of GMII carries (IEEE 802.3, 35.2.2): RXD, RX_DV and RX_ER, or TXD, TX_EN and TX_ER."""
+"""The signals of one clock cycle of GMII (IEEE 802.3, 35.2.2).
 
-ARRIVED = data.StructLayout({"byte": 8, "end": 1, "good": 1})
-"""A received byte, or the end of what it belongs to, which has no byte: then ``good``, or all of it is void."""
+``byte``, ``valid`` and ``error`` are RXD, RX_DV and RX_ER, or TXD, TX_EN and TX_ER.
+"""
+
+PACKET_BYTE = data.StructLayout({"byte": 8, "end": 1, "good": 1})
+"""A byte of a received frame, packet or message, or its end.
+
+If ``end`` is 0, ``byte`` is the next byte. If ``end`` is 1, ``byte`` has no meaning, and all bytes
+since the last end are to be discarded unless ``good`` is 1.
+"""
 
 ADDRESSES = data.StructLayout({"address": 32, "mac": 48})
-"""A station's, as one number: with its most significant byte first it is what ARP sends."""
+"""The addresses of a station: IPv4 ``address`` and ``mac``.
+
+Sent as one number, most significant byte first, they are in the order that ARP uses.
+"""

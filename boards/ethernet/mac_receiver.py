@@ -1,41 +1,45 @@
-"""From bytes at the PHY to frames that are known to be good or not when they end."""
+"""Receive Ethernet frames from a PHY."""
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import crc, data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .layouts import ARRIVED, GMII
+from .layouts import GMII, PACKET_BYTE
 
 __all__ = ["FCS_BYTES", "MAX_FRAME", "MIN_FRAME", "PREAMBLE", "SFD", "MacReceiver"]
 
-PREAMBLE, SFD = 0x55, 0xD5  # IEEE 802.3, 3.2.1 and 3.2.2, least significant bit first
+PREAMBLE, SFD = 0x55, 0xD5  # IEEE 802.3, 3.2.1 and 3.2.2, sent with the least significant bit first
 FCS_BYTES = 4
-MIN_FRAME, MAX_FRAME = 64, 1518  # bytes from the destination address to the frame check sequence (4A.2.9, untagged)
+MIN_FRAME, MAX_FRAME = 64, 1518  # bytes from the destination address to the check sequence (4A.2.9, untagged frames)
 
 
 class MacReceiver(wiring.Component):
-    """Frames of IEEE 802.3, clause 3, without preamble and frame check sequence.
+    """Receive frames (IEEE 802.3, clause 3), and remove the preamble and the frame check sequence.
 
-    A frame is good if its check sequence is right, the PHY found no error in it, and it has 64 to 1,518 bytes. Bytes
-    leave four cycles after they came, when it is certain that they are none of the check sequence; the end leaves the
-    cycle after RX_DV fell. What is not taken at once spoils its frame and nothing else. After a reset nothing is
-    believed until the line has been idle.
+    A frame is good if its check sequence is correct, the PHY reports no error, and its length is 64
+    to 1,518 bytes. A byte leaves four cycles after it arrived, when it is certain that it does not
+    belong to the check sequence. The end is offered in the cycle after RX_DV has fallen. A byte or
+    an end that is not taken at once invalidates its frame, but no other. After a reset, no frame is
+    received until the line has been idle.
 
     Members
     -------
-    gmii : from the PHY, in every cycle
-    o : stream of `ARRIVED`; a frame shorter than five bytes has an end alone
+    gmii : In(`psahw.boards.ethernet.layouts.GMII`)
+        Data from the PHY, in every clock cycle.
+    o : stream of `psahw.boards.ethernet.layouts.PACKET_BYTE`
+        Frames from the destination address to the end of the payload. A frame of fewer than five
+        bytes has only an end.
     """
 
     def __init__(self):
-        super().__init__({"gmii": In(GMII), "o": Out(stream.Signature(ARRIVED))})
+        super().__init__({"gmii": In(GMII), "o": Out(stream.Signature(PACKET_BYTE))})
 
     def elaborate(self, platform):
         m = Module()
         gmii, o = self.gmii, self.o
         m.submodules.crc = fcs = crc.catalog.CRC32_ETHERNET(8).create()
         held = Signal(data.ArrayLayout(unsigned(8), FCS_BYTES))
-        count = Signal(range(MAX_FRAME + 2))  # of one that is too long, one byte too many
+        count = Signal(range(MAX_FRAME + 2))  # bytes so far; stops one byte beyond the longest frame
         spoilt = Signal()
         m.d.comb += [
             fcs.data.eq(gmii.byte),
@@ -70,6 +74,6 @@ class MacReceiver(wiring.Component):
                 m.d.comb += [o.valid.eq(1), o.payload.end.eq(1)]
                 with m.If(o.ready):
                     m.next = "PREAMBLE"
-                    with m.If(gmii.valid):  # its beginning may be missing
+                    with m.If(gmii.valid):  # the beginning of the next frame may have been missed
                         m.next = "SKIP"
         return m

@@ -1,4 +1,4 @@
-"""Where a datagram's bytes wait until its frame is known to be good."""
+"""Store the bytes of a datagram until its frame has been checked."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
@@ -11,20 +11,38 @@ __all__ = ["PacketBuffer"]
 
 
 class PacketBuffer(wiring.Component):
-    """A ring of bytes that are written on trial, and then kept or forgotten.
+    """A ring of bytes, which are first written and then committed or discarded.
 
-    A byte is offered at the earliest two cycles after it has been kept. Full rate.
+    One byte can be written and one can be read per clock cycle. A byte is offered at the earliest
+    two cycles after it has been committed.
 
     Parameters
     ----------
-    depth : bytes, a power of two
+    depth
+        Capacity in bytes, a power of two that is at least 4.
+
+    Raises
+    ------
+    TypeError
+        If ``depth`` is not an integer.
+    ValueError
+        If ``depth`` is less than 4 or not a power of two.
 
     Members
     -------
-    byte, put : the next byte
-    keep, forget : all bytes since the last of either; not in a cycle with ``put``
-    o : stream of bytes, those that were kept
-    dropped : for one cycle: what was to be kept found no room, and is forgotten
+    byte : In(8)
+        Byte to write.
+    put : In(1)
+        Write ``byte``.
+    keep : In(1)
+        Commit all bytes since the last ``keep`` or ``forget``. Must be low in a cycle with ``put``.
+    forget : In(1)
+        Discard all bytes since the last ``keep`` or ``forget``. Must be low in a cycle with
+        ``put``.
+    o : stream of bytes
+        Committed bytes.
+    dropped : Out(1)
+        High in a cycle with ``keep`` if a byte found no room; all bytes are then discarded instead.
     """
 
     def __init__(self, *, depth: int):
@@ -47,7 +65,7 @@ class PacketBuffer(wiring.Component):
         m = Module()
         m.submodules.memory = memory = Memory(shape=8, depth=self.depth, init=[], attrs={"ram_style": "block"})
         write, read = memory.write_port(), memory.read_port()
-        # One bit more than an address: full and empty differ.
+        # One bit more than an address, to tell a full ring from an empty one.
         written, kept, taken = (
             Signal(range(2 * self.depth)),
             Signal(range(2 * self.depth)),

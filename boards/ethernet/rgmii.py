@@ -1,8 +1,10 @@
-"""The pins of a gigabit PHY: Reduced Gigabit Media Independent Interface, version 2.0 (HP, 2002), on 7 series.
+"""The pins of a gigabit PHY on the 7 series: RGMII version 2.0 (HP, 2002).
 
-A byte a cycle of 125 MHz: bits 0 to 3 with the rising edge, 4 to 7 with the falling one; the control pin has RX_DV or
-TX_EN with the former and that XOR the error with the latter (section 3.0). Data change with the clock's edges: who
-takes them needs them about 2 ns earlier than the clock, and either end may see to that (section 3.3, RGMII-ID).
+One byte is transferred per cycle of 125 MHz: bits 0 to 3 with the rising edge and bits 4 to 7 with
+the falling edge. The control pin carries RX_DV or TX_EN with the rising edge, and its exclusive or
+with the error with the falling edge (section 3.0). The data change together with the clock's edges,
+but the receiving end needs them about 2 ns before the clock; either end may add this delay (section
+3.3, RGMII-ID).
 """
 
 from dataclasses import dataclass
@@ -20,24 +22,32 @@ __all__ = ["CONSTRAINTS", "DOMAINS", "PhyTiming", "Rgmii"]
 DOMAINS = ("ethernet_rx", "ethernet", "ethernet_txc")
 
 RESET_CYCLES = 1 << 21
-"""16.8 ms at 125 MHz. The PHYs want 10 ms after their clock and power are steady."""
+"""Length of the PHY's reset: 16.8 ms at 125 MHz. The PHYs require 10 ms after their clock and power are stable."""
 
-_TAP_PS = 78  # of IDELAYE2 with a reference of 200 MHz: 1 / (32 · 2 · F) (DS182)
-_DELAY_PS = 2000  # RGMII 2.0, section 3.3: TsetupR and TholdR are typically 2 ns
+_TAP_PS = 78  # delay of one tap of IDELAYE2 with a reference of F = 200 MHz: 1 / (32 · 2 · F) (DS182)
+_DELAY_PS = 2000  # TsetupR and TholdR are typically 2 ns (RGMII 2.0, section 3.3)
 
 CONSTRAINTS = (
     "set_clock_groups -asynchronous -group [get_clocks eth_rgmii_0__rx_clk__io]",
     "set_clock_groups -asynchronous -group [get_clocks -of_objects [get_pins ethernet/clock/pll/CLKOUT*]]",
 )
-"""For Vivado: nothing that crosses between the PHY's clock, the MMCM's and the accelerator's is timed; all of it is
-synchronised. They name the instance ``ethernet`` of the top level."""
+"""Timing exceptions for Vivado, which name the instance ``ethernet`` of the top level.
+
+Paths between the PHY's clock, the MMCM's clocks and the accelerator's clock are not timed, because
+all of them are synchronised.
+"""
 
 
 @dataclass(frozen=True)
 class PhyTiming:
-    """Which delays of RGMII the board's PHY leaves to us, as it is set up after a reset.
+    """The delays of RGMII that a board's PHY leaves to the FPGA, in its configuration after a reset.
 
-    ``delay_tx``: TXC must come 2 ns after the data. ``delay_rx``: the data are to be taken 2 ns later than they come.
+    Parameters
+    ----------
+    delay_tx
+        TXC must be sent 2 ns after the data.
+    delay_rx
+        The data must be sampled 2 ns later than they arrive.
     """
 
     delay_tx: bool
@@ -45,25 +55,41 @@ class PhyTiming:
 
 
 class Rgmii(wiring.Component):
-    """A PHY's pins as GMII, with the clocks for both directions.
+    """Connect a PHY's pins to GMII, and generate the clocks of both directions.
 
-    Drives the domains `DOMAINS`, which the top level must have: ``ethernet_rx``, clocked by the PHY, ``ethernet``,
-    and ``ethernet_txc``, which has no reset. The PHY is held in reset for 16.8 ms. It must have a link of 1 Gb/s: at
-    10 and 100 Mb/s it would clock slower, which is not supported.
+    The component drives the domains `DOMAINS`, which the top level must define: ``ethernet_rx``,
+    clocked by the PHY, ``ethernet``, and ``ethernet_txc``, which has no reset. The PHY is held in
+    reset for 16.8 ms. It must establish a link of 1 Gb/s; links of 10 and 100 Mb/s, which have
+    slower clocks, are not supported.
 
     Parameters
     ----------
-    port : the board's ``eth_rgmii``: ``rst``, and ``clk``, ``ctl`` and ``data`` behind ``tx_`` and ``rx_``
-    timing : the PHY's
-    input_hz : of ``clk_in``
+    port
+        The board's resource ``eth_rgmii``: ``rst``, and ``clk``, ``ctl`` and ``data`` with the
+        prefixes ``tx_`` and ``rx_``.
+    timing
+        Delays that the PHY requires.
+    input_hz
+        Frequency of ``clk_in`` in Hz, a divisor of 1 GHz.
+
+    Raises
+    ------
+    ValueError
+        If ``input_hz`` does not divide 1 GHz.
 
     Members
     -------
-    clk_in : the board's oscillator, on a global buffer
-    ready : the accelerator's clock runs: until then, and until ours do, the domains are in reset. Asynchronous.
-    locked : ours run. Asynchronous.
-    gmii_rx : in the domain ``ethernet_rx``
-    gmii_tx : in the domain ``ethernet``
+    clk_in : In(1)
+        Clock of the board's oscillator, from a global buffer.
+    ready : In(1)
+        The accelerator's clock is stable; asynchronous. The domains are in reset until ``ready``
+        and ``locked`` are high.
+    locked : Out(1)
+        The clocks of this component are stable; asynchronous.
+    gmii_rx : Out(`psahw.boards.ethernet.layouts.GMII`)
+        Data from the PHY, in the domain ``ethernet_rx``.
+    gmii_tx : In(`psahw.boards.ethernet.layouts.GMII`)
+        Data to the PHY, in the domain ``ethernet``.
     """
 
     def __init__(self, port, *, timing: PhyTiming, input_hz: float):
@@ -82,6 +108,7 @@ class Rgmii(wiring.Component):
         return m
 
     def _clocks(self, m):
+        """Drive the clocks and resets of the domains."""
         m.submodules.clock = clock = self._clock
         m.submodules.rx_clk = rx_clk = io.Buffer("i", self.port.rx_clk)
         m.submodules.rx_clk_buffer = Instance("BUFG", i_I=rx_clk.i, o_O=ClockSignal("ethernet_rx"))
@@ -90,6 +117,7 @@ class Rgmii(wiring.Component):
             m.submodules[f"{domain}_reset"] = ResetSynchronizer(~(clock.locked & self.ready), domain=domain)
 
     def _reset_of_the_phy(self, m):
+        """Hold the PHY in reset for `RESET_CYCLES` cycles."""
         m.submodules.rst = rst = io.Buffer("o", self.port.rst)
         held = Signal(range(RESET_CYCLES + 1))
         active = Signal(init=1)
@@ -99,6 +127,7 @@ class Rgmii(wiring.Component):
             m.d.ethernet += held.eq(held + 1)
 
     def _transmit(self, m):
+        """Drive the transmit pins from ``gmii_tx``."""
         gmii, port = self.gmii_tx, self.port
         m.submodules.tx_clk = clock = io.DDRBuffer("o", port.tx_clk, o_domain="ethernet_txc")
         m.submodules.tx_ctl = control = io.DDRBuffer("o", port.tx_ctl, o_domain="ethernet")
@@ -113,7 +142,7 @@ class Rgmii(wiring.Component):
         ]
 
     def _receive(self, m):
-        """`io.DDRBuffer` has no place for a delay between pin and register."""
+        """Drive ``gmii_rx`` from the receive pins. `io.DDRBuffer` does not allow a delay between pin and register."""
         pins = Signal(5)
         m.submodules.rx_ctl = control = io.Buffer("i", self.port.rx_ctl)
         m.submodules.rx_data = contents = io.Buffer("i", self.port.rx_data)
@@ -143,8 +172,9 @@ class Rgmii(wiring.Component):
         ]
 
     def _delayed(self, m, pins):
+        """Return ``pins`` delayed by about 2 ns."""
         delayed = Signal.like(pins)
-        # Calibrates the delays of the bank; one that is not named is placed wherever a delay needs it.
+        # It calibrates the delays of its bank; without an IODELAY_GROUP, it is placed wherever a delay needs it.
         m.submodules.delay_control = Instance(
             "IDELAYCTRL", i_REFCLK=self._clock.reference, i_RST=ResetSignal("ethernet"), o_RDY=Signal()
         )

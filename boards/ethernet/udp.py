@@ -1,15 +1,15 @@
-"""User datagrams (RFC 768): the bytes in those for our port, and datagrams to whom the last one came from."""
+"""Receive and send UDP datagrams (RFC 768)."""
 
 from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .checksum import Checksum, fold
-from .header import differs, keep, split
+from .header import field_bytes, gather, mismatch
 from .identity import Identity
 from .ipv4 import HEADER_BYTES as IPV4_BYTES
 from .ipv4 import MAX_PACKET, PACKET
-from .layouts import ADDRESSES, ARRIVED
+from .layouts import ADDRESSES, PACKET_BYTE
 
 __all__ = ["HEADER_BYTES", "MAX_PAYLOAD", "PEER", "PROTOCOL", "UdpReceiver", "UdpSender"]
 
@@ -18,26 +18,40 @@ HEADER_BYTES = 8
 MAX_PAYLOAD = MAX_PACKET - IPV4_BYTES - HEADER_BYTES  # 1,472 bytes
 
 PEER = data.StructLayout({"addresses": ADDRESSES, "port": 16})
+"""A station with which the board exchanges datagrams: its ``addresses`` and UDP ``port``."""
 
 
 class UdpReceiver(wiring.Component):
-    """What datagrams for our port carry, to be kept or forgotten when they have ended.
+    """Extract the payloads of datagrams for the board's port, and decide at their end whether to keep them.
 
-    The length must be that of the IPv4 payload, the checksum right unless it is zero, which means that there is none.
-    The verdict comes a cycle after the end.
+    The length must be that of the IPv4 payload. The checksum must be correct, unless it is zero,
+    which means that the sender did not compute one. ``keep`` or ``forget`` follows one cycle after
+    the end.
+
+    Parameters
+    ----------
+    identity
+        Address and port of the board.
 
     Members
     -------
-    i, sender, protocol, length : from `Ipv4Receiver`
-    byte, put, keep, forget : to `PacketBuffer`
-    peer, known : whom the last datagram that was to be kept came from, if there was one
+    i, sender, protocol, length
+        Connect to ``o`` and the ports of the same names of
+        `psahw.boards.ethernet.ipv4.Ipv4Receiver`.
+    byte, put, keep, forget
+        Connect to the ports of the same names of
+        `psahw.boards.ethernet.packet_buffer.PacketBuffer`.
+    peer : Out(`PEER`)
+        Sender of the last datagram that was kept.
+    known : Out(1)
+        At least one datagram has been kept, so ``peer`` is valid.
     """
 
     def __init__(self, identity: Identity):
         self.identity = identity
         super().__init__(
             {
-                "i": In(stream.Signature(ARRIVED, always_ready=True)),
+                "i": In(stream.Signature(PACKET_BYTE, always_ready=True)),
                 "sender": In(ADDRESSES),
                 "protocol": In(8),
                 "length": In(16),
@@ -56,9 +70,9 @@ class UdpReceiver(wiring.Component):
         m.submodules.checksum = checksum = Checksum()
         position = Signal(range(HEADER_BYTES + 1))
         port, length, sent_sum, wrong = Signal(16), Signal(16), Signal(16), Signal()
-        differing = differs(m, position, i.payload.byte, {2: self.identity.port.to_bytes(2, "big")})
+        differing = mismatch(m, position, i.payload.byte, {2: self.identity.port.to_bytes(2, "big")})
         ended, good, unchecked = Signal(), Signal(), Signal()
-        total = Signal(20)  # six words at most
+        total = Signal(20)  # sum of at most six words
         m.d.comb += [
             self.byte.eq(i.payload.byte),
             self.put.eq(i.valid & ~i.payload.end & (position == HEADER_BYTES) & ~wrong & (self.protocol == PROTOCOL)),
@@ -83,7 +97,7 @@ class UdpReceiver(wiring.Component):
                     total.eq((checksum.sum + self._pseudo_header()) + length),
                 ]
             with m.Else():
-                keep(m, position, i.payload.byte, {0: port, 4: length, 6: sent_sum})
+                gather(m, position, i.payload.byte, {0: port, 4: length, 6: sent_sum})
                 m.d.sync += [
                     position.eq(Mux(position == HEADER_BYTES, position, position + 1)),
                     wrong.eq(wrong | differing),
@@ -97,22 +111,36 @@ class UdpReceiver(wiring.Component):
         return m
 
     def _pseudo_header(self):
-        """But for the length."""
-        own = int(self.identity.address)
-        return (self.sender.address[:16] + self.sender.address[16:]) + ((own >> 16) + (own & 0xFFFF) + PROTOCOL)
+        """Return the sum of the pseudo header's words, without the length."""
+        address = int(self.identity.address)
+        return (self.sender.address[:16] + self.sender.address[16:]) + (
+            (address >> 16) + (address & 0xFFFF) + PROTOCOL
+        )
 
 
 class UdpSender(wiring.Component):
-    """Datagrams to the peer, without a checksum: on the one wire that they pass, the frame's own covers them.
+    """Send datagrams to the peer, without a checksum.
 
-    Without a peer they wait for one.
+    The frame check sequence already covers the only wire that they pass. While no peer is known,
+    datagrams wait.
+
+    Parameters
+    ----------
+    identity
+        Address and port of the board.
 
     Members
     -------
-    lengths : stream of the datagrams' payloads' lengths, in bytes, not 0
-    i : stream of the payloads' bytes, which must all be there when the length is
-    peer, known : from `UdpReceiver`
-    packet, o : to `Ipv4Sender`
+    lengths : stream of ``range(MAX_PAYLOAD + 1)``
+        Lengths of the payloads in bytes; not 0.
+    i : stream of bytes
+        Bytes of the payloads. When a length is offered, all bytes of its payload must be available.
+    peer, known
+        Connect to the ports of the same names of `UdpReceiver`.
+    packet : stream of `psahw.boards.ethernet.ipv4.PACKET`
+        Packets to send, for `psahw.boards.ethernet.ipv4.Ipv4Sender`.
+    o : stream of bytes
+        Datagrams, for ``i`` of `psahw.boards.ethernet.ipv4.Ipv4Sender`.
     """
 
     def __init__(self, identity: Identity):
@@ -132,7 +160,7 @@ class UdpSender(wiring.Component):
         m = Module()
         i, o = self.i, self.o
         to, length = Signal(PEER), Signal(16)
-        header = [*self.identity.port.to_bytes(2, "big"), *split(to.port), *split(length), 0, 0]
+        header = [*self.identity.port.to_bytes(2, "big"), *field_bytes(to.port), *field_bytes(length), 0, 0]
         index = Signal(range(MAX_PAYLOAD + HEADER_BYTES))
         m.d.comb += [
             self.packet.payload.to.eq(to.addresses),

@@ -1,1 +1,1 @@
-"""How a board is reached: the device side of the host protocol over a UART or over UDP."""
+"""Links: the device side of the host protocol, over a UART or over UDP."""

@@ -16,7 +16,8 @@ _FTDI_HZ = {
 }
 """Clocks of FTDI's bridges, which they divide by 1, 1.5, or 2 to 16,384 in steps of 1/8 (FTDI AN232B-05).
 
-The H series has 12 MHz as well: its data sheets (DS_FT2232H, DS_FT4232H) state 183 baud to 12 Mbaud.
+The H series has 12 MHz as well: its data sheets (DS_FT2232H, DS_FT4232H) state 183 baud to 12
+Mbaud.
 """
 _FTDI_MAX_DIVISOR = 16_384
 

@@ -1,7 +1,9 @@
-"""Consistent overhead byte stuffing: frames of any bytes on a stream in which a zero byte ends a frame.
+"""Consistent overhead byte stuffing (COBS): frames of arbitrary bytes, delimited by zero bytes.
 
-S. Cheshire and M. Baker, IEEE/ACM Transactions on Networking 7(2), 1999. A block is a code ``n`` and ``n - 1`` bytes
-that are not zero; a zero follows them unless n = 255 or the frame ends.
+Source: S. Cheshire and M. Baker, IEEE/ACM Transactions on Networking 7(2), 1999. A frame is encoded
+as blocks. A block consists of a code ``n`` and ``n - 1`` bytes that are not zero; it stands for
+these bytes followed by a zero byte, except that no zero byte follows if ``n`` is 255 or the frame
+ends.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -11,40 +13,47 @@ from amaranth.lib.wiring import In, Out
 
 from psahw.host.protocol import Fault
 
-from .uart import RECEIVED
+from .uart import CHARACTER
 
-__all__ = ["LAST", "UNSTUFFED", "CobsDecoder", "CobsEncoder"]
+__all__ = ["DECODED_BYTE", "FRAME_BYTE", "CobsDecoder", "CobsEncoder"]
 
-LONGEST = 254  # bytes of a block, without its code
+LONGEST = 254  # bytes in the longest block, without its code
 
-UNSTUFFED = data.StructLayout({"byte": 8, "end": 1, "fault": 3})
-"""A byte of a frame, or its end, which has no byte: then ``fault`` is zero or why the frame is not good."""
+DECODED_BYTE = data.StructLayout({"byte": 8, "end": 1, "fault": 3})
+"""A byte of a received frame, or the end of the frame.
 
-LAST = data.StructLayout({"byte": 8, "last": 1})
-"""A byte of a frame to send; ``last``: its last one."""
+If ``end`` is 0, ``byte`` is the frame's next byte. If ``end`` is 1, ``byte`` has no meaning, and
+``fault`` is 0 for a good frame or the `psahw.host.protocol.Fault` that made it invalid.
+"""
+
+FRAME_BYTE = data.StructLayout({"byte": 8, "last": 1})
+"""A byte of a frame to send. ``last`` marks the last byte of the frame."""
 
 
 class CobsDecoder(wiring.Component):
-    """Frames out of received characters, byte by byte, without latency.
+    """Decode frames from received characters, one byte per clock cycle and without latency.
 
-    A zero byte always ends a frame, so that whatever came before it costs no other frame; frames without any byte are
-    passed over. A character marked as malformed, or behind a lost one, spoils its frame.
+    A zero byte always ends a frame, so damage before it affects no other frame. Frames without any
+    byte are ignored. A character that is marked with ``error`` invalidates its frame.
 
     Members
     -------
-    i : stream of `psahw.boards.link.uart.RECEIVED`
-    o : stream of `UNSTUFFED`, faults ``RECEIVE`` and ``FRAMING``
+    i : stream of `psahw.boards.link.uart.CHARACTER`
+        Encoded frames.
+    o : stream of `DECODED_BYTE`
+        Decoded frames, with the faults ``RECEIVE`` (a character had an error) and ``FRAMING`` (the
+        frame ended within a block).
     """
 
     def __init__(self):
-        super().__init__({"i": In(stream.Signature(RECEIVED)), "o": Out(stream.Signature(UNSTUFFED))})
+        super().__init__({"i": In(stream.Signature(CHARACTER)), "o": Out(stream.Signature(DECODED_BYTE))})
 
     def elaborate(self, platform):
         m = Module()
         i, o = self.i, self.o
-        left = Signal(8)  # bytes of the block that are still to come
+        left = Signal(8)  # remaining bytes of the block
         begun, spoilt = Signal(), Signal()
-        zero = Signal()  # one follows the block, unless the frame ends
+        zero = Signal()  # a zero byte follows the block, unless the frame ends
         end = (i.payload.byte == 0) & ~i.payload.error
         code = left == 0
         m.d.comb += [
@@ -67,18 +76,20 @@ class CobsDecoder(wiring.Component):
 
 
 class CobsEncoder(wiring.Component):
-    """Bytes to send out of frames: a zero byte before and after each, the rest without zeros.
+    """Encode frames, with a zero byte before and after each of them.
 
-    Holds a block, at most 254 bytes, until its length is known.
+    The encoder stores up to one block of at most 254 bytes, until its length is known.
 
     Members
     -------
-    i : stream of `LAST`
+    i : stream of `FRAME_BYTE`
+        Frames to encode.
     o : stream of bytes
+        Encoded frames and their delimiters.
     """
 
     def __init__(self):
-        super().__init__({"i": In(stream.Signature(LAST)), "o": Out(stream.Signature(8))})
+        super().__init__({"i": In(stream.Signature(FRAME_BYTE)), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform):
         m = Module()
@@ -86,8 +97,8 @@ class CobsEncoder(wiring.Component):
         m.submodules.block = block = Memory(shape=8, depth=256, init=[])
         write, read = block.write_port(), block.read_port(domain="comb")
         length, sent = Signal(8), Signal(8)
-        last = Signal()  # the frame's last byte is in the block
-        tail = Signal()  # and it is a zero: an empty block follows
+        last = Signal()  # the block contains the frame's last byte
+        tail = Signal()  # the frame's last byte is zero, so an empty block follows
 
         zero = i.payload.byte == 0
         put = i.valid & i.ready
@@ -99,7 +110,7 @@ class CobsEncoder(wiring.Component):
         ]
         with m.FSM():
             with m.State("BEGIN"):
-                m.d.comb += o.valid.eq(i.valid)  # a zero
+                m.d.comb += o.valid.eq(i.valid)  # the delimiter before the frame
                 m.d.sync += [length.eq(0), sent.eq(0)]
                 with m.If(i.valid & o.ready):
                     m.next = "GATHER"
@@ -126,7 +137,7 @@ class CobsEncoder(wiring.Component):
                 with m.Elif(o.ready):
                     m.d.sync += sent.eq(sent + 1)
             with m.State("END"):
-                m.d.comb += o.valid.eq(1)  # a zero
+                m.d.comb += o.valid.eq(1)  # the delimiter after the frame
                 with m.If(o.ready):
                     m.next = "BEGIN"
         return m

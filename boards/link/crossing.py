@@ -1,4 +1,4 @@
-"""The seam between a link and the accelerator, which may have different clocks."""
+"""Streams between the clock domains of a link and of the accelerator."""
 
 from amaranth.hdl import Module, Shape, ShapeLike
 from amaranth.lib import stream, wiring
@@ -9,12 +9,25 @@ __all__ = ["Crossing"]
 
 
 class Crossing(wiring.Component):
-    """A stream from one clock domain to another; a plain connection if they are the same.
+    """A stream that crosses from one clock domain to another, through a queue.
+
+    If both domains are the same, the ports are connected directly, without latency.
+
+    Parameters
+    ----------
+    shape
+        Payload of both streams.
+    i_domain, o_domain
+        Clock domains of ``i`` and ``o``.
+    depth
+        Minimum capacity of the queue in beats.
 
     Members
     -------
-    i : stream of ``shape`` in ``i_domain``
-    o : the same in ``o_domain``, through a queue of at least ``depth`` beats
+    i : stream of ``shape``
+        In the domain ``i_domain``.
+    o : stream of ``shape``
+        In the domain ``o_domain``.
     """
 
     def __init__(self, shape: ShapeLike, *, i_domain: str, o_domain: str, depth: int = 16):

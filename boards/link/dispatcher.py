@@ -1,4 +1,4 @@
-"""What a received frame asks for: an image to keep, a ticket for the answer, or a reset."""
+"""Dispatch requests from received frames: store an image, issue a ticket for an answer, or request a reset."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -7,34 +7,56 @@ from amaranth.lib.wiring import In, Out
 from psahw.gateware.check import check_int
 from psahw.host.protocol import HEADER, Fault, Kind
 
-from .cobs import UNSTUFFED
+from .cobs import DECODED_BYTE
 
 __all__ = ["TICKET", "Dispatcher"]
 
-REPEAT = 2  # bytes
+REPEAT = 2  # bytes of an image's repetition count
 
 TICKET = data.StructLayout({"kind": 8, "sequence": 8, "argument": 16})
-"""An answer to give, in its turn. ``argument``: an image's repetitions, a counter's address, a `Fault`."""
+"""An answer that is to be sent in its turn.
+
+``kind`` is a `psahw.host.protocol.Kind`, and ``sequence`` is the request's sequence number.
+``argument`` depends on the kind: the repetitions of an image, the address of a counter, or the
+`psahw.host.protocol.Fault` of an error.
+"""
 
 
 class Dispatcher(wiring.Component):
-    """Reads bodies and believes them when they have ended well.
+    """Read the bodies of frames, and act on a request once its frame has ended without a fault.
 
-    An image goes into the buffer as it comes, and is kept at the end of a good frame. Never waits: a request that
-    finds no room is answered with an error, and if there is no room for that either, with one ``LOST`` later.
+    The bytes of an image are written into the buffer while they arrive; the image is committed when
+    its frame has ended well. The dispatcher never waits. It answers a request that finds no room
+    with an error ticket. If there is no room for this ticket either, one ``LOST`` error follows
+    when there is.
 
     Parameters
     ----------
-    frame_bytes : bytes of an image
+    frame_bytes
+        Length of an image in bytes.
+
+    Raises
+    ------
+    TypeError
+        If ``frame_bytes`` is not an integer.
+    ValueError
+        If ``frame_bytes`` is less than 1.
 
     Members
     -------
-    i : stream of `psahw.boards.link.cobs.UNSTUFFED` from `psahw.boards.link.frames.FrameReceiver`
-    o : stream of `TICKET`; what is not taken at once is ``LOST``
-    byte, put, restart, free, keep, repeat : to `psahw.boards.link.image_buffer.ImageBuffer`
-    flush : the accelerator and the buffer are being reset: the image that is coming in is no more
-    reset : from a reset request until `flush`
-    reset_sequence : of that request
+    i : stream of `psahw.boards.link.cobs.DECODED_BYTE`
+        Bodies from `psahw.boards.link.frames.FrameReceiver`; always ready.
+    o : stream of `TICKET`
+        Tickets. A ticket that is not taken in the cycle in which it is offered is lost.
+    byte, put, restart, free, keep, repeat
+        Connect to the ports of the same names of `psahw.boards.link.image_buffer.ImageBuffer`.
+    flush : In(1)
+        The accelerator and the buffer are being reset. The image that is being received is
+        discarded.
+    reset : Out(1)
+        High from a reset request until ``flush``.
+    reset_sequence : Out(8)
+        Sequence number of the reset request.
     """
 
     def __init__(self, *, frame_bytes: int):
@@ -42,7 +64,7 @@ class Dispatcher(wiring.Component):
         self.frame_bytes = frame_bytes
         super().__init__(
             {
-                "i": In(stream.Signature(UNSTUFFED, always_ready=True)),
+                "i": In(stream.Signature(DECODED_BYTE, always_ready=True)),
                 "o": Out(stream.Signature(TICKET)),
                 "byte": Out(8),
                 "put": Out(1),
@@ -61,8 +83,8 @@ class Dispatcher(wiring.Component):
         i = self.i.payload
         image_length = HEADER + REPEAT + self.frame_bytes
         kind, sequence, argument = Signal(8), Signal(8), Signal(16)
-        count = Signal(range(image_length + 2))  # bytes of the body so far, at most one too many
-        slot = Signal()  # the image has a place to be written to
+        count = Signal(range(image_length + 2))  # bytes of the body so far; stops one byte beyond the longest body
+        slot = Signal()  # the buffer has a free slot for the image
         ended, fault = Signal(), Signal(8)
         lost = Signal()
 
@@ -98,7 +120,7 @@ class Dispatcher(wiring.Component):
         return m
 
     def _fault(self, kind, count, argument, slot):
-        """Of a good frame: zero, or why it is not obeyed."""
+        """Return the fault of a request in a good frame, or zero if the request can be served."""
         image = HEADER + REPEAT + self.frame_bytes
         lengths = {Kind.HELLO: HEADER, Kind.IMAGE: image, Kind.COUNTER: HEADER + 1, Kind.CLEAR: HEADER}
         lengths[Kind.RESET] = HEADER
@@ -111,11 +133,12 @@ class Dispatcher(wiring.Component):
         return fault
 
     def _issue(self, m, ended, kind, sequence, argument, fault, lost):
+        """Issue the ticket for a body that has ended."""
         o = self.o
         reset = (kind == Kind.RESET) & (fault == 0)
         m.d.comb += self.repeat.eq(argument)
         with m.If(ended):
-            m.d.sync += [kind.eq(0), sequence.eq(0)]  # a body without a header has neither
+            m.d.sync += [kind.eq(0), sequence.eq(0)]  # so that a body without a header does not inherit them
             m.d.comb += [
                 o.valid.eq(~reset),
                 o.payload.kind.eq(Mux(fault == 0, kind, Kind.ERROR)),

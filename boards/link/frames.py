@@ -1,4 +1,4 @@
-"""Bodies with a CRC-32 behind them, in frames: what is received with its verdict, and what is to be sent."""
+"""Frames with a CRC-32: check received bodies, and send bodies with their checksums."""
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import crc, data, stream, wiring
@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from psahw.host.protocol import Fault
 
-from .cobs import LAST, UNSTUFFED, CobsDecoder, CobsEncoder
-from .uart import RECEIVED
+from .cobs import DECODED_BYTE, FRAME_BYTE, CobsDecoder, CobsEncoder
+from .uart import CHARACTER
 
 __all__ = ["FrameReceiver", "FrameSender"]
 
@@ -15,22 +15,27 @@ CHECKSUM = 4  # bytes
 
 
 def _crc():
-    return crc.catalog.CRC32_ISO_HDLC(8).create()  # of IEEE 802.3 and zlib
+    """Return a CRC-32 processor of IEEE 802.3 and zlib."""
+    return crc.catalog.CRC32_ISO_HDLC(8).create()
 
 
 class FrameReceiver(wiring.Component):
-    """A frame's body as it comes in, then the verdict: only at its end is it known to be good.
+    """Decode frames and check their CRC-32.
 
-    The four bytes of the checksum are held back.
+    The body of a frame is passed on while it arrives; the verdict follows at its end. The four
+    bytes of the checksum are held back, so a byte leaves in the cycle in which the fourth byte
+    after it arrives.
 
     Members
     -------
-    i : stream of `psahw.boards.link.uart.RECEIVED`
-    o : stream of `psahw.boards.link.cobs.UNSTUFFED`, faults ``RECEIVE``, ``FRAMING`` and ``CHECKSUM``
+    i : stream of `psahw.boards.link.uart.CHARACTER`
+        Encoded frames.
+    o : stream of `psahw.boards.link.cobs.DECODED_BYTE`
+        Bodies, with the faults ``RECEIVE``, ``FRAMING`` and ``CHECKSUM``.
     """
 
     def __init__(self):
-        super().__init__({"i": In(stream.Signature(RECEIVED)), "o": Out(stream.Signature(UNSTUFFED))})
+        super().__init__({"i": In(stream.Signature(CHARACTER)), "o": Out(stream.Signature(DECODED_BYTE))})
 
     def elaborate(self, platform):
         m = Module()
@@ -60,16 +65,18 @@ class FrameReceiver(wiring.Component):
 
 
 class FrameSender(wiring.Component):
-    """Bodies, each followed by its checksum, as stuffed frames between zero bytes.
+    """Append its CRC-32 to every body, and encode it as a frame between zero bytes.
 
     Members
     -------
-    i : stream of `psahw.boards.link.cobs.LAST`
+    i : stream of `psahw.boards.link.cobs.FRAME_BYTE`
+        Bodies.
     o : stream of bytes
+        Encoded frames and their delimiters.
     """
 
     def __init__(self):
-        super().__init__({"i": In(stream.Signature(LAST)), "o": Out(stream.Signature(8))})
+        super().__init__({"i": In(stream.Signature(FRAME_BYTE)), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform):
         m = Module()
@@ -77,7 +84,7 @@ class FrameSender(wiring.Component):
         m.submodules.crc = checksum = _crc()
         wiring.connect(m, encoder.o, wiring.flipped(self.o))
         i, o = self.i, encoder.i
-        sum_due = Signal()  # the body is through
+        sum_due = Signal()  # the body has been sent
         part = Signal(range(CHECKSUM))
         m.d.comb += [checksum.data.eq(i.payload.byte), checksum.valid.eq(i.valid & i.ready)]
         with m.If(sum_due):

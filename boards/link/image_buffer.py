@@ -1,4 +1,4 @@
-"""Where an image waits until its checksum is known to be good."""
+"""Store images until their checksums have been checked."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
@@ -13,25 +13,48 @@ REPEAT_BITS = 16
 
 
 class ImageBuffer(wiring.Component):
-    """A ring of ``slots`` images, each written byte by byte, kept or overwritten, and sent on whole.
+    """A ring of ``slots`` images, which are written byte by byte, and then committed or overwritten.
 
-    A slot is taken from `keep` until `release`: there are never more images here and in the accelerator than slots.
+    Committed images are sent to the accelerator in their order, one beat per clock cycle. A slot is
+    occupied from ``keep`` until ``release``, so the buffer and the accelerator together never hold
+    more images than there are slots.
 
     Parameters
     ----------
-    slots : images
-    frame_bytes : bytes of an image
-    bus_bytes : bytes of a beat, a divisor of ``frame_bytes``
+    slots
+        Number of images.
+    frame_bytes
+        Length of an image in bytes.
+    bus_bytes
+        Length of a beat in bytes, a divisor of ``frame_bytes``.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is less than 1, or if ``bus_bytes`` does not divide ``frame_bytes``.
 
     Members
     -------
-    byte, put : the next byte of the image being written; at most ``frame_bytes``, and only while ``free``
-    restart : the next byte is an image's first
-    free : a slot is there to be written
-    keep, repeat : the written image is complete, and goes into the accelerator ``repeat`` times, which is not 0
-    release : the image that was kept first needs its slot no more
-    o : stream of image bytes, a beat of the accelerator's
-    begin : an image's first beat moves, the first time
+    byte : In(8)
+        Next byte of the image that is being written.
+    put : In(1)
+        Write ``byte``; at most ``frame_bytes`` times per image, and only while ``free`` is high.
+    restart : In(1)
+        The next byte is the first of an image.
+    free : Out(1)
+        A slot can be written.
+    keep : In(1)
+        Commit the written image.
+    repeat : In(16)
+        How often the committed image is sent to the accelerator; not 0.
+    release : In(1)
+        Free the slot of the oldest committed image.
+    o : stream of ``bus_bytes`` bytes
+        Images for the accelerator.
+    begin : Out(1)
+        The first beat of an image is transferred, for the first time if the image is repeated.
     """
 
     def __init__(self, *, slots: int, frame_bytes: int, bus_bytes: int):
@@ -55,6 +78,7 @@ class ImageBuffer(wiring.Component):
         )
 
     def _next_slot(self, slot):
+        """Return the slot after ``slot`` in the ring."""
         return Mux(slot == self.slots - 1, 0, slot + 1)
 
     def elaborate(self, platform):
@@ -62,9 +86,9 @@ class ImageBuffer(wiring.Component):
         beat = data.ArrayLayout(unsigned(8), self.bus_bytes)
         m.submodules.memory = memory = Memory(shape=beat, depth=self.slots * self.beats, init=[])
         taken = Signal(range(self.slots + 1))
-        waiting = Signal(range(self.slots + 1))  # kept, and not yet sent on
+        waiting = Signal(range(self.slots + 1))  # committed images that have not been sent
         repeats = Array(Signal(REPEAT_BITS, name=f"repeat_{slot}") for slot in range(self.slots))
-        sent = Signal()  # an image is sent on for the last time
+        sent = Signal()  # the last beat of an image's last repetition is being read
         m.d.sync += [taken.eq(taken + self.keep - self.release), waiting.eq(waiting + self.keep - sent)]
         m.d.comb += self.free.eq(taken != self.slots)
         self._write(m, memory.write_port(), repeats)
@@ -72,6 +96,7 @@ class ImageBuffer(wiring.Component):
         return m
 
     def _write(self, m, port, repeats):
+        """Gather bytes into beats, and write them into the current slot."""
         slot, base = Signal(range(self.slots)), Signal(len(port.addr))
         lane, gathered = Signal(range(self.bus_bytes)), Signal(8 * (self.bus_bytes - 1))
         last = lane == self.bus_bytes - 1
@@ -90,6 +115,7 @@ class ImageBuffer(wiring.Component):
             ]
 
     def _read(self, m, port, repeats, ready, sent):
+        """Send the beats of the oldest committed image, ``repeat`` times."""
         slot, base = Signal(range(self.slots)), Signal(len(port.addr))
         beat, done = Signal(range(self.beats)), Signal(REPEAT_BITS)
         first, last = Signal(), beat == self.beats - 1

@@ -1,4 +1,4 @@
-"""The device's side of the host protocol (``docs/host-protocol.md``), behind any physical link that carries bytes."""
+"""The device side of the host protocol (``docs/host-protocol.md``), for any physical link that carries bytes."""
 
 from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
@@ -14,19 +14,20 @@ from .frames import FrameReceiver, FrameSender
 from .image_buffer import ImageBuffer
 from .replier import TIMES, Replier
 from .stopwatch import Stopwatch
-from .uart import RECEIVED
+from .uart import CHARACTER
 
 __all__ = ["PORTS", "WINDOW", "Link"]
 
 PORTS = ("image", "result", "counters", "reset", "activity", "error")
-"""Those towards the accelerator and the LEDs, which every link has beside its pins."""
+"""Ports of every link towards the accelerator and the LEDs. All its other ports are pins."""
 
-WINDOW = 4  # images: at 3 Mbaud an image takes 10 ms, and a USB bridge may keep a result for 16 ms
-ANSWERS = 16  # that can wait for their turn
+WINDOW = 4
+"""Images that a link over a UART holds: an image takes 10 ms at 3 Mbaud, and a USB bridge may add 16 ms."""
+ANSWERS = 16  # tickets that can wait for their turn
 
 
 class Link(wiring.Component):
-    """Frames of bytes to images and back.
+    """Serve the requests of a host: receive images, return results and counters.
 
     ::
 
@@ -34,25 +35,53 @@ class Link(wiring.Component):
                                   |  tickets                            |
         tx <- FrameSender  <- Replier <---------------------------------+
 
-    An image enters the accelerator when its checksum has proven good, whole and at the accelerator's own rate.
-    Nothing that comes in can make the link wait, so nothing can wedge it. A soft reset empties accelerator and
-    buffer.
+    An image enters the accelerator after its checksum has been checked, without gaps and at the
+    accelerator's own rate. Received bytes never have to wait, so no request can block the link. A
+    soft reset empties the accelerator and the image buffer.
 
     Parameters
     ----------
-    hello : see `Replier`; its window must be ``window``
-    bus_bytes, frame_bytes : see `ImageBuffer`
-    result : see `Replier`
-    window : images that are held at once
+    hello
+        Payload of the hello message, whole 32-bit words. Its window must be ``window``.
+    bus_bytes
+        Length of a beat of the accelerator in bytes, a divisor of ``frame_bytes``.
+    frame_bytes
+        Length of an image in bytes.
+    result
+        Payload of the accelerator's results, see `psahw.boards.link.replier.Replier`.
+    window
+        Number of images that the link and the accelerator can hold at once.
+
+    Raises
+    ------
+    TypeError
+        If a number is not an integer.
+    ValueError
+        If a number is less than 1, ``bus_bytes`` does not divide ``frame_bytes``, ``hello`` is
+        empty or not whole words, or ``result`` has more than 256 classes or logits of more than 32
+        bits.
 
     Members
     -------
-    rx, tx : bytes from and to the host; ``rx`` is a stream of `psahw.boards.link.uart.RECEIVED`
-    image, result : to and from the accelerator
-    counters : to the accelerator
-    lost : for one cycle: bytes were lost that never came to ``rx``. They are counted with the damaged ones that did
-    reset : to the accelerator, from a register, active high
-    activity, error : for one cycle, when a result or an error report begins
+    rx : stream of `psahw.boards.link.uart.CHARACTER`
+        Bytes from the host.
+    tx : stream of bytes
+        Bytes to the host.
+    image : stream of ``bus_bytes`` bytes
+        Images for the accelerator.
+    result : stream of ``result``
+        Results of the accelerator.
+    counters : Out(`psahw.gateware.counters.READER`)
+        Counters of the accelerator.
+    lost : In(1)
+        High for one cycle if bytes were lost before they reached ``rx``. The link counts these
+        events together with the characters at ``rx`` that are marked with ``error``.
+    reset : Out(1)
+        Reset of the accelerator: active high, driven by a register.
+    activity : Out(1)
+        High for one cycle when the answer with a result begins.
+    error : Out(1)
+        High for one cycle when the report of an error begins.
     """
 
     def __init__(
@@ -65,7 +94,7 @@ class Link(wiring.Component):
         self._stopwatch = Stopwatch(images=window)
         super().__init__(
             {
-                "rx": In(stream.Signature(RECEIVED)),
+                "rx": In(stream.Signature(CHARACTER)),
                 "tx": Out(stream.Signature(8)),
                 "image": Out(self._buffer.o.signature),
                 "result": In(stream.Signature(result)),

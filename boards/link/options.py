@@ -1,7 +1,8 @@
 """The links that a board can be built with, and their options.
 
-A link carries the host protocol (``docs/host-protocol.md``) between the accelerator and a host: `UartOptions`
-describes a serial port, `UdpOptions` gigabit Ethernet. `choose_link` makes either from command-line options.
+A link carries the host protocol (``docs/host-protocol.md``) between the accelerator and a host:
+`UartOptions` describes a serial port, `UdpOptions` gigabit Ethernet. `choose_link` makes either
+from command-line options.
 """
 
 from dataclasses import dataclass
@@ -104,7 +105,8 @@ class UdpOptions:
     def check_clock(self, hz: float) -> None:
         """Raise UserError if the accelerator's clock is slower than the wire.
 
-        The link takes one byte per clock cycle, and a host sends more images in a row than the buffers hold.
+        The link takes one byte per clock cycle, and a host sends more images in a row than the
+        buffers hold.
         """
         if hz < WIRE_HZ:
             raise UserError(
@@ -160,8 +162,8 @@ def choose_link(
     Raises
     ------
     UserError
-        If the board does not have the link, an option belongs to the other link, the address is invalid, or
-        the board's USB bridge does not support the baud rate.
+        If the board does not have the link, an option belongs to the other link, the address is
+        invalid, or the board's USB bridge does not support the baud rate.
     """
     check_link(board, kind)
     if kind == UdpOptions.kind:

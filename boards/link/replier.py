@@ -1,4 +1,4 @@
-"""The answers: each ticket in its turn, an image's when its result is there."""
+"""Answer requests in the order in which they were accepted, images when their results are available."""
 
 from amaranth.hdl import Array, Module, Shape, Signal, unsigned
 from amaranth.lib import data, stream, wiring
@@ -8,38 +8,59 @@ from amaranth.lib.wiring import In, Out
 from psahw.gateware.counters import READER
 from psahw.host.protocol import ANSWER, MAX_CLASSES, Kind
 
-from .cobs import LAST
+from .cobs import FRAME_BYTE
 from .dispatcher import TICKET
 
 __all__ = ["Replier"]
 
 RESET_CYCLES = 4
-FETCH_CYCLES = 4  # from an address to its word; a counter may take two
+FETCH_CYCLES = 4  # from an index to its word; a counter takes up to two
 MAX_LOGIT_BITS = 32
 TIMES = ("latency", "span", "stamp")
 
 
 class Replier(wiring.Component):
-    """Writes the bodies of answers: kind, sequence number, and 32-bit words.
+    """Write the bodies of answers: kind, sequence number, and 32-bit words.
 
-    A result leaves the accelerator when it has been sent; of a repeated image all but the last are passed over. A
-    reset is carried out between two answers, never within one, so that no answer mixes before and after.
+    A result is taken from the accelerator when its answer has been sent. Of a repeated image, all
+    results except the last are discarded. A reset is carried out between two answers, so no answer
+    mixes values from before and after it.
 
     Parameters
     ----------
-    hello : payload of that answer, whole words
-    result : the accelerator's ``{"logits": ArrayLayout(signed(bits), classes), "class_index": ...}``; logits of at
-        most 32 bits, at most 256 classes
+    hello
+        Payload of the hello message, whole 32-bit words.
+    result
+        Payload of the accelerator's results:
+        ``{"logits": ArrayLayout(signed(bits), classes), "class_index": ...}`` with at most 256
+        classes and logits of at most 32 bits.
+
+    Raises
+    ------
+    ValueError
+        If ``hello`` is empty or not whole words, or if ``result`` has too many classes or bits.
 
     Members
     -------
     i : stream of `psahw.boards.link.dispatcher.TICKET`
-    o : stream of `psahw.boards.link.cobs.LAST`
-    result, counters : to the accelerator
-    latency, span, stamp, offered, next_image : to `psahw.boards.link.stopwatch.Stopwatch`
-    reset, reset_sequence : from the dispatcher
-    flush : high for four cycles: the accelerator and all that is under way are to be reset
-    activity, error : for one cycle, when a result or an error report begins
+        Answers to send.
+    o : stream of `psahw.boards.link.cobs.FRAME_BYTE`
+        Bodies of the answers.
+    result : stream of ``result``
+        Results of the accelerator.
+    counters : Out(`psahw.gateware.counters.READER`)
+        Counters of the accelerator and the link.
+    latency, span, stamp, offered, next_image
+        Connect to the ports of the same names of `psahw.boards.link.stopwatch.Stopwatch`.
+    reset, reset_sequence
+        Connect to the ports of the same names of `psahw.boards.link.dispatcher.Dispatcher`.
+    flush : Out(1)
+        High for four cycles to reset the accelerator and everything that belongs to the images in
+        it.
+    activity : Out(1)
+        High for one cycle when the answer with a result begins.
+    error : Out(1)
+        High for one cycle when the report of an error begins.
     """
 
     def __init__(self, *, hello: bytes, result: data.StructLayout):
@@ -56,7 +77,7 @@ class Replier(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(TICKET)),
-                "o": Out(stream.Signature(LAST)),
+                "o": Out(stream.Signature(FRAME_BYTE)),
                 "result": In(stream.Signature(result)),
                 "counters": Out(READER),
                 **{name: In(32) for name in TIMES},
@@ -102,7 +123,7 @@ class Replier(wiring.Component):
                         with m.Case(Kind.CLEAR):
                             m.d.sync += words.eq(0)
                             m.d.comb += self.counters.clear.eq(1)
-                        with m.Default():  # a counter, an error
+                        with m.Default():  # a counter or an error
                             m.d.sync += words.eq(1)
                             m.d.comb += self.error.eq(ticket.kind == Kind.ERROR)
             with m.State("RESULT"):
@@ -147,7 +168,15 @@ class Replier(wiring.Component):
         return m
 
     def _results(self, m):
-        """A signal to take one that is not an image's last, and whether the last is offered."""
+        """Discard all results of an image except the last.
+
+        Returns
+        -------
+        taken
+            Signal to set in a cycle in which a result is to be discarded.
+        ready
+            Expression that is true while the image's last result is offered.
+        """
         taken, done, shown = Signal(), Signal(16), Signal()
         result = self.result
         m.d.comb += [result.ready.eq(taken | self.next_image), self.offered.eq(result.valid & ~shown)]
@@ -159,6 +188,7 @@ class Replier(wiring.Component):
         return taken, result.valid & (done == self.i.payload.argument - 1)
 
     def _word(self, m, kind, index):
+        """Return the word at ``index`` of an answer."""
         m.submodules.hello = hello = Memory(shape=unsigned(32), depth=len(self._hello), init=self._hello)
         port = hello.read_port()
         m.d.comb += port.addr.eq(index)

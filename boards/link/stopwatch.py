@@ -1,4 +1,4 @@
-"""When images enter the accelerator and results leave it."""
+"""Measure when images enter the accelerator and when their results leave it."""
 
 from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import wiring
@@ -10,20 +10,34 @@ __all__ = ["Stopwatch"]
 
 
 class Stopwatch(wiring.Component):
-    """Times, in cycles modulo 2^32, of images that come out in the order in which they went in.
+    """Measure times in clock cycles modulo 2^32, for images whose results leave in the order in which they entered.
 
     Parameters
     ----------
-    images : the most that are under way at once
+    images
+        Maximum number of images in the accelerator.
+
+    Raises
+    ------
+    TypeError
+        If ``images`` is not an integer.
+    ValueError
+        If ``images`` is less than 1.
 
     Members
     -------
-    begin : an image's first beat moves
-    offered : a result is offered, for the first cycle
-    next_image : the image's last result has been dealt with; the next one offered is another's
-    latency : from `begin` to the image's first result
-    span : from that to its latest result
-    stamp : cycle of its latest result
+    begin : In(1)
+        The first beat of an image is transferred.
+    offered : In(1)
+        First cycle in which a result is offered.
+    next_image : In(1)
+        The last result of the image has been taken; the next result belongs to the next image.
+    latency : Out(32)
+        Cycles from ``begin`` to the image's first result.
+    span : Out(32)
+        Cycles from the image's first result to its latest one.
+    stamp : Out(32)
+        Cycle of the image's latest result.
     """
 
     def __init__(self, *, images: int):
@@ -42,8 +56,8 @@ class Stopwatch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        now, first = Signal(32, reset_less=True), Signal(32)  # stamps go on through a soft reset
-        more = Signal()  # the image has had a result
+        now, first = Signal(32, reset_less=True), Signal(32)  # stamps continue through a soft reset
+        more = Signal()  # the image has produced a result
         begun = Array(Signal(32, name=f"begun_{k}") for k in range(self.images))
         newest, oldest = Signal(range(self.images)), Signal(range(self.images))
         m.d.sync += now.eq(now + 1)

@@ -1,7 +1,8 @@
-"""A UART, 8N1, as stream components.
+"""A UART as stream components: eight data bits, no parity, one stop bit.
 
-Bit k of a character begins ``round(k · clock / baud)`` cycles after its start, so rounding never adds up and
-any baud rate of at most an eighth of the clock will do, and a quarter where both ends share one.
+Bit k of a character begins ``round(k · clock / baud)`` clock cycles after the character does, so
+rounding errors never add up. The baud rate may be up to 1/8 of the clock frequency, or 1/4 if both
+ends use the same clock.
 """
 
 from fractions import Fraction
@@ -12,23 +13,48 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["CHARACTER_BITS", "MIN_CYCLES_PER_BIT", "RECEIVED", "SHORTEST_BIT", "Receiver", "Transmitter", "bit_times"]
+__all__ = [
+    "CHARACTER",
+    "CHARACTER_BITS",
+    "MIN_CYCLES_PER_BIT",
+    "SHORTEST_BIT",
+    "Receiver",
+    "Transmitter",
+    "bit_times",
+]
 
-CHARACTER_BITS = 10  # start, eight data bits, least significant first, stop
+CHARACTER_BITS = 10  # start bit, eight data bits (least significant first), stop bit
 MIN_CYCLES_PER_BIT = 8
-"""On boards, where the other end has a clock of its own."""
+"""Shortest bit on a board, in clock cycles: the other end has a clock of its own, which may deviate by 3.3 %."""
 SHORTEST_BIT = 4
-"""Cycles in which a bit can be told from the next if the other end's rate is the same to 1.3 %: in simulation."""
+"""Shortest bit in simulation, in clock cycles: the other end's rate may deviate by 1.3 %."""
 
-RECEIVED = data.StructLayout({"byte": 8, "error": 1})
-"""A character as received; ``error``: it was malformed, or one or more before it were lost."""
+CHARACTER = data.StructLayout({"byte": 8, "error": 1})
+"""A received character.
+
+``byte`` holds its data bits. ``error`` means that the character was malformed, or that one or more
+characters before it were lost.
+"""
 
 
 def bit_times(clock_hz: float | Fraction, baud: int, *, offset: Fraction = Fraction(0)) -> list[int]:
-    """Cycles between successive moments ``round((k + offset) · clock / baud)`` of a character, the first counted
-    from its beginning.
+    """Return the clock cycles between the moments ``round((k + offset) · clock / baud)`` of a character.
 
-    Raises ValueError if a bit is shorter than `SHORTEST_BIT` cycles.
+    The first number counts from the beginning of the character.
+
+    Parameters
+    ----------
+    clock_hz
+        Clock frequency in Hz.
+    baud
+        Bits per second.
+    offset
+        Position of the moments within a bit: 0 for its beginning, 1/2 for its middle.
+
+    Raises
+    ------
+    ValueError
+        If a bit is shorter than `SHORTEST_BIT` clock cycles.
     """
     period = Fraction(clock_hz) / baud
     if period < SHORTEST_BIT:
@@ -42,22 +68,38 @@ def bit_times(clock_hz: float | Fraction, baud: int, *, offset: Fraction = Fract
 
 
 class Receiver(wiring.Component):
-    """Characters from a serial line.
+    """UART receiver.
 
-    The line is synchronised and filtered by a majority of three successive cycles, so that a disturbance of
-    one cycle is not seen; a start bit that is no longer low in its middle is not one. Bits are sampled in
-    their middle: a sender's rate may deviate by ``(1/2 - 1.5 / T) / 9.5`` with T cycles a bit, 3.3 % at T = 8,
-    1.3 % at T = 4. A line that stays low (break) is one malformed character.
+    The line is synchronised and filtered by a majority vote over three successive clock cycles,
+    which suppresses disturbances of one cycle. A start bit counts only if the line is still low in
+    its middle. Every bit is sampled in its middle, so the sender's rate may deviate by
+    ``(1/2 - 1.5 / T) / 9.5`` with T clock cycles per bit: 3.3 % for T = 8 and 1.3 % for T = 4. A
+    line that stays low (a break) is one malformed character.
+
+    Parameters
+    ----------
+    clock_hz
+        Clock frequency in Hz.
+    baud
+        Bits per second.
+
+    Raises
+    ------
+    ValueError
+        If a bit is shorter than `SHORTEST_BIT` clock cycles.
 
     Members
     -------
-    rx : the line, asynchronous, idle high
-    o : stream of `RECEIVED`; a character not taken before the next one ends costs that next one
+    rx : In(1)
+        The line: asynchronous, high when idle.
+    o : stream of `CHARACTER`
+        Received characters. A character that ends while the previous one has not been taken is
+        lost; the next one is then marked with ``error``.
     """
 
     def __init__(self, *, clock_hz: float | Fraction, baud: int):
         self._waits = bit_times(clock_hz, baud, offset=Fraction(1, 2))
-        super().__init__({"rx": In(1, init=1), "o": Out(stream.Signature(RECEIVED))})
+        super().__init__({"rx": In(1, init=1), "o": Out(stream.Signature(CHARACTER))})
 
     def elaborate(self, platform):
         m = Module()
@@ -87,7 +129,7 @@ class Receiver(wiring.Component):
                         m.next = "IDLE"
                     with m.Elif(sample == CHARACTER_BITS - 1):
                         m.d.comb += done.eq(1)
-                        with m.If(line):  # at once: a fast sender's next start bit is near
+                        with m.If(line):  # do not wait for the end of the stop bit: the next start bit may be early
                             m.next = "IDLE"
                         with m.Else():
                             m.next = "BREAK"
@@ -112,12 +154,28 @@ class Receiver(wiring.Component):
 
 
 class Transmitter(wiring.Component):
-    """Characters to a serial line, back to back while there are any.
+    """UART transmitter.
+
+    Characters follow each other without a pause as long as ``i`` offers them.
+
+    Parameters
+    ----------
+    clock_hz
+        Clock frequency in Hz.
+    baud
+        Bits per second.
+
+    Raises
+    ------
+    ValueError
+        If a bit is shorter than `SHORTEST_BIT` clock cycles.
 
     Members
     -------
     i : stream of bytes
-    tx : the line, from a register, idle high
+        Characters to send.
+    tx : Out(1)
+        The line: driven by a register, high when idle.
     """
 
     def __init__(self, *, clock_hz: float | Fraction, baud: int):

@@ -1,4 +1,4 @@
-"""The UART as a link: what `psahw.boards.core` expects of every link, between two pins and the accelerator."""
+"""A link over a UART."""
 
 from fractions import Fraction
 
@@ -8,27 +8,41 @@ from amaranth.lib.wiring import In, Out
 
 from .crossing import Crossing
 from .link import PORTS, WINDOW, Link
-from .uart import RECEIVED, Receiver, Transmitter
+from .uart import CHARACTER, Receiver, Transmitter
 
 __all__ = ["UartLink"]
 
 
 class UartLink(wiring.Component):
-    """`Link` behind a UART.
+    """`psahw.boards.link.link.Link` behind a UART.
 
-    Towards the accelerator, all in the sync domain, it has the ports of `Link`: ``image``, ``result``, ``counters``,
-    ``reset``, and ``activity`` and ``error`` for the LEDs. Another link has the same, and pins of its own.
+    The ports towards the accelerator are those of `Link` (`psahw.boards.link.link.PORTS`), in the
+    sync domain.
 
     Parameters
     ----------
-    hello, bus_bytes, frame_bytes, result, window : see `Link`
-    clock_hz : of ``domain``
-    baud : bits a second
-    domain : the UART's own; between it and the sync domain, which may be another, bytes cross
+    hello, bus_bytes, frame_bytes, result, window
+        Parameters of `psahw.boards.link.link.Link`.
+    clock_hz
+        Frequency of the clock of ``domain`` in Hz.
+    baud
+        Bits per second; at most a quarter of ``clock_hz``.
+    domain
+        Clock domain of the UART. Bytes cross between it and the sync domain, if they are different.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `psahw.boards.link.link.Link`; ValueError also if ``baud`` is too high.
 
     Members
     -------
-    uart_rx, uart_tx : the pins
+    uart_rx : In(1)
+        Serial line from the host, high when idle.
+    uart_tx : Out(1)
+        Serial line to the host, high when idle.
+    image, result, counters, reset, activity, error
+        Ports of `psahw.boards.link.link.Link`.
     """
 
     def __init__(
@@ -54,7 +68,7 @@ class UartLink(wiring.Component):
         m = Module()
         rename = DomainRenamer(self.domain)
         m.submodules.receiver, m.submodules.transmitter = rename(self._receiver), rename(self._transmitter)
-        m.submodules.inward = inward = Crossing(RECEIVED, i_domain=self.domain, o_domain="sync")
+        m.submodules.inward = inward = Crossing(CHARACTER, i_domain=self.domain, o_domain="sync")
         m.submodules.outward = outward = Crossing(8, i_domain="sync", o_domain=self.domain)
         m.submodules.link = link = self._link
         wiring.connect(m, self._receiver.o, inward.i)

@@ -1,4 +1,4 @@
-"""UDP over gigabit Ethernet as a link: what `psahw.boards.core` expects, between a PHY and the accelerator."""
+"""A link over UDP and gigabit Ethernet."""
 
 from amaranth.hdl import DomainRenamer, Module
 from amaranth.lib import data, wiring
@@ -7,36 +7,54 @@ from amaranth.lib.wiring import In, Out
 
 from ..ethernet.endpoint import Endpoint
 from ..ethernet.identity import Identity
-from ..ethernet.layouts import ARRIVED, GMII
+from ..ethernet.layouts import GMII, PACKET_BYTE
 from ..ethernet.mac_receiver import MacReceiver
 from .crossing import Crossing
 from .link import PORTS, Link
 
 __all__ = ["UDP_WINDOW", "UdpLink"]
 
-UDP_WINDOW = 8  # images: at 30,000 FPS an answer may come 260 us after its image
+UDP_WINDOW = 8
+"""Images that a link over UDP holds: at 30,000 images per second, an answer may arrive 260 us after its image."""
 
 
 class UdpLink(wiring.Component):
-    """`Link` behind UDP.
+    """`psahw.boards.link.link.Link` behind UDP and the GMII of an Ethernet PHY.
 
     ::
 
         gmii_rx -> MacReceiver -> Crossing -> Endpoint -> Crossing -> Link -- image, result, ...
                                   gmii_tx <- Endpoint <- Crossing <- Link
 
-    Towards the accelerator, all in the sync domain, it has the ports of `Link`; ``error`` is a dropped datagram, too.
-    A sync clock of 125 MHz or more takes all that the wire can bring; boards are not built with a slower one.
+    The ports towards the accelerator are those of `Link` (`psahw.boards.link.link.PORTS`), in the
+    sync domain; ``error`` also reports dropped datagrams. If the sync clock runs at 125 MHz or
+    more, the link takes everything that the wire can carry. Boards are not built with a slower
+    clock (`psahw.boards.link.options.UdpOptions.check_clock`).
 
     Parameters
     ----------
-    hello, bus_bytes, frame_bytes, result, window : see `Link`
-    identity : addresses and port
-    rx_domain, tx_domain : of the clock that comes from the PHY, and of the one that goes there; both of 125 MHz
+    hello, bus_bytes, frame_bytes, result, window
+        Parameters of `psahw.boards.link.link.Link`.
+    identity
+        Addresses and port of the board.
+    rx_domain
+        Domain of the 125 MHz clock from the PHY.
+    tx_domain
+        Domain of the 125 MHz clock to the PHY.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `psahw.boards.link.link.Link`.
 
     Members
     -------
-    gmii_rx, gmii_tx : the PHY, each in its domain
+    gmii_rx : In(`psahw.boards.ethernet.layouts.GMII`)
+        Data from the PHY, in the domain ``rx_domain``.
+    gmii_tx : Out(`psahw.boards.ethernet.layouts.GMII`)
+        Data to the PHY, in the domain ``tx_domain``.
+    image, result, counters, reset, activity, error
+        Ports of `psahw.boards.link.link.Link`.
     """
 
     def __init__(
@@ -61,7 +79,7 @@ class UdpLink(wiring.Component):
         receiver, endpoint, link = MacReceiver(), Endpoint(self.identity), self._link
         m.submodules.receiver = DomainRenamer(self.rx_domain)(receiver)
         m.submodules.endpoint = DomainRenamer(self.tx_domain)(endpoint)
-        m.submodules.frames = frames = Crossing(ARRIVED, i_domain=self.rx_domain, o_domain=self.tx_domain)
+        m.submodules.frames = frames = Crossing(PACKET_BYTE, i_domain=self.rx_domain, o_domain=self.tx_domain)
         m.submodules.inward = inward = Crossing(8, i_domain=self.tx_domain, o_domain="sync")
         m.submodules.outward = outward = Crossing(8, i_domain="sync", o_domain=self.tx_domain)
         m.submodules.dropped = dropped = PulseSynchronizer(self.tx_domain, "sync")

@@ -188,7 +188,7 @@ def test_a_reset_within_a_frame():
         (
             lambda: Identity(IPv4Address("224.0.0.1")),
             ValueError,
-            "address must be that of one station, not 224.0.0.1",
+            "address must belong to a single station, not 224.0.0.1",
         ),
     ],
 )

@@ -163,14 +163,20 @@ def test_lint(project):
         (("marble", "udp", "192.168.1"), "--address must be an IPv4 address such as 192.168.1.50, not '192.168.1'"),
         (("marble", "udp", ""), "--address must be an IPv4 address such as 192.168.1.50, not ''"),
         (("marble", "udp", "board"), "--address must be an IPv4 address such as 192.168.1.50, not 'board'"),
-        (("marble", "udp", "224.0.0.1"), "--address 224.0.0.1: address must be that of one station, not 224.0.0.1"),
-        (("marble", "udp", "0.0.0.0"), "--address 0.0.0.0: address must be that of one station, not 0.0.0.0"),
-        (("marble", "udp", "127.0.0.1"), "--address 127.0.0.1: address must be that of one station, not 127.0.0.1"),
-        (("marble", "udp", "255.255.255.255"), "--address 255.255.255.255: address must be that of one station"),
+        (
+            ("marble", "udp", "224.0.0.1"),
+            "--address 224.0.0.1: address must belong to a single station, not 224.0.0.1",
+        ),
+        (("marble", "udp", "0.0.0.0"), "--address 0.0.0.0: address must belong to a single station, not 0.0.0.0"),
+        (
+            ("marble", "udp", "127.0.0.1"),
+            "--address 127.0.0.1: address must belong to a single station, not 127.0.0.1",
+        ),
+        (("marble", "udp", "255.255.255.255"), "--address 255.255.255.255: address must belong to a single station"),
         (("marble", "udp", "10.0.0.9:0"), "--address 10.0.0.9:0: port must be in [1, 65535], not 0"),
         (("marble", "udp", "10.0.0.9:65536"), "--address 10.0.0.9:65536: port must be in [1, 65535], not 65536"),
-        (("marble", "udp", "10.0.0.9:x"), "--address 10.0.0.9:x: port must be in [1, 65535], not x"),
-        (("marble", "udp", "10.0.0.9:"), "--address 10.0.0.9:: port must be in [1, 65535], not "),
+        (("marble", "udp", "10.0.0.9:x"), "--address 10.0.0.9:x: port must be in [1, 65535], not 'x'"),
+        (("marble", "udp", "10.0.0.9:"), "--address 10.0.0.9:: port must be in [1, 65535], not ''"),
     ],
 )
 def test_wrong_links(arguments, message):
