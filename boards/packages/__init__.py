@@ -1,4 +1,4 @@
-"""The accelerator as a part of somebody else's design: what each tool wants to find in a directory."""
+"""Packages of the accelerator for other tools' designs: Vivado, Vitis, FuseSoC and LiteX."""
 
 import json
 from collections.abc import Callable
@@ -23,15 +23,30 @@ from .contents import Contents
 __all__ = ["MARKER", "TARGETS", "Target", "target", "write"]
 
 MARKER = "package.json"
+"""Name of the file that describes a package."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a tool takes.
+    """A tool that can be given a package.
 
-    ``source`` names the Verilog file around ``accelerator.v``, whose top module is ``psahw_`` and that name;
-    ``files`` gives the tool's own files by name; ``boards`` are those that it can be for, all if it is None; ``next``
-    says what to do in the directory.
+    Attributes
+    ----------
+    name
+        Name on the command line.
+    title
+        What the package is, for messages.
+    source
+        Base name of the Verilog file that instantiates ``accelerator.v``. Its top module has the same name after
+        ``psahw_``.
+    files
+        Returns the text of the tool's own files by name.
+    next
+        What the user has to do next with the directory.
+    families
+        Device families that the tool supports, or None for all.
+    boards
+        Names of the boards that the tool supports, or None for all.
     """
 
     name: str
@@ -42,12 +57,12 @@ class Target:
     families: tuple[str, ...] | None = None
     boards: tuple[str, ...] | None = None
 
-    def check(self, board: Board):
-        """UserError if it cannot be for that board."""
+    def check(self, board: Board) -> None:
+        """Raise UserError if the tool does not support a board."""
         if self.boards is not None and board.name not in self.boards:
             raise UserError(f"--for {self.name} is for {' or '.join(self.boards)}, not for {board.name}")
         if self.families is not None and board.device.family not in self.families:
-            raise UserError(f"--for {self.name} is for devices of Xilinx, not for {board.name} ({board.device.name})")
+            raise UserError(f"--for {self.name} is for Xilinx devices, not for {board.name} ({board.device.name})")
 
 
 TARGETS = {
@@ -58,7 +73,7 @@ TARGETS = {
             "Vivado IP",
             "axi",
             vivado.files,
-            "make ip/component.xml there: vivado -mode batch -source package_ip.tcl",
+            "to write ip/component.xml, run in its directory: vivado -mode batch -source package_ip.tcl",
             families=("xc7", "xcup"),
         ),
         Target(
@@ -66,7 +81,7 @@ TARGETS = {
             "Vitis kernel",
             "kernel",
             vitis.files,
-            "make psahw.xclbin and the host program there: make",
+            "to build psahw.xclbin and the host program, run in its directory: make",
             boards=("alveo-u250",),
         ),
         Target(
@@ -74,48 +89,73 @@ TARGETS = {
             "FuseSoC core",
             "axi",
             fusesoc.files,
-            "check it there: fusesoc --cores-root . run --target lint psahw:psahw:axi",
+            "to check it, run in its directory: fusesoc --cores-root . run --target lint psahw:psahw:axi",
         ),
-        Target("litex", "LiteX core", "axi", litex.files, "add it to a SoC: see psahw_litex.py there"),
+        Target("litex", "LiteX core", "axi", litex.files, "to add it to a SoC, see its psahw_litex.py"),
     )
 }
 
 
 def target(name: str) -> Target:
-    """The target of that name; UserError, naming the known ones, if there is none."""
+    """Return a target by name.
+
+    Parameters
+    ----------
+    name
+        A key of `TARGETS`, such as ``"vivado"``.
+
+    Raises
+    ------
+    UserError
+        If the target is not known. The message lists the known targets.
+    """
     try:
         return TARGETS[name]
     except KeyError:
         raise UserError(f"unknown target {name!r} of --for; known targets: {', '.join(TARGETS)}") from None
 
 
-def write(made_for: Target, board: Board, network: Network, plan: Plan, directory: Path) -> dict:
-    """Write the package into an empty directory; returns the content of its ``package.json``.
+def write(tool: Target, board: Board, network: Network, plan: Plan, directory: Path) -> dict:
+    """Write a package into an empty directory, and return the content of its ``package.json``.
 
-    ``accelerator.v`` is the file that simulation runs.
+    The package contains ``accelerator.v``, which is also the file that simulation runs.
+
+    Parameters
+    ----------
+    tool
+        The tool that the package is for.
+    board, network, plan
+        The board, the network, and the plan of its accelerator.
+    directory
+        The empty directory, see `psahw.boards.tools.whole_directory`.
+
+    Raises
+    ------
+    UserError
+        If the tool does not support the board, or the accelerator's input is wider than a kernel's memory port.
     """
-    made_for.check(board)
-    if made_for.source == "kernel" and plan.bus_bytes > DATA_BYTES:
-        raise UserError(f"--bus-bytes must be at most {DATA_BYTES} for {made_for.name}, not {plan.bus_bytes}")
+    tool.check(board)
+    if tool.source == "kernel" and plan.bus_bytes > DATA_BYTES:
+        raise UserError(f"--bus-bytes must be at most {DATA_BYTES} for {tool.name}, not {plan.bus_bytes}")
     manifest = generate.write(network, plan, directory)
-    around = {"axi": Core, "kernel": Kernel}[made_for.source](interface(manifest), manifest)
-    verilog.emit(around, made_for.source, directory, ports=verilog_ports(around))
+    wrapper = {"axi": Core, "kernel": Kernel}[tool.source](interface(manifest), manifest)
+    verilog.emit(wrapper, tool.source, directory, ports=verilog_ports(wrapper))
     contents = Contents(
         board=board,
         manifest=manifest,
-        around=around,
-        top=f"psahw_{made_for.source}",
-        sources=(f"{made_for.source}.v", "accelerator.v"),
-        memories=tuple(sorted((path.name for path in directory.glob("*.mem")), key=_numbered)),
+        wrapper=wrapper,
+        top=f"psahw_{tool.source}",
+        sources=(f"{tool.source}.v", "accelerator.v"),
+        memories=tuple(sorted((path.name for path in directory.glob("*.mem")), key=_natural_order)),
         models=(MODELS.name,) if (directory / MODELS.name).is_file() else (),
     )
-    for name, text in made_for.files(contents).items():
+    for name, text in tool.files(contents).items():
         (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).write_text(text)
-    written = sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
-    content = {
+    names = sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
+    description = {
         "generator": f"psahw {version('psahw')}",
-        "for": made_for.name,
+        "for": tool.name,
         "network": network.name,
         "digest": plan.digest,
         "board": board.name,
@@ -124,13 +164,14 @@ def write(made_for: Target, board: Board, network: Network, plan: Plan, director
         "clock_hz": plan.clock_hz,
         "frame_interval": plan.frame_interval,
         "sources": list(contents.sources),
-        "ports": sorted(verilog_ports(around)),
-        "files": sorted([*written, MARKER]),
+        "ports": sorted(verilog_ports(wrapper)),
+        "files": sorted([*names, MARKER]),
     }
-    (directory / MARKER).write_text(json.dumps(content, indent=2) + "\n")
-    return content
+    (directory / MARKER).write_text(json.dumps(description, indent=2) + "\n")
+    return description
 
 
-def _numbered(name: str):
-    stem = name.removesuffix(".mem").rpartition("-")
-    return stem[0], int(stem[2]) if stem[2].isdecimal() else -1
+def _natural_order(name: str) -> tuple[str, int]:
+    """Return a sort key for names of memory files that compares the numbers at their ends as numbers."""
+    stem, _, number = name.removesuffix(".mem").rpartition("-")
+    return stem, int(number) if number.isdecimal() else -1

@@ -1,4 +1,4 @@
-"""Plain Verilog with a description for FuseSoC (CAPI2)."""
+"""Package for FuseSoC: Verilog with a core description (CAPI2)."""
 
 from .contents import FILES, Contents, fill
 
@@ -6,7 +6,10 @@ __all__ = ["files"]
 
 
 def files(contents: Contents) -> dict[str, str]:
-    """The contents of memories are copied to where the tools run, since ``$readmemb`` has relative paths."""
+    """Return the text of a FuseSoC package's files by name.
+
+    FuseSoC copies the memory files into the directory where the tools run, because ``$readmemb`` has relative paths.
+    """
     memories = "".join(f"      - {name}: {{file_type: user, copyto: {name}}}\n" for name in contents.memories)
     text = fill(
         "psahw.core",

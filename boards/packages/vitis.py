@@ -1,4 +1,4 @@
-"""A Vitis RTL kernel for Alveo cards: Verilog, kernel.xml, scripts that make the xclbin, and host programs."""
+"""Package for Vitis: an RTL kernel for Alveo cards, scripts that build the xclbin, and host programs."""
 
 import xml.etree.ElementTree as ET
 
@@ -10,7 +10,7 @@ from .vivado import register_list
 __all__ = ["files"]
 
 CONTROL, MEMORY = "s_axi_control", "m_axi_gmem"
-ARGUMENTS = (  # name, first register, port, bytes, type of the host's
+ARGUMENTS = (  # name, first register, port, size in bytes, type on the host
     ("images", "IMAGES_LOW", MEMORY, 8, "uchar*"),
     ("results", "RESULTS_LOW", MEMORY, 8, "int*"),
     ("count", "COUNT", CONTROL, 4, "uint"),
@@ -18,7 +18,7 @@ ARGUMENTS = (  # name, first register, port, bytes, type of the host's
 
 
 def _kernel_xml(contents: Contents) -> str:
-    """UG1393, RTL kernel XML file."""
+    """Return the text of ``kernel.xml`` (UG1393, RTL kernel XML file)."""
     offsets = {register.name: register.offset for register in KERNEL}
     root = ET.Element("root", versionMajor="1", versionMinor="6")
     kernel = ET.SubElement(
@@ -34,12 +34,20 @@ def _kernel_xml(contents: Contents) -> str:
         hwControlProtocol="ap_ctrl_chain",
     )
     ports = ET.SubElement(kernel, "ports")
-    for name, mode, reach, bits in (
+    for name, mode, address_range, bits in (
         (CONTROL, "slave", f"0x{1 << ADDRESS_BITS:X}", 32),
-        (MEMORY, "master", "0xFFFFFFFFFFFFFFFF", 8 * contents.around.data_bytes),
+        (MEMORY, "master", "0xFFFFFFFFFFFFFFFF", 8 * contents.wrapper.data_bytes),
     ):
-        about = {"mode": mode, "range": reach, "dataWidth": str(bits), "portType": "addressable", "base": "0x0"}
-        ET.SubElement(ports, "port", name=name, **about)
+        ET.SubElement(
+            ports,
+            "port",
+            name=name,
+            mode=mode,
+            range=address_range,
+            dataWidth=str(bits),
+            portType="addressable",
+            base="0x0",
+        )
     arguments = ET.SubElement(kernel, "args")
     for number, (name, register, port, size, kind) in enumerate(ARGUMENTS):
         ET.SubElement(
@@ -60,18 +68,18 @@ def _kernel_xml(contents: Contents) -> str:
 
 
 def _header(contents: Contents) -> str:
-    """What ``host.cpp`` must know."""
-    about = contents.manifest
-    height, width = about["image"]
-    names = ", ".join(f'"{_escaped(name)}"' for name in about["class_names"])
-    words = ", ".join(f"0x{about['digest'][8 * k : 8 * k + 8]}" for k in range(8))
+    """Return the text of ``psahw_kernel.h``, with the constants that ``host.cpp`` needs."""
+    manifest = contents.manifest
+    height, width = manifest["image"]
+    names = ", ".join(f'"{_escaped(name)}"' for name in manifest["class_names"])
+    words = ", ".join(f"0x{manifest['digest'][8 * k : 8 * k + 8]}" for k in range(8))
     offsets = {register.name: register.offset for register in KERNEL}
     return fill(
         "psahw_kernel.h",
         network=contents.title,
         kernel=contents.top,
-        frame_bytes=str(height * width * about["colours"]),
-        classes=str(about["classes"]),
+        frame_bytes=str(height * width * manifest["colours"]),
+        classes=str(manifest["classes"]),
         names=names,
         digest=words,
         hash_offset=f"0x{offsets['HASH_0']:X}",
@@ -80,11 +88,12 @@ def _header(contents: Contents) -> str:
 
 
 def _escaped(text: str) -> str:
-    """As the inside of a C string; what is not printable ASCII as octal bytes."""
+    """Return the text for use in a C string literal. Bytes that are not printable ASCII become octal escapes."""
     return "".join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}" for b in text.encode())
 
 
 def files(contents: Contents) -> dict[str, str]:
+    """Return the text of a Vitis package's files by name."""
     script = fill(
         "package_kernel.tcl",
         network=contents.title,

@@ -1,4 +1,4 @@
-"""A Vivado IP: Verilog, and the Tcl script that writes ``component.xml``."""
+"""Package for Vivado: an IP, with the Tcl script that writes its ``component.xml``."""
 
 from ..axi.registers import CORE, Register
 from .contents import Contents, fill
@@ -7,12 +7,13 @@ __all__ = ["files", "register_list"]
 
 
 def register_list(table: tuple[Register, ...]) -> str:
-    """The map as a Tcl list of name, offset and description."""
+    """Return a register map as lines of a Tcl list, each with name, offset and description."""
     rows = [f"    {{{r.name} 0x{r.offset:03X} {{{r.what}}}}}" for r in table]
     return "\n".join(rows)
 
 
 def files(contents: Contents) -> dict[str, str]:
+    """Return the text of a Vivado package's files by name."""
     script = fill(
         "package_ip.tcl",
         network=contents.title,

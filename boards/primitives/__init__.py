@@ -1,4 +1,4 @@
-"""The vendors' primitives that the shell uses, in Verilog: for lint, and for simulation of a board from its pins."""
+"""Verilog models of vendors' primitives, for lint and for simulating a board from its pins."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ _NAMES = {"xc7": "xilinx", "xcup": "xilinx", "ecp5": "ecp5", "gw2a": "gowin"}
 
 
 def models(family: str) -> list[Path]:
-    """For boards with a device of ``family``. Verilator needs ``--timing`` for them."""
+    """Return the files with the models for a device family. Verilator needs ``--timing`` for them."""
     return [_HERE / f"{_NAMES[family]}.v", _HERE / "pll.v"]

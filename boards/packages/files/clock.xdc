@@ -1,2 +1,2 @@
-# The clock that the plan is for: a target, when the IP is synthesised by itself
+# Target frequency of the plan, for out-of-context synthesis of the IP.
 create_clock -name aclk -period @{period} [get_ports aclk]

@@ -1,10 +1,11 @@
-// Classifies images on the card, through XRT's native API (UG1393, XRT documentation).
+// Classifies images on the card with XRT's native API (UG1393, XRT documentation).
 //
 //   ./host psahw.xclbin images.bin [results.bin] [device]
 //
-// images.bin: images one after another, each in raster order, uint8 (height, width, colours). One line an image is
-// printed: its number, class and name. results.bin gets the records: class and flags, then the logits, int32.
-// Exit status: 0 done, 1 the card reported an error, 2 wrong use.
+// images.bin contains the images one after another, each in raster order, uint8 (height, width, colours). The program
+// prints one line per image: its number, its class and the class's name. It writes one record per image to results.bin,
+// int32: class and flags in one word, then the logits.
+// Exit status: 0 if successful, 1 if the card reported an error, 2 for wrong use.
 
 #include <chrono>
 #include <cstdint>
@@ -30,7 +31,8 @@ constexpr std::uint32_t not_written = 0xFFFFFFFF;
 constexpr std::size_t largest_batch = 4096;
 constexpr auto patience = std::chrono::seconds(60);
 
-// A batch's buffers on both sides. Two of them keep the kernel busy while the other one is copied.
+// The buffers of a batch on the host and on the card. With two batches the kernel works on one while the other is
+// copied.
 struct Batch {
     xrt::bo images, results;
     xrt::run run;
@@ -52,7 +54,7 @@ struct Batch {
         run.start();
     }
 
-    // False if the card did not finish the batch, or says that it could not read an image.
+    // Appends the batch's records. Returns false if the card did not finish or could not read an image.
     bool finish(std::vector<std::int32_t> &records) {
         if (run.wait(patience) != ERT_CMD_STATE_COMPLETED)
             return false;
@@ -68,6 +70,7 @@ struct Batch {
     }
 };
 
+// Compares the digest in the kernel's registers with that of the network this program was written for.
 bool same_network(xrt::kernel &kernel) {
     for (std::uint32_t k = 0; k < 8; ++k)
         if (kernel.read_register(psahw::hash_offset + 4 * k) != psahw::digest[k])
@@ -114,8 +117,8 @@ int classify(const std::string &xclbin, const std::vector<std::uint8_t> &images,
         return 1;
     }
     for (std::size_t k = 0; k < count; ++k) {
-        const auto found = records[k * record_words] & 0xFFFF;
-        std::cout << k << " " << found << " " << psahw::class_names[found] << "\n";
+        const auto class_index = records[k * record_words] & 0xFFFF;
+        std::cout << k << " " << class_index << " " << psahw::class_names[class_index] << "\n";
     }
     std::cerr << count << " images, " << count / seconds.count() << " images/s with copies\n";
     if (results) {

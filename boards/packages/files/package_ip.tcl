@@ -1,31 +1,31 @@
-# Packages @{network} as a Vivado IP:
+# Packages @{network} as a Vivado IP in the directory ip:
 #
 #   vivado -mode batch -source package_ip.tcl
 #
-# writes ip/component.xml. Add the directory ip to a project's ip_repo_paths. Commands: UG1118, UG835.
+# Add this directory to a project's ip_repo_paths. UG1118 and UG835 describe the commands.
 
-set here [file dirname [file normalize [info script]]]
+set folder [file dirname [file normalize [info script]]]
 set sources {@{sources}}
 set memories {@{memories}}
 set registers {
 @{registers}
 }
 
-create_project -force @{top} [file join $here build] -part @{part}
+create_project -force @{top} [file join $folder build] -part @{part}
 foreach name [concat $sources $memories] {
-    add_files -norecurse [file join $here $name]
+    add_files -norecurse [file join $folder $name]
 }
-# $readmemb finds the contents of memories among the files of the project (UG901)
+# $readmemb finds memory files among the project's files (UG901).
 foreach name $memories {
-    set_property file_type {Memory File} [get_files [file join $here $name]]
+    set_property file_type {Memory File} [get_files [file join $folder $name]]
 }
-add_files -fileset constrs_1 -norecurse [file join $here clock.xdc]
-set_property USED_IN {synthesis out_of_context} [get_files [file join $here clock.xdc]]
+add_files -fileset constrs_1 -norecurse [file join $folder clock.xdc]
+set_property USED_IN {synthesis out_of_context} [get_files [file join $folder clock.xdc]]
 set_property top @{top} [current_fileset]
 update_compile_order -fileset sources_1
 
-# Interfaces are found by the names of the ports
-ipx::package_project -root_dir [file join $here ip] -vendor psahw -library user -taxonomy /UserIP -import_files -force
+# Vivado recognises interfaces by the names of the ports.
+ipx::package_project -root_dir [file join $folder ip] -vendor psahw -library user -taxonomy /UserIP -import_files -force
 set core [ipx::current_core]
 set_property name @{top} $core
 set_property version 1.0 $core
@@ -41,11 +41,11 @@ ipx::associate_bus_interfaces -clock aclk -reset aresetn $core
 
 set block [ipx::get_address_blocks reg0 -of_objects [ipx::get_memory_maps s_axi -of_objects $core]]
 foreach register $registers {
-    lassign $register name offset what
-    set made [ipx::add_register $name $block]
-    set_property address_offset $offset $made
-    set_property size 32 $made
-    set_property description $what $made
+    lassign $register name offset description
+    set handle [ipx::add_register $name $block]
+    set_property address_offset $offset $handle
+    set_property size 32 $handle
+    set_property description $description $handle
 }
 
 ipx::create_xgui_files $core

@@ -1,29 +1,29 @@
-# Packages @{network} as a Vitis kernel:
+# Packages @{network} as a Vitis kernel in @{top}.xo:
 #
 #   vivado -mode batch -source package_kernel.tcl
 #
-# writes @{top}.xo. Commands: UG1118, UG835; properties of kernels: UG1393.
+# UG1118 and UG835 describe the commands, UG1393 the properties of kernels.
 
-set here [file dirname [file normalize [info script]]]
+set folder [file dirname [file normalize [info script]]]
 set sources {@{sources}}
 set memories {@{memories}}
 set registers {
 @{registers}
 }
 
-create_project -force @{top} [file join $here build] -part @{part}
+create_project -force @{top} [file join $folder build] -part @{part}
 foreach name [concat $sources $memories] {
-    add_files -norecurse [file join $here $name]
+    add_files -norecurse [file join $folder $name]
 }
-# $readmemb finds the contents of memories among the files of the project (UG901)
+# $readmemb finds memory files among the project's files (UG901).
 foreach name $memories {
-    set_property file_type {Memory File} [get_files [file join $here $name]]
+    set_property file_type {Memory File} [get_files [file join $folder $name]]
 }
 set_property top @{top} [current_fileset]
 update_compile_order -fileset sources_1
 
-# Interfaces are found by the names of the ports
-ipx::package_project -root_dir [file join $here ip] -vendor psahw -library kernel -taxonomy /KernelIP -import_files -force
+# Vivado recognises interfaces by the names of the ports.
+ipx::package_project -root_dir [file join $folder ip] -vendor psahw -library kernel -taxonomy /KernelIP -import_files -force
 set core [ipx::current_core]
 set_property name @{top} $core
 set_property version 1.0 $core
@@ -37,11 +37,11 @@ ipx::associate_bus_interfaces -clock ap_clk -reset ap_rst_n $core
 
 set block [ipx::get_address_blocks reg0 -of_objects [ipx::get_memory_maps s_axi_control -of_objects $core]]
 foreach register $registers {
-    lassign $register name offset what
-    set made [ipx::add_register $name $block]
-    set_property address_offset $offset $made
-    set_property size 32 $made
-    set_property description $what $made
+    lassign $register name offset description
+    set handle [ipx::add_register $name $block]
+    set_property address_offset $offset $handle
+    set_property size 32 $handle
+    set_property description $description $handle
 }
 
 set_property sdx_kernel true $core
@@ -55,5 +55,5 @@ ipx::check_integrity -kernel -xrt $core
 ipx::save_core $core
 close_project
 
-package_xo -force -xo_path [file join $here @{top}.xo] -kernel_name @{top} \
-    -ip_directory [file join $here ip] -kernel_xml [file join $here kernel.xml]
+package_xo -force -xo_path [file join $folder @{top}.xo] -kernel_name @{top} \
+    -ip_directory [file join $folder ip] -kernel_xml [file join $folder kernel.xml]

@@ -1,4 +1,4 @@
-// What host.cpp must know of the kernel.
+// Constants of the kernel for host.cpp.
 #pragma once
 
 #include <cstddef>

@@ -1,12 +1,16 @@
-"""The accelerator in a LiteX SoC.
+"""Add the accelerator to a LiteX SoC.
 
     from psahw_litex import add_psahw
-    add_psahw(soc)                       # or soc.psahw = Psahw(soc.platform), and connect sink and source yourself
+    add_psahw(soc)
 
-Registers (docs/integration.md of psahw) stand at ``soc.mem_regions["psahw"]``, CSRs of the two DMAs under
-``psahw_reader`` and ``psahw_writer``: an image is classified by giving the reader its base and length, the writer a
-base and the length of a record, and enabling both. Files are found beside this module; a simulation on an accelerator
-for Xilinx' devices needs ``dsp48.v``, too, and Yosys ``-nodsp``, which leaves instances of DSP slices as they are.
+Alternatively, create ``soc.psahw = Psahw(soc.platform)`` and connect its sink and source yourself.
+
+The registers (see psahw's documentation) are at ``soc.mem_regions["psahw"]``, and the CSRs of the two DMAs are named
+``psahw_reader`` and ``psahw_writer``. To classify an image, give the reader the image's base and length, give the
+writer a base and the length of a record, then enable both.
+
+The Verilog and the memory files are in the directory of this module. If the accelerator was planned for a Xilinx
+device, a simulation also needs ``dsp48.v``, and Yosys needs ``-nodsp``, which keeps instances of DSP slices.
 """
 
 import json
@@ -18,25 +22,33 @@ from litex.soc.integration.soc import SoCRegion
 from litex.soc.interconnect import axi, stream, wishbone
 from migen import ClockSignal, Instance, ResetSignal
 
-HERE = Path(__file__).resolve().parent
+FOLDER = Path(__file__).resolve().parent
 ADDRESS_BITS = 12
 
 
 class Psahw(LiteXModule):
-    """Streams in and out, registers beside.
+    """The accelerator with streams for images and results, and with registers.
 
-    ``sink``: image bytes, ``last`` on a frame's last beat. ``source``: words of 32 bits, ``last`` on a result's last.
-    ``bus``: AXI4-Lite.
+    Attributes
+    ----------
+    sink : stream.Endpoint
+        Image bytes. ``last`` is set in the last beat of a frame.
+    source : stream.Endpoint
+        Results in words of 32 bits. ``last`` is set in the last word of a result.
+    bus : axi.AXILiteInterface
+        Access to the registers.
+    manifest : dict
+        Description of the accelerator.
     """
 
     def __init__(self, platform):
-        self.about = about = json.loads((HERE / "manifest.json").read_text())
-        self.bus_bits = 8 * about["bus_bytes"]
+        self.manifest = manifest = json.loads((FOLDER / "manifest.json").read_text())
+        self.bus_bits = 8 * manifest["bus_bytes"]
         self.sink = sink = stream.Endpoint([("data", self.bus_bits)])
         self.source = source = stream.Endpoint([("data", 32)])
-        self.bus = bus = axi.AXILiteInterface(data_width=32, address_width=32)  # of the SoC's bus
+        self.bus = bus = axi.AXILiteInterface(data_width=32, address_width=32)  # as the SoC's bus
         ports = {"i_aclk": ClockSignal(), "i_aresetn": ~ResetSignal(), "i_s_axi_awprot": 0, "i_s_axi_arprot": 0}
-        for channel, fields, outward in (
+        for channel, fields, is_output in (
             ("aw", ("addr",), False),
             ("w", ("data", "strb"), False),
             ("b", ("resp",), True),
@@ -44,17 +56,17 @@ class Psahw(LiteXModule):
             ("r", ("data", "resp"), True),
         ):
             endpoint = getattr(bus, channel)
-            forth, back = ("o", "i") if outward else ("i", "o")
-            ports[f"{forth}_s_axi_{channel}valid"] = endpoint.valid
-            ports[f"{back}_s_axi_{channel}ready"] = endpoint.ready
+            forward, backward = ("o", "i") if is_output else ("i", "o")
+            ports[f"{forward}_s_axi_{channel}valid"] = endpoint.valid
+            ports[f"{backward}_s_axi_{channel}ready"] = endpoint.ready
             for field in fields:
                 value = getattr(endpoint, field)
-                ports[f"{forth}_s_axi_{channel}{field}"] = value[:ADDRESS_BITS] if field == "addr" else value
+                ports[f"{forward}_s_axi_{channel}{field}"] = value[:ADDRESS_BITS] if field == "addr" else value
         ports |= {
             "i_s_axis_tvalid": sink.valid,
             "o_s_axis_tready": sink.ready,
             "i_s_axis_tdata": sink.data,
-            "i_s_axis_tkeep": (1 << about["bus_bytes"]) - 1,
+            "i_s_axis_tkeep": (1 << manifest["bus_bytes"]) - 1,
             "i_s_axis_tlast": sink.last,
             "o_m_axis_tvalid": source.valid,
             "i_m_axis_tready": source.ready,
@@ -63,19 +75,28 @@ class Psahw(LiteXModule):
         }
         self.specials += Instance("psahw_axi", **ports)
         for name in ("axi.v", "accelerator.v"):
-            platform.add_source(str(HERE / name))
-        for memory in sorted(HERE.glob("*.mem")):  # $readmemb has relative paths
+            platform.add_source(str(FOLDER / name))
+        for memory in sorted(FOLDER.glob("*.mem")):  # $readmemb has relative paths
             platform.add_source(str(memory), copy=True)
 
 
 def add_psahw(soc, name="psahw", origin=None):
-    """Adds the accelerator, its registers at ``origin`` (else where LiteX finds room), and DMAs with CSRs that read
-    images and write results."""
+    """Add the accelerator to a SoC, with a DMA that reads images and a DMA that writes results.
+
+    Parameters
+    ----------
+    soc : SoC
+        The SoC, whose bus gets the accelerator's registers and the two DMAs.
+    name : str
+        Name of the accelerator in the SoC, and prefix of the DMAs' names.
+    origin : int
+        Address of the registers. By default LiteX chooses one.
+    """
     core = Psahw(soc.platform)
     soc.add_module(name=name, module=core)
     soc.bus.add_slave(name=name, slave=core.bus, region=SoCRegion(origin, 1 << ADDRESS_BITS, cached=False))
 
-    # LiteX' DMAs turn words of the order that they are told about around; the first byte belongs into the low bits.
+    # LiteX' DMAs reverse the bytes of words with the given endianness. Here the first byte belongs into the low bits.
     order = "big" if soc.cpu.endianness == "little" else "little"
     reader = WishboneDMAReader(_master(soc, f"{name}_reader"), endianness=order, with_csr=True)
     writer = WishboneDMAWriter(_master(soc, f"{name}_writer"), endianness=order, with_csr=True)
@@ -95,6 +116,7 @@ def add_psahw(soc, name="psahw", origin=None):
 
 
 def _master(soc, name):
+    """Return a new Wishbone master on the SoC's bus."""
     bus = wishbone.Interface(data_width=soc.bus.data_width, address_width=soc.bus.address_width)
     soc.bus.add_master(name=name, master=bus)
     return bus

@@ -1,6 +1,6 @@
-# make              the kernel as psahw.xclbin, and the host program
-# make host         the host program alone
-# Vitis' and XRT's settings scripts must have been sourced. Another card's platform: edit link.cfg.
+# make              builds the kernel, psahw.xclbin, and the host program
+# make host         builds the host program alone
+# Source the settings scripts of Vitis and XRT first. For another card, change the platform in link.cfg.
 
 TARGET ?= hw
 

@@ -1,4 +1,4 @@
-"""One package of each kind, of a small network with MAC arrays alone."""
+"""Fixtures that write one package for each tool, for a small network that uses only MAC arrays."""
 
 import json
 
@@ -26,15 +26,15 @@ def network_path(network, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def package(network_path, tmp_path_factory):
-    """``package(tool)``: directory and content of ``package.json``."""
-    made = {}
+    """Return a function that returns a tool's package: its directory and the content of ``package.json``."""
+    packages = {}
 
     def get(tool):
-        if tool not in made:
+        if tool not in packages:
             directory = tmp_path_factory.mktemp(tool) / tool
             command = ["package", network_path, "--for", tool, "--board", BOARDS[tool], "--engines", "mac"]
             assert main([*command, "-o", str(directory)]) == 0
-            made[tool] = directory, json.loads((directory / "package.json").read_text())
-        return made[tool]
+            packages[tool] = directory, json.loads((directory / "package.json").read_text())
+        return packages[tool]
 
     return get

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The host programs, against stand-ins for XRT whose kernel computes what `tests/boards/packages/xrt` says."""
+"""Tests of the host programs with stand-ins for XRT. ``xrt/xrt_kernel.h`` says what their kernel computes."""
 
 import importlib.util
 import shutil
@@ -19,24 +19,22 @@ def images(count):
 
 
 def answers(batch):
-    """Classes and logits of the stand-in."""
+    """Return the classes and logits that the stand-in computes."""
     total = batch.reshape(len(batch), -1).sum(1, dtype=np.int64)
     return total % CLASSES, total[:, None] * (np.arange(CLASSES) - 2)
 
 
-# -- C++
-
-
 @pytest.fixture(scope="module")
 def host(package, tmp_path_factory):
+    """Return a function that runs the C++ program."""
     if shutil.which("g++") is None:
         pytest.skip("no g++")
     directory, _ = package("vitis")
     program = tmp_path_factory.mktemp("host") / "host"
     flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-O1"]
     command = ["g++", *flags, f"-I{XRT}", f"-I{directory}", "-o", program, directory / "host.cpp"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    compiler = subprocess.run(command, capture_output=True, text=True)
+    assert compiler.returncode == 0, compiler.stderr
 
     def run(*arguments, fault=""):
         return subprocess.run([program, *arguments], capture_output=True, text=True, env={"CARD_FAULT": fault})
@@ -46,16 +44,16 @@ def host(package, tmp_path_factory):
 
 @pytest.mark.parametrize("count", [1, 4096, 10_000])
 def test_host(host, count, tmp_path):
-    """One batch, a full one, and three of which the last is smaller."""
+    """Test a small batch, a full one, and three batches of which the last is smaller."""
     batch = images(count)
     (tmp_path / "images").write_bytes(batch.tobytes())
-    done = host("x.xclbin", tmp_path / "images", tmp_path / "results")
-    assert done.returncode == 0, done.stderr
+    process = host("x.xclbin", tmp_path / "images", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
     classes, logits = answers(batch)
-    assert done.stdout.splitlines() == [f"{n} {c} class {c}" for n, c in enumerate(classes)]
+    assert process.stdout.splitlines() == [f"{n} {c} class {c}" for n, c in enumerate(classes)]
     records = np.fromfile(tmp_path / "results", "<i4").reshape(count, 1 + CLASSES)
     np.testing.assert_array_equal(records, np.column_stack([classes, logits]))
-    assert f"{count} images" in done.stderr
+    assert f"{count} images" in process.stderr
 
 
 @pytest.mark.parametrize(
@@ -67,27 +65,26 @@ def test_host(host, count, tmp_path):
         ("hang", "the batch that ends with image 2 failed; status register: 0"),
     ],
 )
-def test_host_reports_what_the_card_says(host, fault, message, tmp_path):
+def test_host_reports_errors_of_the_card(host, fault, message, tmp_path):
     (tmp_path / "images").write_bytes(images(3).tobytes())
-    done = host("x.xclbin", tmp_path / "images", fault=fault)
-    assert done.returncode == 1 and message in done.stderr and done.stdout == ""
+    process = host("x.xclbin", tmp_path / "images", fault=fault)
+    assert process.returncode == 1 and message in process.stderr and process.stdout == ""
 
 
 def test_host_wrong_use(host, tmp_path):
     assert host("x.xclbin").returncode == 2
     (tmp_path / "images").write_bytes(bytes(191))
-    done = host("x.xclbin", tmp_path / "images")
-    assert done.returncode == 2 and "must hold images of 192 bytes each" in done.stderr
+    process = host("x.xclbin", tmp_path / "images")
+    assert process.returncode == 2 and "must hold images of 192 bytes each" in process.stderr
     assert host("x.xclbin", tmp_path / "none").returncode == 2
     (tmp_path / "images").write_bytes(bytes(192))
-    done = host("x.xclbin", tmp_path / "images", "", "1")
-    assert done.returncode == 1 and "no such device" in done.stderr
-
-
-# -- Python
+    process = host("x.xclbin", tmp_path / "images", "", "1")
+    assert process.returncode == 1 and "no such device" in process.stderr
 
 
 class Bo:
+    """Stand-in for a buffer of pyxrt."""
+
     normal = 0
 
     def __init__(self, device, size, flags, group):
@@ -105,6 +102,8 @@ class Bo:
 
 
 class Kernel:
+    """Stand-in for a kernel of pyxrt, which computes `answers` unless a fault is set."""
+
     shared, fault = "shared", ""
 
     def __init__(self, device, uuid, name, mode):
@@ -113,24 +112,25 @@ class Kernel:
     def group_id(self, index):
         return index
 
-    def __call__(self, taken, given, count):
-        return types.SimpleNamespace(wait=lambda timeout: self.run(taken, given, count))
+    def __call__(self, images, results, count):
+        return types.SimpleNamespace(wait=lambda timeout: self.run(images, results, count))
 
-    def run(self, taken, given, count):
+    def run(self, images, results, count):
         if self.fault == "hang":
             return "TIMEOUT"
-        batch = np.frombuffer(taken.card, np.uint8)[: count * np.prod(IMAGE)].reshape(count, *IMAGE)
+        batch = np.frombuffer(images.card, np.uint8)[: count * np.prod(IMAGE)].reshape(count, *IMAGE)
         classes, logits = answers(batch)
         records = np.column_stack([classes, logits]).astype("<i4")
         if self.fault == "read":
             records[-1, 0] |= 1 << 19
         first = 1 if self.fault == "write" else 0
-        given.card[first * 4 * (1 + CLASSES) : records.nbytes] = records[first:].tobytes()
+        results.card[first * 4 * (1 + CLASSES) : records.nbytes] = records[first:].tobytes()
         return "COMPLETED"
 
 
 @pytest.fixture
 def script(package, monkeypatch):
+    """Import the Python program, with stand-ins for pyxrt."""
     directory, _ = package("vitis")
     pyxrt = types.ModuleType("pyxrt")
     pyxrt.bo, pyxrt.kernel = Bo, Kernel
@@ -163,7 +163,7 @@ def test_script(script, count, batch, tmp_path, capsys):
         ("hang", "the batch ended in state TIMEOUT"),
     ],
 )
-def test_script_reports_what_the_card_says(script, fault, message, tmp_path, capsys, monkeypatch):
+def test_script_reports_errors_of_the_card(script, fault, message, tmp_path, capsys, monkeypatch):
     np.save(tmp_path / "images.npy", images(3))
     monkeypatch.setattr(Kernel, "fault", fault)
     assert script.main(["x.xclbin", str(tmp_path / "images.npy")]) == 1

@@ -21,12 +21,12 @@ FULL = LITE | BURST | {"wlast", "rlast", "bid", "rid"}
 
 
 def ports(directory, source, top):
-    """Directions and widths of a module's ports, from the Verilog."""
+    """Return the directions and widths of a module's ports from its Verilog."""
     text = (directory / source).read_text()
     text = text[text.index(f"module {top}(") :]
     text = text[: text.index("endmodule")]
-    found = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", text, re.M)
-    return {name: (direction, int(high or 0) + 1) for direction, high, name in found}
+    declarations = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", text, re.M)
+    return {name: (direction, int(high or 0) + 1) for direction, high, name in declarations}
 
 
 @pytest.mark.parametrize("tool", TARGETS)
@@ -47,30 +47,30 @@ def test_lint(tool, package):
 
 
 def test_ports_of_the_core(package):
-    """Names by which Vivado finds AXI's interfaces (UG1118), nothing else, and nothing missing."""
+    """The core has exactly the ports by whose names Vivado recognises AXI interfaces (UG1118)."""
     directory, _ = package("vivado")
     bus = json.loads((directory / "manifest.json").read_text())["bus_bytes"]
-    found = ports(directory, "axi.v", "psahw_axi")
-    assert set(found) == {"aclk", "aresetn"} | {f"s_axis_{n}" for n in STREAM} | {f"m_axis_{n}" for n in STREAM} | {
+    widths = ports(directory, "axi.v", "psahw_axi")
+    assert set(widths) == {"aclk", "aresetn"} | {f"s_axis_{n}" for n in STREAM} | {f"m_axis_{n}" for n in STREAM} | {
         f"s_axi_{n}" for n in LITE
     }
-    assert found["s_axis_tdata"] == ("input", 8 * bus) and found["s_axis_tkeep"] == ("input", bus)
-    assert found["m_axis_tdata"] == ("output", 32) and found["m_axis_tready"] == ("input", 1)
-    assert found["s_axi_araddr"] == ("input", 12) and found["s_axi_rdata"] == ("output", 32)
+    assert widths["s_axis_tdata"] == ("input", 8 * bus) and widths["s_axis_tkeep"] == ("input", bus)
+    assert widths["m_axis_tdata"] == ("output", 32) and widths["m_axis_tready"] == ("input", 1)
+    assert widths["s_axi_araddr"] == ("input", 12) and widths["s_axi_rdata"] == ("output", 32)
 
 
 def test_ports_of_the_kernel(package):
-    """UG1393, requirements of an RTL kernel: clock, reset, interrupt, control, memory at addresses of 64 bits."""
+    """An RTL kernel needs clock, reset, interrupt, control, and memory with addresses of 64 bits (UG1393)."""
     directory, _ = package("vitis")
-    found = ports(directory, "kernel.v", "psahw_kernel")
-    assert set(found) == {"ap_clk", "ap_rst_n", "interrupt"} | {f"s_axi_control_{n}" for n in LITE} | {
+    widths = ports(directory, "kernel.v", "psahw_kernel")
+    assert set(widths) == {"ap_clk", "ap_rst_n", "interrupt"} | {f"s_axi_control_{n}" for n in LITE} | {
         f"m_axi_gmem_{n}" for n in FULL
     }
-    assert found["interrupt"] == ("output", 1)
-    assert found["m_axi_gmem_araddr"] == ("output", 64) and found["m_axi_gmem_wdata"] == ("output", 512)
+    assert widths["interrupt"] == ("output", 1)
+    assert widths["m_axi_gmem_araddr"] == ("output", 64) and widths["m_axi_gmem_wdata"] == ("output", 512)
 
 
-def test_an_old_package_is_replaced(network_path, tmp_path, capsys):
+def test_old_package_is_replaced(network_path, tmp_path, capsys):
     (tmp_path / "package.json").write_text("")
     (tmp_path / "old").write_text("")
     command = ["package", network_path, "--for", "litex", "--board", "marble", "--engines", "mac", "--bus-bytes", "2"]
@@ -87,7 +87,7 @@ def test_an_old_package_is_replaced(network_path, tmp_path, capsys):
         (["--for", "quartus"], "unknown target 'quartus' of --for; known targets: vivado, vitis, fusesoc, litex"),
         (["--for", "vivado"], "--for vivado needs --board: kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f"),
         (["--for", "vivado", "--board", "kc706"], "unknown board 'kc706'; known boards: kc705,"),
-        (["--for", "vivado", "--board", "ulx3s-85f"], "is for devices of Xilinx, not for ulx3s-85f (lfe5u-85f)"),
+        (["--for", "vivado", "--board", "ulx3s-85f"], "is for Xilinx devices, not for ulx3s-85f (lfe5u-85f)"),
         (["--for", "vitis", "--board", "marble"], "--for vitis is for alveo-u250, not for marble"),
         (["--for", "vitis", "--fps", "0"], "--fps must be positive, not 0"),
     ],
@@ -99,7 +99,7 @@ def test_wrong_use(options, message, network_path, tmp_path, capsys):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_bus_that_is_wider_than_memory(tmp_path, capsys):
+def test_bus_that_is_wider_than_memory(tmp_path, capsys):
     import numpy as np
 
     from psahw.network.layers import Patch
@@ -122,7 +122,7 @@ def test_a_bus_that_is_wider_than_memory(tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
-def test_a_directory_of_others(network_path, tmp_path, capsys):
+def test_foreign_directory(network_path, tmp_path, capsys):
     (tmp_path / "thesis").write_text("")
     assert main(["package", network_path, "--for", "vitis", "-o", str(tmp_path), "--engines", "mac"]) == 2
     assert "was not written by psahw (it has no package.json)" in capsys.readouterr().err

