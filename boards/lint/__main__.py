@@ -1,4 +1,4 @@
-"""``python -m psahw.boards.lint DIR``: lint what ``psahw elaborate`` wrote."""
+"""Lint a directory that ``psahw elaborate`` has written: ``python -m psahw.boards.lint DIR``."""
 
 import json
 import sys
@@ -9,20 +9,23 @@ from psahw.errors import UserError
 from .. import get
 from . import lint
 
+_ADVICE = "DIR must be a directory that psahw elaborate has written"
+
 
 def _family(directory: Path) -> str:
+    """Return the device family of a project, or raise UserError if the directory does not contain one."""
     path = directory / "project.json"
     try:
         name = json.loads(path.read_text())["board"]
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: DIR must be what psahw elaborate wrote") from None
+        raise UserError(f"{path}: {error.strerror}: {_ADVICE}") from None
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} does not name a board: DIR must be what psahw elaborate wrote") from None
+        raise UserError(f"{path} does not name a board: {_ADVICE}") from None
     return get(name).device.family
 
 
 def main(arguments: list[str]) -> int:
-    """0 clean, 1 messages, 2 wrong use."""
+    """Print the messages and return the exit status: 0 if there are none, 1 if there are some, 2 for wrong use."""
     try:
         if len(arguments) != 1:
             raise UserError("usage: python -m psahw.boards.lint DIR")

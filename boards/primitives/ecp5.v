@@ -1,5 +1,6 @@
-// The primitives of ECP5 that the shell uses, as far as it uses them: for lint, and for simulation of a whole board
-// from its pins. Ports and parameters as in Lattice's FPGA-TN-02200 (sysCLOCK) and FPGA libraries reference guide.
+// Models of the ECP5 primitives that the shell uses, for lint and for simulating a whole board from its pins. They
+// support only the shell's settings. Ports and parameters follow Lattice's FPGA-TN-02200 (sysCLOCK) and the FPGA
+// libraries reference guide.
 `timescale 1ps / 1fs
 
 module IB(input I, output O);
@@ -10,8 +11,8 @@ module OBZ(input I, input T, output O);
     assign O = T ? 1'bz : I;
 endmodule
 
-// FPGA-TN-02200, section "PLL": with CLKOP fed back that is CLKI / CLKI_DIV · CLKFB_DIV, the VCO runs CLKOP_DIV times as
-// fast. A clock's phase is 0 where CPHASE is its divider less 1.
+// FPGA-TN-02200, section "PLL": with CLKOP as the feedback, CLKOP runs at CLKI / CLKI_DIV * CLKFB_DIV, and the VCO runs
+// CLKOP_DIV times as fast. An output has phase 0 if its CPHASE is its divider minus 1.
 module EHXPLLL #(
     parameter FEEDBK_PATH = "CLKOP",
     parameter integer CLKI_DIV = 1,
@@ -37,9 +38,9 @@ module EHXPLLL #(
 
     initial begin
         if (FEEDBK_PATH != "CLKOP" || CLKOP_ENABLE != "ENABLED" || CLKOS_ENABLE != "ENABLED")
-            $error("EHXPLLL: no model of these settings");
+            $error("EHXPLLL: these settings are not modelled");
         if (CLKOP_CPHASE != CLKOP_DIV - 1 || CLKOS_CPHASE != CLKOS_DIV - 1 || CLKOP_FPHASE != 0 || CLKOS_FPHASE != 0)
-            $error("EHXPLLL: no model of other phases than 0");
+            $error("EHXPLLL: phases other than 0 are not modelled");
     end
     pll_reference #(.PERIOD_NS(0.0)) reference(
         .clk(CLKI), .stop((RST && PLLRST_ENA == "ENABLED") || STDBY), .steady(steady), .period_ps(input_ps)

@@ -1,5 +1,6 @@
-// The primitives of GW2A that the shell uses, as far as it uses them: for lint, and for simulation of a whole board
-// from its pins. Ports and parameters as in Gowin's clock resources (UG286) and programmable IO (UG289) user guides.
+// Models of the GW2A primitives that the shell uses, for lint and for simulating a whole board from its pins. They
+// support only the shell's settings. Ports and parameters follow Gowin's user guides of clock resources (UG286) and
+// programmable IO (UG289).
 `timescale 1ps / 1fs
 
 module IBUF(input I, output O);
@@ -10,8 +11,8 @@ module TBUF(input I, input OEN, output O);
     assign O = OEN ? 1'bz : I;
 endmodule
 
-// UG286, "rPLL": CLKOUT = CLKIN · (FBDIV_SEL + 1) / (IDIV_SEL + 1), fed back inside; the VCO, by DS102 between 500 and
-// 1,250 MHz, runs ODIV_SEL times as fast.
+// UG286, "rPLL": with internal feedback, CLKOUT = CLKIN * (FBDIV_SEL + 1) / (IDIV_SEL + 1), and the VCO runs ODIV_SEL
+// times as fast. DS102 allows 500 to 1,250 MHz for the VCO.
 module rPLL #(
     parameter DEVICE = "GW1N-1",
     parameter string FCLKIN = "100.0",
@@ -30,14 +31,14 @@ module rPLL #(
 
     initial begin
         LOCK = 0;
-        if (CLKFB_SEL != "internal") $error("rPLL: no model of another feedback");
+        if (CLKFB_SEL != "internal") $error("rPLL: only internal feedback is modelled");
     end
     pll_reference #(.PERIOD_NS(0.0)) reference(
         .clk(CLKIN), .stop(RESET || RESET_P), .steady(steady), .period_ps(input_ps)
     );
     always @(posedge steady)
         if (input_ps * FCLKIN.atoreal() < 0.99e6 || input_ps * FCLKIN.atoreal() > 1.01e6)
-            $error("%m: made for a clock of %s MHz, but it has %f ps", FCLKIN, input_ps);
+            $error("%m: the input must have %s MHz, but its period is %f ps", FCLKIN, input_ps);
     pll_vco #(.LEAST_MHZ(500.0), .MOST_MHZ(1250.0)) vco(
         .run(steady), .period_ps(input_ps * (IDIV_SEL + 1) / (FBDIV_SEL + 1) / ODIV_SEL)
     );

@@ -1,6 +1,6 @@
-// The primitives of 7 series and UltraScale+ that the shell uses, as far as it uses them: for lint, and for
-// simulation of a whole board from its pins. Ports and parameters as in UG953 and UG974 (libraries guides). Delays of
-// wires, pads and clock networks are none.
+// Models of the 7 series and UltraScale+ primitives that the shell uses, for lint and for simulating a whole board from
+// its pins. They support only the shell's settings. Ports and parameters follow the libraries guides UG953 and UG974.
+// Wires, pads and clock networks have no delay.
 `timescale 1ps / 1fs
 
 module IBUF(input I, output O);
@@ -29,8 +29,8 @@ module FDCE #(parameter [0:0] INIT = 1'b0) (input C, input CE, input D, input CL
     always @(posedge C or posedge CLR) if (CLR) Q <= 1'b0; else if (CE) Q <= D;
 endmodule
 
-// UG472, chapter 3: the VCO runs at CLKIN1 / DIVCLK_DIVIDE · CLKFBOUT_MULT_F when CLKFBOUT is fed back, each output at
-// that divided by its own divider. The VCO's range by DS182 (7 series, speed grade 2) and DS923.
+// UG472, chapter 3: with CLKFBOUT as the feedback, the VCO runs at CLKIN1 / DIVCLK_DIVIDE * CLKFBOUT_MULT_F, and each
+// output at this frequency divided by its own divider. DS182 (7 series, speed grade 2) and DS923 give the VCO's range.
 module mmcm #(
     parameter real LEAST_MHZ = 600.0, parameter real MOST_MHZ = 1440.0,
     parameter real PERIOD_NS = 0.0, parameter integer DIVIDE = 1, parameter real MULTIPLY = 5.0,
@@ -116,7 +116,7 @@ module MMCME4_ADV #(
     );
 endmodule
 
-// UG471, figure 2-8: both halves of a cycle come together, with the rising edge after it.
+// UG471, figure 2-8: both halves of a cycle appear together after the next rising edge.
 module IDDR #(
     parameter DDR_CLK_EDGE = "OPPOSITE_EDGE", parameter SRTYPE = "SYNC",
     parameter [0:0] INIT_Q1 = 1'b0, parameter [0:0] INIT_Q2 = 1'b0
@@ -125,7 +125,7 @@ module IDDR #(
     initial begin
         Q1 = INIT_Q1;
         Q2 = INIT_Q2;
-        if (DDR_CLK_EDGE != "SAME_EDGE_PIPELINED") $error("IDDR: no model of DDR_CLK_EDGE %s", DDR_CLK_EDGE);
+        if (DDR_CLK_EDGE != "SAME_EDGE_PIPELINED") $error("IDDR: DDR_CLK_EDGE %s is not modelled", DDR_CLK_EDGE);
     end
     always @(posedge C) if (CE) begin
         rising <= D;
@@ -133,21 +133,21 @@ module IDDR #(
         Q2 <= falling;
     end
     always @(negedge C) if (CE) falling <= D;
-    always @(R or S) if (R || S) $error("IDDR: no model of R and S");
+    always @(R or S) if (R || S) $error("IDDR: R and S are not modelled");
 endmodule
 
-// UG471, figure 2-18: both halves of a cycle are taken with the rising edge before it.
+// UG471, figure 2-18: both halves of a cycle are captured with the rising edge before it.
 module ODDR #(
     parameter DDR_CLK_EDGE = "OPPOSITE_EDGE", parameter SRTYPE = "SYNC", parameter [0:0] INIT = 1'b0
 ) (input C, input CE, input D1, input D2, input R, input S, output Q);
     reg first = INIT, second = INIT;
     assign Q = C ? first : second;
-    initial if (DDR_CLK_EDGE != "SAME_EDGE") $error("ODDR: no model of DDR_CLK_EDGE %s", DDR_CLK_EDGE);
+    initial if (DDR_CLK_EDGE != "SAME_EDGE") $error("ODDR: DDR_CLK_EDGE %s is not modelled", DDR_CLK_EDGE);
     always @(posedge C) if (CE) begin
         first <= D1;
         second <= D2;
     end
-    always @(R or S) if (R || S) $error("ODDR: no model of R and S");
+    always @(R or S) if (R || S) $error("ODDR: R and S are not modelled");
 endmodule
 
 package idelay;
@@ -160,8 +160,8 @@ module IDELAYCTRL(input REFCLK, input RST, output RDY);
     always @(RDY) idelay::calibrated = RDY;
 endmodule
 
-// DS182: a tap is 1 / (32 · 2 · F), if an IDELAYCTRL has calibrated it (UG471); before, nothing comes out here. What the
-// line takes with no tap is left out.
+// DS182: a tap is 1 / (32 * 2 * F) if an IDELAYCTRL has calibrated it (UG471). Before, this model's output is 0. The
+// delay of the line with zero taps is left out.
 module IDELAYE2 #(
     parameter IDELAY_TYPE = "FIXED",
     parameter integer IDELAY_VALUE = 0,
@@ -173,7 +173,7 @@ module IDELAYE2 #(
     input C, input CE, input CINVCTRL, input [4:0] CNTVALUEIN, input DATAIN, input IDATAIN, input INC, input LD,
     input LDPIPEEN, input REGRST, output [4:0] CNTVALUEOUT, output reg DATAOUT
 );
-    initial if (IDELAY_TYPE != "FIXED" || DELAY_SRC != "IDATAIN") $error("IDELAYE2: no model of these settings");
+    initial if (IDELAY_TYPE != "FIXED" || DELAY_SRC != "IDATAIN") $error("IDELAYE2: these settings are not modelled");
     always begin
         DATAOUT <= #(IDELAY_VALUE * 1e6 / (32 * 2 * REFCLK_FREQUENCY)) IDATAIN & idelay::calibrated;
         @(IDATAIN);

@@ -1,3 +1,5 @@
+"""Tests of the command line ``python -m psahw.boards.lint``."""
+
 import json
 
 import pytest
@@ -7,7 +9,7 @@ from psahw.boards.lint.__main__ import main
 @pytest.mark.parametrize(
     "content, message",
     [
-        (None, "project.json: No such file or directory: DIR must be what psahw elaborate wrote"),
+        (None, "project.json: No such file or directory: DIR must be a directory that psahw elaborate has written"),
         ("{", "does not name a board"),
         ("[]", "does not name a board"),
         (json.dumps({"board": "breadboard"}), "unknown board 'breadboard'"),
