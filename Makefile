@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole torture axi lint types docs results calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole torture axi lint types wheel docs results calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -17,8 +17,9 @@ help:
 	@echo "make whole      the whole test set through the circuit of cifar10-psa-small for Marble, resumable (an hour)"
 	@echo "make torture    10,000 damaged frames, twice, into a simulated board (minutes)"
 	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
-	@echo "make lint       ruff, and the first words of docstrings"
+	@echo "make lint       ruff, the first words of docstrings, spelling"
 	@echo "make types      mypy"
+	@echo "make wheel      a wheel in an empty environment: demo, and the README's program"
 	@echo "make docs       this project's documentation, in build/docs; executes the tutorial"
 	@echo "make results    the tables of README and documentation, from the records in results/"
 	@echo "make calibrate  what Yosys makes of every component, for the cost model (an hour)"
@@ -60,9 +61,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python scripts/check_docstrings.py
+	$(BIN)/codespell
 
 types: $(INSTALLED)
 	$(BIN)/python scripts/check_types.py
+
+wheel: $(INSTALLED)
+	$(BIN)/python scripts/check_wheel.py $(ARGS)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs $(ARGS)
