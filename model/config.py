@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -375,10 +376,25 @@ def model_config_from_dict(data: dict, where: str = "model configuration") -> Mo
     return (ConvConfig if data.get("kind") == "conv" else ModelConfig).from_dict(data, where)
 
 
-def load_model_config(name_or_path: str, changes: tuple[str, ...] = ()) -> ModelConfig | ConvConfig:
-    """A preset by name, or a JSON file with `ModelConfig`'s or `ConvConfig`'s fields; then `changes` to it, each
-    "NAME=VALUE" with a field of either, or of `StageConfig` for all stages (a list: one value a stage)."""
-    config = _load_model_config(name_or_path)
+def load_model_config(
+    shape: str | Path | ModelConfig | ConvConfig, changes: Sequence[str] = ()
+) -> ModelConfig | ConvConfig:
+    """Load the configuration of a network, and change single fields of it.
+
+    Parameters
+    ----------
+    shape
+        Name of a preset, JSON file with the fields of `ModelConfig` or `ConvConfig`, or a configuration.
+    changes
+        Changes as "NAME=VALUE", with JSON or plain text as value. The name is that of a field of the configuration,
+        or of `StageConfig`; the latter changes all stages, or each stage if the value is a list.
+
+    Raises
+    ------
+    UserError
+        If the name is unknown, or the file or a change does not make a configuration.
+    """
+    config = _load_model_config(str(shape)) if isinstance(shape, str | Path) else shape
     if not changes:
         return config
     data = config.to_dict()
@@ -399,7 +415,8 @@ def load_model_config(name_or_path: str, changes: tuple[str, ...] = ()) -> Model
         if len(values) != len(data["stages"]):
             raise UserError(f"--shape {name}: {len(data['stages'])} stages need as many values, not {len(values)}")
         data["stages"] = [stage | {name: v} for stage, v in zip(data["stages"], values, strict=True)]
-    return model_config_from_dict(data, f"{name_or_path} with {', '.join(changes)}")
+    name = shape if isinstance(shape, str | Path) else "the configuration"
+    return model_config_from_dict(data, f"{name} with {', '.join(changes)}")
 
 
 def _load_model_config(name_or_path: str) -> ModelConfig | ConvConfig:

@@ -32,6 +32,7 @@ from psahw.network import samples
 
 from .cache import locked_cache
 from .download import download
+from .progress import Log, ignore
 
 __all__ = ["DATASETS", "Dataset", "load", "split"]
 
@@ -42,8 +43,6 @@ SVHN_IMAGES = {"train": 73_257, "test": 26_032}
 # SHA-256 over train images [50000, 32, 32, 3], train labels, test images, test labels, all uint8.
 CIFAR10_SHA256 = "80387ddb9a0edf3fc4a964ee3770296169bb26a651050df20035579673099660"
 SPLIT_SEED = 45_000
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +75,25 @@ def split(count: int, *, all_images: bool = False) -> tuple[np.ndarray, np.ndarr
     return np.sort(training), np.sort(order[-validation:])
 
 
-def load(name: str, directory: str | Path | None = None, log: Log = lambda line: None) -> Dataset:
-    """The data set called `name`; `log` receives a line about every long step.
+def load(name: str | Dataset, directory: str | Path | None = None, log: Log = ignore) -> Dataset:
+    """Load a data set.
 
-    Raises UserError, saying what was tried, when it is not to be had.
+    Parameters
+    ----------
+    name
+        One of `DATASETS`. A `Dataset` is returned as it is.
+    directory
+        Directory with the official files. Without it, CIFAR-10 and SVHN come from the cache or are downloaded.
+    log
+        Receives one message per long step.
+
+    Raises
+    ------
+    UserError
+        If the name is unknown or the data set is not available; the message says what was tried.
     """
+    if isinstance(name, Dataset):
+        return name
     if name == "sample":
         if directory:
             raise UserError("the data set sample ships with psahw: it takes no --data")

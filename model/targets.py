@@ -24,7 +24,7 @@ from .losses import mean_answer, smooth_targets
 from .native import can_compile
 from .resmlp import ResMLP
 
-__all__ = ["Targets", "teach"]
+__all__ = ["Targets", "compute_targets"]
 
 BATCH = {"cpu": 100, "cuda": 500}  # on a CPU what fits the cache is faster by a fifth
 
@@ -89,7 +89,7 @@ def _read(path: Path) -> tuple[Tensor, dict]:
 
 
 @torch.inference_mode()
-def teach(
+def compute_targets(
     teachers: Sequence[nn.Module],
     dataset: Dataset,
     config: TrainConfig,

@@ -11,13 +11,9 @@ gradients are averaged, norms see the whole batch. The result is that of one pro
 not take the step in C (`fused.py`), whose gradients of PSA are of a sample.
 """
 
-import atexit
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,11 +33,13 @@ from .data import Dataset, split
 from .losses import Distillation, cross_entropy, mean_answer, smooth_targets
 from .native import can_compile
 from .optim import Average, learning_rate, make_optimizers
-from .progress import Progress
+from .processes import average_gradients, mean_over_processes, processes
+from .progress import Log, Progress, ignore
+from .run_directory import provenance
 from .targets import Targets
 from .transfer import block_loss
 
-__all__ = ["Result", "accuracy", "fit", "predict", "processes", "provenance"]
+__all__ = ["Result", "accuracy", "fit", "predict"]
 
 # Steps whose images are made at once, and after which their losses are read: a GPU is waited for each time.
 AHEAD = {"cpu": 1, "cuda": 16}
@@ -57,23 +55,6 @@ class Result:
     loss: float | None
     seconds: float
     images_per_second: float | None
-
-
-def processes() -> tuple[int, int]:
-    """(rank, number of processes); joins the process group if `torchrun` started this one."""
-    if "RANK" not in os.environ:
-        return 0, 1
-    if not torch.distributed.is_initialized():
-        if torch.cuda.is_available():  # one GPU a process: from here on "cuda" is this one
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        atexit.register(_leave)
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()
-
-
-def _leave() -> None:
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 @torch.no_grad()
@@ -97,20 +78,6 @@ def predict(
 def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
     """Top-1 in percent, in evaluation mode and float32."""
     return 100 * float((predict(model, images).argmax(1) == labels).mean())
-
-
-def provenance() -> dict:
-    """What made a result, beside its settings: the command, and the commit with "-dirty" if files differ from it."""
-    return {"command": sys.argv, "commit": _commit()}
-
-
-def _commit() -> str | None:
-    try:
-        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        folder = Path(__file__).parent
-        return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 class _Run:
@@ -266,7 +233,8 @@ def fit(
     describe: dict | None = None,
     before_epoch: Callable[[int], None] | None = None,
     stop_after: int | None = None,
-    quiet: bool = False,
+    log: Log = ignore,
+    progress: Progress | None = None,
 ) -> Result:
     """Trains `model` in place on the training images, or goes on from the run directory's checkpoint.
 
@@ -309,7 +277,7 @@ def fit(
     in_c = not config.bf16 and fused.usable(model, batch)
     compiled = config.compile and can_compile(device)
     if config.compile and not compiled and not in_c and rank == 0:
-        print("no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower", file=sys.stderr)
+        log("no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower")
     settings = dataclasses.replace(config, compile=compiled, batch=batch)
     phases = [
         _Phase("train", config.block_epochs, config.epochs, _make_step(model, teachers, settings, device, in_c))
@@ -335,8 +303,9 @@ def fit(
         return accuracy(model, dataset.train_images[validation], dataset.train_labels[validation])
 
     mean_loss = rate = valid = None
-    progress = Progress(config.all_epochs, steps * batch, quiet=quiet or rank != 0)
-    with progress:
+    if progress is None or rank != 0:
+        progress = Progress()
+    with progress.training(config.all_epochs, steps * batch) as report:
         while run.epoch < min(config.all_epochs, stop_after or config.all_epochs):
             started = time.monotonic()
             phase = next(phase for phase in phases if run.epoch < phase.start + phase.epochs)
@@ -361,7 +330,7 @@ def fit(
                 loss = phase.step(images, wanted, answers, run.epoch * steps + i)
                 loss.backward()
                 if world > 1:
-                    _average_gradients(model, world)
+                    average_gradients(model, world)
                 for optimizer in run.optimizers:
                     optimizer.step()
                 if run.average is not None:
@@ -378,11 +347,11 @@ def fit(
                             f"The last good state is {run.path}"
                         )
                 total += sum(values)
-                progress.advance(batch * len(values), values[-1])
+                report.step(batch * len(values), values[-1])
             run.epoch += 1
             seconds = time.monotonic() - started
             run.seconds += seconds
-            mean_loss, rate = _mean_over_processes(total / steps, world, device), steps * batch / seconds
+            mean_loss, rate = mean_over_processes(total / steps, world, device), steps * batch / seconds
             trained = None
             if run.average is not None:
                 trained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -397,7 +366,7 @@ def fit(
                     validation_accuracy=_rounded(valid), lr_factor=round(scale, 5),
                     images_per_second=round(rate, 1), seconds=round(seconds, 1),
                 )  # fmt: skip
-            progress.epoch(run.epoch, mean_loss, valid, rate)
+            report.epoch(run.epoch, mean_loss, valid, rate)
     if run.average is not None and run.epoch >= config.all_epochs:
         model.load_state_dict(run.average.tensors)
     if valid is None:  # resumed when already finished
@@ -409,21 +378,3 @@ def fit(
 
 def _rounded(percent: float | None) -> float | None:
     return None if percent is None else round(percent, 3)
-
-
-def _mean_over_processes(value: float, world: int, device: str) -> float:
-    if world == 1:
-        return value
-    tensor = torch.tensor(value, dtype=torch.float64, device=device)  # NCCL reduces on GPUs alone
-    torch.distributed.all_reduce(tensor)
-    return float(tensor) / world
-
-
-def _average_gradients(model: nn.Module, world: int) -> None:
-    """One all-reduce over all gradients; several small ones would each wait for the slowest process."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= world
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import writable_directory, write_whole
+from ..model.run_directory import model_file
 from ..network import file as networkfile
 from . import output
-from .runs import model_file
 
 __all__ = ["draw", "is_run"]
 

@@ -8,8 +8,10 @@ import pytest
 from psahw.model import data
 from psahw.model.config import TrainConfig
 from psahw.model.quant import QuantizedResMLP
+from psahw.model.quantize import DEFAULTS
+from psahw.model.training import BLOCK_EPOCHS
 
-from psahw.cli import main, runs
+from psahw.cli import main, quantize, training, training_options
 from psahw.network import file as networkfile
 from psahw.network import reference, samples
 
@@ -210,7 +212,7 @@ def test_output_is_proven_before_the_work(teacher, tmp_path, capsys, monkeypatch
     network = str(tmp_path / "absent" / "x.safetensors")
     command = ["quantize", str(teacher), "--name", "x", "--network", network, "-o", str(tmp_path / "run")]
     assert main(command) == 2
-    assert f"--network: directory {tmp_path / 'absent'} does not exist" in capsys.readouterr().err
+    assert f"directory {tmp_path / 'absent'} for the network file does not exist" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -256,7 +258,7 @@ def test_quantized_again_without_training(teacher, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--images", "500"], "--images: sample has 100 test images, not 500"),
+        (["--images", "500"], "images must be at most the 100 test images of sample, not 500"),
         (["--data", "docs"], "sample ships with psahw: it takes no --data"),
         (["--record"], "--record: cifar10-psa ships with psahw; to record into it, give /"),
     ],
@@ -268,8 +270,9 @@ def test_evaluate_does_what_it_is_told_or_nothing(arguments, message, capsys):
 
 
 def test_help_says_the_defaults(capsys):
-    assert (TrainConfig().epochs, TrainConfig().batch) == (runs._EPOCHS, runs._BATCH)
+    assert (TrainConfig().epochs, TrainConfig().batch) == (training_options._EPOCHS, training_options._BATCH)
+    assert training._BLOCK_EPOCHS == BLOCK_EPOCHS and DEFAULTS["epochs"] == quantize._EPOCHS
     for command, epochs in (("train", 20), ("distill", 20), ("quantize", 2)):
         assert main([command, "--help"]) == 0
         text = " ".join(capsys.readouterr().out.split())
-        assert f"images; {epochs} unless given" in text and "step; 256 unless given" in text
+        assert f"images; {epochs} unless given" in text and "per step; 256 unless given" in text

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from psahw.model import bits
+from psahw.model import compression
+from psahw.model.compression import Compression
 
 from psahw.cli import main
-from psahw.cli.compression import parse
 from psahw.errors import UserError
 from psahw.network import file as networkfile
 from psahw.network.summary import summarise, weight_bits
@@ -44,7 +44,7 @@ def _weights(made):
     ],
 )
 def test_bits_by_name(text, expected):
-    assert list(parse(NAMES, text, None, 10, None).bits.values()) == expected
+    assert list(Compression.parse(NAMES, text, None, 10, None).bits.values()) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,30 +57,30 @@ def test_bits_by_name(text, expected):
     ],
 )
 def test_parts_by_name(text, common, own):
-    asked = parse(NAMES, None, None, 10, text)
-    assert (asked.common, asked.own) == (common, own)
+    asked = Compression.parse(NAMES, None, None, 10, text)
+    assert (asked.prune, asked.prune_by_layer) == (common, own)
 
 
 def test_nothing_asked_for_describes_nothing():
     """So a run from before these options goes on."""
-    assert parse(NAMES, None, None, 10, None).describe() == {}
-    assert parse(NAMES, "8", None, 10, None).describe() == {}
+    assert Compression.parse(NAMES, None, None, 10, None).describe() == {}
+    assert Compression.parse(NAMES, "8", None, 10, None).describe() == {}
 
 
 @pytest.mark.parametrize(
     ("bits", "prune", "message"),
     [
-        ("9", None, "--bits must be an integer from 2 to 8, not '9'"),
-        ("head=", None, "--bits must be an integer from 2 to 8, not ''"),
-        ("neck=4", None, "--bits: no layer 'neck'; layers are embed, "),
-        (None, "1", "--prune must be a number from 0 to below 1, not '1'"),
-        (None, "nan", "--prune must be a number from 0 to below 1, not 'nan'"),
-        (None, "head=half", "--prune must be a number from 0 to below 1, not 'half'"),
+        ("9", None, "bits must be an integer from 2 to 8, not '9'"),
+        ("head=", None, "bits must be an integer from 2 to 8, not ''"),
+        ("neck=4", None, "bits: no layer 'neck'; layers are embed, "),
+        (None, "1", "prune must be a number from 0 to below 1, not '1'"),
+        (None, "nan", "prune must be a number from 0 to below 1, not 'nan'"),
+        (None, "head=half", "prune must be a number from 0 to below 1, not 'half'"),
     ],
 )
 def test_wrong_use(bits, prune, message):
     with pytest.raises(UserError) as caught:
-        parse(NAMES, bits, None, 10, prune)
+        Compression.parse(NAMES, bits, None, 10, prune)
     assert str(caught.value).startswith(message)
 
 
@@ -125,7 +125,7 @@ def test_budget_is_searched_once_and_kept(run, tmp_path, capsys, monkeypatch):
     found = json.loads((tmp_path / "q" / "bits.json").read_text())
     chosen = sum(found["luts"][name][str(layer_bits)] for name, layer_bits in found["bits"].items())
     assert chosen <= budget < sum(of_layer["8"] for of_layer in found["luts"].values())
-    monkeypatch.setattr(bits, "loss_by_bits", lambda *given: pytest.fail("searched again"))
+    monkeypatch.setattr(compression, "loss_by_bits", lambda *given: pytest.fail("searched again"))
     made, err = _quantize(capsys, run, tmp_path / "q", *options)
     recorded = networkfile.load(made["network"]).metadata["quantisation"]
     assert (recorded["bits"], recorded["lut_budget"]) == (found["bits"], budget)

@@ -136,7 +136,7 @@ def test_a_run_that_takes_it(tmp_path, monkeypatch):
             torch.manual_seed(1)
             model = ResMLP(PRESETS["tiny"].model)
             directory = tmp_path / str(len(stops))
-            fit(model, data.load("sample"), config, directory, stop_after=stop, quiet=True)
+            fit(model, data.load("sample"), config, directory, stop_after=stop)
         ends.append(model.state_dict())
     assert taken == list(range(8)) * 2
     for name, value in ends[0].items():

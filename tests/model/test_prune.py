@@ -109,7 +109,7 @@ def _fit(directory, config=QUICK, **options):
         pruning.prune(cubic(epoch, config.epochs))
         seen.append((epoch, sum(int(layer.rows.kept.sum()) for layer in model.layers().values())))
 
-    train.fit(model, data.load("sample"), config, directory, quiet=True, before_epoch=before_epoch, **options)
+    train.fit(model, data.load("sample"), config, directory, before_epoch=before_epoch, **options)
     return model, pruning, seen
 
 

@@ -41,7 +41,7 @@ def teachers():
 
 def _teach(teachers, directory, views=2, config=QUICK, **options):
     about = {"teachers": [{"model": teacher.config.to_dict()} for teacher in teachers]}
-    targets.teach(teachers, data.load("sample"), config, views, directory, about, **options)
+    targets.compute_targets(teachers, data.load("sample"), config, views, directory, about, **options)
     return Targets.load(directory)
 
 
@@ -81,7 +81,7 @@ def test_student_learns_as_beside_its_teachers(teachers, tmp_path):
     for name, options in (("online", {"teachers": teachers}), ("stored", {"targets": made})):
         torch.manual_seed(5)
         student = ResMLP(PRESETS["tiny"].model)
-        train.fit(student, data.load("sample"), QUICK, tmp_path / name, quiet=True, **options)
+        train.fit(student, data.load("sample"), QUICK, tmp_path / name, **options)
         weights.append(student.head.weight.detach())
     torch.testing.assert_close(*weights, rtol=1e-2, atol=1e-3)
     assert [made.view(epoch) for epoch in (0, 2, 3, 7)] == [(1, 0), (1, 2), (1, 0), (1, 1)]
@@ -144,11 +144,11 @@ def test_run_of_other_images_is_refused(teachers, tmp_path):
     made = _teach(teachers, tmp_path / "answers", views=1)
     student, dataset = ResMLP(PRESETS["tiny"].model), data.load("sample")
     with pytest.raises(UserError, match=r"^crop must be 4 as in the targets, not 2$"):
-        train.fit(student, dataset, dataclasses.replace(QUICK, crop=2), tmp_path, targets=made, quiet=True)
+        train.fit(student, dataset, dataclasses.replace(QUICK, crop=2), tmp_path, targets=made)
     other = dataclasses.replace(dataset, name="other")
     message = "the targets are for 90 images of sample in 10 classes, not for 90 of other in 10"
     with pytest.raises(UserError, match=message):
-        train.fit(student, other, QUICK, tmp_path, targets=made, quiet=True)
+        train.fit(student, other, QUICK, tmp_path, targets=made)
     assert not (tmp_path / "log.jsonl").exists()
 
 
@@ -232,22 +232,25 @@ def test_interrupted(run, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     "command, message",
     [
-        (["teach", "--views", "2"], "teach needs --teacher RUN"),
+        (["teach", "--views", "2"], "teach needs at least one teacher (--teacher RUN)"),
         (["teach", "--views", "0", "--teacher", "{run}"], "0 is not in the range"),
         (
             ["teach", "--views", "2", "--teacher", "{run}", "--set", "ema=0.9"],
-            "--set ema is no setting of the",
+            "ema must be a setting of the teach",
         ),
         (
             ["teach", "--views", "2", "--teacher", "{run}", "--set", "crop=32"],
             "crop must be less than the im",
         ),
-        (["distill"], "distill needs --teacher RUN or --targets DIR"),
-        (["distill", "--teacher", "{run}", "--targets", "{run}"], "--teacher and --targets exclude each other"),
+        (["distill"], "distill needs teachers or targets (--teacher RUN, --targets DIR)"),
+        (
+            ["distill", "--teacher", "{run}", "--targets", "{run}"],
+            "learns from teachers or from targets, not from both",
+        ),
         (["distill", "--targets", "{run}"], "{run} holds no teachers' answers: psahw teach writes them"),
         (
             ["distill", "--teacher", "{run}", "--teacher", "{run}", "--start", "teacher"],
-            "needs one --teacher, or",
+            "a student with --start teacher needs one --teacher, or",
         ),
         (["distill", "--teacher", "{run}", "--from", "{run}", "--start", "random"], "starts from no run"),
     ],

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from psahw.model import checkpoint, data, targets, train
+from psahw.model import checkpoint, data, processes, targets, train
 from psahw.model.config import PRESETS, ConvConfig, TrainConfig
 from psahw.model.convnet import ConvNet
 from psahw.model.losses import Distillation, cross_entropy, smooth_targets
@@ -32,7 +32,7 @@ def _model(seed=1):
 
 def _fit(directory, config=QUICK, model=None, **options):
     model = model or _model()
-    result = train.fit(model, data.load("sample"), config, Path(directory), quiet=True, **options)
+    result = train.fit(model, data.load("sample"), config, Path(directory), **options)
     return model, result
 
 
@@ -151,11 +151,11 @@ def test_each_process_takes_its_own_gpu(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    monkeypatch.setattr(train.atexit, "register", at_exit.append)
+    monkeypatch.setattr(processes.atexit, "register", at_exit.append)
     monkeypatch.setattr(torch.distributed, "init_process_group", joined.append)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 5)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 8)
-    assert train.processes() == (5, 8)
+    assert processes.processes() == (5, 8)
     assert (taken, joined) == ([1], ["nccl"])
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: joined.pop())
@@ -211,7 +211,7 @@ def _two_ways(directory):
     answers = directory.parent / "answers"
     if not answers.exists():  # whoever is first
         about = {"teachers": ["of the test"]}
-        targets.teach([_model(5)], dataset, config, 2, answers, about)
+        targets.compute_targets([_model(5)], dataset, config, 2, answers, about)
     return _fit(directory / "stored", config, targets=targets.Targets.load(answers))[0]
 
 
@@ -245,7 +245,7 @@ def test_convolutions_train_in_one_process(tmp_path, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-from model import checkpoint, train
+from psahw.model import checkpoint, train
 from psahw.cli import main
 
 kill, place = lambda *given: os.kill(os.getpid(), signal.SIGKILL), sys.argv[1]
@@ -349,12 +349,12 @@ def test_losses_against_torch():
     torch.testing.assert_close(Distillation(0.8, 2.0)(logits, smooth_targets(labels, 10, 0), teacher), expected)
 
 
-def test_without_a_compiler_it_trains_uncompiled(tmp_path, monkeypatch, capsys):
+def test_without_a_compiler_it_trains_uncompiled(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch, "compile", lambda *given: pytest.fail("compiled"))
     monkeypatch.setenv("CXX", "no-such-compiler")
     config = dataclasses.replace(QUICK, epochs=1, compile=True)
-    _fit(tmp_path, config)
-    err = capsys.readouterr().err
-    assert err == "no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower\n"
+    messages = []
+    _fit(tmp_path, config, log=messages.append)
+    assert messages == ["no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower"]
     assert checkpoint.read(tmp_path / "checkpoint.safetensors")[1]["train"]["compile"] is True

@@ -1,0 +1,85 @@
+"""Run directories: which files belong to a run, where its model is, and how its result was made.
+
+A run directory holds `log.jsonl` (one event per line), `checkpoint.safetensors` (everything that resuming needs)
+and the result: `model.safetensors` of a float model, or a network file. Nothing here imports torch.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from psahw.files import refuse_foreign
+
+__all__ = ["is_float_model", "model_file", "provenance", "refuse_other_files"]
+
+
+def model_file(path: str | Path) -> Path:
+    """Return the file of a float model: `path` itself, or the model in it if it is a run directory."""
+    path = Path(path)
+    return path / "model.safetensors" if path.is_dir() else path
+
+
+def is_float_model(path: str | Path) -> bool:
+    """Return True for a run directory or a float model's file, and False for anything else.
+
+    The header of the file decides: a float model's has an integer as its format.
+    """
+    if Path(path).is_dir():
+        return True
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return type(json.loads((file.metadata() or {})["psahw"])["format"]) is int
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError):
+        return False  # it may be no network either; whoever reads it as one says what is wrong with it
+
+
+def refuse_other_files(directory: str | Path, *results: str) -> None:
+    """Check that a directory is absent, empty, or a run directory.
+
+    Parameters
+    ----------
+    directory
+        The directory that is going to be written.
+    results
+        Names of further files that identify a run directory.
+
+    Raises
+    ------
+    UserError
+        If the directory holds other files.
+    """
+
+    def is_run(path: Path) -> bool:
+        names = ("checkpoint.safetensors", "model.safetensors", *results)
+        return _is_log(path / "log.jsonl") or any((path / name).is_file() for name in names)
+
+    refuse_foreign(directory, is_run, "run of psahw")
+
+
+def _is_log(path: Path) -> bool:
+    """Return True if the first line of a file is an event of a run."""
+    try:
+        with open(path) as file:
+            return "event" in json.loads(file.readline(1 << 20))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def provenance() -> dict:
+    """Return what made a result besides its settings: the command, and psahw's commit.
+
+    The commit ends in "-dirty" if files differ from it, and is None outside of a git checkout.
+    """
+    return {"command": sys.argv, "commit": _commit()}
+
+
+def _commit() -> str | None:
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        folder = Path(__file__).parent
+        return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,169 @@
+"""Teachers: what a student learns from, and `teach`, which computes their answers once for many students."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from psahw.errors import UserError
+from psahw.files import output_directory, refuse_foreign
+
+from . import checkpoint, data
+from .config import AUGMENTATION, TrainConfig
+from .convnet import ConvNet
+from .data import Dataset
+from .progress import Log, Progress, ignore
+from .resmlp import ResMLP
+from .run_directory import model_file, provenance
+from .targets import Targets, compute_targets
+
+__all__ = ["TeachResult", "Teaching", "load_described_model", "teach"]
+
+
+def load_described_model(path: str | Path) -> tuple[ResMLP | ConvNet, dict]:
+    """Load the float model of a run directory or file, and return it with its description.
+
+    The description has the shape of the model ("model") and how it was trained ("about"). It becomes part of the
+    checkpoints and results of all that starts from this model.
+    """
+    model, about = checkpoint.load_model(model_file(path))
+    return model, {"model": model.config.to_dict(), "about": about}
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """The teachers of a student, or the targets that teachers left, or neither."""
+
+    teachers: list[tuple[str, ResMLP | ConvNet]]  # with their names for error messages
+    targets: Targets | None  # answers that were computed before, in place of teachers
+    described: list[dict]  # one description per teacher, including the teachers that computed the targets
+
+    @classmethod
+    def load(cls, teachers: Sequence[str | Path], targets: str | Path | None) -> "Teaching":
+        """Load teachers from run directories or model files, or targets from a directory.
+
+        Raises
+        ------
+        UserError
+            If both teachers and targets are given, or a file cannot be read.
+        """
+        if teachers and targets:
+            raise UserError("a student learns from teachers or from targets, not from both (--teacher, --targets)")
+        if targets:
+            answers = Targets.load(Path(targets))
+            return cls([], answers, answers.teachers)
+        loaded = [(str(path), *load_described_model(path)) for path in teachers]
+        return cls([(path, model) for path, model, _ in loaded], None, [about for _, _, about in loaded])
+
+    @property
+    def models(self) -> list[nn.Module]:
+        """The teachers' models."""
+        return [model for _, model in self.teachers]
+
+    @property
+    def describe(self) -> dict:
+        """Entries for the description of a run: the teacher, or a list of several, and the targets."""
+        if not self.described:
+            return {}
+        describe: dict[str, Any] = {"teacher": self.described[0] if len(self.described) == 1 else self.described}
+        if self.targets is not None:
+            describe["targets"] = {"seed": self.targets.seed, "views": self.targets.views}
+        return describe
+
+    @property
+    def augmentation(self) -> dict[str, Any]:
+        """Settings that the targets prescribe."""
+        return {} if self.targets is None else self.targets.augmentation
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise UserError if a teacher takes other images or classes than those of the data set."""
+        for path, model in self.teachers:
+            dataset.check((*model.config.image, 3), model.config.classes, f"teacher {path}")
+
+
+@dataclass(frozen=True)
+class TeachResult:
+    """Result of `teach`."""
+
+    directory: Path  # with one file per view
+    views: int  # augmented passes over the training images
+    images: int  # training images per view
+    classes: int
+    seconds: float  # of this call
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``psahw teach --json`` prints."""
+        return {
+            "targets": str(self.directory),
+            "views": self.views,
+            "images": self.images,
+            "classes": self.classes,
+            "seconds": self.seconds,
+        }
+
+
+def teach(
+    teachers: Sequence[str | Path],
+    directory: str | Path,
+    views: int,
+    *,
+    dataset: str | Dataset = "cifar10",
+    data_directory: str | Path | None = None,
+    log: Log = ignore,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> TeachResult:
+    """Compute what teachers answer to augmented training images, for students that learn from these targets.
+
+    Views that the directory already holds stay, so an interrupted call continues where it stopped. With several
+    teachers, the mean of their distributions is written.
+
+    Parameters
+    ----------
+    teachers
+        Run directories or ``model.safetensors`` files.
+    directory
+        Directory to write, with one file per view.
+    views
+        Number of augmented passes over the training images. Epoch e of a student shows pass e mod `views`.
+    dataset
+        Name of a data set (`psahw.model.data.DATASETS`), or a data set.
+    data_directory
+        Directory with the official files of the named data set; the cache and the download unless given.
+    log
+        Receives messages: the speed of each view, and downloads.
+    progress
+        Receives the number of finished images.
+    settings
+        Fields of `TrainConfig`: `seed`, those of the augmentation (`AUGMENTATION`), `bf16` and `compile`.
+
+    Raises
+    ------
+    UserError
+        If a setting or a teacher does not fit, or the directory holds answers of another kind.
+    """
+    progress = progress or Progress()
+    if not teachers:
+        raise UserError("teach needs at least one teacher (--teacher RUN)")
+    known = ("seed", *AUGMENTATION, "bf16", "compile")
+    for name in settings:
+        if name not in known:
+            raise UserError(f"{name} must be a setting of the teachers' answers, which are {', '.join(known)}")
+    config = TrainConfig.from_dict(settings)
+    teaching = Teaching.load(teachers, None)
+    refuse_foreign(directory, lambda path: any(path.glob("view*.safetensors")), "teachers' answers")
+    started = time.monotonic()
+    with output_directory(directory) as output:
+        images = data.load(dataset, data_directory, log)
+        teaching.check(images)
+        train, _ = data.split(len(images.train_images), all_images=config.all_images)
+        with progress.counting("images", views * len(train)) as advance:
+            compute_targets(
+                teaching.models, images, config, views, output,
+                {"teachers": teaching.described, **provenance()}, progress=advance,
+                written=lambda view, rate: log(f"view {view + 1}/{views}  {rate:,.0f} images/s"),
+            )  # fmt: skip
+    return TeachResult(output, views, len(train), len(images.classes), time.monotonic() - started)
