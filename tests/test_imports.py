@@ -16,10 +16,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAPPED = ("model", "sim", "boards")  # folders of the checkout that are packages inside of psahw
-BASE = {"errors", "files"}
+BASE = {"callbacks", "errors", "files"}
 
 # package: (packages of psahw, packages from PyPI that are loaded when it is imported)
 PACKAGES: dict[str, tuple[set[str], set[str]]] = {
+    "callbacks": (set(), set()),
     "errors": (set(), set()),
     "display": (set(), set()),
     "files": ({"errors"}, set()),

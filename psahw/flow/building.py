@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..architecture.device import Resources
 from ..boards import Board
+from ..callbacks import Log, silent
 from ..errors import CheckFailed, UserError
 from ..files import write_whole
 from ..network.layers import Network
-from .callbacks import Log, silent
 from .elaboration import check_directory, elaborate
 from .planning import BoardPlan
 

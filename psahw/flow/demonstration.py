@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ..boards import get
+from ..callbacks import Log, Progress, silent
 from ..errors import UserError
 from ..files import writable_directory, write_whole
 from ..network import samples
 from ..network.evaluation import evaluate
 from ..network.layers import Network
 from ..network.summary import summarise
-from .callbacks import Log, Progress, silent
 from .elaboration import elaborate
 from .images import LabelledImages
 from .planning import BoardPlan, plan

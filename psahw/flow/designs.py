@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..architecture.device import DEVICES
+from ..callbacks import Log, silent
 from ..errors import UserError
 from ..network.file import digest
 from ..network.layers import Network
 from ..planner.plan import Plan
 from ..sim import design_cache
-from .callbacks import Log, silent
 from .planning import BoardPlan
 
 if TYPE_CHECKING:

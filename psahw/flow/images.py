@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..callbacks import Log, Progress, counter, silent
 from ..errors import UserError
 from ..network.layers import Network
-from .callbacks import Log, Progress, counter, silent
 
 __all__ = ["SHIPPED_IMAGES", "LabelledImages", "images_for", "load_test_images", "pictures"]
 

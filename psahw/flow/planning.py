@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import boards
 from ..architecture.device import RESOURCES
 from ..boards import Board
+from ..callbacks import Log, Progress, silent
 from ..errors import UserError
 from ..network.file import digest
 from ..network.layers import Network
 from ..planner import search
 from ..planner.plan import Plan
 from ..planner.rules import KINDS, Rules
-from .callbacks import Log, Progress, silent
 
 if TYPE_CHECKING:
     from ..boards.link.options import LinkOptions

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import boards
+from ..callbacks import Log, silent
 from ..errors import CheckFailed, UserError
 from .building import RESULT_FILE
-from .callbacks import Log, silent
 
 __all__ = ["ProgramResult", "program"]
 

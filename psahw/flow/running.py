@@ -13,12 +13,12 @@ import numpy as np
 
 from .. import boards
 from ..boards import Board
+from ..callbacks import Log, Progress, counter, silent
 from ..display import html_table
 from ..errors import CheckFailed, UserError
 from ..network import reference
 from ..network.layers import Network
 from ..planner.plan import Plan
-from .callbacks import Log, Progress, counter, silent
 from .designs import load_design
 from .images import SHIPPED_IMAGES, LabelledImages, images_for
 from .planning import BoardPlan

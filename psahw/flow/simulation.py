@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..callbacks import Log, Progress, counter, silent
 from ..display import html_table
 from ..errors import CheckFailed, UserError
 from ..files import writable_directory
 from ..network import reference
 from ..network.layers import Network
 from ..planner.plan import Plan
-from .callbacks import Log, Progress, counter, silent
 from .designs import family_of, load_design, netlist_directory
 from .images import LabelledImages, images_for
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..architecture.device import Resources
+from ..callbacks import Log, Progress, silent
 from ..display import html_table
 from ..errors import UserError
 from ..network.layers import Network
-from .callbacks import Log, Progress, silent
 from .planning import BoardPlan
 
 __all__ = ["SynthesisResult", "check_synthesis", "synthesise"]
