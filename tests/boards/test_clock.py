@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Tests of the PLL settings against the limits of the data sheets."""
+
 import re
 from fractions import Fraction
 
@@ -20,7 +22,7 @@ def test_default_clocks_are_exact(name):
 
 
 def test_published_kintex_clock():
-    """125 / 5 · 53.625 / 9.375 = 143, with the VCO at 1,340.625 MHz."""
+    """125 MHz / 5 * 53.625 / 9.375 is 143 MHz, and the VCO runs at 1,340.625 MHz."""
     clock = clock_for(boards.get("marble"))
     assert (clock.input_divider, clock.multiplier, clock.output_divider) == (5, Fraction(429, 8), Fraction(75, 8))
     assert clock.hz == 143_000_000
@@ -63,7 +65,10 @@ def test_settings_keep_the_data_sheet(device, input_hz, target_khz):
 @hypothesis.settings(deadline=None, max_examples=60)
 @given(st.sampled_from([27e6, 50e6]), st.integers(20_000, 200_000))
 def test_settings_of_the_rpll(input_hz, target_khz):
-    """CLKOUT = CLKIN · (FBDIV + 1) / (IDIV + 1), VCO = CLKOUT · ODIV (UG286), within DS102's limits."""
+    """The settings of Gowin's PLL obey UG286 and DS102.
+
+    CLKOUT = CLKIN * (FBDIV + 1) / (IDIV + 1) and VCO = CLKOUT * ODIV (UG286). DS102 has the limits.
+    """
     try:
         clock = settings("gw2a", "C8/I7", input_hz, target_khz * 1e3)
     except UserError:
@@ -88,7 +93,7 @@ def test_impossible_clock(target_hz):
         settings("ecp5", "6", 25e6, target_hz)
 
 
-def test_clock_between_what_whole_dividers_can_make():
+def test_clock_between_possible_ones():
     message = "a clock of 349 MHz cannot be made from 25 MHz within 1 %; the nearest below it is 343.75 MHz"
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         settings("ecp5", "6", 25e6, 349e6)

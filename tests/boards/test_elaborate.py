@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Tests of ``psahw elaborate``, and of the elaborated link with a real accelerator."""
+
 import dataclasses
 import json
 import os
@@ -44,7 +46,7 @@ def path(network, tmp_path_factory):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_elaborate(name, path, network, tmp_path, capsys):
-    directory = tmp_path / "made" / name
+    directory = tmp_path / "new" / name
     assert main(["elaborate", path, "--board", name, "-o", str(directory), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["directory"] == str(directory)
@@ -59,19 +61,19 @@ def test_elaborate(name, path, network, tmp_path, capsys):
 
 
 def test_lint_of_overlapping_patches_that_keep_pace(tmp_path):
-    """Two rows of a window are read at once: more than the padding, so that one of them begins in the image."""
+    """Two rows of a window are read at once, which is more than the padding, so one of them begins in the image."""
     shape = StageShape(channels=4, hidden=4, groups=4, kernel=3, shared=True)
     network = random_network(np.random.default_rng(5), patch=Patch(4, 2, 1), stages=(shape,))
     network_file.save(network, tmp_path / "overlapping.safetensors")
-    directory = tmp_path / "made"
+    directory = tmp_path / "new"
     arguments = ["--board", "marble", "--engines", "mac", "-o", str(directory)]
     assert main(["elaborate", str(tmp_path / "overlapping.safetensors"), *arguments]) == 0
-    rows = 4 * 4 * 4  # of all windows of a frame
+    rows = 4 * 4 * 4  # rows of all windows of a frame
     assert json.loads((directory / "plan.json").read_text())["frame_interval"] < rows
     assert lint(directory, "xc7") == []
 
 
-def test_another_clock_and_bus_over_an_old_project(path, tmp_path, capsys):
+def test_clock_and_bus_options_over_an_old_project(path, tmp_path, capsys):
     for name in ("project.json", "old"):
         (tmp_path / name).write_text("")
     command = ["elaborate", path, "--board", "nereid", "-o", str(tmp_path)]
@@ -107,9 +109,8 @@ def test_another_clock_and_bus_over_an_old_project(path, tmp_path, capsys):
     ],
 )
 def test_wrong_use(options, message, path, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        search, "make", None
-    )  # which takes minutes where adder graphs are to be solved: not before this
+    # These checks come first, because planning takes minutes if adder graphs must be solved.
+    monkeypatch.setattr(search, "make", None)
     assert main(["elaborate", path, *options, "-o", str(tmp_path / "a" / "b")]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -117,7 +118,7 @@ def test_wrong_use(options, message, path, tmp_path, capsys, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_directory_of_others(path, tmp_path, capsys):
+def test_foreign_directory(path, tmp_path, capsys):
     (tmp_path / "thesis").write_text("")
     assert main(["elaborate", path, "--board", "marble", "-o", str(tmp_path)]) == 2
     assert "was not written by psahw" in capsys.readouterr().err
@@ -131,10 +132,10 @@ def test_unwritable_directory(path, tmp_path, capsys):
 
 
 def test_link_and_accelerator_compute_what_the_integer_model_does(network):
-    """Real circuit behind the real protocol: images in as frames, classes, logits and the plan's own times out."""
-    made = search.make(network, boards.get("marble").device, clock_hz=143e6, bus_bytes=4)
-    circuit = generate.accelerator(network, inferred(made))
-    signature = interface(generate.manifest(network, made, circuit))
+    """The host sends images through the real protocol, and gets classes, logits and the planned times."""
+    plan = search.make(network, boards.get("marble").device, clock_hz=143e6, bus_bytes=4)
+    circuit = generate.accelerator(network, inferred(plan))
+    signature = interface(generate.manifest(network, plan, circuit))
     assert signature == circuit.signature
     images = random_images(np.random.default_rng(6), network, 3)
     payload = signature.members["o"].signature.members["payload"].shape
@@ -149,7 +150,7 @@ def test_link_and_accelerator_compute_what_the_integer_model_does(network):
     def image(index, repeat=1):
         return message(2, index, struct.pack("<H", repeat) + images[index].tobytes())
 
-    frames = made.settling_frames + 4
+    frames = plan.settling_frames + 4
 
     async def host(ctx):
         async def send(data, wait):
@@ -160,10 +161,10 @@ def test_link_and_accelerator_compute_what_the_integer_model_does(network):
             ctx.set(link.rx.valid, 0)
             await ctx.tick().repeat(wait)
 
-        await send(image(0), made.latency + 200)
+        await send(image(0), plan.latency + 200)
         await send(image(1)[: images[1].size // 2], 1)
-        await send(image(1, frames), made.latency + frames * made.frame_interval + 200)
-        await send(image(2), made.latency + 200)
+        await send(image(1, frames), plan.latency + frames * plan.frame_interval + 200)
+        await send(image(2), plan.latency + 200)
 
     async def listener(ctx):
         ctx.set(link.tx.ready, 1)
@@ -177,43 +178,44 @@ def test_link_and_accelerator_compute_what_the_integer_model_does(network):
     simulator.add_testbench(listener, background=True)
     simulator.run()
 
-    found = answers(bytes(received))
-    assert [(kind, sequence) for kind, sequence, _ in found] == [(0x82, 0), (0xFF, 0), (0x82, 1), (0x82, 2)]
-    results = [payload for kind, _, payload in found if kind == 0x82]
+    messages = answers(bytes(received))
+    assert [(kind, sequence) for kind, sequence, _ in messages] == [(0x82, 0), (0xFF, 0), (0x82, 1), (0x82, 2)]
+    results = [payload for kind, _, payload in messages if kind == 0x82]
     for payload, logits in zip(results, reference.run(network, images), strict=True):
         assert words(payload)[0] == logits.argmax()
         assert payload[16:] == logits.astype("<i4").tobytes()
     latency, spans = [words(payload)[1] for payload in results], [words(payload)[2] for payload in results]
-    assert latency == [made.latency] * 3
+    assert latency == [plan.latency] * 3
     assert spans[0] == spans[2] == 0
-    if not made.settling_frames:
-        assert spans[1] == (frames - 1) * made.frame_interval
+    if not plan.settling_frames:
+        assert spans[1] == (frames - 1) * plan.frame_interval
 
 
-@pytest.mark.parametrize(("kind", "beside"), [("uart", 0.5), ("udp", 2)])
-def test_room_for_the_link(kind, beside, network, tmp_path):
-    """4 images of 192 bytes, or 8 and packets. For a device with half a block RAM too few we say how many the
-    accelerator may have."""
+@pytest.mark.parametrize(("kind", "link_bram36"), [("uart", 0.5), ("udp", 2)])
+def test_room_for_the_link(kind, link_bram36, network, tmp_path):
+    """The UART's link buffers 4 images of 192 bytes, the UDP link 8 images and packets.
+
+    If the device lacks half a block RAM, the message says how much the accelerator may use.
+    """
     board = boards.get("marble")
-    made = search.make(network, board.device, clock_hz=board.clock_hz, fps=1000)
+    plan = search.make(network, board.device, clock_hz=board.clock_hz, fps=1000)
     link = choose_link(board, kind, "10.0.0.9" if kind == "udp" else None)
     for missing in (0.5, 0):
-        device = dataclasses.replace(board.device, bram36=made.resources.bram36 + beside - missing)
+        device = dataclasses.replace(board.device, bram36=plan.resources.bram36 + link_bram36 - missing)
         smaller = dataclasses.replace(board, device=device)
         if missing:
-            room = f"{device.bram36 - beside:g}"
-            message = (
-                f"the link's buffers {beside:g}, and xc7k160t has {device.bram36:g}: plan it with --max-bram {room}"
-            )
+            room = f"{device.bram36 - link_bram36:g}"
+            message = f"the link's buffers {link_bram36:g}, and xc7k160t has {device.bram36:g}: plan it with"
+            message += f" --max-bram {room}"
             with pytest.raises(UserError, match=re.escape(message)):
-                project.write(smaller, network, made, tmp_path, link=link)
+                project.write(smaller, network, plan, tmp_path, link=link)
             assert os.listdir(tmp_path) == []
         else:
-            project.write(smaller, network, made, tmp_path, link=link)
+            project.write(smaller, network, plan, tmp_path, link=link)
 
 
 def test_a_plan_leaves_room_for_the_link(path, tmp_path, monkeypatch, capsys):
-    """On a device that has no block RAM beside what the accelerator would take."""
+    """The device has only the block RAM that the accelerator would use on a larger one."""
     board = boards.get("marble")
     command = ["elaborate", path, "--board", "marble", "--engines", "mac", "--fps", "1000", "--json"]
     assert main([*command, "-o", str(tmp_path / "free")]) == 0
