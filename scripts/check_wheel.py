@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 CONTENTS = """
+import pkgutil
 from importlib.resources import files
 from importlib.util import find_spec
 import psahw
@@ -38,6 +39,8 @@ for package, name in (
 ):
     assert files(package).joinpath(name).is_file(), (package, name)
 assert len(psahw.shipped()) == 7
+names = {module.name for module in pkgutil.walk_packages(psahw.__path__, "psahw.", onerror=lambda name: None)}
+assert {"psahw.gateware.check", "psahw.boards.axi.kernel", "psahw.sim.testbench", "psahw.cli.demo"} <= names
 """
 
 
