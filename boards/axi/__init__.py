@@ -1,1 +1,1 @@
-"""The accelerator behind AXI: a core with AXI4-Stream ports, and a kernel that reads and writes memory itself."""
+"""The accelerator behind AXI: a core with AXI4-Stream ports, and a kernel that accesses memory."""

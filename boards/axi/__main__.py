@@ -1,4 +1,4 @@
-"""``python -m psahw.boards.axi``: write the register maps into ``docs/reference/register-map.md``."""
+"""Write the register maps into ``docs/reference/register-map.md``: ``python -m psahw.boards.axi``."""
 
 import sys
 from pathlib import Path
@@ -12,11 +12,17 @@ TABLES = {"core": CORE, "kernel": KERNEL}
 
 
 def filled(page: str) -> str:
-    """``page`` with the tables between their marks. ValueError for a mark that is not there once."""
+    """Return ``page`` with the current tables between their marks.
+
+    Raises
+    ------
+    ValueError
+        If a mark does not occur exactly once.
+    """
     for name, table in TABLES.items():
         begin, end = f"<!-- registers: {name} -->\n", f"<!-- end: {name} -->\n"
         if page.count(begin) != 1 or page.count(end) != 1:
-            raise ValueError(f"{PAGE} must have {begin.strip()!r} and {end.strip()!r} once each")
+            raise ValueError(f"{PAGE} must contain {begin.strip()!r} and {end.strip()!r} exactly once")
         before, _, rest = page.partition(begin)
         after = rest.partition(end)[2]
         page = f"{before}{begin}\n{markdown(table)}\n\n{end}{after}"
@@ -24,6 +30,7 @@ def filled(page: str) -> str:
 
 
 def main() -> int:
+    """Update the page and return the exit status."""
     write_whole(PAGE, filled(PAGE.read_text()))
     return 0
 

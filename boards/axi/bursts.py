@@ -1,4 +1,4 @@
-"""A stretch of memory as AXI bursts."""
+"""Divide stretches of memory into AXI bursts."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -8,31 +8,48 @@ from psahw.gateware.check import check_int
 
 from .interfaces import ADDRESS_BITS, BURST
 
-__all__ = ["PAGE", "STRETCH_BITS", "Bursts", "stretch"]
+__all__ = ["PAGE", "STRETCH_BITS", "Bursts", "stretch_layout"]
 
-PAGE = 4096  # bytes; no burst may cross such a boundary (Arm IHI 0022E, A3.4.1)
-STRETCH_BITS = 48
+PAGE = 4096  # bytes; a burst must not cross a boundary of 4 KB (Arm IHI 0022E, A3.4.1)
+STRETCH_BITS = 48  # bits of a stretch's length in bytes
 
 
-def stretch(**more) -> data.StructLayout:
-    """Byte address of a stretch of memory and its length in bytes; and what else a job has."""
-    return data.StructLayout({"addr": ADDRESS_BITS, "bytes": STRETCH_BITS, **more})
+def stretch_layout(**fields) -> data.StructLayout:
+    """Return the layout of a stretch of memory.
+
+    Its fields are the byte address ``addr``, the length ``bytes`` in bytes, and any ``fields`` that
+    a job has in addition.
+    """
+    return data.StructLayout({"addr": ADDRESS_BITS, "bytes": STRETCH_BITS, **fields})
 
 
 class Bursts(wiring.Component):
-    """Cuts stretches at multiples of ``beats`` words, so that no burst crosses a page; a burst takes two cycles.
+    """Cut stretches of memory at multiples of ``beats`` words, so that no burst crosses a page of 4 KB.
 
-    Addresses are those of whole words: the first word of a stretch may have bytes before it, the last one after.
+    A burst takes two cycles. Its address is that of a whole word: the first word of a stretch may
+    begin before the stretch, and its last word may end after it.
 
     Parameters
     ----------
-    data_bytes : of a word, a power of two
-    beats : of the longest burst, a power of two; a burst of at most 256 words and 4,096 bytes
+    data_bytes
+        Length of a memory word in bytes, a power of two.
+    beats
+        Length of the longest burst in words, a power of two. A burst has at most 256 words and
+        4,096 bytes.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is out of range or not a power of two.
 
     Members
     -------
-    i : stream of `stretch`, each of one byte at least
-    o : stream of `BURST` with ``last``: the stretch ends with this burst
+    i : stream of `stretch_layout`
+        Stretches of at least one byte.
+    o : stream of `psahw.boards.axi.interfaces.BURST` and ``last``
+        Bursts. ``last`` marks the last burst of a stretch.
     """
 
     def __init__(self, *, data_bytes: int, beats: int):
@@ -43,15 +60,15 @@ class Bursts(wiring.Component):
                 raise ValueError(f"{name} must be a power of two, not {value}")
         self.data_bytes, self.beats = data_bytes, beats
         burst = data.StructLayout({**{name: field.shape for name, field in BURST}, "last": 1})
-        super().__init__({"i": In(stream.Signature(stretch())), "o": Out(stream.Signature(burst))})
+        super().__init__({"i": In(stream.Signature(stretch_layout())), "o": Out(stream.Signature(burst))})
 
     def elaborate(self, platform):
         m = Module()
         i, o = self.i, self.o
         shift, mask = self.data_bytes.bit_length() - 1, self.beats - 1
         word = Signal(ADDRESS_BITS - shift)
-        left = Signal(STRETCH_BITS - shift + 1)  # words of the stretch
-        room = Signal(range(self.beats + 1))  # words to the next multiple
+        left = Signal(STRETCH_BITS - shift + 1)  # remaining words of the stretch
+        room = Signal(range(self.beats + 1))  # words up to the next multiple of `beats`
         m.d.comb += [room.eq(self.beats - (word & mask)), o.payload.addr.eq(word << shift)]
         with m.FSM():
             with m.State("STRETCH"):

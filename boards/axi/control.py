@@ -1,4 +1,4 @@
-"""ap_ctrl_chain: batches one after another, the next one begun while the last one is under way."""
+"""Block-level control of a kernel (ap_ctrl_chain): a batch can start while earlier ones are in progress."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
@@ -6,41 +6,74 @@ from amaranth.lib.wiring import In, Out
 
 from psahw.gateware.check import check_int
 
-from .bursts import stretch
+from .bursts import stretch_layout
 from .writer import WRITE_JOB
 
 __all__ = ["BATCHES", "COUNT_BITS", "Control"]
 
-COUNT_BITS = 31  # bits of a batch's number of images
-BATCHES = 4  # that can be under way
+COUNT_BITS = 31  # bits of the number of images in a batch
+BATCHES = 4  # that can be in progress at once
 
 
 class Control(wiring.Component):
-    """Vitis' block-level control (UG1399, block-level I/O protocols; UG1393, XRT-managed kernels).
+    """Control batches with the protocol ``ap_ctrl_chain`` of Vitis.
 
-    ``ap_start`` takes the arguments; ``ap_ready`` follows when reader and writer have them, and new ones may be
-    written. ``ap_done`` comes when all results of a batch are in memory, and stays until ``ap_continue``; batches end
-    in the order in which they began. A batch of no images is done at once.
+    Source: UG1399, block-level I/O protocols, and UG1393, XRT-managed kernels. ``ap_start`` starts
+    a batch with the current arguments. ``ap_ready`` follows when reader and writer have accepted
+    their jobs; then new arguments may be written. ``ap_done`` is set when all results of a batch
+    are in memory, and cleared by ``ap_continue``. Batches end in the order in which they were
+    started. A batch without images is done at once.
 
     Parameters
     ----------
-    frame_bytes, record_bytes : of an image and of a result; images and results stand without gaps
+    frame_bytes
+        Length of an image in bytes; images are stored without gaps.
+    record_bytes
+        Length of a result in bytes; results are stored without gaps.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is not in [1, 2^17 - 1].
 
     Members
     -------
-    orders : of AP_CTRL; ap_start 0, ap_continue 4
-    read : AP_CTRL is read
-    value : of AP_CTRL
-    enable, mask, toggle, pending : GIE, IER, orders of ISR, and ISR
-    images, results, count : the arguments
-    reads, writes : jobs for `psahw.boards.axi.reader.Reader` and `psahw.boards.axi.writer.Writer`
-    done : of the writer
-    interrupt : level, high while an enabled interrupt is pending
-    busy : ap_idle is 0
+    orders : In(32)
+        Bits that are being written to AP_CTRL as 1: bit 0 is ap_start, bit 4 is ap_continue.
+    read : In(1)
+        AP_CTRL is being read.
+    value : Out(32)
+        Value of AP_CTRL.
+    enable : In(1)
+        Bit 0 of GIE.
+    mask : In(2)
+        Value of IER.
+    toggle : In(2)
+        Bits that are being written to ISR as 1.
+    pending : Out(2)
+        Value of ISR.
+    images : In(64)
+        Byte address of the images.
+    results : In(64)
+        Byte address of the results.
+    count : In(31)
+        Number of images in the batch.
+    reads : stream of `psahw.boards.axi.bursts.stretch_layout`
+        Jobs for `psahw.boards.axi.reader.Reader`.
+    writes : stream of `psahw.boards.axi.writer.WRITE_JOB`
+        Jobs for `psahw.boards.axi.writer.Writer`.
+    done : stream of bits
+        Completed jobs of the writer.
+    interrupt : Out(1)
+        High while an enabled interrupt is pending.
+    busy : Out(1)
+        Inverse of ap_idle.
     """
 
     def __init__(self, *, frame_bytes: int, record_bytes: int):
-        check_int("frame_bytes", frame_bytes, high=(1 << 17) - 1)  # with COUNT_BITS, a stretch has 48 bits
+        check_int("frame_bytes", frame_bytes, high=(1 << 17) - 1)  # together with COUNT_BITS, 48 bits
         check_int("record_bytes", record_bytes, high=(1 << 17) - 1)
         self.frame_bytes, self.record_bytes = frame_bytes, record_bytes
         super().__init__(
@@ -48,7 +81,7 @@ class Control(wiring.Component):
                 "orders": In(32), "read": In(1), "value": Out(32),
                 "enable": In(1), "mask": In(2), "toggle": In(2), "pending": Out(2),
                 "images": In(64), "results": In(64), "count": In(COUNT_BITS),
-                "reads": Out(stream.Signature(stretch())),
+                "reads": Out(stream.Signature(stretch_layout())),
                 "writes": Out(stream.Signature(WRITE_JOB)),
                 "done": In(stream.Signature(1)),
                 "interrupt": Out(1),
@@ -58,7 +91,7 @@ class Control(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        begun, ended = Signal(), Signal()  # a batch was handed over; one has been acknowledged
+        begun, ended = Signal(), Signal()  # a batch has been handed over; a batch has been acknowledged
         start, ready, done = Signal(), Signal(), Signal()
         under_way = Signal(range(BATCHES + 1))
         m.d.sync += under_way.eq(under_way + begun - ended)
@@ -84,10 +117,11 @@ class Control(wiring.Component):
         return m
 
     def _begin(self, m, start, begun, under_way):
+        """Compute the lengths of a batch, and hand its jobs to reader and writer."""
         count = Signal(COUNT_BITS)
         bytes_ = [Signal(len(self.reads.payload.bytes), name=f"bytes_{k}") for k in range(2)]
-        given = Signal(2)  # the reader and the writer have their jobs
-        m.d.sync += [  # a register before and one after each product, for a DSP slice's own
+        given = Signal(2)  # the reader and the writer have taken their jobs
+        m.d.sync += [  # a register before and one after each product, which fit into a DSP slice
             bytes_[0].eq(count * self.frame_bytes),
             bytes_[1].eq(count * self.record_bytes),
             self.reads.payload.bytes.eq(bytes_[0]),
@@ -111,7 +145,7 @@ class Control(wiring.Component):
                     m.next = "GIVE"
             with m.State("GIVE"):
                 jobs = (self.reads, self.writes)
-                m.d.comb += [job.valid.eq(~had) for job, had in zip(jobs, given, strict=True)]
+                m.d.comb += [job.valid.eq(~taken) for job, taken in zip(jobs, given, strict=True)]
                 now = given | Cat(job.valid & job.ready for job in jobs)
                 m.d.sync += given.eq(now)
                 with m.If(now.all()):

@@ -18,30 +18,48 @@ __all__ = ["ADDRESS_BITS", "RESET_CYCLES", "Core", "frames_inside"]
 
 ADDRESS_BITS = 12
 RESET_CYCLES = 4
+"""Length of a soft reset in clock cycles."""
 
 
 def frames_inside(manifest: dict) -> int:
-    """Frames whose flags must be kept: those inside the accelerator in steady state, and three more."""
+    """Return the number of frames whose flags must be stored while they are in the accelerator.
+
+    These are the frames that the accelerator holds in steady state, and three more.
+    """
     return -(-manifest["latency"] // manifest["frame_interval"]) + 3
 
 
 class Core(wiring.Component):
-    """Around ``psahw_accelerator``, whose Verilog stands beside.
+    """The accelerator with AXI4-Stream ports for images and results.
+
+    The core instantiates ``psahw_accelerator``, whose Verilog is a file of its own. A soft reset
+    lasts `RESET_CYCLES` clock cycles. It discards all frames in the accelerator. A packet that is
+    being sent is completed; a packet that is being received is discarded up to its end.
 
     Parameters
     ----------
-    accelerator : signature of the accelerator
-    manifest : of the accelerator, as `psahw.generate.write` returns it
+    accelerator
+        Signature of the accelerator.
+    manifest
+        Description of the accelerator, as returned by `psahw.generate.write`.
+
+    Raises
+    ------
+    ValueError
+        If a value of the manifest does not fit into its register.
 
     Members
     -------
-    aclk, aresetn : clock, and reset, active low
-    s_axi : AXI4-Lite, registers of `psahw.boards.axi.registers.CORE`
-    s_axis : images, one a packet, ``bus_bytes`` wide
-    m_axis : results, one a packet of `psahw.boards.axi.records.Records`, 4 bytes wide
-
-    A soft reset lasts `RESET_CYCLES` cycles. What the accelerator holds is lost; a packet that is going out goes on
-    to its end, and one that is coming in is dropped to its end.
+    aclk : In(1)
+        Clock.
+    aresetn : In(1)
+        Reset, active low.
+    s_axi : In(`psahw.boards.axi.interfaces.Axi4Lite`)
+        Registers, as listed in `psahw.boards.axi.registers.CORE`.
+    s_axis : In(`psahw.boards.axi.interfaces.Axi4Stream`)
+        Images, one per packet, ``bus_bytes`` bytes wide.
+    m_axis : Out(`psahw.boards.axi.interfaces.Axi4Stream`)
+        Results, one per packet, as records of `psahw.boards.axi.records.Records`, 4 bytes wide.
     """
 
     def __init__(self, accelerator: wiring.Signature, manifest: dict):
@@ -66,6 +84,7 @@ class Core(wiring.Component):
         return m
 
     def _data(self, m, restart):
+        """Connect the path from images to results."""
         bus_bytes, frame_bytes = self.manifest["bus_bytes"], self._values["FRAME_BYTES"]
         m.submodules.framing = framing = Framing(bus_bytes=bus_bytes, frame_bytes=frame_bytes)
         flags = FrameFlags(bus_bytes=bus_bytes, frame_bytes=frame_bytes, frames=frames_inside(self.manifest))
@@ -83,13 +102,13 @@ class Core(wiring.Component):
             self.m_axis.tkeep.eq(~0),
             framing.restart.eq(restart),
             records.hold.eq(restart),
-            module.reset.eq(
-                ResetSignal() | restart
-            ),  # not a cycle later: a beat may come in the first one out of reset
+            # Not from a register: a beat may arrive in the first cycle after the reset.
+            module.reset.eq(ResetSignal() | restart),
         ]
         self._framing, self._flags, self._counters = framing, flags, accelerator.counters
 
     def _registers(self, m, restart):
+        """Connect the registers, and generate the soft reset."""
         m.submodules.registers = file = RegisterFile(table=CORE, address_bits=ADDRESS_BITS)
         wiring.connect(m, wiring.flipped(self.s_axi), file.bus)
         registers = file.registers

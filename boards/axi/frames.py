@@ -1,4 +1,4 @@
-"""Frames of the right length out of packets, and what was wrong with them, for their results."""
+"""Make frames of the correct length from packets, and keep the flags of their errors for the results."""
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
@@ -10,29 +10,53 @@ from psahw.gateware.stream import Queue
 
 from .interfaces import Axi4Stream
 
-__all__ = ["FLAGS", "FrameFlags", "Framing", "pixels"]
+__all__ = ["FLAGS", "FrameFlags", "Framing", "pixels_layout"]
 
 FLAGS = data.StructLayout({"short": 1, "long": 1, "partial": 1, "error": 1})
-"""What was wrong with a frame: TLAST too early; too late; bytes without TKEEP; a read that failed."""
+"""Errors of a frame.
+
+``short`` and ``long`` mean that TLAST came too early or too late, ``partial`` that TKEEP was low
+for some bytes, and ``error`` that a read from memory failed.
+"""
 
 
-def pixels(bus_bytes: int) -> data.StructLayout:
-    """Image bytes of a beat, with the flags that begin with it."""
+def pixels_layout(bus_bytes: int) -> data.StructLayout:
+    """Return the layout of a beat: its image ``bytes``, and the ``flags`` of errors that were detected in it."""
     return data.StructLayout({"bytes": data.ArrayLayout(unsigned(8), bus_bytes), "flags": FLAGS})
 
 
 class Framing(wiring.Component):
-    """Makes every packet a frame of ``frame_bytes`` bytes.
+    """Convert every packet to a frame of ``frame_bytes`` bytes, without latency.
 
-    A packet that ends early is filled up with zeros (flag ``short``), of one that goes on the rest is dropped
-    (``long``), bytes without TKEEP are zero (``partial``). A flag is on one of the frame's beats or more. No latency.
+    A packet that ends early is padded with zeros (flag ``short``). The rest of a packet that does
+    not end in time is discarded (flag ``long``). Bytes without TKEEP become zero (flag
+    ``partial``). A flag is set on at least one beat of its frame.
+
+    Parameters
+    ----------
+    bus_bytes
+        Length of a beat in bytes, a divisor of ``frame_bytes``.
+    frame_bytes
+        Length of a frame in bytes.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is less than 1, or if ``bus_bytes`` does not divide ``frame_bytes``.
 
     Members
     -------
-    i : AXI4-Stream, ``bus_bytes`` wide
-    o : stream of `pixels`
-    count_only : TLAST is ignored
-    restart : nothing is taken, and the frame begins anew; a packet of which part was taken is dropped to its end
+    i : In(`psahw.boards.axi.interfaces.Axi4Stream`)
+        Packets, ``bus_bytes`` bytes wide.
+    o : stream of `pixels_layout`
+        Frames.
+    count_only : In(1)
+        Ignore TLAST: a frame ends after ``frame_bytes`` bytes.
+    restart : In(1)
+        Accept no beat, and begin a new frame. If a part of a packet has been accepted, its rest is
+        discarded.
     """
 
     def __init__(self, *, bus_bytes: int, frame_bytes: int):
@@ -43,7 +67,7 @@ class Framing(wiring.Component):
         super().__init__(
             {
                 "i": In(Axi4Stream(bus_bytes)),
-                "o": Out(stream.Signature(pixels(bus_bytes))),
+                "o": Out(stream.Signature(pixels_layout(bus_bytes))),
                 "count_only": In(1),
                 "restart": In(1),
             }
@@ -54,7 +78,7 @@ class Framing(wiring.Component):
         i, o = self.i, self.o
         beat = Signal(range(self.beats))
         last = beat == self.beats - 1
-        inside = Signal()  # a packet of which more is to come
+        inside = Signal()  # within a packet
         ends, taken = i.tlast & ~self.count_only, i.tvalid & i.tready
 
         flags, bytes_ = o.payload.flags, o.payload.bytes
@@ -91,19 +115,36 @@ class Framing(wiring.Component):
 
 
 class FrameFlags(wiring.Component):
-    """Takes the flags off the beats, and keeps those of a whole frame until its result is there.
+    """Separate the flags from the beats, and store those of each frame until its result is available.
 
     Parameters
     ----------
-    bus_bytes, frame_bytes : of a beat and of a frame
-    frames : whose flags are kept; a further frame waits before its last beat
+    bus_bytes
+        Length of a beat in bytes, a divisor of ``frame_bytes``.
+    frame_bytes
+        Length of a frame in bytes.
+    frames
+        Number of frames whose flags are stored. A further frame waits before its last beat.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is less than 1, or if ``bus_bytes`` does not divide ``frame_bytes``.
 
     Members
     -------
-    i : stream of `pixels`
-    o : stream of the bytes alone, in the same cycle
-    flags : stream of `FLAGS`, one a frame, two cycles after its last beat or later
-    done, bad : a frame has gone through; it has a flag
+    i : stream of `pixels_layout`
+        Frames with flags.
+    o : stream of ``bus_bytes`` bytes
+        The same frames without flags, without latency.
+    flags : stream of `FLAGS`
+        Flags of each frame, at the earliest two cycles after its last beat.
+    done : Out(1)
+        High for one cycle when the last beat of a frame is transferred.
+    bad : Out(1)
+        High together with ``done`` if the frame has a flag.
     """
 
     def __init__(self, *, bus_bytes: int, frame_bytes: int, frames: int):
@@ -112,7 +153,7 @@ class FrameFlags(wiring.Component):
         check_divides("bus_bytes", bus_bytes, "frame_bytes", frame_bytes)
         check_int("frames", frames)
         self.beats, self.frames = frame_bytes // bus_bytes, frames
-        payload = pixels(bus_bytes)
+        payload = pixels_layout(bus_bytes)
         super().__init__(
             {
                 "i": In(stream.Signature(payload)),

@@ -1,4 +1,4 @@
-"""What the registers say of the circuit, from the manifest that `psahw.generate` writes."""
+"""Register values that identify the circuit, from the manifest that `psahw.generate` writes."""
 
 from .registers import ID, VERSION
 
@@ -6,12 +6,18 @@ __all__ = ["identity_values", "record_bytes"]
 
 
 def record_bytes(manifest: dict) -> int:
-    """Of a result, as `psahw.boards.axi.records` sends it."""
+    """Return the length of a result in bytes, as `psahw.boards.axi.records` sends it."""
     return 4 * (1 + manifest["classes"])
 
 
 def identity_values(manifest: dict) -> dict[str, int]:
-    """Value of every register of `psahw.boards.axi.registers.identity` by name."""
+    """Return the values of the registers of `psahw.boards.axi.registers.identity`, by name.
+
+    Raises
+    ------
+    ValueError
+        If a value does not fit into 32 bits.
+    """
     height, width = manifest["image"]
     digest = manifest["digest"]
     values = {
@@ -26,6 +32,7 @@ def identity_values(manifest: dict) -> dict[str, int]:
         "CLOCK_HZ": round(manifest["clock_hz"]),
     }
     values |= {f"HASH_{k}": int(digest[8 * k : 8 * k + 8], 16) for k in range(8)}
-    if wrong := [name for name, value in values.items() if not 0 <= value < 1 << 32]:
-        raise ValueError(f"manifest must have a {wrong[0]} of 32 bits, not {values[wrong[0]]}")
+    for name, value in values.items():
+        if not 0 <= value < 1 << 32:
+            raise ValueError(f"manifest must have a {name} of 32 bits, not {value}")
     return values

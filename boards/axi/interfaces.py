@@ -1,7 +1,8 @@
-"""AXI's interfaces as signatures, with the names that the specifications give to their signals.
+"""AXI interfaces as signatures, with the signal names of the specifications.
 
-AXI4 and AXI4-Lite: Arm IHI 0022E. AXI4-Stream: Arm IHI 0051A. All are seen from the side that starts transfers
-(manager, transmitter). Inside, channels are streams: `send` and `receive` join the two.
+Sources: Arm IHI 0022E for AXI4 and AXI4-Lite, Arm IHI 0051A for AXI4-Stream. All signatures are
+seen from the side that initiates transfers (manager or transmitter). Within the designs, channels
+are streams; `send` and `receive` connect them to these interfaces.
 """
 
 from amaranth.hdl import ClockDomain, ClockSignal, Module
@@ -12,27 +13,41 @@ from amaranth.lib.wiring import In, Out
 from psahw.gateware.check import check_int
 
 __all__ = [
-    "BURST", "OKAY", "SLVERR", "Axi4", "Axi4Lite", "Axi4Stream", "bursts_of_words", "clock_and_reset", "receive",
+    "BURST", "OKAY", "SLVERR", "Axi4", "Axi4Lite", "Axi4Stream", "clock_and_reset", "drive_constants", "receive",
     "send", "verilog_ports",
 ]  # fmt: skip
 
 OKAY, SLVERR = 0b00, 0b10
 INCR = 0b01
-BUFFERABLE = 0b0011  # normal memory that an interconnect may gather and split: UG1399 has its masters use it, too
+BUFFERABLE = 0b0011  # AxCACHE of normal memory, whose accesses may be merged and split; UG1399's masters use it
 ADDRESS_BITS = 64
 
 BURST = data.StructLayout({"addr": ADDRESS_BITS, "len": 8})
-"""Payload of an address channel: byte address of the first beat, and the number of beats less one."""
+"""Payload of an address channel: ``addr``, byte address of the first beat, and ``len``, number of beats minus 1."""
 
 
 def _check_bytes(data_bytes: int, low: int, high: int):
+    """Raise an error unless ``data_bytes`` is a power of two in [low, high]."""
     check_int("data_bytes", data_bytes, low, high)
     if data_bytes & (data_bytes - 1):
         raise ValueError(f"data_bytes must be a power of two, not {data_bytes}")
 
 
 class Axi4Stream(wiring.Signature):
-    """``data_bytes`` bytes a beat, the first in the low bits, with TKEEP and TLAST. Raises ValueError for none."""
+    """AXI4-Stream with TKEEP and TLAST.
+
+    Parameters
+    ----------
+    data_bytes
+        Bytes per beat; the first byte is in the low bits of TDATA.
+
+    Raises
+    ------
+    TypeError
+        If ``data_bytes`` is not an integer.
+    ValueError
+        If ``data_bytes`` is less than 1.
+    """
 
     def __init__(self, data_bytes: int):
         check_int("data_bytes", data_bytes)
@@ -48,7 +63,20 @@ class Axi4Stream(wiring.Signature):
 
 
 class Axi4Lite(wiring.Signature):
-    """32 bits wide, ``address_bits`` of byte address. Raises ValueError unless there are 3 to 64 of them."""
+    """AXI4-Lite with 32 bits of data.
+
+    Parameters
+    ----------
+    address_bits
+        Bits of a byte address, in [3, 64].
+
+    Raises
+    ------
+    TypeError
+        If ``address_bits`` is not an integer.
+    ValueError
+        If ``address_bits`` is out of range.
+    """
 
     def __init__(self, address_bits: int):
         check_int("address_bits", address_bits, 3, 64)
@@ -64,7 +92,20 @@ class Axi4Lite(wiring.Signature):
 
 
 class Axi4(wiring.Signature):
-    """``data_bytes`` bytes wide, 64 bits of address. Raises ValueError unless it is a power of two from 4 to 128."""
+    """AXI4 with 64 bits of address and one bit of ID.
+
+    Parameters
+    ----------
+    data_bytes
+        Bytes per beat, a power of two in [4, 128].
+
+    Raises
+    ------
+    TypeError
+        If ``data_bytes`` is not an integer.
+    ValueError
+        If ``data_bytes`` is out of range or not a power of two.
+    """
 
     def __init__(self, data_bytes: int):
         _check_bytes(data_bytes, 4, 128)
@@ -80,8 +121,8 @@ class Axi4(wiring.Signature):
         super().__init__(members)
 
 
-def bursts_of_words(m: Module, bus, data_bytes: int):
-    """Drives what is the same in every burst of an `Axi4`: whole words at rising addresses, all of one ID."""
+def drive_constants(m: Module, bus, data_bytes: int):
+    """Drive the signals of an `Axi4` that are constant: all bursts have whole words and rising addresses."""
     for channel in ("aw", "ar"):
         m.d.comb += [
             getattr(bus, f"{channel}size").eq((data_bytes - 1).bit_length()),
@@ -91,11 +132,15 @@ def bursts_of_words(m: Module, bus, data_bytes: int):
 
 
 def _fields(interface, channel, stream):
+    """Return pairs of a port of ``channel`` and the field of ``stream`` that belongs to it."""
     return [(getattr(interface, f"{channel}{name}"), stream.payload[name]) for name in stream.payload.shape().members]
 
 
 def send(m: Module, stream, interface, channel: str):
-    """What ``stream`` offers goes out on a channel: field ``addr`` as ``awaddr`` where ``channel`` is "aw"."""
+    """Connect a stream to an outgoing channel of an interface.
+
+    The payload's field ``addr`` becomes ``awaddr`` if ``channel`` is ``"aw"``.
+    """
     m.d.comb += [
         getattr(interface, f"{channel}valid").eq(stream.valid),
         stream.ready.eq(getattr(interface, f"{channel}ready")),
@@ -104,7 +149,7 @@ def send(m: Module, stream, interface, channel: str):
 
 
 def receive(m: Module, interface, channel: str, stream):
-    """What comes in on a channel is offered to ``stream``."""
+    """Connect an incoming channel of an interface to a stream, as `send` does."""
     m.d.comb += [
         stream.valid.eq(getattr(interface, f"{channel}valid")),
         getattr(interface, f"{channel}ready").eq(stream.ready),
@@ -113,12 +158,15 @@ def receive(m: Module, interface, channel: str, stream):
 
 
 def clock_and_reset(m: Module, clk, resetn):
-    """The sync domain of a top level from AXI's clock and active-low reset, released in step with the clock."""
+    """Create the sync domain of a top level from AXI's clock and active-low reset, with a synchronised release."""
     m.domains.sync = ClockDomain()
     m.d.comb += ClockSignal().eq(clk)
     m.submodules.reset = ResetSynchronizer(~resetn)
 
 
 def verilog_ports(component: wiring.Component) -> dict:
-    """Ports as AXI's tools look for them, for `psahw.verilog.emit`: ``s_axis.tdata`` is called ``s_axis_tdata``."""
+    """Return a component's ports by the names that AXI tools expect: ``s_axis.tdata`` becomes ``s_axis_tdata``.
+
+    The result is an argument of `psahw.verilog.emit`.
+    """
     return {"_".join(map(str, path)): value for path, _, value in component.signature.flatten(component)}

@@ -1,4 +1,4 @@
-"""The accelerator as a Vitis kernel: it reads images from memory and writes results into it."""
+"""The accelerator as a Vitis kernel, which reads images from memory and writes results to memory."""
 
 from amaranth.hdl import Cat, Module, ResetSignal, Signal
 from amaranth.lib import wiring
@@ -13,7 +13,7 @@ from .control import Control
 from .core import ADDRESS_BITS, frames_inside
 from .frames import FrameFlags
 from .identity import identity_values, record_bytes
-from .interfaces import Axi4, Axi4Lite, bursts_of_words, clock_and_reset, receive, send
+from .interfaces import Axi4, Axi4Lite, clock_and_reset, drive_constants, receive, send
 from .reader import Reader
 from .records import Records
 from .register_file import RegisterFile
@@ -22,13 +22,19 @@ from .writer import WRITE_JOB, Writer
 
 __all__ = ["DATA_BYTES", "Kernel", "read_depth"]
 
-DATA_BYTES = 64  # an Alveo card's memory controllers are 512 bits wide
-MEMORY_CYCLES = 512  # from a read's address to its data that must not slow the accelerator down
+DATA_BYTES = 64
+"""Length of a memory word in bytes: the memory controllers of an Alveo card are 512 bits wide."""
+MEMORY_CYCLES = 512
+"""Latency of a read, in clock cycles, that must not slow down the accelerator."""
 
 
 def read_depth(manifest: dict, data_bytes: int, beats: int) -> int:
-    """Words to keep or have under way: what the accelerator takes in `MEMORY_CYCLES`, and two bursts
-    since a new burst must fit while the answer to the last one is to come."""
+    """Return the number of memory words to store or request, so that reads never delay the accelerator.
+
+    These are the words that the accelerator takes in `MEMORY_CYCLES` cycles, and two bursts, since
+    a new burst must fit before the answer to the last one has arrived; rounded up to a power of
+    two.
+    """
     height, width = manifest["image"]
     frame_bytes = height * width * manifest["colours"]
     rate = min(frame_bytes / manifest["frame_interval"], manifest["bus_bytes"])
@@ -37,21 +43,42 @@ def read_depth(manifest: dict, data_bytes: int, beats: int) -> int:
 
 
 class Kernel(wiring.Component):
-    """Around ``psahw_accelerator``, whose Verilog stands beside.
+    """The accelerator with an AXI4 port for images and results, controlled by ``ap_ctrl_chain``.
+
+    The kernel instantiates ``psahw_accelerator``, whose Verilog is a file of its own.
 
     Parameters
     ----------
-    accelerator : signature of the accelerator
-    manifest : of the accelerator, as `psahw.generate.write` returns it
-    data_bytes : of a memory word, a power of two from 4 to 128, at least the accelerator's ``bus_bytes``
-    beats : of the longest burst, a power of two
+    accelerator
+        Signature of the accelerator.
+    manifest
+        Description of the accelerator, as returned by `psahw.generate.write`.
+    data_bytes
+        Length of a memory word in bytes, a power of two in [4, 128], at least the accelerator's
+        ``bus_bytes``.
+    beats
+        Length of the longest burst in words, a power of two that is at least 2.
+
+    Raises
+    ------
+    TypeError
+        If ``data_bytes`` or ``beats`` is not an integer.
+    ValueError
+        If ``data_bytes``, ``beats`` or the accelerator's ``bus_bytes`` is out of range or not a
+        power of two, or if a value of the manifest does not fit into its register.
 
     Members
     -------
-    ap_clk, ap_rst_n : clock, and reset, active low
-    interrupt : level
-    s_axi_control : AXI4-Lite, registers of `psahw.boards.axi.registers.KERNEL`
-    m_axi_gmem : AXI4; images and results may begin at any byte, and stand without gaps
+    ap_clk : In(1)
+        Clock.
+    ap_rst_n : In(1)
+        Reset, active low.
+    interrupt : Out(1)
+        Interrupt, level-sensitive.
+    s_axi_control : In(`psahw.boards.axi.interfaces.Axi4Lite`)
+        Registers, as listed in `psahw.boards.axi.registers.KERNEL`.
+    m_axi_gmem : Out(`psahw.boards.axi.interfaces.Axi4`)
+        Memory. Images and results may begin at any byte, and are stored without gaps.
     """
 
     def __init__(
@@ -95,6 +122,7 @@ class Kernel(wiring.Component):
         return m
 
     def _data(self, m, frame_bytes):
+        """Connect the path from images to results."""
         control, reader, writer = self._control, self._reader, self._writer
         m.submodules.flags = flags = FrameFlags(
             bus_bytes=self.manifest["bus_bytes"], frame_bytes=frame_bytes, frames=frames_inside(self.manifest)
@@ -116,8 +144,9 @@ class Kernel(wiring.Component):
         self._counters = accelerator.counters
 
     def _memory(self, m):
+        """Connect reader and writer to the memory port."""
         bus = self.m_axi_gmem
-        bursts_of_words(m, bus, self.data_bytes)
+        drive_constants(m, bus, self.data_bytes)
         send(m, self._reader.ar, bus, "ar")
         receive(m, bus, "r", self._reader.r)
         send(m, self._writer.aw, bus, "aw")
@@ -125,6 +154,7 @@ class Kernel(wiring.Component):
         receive(m, bus, "b", self._writer.b)
 
     def _registers(self, m):
+        """Connect the registers."""
         control = self._control
         m.submodules.registers = file = RegisterFile(table=KERNEL, address_bits=ADDRESS_BITS, strict=False)
         wiring.connect(m, wiring.flipped(self.s_axi_control), file.bus)

@@ -1,4 +1,4 @@
-"""Memory words out of words of 32 bits: any first byte."""
+"""Pack 32-bit words into memory words, from any byte address."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -9,26 +9,37 @@ from psahw.gateware.check import check_int
 from .interfaces import ADDRESS_BITS
 from .records import WORD
 
-__all__ = ["Pack", "written"]
+__all__ = ["Pack", "strobed_word_layout"]
 
 
-def written(data_bytes: int) -> data.StructLayout:
-    """A word to be written, and which of its bytes."""
+def strobed_word_layout(data_bytes: int) -> data.StructLayout:
+    """Return the layout of a memory word to write: its ``data``, and ``strb``, one bit per byte to be written."""
     return data.StructLayout({"data": 8 * data_bytes, "strb": data_bytes})
 
 
 class Pack(wiring.Component):
-    """Puts records one after another into words; a word of a record a cycle.
+    """Store records one after another in memory words, one 32-bit word per clock cycle.
 
     Parameters
     ----------
-    data_bytes : of a memory word, a power of two of at least 4
+    data_bytes
+        Length of a memory word in bytes, a power of two that is at least 4.
+
+    Raises
+    ------
+    TypeError
+        If ``data_bytes`` is not an integer.
+    ValueError
+        If ``data_bytes`` is less than 4 or not a power of two.
 
     Members
     -------
-    job : stream of ``addr``, the first record's byte address, and ``records``, their number, one at least
+    job : stream of ``{"addr", "records"}``
+        Byte address of the first record, and number of records (at least 1).
     i : stream of `psahw.boards.axi.records.WORD`
-    o : stream of `written`; a job begins and ends with a word that may be written in part
+        Records.
+    o : stream of `strobed_word_layout`
+        Memory words. The first and the last word of a job may be written in part.
     """
 
     def __init__(self, *, data_bytes: int):
@@ -41,7 +52,7 @@ class Pack(wiring.Component):
             {
                 "job": In(stream.Signature(job)),
                 "i": In(stream.Signature(WORD)),
-                "o": Out(stream.Signature(written(data_bytes))),
+                "o": Out(stream.Signature(strobed_word_layout(data_bytes))),
             }
         )
 
@@ -49,7 +60,7 @@ class Pack(wiring.Component):
         m = Module()
         job, i, o, lanes = self.job, self.i, self.o, self.data_bytes // 4
         lane, shift, left = Signal(range(lanes)), Signal(2), Signal(32)
-        carry, carried = Signal(24), Signal(3)  # bytes of the word before that belong into this lane
+        carry, carried = Signal(24), Signal(3)  # bytes of the previous word that belong to this lane
         both, strobes = Signal(56), Signal(7)
         place, ends, en = Signal(), Signal(), Signal()
 

@@ -1,4 +1,4 @@
-"""Reads stretches of memory over AXI4, ahead of what is wanted."""
+"""Read stretches of memory over AXI4, ahead of their use."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
@@ -7,36 +7,59 @@ from amaranth.lib.wiring import In, Out
 from psahw.gateware.check import check_int
 from psahw.gateware.stream import Fork, Queue, connect
 
-from .bursts import Bursts, stretch
-from .frames import pixels
+from .bursts import Bursts, stretch_layout
+from .frames import pixels_layout
 from .interfaces import BURST
-from .unpack import Gearbox, Unpack, word
+from .unpack import Gearbox, Unpack, word_layout
 
-__all__ = ["Reader", "read_data"]
+__all__ = ["Reader", "read_data_layout"]
 
 
-def read_data(data_bytes: int) -> data.StructLayout:
-    """Payload of a read data channel."""
+def read_data_layout(data_bytes: int) -> data.StructLayout:
+    """Return the payload of a read data channel: ``data`` and the response ``resp``."""
     return data.StructLayout({"data": 8 * data_bytes, "resp": 2})
 
 
 class Reader(wiring.Component):
-    """A request goes out as soon as there is room for all of its words, so the bus never waits for the accelerator.
+    """Read stretches of memory, and pass on their bytes in beats.
+
+    A burst is requested as soon as there is room for all of its words, so the bus never waits for
+    the accelerator.
 
     Parameters
     ----------
-    data_bytes : of a memory word, a power of two
-    bus_bytes : of a beat to the accelerator, at most ``data_bytes``; stretches are multiples of it
-    beats : words of the longest burst
-    depth : words that are kept or under way, at least two bursts: memory that answers after ``t``
-        cycles is read at full rate if ``depth`` words last that long
+    data_bytes
+        Length of a memory word in bytes, a power of two.
+    bus_bytes
+        Length of a beat in bytes, at most ``data_bytes``. The length of every stretch must be a
+        multiple of it.
+    beats
+        Length of the longest burst in words, a power of two.
+    depth
+        Number of words that can be stored or requested, at least two bursts. Memory with a latency
+        of ``t`` cycles is read at full rate if ``depth`` words last for ``t`` cycles.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is out of range.
 
     Members
     -------
-    job : stream of stretches, each of one byte at least; another is taken while words of the one before are to come
-    ar, r : channels; all bursts have the same ID, so answers come in order. ``r.ready`` is always high
-    o : stream of `psahw.boards.axi.frames.pixels`; flag ``error`` from the first failed read of a stretch to its end
-    failed : for a cycle, when a read fails
+    job : stream of `psahw.boards.axi.bursts.stretch_layout`
+        Stretches of at least one byte. A stretch is accepted before all words of the previous one
+        have arrived.
+    ar : stream of `psahw.boards.axi.interfaces.BURST`
+        Read address channel. All bursts have the same ID, so their data arrive in order.
+    r : stream of `read_data_layout`
+        Read data channel; always ready.
+    o : stream of `psahw.boards.axi.frames.pixels_layout`
+        Bytes of the stretches. The flag ``error`` is set from the first failed read of a stretch to
+        its end.
+    failed : Out(1)
+        High for one cycle when a read fails.
     """
 
     def __init__(self, *, data_bytes: int, bus_bytes: int, beats: int, depth: int):
@@ -45,10 +68,10 @@ class Reader(wiring.Component):
         self.data_bytes, self.bus_bytes, self.beats, self.depth = data_bytes, bus_bytes, beats, depth
         super().__init__(
             {
-                "job": In(stream.Signature(stretch())),
+                "job": In(stream.Signature(stretch_layout())),
                 "ar": Out(stream.Signature(BURST)),
-                "r": In(stream.Signature(read_data(data_bytes), always_ready=True)),
-                "o": Out(stream.Signature(pixels(bus_bytes))),
+                "r": In(stream.Signature(read_data_layout(data_bytes), always_ready=True)),
+                "o": Out(stream.Signature(pixels_layout(bus_bytes))),
                 "failed": Out(1),
             }
         )
@@ -56,10 +79,10 @@ class Reader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         size = 1 << (self.bus_bytes - 1).bit_length()
-        m.submodules.fork = fork = Fork(shape=stretch())
+        m.submodules.fork = fork = Fork(shape=stretch_layout())
         m.submodules.bursts = bursts = Bursts(data_bytes=self.data_bytes, beats=self.beats)
-        m.submodules.jobs = jobs = Queue(shape=stretch(), depth=2)
-        m.submodules.words = words = Queue(shape=word(self.data_bytes), depth=self.depth, style="block")
+        m.submodules.jobs = jobs = Queue(shape=stretch_layout(), depth=2)
+        m.submodules.words = words = Queue(shape=word_layout(self.data_bytes), depth=self.depth, style="block")
         m.submodules.unpack = unpack = Unpack(data_bytes=self.data_bytes, size=size)
         m.submodules.gearbox = gearbox = Gearbox(size=size, bus_bytes=self.bus_bytes)
         connect(m, wiring.flipped(self.job), fork.i)
@@ -70,7 +93,7 @@ class Reader(wiring.Component):
         connect(m, unpack.o, gearbox.i)
         connect(m, gearbox.o, wiring.flipped(self.o))
 
-        room = Signal(range(self.depth + 1), init=self.depth)  # places for words that nobody has asked for
+        room = Signal(range(self.depth + 1), init=self.depth)  # places for words that have not been requested
         length, fits = bursts.o.payload.len + 1, Signal()
         asked, left = self.ar.valid & self.ar.ready, words.o.valid & words.o.ready
         m.d.sync += room.eq(room + left)

@@ -1,4 +1,4 @@
-"""Results as words of 32 bits."""
+"""Send results as 32-bit words."""
 
 from amaranth.hdl import Module, Mux, Shape, Signal, signed
 from amaranth.lib import data, stream, wiring
@@ -11,23 +11,36 @@ from .frames import FLAGS
 __all__ = ["WORD", "Records"]
 
 WORD = data.StructLayout({"data": 32, "last": 1})
+"""A word of a record: its ``data``, and ``last``, which marks the last word of the record."""
 
 
 class Records(wiring.Component):
-    """Sends a record of ``1 + classes`` words for every result, the last one marked; full rate.
+    """Send a record of ``1 + classes`` words for every result, one word per clock cycle.
 
-    The first word has the class in bits 15..0 and the frame's `FLAGS` from bit 16 on, the others are the logits,
-    sign-extended.
+    The first word contains the class in bits 15..0 and the frame's `psahw.boards.axi.frames.FLAGS`
+    from bit 16 on. The other words are the logits, sign-extended to 32 bits.
 
     Parameters
     ----------
-    result : payload of the accelerator's results; at most 65,536 classes, logits of at most 32 bits
+    result
+        Payload of the accelerator's results, with at most 65,536 classes and logits of at most 32
+        bits.
+
+    Raises
+    ------
+    ValueError
+        If ``result`` has too many classes or bits.
 
     Members
     -------
-    i, flags : a result is taken together with its flags
-    hold : no result is taken; a record that has begun goes on
+    i : stream of ``result``
+        Results. Each is taken together with its flags.
+    flags : stream of `psahw.boards.axi.frames.FLAGS`
+        Flags of the results.
+    hold : In(1)
+        Take no result. A record that has begun is completed.
     o : stream of `WORD`
+        Records.
     """
 
     def __init__(self, *, result: data.StructLayout):
@@ -48,7 +61,7 @@ class Records(wiring.Component):
         m = Module()
         i, flags, o = self.i, self.flags, self.o
         logits = Signal(data.ArrayLayout(signed(self.bits), self.classes))
-        left = Signal(range(self.classes + 1))  # words after the one that is offered
+        left = Signal(range(self.classes + 1))  # words after the one that is offered now
         free, load = Signal(), Signal()
         m.d.comb += [
             free.eq(~o.valid | (o.ready & o.payload.last)),

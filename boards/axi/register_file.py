@@ -1,4 +1,4 @@
-"""Registers behind AXI4-Lite, from a table."""
+"""Registers behind AXI4-Lite, generated from a table."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
@@ -17,22 +17,36 @@ _MEMBERS = {
 
 
 class RegisterFile(wiring.Component):
-    """Serves one access of each kind at a time; a write takes two cycles, a read one.
+    """Registers behind an AXI4-Lite bus.
+
+    One read and one write can be in progress at a time. A write takes two cycles, and a read takes
+    one.
 
     Parameters
     ----------
-    table : registers at distinct multiples of 4 below ``2**address_bits``
-    address_bits : of the bus
-    strict : an address without a register, and a write to one that cannot be written, is answered with SLVERR; else
-        with OKAY, reads with zero
+    table
+        Registers, at distinct multiples of 4 below ``2**address_bits``.
+    address_bits
+        Bits of a byte address on the bus.
+    strict
+        If true, an access to an address without a register, or a write to a register that cannot be
+        written, is answered with SLVERR. If false, it is answered with OKAY, and reads return zero.
+
+    Raises
+    ------
+    ValueError
+        If a register has an invalid offset.
 
     Members
     -------
-    bus : AXI4-Lite. Address and data of a write may come in any order; bytes without a strobe stay as they are
-    registers : for each of the table by its name in lower case: ``value`` (of a `Access.WRITE` register driven
-        here); ``read`` is high for a cycle in which it is read; ``orders`` has the ones that are written, for a cycle
-
-    Raises ValueError for a register at an impossible offset.
+    bus : In(`psahw.boards.axi.interfaces.Axi4Lite`)
+        Bus. Address and data of a write may arrive in any order. Bytes without a strobe keep their
+        values.
+    registers : Out(signature)
+        A member for each register, with its name in lower case. ``value`` is the register's value,
+        which this component drives for `psahw.boards.axi.registers.Access.WRITE`. ``read`` is high
+        for one cycle when the register is read. ``orders`` contains the bits that are written as 1,
+        for one cycle.
     """
 
     def __init__(self, *, table: tuple[Register, ...], address_bits: int = 12, strict: bool = True):
@@ -44,7 +58,7 @@ class RegisterFile(wiring.Component):
                 or offsets.count(register.offset) > 1
             ):
                 raise ValueError(
-                    f"table must have {register.name} at a multiple of 4 of its own below {1 << address_bits}, "
+                    f"table must have {register.name} at a distinct multiple of 4 below {1 << address_bits}, "
                     f"not {register.offset:#x}"
                 )
         self.table, self.strict = tuple(table), strict
@@ -52,6 +66,7 @@ class RegisterFile(wiring.Component):
         super().__init__({"bus": In(Axi4Lite(address_bits)), "registers": Out(wiring.Signature(registers))})
 
     def _port(self, register):
+        """Return the member of ``registers`` that belongs to a register."""
         return getattr(self.registers, register.name.lower())
 
     def elaborate(self, platform):
@@ -61,6 +76,7 @@ class RegisterFile(wiring.Component):
         return m
 
     def _write(self, m):
+        """Serve the write channels."""
         bus, wrong = self.bus, SLVERR if self.strict else OKAY
         have_address, have_data = Signal(), Signal()
         word, new, strobe = Signal(len(bus.awaddr) - 2), Signal(32), Signal(4)
@@ -89,6 +105,7 @@ class RegisterFile(wiring.Component):
                             m.d.comb += port.orders.eq(new & mask)
 
     def _read(self, m):
+        """Serve the read channels."""
         bus, wrong = self.bus, SLVERR if self.strict else OKAY
         m.d.comb += bus.arready.eq(~bus.rvalid | bus.rready)
         with m.If(bus.arready):
@@ -105,6 +122,7 @@ class RegisterFile(wiring.Component):
 
 
 def _signature(register):
+    """Return the signature of a register's ports."""
     members = dict(_MEMBERS[register.access])
     if register.access is Access.WRITE:
         members["value"] = Out(32, init=register.at_reset)

@@ -1,7 +1,7 @@
-"""What software sees: the register maps of the core and of the kernel, as tables.
+"""The register maps of the core and of the kernel, as tables.
 
-`psahw.boards.axi.register_file.RegisterFile` makes the circuit from a table, and ``python -m psahw.boards.axi`` writes the same
-table into ``docs/reference/register-map.md``.
+`psahw.boards.axi.register_file.RegisterFile` generates the circuit from a table, and
+``python -m psahw.boards.axi`` writes the same table into ``docs/reference/register-map.md``.
 """
 
 from dataclasses import dataclass
@@ -10,48 +10,64 @@ from enum import Enum
 __all__ = ["CORE", "ID", "KERNEL", "VERSION", "Access", "Register", "identity", "markdown"]
 
 ID = int.from_bytes(b"WHSP", "big")  # reads as "PSHW" byte by byte
-VERSION = 0x0001_0000  # major, minor: a major one changes what a register means
+VERSION = 0x0001_0000  # major and minor version; a new major version changes the meaning of a register
 
 
 class Access(Enum):
-    """How a register behaves."""
+    """How a register can be accessed."""
 
-    READ = "R"  # what the circuit says
-    WRITE = "RW"  # what was last written
-    COMMAND = "RC"  # reads what the circuit says; every 1 written is an order
+    READ = "R"  # reads return a value of the circuit
+    WRITE = "RW"  # reads return the last written value
+    COMMAND = "RC"  # reads return a value of the circuit; every bit that is written as 1 is a command
 
 
 @dataclass(frozen=True)
 class Register:
-    """32 bits at byte ``offset``. ``at_reset`` is the value of a `Access.WRITE` register before the first write."""
+    """A register of 32 bits.
+
+    Parameters
+    ----------
+    offset
+        Byte address.
+    name
+        Name in upper case.
+    access
+        How it can be accessed.
+    description
+        Meaning of the value, for the documentation and for Vivado.
+    at_reset
+        Value before the first write; for `Access.WRITE` only.
+    """
 
     offset: int
     name: str
     access: Access
-    what: str
+    description: str
     at_reset: int = 0
 
 
 def identity() -> tuple[Register, ...]:
-    """Registers that say which circuit this is; the same in both maps."""
-    at = 0x100
-    plain = (
+    """Return the registers that identify the circuit; they are the same in both maps."""
+    base = 0x100
+    values = (
         ("ID", f"0x{ID:08X}: bytes P, S, H, W"),
-        ("VERSION", "of this map: major in 31..16, minor in 15..0"),
-        ("IMAGE", "height in 31..16, width in 15..0"),
-        ("SHAPE", "colours in 31..16, classes in 15..0"),
-        ("FRAME_BYTES", "bytes of an image"),
-        ("RECORD_BYTES", "bytes of a result: 4 for the class and for each logit"),
-        ("FRAME_INTERVAL", "planned clock cycles between results"),
-        ("LATENCY", "planned clock cycles from an image's first beat to its result"),
-        ("CLOCK_HZ", "clock that the plan is for, a target"),
+        ("VERSION", "version of this register map: major in bits 31..16, minor in bits 15..0"),
+        ("IMAGE", "height in bits 31..16, width in bits 15..0"),
+        ("SHAPE", "colours in bits 31..16, classes in bits 15..0"),
+        ("FRAME_BYTES", "length of an image in bytes"),
+        ("RECORD_BYTES", "length of a result in bytes: 4 for the class and 4 for each logit"),
+        ("FRAME_INTERVAL", "clock cycles between results, as planned"),
+        ("LATENCY", "clock cycles from an image's first beat to its result, as planned"),
+        ("CLOCK_HZ", "clock frequency in Hz that the plan assumes (target)"),
     )
-    named = [Register(at + 4 * k, name, Access.READ, what) for k, (name, what) in enumerate(plain)]
+    first = [Register(base + 4 * k, name, Access.READ, text) for k, (name, text) in enumerate(values)]
     digest = [
-        Register(at + 0x40 + 4 * k, f"HASH_{k}", Access.READ, f"network's SHA-256, digits {8 * k} to {8 * k + 7}")
+        Register(
+            base + 0x40 + 4 * k, f"HASH_{k}", Access.READ, f"SHA-256 of the network, digits {8 * k} to {8 * k + 7}"
+        )
         for k in range(8)
-    ]  # fmt: skip
-    return (*named, *digest)
+    ]
+    return (*first, *digest)
 
 
 CORE = (
@@ -60,55 +76,65 @@ CORE = (
         0x04,
         "STATUS",
         Access.COMMAND,
-        "since they were last cleared, frames that were bit 0 short, bit 1 long, bit 2 partial; written 1s clear. "
-        "Bit 8: a soft reset is under way",
+        "errors of frames since they were last cleared: bit 0 short, bit 1 long, bit 2 partial; writing 1 clears a "
+        "bit. Bit 8: a soft reset is in progress",
     ),
-    Register(0x08, "MODE", Access.WRITE, "bit 0: TLAST is ignored, and frames are counted out of the bytes"),
-    Register(0x0C, "FRAMES", Access.READ, "frames that went in; wraps"),
-    Register(0x10, "BAD_FRAMES", Access.READ, "of these, frames with a flag; wraps"),
-    Register(0x14, "RESULTS", Access.READ, "packets that went out; wraps"),
+    Register(0x08, "MODE", Access.WRITE, "bit 0: ignore TLAST, and end a frame after FRAME_BYTES bytes"),
+    Register(0x0C, "FRAMES", Access.READ, "number of received frames; wraps"),
+    Register(0x10, "BAD_FRAMES", Access.READ, "number of received frames with a flag; wraps"),
+    Register(0x14, "RESULTS", Access.READ, "number of sent results; wraps"),
     Register(
-        0x18, "COUNTER", Access.WRITE, "address of a counter: 0 frames, 1 cycles, 2 + n stall cycles of stage n"
+        0x18,
+        "COUNTER",
+        Access.WRITE,
+        "counter to read: 0 for frames, 1 for cycles, 2 + n for stall cycles of stage n",
     ),
-    Register(0x1C, "COUNTER_VALUE", Access.READ, "that counter of the accelerator"),
+    Register(0x1C, "COUNTER_VALUE", Access.READ, "value of the counter that COUNTER selects"),
     *identity(),
 )
-"""Of the core with AXI4-Stream ports."""
+"""Registers of the core with AXI4-Stream ports."""
 
 KERNEL = (
     Register(
         0x00,
         "AP_CTRL",
         Access.COMMAND,
-        "bit 0 ap_start (set by writing 1, cleared on ap_ready), bit 1 ap_done (until ap_continue), bit 2 ap_idle, "
-        "bit 3 ap_ready (cleared on read), bit 4 ap_continue (written 1), bit 9 interrupt",
+        "bit 0 ap_start (set by writing 1, cleared by ap_ready), bit 1 ap_done (cleared by ap_continue), bit 2 "
+        "ap_idle, bit 3 ap_ready (cleared by reading), bit 4 ap_continue (write 1), bit 9 interrupt",
     ),
-    Register(0x04, "GIE", Access.WRITE, "bit 0: interrupts are enabled"),
-    Register(0x08, "IER", Access.WRITE, "bit 0: ap_done interrupts, bit 1: ap_ready interrupts"),
-    Register(0x0C, "ISR", Access.COMMAND, "bit 0: ap_done, bit 1: ap_ready; written 1s toggle"),
+    Register(0x04, "GIE", Access.WRITE, "bit 0 enables the interrupt output"),
+    Register(0x08, "IER", Access.WRITE, "bit 0 enables the interrupt of ap_done, bit 1 that of ap_ready"),
+    Register(0x0C, "ISR", Access.COMMAND, "pending interrupts: bit 0 ap_done, bit 1 ap_ready; writing 1 toggles"),
     Register(0x10, "IMAGES_LOW", Access.WRITE, "byte address of the images, bits 31..0"),
-    Register(0x14, "IMAGES_HIGH", Access.WRITE, "bits 63..32"),
+    Register(0x14, "IMAGES_HIGH", Access.WRITE, "byte address of the images, bits 63..32"),
     Register(0x1C, "RESULTS_LOW", Access.WRITE, "byte address of the results, bits 31..0"),
-    Register(0x20, "RESULTS_HIGH", Access.WRITE, "bits 63..32"),
-    Register(0x28, "COUNT", Access.WRITE, "images of the batch, 0 to 2^31 - 1"),
+    Register(0x20, "RESULTS_HIGH", Access.WRITE, "byte address of the results, bits 63..32"),
+    Register(0x28, "COUNT", Access.WRITE, "number of images in the batch, 0 to 2^31 - 1"),
     Register(
         0x40,
         "STATUS",
         Access.COMMAND,
-        "since they were last cleared: bit 0 a read failed, bit 1 a write failed; written 1s clear",
+        "errors since they were last cleared: bit 0 a read failed, bit 1 a write failed; writing 1 clears a bit",
     ),
-    Register(0x44, "BUSY_CYCLES", Access.READ, "clock cycles in which ap_idle was 0; wraps"),
+    Register(0x44, "BUSY_CYCLES", Access.READ, "number of clock cycles in which ap_idle was 0; wraps"),
     Register(
-        0x48, "COUNTER", Access.WRITE, "address of a counter: 0 frames, 1 cycles, 2 + n stall cycles of stage n"
+        0x48,
+        "COUNTER",
+        Access.WRITE,
+        "counter to read: 0 for frames, 1 for cycles, 2 + n for stall cycles of stage n",
     ),
-    Register(0x4C, "COUNTER_VALUE", Access.READ, "that counter of the accelerator"),
+    Register(0x4C, "COUNTER_VALUE", Access.READ, "value of the counter that COUNTER selects"),
     *identity(),
 )
-"""Of the kernel with an AXI4 port: control as Vitis has it for ap_ctrl_chain (UG1399, S_AXILITE control register map;
-UG1393, control requirements for XRT-managed kernels), the arguments after it, the rest from 0x40 on."""
+"""Registers of the kernel with an AXI4 port.
+
+The registers up to 0x2C follow Vitis' map for ``ap_ctrl_chain`` with three arguments (UG1399,
+S_AXILITE control register map; UG1393, control requirements for XRT-managed kernels). The others
+begin at 0x40.
+"""
 
 
 def markdown(table: tuple[Register, ...]) -> str:
-    """The table for people, without a blank line at either end."""
-    rows = [f"| 0x{r.offset:03X} | `{r.name}` | {r.access.value} | {r.what} |" for r in table]
-    return "\n".join(["| offset | register | access | what |", "|---|---|---|---|", *rows])
+    """Return the table in Markdown, without a blank line at either end."""
+    rows = [f"| 0x{r.offset:03X} | `{r.name}` | {r.access.value} | {r.description} |" for r in table]
+    return "\n".join(["| offset | register | access | description |", "|---|---|---|---|", *rows])

@@ -1,4 +1,4 @@
-"""Bytes out of memory words: any first byte, any number."""
+"""Extract bytes from memory words, from any byte address and of any number."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -6,35 +6,53 @@ from amaranth.lib.wiring import In, Out
 
 from psahw.gateware.check import check_int
 
-from .bursts import STRETCH_BITS, stretch
-from .frames import pixels
+from .bursts import STRETCH_BITS, stretch_layout
+from .frames import pixels_layout
 
-__all__ = ["Gearbox", "Unpack", "piece", "word"]
+__all__ = ["Gearbox", "Unpack", "piece_layout", "word_layout"]
 
 
-def word(data_bytes: int) -> data.StructLayout:
-    """What memory answers: a word, and whether the read failed."""
+def word_layout(data_bytes: int) -> data.StructLayout:
+    """Return the layout of a memory word that was read: its ``data``, and ``error`` if the read failed."""
     return data.StructLayout({"data": 8 * data_bytes, "error": 1})
 
 
-def piece(size: int) -> data.StructLayout:
-    """``size`` bytes, of which ``count`` count, after the first ``skip``."""
+def piece_layout(size: int) -> data.StructLayout:
+    """Return the layout of a piece of a memory word.
+
+    Its fields are ``size`` bytes of ``data``, ``error`` if a read failed, and the number of bytes
+    to use: ``count`` bytes after the first ``skip`` bytes.
+    """
     return data.StructLayout({"data": 8 * size, "error": 1, "skip": range(size), "count": range(size + 1)})
 
 
 class Unpack(wiring.Component):
-    """Cuts the words of a stretch into pieces and says which of their bytes belong to it; a piece a cycle.
+    """Cut the words of a stretch into pieces, and mark which of their bytes belong to the stretch.
+
+    The unit produces one piece per clock cycle, with a latency of one cycle.
 
     Parameters
     ----------
-    data_bytes : of a word, a power of two
-    size : bytes of a piece, a power of two that is not greater
+    data_bytes
+        Length of a memory word in bytes, a power of two.
+    size
+        Length of a piece in bytes, a power of two that is at most ``data_bytes``.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is out of range or not a power of two.
 
     Members
     -------
-    job : stream of `psahw.boards.axi.bursts.stretch`, each of one byte at least
-    i : stream of `word`: those that hold the stretch
-    o : stream of `piece`, one cycle later; ``error`` stays from the first failed read of a stretch to its end
+    job : stream of `psahw.boards.axi.bursts.stretch_layout`
+        Stretches of at least one byte.
+    i : stream of `word_layout`
+        The words that contain the stretches.
+    o : stream of `piece_layout`
+        Pieces. ``error`` is set from the first failed read of a stretch to its end.
     """
 
     def __init__(self, *, data_bytes: int, size: int):
@@ -46,9 +64,9 @@ class Unpack(wiring.Component):
         self.data_bytes, self.size = data_bytes, size
         super().__init__(
             {
-                "job": In(stream.Signature(stretch())),
-                "i": In(stream.Signature(word(data_bytes))),
-                "o": Out(stream.Signature(piece(size))),
+                "job": In(stream.Signature(stretch_layout())),
+                "i": In(stream.Signature(word_layout(data_bytes))),
+                "o": Out(stream.Signature(piece_layout(size))),
             }
         )
 
@@ -69,7 +87,7 @@ class Unpack(wiring.Component):
             with m.State("JOB"):
                 m.d.comb += job.ready.eq(1)
                 first = job.payload.addr[:shift] if shift else 0
-                final = job.payload.bytes + first - 1  # place of the last byte, from the first piece's first
+                final = job.payload.bytes + first - 1  # position of the last byte, relative to the first piece
                 m.d.sync += [
                     place.eq(job.payload.addr[shift:]),
                     left.eq(final >> shift),
@@ -98,32 +116,45 @@ class Unpack(wiring.Component):
 
 
 class Gearbox(wiring.Component):
-    """Strings the bytes of pieces together, into beats of ``bus_bytes``; a beat a cycle.
+    """Join the bytes of pieces to beats of ``bus_bytes`` bytes, one beat per clock cycle.
 
     Parameters
     ----------
-    size : of the pieces, at least ``bus_bytes``
-    bus_bytes : of a beat; a stretch is a multiple of it
+    size
+        Length of a piece in bytes, at least ``bus_bytes``.
+    bus_bytes
+        Length of a beat in bytes. The length of every stretch must be a multiple of it.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is out of range.
 
     Members
     -------
-    i : stream of `piece`
-    o : stream of `psahw.boards.axi.frames.pixels`, one cycle later; flag ``error`` if the piece that completed the beat
-        has it
+    i : stream of `piece_layout`
+        Pieces.
+    o : stream of `psahw.boards.axi.frames.pixels_layout`
+        Beats, with a latency of one cycle. The flag ``error`` is that of the piece that completed
+        the beat.
     """
 
     def __init__(self, *, size: int, bus_bytes: int):
         check_int("size", size)
         check_int("bus_bytes", bus_bytes, high=size)
         self.size, self.bus_bytes = size, bus_bytes
-        super().__init__({"i": In(stream.Signature(piece(size))), "o": Out(stream.Signature(pixels(bus_bytes)))})
+        super().__init__(
+            {"i": In(stream.Signature(piece_layout(size))), "o": Out(stream.Signature(pixels_layout(bus_bytes)))}
+        )
 
     def elaborate(self, platform):
         m = Module()
         i, o, size, bus = self.i, self.o, self.size, self.bus_bytes
         capacity = size + bus - 1
         store, level = Signal(8 * capacity), Signal(range(capacity + 1))
-        kept, rest = Signal(8 * bus), Signal(range(capacity + 1))  # what is left when a beat has gone
+        kept, rest = Signal(8 * bus), Signal(range(capacity + 1))  # bytes that remain when a beat has been taken
         mine, place, failed = Signal(8 * size), Signal(range(size + bus)), Signal()
 
         taken = o.valid & o.ready
@@ -135,7 +166,7 @@ class Gearbox(wiring.Component):
             rest.eq(Mux(taken, level - bus, level)),
             kept.eq(Mux(taken, store >> 8 * bus, store)),
             i.ready.eq(rest < bus),
-            # the first byte that counts goes to place `rest`
+            # the first byte to use moves to position `rest`
             place.eq(size + rest - i.payload.skip),
         ]
         end = Signal(range(size + 1))

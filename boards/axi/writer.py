@@ -1,4 +1,4 @@
-"""Writes records to memory over AXI4."""
+"""Write records to memory over AXI4."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -7,37 +7,61 @@ from amaranth.lib.wiring import In, Out
 from psahw.gateware.check import check_int
 from psahw.gateware.stream import Queue, connect
 
-from .bursts import Bursts, stretch
+from .bursts import Bursts, stretch_layout
 from .interfaces import BURST
-from .pack import Pack, written
+from .pack import Pack, strobed_word_layout
 from .records import WORD
 
-__all__ = ["WRITE_JOB", "Writer", "write_data"]
+__all__ = ["WRITE_JOB", "Writer", "write_data_layout"]
 
-WRITE_JOB = stretch(records=32)
+WRITE_JOB = stretch_layout(records=32)
+"""A stretch of memory to write, and the number of ``records`` that fill it."""
 OUTSTANDING = 16
+"""Maximum number of bursts that wait for their responses."""
 
 
-def write_data(data_bytes: int) -> data.StructLayout:
-    """Payload of a write data channel."""
+def write_data_layout(data_bytes: int) -> data.StructLayout:
+    """Return the payload of a write data channel: ``data``, byte strobes ``strb``, and ``last`` of a burst."""
     return data.StructLayout({"data": 8 * data_bytes, "strb": data_bytes, "last": 1})
 
 
 class Writer(wiring.Component):
-    """A burst begins when all of its words are there, so the bus never waits for the accelerator.
+    """Write records to stretches of memory.
+
+    A burst begins when all of its words are available, so the bus never waits for the accelerator.
 
     Parameters
     ----------
-    data_bytes : of a memory word, a power of two of at least 4
-    beats : words of the longest burst; two bursts are kept
+    data_bytes
+        Length of a memory word in bytes, a power of two that is at least 4.
+    beats
+        Length of the longest burst in words, a power of two that is at least 2. Two bursts are
+        stored.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is out of range or not a power of two.
 
     Members
     -------
-    job : stream of stretches with the number of ``records`` that fill them; none at all is a job, too
+    job : stream of `WRITE_JOB`
+        Stretches, with the number of records that fill them. A job may have no records.
     i : stream of `psahw.boards.axi.records.WORD`
-    aw, w, b : channels; at most `OUTSTANDING` bursts wait for their response
-    done : stream of one bit, a beat a job in their order, when memory has acknowledged every write: did any fail
-    failed : for a cycle, when a write fails
+        Records.
+    aw : stream of `psahw.boards.axi.interfaces.BURST`
+        Write address channel. At most `OUTSTANDING` bursts wait for their responses.
+    w : stream of `write_data_layout`
+        Write data channel.
+    b : stream of ``{"resp"}``
+        Write response channel; always ready.
+    done : stream of bits
+        One beat per job, in their order, when memory has acknowledged all of its writes. It is 1 if
+        a write failed.
+    failed : Out(1)
+        High for one cycle when a write fails.
     """
 
     def __init__(self, *, data_bytes: int, beats: int):
@@ -48,7 +72,7 @@ class Writer(wiring.Component):
                 "job": In(stream.Signature(WRITE_JOB)),
                 "i": In(stream.Signature(WORD)),
                 "aw": Out(stream.Signature(BURST)),
-                "w": Out(stream.Signature(write_data(data_bytes))),
+                "w": Out(stream.Signature(write_data_layout(data_bytes))),
                 "b": In(stream.Signature(data.StructLayout({"resp": 2}), always_ready=True)),
                 "done": Out(stream.Signature(1)),
                 "failed": Out(1),
@@ -59,11 +83,11 @@ class Writer(wiring.Component):
         m = Module()
         m.submodules.bursts = self._bursts = Bursts(data_bytes=self.data_bytes, beats=self.beats)
         m.submodules.pack = self._pack = Pack(data_bytes=self.data_bytes)
-        m.submodules.words = self._words = Queue(shape=written(self.data_bytes), depth=2 * self.beats)
+        m.submodules.words = self._words = Queue(shape=strobed_word_layout(self.data_bytes), depth=2 * self.beats)
         connect(m, wiring.flipped(self.i), self._pack.i)
         connect(m, self._pack.o, self._words.i)
 
-        sent, over = Signal(), Signal()  # a burst's address has gone out; the job's last word has
+        sent, over = Signal(), Signal()  # a burst's address has been sent; the job's last word has been sent
         pending = Signal(range(OUTSTANDING + 1))
         m.d.sync += pending.eq(pending + sent - self.b.valid)
         self._jobs(m, over, pending)
@@ -71,6 +95,7 @@ class Writer(wiring.Component):
         return m
 
     def _jobs(self, m, over, pending):
+        """Distribute jobs, and report them when they are done."""
         job, bursts, pack = self.job, self._bursts.i, self._pack.job
         failed = Signal()
         m.d.comb += [
@@ -107,6 +132,7 @@ class Writer(wiring.Component):
                     m.next = "JOB"
 
     def _send(self, m, sent, over, pending):
+        """Send the address and the words of each burst."""
         bursts, words, aw, w = self._bursts.o, self._words, self.aw, self.w
         left, final = Signal(8), Signal()
         m.d.comb += [

@@ -8,7 +8,7 @@ __all__ = ["files", "register_list"]
 
 def register_list(table: tuple[Register, ...]) -> str:
     """Return a register map as lines of a Tcl list, each with name, offset and description."""
-    rows = [f"    {{{r.name} 0x{r.offset:03X} {{{r.what}}}}}" for r in table]
+    rows = [f"    {{{r.name} 0x{r.offset:03X} {{{r.description}}}}}" for r in table]
     return "\n".join(rows)
 
 

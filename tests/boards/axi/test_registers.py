@@ -22,7 +22,7 @@ def test_the_page_has_the_tables_of_the_code():
 def test_marks_must_be_there_once():
     page = PAGE.read_text()
     for broken in (page.replace("<!-- end: kernel -->\n", ""), page + "<!-- registers: core -->\n"):
-        with pytest.raises(ValueError, match=r"register-map.md must have '<!-- registers: \w+ -->' and .* once each"):
+        with pytest.raises(ValueError, match=r"register-map.md must contain '<!-- registers: \w+ -->' and .* exactly once"):
             tables.filled(broken)
 
 
@@ -54,9 +54,9 @@ def test_a_value_that_does_not_fit():
 @pytest.mark.parametrize(
     ("offset", "message"),
     [
-        (2, "table must have B at a multiple of 4 of its own below 4096, not 0x2"),
-        (4096, "table must have B at a multiple of 4 of its own below 4096, not 0x1000"),
-        (8, "table must have A at a multiple of 4 of its own below 4096, not 0x8"),
+        (2, "table must have B at a distinct multiple of 4 below 4096, not 0x2"),
+        (4096, "table must have B at a distinct multiple of 4 below 4096, not 0x1000"),
+        (8, "table must have A at a distinct multiple of 4 below 4096, not 0x8"),
     ],
 )
 def test_init_wrong_table(offset, message):
