@@ -78,10 +78,10 @@ BAD = [
     ("plan {}/small --board marble --fps nan", r".*--fps.* must be positive, not nan"),
     ("plan {}/small --board marble --clock 0", r".*--clock.* must be positive, not 0"),
     ("plan {}/small --board marble --engines dsp", r"engine must be mac, .* or parallel, not 'dsp'"),
-    ("plan {}/small --board marble --engine embed", r"an engine for layers needs LAYER=ENGINE, not 'embed'"),
+    ("plan {}/small --board marble --engine embed", r"a rule for engines must be LAYER=ENGINE, not 'embed'"),
     (
         "plan {}/small --board marble --engines mac --engine merge=mac",
-        r"no layer that engines do is called 'merge'; there are embed, .*",
+        r"no layer with a choice of engines is called 'merge'; there are embed, .*",
     ),
     ("plan {}/small --board marble --utilisation 1.5", r"--utilisation needs a share in \(0, 1\] or .*, not '1.5'"),
     ("plan {}/small --board marble --utilisation lut=0.5,0.7", r"--utilisation needs a share .*, not '0.7'"),

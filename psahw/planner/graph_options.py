@@ -1,4 +1,4 @@
-"""What a layer would be as an adder graph: cadence and cost at every digit and as a pipeline, cached by content."""
+"""Cadence and cost of layers as adder graphs, digit-serial and parallel, cached by content."""
 
 import hashlib
 import json
@@ -16,12 +16,21 @@ from ..network.layers import Linear, Network, TokenMixing
 
 __all__ = ["GraphOption", "graph_layers", "graph_options"]
 
-_FORMAT = 1  # of the cached files: another one when schedules or costs change
+_FORMAT = 1  # of the cached files; to be increased when schedules or costs change
 
 
 class GraphOption(NamedTuple):
-    """``digit`` bits a clock, or None: a vector a clock. Cycles from vector to vector and from input to output;
-    LUTs and flip-flops on the 7 series, estimated."""
+    """An adder graph that can compute a layer.
+
+    Parameters
+    ----------
+    digit
+        Bits per clock cycle, or None for a vector per clock cycle.
+    interval, latency
+        Clock cycles from vector to vector, and from input to output.
+    lut, ff
+        Estimated LUTs and flip-flops on the 7 series.
+    """
 
     digit: int | None
     interval: int
@@ -31,8 +40,10 @@ class GraphOption(NamedTuple):
 
 
 def graph_layers(network: Network) -> dict[str, Linear]:
-    """The linear maps that one constant matrix does, by the name of their stage: all but token mixings with groups or
-    a kernel."""
+    """Return the layers that an adder graph can compute, by the name of their component.
+
+    These are the linear layers and the dense token mixings with one matrix for all channels.
+    """
     layers = {}
     for entry in network.linears():
         layer = entry.layer
@@ -44,30 +55,33 @@ def graph_layers(network: Network) -> dict[str, Linear]:
 
 
 def _as_linear(mixing: TokenMixing) -> Linear:
+    """Return the only matrix of a token mixing as a linear layer."""
     return Linear(mixing.weight[0], mixing.bias[0], mixing.shift[0])
 
 
 def _calculated(graph: Graph, layer: Linear) -> list[GraphOption]:
-    rows = {"bias": layer.bias, "shift": layer.shift, "out_bits": layer.out_bits}
-    cost = adder_graph_cost(pipeline(graph, **rows))
-    found = [GraphOption(None, 1, cost.latency, cost.lut, cost.ff)]
+    """Return the options for a layer, from the graph of its matrix."""
+    pipelined = pipeline(graph, bias=layer.bias, shift=layer.shift, out_bits=layer.out_bits)
+    cost = adder_graph_cost(pipelined)
+    options = [GraphOption(None, 1, cost.latency, cost.lut, cost.ff)]
     for digit in DIGITS:
-        made = digit_serial(graph, digit=digit, **rows)
-        cost = digit_serial_cost(made)
-        found.append(GraphOption(digit, made.period, cost.latency, cost.lut, cost.ff))
-    return found
+        scheduled = digit_serial(graph, digit=digit, bias=layer.bias, shift=layer.shift, out_bits=layer.out_bits)
+        cost = digit_serial_cost(scheduled)
+        options.append(GraphOption(digit, scheduled.period, cost.latency, cost.lut, cost.ff))
+    return options
 
 
 def _cached(graph: Graph, layer: Linear) -> list[GraphOption]:
+    """Return the options for a layer, from the cache if they are there."""
     header = {"format": _FORMAT, "psahw": metadata.version("psahw"), "out_bits": layer.out_bits}
     content = json.dumps([header, graph.to_dict(), layer.bias.tolist(), layer.shift.tolist()]).encode()
     path = cache_directory() / "adder_graphs" / f"{hashlib.sha256(content).hexdigest()}.options.json"
     try:
         return [GraphOption(*option) for option in json.loads(path.read_bytes())]
     except (OSError, ValueError, TypeError):
-        found = _calculated(graph, layer)
-        write_cached(path, json.dumps(found))
-        return found
+        options = _calculated(graph, layer)
+        write_cached(path, json.dumps(options))
+        return options
 
 
 def graph_options(
@@ -76,8 +90,11 @@ def graph_options(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, tuple[GraphOption, ...]]:
-    """For each layer what it would be as an adder graph. Solves what is not in the cache, as
-    `psahw.adder_graph.solve_all` says; raises ImportError without da4ml."""
+    """Return the adder graphs that can compute each layer, by name.
+
+    Graphs that are not in the cache are solved, with ``workers`` and ``progress`` as in
+    `psahw.adder_graph.solve_all`. Raises ImportError if that needs da4ml and it is not installed.
+    """
     matrices = [(np.asarray(layer.weight), None) for layer in layers.values()]
     graphs = solve_all(matrices, workers=workers, progress=progress)
     return {name: tuple(_cached(graph, layer)) for (name, layer), graph in zip(layers.items(), graphs, strict=True)}

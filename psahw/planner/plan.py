@@ -1,4 +1,4 @@
-"""The plan: for every layer an engine and its parallelism, what that costs, and the cadence that it keeps."""
+"""The plan: an engine and a folding for every layer, with its cost, buffers and cadence."""
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,10 +16,34 @@ __all__ = ["Plan"]
 
 @dataclass(frozen=True)
 class Plan:
-    """``period`` is in cycles a token of the first stage, ``frame_interval`` and ``latency`` in cycles.
+    """The components that compute a network on a device, with their cadence.
 
-    ``settling_frames`` results precede the steady state in which the interval holds. ``limits`` is what the device
-    and the caller allow of each resource, ``limited_by`` says why no faster plan was taken.
+    Parameters
+    ----------
+    network, digest
+        Name and digest of the network.
+    device
+        The device that the plan is for.
+    clock_hz
+        Clock frequency in Hz.
+    image_bytes
+        Bytes of an image.
+    bus_bytes
+        Bytes of the image per input beat.
+    period
+        Token period of the first stage, in clock cycles.
+    frame_interval
+        Clock cycles between the results of two frames in the steady state.
+    latency
+        Clock cycles from the first input beat of a frame to its result, if the accelerator is idle before.
+    settling_frames
+        Results before the steady state.
+    pipeline
+        The nodes of the pipeline in data order, with the depths of their buffers.
+    limits
+        Largest amount of each resource that the device and the caller allow.
+    limited_by
+        The reason why no faster plan was taken.
     """
 
     network: str
@@ -38,11 +62,12 @@ class Plan:
 
     @cached_property
     def resources(self) -> Resources:
-        """Estimated, by `psahw.planner.cost`."""
+        """Resources of the whole accelerator, estimated by `psahw.planner.cost`."""
         return cost(self.pipeline, self.device.family, whole=True)
 
     @property
     def fps(self) -> float:
+        """Frames per second in the steady state."""
         return self.clock_hz / self.frame_interval
 
     @property

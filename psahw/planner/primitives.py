@@ -1,6 +1,6 @@
-"""What components are made of, in LUTs, flip-flops, block RAMs of the 7 series: memories, counters, adders, buffers.
+"""LUTs, flip-flops and block RAMs of the parts of components on the 7 series: memories, counters, adders, buffers.
 
-Each is as large as Yosys makes it; ``calibration/`` has the measurements that the constants here are fitted to.
+Each part is as large as Yosys makes it. The constants are fitted to the measurements in ``calibration/``.
 """
 
 import dataclasses
@@ -33,32 +33,28 @@ __all__ = [
 
 
 def index_bits(values: int) -> int:
-    """Of a register for 0 .. values - 1."""
+    """Return the bits of a register for 0 to ``values - 1``."""
     return (values - 1).bit_length()
 
 
-# Width, depth and cost in RAMB36 of a block RAM's shapes, simple dual port: UG473, tables 1-8 and 1-11.
+# Width, depth and cost in RAMB36 of the shapes of a simple dual-port block RAM: UG473, tables 1-8 and 1-11.
 _BLOCK_SHAPES = (
-    *(
-        (72, 512, 1.0),
-        (36, 1024, 1.0),
-        (18, 2048, 1.0),
-        (9, 4096, 1.0),
-        (4, 8192, 1.0),
-        (2, 16384, 1.0),
-        (1, 32768, 1.0),
-    ),
+    *((72, 512, 1.0), (36, 1024, 1.0), (18, 2048, 1.0), (9, 4096, 1.0), (4, 8192, 1.0), (2, 16384, 1.0)),
+    (1, 32768, 1.0),
     *((36, 512, 0.5), (18, 1024, 0.5), (9, 2048, 0.5), (4, 4096, 0.5), (2, 8192, 0.5), (1, 16384, 0.5)),
 )
 
 LUTS_PER_BLOCK = 200
-"""What a RAMB36 is worth when a small memory may lie in either: a device has about 300 LUTs to each."""
+"""LUTs that are worth a RAMB36 where a small memory may lie in either. A device has about 300 LUTs for each."""
 
 
 def _block_shape(width: int, depth: int, written: bool) -> tuple[float, int]:
-    """(RAMB36 equivalents, words to a row) of a memory. A deep memory is folded into rows of several words. In a ROM
-    their bits use the block RAMs' parity bits too (as Yosys' ``memory_libmap`` does it): 24,576 bytes are 11 RAMB18,
-    not 12. In a memory that is written each word has write enables of its own, one for nine bits."""
+    """Return the RAMB36 equivalents of a memory, and the words per row.
+
+    A deep memory is folded into rows of several words. In a ROM, the words of a row use the parity bits of the block
+    RAMs too, as Yosys' ``memory_libmap`` does it: 24,576 bytes are 11 RAMB18, not 12. In a memory that is written,
+    each word has write enables of its own, one for nine bits.
+    """
     choices = []
     for w, d, unit in _BLOCK_SHAPES:
         words = ceil(depth / d)
@@ -71,19 +67,19 @@ def _block_shape(width: int, depth: int, written: bool) -> tuple[float, int]:
 
 
 def block_ram(width: int, depth: int, *, written: bool = False) -> float:
-    """RAMB36 equivalents of a memory."""
+    """Return the RAMB36 equivalents of a memory, which is a ROM unless it is ``written``."""
     return _block_shape(width, depth, written)[0]
 
 
 def _block(width: int, depth: int, written: bool) -> Resources:
-    """With what chooses the word of a row."""
+    """Return the resources of a memory in block RAM, with the choice of a word in a row."""
     amount, words = _block_shape(width, depth, written)
     enables = words if written and words > 1 else 0
     return Resources(lut=width * choose(words) + enables, ff=index_bits(words), bram36=amount)
 
 
 def _lut_ram(width: int, depth: int) -> int:
-    """LUTs of a memory in RAM32M or RAM64M: six bits of 32 words, or three of 64, in four LUTs."""
+    """Return the LUTs of a memory in RAM32M or RAM64M: four for six bits of 32 words, or for three of 64 words."""
     if depth <= 32:
         return 4 * ceil(width / 6)
     blocks = ceil(depth / 64)
@@ -91,21 +87,23 @@ def _lut_ram(width: int, depth: int) -> int:
 
 
 def memory_style(width: int, depth: int) -> str:
-    """Where a memory that is written lies: in LUTs if it would waste a block RAM."""
-    return (
-        "distributed" if _lut_ram(width, depth) <= LUTS_PER_BLOCK * block_ram(width, depth, written=True) else "block"
-    )
+    """Return where a memory that is written should lie: in LUTs if it would waste a block RAM."""
+    worth = LUTS_PER_BLOCK * block_ram(width, depth, written=True)
+    return "distributed" if _lut_ram(width, depth) <= worth else "block"
 
 
 def memory(width: int, depth: int, style: str) -> Resources:
-    """With one write and one read port, read synchronously."""
+    """Return the resources of a memory with one write port and one synchronous read port."""
     if style == "block":
         return _block(width, depth, True)
     return Resources(lut=_lut_ram(width, depth), ff=width)
 
 
 def rom(width: int, depth: int, style: str) -> Resources:
-    """A LUT6 holds 64 x 1, and a MUXF7 joins two (`psahw.synthesis.lutrom`). One word is a constant."""
+    """Return the resources of a ROM. A single word is a constant.
+
+    In LUTs, a LUT6 holds one bit of 64 words, and a MUXF7 joins two (`psahw.synthesis.lutrom`).
+    """
     if depth == 1:
         return Resources()
     if style == "block":
@@ -115,42 +113,43 @@ def rom(width: int, depth: int, style: str) -> Resources:
 
 
 def choose(options: int) -> float:
-    """LUTs for a bit chosen among so many."""
+    """Return the LUTs for a bit that is chosen among ``options``."""
     return 0 if options <= 1 else ceil((options - 1) / 3)
 
 
 def select(options: int) -> float:
-    """The same for an Array of Amaranth's, of any length."""
+    """Return the LUTs for a bit that is chosen by Amaranth's ``Array``, of any length."""
     return choose(options) if options <= 4 else 0.44 * options
 
 
 def weights(width: int, depth: int, style: str) -> Resources:
-    """A ROM before registers that count elsewhere: in LUTs the address waits instead of the word."""
-    found = rom(width, depth, style)
-    return found if style == "block" else dataclasses.replace(found, ff=index_bits(depth))
+    """Return the resources of a ROM without the registers behind it. In LUTs, the address is registered instead."""
+    memory = rom(width, depth, style)
+    return memory if style == "block" else dataclasses.replace(memory, ff=index_bits(depth))
 
 
 def counter(*lengths: int) -> Resources:
-    """Nested counters, as `psahw.gateware.count.count` makes them."""
+    """Return the resources of nested counters, as `psahw.gateware.count.count` builds them."""
     total = Resources()
     for length in lengths:
         bits = index_bits(length)
-        # From four bits on a carry chain, which needs no LUTs to add one.
+        # From four bits on, a carry chain adds one without LUTs.
         total += Resources(lut=1 + (bits if bits < 4 else 1 + ceil(bits / 6)) if bits else 0, ff=bits)
     return total
 
 
 def adder(bits: int) -> Resources:
+    """Return the resources of an adder with registers."""
     return Resources(lut=bits - 1, ff=bits)
 
 
 def delay(bits: int, cycles: int) -> Resources:
-    """From three cycles on it is a shift register in a LUT."""
+    """Return the resources of a delay. From three cycles on, it is a shift register in LUTs."""
     return Resources(lut=bits) if cycles >= 3 else Resources(ff=bits * cycles)
 
 
 def adder_tree(terms: int, bits: int, most: int) -> Resources:
-    """An adder tree with registers after every level; no sum is wider than ``most``."""
+    """Return the resources of an adder tree with registers after each level and sums of at most ``most`` bits."""
     total, waiting = Resources(), 0  # levels that the last term has passed without a partner
     last = bits
     while terms > 1:
@@ -166,6 +165,7 @@ def adder_tree(terms: int, bits: int, most: int) -> Resources:
 
 
 def requantise(rows: int, acc_bits: int, offset_bits: int, shift_range: int, out_bits: int) -> Resources:
+    """Return the resources of one lane that requantises, with a ROM of offsets and shifts for ``rows`` outputs."""
     shift_bits = shift_range.bit_length()
     total_bits = max(acc_bits, offset_bits) + 1
     style = "distributed" if rows <= LUT_ROM_WORDS else "block"
@@ -179,24 +179,25 @@ def requantise(rows: int, acc_bits: int, offset_bits: int, shift_range: int, out
 
 
 def banked(layout: BankLayout, style: str) -> Resources:
-    """`psahw.gateware.banks.Banks`: one wide memory or one for each bank, and what turns lanes to banks and back."""
+    """Return the resources of a `psahw.gateware.banks.Banks`: memories, and rotations of lanes to banks and back."""
     banks = layout.banks
     if layout.is_one_memory:
         memories = memory(8 * banks, layout.words, style)
     else:
         memories = memory(8, layout.words, style) * banks
-    turned = 8 * banks * choose(min(len(layout.i_starts), layout.i_lanes))
-    turned += 8 * layout.o_lanes * choose(len(layout.o_starts))
+    rotations = 8 * banks * choose(min(len(layout.i_starts), layout.i_lanes))
+    rotations += 8 * layout.o_lanes * choose(len(layout.o_starts))
     enables = banks if banks > 1 else 0
-    return memories + Resources(lut=turned + enables, ff=index_bits(len(layout.o_starts)))
+    return memories + Resources(lut=rotations + enables, ff=index_bits(len(layout.o_starts)))
 
 
 def queue_style(lanes: int, depth: int) -> str:
-    """Where the memory of a `psahw.gateware.stream.Queue` of int8 should lie."""
+    """Return where the memory of a `psahw.gateware.stream.Queue` of int8 should lie."""
     return memory_style(8 * lanes, max(depth - 1, 2))
 
 
 def queue(lanes: int, depth: int, bits: int = 8, style: str | None = None) -> Resources:
+    """Return the resources of a `psahw.gateware.stream.Queue`."""
     rows = max(depth - 1, 2)
     level = index_bits(rows + 1)
     words = memory(bits * lanes, rows, style or memory_style(bits * lanes, rows))
@@ -204,11 +205,11 @@ def queue(lanes: int, depth: int, bits: int = 8, style: str | None = None) -> Re
 
 
 def trailing_zeros(value: int) -> int:
-    """Low bits that multiples of it do not have."""
+    """Return the number of low bits that are zero in every multiple of a value."""
     return (value & -value).bit_length() - 1
 
 
 def reorder_style(node: Windows | Transpose) -> str:
-    """Where its memories should lie."""
+    """Return where the memories of a node should lie."""
     layout = node.buffer.layout
     return memory_style(8 * layout.banks if layout.is_one_memory else 8, layout.words)

@@ -1,13 +1,14 @@
-"""The engines for linear maps by name, and which of them a layer may have.
+"""Names of the engines for linear layers, and rules for which of them a layer may have.
 
 | name | engine |
 |---|---|
-| ``mac``, ``mac:ROWSxCOLUMNS`` | a MAC array, of any size or of that one |
-| ``serial``, ``serial:DIGIT`` | a digit-serial adder graph, of any digit or of that one |
-| ``parallel`` | an adder graph that takes a vector a clock |
+| ``mac``, ``mac:ROWSxCOLUMNS`` | a MAC array of any size, or of the given one |
+| ``serial``, ``serial:DIGIT`` | a digit-serial adder graph with any digit, or with the given one |
+| ``parallel`` | an adder graph that takes a vector per clock cycle |
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -16,70 +17,93 @@ from ..errors import UserError
 __all__ = ["KINDS", "MAC_ONLY", "Rules", "engine_name", "graph_name"]
 
 KINDS = ("mac", "serial", "parallel")
+"""Kinds of engines."""
+
 _NAME = re.compile(r"mac(:[1-9]\d*x[1-9]\d*)?|serial(:[1248])?|parallel")
 
 
 def graph_name(digit: int | None) -> str:
+    """Return the name of an adder graph with ``digit`` bits per clock cycle, or None for a vector per clock cycle."""
     return "parallel" if digit is None else f"serial:{digit}"
 
 
 def engine_name(stage: dict) -> str | None:
-    """Of a stage in a plan's JSON; None if it has no choice of engines."""
+    """Return the name of the engine of a stage in a plan's JSON, or None if the stage has no choice of engines."""
     if stage["engine"] == "MacArray":
         return f"mac:{stage['rows']}x{stage['columns']}"
     return graph_name(stage["digit"]) if stage["engine"] == "GraphEngine" else None
 
 
 def _checked(names: str) -> frozenset[str]:
-    found = frozenset(names.split(","))
-    for name in found:
+    """Return the names of engines in a list with commas. Raises UserError for an unknown name."""
+    engines = frozenset(names.split(","))
+    for name in engines:
         if not _NAME.fullmatch(name):
             raise UserError(
                 f"engine must be mac, mac:ROWSxCOLUMNS, serial, serial:1, 2, 4 or 8, or parallel, not {name!r}"
             )
-    return found
+    return engines
 
 
 @dataclass(frozen=True)
 class Rules:
-    """``default`` are the engines of all layers but those that a rule names; of several rules for a layer the last
-    one counts. Layers are called as in ``psahw plan``, and rules may have the shell's wildcards."""
+    """The engines that each layer may have.
+
+    Parameters
+    ----------
+    default
+        Engines of the layers that no rule names.
+    rules
+        Pairs of a pattern, with the shell's wildcards, and engines. Layers have the names that ``psahw plan`` prints.
+        If several patterns fit a layer, the last one counts.
+    """
 
     default: frozenset[str]
     rules: tuple[tuple[str, frozenset[str]], ...] = ()
 
     @classmethod
     def parse(cls, default: str, rules: tuple[str, ...] = ()) -> "Rules":
-        """From "mac,serial" and ["stages.1.*=serial:1", "head=mac"]. Raises UserError for what is none."""
-        made = []
+        """Return the rules that a user wrote. Raises UserError if they are not valid.
+
+        Examples
+        --------
+        >>> rules = Rules.parse("mac,serial", ("stages.1.*=serial:1", "head=mac"))
+        >>> rules.allowed("stages.1.merge", "mac")
+        False
+        """
+        parsed = []
         for rule in rules:
             layer, separator, names = rule.partition("=")
             if not separator or not layer:
-                raise UserError(f"an engine for layers needs LAYER=ENGINE, not {rule!r}")
-            made.append((layer, _checked(names)))
-        return cls(_checked(default), tuple(made))
+                raise UserError(f"a rule for engines must be LAYER=ENGINE, not {rule!r}")
+            parsed.append((layer, _checked(names)))
+        return cls(_checked(default), tuple(parsed))
 
     def kinds(self) -> set[str]:
-        """That any layer may have."""
+        """Return the kinds of engines that any layer may have."""
         named = (names for _, names in self.rules)
         return {name.partition(":")[0] for names in (self.default, *named) for name in names}
 
     def _names(self, layer: str) -> frozenset[str]:
+        """Return the engines that a layer may have."""
         return next((names for pattern, names in reversed(self.rules) if fnmatchcase(layer, pattern)), self.default)
 
     def allowed(self, layer: str, engine: str) -> bool:
+        """Return whether a layer may have an engine."""
         names = self._names(layer)
         return engine in names or engine.partition(":")[0] in names
 
     def sizes(self, layer: str) -> list[tuple[int, int]]:
-        """(rows, columns) of the MAC arrays that are named for a layer."""
+        """Return the sizes (rows, columns) of MAC arrays that are named for a layer."""
         named = sorted(name for name in self._names(layer) if name.startswith("mac:"))
-        return [tuple(map(int, name.removeprefix("mac:").split("x"))) for name in named]
+        shapes = (name.removeprefix("mac:").split("x") for name in named)
+        return [(int(rows), int(columns)) for rows, columns in shapes]
 
-    def unused(self, layers) -> list[str]:
-        """Patterns that name none of the layers."""
-        return [pattern for pattern, _ in self.rules if not any(fnmatchcase(layer, pattern) for layer in layers)]
+    def unused(self, layers: Iterable[str]) -> list[str]:
+        """Return the patterns that fit none of the layers."""
+        names = list(layers)
+        return [pattern for pattern, _ in self.rules if not any(fnmatchcase(name, pattern) for name in names)]
 
 
 MAC_ONLY = Rules.parse("mac")
-"""MAC arrays for all layers, so that no adder graph has to be solved."""
+"""Rules that allow only MAC arrays, so that no adder graph has to be solved."""

@@ -1,11 +1,14 @@
-"""Runs frames through a pipeline's timing model: buffer depths, frame interval and latency by calculation.
+"""Buffer depths, frame interval and latency of a pipeline, by calculation.
 
-Times are cycles from the first input beat of the first frame into an idle accelerator. The metronome makes
-everything after it periodic once the pipeline has filled: a local mixing delays the first tokens of a frame while it
-flushes the frame before, which a first frame does not see. `schedule` runs frames until that has settled.
+Frames are run through the timing model of the pipeline (`psahw.architecture.timing`). Times are clock cycles from the
+first input beat of the first frame into an idle accelerator. Because the source offers one token per token period,
+everything behind it is periodic once the pipeline has filled. This takes some frames: a local mixing delays the first
+tokens of a frame while it flushes the frame before, which does not happen to the first frame. `schedule` runs frames
+until they have settled.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -30,19 +33,32 @@ from ..architecture.nodes import (  # fmt: skip
 
 __all__ = ["Schedule", "Unsteady", "intervals", "schedule"]
 
-STEADY_FRAMES = 4  # that must follow each other at the interval
+STEADY_FRAMES = 4
+"""Results that must follow each other at the frame interval."""
+
 QUEUE_LATENCY = 2
+"""Clock cycles through an empty queue."""
 
 
 class Unsteady(Exception):
-    """A buffer of fixed size would hold the pipeline up; the message names it."""
+    """A pipeline that a buffer of fixed size would hold up. The message names the component."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """``pipeline`` has its buffer depths filled in. ``latency`` is from a frame's first input beat to its result,
-    for a frame that finds the accelerator idle; ``frame_interval`` from result to result in steady state, which is
-    reached after ``settling_frames`` results."""
+    """A pipeline with the depths of its buffers, and its cadence.
+
+    Parameters
+    ----------
+    pipeline
+        The nodes, with the depths of their buffers.
+    frame_interval
+        Clock cycles from result to result in the steady state.
+    latency
+        Clock cycles from the first input beat of a frame to its result, if the accelerator is idle before.
+    settling_frames
+        Results before the steady state.
+    """
 
     pipeline: tuple[Node, ...]
     frame_interval: int
@@ -52,23 +68,23 @@ class Schedule:
 
 @singledispatch
 def _visit(node: Node, times: np.ndarray) -> tuple[Node, np.ndarray]:
-    """The node with its depths, and the times of its output beats."""
+    """Return a node with the depths of its buffers, and the times of its output beats."""
     raise TypeError(f"node must be one of psahw.architecture.nodes, not {node!r}")
 
 
 @_visit.register(InputTable)
 @_visit.register(TableRom)
-def _(node, times):
+def _(node: InputTable | TableRom, times: np.ndarray) -> tuple[Node, np.ndarray]:
     return node, timing.table_rom(times)
 
 
 @_visit.register
-def _(node: Gather, times):
+def _(node: Gather, times: np.ndarray) -> tuple[Node, np.ndarray]:
     return node, timing.gather(times, node.ratio, node.beats)
 
 
 @_visit.register
-def _(node: MacArray, times):
+def _(node: MacArray, times: np.ndarray) -> tuple[Node, np.ndarray]:
     output, freed = timing.mac_array(
         times,
         inputs=node.inputs,
@@ -81,7 +97,7 @@ def _(node: MacArray, times):
 
 
 @_visit.register
-def _(node: GraphEngine, times):
+def _(node: GraphEngine, times: np.ndarray) -> tuple[Node, np.ndarray]:
     output, taken = timing.graph_engine(
         times + QUEUE_LATENCY,
         i_beats=node.i_beats,
@@ -92,9 +108,11 @@ def _(node: GraphEngine, times):
     return dataclasses.replace(node, queue=timing.fifo_depth(times, taken)), output
 
 
-def _rows_taken(node: Windows, times, output):
-    """When the row buffer takes each input beat, if it issues windows such that ``output`` leaves. The last window
-    that needs a row frees it when its last beat is issued."""
+def _rows_taken(node: Windows, times: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """Return the times at which the row buffer takes each input beat, for windows that leave at ``output``.
+
+    The last window that needs a row frees it when its last beat is issued.
+    """
     beats = node.width * node.channels // node.i_lanes
     last = output.reshape(-1, *node.grid, node.length // node.o_lanes)[:, :, -1, -1] - timing.READ_LATENCY
     freed = last[:, node.window.freed_after()].reshape(-1)
@@ -104,7 +122,7 @@ def _rows_taken(node: Windows, times, output):
 
 
 @_visit.register
-def _(node: Windows, times):
+def _(node: Windows, times: np.ndarray) -> tuple[Node, np.ndarray]:
     arrival = times if node.queue is None else times + QUEUE_LATENCY
     taken = arrival
     for _ in range(4 * node.height):
@@ -123,7 +141,7 @@ def _(node: Windows, times):
 
 
 @_visit.register
-def _(node: Transpose, times):
+def _(node: Transpose, times: np.ndarray) -> tuple[Node, np.ndarray]:
     i_beats, o_beats = node.rows * node.columns // node.i_lanes, node.rows // node.o_lanes
     output = timing.transpose(times, i_beats=i_beats, vectors=node.columns, o_beats=o_beats, period=node.period)
     read = output.reshape(-1, node.columns * o_beats)[:-2, -1] - timing.READ_LATENCY
@@ -134,7 +152,7 @@ def _(node: Transpose, times):
 
 
 @_visit.register
-def _(node: LocalMixing, times):
+def _(node: LocalMixing, times: np.ndarray) -> tuple[Node, np.ndarray]:
     output, taken = timing.local_mixing(
         times + QUEUE_LATENCY, tokens=node.tokens, beats=node.beats, reach=node.reach, kernel=node.kernel
     )
@@ -142,7 +160,7 @@ def _(node: LocalMixing, times):
 
 
 @_visit.register
-def _(node: Residual, times):
+def _(node: Residual, times: np.ndarray) -> tuple[Node, np.ndarray]:
     branch, slow = _chain(node.branch, times)
     bypass, fast = _chain(node.bypass, times)
     output = timing.add(slow, fast + QUEUE_LATENCY)
@@ -151,27 +169,32 @@ def _(node: Residual, times):
 
 
 @_visit.register
-def _(node: MeanPool, times):
+def _(node: MeanPool, times: np.ndarray) -> tuple[Node, np.ndarray]:
     return node, timing.mean_pool(times, tokens=node.tokens, beats=node.channels // node.lanes)
 
 
 @_visit.register
-def _(node: Argmax, times):
+def _(node: Argmax, times: np.ndarray) -> tuple[Node, np.ndarray]:
     return node, timing.argmax(times, classes=node.classes)
 
 
-def _chain(items, times):
-    done = []
-    for item in items:
-        item, times = _visit(item, times)
-        done.append(item)
-    return tuple(done), times
+def _chain(nodes: Sequence[Node], times: np.ndarray) -> tuple[tuple[Node, ...], np.ndarray]:
+    """Return nodes that follow each other with the depths of their buffers, and the times of their output beats."""
+    visited = []
+    for node in nodes:
+        node, times = _visit(node, times)
+        visited.append(node)
+    return tuple(visited), times
 
 
 def intervals(pipeline: tuple[Node, ...], input_beats: int) -> dict[str, int]:
-    """For each node by name, the shortest frame interval that it could keep by itself, in cycles: those in which it
-    works on a frame, or takes or gives its beats."""
-    found, beats = {}, input_beats
+    """Return the shortest frame interval that each node could keep by itself, by name.
+
+    An interval is in clock cycles: those in which the node works on a frame, takes its beats, or gives its beats,
+    whichever are most. ``input_beats`` is the number of input beats per frame.
+    """
+    shortest: dict[str, int] = {}
+    beats = input_beats
     for node in pipeline:
         work, before = 0, beats
         match node:
@@ -189,26 +212,41 @@ def intervals(pipeline: tuple[Node, ...], input_beats: int) -> dict[str, int]:
             case LocalMixing():
                 work = (node.tokens + node.reach) * node.beats
             case Residual():
-                found |= {**intervals(node.branch, beats), **intervals(node.bypass, beats)}
+                shortest |= {**intervals(node.branch, beats), **intervals(node.bypass, beats)}
             case MeanPool():
                 beats = node.channels // node.lanes
             case Argmax():
                 beats = 1
-        found[node.name] = max(work, before, beats)
-    return found
+        shortest[node.name] = max(work, before, beats)
+    return shortest
 
 
 def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) -> Schedule:
-    """Depths and times of a pipeline whose image has ``input_beats`` beats and whose metronome makes a frame every
-    ``frame_interval`` cycles. Raises `Unsteady` if something would hold it up, ValueError for nodes that do not
-    fit each other."""
+    """Return the buffer depths and the cadence of a pipeline.
+
+    Parameters
+    ----------
+    pipeline
+        The nodes in data order.
+    input_beats
+        Input beats per frame.
+    frame_interval
+        Clock cycles per frame at which the source offers tokens.
+
+    Raises
+    ------
+    Unsteady
+        If something would hold the pipeline up.
+    ValueError
+        If the nodes do not fit each other.
+    """
     layers = sum(isinstance(node, LocalMixing | Windows | Transpose) for node in walk(pipeline))
     for frames in (STEADY_FRAMES + layers, STEADY_FRAMES + 4 * layers):
-        done, results = _chain(pipeline, np.arange(frames * input_beats, dtype=np.int64))
+        visited, results = _chain(pipeline, np.arange(frames * input_beats, dtype=np.int64))
         if len(results) != frames:
-            raise ValueError(f"pipeline must make a result a frame, not {len(results)} of {frames}")
+            raise ValueError(f"pipeline must give {frames} results for {frames} frames, not {len(results)}")
         late = np.flatnonzero(np.diff(results) != frame_interval)
         settling = int(late[-1]) + 1 if len(late) else 0
         if frames - 1 - settling >= STEADY_FRAMES - 1:
-            return Schedule(done, frame_interval, int(results[0]), settling)
+            return Schedule(visited, frame_interval, int(results[0]), settling)
     raise Unsteady(f"the pipeline does not settle to a frame every {frame_interval} cycles within {frames} frames")

@@ -1,16 +1,17 @@
-"""The plan: for every layer an engine and its parallelism, what that costs, and the cadence that it keeps.
+"""The search for a plan: the smallest circuit for a frame rate, or the shortest token period that fits a device.
 
-Of a metronome's period, in cycles a token, `psahw.planner.candidates` makes the engines that keep it for every layer,
-`psahw.planner.optimiser` takes those that fill the smallest share of what is allowed, `psahw.planner.schedule` computes buffers,
-interval and latency, `psahw.planner.cost` the resources. The plan is the smallest circuit for a frame rate, or the shortest
-period that fits the device.
+For a token period, `psahw.planner.candidates` lists the engines of every layer that keep it,
+`psahw.planner.optimiser` chooses those that take the smallest share of the limits, `psahw.planner.schedule`
+computes buffers, frame interval and latency, and `psahw.planner.cost` the resources.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from ..adder_graph.serial import DIGITS
 from ..architecture.device import RESOURCES, Device, Resources
+from ..architecture.nodes import Node
 from ..errors import CheckFailed, UserError
 from ..network.file import digest
 from ..network.layers import Linear, Network, TokenMixing
@@ -19,179 +20,251 @@ from .cost import cost
 from .graph_options import graph_layers, graph_options
 from .optimiser import GAP, Programme
 from .plan import Plan
-from .rules import MAC_ONLY, Rules
+from .rules import MAC_ONLY, Rules, graph_name
 from .schedule import Schedule, Unsteady, schedule
 
 __all__ = ["UTILISATION", "make", "widest_bus"]
 
 UTILISATION = {"lut": 0.8, "ff": 0.8, "dsp": 1.0, "bram36": 1.0}
-"""Share of a device that a plan fills: above 80 % of the LUTs, routing decides more than logic does."""
+"""Share of a device that a plan fills. Above 80 % of the LUTs, routing decides more than logic does."""
+
+_TRIES = 5  # to make room for buffers, which are known only after a choice
+_ROUGH_GAP = 0.05  # in place of `psahw.planner.optimiser.GAP`, where only the fact that something fits matters
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """One period: a schedule with its resources, or the reason why there is none."""
+class _Arrangement:
+    """The pipeline for a token period, with its resources."""
 
     period: int
-    schedule: Schedule | None
-    resources: Resources | None
-    reason: str | None
+    schedule: Schedule
+    resources: Resources
 
 
-_TRIES = 5  # to make room for buffers, which are known only once a choice is made
-_ROUGHLY = 0.05  # as `psahw.planner.optimiser.GAP`, while a search asks only what fits, which takes less time
+@dataclass(frozen=True)
+class _Impossible:
+    """A token period without a pipeline, and the reason."""
+
+    period: int
+    reason: str
+
+
+_Outcome = _Arrangement | _Impossible
 
 
 @dataclass(frozen=True)
 class _Search:
+    """The search over token periods. Outcomes are kept by period and gap."""
+
     network: Network
     device: Device
     bus_bytes: int
     limits: dict[str, float]
     engines: Engines
-    _tried: dict[tuple[int, float], _Candidate] = field(default_factory=dict)
+    _outcomes: dict[tuple[int, float], _Outcome] = field(default_factory=dict)
 
-    def attempt(self, period: int, gap: float = GAP) -> _Candidate:
-        if (period, gap) not in self._tried:
+    @property
+    def _tokens(self) -> int:
+        """Tokens of the first stage per frame."""
+        return self.network.stages[0].tokens
+
+    @property
+    def _input_beats(self) -> int:
+        """Input beats per frame."""
+        network = self.network
+        return network.image[0] * network.image[1] * network.colours // self.bus_bytes
+
+    def attempt(self, period: int, gap: float = GAP) -> _Outcome:
+        """Return the outcome for a token period."""
+        if (period, gap) not in self._outcomes:
             try:
-                self._tried[period, gap] = self._chosen(period, gap)
+                self._outcomes[period, gap] = self._arranged(period, gap)
             except (Infeasible, Unsteady) as reason:
-                self._tried[period, gap] = _Candidate(period, None, None, str(reason))
-        return self._tried[period, gap]
+                self._outcomes[period, gap] = _Impossible(period, str(reason))
+        return self._outcomes[period, gap]
 
-    def _chosen(self, period: int, gap: float) -> _Candidate:
-        """The cheapest within the limits, or if there is none one that exceeds them by little."""
-        network, family = self.network, self.device.family
-        beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
-        programme = Programme(choices(network, period, self.bus_bytes, self.engines), family)
+    def _arranged(self, period: int, gap: float) -> _Arrangement:
+        """Return the cheapest pipeline within the limits or, if none fits, one that exceeds them by little.
 
-        def made(nodes):
-            """The candidate, and what it has beside what was chosen by: buffers and counters."""
-            done = schedule(nodes, beats, network.stages[0].tokens * period)
-            found = cost(done.pipeline, family, whole=True)
-            amounts, chosen_by = found.to_dict(), cost(nodes, family).to_dict()
-            return _Candidate(period, done, found, None), {k: amounts[k] - chosen_by[k] for k in amounts}
-
-        # First whether anything fits: that nothing is cheap enough takes the solver much longer to say.
+        First the solver says whether anything fits: it takes much longer to prove that nothing is cheap enough.
+        Raises `Infeasible` or `Unsteady` if there is no pipeline for the period.
+        """
+        tree = choices(self.network, period, self.bus_bytes, self.engines)
+        programme = Programme(tree, self.device.family)
         nearest = programme.nearest(self.limits, rough=gap > GAP)
         if nearest is None:
             raise Infeasible("no engines that are allowed fit each other's streams")
-        share, nodes = nearest
+        overrun, nodes = nearest
+        if overrun == 0:
+            return self._with_buffers(programme, nodes, period, gap)
+        return self._scheduled(nodes, period)
+
+    def _with_buffers(self, programme: Programme, nodes: tuple[Node, ...], period: int, gap: float) -> _Arrangement:
+        """Return the cheapest pipeline that leaves room for its buffers and counters.
+
+        These are known only after a choice. If it exceeds the limits together with them, the limits of the choice are
+        lowered by what they take, and the choice is made again. ``nodes`` fit without buffers.
+        """
         room = dict(self.limits)
-        for _ in range(_TRIES if share == 0 else 0):
+        for _ in range(_TRIES):
             cheapest = programme.cheapest(worth=self.limits, limits=room, gap=gap)
             if cheapest is None:
-                _, nodes = programme.nearest(room, rough=gap > GAP)
+                nearest = programme.nearest(room, rough=gap > GAP)
+                nodes = nodes if nearest is None else nearest[1]
                 break
-            candidate, beside = made(cheapest)
-            over = self.overrun(candidate)
-            if not over:
-                return candidate
             nodes = cheapest
-            # Less each time, should another choice need more beside it than this one.
-            room |= {name: min(0.999 * room[name], self.limits[name] - 1.01 * beside[name]) for name in over}
-        return made(nodes)[0]
+            arrangement = self._scheduled(nodes, period)
+            over = self.overrun(arrangement)
+            if not over:
+                return arrangement
+            amounts, chosen_by = arrangement.resources.to_dict(), cost(nodes, self.device.family).to_dict()
+            # The room shrinks each time, because the next choice may need more beside it than this one.
+            room |= {
+                name: min(0.999 * room[name], self.limits[name] - 1.01 * (amounts[name] - chosen_by[name]))
+                for name in over
+            }
+        return self._scheduled(nodes, period)
 
-    def at_most(self, period: int, gap: float = GAP) -> _Candidate:
-        """The longest of the next few periods at which the layers can be folded and the pipeline settles: divisors
-        may allow one period and not the next longer one."""
-        first = candidate = self.attempt(period, gap)
+    def _scheduled(self, nodes: tuple[Node, ...], period: int) -> _Arrangement:
+        """Return the pipeline with its buffers and counters. Raises `Unsteady` if it does not settle."""
+        scheduled = schedule(nodes, self._input_beats, self._tokens * period)
+        return _Arrangement(period, scheduled, cost(scheduled.pipeline, self.device.family, whole=True))
+
+    def at_most(self, period: int, gap: float = GAP) -> _Outcome:
+        """Return the outcome for the longest of the next few periods that has a pipeline, or for ``period`` itself.
+
+        A period may have no folding of the layers although the next shorter one has, because of divisors.
+        """
+        first = self.attempt(period, gap)
+        outcome = first
         for shorter in range(period - 1, max(period - 8, 0), -1):
-            if candidate.schedule is not None:
-                return candidate
-            candidate = self.attempt(shorter, gap)
-        return candidate if candidate.schedule is not None else first
+            if isinstance(outcome, _Arrangement):
+                return outcome
+            outcome = self.attempt(shorter, gap)
+        return outcome if isinstance(outcome, _Arrangement) else first
 
-    def overrun(self, candidate: _Candidate) -> dict[str, float]:
-        """By what factor each resource exceeds its limit, the smallest first."""
+    def overrun(self, arrangement: _Arrangement) -> dict[str, float]:
+        """Return the factor by which each resource exceeds its limit, the smallest first."""
         over = {
             name: amount / self.limits[name] if self.limits[name] else float("inf")
-            for name, amount in candidate.resources.to_dict().items()
+            for name, amount in arrangement.resources.to_dict().items()
             if amount > self.limits[name]
         }
         return dict(sorted(over.items(), key=lambda item: item[1]))
 
-    def complaint(self, candidate: _Candidate) -> str | None:
-        """Why a candidate will not do; None if it will."""
-        if candidate.schedule is None:
-            return candidate.reason
-        amounts = candidate.resources.to_dict()
-        over = self.overrun(candidate)
+    def fits(self, outcome: _Outcome) -> TypeGuard[_Arrangement]:
+        """Return whether an outcome is a pipeline within the limits."""
+        return self.complaint(outcome) is None
+
+    def complaint(self, outcome: _Outcome) -> str | None:
+        """Return why an outcome is not a pipeline within the limits, or None if it is one."""
+        if isinstance(outcome, _Impossible):
+            return outcome.reason
+        amounts = outcome.resources.to_dict()
+        over = self.overrun(outcome)
         return ", ".join(f"{name} {amounts[name]:g} of {self.limits[name]:g}" for name in over) or None
 
-    def refusal(self, candidate: _Candidate) -> str | None:
-        """A complaint as the reason why no faster plan was taken."""
-        words = self.complaint(candidate)
-        return words if words is None or candidate.schedule is None else f"the next faster plan needs {words}"
+    def refusal(self, outcome: _Outcome) -> str | None:
+        """Return a complaint as the reason why no faster plan was taken, or None."""
+        complaint = self.complaint(outcome)
+        if complaint is None or isinstance(outcome, _Impossible):
+            return complaint
+        return f"the next faster plan needs {complaint}"
 
-    def complaint_with_smallest(self, candidate: _Candidate) -> str:
-        words = self.complaint(candidate)
-        if candidate.schedule is None:
-            return words
-        name, factor = next(iter(self.overrun(candidate).items()))
-        return f"{words} (smallest overrun: {name}, {factor:.2f}x)"
+    def complaint_with_smallest(self, outcome: _Outcome) -> str:
+        """Return the complaint about an outcome that does not fit, with the resource that is exceeded least."""
+        if isinstance(outcome, _Impossible):
+            return outcome.reason
+        name, factor = next(iter(self.overrun(outcome).items()))
+        return f"{self.complaint(outcome)} (smallest overrun: {name}, {factor:.2f}x)"
 
-    def for_rate(self, fps: float, clock_hz: float) -> tuple[_Candidate, str]:
-        """The longest period that reaches the rate."""
-        tokens = self.network.stages[0].tokens
+    def for_rate(self, fps: float, clock_hz: float) -> tuple[_Arrangement, str]:
+        """Return the pipeline of the longest period that reaches a frame rate, and what limits it."""
         where = f"{self.network.name} cannot reach {fps:g} FPS at {clock_hz / 1e6:g} MHz on {self.device.name}"
-        period = int(clock_hz / fps) // tokens
+        period = int(clock_hz / fps) // self._tokens
         if period == 0:
-            raise CheckFailed(f"{where}: a frame has {tokens} tokens, one a cycle at best")
-        candidate = self.at_most(period)
-        if candidate.schedule is None:
-            raise CheckFailed(f"{where}: {candidate.reason}")
-        if self.overrun(candidate):
+            raise CheckFailed(f"{where}: a frame has {self._tokens} tokens, at most one per clock cycle")
+        outcome = self.at_most(period)
+        if isinstance(outcome, _Impossible):
+            raise CheckFailed(f"{where}: {outcome.reason}")
+        if self.overrun(outcome):
             raise CheckFailed(
                 f"{self.network.name} at {fps:g} FPS does not fit {self.device.name}: "
-                f"{self.complaint_with_smallest(candidate)}; lower --fps or take a larger device"
+                f"{self.complaint_with_smallest(outcome)}; lower --fps or take a larger device"
             )
-        return candidate, f"the frame rate asked for, {fps:g} FPS"
+        return outcome, f"the frame rate asked for, {fps:g} FPS"
 
-    def of_period(self, period: int) -> tuple[_Candidate, str]:
-        candidate = self.attempt(period)
-        if complaint := self.complaint(candidate):
-            raise CheckFailed(f"{self.network.name} every {period} cycles on {self.device.name}: {complaint}")
-        return candidate, f"the period asked for, {period} cycles a token"
-
-    def fastest(self) -> tuple[_Candidate, str]:
-        """The shortest period that fits, by bisection of its logarithm: resources hardly ever fall as the period
-        does, and the last steps are tried one by one. That the next shorter one does not fit is proven."""
-        network = self.network
-        beats = network.image[0] * network.image[1] * network.colours // self.bus_bytes
-        largest = max(layer.weight.size for layer in _engine_layers(network).values())
-        slowest = max(-(-beats // network.stages[0].tokens), largest)
-        best = self.at_most(slowest, _ROUGHLY)
-        if self.complaint(best):
-            best = self.at_most(slowest)
-        if self.complaint(best):
+    def of_period(self, period: int) -> tuple[_Arrangement, str]:
+        """Return the pipeline of a given period, and what limits it."""
+        outcome = self.attempt(period)
+        if not self.fits(outcome):
             raise CheckFailed(
-                f"{network.name} does not fit {self.device.name} at any rate: {self.complaint_with_smallest(best)}"
+                f"{self.network.name} at a token period of {period} cycles on {self.device.name}: "
+                f"{self.complaint(outcome)}"
             )
-        low = 0
-        while best.period - low > 1:
-            middle = min(max(round((max(low, 1) * best.period) ** 0.5), low + 1), best.period - 1)
-            candidate = self.at_most(middle, _ROUGHLY)
-            if self.complaint(candidate):
-                low = middle
-            else:
-                best = candidate
-        for period in range(best.period - 1, max(best.period - 6, 0), -1):
-            candidate = self.attempt(period, _ROUGHLY)
-            if not self.complaint(candidate):
-                best = candidate
-        why = None
-        while best.period > 1 and why is None:
+        return outcome, f"the token period asked for, {period} cycles"
+
+    def fastest(self) -> tuple[_Arrangement, str]:
+        """Return the pipeline of the shortest period that fits, and what limits it.
+
+        Periods are compared roughly first, and then one by one with the full precision of the solver, until it has
+        proven that the next shorter period does not fit.
+        """
+        best = self._refined(self._bisected(self._slowest()))
+        reason = None
+        while best.period > 1 and reason is None:
             shorter = self.attempt(best.period - 1)
-            why = self.refusal(shorter)
-            best = best if why else shorter
+            reason = self.refusal(shorter)
+            if self.fits(shorter):
+                best = shorter
         cheapest = self.attempt(best.period)
-        return best if self.complaint(cheapest) else cheapest, why or "one token a cycle"
+        return cheapest if self.fits(cheapest) else best, reason or "a token period of one clock cycle"
+
+    def _slowest(self) -> _Arrangement:
+        """Return the pipeline of a period that is long enough for the input, and for one multiplier per layer."""
+        largest = max(layer.weight.size for layer in _engine_layers(self.network).values())
+        period = max(-(-self._input_beats // self._tokens), largest)
+        outcome = self.at_most(period, _ROUGH_GAP)
+        if not self.fits(outcome):
+            outcome = self.at_most(period)
+        if not self.fits(outcome):
+            raise CheckFailed(
+                f"{self.network.name} does not fit {self.device.name} at any rate: "
+                f"{self.complaint_with_smallest(outcome)}"
+            )
+        return outcome
+
+    def _bisected(self, best: _Arrangement) -> _Arrangement:
+        """Return the pipeline of a shorter period, by bisection of the logarithm of the period.
+
+        Bisection assumes that resources do not fall as the period does, which is nearly always so.
+        """
+        too_short = 0
+        while best.period - too_short > 1:
+            middle = round((max(too_short, 1) * best.period) ** 0.5)
+            middle = min(max(middle, too_short + 1), best.period - 1)
+            outcome = self.at_most(middle, _ROUGH_GAP)
+            if self.fits(outcome):
+                best = outcome
+            else:
+                too_short = middle
+        return best
+
+    def _refined(self, best: _Arrangement) -> _Arrangement:
+        """Return the shortest of the next few periods that fits."""
+        for period in range(best.period - 1, max(best.period - 6, 0), -1):
+            outcome = self.attempt(period, _ROUGH_GAP)
+            if self.fits(outcome):
+                best = outcome
+        return best
 
 
-def _limits(device, budget, utilisation):
-    share = UTILISATION | (utilisation or {})
-    limits = {name: int(amount * share[name]) for name, amount in device.limits().items()}
+def _limits(
+    device: Device, budget: Mapping[str, float] | None, utilisation: Mapping[str, float] | None
+) -> dict[str, float]:
+    """Return the largest amount of each resource that a plan may take."""
+    share = UTILISATION | dict(utilisation or {})
+    limits: dict[str, float] = {name: int(amount * share[name]) for name, amount in device.limits().items()}
     for name, amount in (budget or {}).items():
         if name not in RESOURCES:
             raise ValueError(f"budget must name one of {', '.join(RESOURCES)}, not {name!r}")
@@ -199,15 +272,16 @@ def _limits(device, budget, utilisation):
     return limits
 
 
-def _engines(network, device, rules, progress):
-    layers = graph_layers(network)
+def _engines(network: Network, device: Device, rules: Rules, progress: Callable[[int, int], None] | None) -> Engines:
+    """Return the engines that the rules allow, with the adder graphs of the layers that may have one."""
     named = list(_engine_layers(network))
     for pattern in rules.unused(named):
-        raise UserError(f"no layer that engines do is called {pattern!r}; there are {', '.join(named)}")
+        raise UserError(f"no layer with a choice of engines is called {pattern!r}; there are {', '.join(named)}")
+    graph_engines = [graph_name(digit) for digit in (None, *DIGITS)]
     wanted = {
         name: layer
-        for name, layer in layers.items()
-        if any(rules.allowed(name, engine) for engine in ("parallel", *(f"serial:{d}" for d in DIGITS)))
+        for name, layer in graph_layers(network).items()
+        if any(rules.allowed(name, engine) for engine in graph_engines)
     }
     graphs = graph_options(wanted, progress=progress) if wanted else {}
     return Engines(graphs, rules, device.multiplier)
@@ -220,19 +294,43 @@ def make(
     clock_hz: float,
     fps: float | None = None,
     bus_bytes: int = 4,
-    budget: dict[str, float] | None = None,
-    utilisation: dict[str, float] | None = None,
+    budget: Mapping[str, float] | None = None,
+    utilisation: Mapping[str, float] | None = None,
     rules: Rules = MAC_ONLY,
     period: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Plan:
-    """The smallest plan that reaches ``fps`` frames a second at ``clock_hz``, or the fastest that fits.
+    """Return the smallest plan that reaches a frame rate, or the fastest plan that fits.
 
-    ``budget`` lowers the device's limits and ``utilisation`` the share of them that is filled, by resource name.
-    ``rules`` say which engines a layer may have; adder graphs that are not in the cache are solved first, with
-    ``progress`` as in `psahw.adder_graph.solve_all`. With ``period`` the plan has that one. Raises ValueError for a
-    rate or clock that is not positive or a bus that does not divide an image's row, `CheckFailed` if there is no
-    such plan, naming the smallest overrun, and UserError for a rule that names no layer.
+    Parameters
+    ----------
+    network, device
+        The network, and the device that it is planned for.
+    clock_hz
+        Clock frequency in Hz.
+    fps
+        Frames per second to reach; None asks for the fastest plan.
+    bus_bytes
+        Bytes of the image per input beat. It must divide a row of the image.
+    budget
+        Limits by name of the resource, where they are below the device's.
+    utilisation
+        Shares of the device that may be filled, by name of the resource, in place of `UTILISATION`.
+    rules
+        Engines that each layer may have. Adder graphs that are not in the cache are solved first.
+    period
+        Token period in clock cycles. If it is given, ``fps`` is ignored.
+    progress
+        Called while adder graphs are solved, as by `psahw.adder_graph.solve_all`.
+
+    Raises
+    ------
+    ValueError
+        If the clock or rate is not positive, the bus does not divide a row, or the budget names no resource.
+    CheckFailed
+        If there is no such plan. The message names the resource that is exceeded least.
+    UserError
+        If a rule names no layer.
     """
     for name, value in (("clock_hz", clock_hz), ("fps", fps)):
         if value is not None and not value > 0:
@@ -243,9 +341,11 @@ def make(
     limits = _limits(device, budget, utilisation)
     search = _Search(network, device, bus_bytes, limits, _engines(network, device, rules, progress))
     if period is not None:
-        chosen, limited_by = search.of_period(period)
+        arrangement, limited_by = search.of_period(period)
+    elif fps is not None:
+        arrangement, limited_by = search.for_rate(fps, clock_hz)
     else:
-        chosen, limited_by = search.fastest() if fps is None else search.for_rate(fps, clock_hz)
+        arrangement, limited_by = search.fastest()
     return Plan(
         network=network.name,
         digest=digest(network),
@@ -253,18 +353,18 @@ def make(
         clock_hz=clock_hz,
         image_bytes=network.image[0] * row,
         bus_bytes=bus_bytes,
-        period=chosen.period,
-        frame_interval=chosen.schedule.frame_interval,
-        latency=chosen.schedule.latency,
-        settling_frames=chosen.schedule.settling_frames,
-        pipeline=chosen.schedule.pipeline,
+        period=arrangement.period,
+        frame_interval=arrangement.schedule.frame_interval,
+        latency=arrangement.schedule.latency,
+        settling_frames=arrangement.schedule.settling_frames,
+        pipeline=arrangement.schedule.pipeline,
         limits=limits,
         limited_by=limited_by,
     )
 
 
 def widest_bus(network: Network, bus_bytes: int) -> int:
-    """The most bytes a beat, up to ``bus_bytes``, that divide an image's row."""
+    """Return the most bytes per input beat, up to ``bus_bytes``, that divide a row of the image."""
     row = network.image[1] * network.colours
     return max(n for n in range(1, min(bus_bytes, row) + 1) if row % n == 0)
 

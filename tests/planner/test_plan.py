@@ -1,3 +1,5 @@
+"""Plans as JSON."""
+
 import json
 
 import numpy as np
@@ -17,8 +19,8 @@ def network():
 
 
 def test_json(network):
-    made = search.make(network, K160T, clock_hz=100e6, fps=20_000)
-    result = json.loads(json.dumps(made.to_dict()))
+    planned = search.make(network, K160T, clock_hz=100e6, fps=20_000)
+    result = json.loads(json.dumps(planned.to_dict()))
     assert result["frame_interval"] * result["fps"] == pytest.approx(result["clock_hz"])
     assert set(result["resources"]) == set(result["limits"]) == {"lut", "ff", "dsp", "bram36"}
     for resource in ("dsp", "bram36"):

@@ -1,4 +1,4 @@
-"""Names of engines and the rules about them."""
+"""Names of engines, and rules for which of them a layer may have."""
 
 import re
 
@@ -17,7 +17,7 @@ def test_the_last_rule_counts():
     assert rules.allowed("stages.1.merge", "mac:4x2") and not rules.allowed("stages.1.merge", "mac:4x1")
 
 
-def test_rules_for_no_layer():
+def test_rules_that_fit_no_layer():
     assert Rules.parse("mac", ("embed=mac", "stages.9.*=mac")).unused(["embed", "head"]) == ["stages.9.*"]
 
 
@@ -41,5 +41,5 @@ def test_wrong_engine(name):
 
 @pytest.mark.parametrize("rule", ["embed", "=mac"])
 def test_wrong_rule(rule):
-    with pytest.raises(UserError, match=f"^an engine for layers needs LAYER=ENGINE, not '{rule}'$"):
+    with pytest.raises(UserError, match=f"^a rule for engines must be LAYER=ENGINE, not '{rule}'$"):
         Rules.parse("mac", (rule,))

@@ -1,3 +1,5 @@
+"""The search for a plan: rates, budgets, rules, errors, and the order in which periods are tried."""
+
 import dataclasses
 
 import numpy as np
@@ -7,8 +9,9 @@ from psahw.architecture.device import DEVICES, RESOURCES, Device, Resources
 from psahw.errors import CheckFailed, UserError
 from psahw.network.random import StageShape, random_network
 from psahw.planner import search
+from psahw.planner.candidates import Engines
 from psahw.planner.optimiser import GAP
-from psahw.planner.rules import Rules
+from psahw.planner.rules import MAC_ONLY, Rules
 
 K160T = DEVICES["xc7k160t"]
 
@@ -20,12 +23,12 @@ def network():
 
 
 def test_smallest_for_a_rate(network):
-    made = search.make(network, K160T, clock_hz=100e6, fps=50_000)
-    assert made.fps >= 50_000
-    assert made.frame_interval <= 2000
-    assert made.frame_interval % network.stages[0].tokens == 0
-    # One token period more would be too slow.
-    assert 100e6 / (made.frame_interval + network.stages[0].tokens) < 50_000
+    planned = search.make(network, K160T, clock_hz=100e6, fps=50_000)
+    assert planned.fps >= 50_000
+    assert planned.frame_interval <= 2000
+    assert planned.frame_interval % network.stages[0].tokens == 0
+    # A token period that is one cycle longer would be too slow.
+    assert 100e6 / (planned.frame_interval + network.stages[0].tokens) < 50_000
 
 
 def test_a_lower_rate_is_no_larger(network):
@@ -44,15 +47,15 @@ def test_fastest_within_a_budget(network):
 
 
 def test_two_products_in_a_dsp(network, monkeypatch):
-    """Faster in the same budget; what does not multiply in a MAC array stays as it is."""
+    """A plan with pairs of products is faster within the same budget."""
     packed = search.make(network, K160T, clock_hz=100e6, budget={"dsp": 60})
     monkeypatch.setattr(Device, "multiplier", None)
     single = search.make(network, K160T, clock_hz=100e6, budget={"dsp": 60})
     assert packed.fps > 1.5 * single.fps
-    for made in (packed, single):
-        stages = [stage for stage in made.to_dict()["stages"] if stage["engine"] == "MacArray"]
+    for planned in (packed, single):
+        stages = [stage for stage in planned.to_dict()["stages"] if stage["engine"] == "MacArray"]
         assert all(s["resources"]["dsp"] == s["rows"] * s["columns"] - s["pairs"] for s in stages)
-        assert any(s["pairs"] for s in stages) == (made is packed)
+        assert any(s["pairs"] for s in stages) == (planned is packed)
 
 
 def test_a_rate_that_does_not_fit(network):
@@ -64,7 +67,7 @@ def test_a_rate_that_does_not_fit(network):
 
 def test_a_rate_that_no_circuit_reaches(network):
     with pytest.raises(
-        CheckFailed, match=r"random cannot reach 1e\+07 FPS at 100 MHz on xc7k160t: .*one a cycle at best"
+        CheckFailed, match=r"random cannot reach 1e\+07 FPS at 100 MHz on xc7k160t: .*at most one per clock cycle"
     ):
         search.make(network, K160T, clock_hz=100e6, fps=1e7)
 
@@ -101,48 +104,52 @@ def test_a_layer_that_has_no_adder_graph(network):
         search.make(network, K160T, clock_hz=100e6, rules=rules)
     local = Rules.parse("mac", ("stages.1.blocks.0.token_mixing.linear=mac",))
     with pytest.raises(
-        UserError, match=r"no layer that engines do is called 'stages.1.blocks.0.token_mixing.linear'"
+        UserError, match=r"no layer with a choice of engines is called 'stages.1.blocks.0.token_mixing.linear'"
     ):
         search.make(network, K160T, clock_hz=100e6, rules=local)
 
 
 @pytest.fixture
 def search_where(network, monkeypatch):
-    """A function: a search over periods of which ``fits`` says True, False, or None where there is no schedule."""
+    """Return a function that makes a search from ``fits(period, gap)``.
 
-    def make(fits):
+    ``fits`` returns whether the pipeline for a period fits, or None if there is no pipeline.
+    """
+
+    def search_with(fits):
         def attempt(self, period, gap=GAP):
             answer = fits(period, gap)
-            return search._Candidate(
-                period, None if answer is None else object(), Resources(lut=1 if answer else 3), "no schedule"
-            )
+            if answer is None:
+                return search._Impossible(period, "no schedule")
+            return search._Arrangement(period, object(), Resources(lut=1 if answer else 3))
 
         monkeypatch.setattr(search._Search, "attempt", attempt)
-        return search._Search(network, K160T, 4, dict.fromkeys(RESOURCES, 2.0), None)
+        engines = Engines({}, MAC_ONLY, None)
+        return search._Search(network, K160T, 4, dict.fromkeys(RESOURCES, 2.0), engines)
 
-    return make
+    return search_with
 
 
 @pytest.mark.parametrize(
-    ("fits", "period", "why"),
+    ("fits", "period", "reason"),
     [
         (lambda period, gap: period >= 24, 24, "the next faster plan needs lut 3 of 2"),
-        (lambda period, gap: True, 1, "one token a cycle"),
-        # What is looked at in place of 17 to 23 is shorter than what has been looked at before.
+        (lambda period, gap: True, 1, "a token period of one clock cycle"),
+        # In place of 17 to 23, shorter periods than those before are tried.
         (lambda period, gap: None if 17 <= period <= 23 else period >= 24, 24, "no schedule"),
         (lambda period, gap: None if period == 11 else period >= 12, 12, "no schedule"),
         (lambda period, gap: None if period % 2 else period >= 10, 10, "no schedule"),
-        # What a rough look does not find
+        # Periods that fit only with the solver's full precision
         (lambda period, gap: period >= (20 if gap > GAP else 19), 19, "the next faster plan needs lut 3 of 2"),
         (lambda period, gap: period >= 100 and gap <= GAP, 100, "the next faster plan needs lut 3 of 2"),
     ],
 )
-def test_the_fastest_is_found(fits, period, why, search_where):
-    chosen, reason = search_where(fits).fastest()
-    assert (chosen.period, reason) == (period, why)
+def test_fastest(fits, period, reason, search_where):
+    arrangement, limited_by = search_where(fits).fastest()
+    assert (arrangement.period, limited_by) == (period, reason)
 
 
-def test_none_fits(search_where):
+def test_nothing_fits(search_where):
     with pytest.raises(
         CheckFailed, match=r"does not fit xc7k160t at any rate: lut 3 of 2 \(smallest overrun: lut, 1\.50x"
     ):
