@@ -1,1 +1,1 @@
-"""Training in torch: data, network, losses, the loop, quantisation, export to `psahw.network`."""
+"""Networks in torch: data, models, losses, training, quantisation, and export to `psahw.network`."""

@@ -1,4 +1,6 @@
-"""The integers of a `QuantizedResMLP` as a `psahw.network.Network`."""
+"""The integers of a `QuantizedResMLP` as a `psahw.network` network."""
+
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -7,20 +9,28 @@ from torch import Tensor
 from psahw.network.layers import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
 
 from .integers import Integers
-from .quant import HEAD_BITS, QuantizedResMLP, table_residual
+from .quant import QuantizedResMLP
+from .quant_layers import HEAD_BITS, QuantizedBlock, table_residual
 
 __all__ = ["to_network"]
 
 
-def _array(tensor: Tensor, dtype: type) -> np.ndarray:
+class _LinearArrays(TypedDict):
+    weight: np.ndarray
+    bias: np.ndarray
+    shift: np.ndarray
+
+
+def _array(tensor: Tensor, dtype: type[np.generic]) -> np.ndarray:
+    """Return a tensor as an array of an integer type, which must hold its values exactly."""
     values = tensor.detach().cpu().numpy()
-    result = values.astype(dtype)
+    result: np.ndarray = values.astype(dtype)
     if not (result == values).all():
-        raise ValueError(f"not all of {values} are values of {np.dtype(dtype)}")
+        raise ValueError(f"all values must fit {np.dtype(dtype)}, not {values}")
     return result
 
 
-def _arrays(integers: Integers) -> dict[str, np.ndarray]:
+def _arrays(integers: Integers) -> _LinearArrays:
     return {
         "weight": _array(integers.weight, np.int8),
         "bias": _array(integers.bias, np.int32),
@@ -29,7 +39,7 @@ def _arrays(integers: Integers) -> dict[str, np.ndarray]:
 
 
 def _table(values: Tensor | None) -> Table | None:
-    """[256, C] unrounded; None also where every channel's function is the identity."""
+    """Return a table from its values [256, C] before rounding, or None if it is the identity for every channel."""
     if values is None:
         return None
     rounded = _array(values.detach().round(), np.int8).T
@@ -38,34 +48,47 @@ def _table(values: Tensor | None) -> Table | None:
     return Table(np.ascontiguousarray(rounded))
 
 
+def _block(block: QuantizedBlock) -> Block:
+    token, channel, before, between, after = block
+    token_mixing = TokenMixing(
+        **_arrays(token.integers(between)),
+        kernel=token.layer.kernel,
+        shared=token.layer.shared,
+        table_in=_table(token.table_in(before, between)),
+        table_residual=_table(table_residual(before, between)),
+    )
+    channel_mixing = ChannelMixing(
+        table_in=_table(channel.table_in(between)),
+        linear1=Linear(**_arrays(channel.linear1(between))),
+        table_hidden=_table(channel.table_hidden()),
+        linear2=Linear(**_arrays(channel.linear2(after))),
+        table_residual=_table(table_residual(between, after)),
+    )
+    return Block(token_mixing, channel_mixing)
+
+
 @torch.no_grad()
 def to_network(model: QuantizedResMLP, name: str, classes: tuple[str, ...], metadata: dict | None = None) -> Network:
-    """`metadata` is free JSON about how the network was made."""
+    """Return the network file's form of a quantised model.
+
+    Parameters
+    ----------
+    model
+        The model, on any device.
+    name
+        Name of the network.
+    classes
+        Names of the classes.
+    metadata
+        Free JSON about how the network was trained.
+    """
     config = model.config
     stages = []
-    input_scale = None
-    for stage, grid in zip(model.stages, config.grids, strict=True):
-        scales, blocks = stage.scales(), []
-        for b, (token, channel) in enumerate(zip(stage.token_mixing, stage.channel_mixing, strict=True)):
-            before, between, after = scales[2 * b : 2 * b + 3]
-            token_mixing = TokenMixing(
-                **_arrays(token.integers(between)),
-                kernel=token.layer.kernel,
-                shared=token.layer.shared,
-                table_in=_table(token.table_in(before, between)),
-                table_residual=_table(table_residual(before, between)),
-            )
-            channel_mixing = ChannelMixing(
-                table_in=_table(channel.table_in(between)),
-                linear1=Linear(**_arrays(channel.linear1(between))),
-                table_hidden=_table(channel.table_hidden()),
-                linear2=Linear(**_arrays(channel.linear2(after))),
-                table_residual=_table(table_residual(between, after)),
-            )
-            blocks.append(Block(token_mixing, channel_mixing))
-        merge = None if stage.merge is None else Linear(**_arrays(stage.merge_integers(input_scale)))
-        stages.append(Stage(grid=grid, merge=merge, blocks=tuple(blocks)))
-        input_scale = scales[-1]
+    for s, (stage, grid) in enumerate(zip(model.stages, config.grids, strict=True)):
+        merge = None
+        if stage.merge is not None:
+            merge = Linear(**_arrays(stage.merge_integers(model.stages[s - 1].scales()[-1])))
+        stages.append(Stage(grid=grid, merge=merge, blocks=tuple(map(_block, stage.blocks()))))
     pixel_codes = np.tile(np.arange(-128, 128, dtype=np.int8), (3, 1))
     return Network(
         name=name,

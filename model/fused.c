@@ -1,9 +1,12 @@
 /* A residual block of the ResMLP, forward and backward, for training on a CPU with AVX-512.
  *
- * Activations lie as [channel][token][image], one row of `columns` = tokens * images floats a channel: a linear map is
- * a product from the left, a norm and a 1-D function see one row with constants in registers, and a 64-point function
- * is looked up by two-register permutations instead of memory. Products and functions are done tile by tile, so that
- * what lies between two norms never leaves the cache. fused.py holds the formulas and the order of the calls.
+ * Activations are laid out as [channel][token][image], so that each channel is a row of `columns` = tokens * images
+ * floats. A linear map is then a matrix product from the left; a norm or a 1-D function processes one row at a time
+ * with its constants in registers; and a function of 64 points is looked up by permutations of two registers instead
+ * of loads from memory. Products and functions are computed tile by tile, so that intermediate results between two
+ * norms stay in the cache. fused.py has the formulas and the order of the calls.
+ *
+ * `images`, and therefore `columns`, must be a multiple of 32.
  */
 #include <immintrin.h>
 #include <math.h>
@@ -17,11 +20,11 @@ static int omp_get_max_threads(void) { return 1; }
 static int omp_get_thread_num(void) { return 0; }
 #endif
 
-#define LANES 16
-#define TILE 512           /* columns done together */
-#define PITCH (TILE + 16)  /* of a tile's rows: a power of two would map them to the same cache sets */
-#define POINTS 64
-#define MAX_TAPS 81
+#define LANES 16           /* floats in a vector */
+#define TILE 512           /* columns that are processed together */
+#define PITCH (TILE + 16)  /* distance of a tile's rows; a power of two would map all rows to the same cache sets */
+#define POINTS 64          /* of a 1-D function */
+#define MAX_TAPS 81        /* entries of the largest local kernel, 9 x 9 */
 
 enum { IDENTITY, RELU, GELU, GRID };
 
@@ -31,7 +34,7 @@ static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static float *tiles(int64_t rows) { return aligned_alloc(64, (size_t)rows * PITCH * sizeof(float)); }
 
-/* ---- sixteen sums at once: lane i of the result is the sum of all lanes of v[i] */
+/* Reduces sixteen vectors at once: lane i of the result is the sum of all lanes of v[i]. */
 static inline __m512 sum16(const __m512 *v) {
   __m512 a[8], b[4], c[2];
   for (int i = 0; i < 8; i++) {
@@ -48,8 +51,8 @@ static inline __m512 sum16(const __m512 *v) {
   return _mm512_add_ps(_mm512_shuffle_f32x4(c[0], c[1], 0x88), _mm512_shuffle_f32x4(c[0], c[1], 0xdd));
 }
 
-/* ---- products: out[r][t] = sum_k w[r * row + k * step] * x[k][t] (+ add[r][t] + bias[r]); two vectors of t at a
- * time, so that the panel of x that all rows read stays in the first cache */
+/* The matrix product out[r][t] = sum_k w[r * row + k * step] * x[k][t] (+ add[r][t] + bias[r]). It advances by two
+ * vectors of t at a time, so that the panel of x that all rows read stays in the first-level cache. */
 #define PANEL (2 * LANES)
 
 static inline __attribute__((always_inline)) void product_rows(const int rows, const float *w, int64_t row, int64_t step,
@@ -89,14 +92,14 @@ static void product(int64_t rows, const float *w, int64_t row, int64_t step, int
   }
 }
 
-/* ---- the other product: out[r][k] += sum_t d[r][t] * x[k][t], in blocks of OUTER_ROWS x 4 */
+/* The matrix product out[r][k] += sum_t d[r][t] * x[k][t], in blocks of OUTER_ROWS x 4. */
 #define OUTER_ROWS 6
 
 static void outer(int64_t rows, int64_t terms, const float *d, int64_t d_pitch, const float *x, int64_t x_pitch,
                   int64_t columns, float *out) {
   for (int64_t r = 0; r < rows; r += OUTER_ROWS) {
     for (int64_t k = 0; k < terms; k += 4) {
-      const float *dr[OUTER_ROWS], *xk[4]; /* beyond the edge the last row again, not stored */
+      const float *dr[OUTER_ROWS], *xk[4]; /* beyond the edge, the last row is read again and its result dropped */
       for (int i = 0; i < OUTER_ROWS; i++) dr[i] = d + smaller(r + i, rows - 1) * d_pitch;
       for (int i = 0; i < 4; i++) xk[i] = x + smaller(k + i, terms - 1) * x_pitch;
       __m512 sum[32];
@@ -121,12 +124,13 @@ static void outer(int64_t rows, int64_t terms, const float *d, int64_t d_pitch, 
   }
 }
 
-/* ---- 1-D functions of scale * x + offset */
+/* A piecewise linear function in registers. */
 typedef struct {
   __m512 value[4], rise[4];
 } knots;
 
-static inline knots load_knots(const float *table) { /* [2][POINTS]: values, rises to the next knot */
+/* Loads table [2][POINTS]: each knot's value, then each knot's rise to the next one. */
+static inline knots load_knots(const float *table) {
   knots k;
   for (int i = 0; i < 4; i++) {
     k.value[i] = _mm512_loadu_ps(table + i * LANES);
@@ -135,12 +139,15 @@ static inline knots load_knots(const float *table) { /* [2][POINTS]: values, ris
   return k;
 }
 
+/* Looks up sixteen indices in a table of POINTS floats. */
 static inline __m512 pick(const __m512 *table, __m512i index) {
   const __m512 low = _mm512_permutex2var_ps(table[0], index, table[1]);
   const __m512 high = _mm512_permutex2var_ps(table[2], index, table[3]);
   return _mm512_mask_blend_ps(_mm512_test_epi32_mask(index, _mm512_set1_epi32(32)), low, high);
 }
 
+/* Returns the segments of sixteen arguments, given in steps from the first knot, and the fractions within them. The
+ * outermost segments continue beyond the knots. */
 static inline __m512i locate(__m512 t, __m512 *fraction) {
   const __m512 clipped =
       _mm512_min_ps(_mm512_max_ps(t, _mm512_setzero_ps()), _mm512_set1_ps((float)(POINTS - 2)));
@@ -149,7 +156,9 @@ static inline __m512i locate(__m512 t, __m512 *fraction) {
   return index;
 }
 
-static inline __m512 exponential(__m512 x) { /* of x <= 0, to about 1e-7 relative */
+/* Returns exp(x) for x <= 0, with a relative error of about 1e-7: exp(x) = 2^n * exp(x - n * ln 2), the second factor
+ * by its Taylor series up to degree 6. ln 2 is split into two constants, so that x - n * ln 2 stays accurate. */
+static inline __m512 exponential(__m512 x) {
   x = _mm512_max_ps(x, _mm512_set1_ps(-87.0f));
   const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
   __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
@@ -160,7 +169,8 @@ static inline __m512 exponential(__m512 x) { /* of x <= 0, to about 1e-7 relativ
   return _mm512_scalef_ps(p, n);
 }
 
-/* Phi and phi of the normal distribution: M. Abramowitz and I. Stegun, Handbook of Mathematical Functions, 7.1.26. */
+/* Returns the normal distribution's Phi(x), and its density phi(x) in `density`, by formula 7.1.26 of M. Abramowitz
+ * and I. Stegun, "Handbook of Mathematical Functions". */
 static inline __m512 normal(__m512 x, __m512 *density) {
   const __m512 a = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.70710678f));
   const __m512 e = exponential(_mm512_mul_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(-0.5f)));
@@ -174,14 +184,15 @@ static inline __m512 normal(__m512 x, __m512 *density) {
   return _mm512_mask_mov_ps(_mm512_sub_ps(_mm512_set1_ps(1.0f), tail), negative, tail);
 }
 
+/* The functions f(scale * x + offset) of all rows. */
 typedef struct {
   int64_t kind;
-  const float *table;          /* of GRID: [rows][2][POINTS] */
-  float lo, inverse_step;
-  const float *scale, *offset; /* of the norm before it, a value a row */
+  const float *table;          /* for GRID: [rows][2][POINTS], see load_knots */
+  float lo, inverse_step;      /* for GRID: argument at the first knot, and knots per unit */
+  const float *scale, *offset; /* [rows]: the norm before the function */
 } function;
 
-/* y = f(scale * x + offset) and, if wanted, slope = f'(scale * x + offset), of one row. */
+/* Computes y = f(scale * x + offset) of one row and, unless it is NULL, slope = f'(scale * x + offset). */
 static void apply(const function *f, int64_t row, const float *x, float *y, float *slope, int64_t columns) {
   const __m512 scale = _mm512_set1_ps(f->scale[row]), offset = _mm512_set1_ps(f->offset[row]);
   if (f->kind == GRID) {
@@ -204,7 +215,7 @@ static void apply(const function *f, int64_t row, const float *x, float *y, floa
     const __m512 v = _mm512_fmadd_ps(_mm512_loadu_ps(x + t), scale, offset);
     __m512 value = v, derivative = one;
     if (f->kind == RELU) {
-      value = _mm512_max_ps(zero, v); /* of a NaN the second operand comes out */
+      value = _mm512_max_ps(zero, v); /* if v is NaN the result is the second operand, v */
       derivative = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v, zero, _CMP_GT_OQ), one);
     } else if (f->kind == GELU) {
       __m512 density;
@@ -217,8 +228,8 @@ static void apply(const function *f, int64_t row, const float *x, float *y, floa
   }
 }
 
-/* Every `every`-th vector of gradients d is collected, times `every`, in the segment where its x lies:
- * sums[k] += (d, d * fraction). `phase` moves on so that all images have their turn. */
+/* Adds one in `every` vectors of gradients d, times `every`, to the segment in which its x lies:
+ * sums[k] += (d, d * fraction). `phase` selects the vectors; the caller varies it, so that all images contribute. */
 static void collect(const function *f, int64_t row, const float *x, const float *d, pair *sums, int64_t every,
                     int64_t phase, int64_t columns) {
   const __m512 step = _mm512_set1_ps(f->inverse_step), weight = _mm512_set1_ps((float)every);
@@ -237,7 +248,8 @@ static void collect(const function *f, int64_t row, const float *x, const float 
   }
 }
 
-/* ---- sums of a row and of its product with another; four chains, since an addition takes four cycles */
+/* Adds the sum of a row, and of its product with another, to sums[0] and sums[1]. There are four chains of additions,
+ * because an addition has a latency of four clock cycles. */
 static inline void add_sums(const float *a, const float *b, int64_t columns, double *sums) {
   __m512 sum[4], with[4];
   for (int i = 0; i < 4; i++) sum[i] = with[i] = _mm512_setzero_ps();
@@ -258,8 +270,8 @@ static inline void add_sums(const float *a, const float *b, int64_t columns, dou
   sums[1] += _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(with[0], with[1]), _mm512_add_ps(with[2], with[3])));
 }
 
-/* Threads sum into parts of their own, which are added in order: for a number of threads the result is always the
- * same. */
+/* Each thread sums into a part of its own, and the parts are added in order. So the result is the same in every run
+ * with the same number of threads. */
 static void *parts(int64_t size) { return calloc(omp_get_max_threads(), size); }
 
 static void add_parts(float *to, const float *from, int64_t count) {
@@ -272,7 +284,8 @@ static void add_double_parts(double *to, const double *from, int64_t count) {
     for (int64_t j = 0; j < count; j++) to[j] += from[i * count + j];
 }
 
-/* out = w·f(x) (+ add + bias), w [rows][terms]; sums[r] += (sum of out, sum of its squares). All [..][columns]. */
+/* Computes out = w·f(x) (+ add + bias), and adds the sums of out[r] and of its squares to sums[r]. Shapes: x
+ * [terms][columns], w [rows][terms], out and add [rows][columns], bias [rows], sums [rows][2]. */
 void linear_forward(const float *x, const function *f, const float *w, const float *add, const float *bias, float *out,
                     double *sums, int64_t rows, int64_t terms, int64_t columns) {
   double *all = parts(rows * 2 * sizeof(double));
@@ -296,9 +309,10 @@ void linear_forward(const float *x, const function *f, const float *w, const flo
   free(all);
 }
 
-/* The adjoint. The gradient of `out` is d, or with `after` of the norm that follows (coefficients [3][rows]),
- * k0 * d + k1 * after + k2. Gives dv, the gradient of the function's argument scale * x + offset, and adds to
- * sums[c] (sum of dv, sum of dv * x), dw, dbias if wanted, and for GRID dknots [terms][POINTS] of pairs. */
+/* The adjoint of linear_forward. The gradient of `out` is d or, if a norm follows, k0 * d + k1 * after + k2, where
+ * `after` is `out` and the coefficients [3][rows] are those of the norm. Computes dv [terms][columns], the gradient of
+ * the function's argument scale * x + offset. Adds the sums of dv[c] and of dv[c] * x[c] to sums[c], and the gradients
+ * of w, of the bias unless dbias is NULL, and for GRID of the knots: dknots [terms][POINTS][2], see collect. */
 void linear_backward(const float *d, const float *after, const float *coefficients, const float *x, const function *f,
                      const float *w, float *dv, double *sums, float *dw, float *dbias, float *dknots, int64_t every,
                      int64_t phase, int64_t rows, int64_t terms, int64_t columns) {
@@ -348,14 +362,14 @@ void linear_backward(const float *d, const float *after, const float *coefficien
   free(all_sums), free(all_dw), free(all_dbias), free(all_dknots);
 }
 
-/* ---- token mixing: out = x + A·(scale * x + offset) + bias, A per group of channels, dense or k x k-local */
+/* The token mixing out = x + A·(scale * x + offset) + bias, with a matrix A per group of channels. */
 typedef struct {
-  int64_t height, width, kernel; /* kernel 0: dense */
-  int64_t groups, shared;        /* shared: a local kernel is the same for all positions */
+  int64_t height, width, kernel; /* of the grid, and of a local kernel; kernel 0: A is dense */
+  int64_t groups, shared;        /* shared: one local kernel for all positions */
   const float *weight, *bias;    /* [groups][tokens or 1][taps or tokens]; [groups][tokens or 1] */
 } mixing;
 
-/* The token that token n sees at tap i, or -1 outside the grid. */
+/* Returns the token that token n reads at tap i of a local kernel, or -1 if it lies outside the grid. */
 static inline int64_t neighbour(const mixing *m, int64_t n, int64_t i) {
   const int64_t half = m->kernel / 2;
   const int64_t row = n / m->width + i / m->kernel - half, column = n % m->width + i % m->kernel - half;
@@ -394,7 +408,8 @@ static void local_forward(const mixing *m, const float *weight, const float *bia
   }
 }
 
-/* dz = A^T·dy, and dweight and dbias added to; token_sums[n] is the sum of dy over the images. */
+/* Computes dz = A^T·dy for one channel, and adds to dweight and dbias; token_sums[n] is the sum of dy over the
+ * images. */
 static void local_backward(const mixing *m, const float *weight, float scale, float offset, const float *x,
                            const float *dy, const double *token_sums, float *dz, double *dweight, double *dbias,
                            int64_t images) {
@@ -403,7 +418,7 @@ static void local_backward(const mixing *m, const float *weight, float scale, fl
     const float *inputs[MAX_TAPS];
     float factors[MAX_TAPS];
     int used = 0;
-    for (int64_t i = 0; i < taps; i++) { /* tap taps - 1 - i of `from` looks at n */
+    for (int64_t i = 0; i < taps; i++) { /* `from` reads n at tap taps - 1 - i */
       const int64_t from = neighbour(m, n, i);
       if (from < 0) continue;
       inputs[used] = dy + from * images;
@@ -428,7 +443,8 @@ static void local_backward(const mixing *m, const float *weight, float scale, fl
   }
 }
 
-/* x [channels][tokens][images]. Gives out, and the (mean, variance) of x and of out, [channels][2]. */
+/* Computes the token mixing of x [channels][tokens][images] after the norm of its batch, and the mean and variance of
+ * x and of out, [channels][2]. */
 void mixing_forward(const float *x, const mixing *m, const float *gamma, const float *beta, float eps, float *out,
                     float *x_norm, float *out_norm, int64_t channels, int64_t images) {
   const int64_t tokens = m->height * m->width, columns = tokens * images, size = channels / m->groups;
@@ -458,8 +474,9 @@ void mixing_forward(const float *x, const mixing *m, const float *gamma, const f
   }
 }
 
-/* The adjoint. The gradient of `out` is d + k0 * dv + k1 * out + k2 (coefficients [3][channels]: what comes back
- * through the norm of the channel mixing). Gives dx, and adds to dweight, dbias (as in `mixing`), dgamma, dbeta. */
+/* The adjoint of mixing_forward. The gradient of `out` is d + k0 * dv + k1 * out + k2: d comes along the bypass of the
+ * channel mixing, and the rest through its norm, whose coefficients are [3][channels]. Computes dx, and adds to dweight
+ * and dbias, in the shapes of `mixing`, and to dgamma and dbeta. */
 void mixing_backward(const float *d, const float *dv, const float *coefficients, const float *x, const float *out,
                      const mixing *m, const float *gamma, const float *beta, const float *x_norm, float eps, float *dx,
                      float *dweight, float *dbias, float *dgamma, float *dbeta, int64_t channels, int64_t images) {
@@ -474,7 +491,7 @@ void mixing_backward(const float *d, const float *dv, const float *coefficients,
     float *dense = m->kernel ? NULL : calloc(weights, sizeof(float));
     double *token_sums = malloc(tokens * sizeof(double));
     double *dw = malloc(weights * sizeof(double)), *db = malloc(positions * sizeof(double));
-#pragma omp for schedule(static) /* over groups: the channels of one share their gradients */
+#pragma omp for schedule(static) /* over groups, because the channels of a group share their gradients */
     for (int64_t g = 0; g < m->groups; g++) {
       const float *weight = m->weight + g * weights;
       memset(dw, 0, weights * sizeof(double)), memset(db, 0, positions * sizeof(double));
@@ -510,7 +527,7 @@ void mixing_backward(const float *d, const float *dv, const float *coefficients,
         double sums[2] = {0, 0};
         for (int64_t n = 0; n < tokens; n++) add_sums(dz + n * images, xc + n * images, images, sums);
         const double deviation = sqrt(x_norm[2 * c + 1] + eps), mean = x_norm[2 * c];
-        const double along = (sums[1] - mean * sums[0]) / deviation; /* sum of dz * normed x */
+        const double along = (sums[1] - mean * sums[0]) / deviation; /* the sum of dz times the normalised x */
         dgamma[c] += (float)along;
         dbeta[c] += (float)sums[0];
         const double with_x = -scale * along / (deviation * columns);

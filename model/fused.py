@@ -1,12 +1,14 @@
-"""Training on a CPU with AVX-512: the network with its residual blocks in C (`fused.c`), forward and backward.
+"""The training step on a CPU with AVX-512: `ResMLP` with its residual blocks in C (`fused.c`), forward and backward.
 
-The same function of the same parameters as `ResMLP.forward` in training mode, up to rounding and with one liberty:
-the gradient of a PSA's grid comes from every fourth group of sixteen values, times four (`COLLECT_EVERY`), since
-each function sees thousands of values a step. Activations lie as [channels, tokens · images].
+`forward` is the same function of the same parameters as `ResMLP.forward` in training mode, up to rounding, with one
+exception. Each PSA sees thousands of values per step, so the gradient of its grid is estimated from every fourth
+group of sixteen values, times four (`COLLECT_EVERY`).
 
-With z = γ·(x - μ)/σ + β and dz the gradient of z, the gradient of x is
-γ/σ · (dz - mean(dz) - x̂·mean(dz·x̂)), x̂ = (x - μ)/σ, which is k0·dz + k1·x + k2 with three constants of each channel
-(S. Ioffe and C. Szegedy, "Batch Normalization", 2015); `_Norm.through` has them.
+Activations are laid out as [C, N·B]: channels, then tokens and images of the batch.
+
+Backward through a norm z = γ·x̂ + β with x̂ = (x - μ)/σ: if dz is the gradient of z, the gradient of x is
+γ/σ · (dz - mean(dz) - x̂·mean(dz·x̂)). That is k0·dz + k1·x + k2 with three constants per channel, which
+`_Norm.backward` computes (S. Ioffe and C. Szegedy, "Batch Normalization", arXiv 1502.03167, 2015).
 """
 
 import ctypes
@@ -19,21 +21,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .native import FLAGS, build, pointer
+from .native import FLAGS, build, call, pointer
 from .psa import GRID_POINTS, GRID_RANGE, PSA, grid_of
-from .resmlp import PIXEL_SCALE, Block, ChannelNorm, PatchMerging, ResMLP, TokenMixing
+from .resmlp import PIXEL_SCALE, Block, ChannelNorm, PatchMerging, ResMLP
 
 __all__ = ["COLLECT_EVERY", "forward", "usable"]
 
 SOURCE = Path(__file__).with_name("fused.c")
-COLLECT_EVERY = 4
-IMAGES = 32  # a batch is a multiple of it: two vectors of floats
-KINDS = {nn.Identity: 0, nn.ReLU: 1, nn.GELU: 2, PSA: 3}
+COLLECT_EVERY = 4  # one in this many groups of sixteen values contributes to the gradient of a PSA's grid
+IMAGES = 32  # the batch must be a multiple of this: two vectors of sixteen floats
+KINDS: dict[type[nn.Module], int] = {nn.Identity: 0, nn.ReLU: 1, nn.GELU: 2, PSA: 3}  # the enum of fused.c
 INVERSE_STEP = (GRID_POINTS - 1) / (2 * GRID_RANGE)
 
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
+    """Compile and load fused.c; return None without AVX-512 or a compiler."""
     try:
         if "avx512f" not in Path("/proc/cpuinfo").read_text():
             return None
@@ -45,18 +48,21 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _keep_memory() -> None:
-    """Tells glibc to keep freed memory: the tensors of a step are of the same sizes as those of the last one, and
-    fresh pages cost a quarter of the step."""
-    trim, mmap = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    """Tell glibc to keep freed memory.
+
+    The tensors of each step have the same sizes as those of the step before, and fresh pages take a quarter of the
+    step's time.
+    """
+    trim, mmap = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
     try:
         for option in (trim, mmap):
             ctypes.CDLL(None).mallopt(option, (1 << 31) - 1)
-    except AttributeError:  # another C library
+    except AttributeError:  # the C library is not glibc
         pass
 
 
 def usable(model: nn.Module, batch: int) -> bool:
-    """Whether `forward` can train `model` in batches of `batch` images on this machine."""
+    """Return whether `forward` can train `model` in batches of `batch` images on this machine."""
     if not isinstance(model, ResMLP) or batch % IMAGES or torch.distributed.is_initialized():
         return False
     on_cpu = all(p.device.type == "cpu" and p.dtype == torch.float32 for p in model.parameters())
@@ -64,6 +70,8 @@ def usable(model: nn.Module, batch: int) -> bool:
 
 
 class _CFunction(ctypes.Structure):
+    """`function` of fused.c: an activation, after the affine map of the norm before it."""
+
     _fields_ = [
         ("kind", ctypes.c_int64),
         ("table", ctypes.c_void_p),
@@ -75,26 +83,18 @@ class _CFunction(ctypes.Structure):
 
 
 class _CMixing(ctypes.Structure):
+    """`mixing` of fused.c: the matrices of a token mixing."""
+
     _fields_ = [(name, ctypes.c_int64) for name in ("height", "width", "kernel", "groups", "shared")]
     _fields_ += [("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p)]
 
 
-def _call(name: str, *arguments) -> None:
-    converted = []
-    for argument in arguments:
-        if argument is None or isinstance(argument, Tensor):
-            converted.append(pointer(argument))
-        elif isinstance(argument, ctypes.Structure):
-            converted.append(ctypes.byref(argument))
-        elif isinstance(argument, float):
-            converted.append(ctypes.c_float(argument))
-        else:
-            converted.append(ctypes.c_int64(argument))
-    getattr(_library(), name)(*converted)
+def _call(name: str, *arguments: Tensor | ctypes.Structure | float | None) -> None:
+    call(_library(), name, *arguments)
 
 
 class _Norm(NamedTuple):
-    """A norm with the statistics of one batch, each [channels]."""
+    """A norm with the statistics of one batch, each [C]."""
 
     gamma: Tensor
     beta: Tensor
@@ -102,15 +102,16 @@ class _Norm(NamedTuple):
     deviation: Tensor
 
     @classmethod
-    def of(cls, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float) -> "_Norm":
+    def from_variance(cls, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float) -> "_Norm":
         return cls(gamma, beta, mean, (var + eps).sqrt())
 
     def affine(self) -> tuple[Tensor, Tensor]:
+        """Return scale and offset, [C] each."""
         scale = self.gamma / self.deviation
         return scale, self.beta - self.mean * scale
 
-    def through(self, sums: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(k0, k1, k2) [3, channels], dγ, dβ, from `sums` [channels, 2] of dz and dz·x over `count` values."""
+    def backward(self, sums: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (k0, k1, k2) [3, C], dγ and dβ, from `sums` [C, 2] of dz and of dz·x over `count` values."""
         total, with_x = sums[:, 0].float(), sums[:, 1]
         along = ((with_x - self.mean * sums[:, 0]) / self.deviation).float()
         k0 = self.gamma / self.deviation
@@ -119,16 +120,17 @@ class _Norm(NamedTuple):
 
 
 def _statistics(sums: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return mean and variance [C] from `sums` [C, 2] of x and of x² over `count` values."""
     mean = sums[:, 0] / count
     return mean.float(), (sums[:, 1] / count - mean * mean).clamp(min=0).float()
 
 
 @dataclass
 class _Shape:
-    """What a block's function needs beside tensors."""
+    """The arguments of `_Block` that are not tensors."""
 
     grid: tuple[int, int]
-    kernel: int
+    kernel: int  # 0: dense
     groups: int
     shared: bool
     images: int
@@ -148,7 +150,7 @@ def _mixing(shape: _Shape, weight: Tensor, bias: Tensor) -> _CMixing:
 
 
 def _knots(grid: Tensor | None) -> Tensor | None:
-    """Grid [POINTS, C] as [C, 2, POINTS]: values, and rises to the next knot."""
+    """Return each knot's value and the rise to the next knot: [POINTS, C] to [C, 2, POINTS]."""
     if grid is None:
         return None
     values = grid.t()
@@ -158,14 +160,14 @@ def _knots(grid: Tensor | None) -> Tensor | None:
 
 
 def _grid_gradient(knots: Tensor) -> Tensor:
-    """[C, POINTS, 2], sums of d and d·fraction in each segment, as the gradient of the grid [POINTS, C]."""
+    """Return the gradient of the grid [POINTS, C] from sums of d and d·fraction in each segment [C, POINTS, 2]."""
     gradient = knots[..., 0] - knots[..., 1]
     gradient[:, 1:] += knots[:, :-1, 1]
     return gradient.t().contiguous()
 
 
 class _Block(torch.autograd.Function):
-    """x [C, N·B] to the block's output and the statistics of its three norms."""
+    """A residual block: from x [C, N·B] to its output [C, N·B], with mean and variance of its three norms."""
 
     @staticmethod
     def forward(ctx, shape, x, mix, mix_bias, gamma0, beta0, gamma1, beta1, grid_in, w1, gamma2, beta2, grid_hidden,
@@ -176,14 +178,14 @@ class _Block(torch.autograd.Function):
         stats0, stats1 = x.new_empty(channels, 2), x.new_empty(channels, 2)
         c_mixing = _mixing(shape, mix, mix_bias)
         _call("mixing_forward", x, c_mixing, gamma0, beta0, shape.eps, y, stats0, stats1, channels, shape.images)
-        norm1 = _Norm.of(gamma1, beta1, stats1[:, 0], stats1[:, 1], shape.eps)
+        norm1 = _Norm.from_variance(gamma1, beta1, stats1[:, 0], stats1[:, 1], shape.eps)
         knots_in, knots_hidden = _knots(grid_in), _knots(grid_hidden)
         sums = torch.zeros(hidden, 2, dtype=torch.float64)
         affine1 = norm1.affine()
         f_in = _function(shape.kinds[0], knots_in, affine1)
         _call("linear_forward", y, f_in, w1, None, None, h, sums, hidden, channels, columns)
         mean2, var2 = _statistics(sums, columns)
-        norm2 = _Norm.of(gamma2, beta2, mean2, var2, shape.eps)
+        norm2 = _Norm.from_variance(gamma2, beta2, mean2, var2, shape.eps)
         affine2 = norm2.affine()
         f_hidden = _function(shape.kinds[1], knots_hidden, affine2)
         unused = torch.zeros(channels, 2, dtype=torch.float64)
@@ -215,19 +217,19 @@ class _Block(torch.autograd.Function):
         f_hidden = _function(shape.kinds[1], knots_hidden, ctx.affines[1])
         _call("linear_backward", d, None, None, h, f_hidden, w2, dv2, sums2, dw2, dbias2, dknots_hidden, *every,
               channels, hidden, columns)  # fmt: skip
-        through2, dgamma2, dbeta2 = norm2.through(sums2, columns)
+        coefficients2, dgamma2, dbeta2 = norm2.backward(sums2, columns)
 
         dv1, sums1 = torch.empty_like(y), torch.zeros(channels, 2, dtype=torch.float64)
         dw1, dknots_in = torch.zeros_like(w1), w1.new_zeros(channels, GRID_POINTS, 2)
         f_in = _function(shape.kinds[0], knots_in, ctx.affines[0])
-        _call("linear_backward", dv2, h, through2, y, f_in, w1, dv1, sums1, dw1, None, dknots_in, *every,
+        _call("linear_backward", dv2, h, coefficients2, y, f_in, w1, dv1, sums1, dw1, None, dknots_in, *every,
               hidden, channels, columns)  # fmt: skip
-        through1, dgamma1, dbeta1 = norm1.through(sums1, columns)
+        coefficients1, dgamma1, dbeta1 = norm1.backward(sums1, columns)
 
         dx, dmix, dmix_bias = torch.empty_like(x), torch.zeros_like(mix), torch.zeros_like(mix_bias)
         dgamma0, dbeta0 = torch.zeros_like(gamma0), torch.zeros_like(beta0)
         c_mixing = _mixing(shape, mix, mix_bias)
-        _call("mixing_backward", d, dv1, through1, x, y, c_mixing, gamma0, beta0, stats0, shape.eps, dx, dmix,
+        _call("mixing_backward", d, dv1, coefficients1, x, y, c_mixing, gamma0, beta0, stats0, shape.eps, dx, dmix,
               dmix_bias, dgamma0, dbeta0, channels, shape.images)  # fmt: skip
         dgrid_in = None if knots_in is None else _grid_gradient(dknots_in)
         dgrid_hidden = None if knots_hidden is None else _grid_gradient(dknots_hidden)
@@ -236,7 +238,7 @@ class _Block(torch.autograd.Function):
 
 
 class _NormLinear(torch.autograd.Function):
-    """w·norm(x) + bias of gathered rows: row r of x [R, M] belongs to channel r % C of the norm."""
+    """`w·norm(x) + bias` with x [R, M], whose row r belongs to channel r % C of the norm."""
 
     @staticmethod
     def forward(ctx, x, gamma, beta, eps, w, bias):
@@ -244,8 +246,9 @@ class _NormLinear(torch.autograd.Function):
         repeat = rows // len(gamma)
         sums = torch.stack((x.sum(1), x.square().sum(1)), dim=1).double().view(repeat, -1, 2).sum(0)
         mean, var = _statistics(sums, repeat * columns)
-        norm = _Norm.of(gamma, beta, mean, var, eps)
-        affine = tuple(part.repeat(repeat) for part in norm.affine())
+        norm = _Norm.from_variance(gamma, beta, mean, var, eps)
+        scale, offset = norm.affine()
+        affine = scale.repeat(repeat), offset.repeat(repeat)
         out, unused = x.new_empty(len(w), columns), torch.zeros(len(w), 2, dtype=torch.float64)
         f = _function(KINDS[nn.Identity], None, affine)
         _call("linear_forward", x, f, w, None, bias, out, unused, len(w), rows, columns)
@@ -264,7 +267,7 @@ class _NormLinear(torch.autograd.Function):
         f = _function(KINDS[nn.Identity], None, ctx.affine)
         _call("linear_backward", d.contiguous(), None, None, x, f, w, dv, sums, dw, dbias, None, 1, 0, len(w), rows,
               columns)  # fmt: skip
-        (k0, k1, k2), dgamma, dbeta = ctx.norm.through(sums.view(repeat, -1, 2).sum(0), repeat * columns)
+        (k0, k1, k2), dgamma, dbeta = ctx.norm.backward(sums.view(repeat, -1, 2).sum(0), repeat * columns)
         k0, k1, k2 = (k.repeat(repeat)[:, None] for k in (k0, k1, k2))
         dx = torch.addcmul(k2, x, k1).addcmul_(dv, k0)
         return dx, dgamma, dbeta, None, dw, dbias
@@ -272,12 +275,13 @@ class _NormLinear(torch.autograd.Function):
 
 @torch.no_grad()
 def _track(norm: ChannelNorm, mean: Tensor, var: Tensor) -> None:
+    """Update a norm's running statistics."""
     norm.mean.lerp_(mean, norm.momentum)
     norm.var.lerp_(var, norm.momentum)
 
 
-def _grids(model: ResMLP) -> dict[PSA, Tensor]:
-    """The grids of all PSA of the network, evaluated as one."""
+def _grids(model: ResMLP) -> dict[nn.Module, Tensor]:
+    """Return the grid [POINTS, C] of each PSA of the network, all evaluated in one pass."""
     layers = [module for module in model.modules() if isinstance(module, PSA)]
     if not layers:
         return {}
@@ -287,9 +291,9 @@ def _grids(model: ResMLP) -> dict[PSA, Tensor]:
     return dict(zip(layers, whole.split([len(layer.gain) for layer in layers], dim=1), strict=True))
 
 
-def _block(block: Block, x: Tensor, grids: dict[PSA, Tensor], images: int, phase: int) -> Tensor:
-    token: TokenMixing = block.token_mixing
-    channel = block.channel_mixing
+def _block(block: Block, x: Tensor, grids: dict[nn.Module, Tensor], images: int, phase: int) -> Tensor:
+    """Apply a block and update its norms: [C, N·B] to [C, N·B]."""
+    token, channel = block.token_mixing, block.channel_mixing
     kinds = (KINDS[type(channel.act_in)], KINDS[type(channel.act_hidden)])
     matrices = token.matrices()
     shape = _Shape(token.grid, token.kernel or 0, token.groups, token.shared, images, kinds, token.norm.eps, phase)
@@ -305,8 +309,10 @@ def _block(block: Block, x: Tensor, grids: dict[PSA, Tensor], images: int, phase
 
 
 def _merge(merge: PatchMerging, x: Tensor, images: int) -> Tensor:
+    """Apply a patch merging and update its norm: [C, N·B] to [C', N·B/4]."""
     (height, width), channels = merge.grid, len(x)
-    x = x.view(channels, height // 2, 2, width // 2, 2, images).permute(2, 4, 0, 1, 3, 5).reshape(4 * channels, -1)
+    x = x.view(channels, height // 2, 2, width // 2, 2, images).permute(2, 4, 0, 1, 3, 5)  # [2, 2, C, h/2, w/2, B]
+    x = x.reshape(4 * channels, -1)
     norm, linear = merge.norm, merge.linear
     out, mean, var = _NormLinear.apply(x, norm.weight, norm.bias, norm.eps, linear.weight, linear.bias)
     _track(norm, mean, var)
@@ -314,7 +320,7 @@ def _merge(merge: PatchMerging, x: Tensor, images: int) -> Tensor:
 
 
 def _patches(images: Tensor, size: int, stride: int, padding: int) -> Tensor:
-    """[B, h, w, 3] to [size·size·3, N·B], values in (row, column, colour) order, zeros around the image."""
+    """Return the sliding windows of images as `resmlp.extract_patches` does: [B, h, w, 3] to [size·size·3, N·B]."""
     batch, height, width, colours = images.shape
     padded = torch.zeros(height + 2 * padding, width + 2 * padding, colours, batch)
     inner = padded[padding : padding + height, padding : padding + width]
@@ -324,17 +330,31 @@ def _patches(images: Tensor, size: int, stride: int, padding: int) -> Tensor:
 
 
 def forward(model: ResMLP, images: Tensor, phase: int = 0) -> Tensor:
-    """Logits [B, classes] of uint8 images [B, height, width, 3], the norms in training mode.
+    """Return the logits [B, classes] of images, with the norms in training mode.
 
-    `phase` should move on from step to step: it chooses the values that `COLLECT_EVERY` takes. Raises ValueError for
-    images or a model that the C code, which goes by addresses alone, would read or write beyond.
+    Parameters
+    ----------
+    model
+        A float32 network on the CPU; its running statistics are updated.
+    images
+        uint8 [B, height, width, 3]; B must be a multiple of 32.
+    phase
+        Number of the step. It selects which values the gradient of a PSA's grid is estimated from.
+
+    Raises
+    ------
+    ValueError
+        If the images or the model do not fit. The C code knows only addresses, and would read or write beyond them.
     """
     config, batch = model.config, len(images)
     if images.shape != (batch, *config.image, 3) or images.dtype != torch.uint8 or images.device.type != "cpu":
         wanted = f"uint8 [B, {config.image[0]}, {config.image[1]}, 3] on the CPU"
         raise ValueError(f"images must be {wanted}, not {images.dtype} {tuple(images.shape)} on {images.device}")
     if not usable(model, batch):
-        raise ValueError(f"the step in C wants a float32 ResMLP in one process and batches of {IMAGES}, not {batch}")
+        raise ValueError(
+            f"the training step in C needs a float32 ResMLP in one process and a multiple of {IMAGES} images, "
+            f"not {batch}"
+        )
     patches = _patches(images, config.patch_size, config.patch_stride, config.patch_padding)
     x = torch.addmm(model.embed.bias[:, None], model.embed.weight, patches)
     grids = _grids(model)
@@ -348,6 +368,6 @@ def forward(model: ResMLP, images: Tensor, phase: int = 0) -> Tensor:
     var = (var - mean * mean).clamp(min=0)
     _track(norm, mean.detach(), var.detach())
     scale = norm.weight * torch.rsqrt(var + norm.eps)
-    pooled = x.view(len(x), -1, batch).mean(1)  # the norm is affine: it may come after the mean over tokens
+    pooled = x.view(len(x), -1, batch).mean(1)  # [C, B]; the norm is affine, so it may follow the mean over tokens
     return torch.addmm(model.head.bias, (pooled * scale[:, None] + (norm.bias - mean * scale)[:, None]).t(),
                        model.head.weight.t())  # fmt: skip

@@ -1,9 +1,12 @@
-"""Linear maps as integers held in float32, with gradients: the arithmetic of `psahw.network.reference` in torch.
+"""Linear maps in integer arithmetic, held in float32, with gradients for fine-tuning.
 
-Every sum stays below 2^24 (checked), so float32 arithmetic is exact and the order of summation does not matter.
-Rounding passes gradients straight through.
+The results are those of `psahw.network.reference`. No sum reaches 2^24 in magnitude, which `to_integers` checks, so
+float32 arithmetic is exact and the order of summation does not matter. Rounding passes gradients straight through
+(Y. Bengio, N. Léonard and A. Courville, "Estimating or Propagating Gradients Through Stochastic Neurons for
+Conditional Computation", arXiv 1308.3432, 2013).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -17,18 +20,22 @@ __all__ = [
     "Requantise",
     "RowQuantizer",
     "linear",
+    "rounding_half",
     "saturate",
     "to_integers",
 ]
 
-MAX_SHIFT = 20
-BIAS_LIMIT = 1 << 22
-EXACT = 1 << 24  # integers below it are exact in float32
-MAX_TERMS = (EXACT - BIAS_LIMIT - (1 << MAX_SHIFT) - 1) // (128 * 128)  # of one row's sum, all at -128 · -128
+MAX_SHIFT = 20  # bits
+BIAS_LIMIT = 1 << 22  # largest magnitude of a bias, in units of the accumulator
+EXACT = 1 << 24  # float32 holds every integer below this magnitude exactly
+
+# The longest row whose sum stays below EXACT with the largest bias and the half that rounds, even if each of its
+# products is -128 · -128.
+MAX_TERMS = (EXACT - BIAS_LIMIT - (1 << MAX_SHIFT) - 1) // (128 * 128)
 
 
 class _Round(torch.autograd.Function):
-    """To the nearest integer; the gradient passes straight through."""
+    """Round to the nearest integer; the gradient passes straight through."""
 
     @staticmethod
     def forward(ctx, x):
@@ -40,11 +47,17 @@ class _Round(torch.autograd.Function):
 
 
 class Requantise(torch.autograd.Function):
-    """`saturate(floor((x + bias) / 2^shift + 1/2))`; the gradient is that of `(x + bias) / 2^shift`, zero where it
-    saturates. One function, for as separate operations they and their gradients were half of a training step."""
+    """Add a bias, shift right with rounding half up, and saturate.
+
+    `apply(x, bias, factor, half, bits)` returns `saturate(floor((x + bias + half) * factor))` with
+    `factor = 2^-shift` and `half = rounding_half(shift)`. The gradient is that of `(x + bias) * factor`, and zero
+    where the result saturates.
+
+    It is one function because separate operations and their gradients took half of a training step.
+    """
 
     @staticmethod
-    def forward(ctx, x, bias, factor, half, bits):  # factor = 2^-shift, half = 2^(shift - 1) or 0
+    def forward(ctx, x, bias, factor, half, bits):
         shifted = (x + (bias + half)).mul_(factor).floor_()
         limit = 1 << (bits - 1)
         codes = shifted.clamp(-limit, limit - 1)
@@ -60,7 +73,7 @@ class Requantise(torch.autograd.Function):
 
 
 class _Saturate(torch.autograd.Function):
-    """`clamp`, whose own gradient compares twice and selects."""
+    """Clamp to [-limit, limit - 1]; torch's own gradient of `clamp` compares twice and selects, which is slower."""
 
     @staticmethod
     def forward(ctx, x, limit):
@@ -74,35 +87,69 @@ class _Saturate(torch.autograd.Function):
 
 
 def saturate(x: Tensor, bits: int = 8) -> Tensor:
+    """Clamp to the range of two's complement with `bits` bits; the gradient is zero where that changes a value."""
     return _Saturate.apply(x, 1 << (bits - 1))
 
 
+def rounding_half(shift: Tensor) -> Tensor:
+    """Return what is added before a right shift to round half up: 2^(shift - 1), or 0 where `shift` is 0."""
+    return torch.where(shift > 0, torch.exp2(shift - 1), torch.zeros_like(shift))
+
+
 class Integers(NamedTuple):
-    """A linear map as integers held in float32: `sat(rshift(weight·x + bias, shift))`, rows in front of the
-    last axis of `weight`."""
+    """A linear map in integers, held in float32: `y = saturate(rshift(weight·x + bias, shift))`.
+
+    Attributes
+    ----------
+    weight
+        [..., rows, columns], within the bits of the layer's weights.
+    bias
+        [..., rows], in units of the accumulator, at most `BIAS_LIMIT` in magnitude.
+    shift
+        [..., rows], 0 to `MAX_SHIFT`.
+    """
 
     weight: Tensor
     bias: Tensor
     shift: Tensor
 
-    def requantise(self, total: Tensor, align=lambda rows: rows, bits: int = 8) -> Tensor:
-        """`total` is weight·x; `align` broadcasts a value per row against it."""
-        half = torch.where(self.shift > 0, torch.exp2(self.shift - 1), torch.zeros_like(self.shift))
+    def requantise(
+        self, total: Tensor, align: Callable[[Tensor], Tensor] = lambda rows: rows, bits: int = 8
+    ) -> Tensor:
+        """Return the codes of `total`, which is weight·x.
+
+        `align` makes bias and shift [..., rows] broadcast against `total`.
+        """
+        half = rounding_half(self.shift)
         factor = torch.exp2(-self.shift)
         return Requantise.apply(total, align(self.bias), align(factor), align(half), bits)
 
 
 def to_integers(weight: Tensor, bias: Tensor, bits: int = 8) -> Integers:
-    """`weight` [..., rows, columns] and `bias` [..., rows] map input codes to output codes, as floats.
+    """Round a linear map from input codes to output codes, given in floating point, to integers.
 
-    A row's shift is the largest that both its weights and its bias have room for. At shift 0 only a bias far
-    beyond what saturates is clipped. With fewer than 8 bits a larger shift clips the largest weights, and is
-    taken where the sum of squared errors is less.
+    Each row is scaled by the largest power of two that both its weights and its bias have room for; the exponent is
+    the row's shift. At shift 0, only a bias far beyond saturation is clipped. With fewer than 8 bits, a larger shift
+    clips the largest weights, and is taken where that reduces the sum of squared errors.
+
+    Parameters
+    ----------
+    weight
+        [..., rows, columns].
+    bias
+        [..., rows].
+    bits
+        Bits of a weight.
+
+    Raises
+    ------
+    ValueError
+        If the sum of a row is too long to be exact in float32.
     """
     terms = weight.shape[-1]
     if terms > MAX_TERMS:
-        raise ValueError(f"a linear map of {terms} inputs is not exact in float32")
-    largest = weight.detach().abs().amax(-1).clamp(min=1e-9)
+        raise ValueError(f"a linear map must have at most {MAX_TERMS} inputs to be exact in float32, not {terms}")
+    largest = weight.detach().abs().amax(-1).clamp(min=1e-9)  # [..., rows]
     bias_room = BIAS_LIMIT / bias.detach().abs().clamp(min=1e-9)
     room = torch.minimum(((1 << (bits - 1)) - 0.5) / largest, bias_room)
     shift = torch.log2(room).floor().clamp(0, MAX_SHIFT)
@@ -115,38 +162,56 @@ def to_integers(weight: Tensor, bias: Tensor, bits: int = 8) -> Integers:
 
 
 def _least_error(weight: Tensor, shift: Tensor, limit: Tensor, bits: int) -> Tensor:
-    """Of `shift` and the two above it, up to `limit`, the one whose codes are nearest to the row."""
+    """Return the shift among `shift`, `shift + 1` and `shift + 2`, up to `limit`, with the least squared error."""
     best, least = shift, torch.full_like(shift, torch.inf)
     for more in range(3):
-        tried = torch.minimum(shift + more, torch.maximum(shift, limit))
-        factor = torch.exp2(tried)[..., None]
+        candidate = torch.minimum(shift + more, torch.maximum(shift, limit))
+        factor = torch.exp2(candidate)[..., None]
         error = (saturate((weight * factor).round(), bits) / factor - weight).square().sum(-1)
-        best, least = torch.where(error < least, tried, best), torch.minimum(error, least)
+        best, least = torch.where(error < least, candidate, best), torch.minimum(error, least)
     return best
 
 
 class RowQuantizer(nn.Module):
-    """How a layer's rows become integers: of `bits` [2, 8] each, and 0 where a weight is not `kept`."""
+    """The settings by which a layer's rows become integers.
+
+    Attributes
+    ----------
+    bits
+        Bits of a weight, 2 to 8.
+    kept
+        False where a weight is pruned, in the shape of the weights; None keeps all of them.
+    """
+
+    kept: Tensor | None
 
     def __init__(self):
         super().__init__()
         self.bits = 8
-        self.register_buffer("kept", None)  # bool, in the shape of the weights; None: all
+        self.register_buffer("kept", None)
 
-    def keep(self, weight: Tensor) -> Tensor:
-        """The layer's own weights, before anything is folded: what is pruned is no part of a bias either."""
+    def masked(self, weight: Tensor) -> Tensor:
+        """Return the weights with the pruned ones set to 0.
+
+        This must come before a norm is folded in, so that a pruned weight contributes nothing to the bias either.
+        """
         return weight if self.kept is None else weight * self.kept
 
     def forward(self, weight: Tensor, bias: Tensor, mean: Tensor | None = None) -> Integers:
-        """What rounding the weights does to inputs of this `mean`, in codes, is taken back by the bias."""
+        """Return the integers of a linear map.
+
+        With `mean` [columns], the mean input in codes, the bias compensates what rounding the weights does to that
+        input.
+        """
         integers = to_integers(weight, bias, self.bits)
         if mean is None:
             return integers
         factor = torch.exp2(integers.shift)
-        error = (integers.weight / factor[:, None] - weight) @ mean
+        error = (integers.weight / factor[:, None] - weight) @ mean  # [rows]
         corrected = ((bias - error) * factor).clamp(-BIAS_LIMIT, BIAS_LIMIT)
         return integers._replace(bias=_Round.apply(corrected))
 
 
 def linear(x: Tensor, integers: Integers, bits: int = 8) -> Tensor:
+    """Apply a linear map to codes: [..., columns] to [..., rows], saturated to `bits` bits."""
     return integers.requantise(x @ integers.weight.t(), bits=bits)

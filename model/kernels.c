@@ -1,14 +1,16 @@
-/* Two elementwise kernels that torch.compile cannot vectorise well on a CPU: the interpolated 1-D function
- * (a look-up, and in the backward pass an accumulation, per element) and the local token mixing (a depthwise
- * stencil with weights that differ by position). Included once per element type by kernels.py's build:
- * ELEMENT, LOAD, STORE and NAME are defined below, the file includes itself.
+/* Two operations that torch.compile cannot vectorise well on a CPU: the interpolated 1-D function (per element a table
+ * lookup, and in the backward pass an accumulation) and the local token mixing (a depthwise stencil with weights that
+ * differ by position).
+ *
+ * The file includes itself once per element type, with ELEMENT, LOAD, STORE and NAME defined for that type; sums are
+ * always in float. Callers must pass contiguous arrays of the right size, which kernels.py checks.
  */
 #ifndef ELEMENT
 
 #include <stdint.h>
 #include <string.h>
 
-/* Channels done together: one cache line of bf16, and 8 KB of a 64-point table. */
+/* Channels that are processed together: 32 of bf16 fill a cache line, and their tables of 64 points take 16 KB. */
 #define CHANNEL_BLOCK 32
 
 static inline float load_bf16(uint16_t v) {
@@ -18,7 +20,7 @@ static inline float load_bf16(uint16_t v) {
   return f;
 }
 
-static inline uint16_t store_bf16(float f) { /* round half to even, as torch does */
+static inline uint16_t store_bf16(float f) { /* rounds half to even, as torch does */
   uint32_t bits;
   memcpy(&bits, &f, 4);
   return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
@@ -26,12 +28,13 @@ static inline uint16_t store_bf16(float f) { /* round half to even, as torch doe
 
 typedef float pair __attribute__((vector_size(8)));
 
-/* Fills at[] (offset of the segment in the block's table) and fraction[] for one row of a block. A vector
- * gather in place of the scalar loop that follows each use is four times slower on the processors tried. */
+/* Computes at[], the index of the segment in the block's table, and fraction[], the position within the segment, for
+ * one row of a block. Each use is followed by a scalar loop that reads the table: a vector gather in its place was
+ * four times slower on the processors that were tried. */
 #define LOCATE(xr)                                                                     \
   _Pragma("omp simd") for (int c = 0; c < block; c++) {                                \
     const float t = (LOAD((xr)[c]) - lo) * inverse_step;                               \
-    float clipped = t > 0.0f ? t : 0.0f; /* in this form NaN becomes 0, not an index */ \
+    float clipped = t > 0.0f ? t : 0.0f; /* NaN becomes 0, which is a valid index */   \
     clipped = clipped < last ? clipped : last;                                         \
     const int32_t i = (int32_t)clipped;                                                \
     fraction[c] = t - (float)i;                                                        \
@@ -56,8 +59,8 @@ typedef float pair __attribute__((vector_size(8)));
 
 #else
 
-/* y[r, c] = the function of channel c at x[r, c]. segments[k, c] holds the function's value at knot k and its
- * rise to the next knot; knots lie at lo + k / inverse_step, and the outermost segments go on beyond them. */
+/* Computes y[r, c], the function of channel c at x[r, c]. segments[k, c] holds the function's value at knot k and its
+ * rise to the next knot. Knot k lies at lo + k / inverse_step, and the outermost segments continue beyond the knots. */
 void NAME(interpolate)(const ELEMENT *restrict x, const pair *restrict segments, ELEMENT *restrict y, int64_t rows,
                        int64_t channels, int64_t points, float lo, float inverse_step) {
   const float last = (float)(points - 2);
@@ -79,7 +82,7 @@ void NAME(interpolate)(const ELEMENT *restrict x, const pair *restrict segments,
   }
 }
 
-/* Gradients of the above: dx[r, c], and dsegments[k, c] += (dy, dy * fraction) summed over the rows. */
+/* The adjoint of interpolate: computes dx[r, c], and adds (dy, dy * fraction) of all rows to dsegments[k, c]. */
 void NAME(interpolate_backward)(const ELEMENT *restrict x, const pair *restrict segments, const ELEMENT *restrict dy,
                                 ELEMENT *restrict dx, pair *restrict dsegments, int64_t rows, int64_t channels,
                                 int64_t points, float lo, float inverse_step) {
@@ -107,8 +110,9 @@ void NAME(interpolate_backward)(const ELEMENT *restrict x, const pair *restrict 
   }
 }
 
-/* y[n, b, c] = sum over the k x k neighbourhood of weight[n, i, c] * x[n + offset(i), b, c] on an h x w grid.
- * With `transposed` the adjoint: token n collects weight[m, i, c] from the tokens m that see it as their i-th. */
+/* Computes y[n, b, c], the sum of weight[n, i, c] * x[n + offset(i), b, c] over the entries i of a k x k neighbourhood
+ * on a grid of height x width tokens. With `transposed` it is the adjoint: token n sums weight[m, i, c] * x[m, b, c]
+ * over the tokens m whose entry i is n. */
 void NAME(mix_local)(const ELEMENT *restrict x, const float *restrict weight, ELEMENT *restrict y, int64_t height,
                      int64_t width, int64_t kernel, int64_t batch, int64_t channels, int64_t transposed) {
   const int64_t taps = kernel * kernel, half = kernel / 2, plane = batch * channels;
@@ -147,7 +151,7 @@ void NAME(mix_local)(const ELEMENT *restrict x, const float *restrict weight, EL
   }
 }
 
-/* dweight[n, i, c] = sum over the batch of dy[n, b, c] * x[n + offset(i), b, c]; zero outside the grid. */
+/* Computes dweight[n, i, c], the sum of dy[n, b, c] * x[n + offset(i), b, c] over the batch, or 0 outside the grid. */
 void NAME(mix_local_weight)(const ELEMENT *restrict x, const ELEMENT *restrict dy, float *restrict dweight,
                             int64_t height, int64_t width, int64_t kernel, int64_t batch, int64_t channels) {
   const int64_t taps = kernel * kernel, half = kernel / 2, plane = batch * channels;

@@ -1,10 +1,12 @@
-"""Two operations with hand-written CPU kernels, and their plain torch form for everything else.
+"""Two operations with hand-written CPU kernels (`kernels.c`), each with a plain torch form.
 
-`interpolate` is a learned 1-D function per channel, given as values on a regular grid; `mix_local` is the
-k x k token mixing with weights free per position. Both are differentiable in every argument and may stand
-inside `torch.compile`. `kernels.c` is compiled on first use and kept in the cache directory; without a C compiler,
-or on a GPU, the torch form stands in. In float32 both agree up to the order of sums; in bfloat16 the torch form of
-`mix_local` rounds every term, where the kernel rounds the sum.
+`interpolate` applies a learned 1-D function per channel, given by its values on a regular grid. `mix_local` mixes
+each token with its k x k neighbours, with weights that are free for each position. Both are differentiable in every
+argument and may be used inside `torch.compile`.
+
+`kernels.c` is compiled on first use. Without a C compiler, or on a GPU, the torch form is used. In float32 both forms
+agree up to the order of the sums; in bfloat16 the torch form of `mix_local` rounds every term, and the kernel only
+the sum.
 """
 
 import ctypes
@@ -16,19 +18,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .native import FLAGS, build, pointer
+from .native import FLAGS, build, call
 
 __all__ = ["interpolate", "kernels_available", "lookup", "mix_local"]
 
 SOURCE = Path(__file__).with_name("kernels.c")
-PLAIN_FLAGS = ["-O3", "-shared", "-fPIC"]  # for a compiler or a processor that knows not all of those
+PLAIN_FLAGS = ["-O3", "-shared", "-fPIC"]  # for a compiler or a processor that does not know all of FLAGS
 MAX_KERNEL = 9  # kernels.c has room for 81 taps
-SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16"}
+SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16"}  # of the C functions
 
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """The compiled kernels; None, after one warning, where they cannot be had."""
+    """Compile and load the kernels; warn once and return None where that is not possible."""
     for flags in (FLAGS, PLAIN_FLAGS):
         try:
             return build(SOURCE, flags)
@@ -40,30 +42,22 @@ def _library() -> ctypes.CDLL | None:
 
 @torch.compiler.assume_constant_result
 def kernels_available() -> bool:
-    """Whether the C kernels could be compiled on this machine."""
+    """Return whether the C kernels can be compiled on this machine."""
     return _library() is not None
 
 
-def _call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float) -> None:
-    converted = []
-    for argument in arguments:
-        if isinstance(argument, Tensor):
-            converted.append(pointer(argument))
-        elif isinstance(argument, float):
-            converted.append(ctypes.c_float(argument))
-        else:
-            converted.append(ctypes.c_int64(argument))
-    getattr(_library(), f"{name}_{SUFFIX[dtype]}")(*converted)
+def _call(name: str, dtype: torch.dtype, *arguments: Tensor | float) -> None:
+    call(_library(), f"{name}_{SUFFIX[dtype]}", *arguments)
 
 
 def _check(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """The kernels go by the addresses alone: what they are given must be as large as they are told."""
+    """Raise ValueError unless a tensor is what a kernel expects, which would else read or write beyond its end."""
     if tensor.shape != shape or tensor.dtype != dtype or tensor.device.type != "cpu":
         given = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
         raise ValueError(f"{name} must be {dtype} {tuple(shape)} on the CPU, not {given}")
 
 
-# interpolate: y[..., c] = function of channel c at x[..., c], knots grid[k, c] over [lo, hi]
+# interpolate: y[..., c] is the function of channel c at x[..., c]; its values at knots over [lo, hi] are grid[k, c].
 
 
 def _check_grid(x: Tensor, grid: Tensor) -> None:
@@ -75,7 +69,7 @@ def _check_grid(x: Tensor, grid: Tensor) -> None:
 
 
 def _segments(grid: Tensor) -> Tensor:
-    """[points - 1, C, 2]: each knot's value and the rise to the next."""
+    """Return each knot's value and the rise to the next knot: [points, C] to [points - 1, C, 2]."""
     return torch.stack((grid[:-1], grid.diff(dim=0)), dim=-1)
 
 
@@ -100,7 +94,7 @@ def _interpolate_backward(
     channels = x.shape[-1]
     sizes = (x.numel() // channels, channels, grid.shape[0])
     _call("interpolate_backward", x.dtype, x, segments, dy, dx, dsegments, *sizes, lo, inverse_step)
-    # A segment is (left, right - left): its right knot collects dy·fraction, its left one the rest.
+    # A segment is (left, right - left), so dy·fraction belongs to its right knot and the rest of dy to its left one.
     dgrid = torch.zeros_like(grid)
     dgrid[:-1] += dsegments[..., 0] - dsegments[..., 1]
     dgrid[1:] += dsegments[..., 1]
@@ -134,17 +128,31 @@ _interpolate.register_autograd(_differentiate_interpolate, setup_context=_save_i
 
 def _interpolate_torch(x: Tensor, grid: Tensor, lo: float, inverse_step: float) -> Tensor:
     t = (x.float() - lo) * inverse_step
-    index = t.detach().nan_to_num(0).clamp(0, grid.shape[0] - 2).long()  # NaN is no index; it shows in t
+    # NaN cannot be an index, so it becomes knot 0 here; it reaches the result through t.
+    index = t.detach().nan_to_num(0).clamp(0, grid.shape[0] - 2).long()
     channel = torch.arange(grid.shape[1], device=x.device)
     left, right = grid[index, channel], grid[index + 1, channel]
     return (left + (t - index) * (right - left)).to(x.dtype)
 
 
 def interpolate(x: Tensor, grid: Tensor, lo: float, hi: float) -> Tensor:
-    """Piecewise linear function per channel, continued linearly outside [lo, hi].
+    """Apply a piecewise linear function per channel, which continues linearly outside [lo, hi].
 
-    `x` [..., C], float32 or bfloat16; `grid` [points, C], float32, the values at `points` equal distances
-    over [lo, hi]. Returns [..., C] in `x`'s type. The gradient flows to both.
+    The gradient flows to `x` and to `grid`.
+
+    Parameters
+    ----------
+    x
+        [..., C], float32 or bfloat16.
+    grid
+        [points, C], float32: the functions' values at equally spaced points over [lo, hi].
+    lo, hi
+        The arguments at the first and at the last point.
+
+    Returns
+    -------
+    Tensor
+        [..., C], of the type of `x`.
     """
     inverse_step = (grid.shape[0] - 1) / (hi - lo)
     if x.device.type == "cpu" and x.dtype in SUFFIX and kernels_available():
@@ -153,6 +161,8 @@ def interpolate(x: Tensor, grid: Tensor, lo: float, hi: float) -> Tensor:
 
 
 class _Lookup(torch.autograd.Function):
+    """`lookup` by the C kernel."""
+
     @staticmethod
     def forward(ctx, x, table):
         ctx.save_for_backward(x, table)
@@ -165,9 +175,17 @@ class _Lookup(torch.autograd.Function):
 
 
 def lookup(x: Tensor, table: Tensor) -> Tensor:
-    """`table[x + 128]` per channel, rounded to integers: codes `x` [..., C] and `table` [256, C], float32.
+    """Return `table[x + 128]` per channel, rounded to integers.
 
-    The gradient is that of the unrounded table: to `x` its slope to the next code, to the table directly.
+    The gradient is that of the table before rounding: `x` gets its slope to the next code, and the table the gradient
+    of the entry.
+
+    Parameters
+    ----------
+    x
+        Codes [..., C], float32.
+    table
+        [256, C], float32.
     """
     if x.device.type == "cpu" and kernels_available():
         return _Lookup.apply(x, table)
@@ -247,10 +265,19 @@ def _mix_local_torch(x: Tensor, weight: Tensor, height: int, width: int, kernel:
 
 
 def mix_local(x: Tensor, weight: Tensor, grid: tuple[int, int], kernel: int) -> Tensor:
-    """Every token becomes a weighted sum of its `kernel` x `kernel` neighbours; outside the grid are zeros.
+    """Replace each token by a weighted sum of its `kernel` x `kernel` neighbours; outside the grid are zeros.
 
-    `x` [N, B, C] with the tokens in raster order of `grid` (rows, columns); `weight` [N, kernel^2, C],
-    float32: entry i multiplies the token at offset (dy, dx) = divmod(i, kernel) - kernel // 2.
+    Parameters
+    ----------
+    x
+        [N, B, C], float32 or bfloat16, the tokens in raster order.
+    weight
+        [N, kernel², C], float32. Entry i multiplies the token at the offset
+        (dy, dx) = divmod(i, kernel) - kernel // 2.
+    grid
+        Rows and columns of tokens.
+    kernel
+        Side of the neighbourhood, odd.
     """
     height, width = grid
     if x.device.type == "cpu" and x.dtype in SUFFIX and kernel <= MAX_KERNEL and kernels_available():

@@ -1,4 +1,4 @@
-"""Compiles a C file of this package on first use and keeps the library in the cache directory."""
+"""Compile a C file of this package on first use, and call its functions with tensors."""
 
 import ctypes
 import hashlib
@@ -9,12 +9,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from psahw.files import cache_directory
 
-__all__ = ["FLAGS", "build", "can_compile", "pointer"]
+__all__ = ["FLAGS", "build", "call", "can_compile", "pointer"]
 
 FLAGS = [
     "-O3",
@@ -29,24 +30,34 @@ FLAGS = [
 
 
 def can_compile(device: str) -> bool:
-    """Whether `torch.compile` finds the C++ compiler that it wants on a CPU."""
+    """Return whether `torch.compile` has the compiler that it needs; on a CPU that is a C++ compiler."""
     usual = "clang++" if sys.platform == "darwin" else "g++"
     return device != "cpu" or shutil.which(os.environ.get("CXX", usual)) is not None
 
 
 def _processor() -> str:
-    """What -march=native depends on."""
+    """Describe the processor, on which the code depends through -march=native."""
     lines = [platform.machine()]
     try:
         first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
         return "\n".join([*lines, platform.processor()])
-    keys = ("model name", "flags", "CPU implementer", "CPU part", "Features")  # x86; Arm
+    keys = ("model name", "flags", "CPU implementer", "CPU part", "Features")  # of x86 and Arm
     return "\n".join([*lines, *(line for line in first.splitlines() if line.startswith(keys))])
 
 
 def build(source: Path, flags: list[str]) -> ctypes.CDLL:
-    """Compiles with `flags`, or takes what an earlier process compiled. Raises OSError or CalledProcessError."""
+    """Compile a C file and load the library, which is kept in the cache directory.
+
+    The library's name contains a hash of the source, the flags and the processor, so that any change compiles anew.
+
+    Raises
+    ------
+    OSError
+        If there is no compiler, or the library cannot be loaded.
+    subprocess.CalledProcessError
+        If the compiler fails; `stderr` holds its messages.
+    """
     key = hashlib.sha256("\n".join([source.read_text(), *flags, _processor()]).encode()).hexdigest()[:16]
     path = cache_directory() / f"{source.stem}-{key}.so"
     if not path.exists():
@@ -61,4 +72,24 @@ def build(source: Path, flags: list[str]) -> ctypes.CDLL:
 
 
 def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Return the address of a tensor's data, or a null pointer for None."""
     return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+def _converted(argument: Tensor | ctypes.Structure | float | None) -> Any:
+    if argument is None or isinstance(argument, Tensor):
+        return pointer(argument)
+    if isinstance(argument, ctypes.Structure):
+        return ctypes.byref(argument)
+    if isinstance(argument, float):
+        return ctypes.c_float(argument)
+    return ctypes.c_int64(argument)
+
+
+def call(library: ctypes.CDLL | None, name: str, *arguments: Tensor | ctypes.Structure | float | None) -> None:
+    """Call a C function without a result.
+
+    It receives tensors, structures and None as pointers, a float as `float`, and an int as `int64_t`. Tensors must be
+    contiguous and as large as the function expects, since it knows their addresses only.
+    """
+    getattr(library, name)(*map(_converted, arguments))

@@ -1,10 +1,10 @@
-"""Processor time of a training step with PSA against the same network with GELU.
+"""Compare the processor time of a training step with PSA to that of the same network with GELU.
 
     OMP_NUM_THREADS=1 python -m psahw.model.profile_step [--bf16] [--torch] [--batch 256] [--steps 8] [SHAPE ...]
 
-The step is the one that training would take: in C where `fused.usable`, else, or with --torch, compiled by torch.
-
-Processor time and not wall time, so that other programs on the machine do not show.
+The step is the one that training would take: in C if `fused.usable` says so, else compiled by torch. With --torch it
+is always compiled by torch. Processor time is measured instead of wall time, so that other programs on the machine
+have little influence.
 """
 
 import argparse
@@ -14,8 +14,10 @@ import time
 
 import torch
 
+from psahw.errors import UserError
+
 from . import fused
-from .config import load_model_config
+from .config import ModelConfig, load_model_config
 from .losses import cross_entropy, smooth_targets
 from .resmlp import ResMLP
 
@@ -23,10 +25,34 @@ __all__ = ["measure"]
 
 
 def measure(shape: str, activation: str, batch: int, steps: int, bf16: bool, in_torch: bool) -> float:
-    """Median seconds of forward and backward pass over `steps` steps, after compilation and two more."""
+    """Return the median processor time of a forward and backward pass, in seconds.
+
+    Parameters
+    ----------
+    shape
+        Name or file of a ResMLP's configuration.
+    activation
+        One of `config.ACTIVATIONS`, in place of the configuration's own.
+    batch
+        Images per step.
+    steps
+        Number of measured steps; three steps before them, the first with the compilation, are not counted.
+    bf16
+        Use bfloat16, which only the step in torch can.
+    in_torch
+        Use the step in torch even where the one in C is possible.
+
+    Raises
+    ------
+    UserError
+        If the configuration is unknown, or not that of a ResMLP.
+    """
     torch.manual_seed(0)
     torch.compiler.reset()
-    model = ResMLP(dataclasses.replace(load_model_config(shape), activation=activation))
+    config = load_model_config(shape)
+    if not isinstance(config, ModelConfig):
+        raise UserError(f"{shape} must be a ResMLP, not a convolutional network: only a ResMLP has PSA")
+    model = ResMLP(dataclasses.replace(config, activation=activation))
     images = torch.randint(0, 256, (batch, 32, 32, 3), dtype=torch.uint8)
     targets = smooth_targets(torch.randint(0, 10, (batch,)), 10, 0.1)
 
@@ -54,16 +80,19 @@ def measure(shape: str, activation: str, batch: int, steps: int, bf16: bool, in_
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("shapes", nargs="*", default=["psa"])
-    parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--torch", action="store_true", dest="in_torch")
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--bf16", action="store_true", help="use bfloat16")
+    parser.add_argument("--torch", action="store_true", dest="in_torch", help="use torch even where C is possible")
+    parser.add_argument("--batch", type=int, default=256, help="images per step")
+    parser.add_argument("--steps", type=int, default=8, help="number of measured steps")
     arguments = parser.parse_args()
     for shape in arguments.shapes:
         options = (arguments.batch, arguments.steps, arguments.bf16, arguments.in_torch)
-        gelu, psa = (measure(shape, activation, *options) for activation in ("gelu", "psa_both"))
+        try:
+            gelu, psa = (measure(shape, activation, *options) for activation in ("gelu", "psa_both"))
+        except UserError as error:
+            parser.exit(2, f"{parser.prog}: {error}\n")
         rate = arguments.batch / psa
-        times = f"GELU {1e3 * gelu:.0f} ms, PSA {1e3 * psa:.0f} ms a step ({rate:.0f} images/s)"
+        times = f"GELU {1e3 * gelu:.0f} ms, PSA {1e3 * psa:.0f} ms per step ({rate:.0f} images/s)"
         print(f"{shape}: {times}, ratio {psa / gelu:.2f}")
 
 

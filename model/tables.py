@@ -1,15 +1,16 @@
-"""What the tables of a quantised network must hold, evaluated in NumPy at all 256 codes.
+"""Compute in NumPy what the tables of a quantised network must hold at all 256 codes.
 
-In float64 and from the parameters alone, so that it is a second path beside `quant.py`: the published formula of PSA
-at the points of its grid, straight lines between and beyond them; norms with their statistics; one code's worth from
-the scales that a network file records.
+This is a path of its own beside `quant_layers.py`, in float64 and from the parameters alone. PSA is evaluated by its
+published formula at the points of its grid, with straight lines between and beyond them; norms use their running
+statistics; and the scales are those that the network file records.
 """
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from psahw.network.layers import Network
 
@@ -18,25 +19,25 @@ from .resmlp import ChannelNorm, ResMLP
 
 __all__ = ["compare", "exact"]
 
-TIE = 0.51  # from the exact value: a half may have been rounded the other way in float32
-ROUNDING = 64 * float(np.finfo(np.float32).eps)  # of a function's argument and value in float32, relatively
+TIE = 0.51  # largest difference in codes: float32 may round a value near a half the other way
+ROUNDING = 64 * float(np.finfo(np.float32).eps)  # relative error of a function's argument and value in float32
 
 _CODES = np.arange(-128, 128.0)
 
 
-def _array(tensor) -> np.ndarray:
+def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().double().numpy()
 
 
 def _psa(function: PSA, x: np.ndarray) -> np.ndarray:
-    """Of `x` (neurons, points)."""
+    """Return the values of learned functions at `x` (neurons, points), in the same shape."""
     size = function.grid_size
     grid = np.linspace(-GRID_RANGE, GRID_RANGE, size)
     centre, width, value, gain, offset = (
         _array(p)[..., None]
         for p in (function.centre, function.width, function.value, function.gain, function.offset)
     )
-    distance = (grid - centre) ** 2 / (width**2 + EPS)  # (neurons, segments, points of the grid)
+    distance = (grid - centre) ** 2 / (width**2 + EPS)  # (neurons, segments, size)
     weight = np.exp(distance.min(1, keepdims=True) - distance)
     y = grid + gain * (weight * value).sum(1) / weight.sum(1) * grid + offset
     step = 2 * GRID_RANGE / (size - 1)
@@ -46,6 +47,7 @@ def _psa(function: PSA, x: np.ndarray) -> np.ndarray:
 
 
 def _function(act: nn.Module, x: np.ndarray) -> np.ndarray:
+    """Return the values of an activation at `x` (neurons, points), in the same shape."""
     if isinstance(act, PSA):
         return _psa(act, x)
     if isinstance(act, nn.ReLU):
@@ -56,58 +58,101 @@ def _function(act: nn.Module, x: np.ndarray) -> np.ndarray:
 
 
 def _normed(norm: ChannelNorm, x: np.ndarray) -> np.ndarray:
+    """Apply a norm to `x` (channels, points)."""
     weight, bias, mean, var = (_array(p)[:, None] for p in (norm.weight, norm.bias, norm.mean, norm.var))
     return (x - mean) / np.sqrt(var + norm.eps) * weight + bias
 
 
 def exact(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, np.ndarray]:
-    """Tables of the channel mixings by their names in the network file, (neurons, 256) in codes, before rounding and
-    saturation. `scales` are the file's own; KeyError for one that it lacks."""
+    """Return the tables of the channel mixings by their names in the network file, before rounding and saturation.
+
+    Parameters
+    ----------
+    model
+        The float network.
+    scales
+        Those that the network file records, see `functions.scales`.
+
+    Returns
+    -------
+    dict
+        Arrays (neurons, 256), in codes.
+
+    Raises
+    ------
+    KeyError
+        If the scales of a place are missing.
+    """
     return {name: y / unit for name, (_, y, unit) in _functions(model, scales).items()}
 
 
-def _functions(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, tuple[np.ndarray, ...]]:
-    """Argument and value of each function at all codes, and what a code of the value is worth."""
-    found = {}
-    for s, stage in enumerate(model.stages):
-        for b, block in enumerate(stage.blocks):
-            layer, name = block.channel_mixing, f"stages.{s}.blocks.{b}.channel_mixing"
+class _Function(NamedTuple):
+    """The functions of one place at all codes."""
 
-            def scale(place: str, name: str = name) -> np.ndarray:
-                return np.array(scales[name + place])[:, None]
+    x: np.ndarray  # (neurons, 256), arguments
+    y: np.ndarray  # (neurons, 256), values
+    unit: np.ndarray  # (neurons, 1), the value that one code of the output stands for
 
-            if not isinstance(layer.act_in, nn.Identity):
-                x = _normed(layer.norm, _CODES * scale(""))
-                found[f"{name}.table_in"] = x, _function(layer.act_in, x), scale(".table_in")
-            x = _CODES * scale(".linear1")
-            found[f"{name}.table_hidden"] = x, _function(layer.act_hidden, x), scale(".table_hidden")
-    return found
+
+def _functions(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, _Function]:
+    """Return the functions of a network by the names of their tables."""
+    functions = {}
+    for block_name, block in model.named_blocks():
+        layer, name = block.channel_mixing, f"{block_name}.channel_mixing"
+
+        def scale(place: str, name: str = name) -> np.ndarray:
+            return np.array(scales[name + place])[:, None]
+
+        if not isinstance(layer.act_in, nn.Identity):
+            x = _normed(layer.norm, _CODES * scale(""))
+            functions[f"{name}.table_in"] = _Function(x, _function(layer.act_in, x), scale(".table_in"))
+        x = _CODES * scale(".linear1")
+        functions[f"{name}.table_hidden"] = _Function(x, _function(layer.act_hidden, x), scale(".table_hidden"))
+    return functions
 
 
 def compare(network: Network, model: ResMLP) -> tuple[int, list[str]]:
-    """Entries of the network's tables at inputs and hidden neurons, and which of them are no rounding of the model's
-    own functions: "NAME[neuron, code] is VALUE, not VALUE". A neuron that hardly varies has codes so fine that
-    float32 cannot tell them apart; they may differ by that much.
+    """Compare the tables of a network's channel mixings with the functions of its float network.
 
-    Raises ValueError unless the network records its scales and has the tables of such a model.
+    A neuron that hardly varies has codes so fine that float32 cannot tell neighbouring ones apart; its entries may
+    differ by as much.
+
+    Parameters
+    ----------
+    network
+        A quantised network whose metadata holds its scales.
+    model
+        The float network with the parameters that the network was quantised from.
+
+    Returns
+    -------
+    int
+        Number of entries that were compared.
+    list of str
+        For each entry that is not a rounding of the function, "NAME[neuron, code] is VALUE, not VALUE".
+
+    Raises
+    ------
+    ValueError
+        If the network does not record its scales, or its tables have another shape.
     """
     scales = network.metadata.get("scales")
     if not isinstance(scales, dict):
-        raise ValueError(f"{network.name} does not say what its codes are worth")
+        raise ValueError(f"network {network.name!r} does not record the scales of its codes")
     identity = np.arange(-128, 128)
     mixings = {f"{name}.channel_mixing": block.channel_mixing for name, _, block in network.blocks()}
-    compared, different = 0, []
+    compared, different = 0, list[str]()
     for name, (x, y, unit) in _functions(model, scales).items():
-        wanted = (y / unit).clip(-128, 127)
+        expected = (y / unit).clip(-128, 127)
         mixing, _, place = name.rpartition(".")
         table = getattr(mixings[mixing], place)
-        table = np.broadcast_to(identity, wanted.shape) if table is None else table.values
-        if table.shape != wanted.shape:
-            raise ValueError(f"{name} must have shape {wanted.shape}, not {table.shape}")
-        compared += table.size
+        values = np.broadcast_to(identity, expected.shape) if table is None else table.values
+        if values.shape != expected.shape:
+            raise ValueError(f"{name} must have shape {expected.shape}, not {values.shape}")
+        compared += values.size
         allowed = TIE + ROUNDING * (np.abs(x) + np.abs(y)) / unit
         different += [
-            f"{name}[{neuron}, {at - 128}] is {table[neuron, at]}, not {wanted[neuron, at]:.2f}"
-            for neuron, at in np.argwhere(np.abs(wanted - table) > allowed)
+            f"{name}[{neuron}, {at - 128}] is {values[neuron, at]}, not {expected[neuron, at]:.2f}"
+            for neuron, at in np.argwhere(np.abs(expected - values) > allowed)
         ]
     return compared, different

@@ -16,7 +16,7 @@ from .config import ConvConfig, ModelConfig, TrainConfig, load_model_config
 from .data import Dataset
 from .processes import processes
 from .progress import EpochLines, Log, Progress, ignore
-from .quant import too_long
+from .quant import why_inexact
 from .run_directory import provenance, refuse_other_files
 from .teaching import Teaching, load_described_model
 from .train import fit
@@ -215,7 +215,7 @@ def _train(
 ) -> TrainingResult:
     """Train a network, and save it if no epochs are left. `source` is a model to start from, with its description."""
     model_config = load_model_config(shape, changes)
-    if isinstance(model_config, ModelConfig) and (reason := too_long(model_config)):
+    if isinstance(model_config, ModelConfig) and (reason := why_inexact(model_config)):
         log(f"this shape cannot be quantised later: {reason}")
     dataset_name = dataset if isinstance(dataset, str) else dataset.name
     describe = {"model": model_config.to_dict(), "dataset": dataset_name, **teaching.describe}

@@ -1,4 +1,4 @@
-"""Curves against the published formula and against the tables that the hardware holds; the pictures of them."""
+"""The curves equal the published formula and the tables that the hardware holds; the commands draw them."""
 
 import json
 
@@ -10,7 +10,7 @@ from psahw.model.functions import code_curves, float_curves, scales
 from psahw.model.quant import QuantizedResMLP
 
 from psahw.cli import main
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network import samples
 from psahw.network.random import random_network
 from tests.model.test_psa import _published
@@ -26,9 +26,9 @@ def test_float_curves_are_the_published_formula():
     x, y, grid_x, grid_y = curves["stages.0.blocks.1.channel_mixing.table_hidden"]
     psa = model.stages[0].blocks[1].channel_mixing.act_hidden
     assert x.shape == y.shape == (16, 257) and grid_x.shape == grid_y.shape == (16, 64)
-    for given, found in ((x, y), (grid_x, grid_y)):
-        expected = [[_published(psa, neuron, value) for value in row] for neuron, row in enumerate(given.tolist())]
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    for arguments, values in ((x, y), (grid_x, grid_y)):
+        expected = [[_published(psa, neuron, x) for x in row] for neuron, row in enumerate(arguments.tolist())]
+        np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(grid_x[3], np.linspace(-4, 4, 64), atol=1e-6)
 
 
@@ -41,7 +41,7 @@ def test_grid_is_what_the_forward_pass_interpolates():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_code_curves_round_to_the_tables(shape):
-    """Of a network that was not fine-tuned: table = curve, rounded and saturated."""
+    """Without fine-tuning, each table is its curve, rounded and saturated."""
     model = _trained(SHAPES[shape])
     quantized = QuantizedResMLP(model, samples.load()[0])
     network = to_network(quantized, "test", CLASSES)
@@ -52,7 +52,7 @@ def test_code_curves_round_to_the_tables(shape):
         x, y, grid_x, grid_y = curves[name]
         np.testing.assert_array_equal(x, np.broadcast_to(np.arange(-128, 128), table.shape))
         assert np.abs(y.clip(-128, 127) - table).max() < 0.51
-        inside = (grid_x > -128) & (grid_x < 127)  # the grid's points lie on the curve
+        inside = (grid_x > -128) & (grid_x < 127)  # here the grid's points lie on the curve
         for neuron in range(len(x) if grid_x.size else 0):
             between = np.interp(grid_x[neuron][inside[neuron]], x[neuron], y[neuron])
             np.testing.assert_allclose(grid_y[neuron][inside[neuron]], between, atol=0.05 * np.ptp(y[neuron]))
@@ -60,29 +60,29 @@ def test_code_curves_round_to_the_tables(shape):
 
 def test_scales_of_another_network():
     model = _trained(SHAPES["local"])
-    with pytest.raises(ValueError, match=r"^stages.0.blocks.0.channel_mixing.table_in has no scales of 16$"):
+    with pytest.raises(ValueError, match=r"^stages.0.blocks.0.channel_mixing.table_in must have 16 scales, not 0$"):
         code_curves(model, {})
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A float run and the network that was quantised from it."""
+    """Train a float network, quantise it, and return the folder with both."""
     folder = tmp_path_factory.mktemp("runs")
     assert main(["train", "--config", "tiny", "--epochs", "1", "-o", str(folder / "float"), *SMOKE]) == 0
-    command = ["quantize", str(folder / "float"), "--name", "made", "--epochs", "0", "-o", str(folder / "int8")]
+    command = ["quantize", str(folder / "float"), "--name", "quantised", "--epochs", "0", "-o", str(folder / "int8")]
     assert main([*command, *SMOKE]) == 0
     return folder
 
 
 def test_network_records_its_scales(runs):
-    recorded = networkfile.load(runs / "int8" / "made.safetensors").metadata["scales"]
+    recorded = network_file.load(runs / "int8" / "quantised.safetensors").metadata["scales"]
     lengths = {name: len(values) for name, values in recorded.items()}
     assert lengths["stages.0.blocks.1.channel_mixing"] == lengths["stages.0.blocks.1.token_mixing.table_in"] == 16
     assert lengths["stages.0.blocks.1.channel_mixing.table_hidden"] == 16 and len(lengths) == 10
 
 
 def test_pictures(runs, tmp_path, capsys):
-    network, run = str(runs / "int8" / "made.safetensors"), str(runs / "float")
+    network, run = str(runs / "int8" / "quantised.safetensors"), str(runs / "float")
     capsys.readouterr()
     for arguments in ([network, "--float", run], [network], [run]):
         picture = tmp_path / "picture.svg"
@@ -91,13 +91,13 @@ def test_pictures(runs, tmp_path, capsys):
         picture.unlink()
         json.loads(capsys.readouterr().out)
     assert main(["info", network, "--float", run, "--plot", str(tmp_path / "all")]) == 0
-    places = [name for name, _, _ in networkfile.load(network).tables()]
+    places = [name for name, _, _ in network_file.load(network).tables()]
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == sorted(f"{name}.svg" for name in places)
     assert f"functions drawn in {tmp_path / 'all'}" in capsys.readouterr().err
 
 
 def test_wrong_use(runs, tmp_path, capsys):
-    network, run = str(runs / "int8" / "made.safetensors"), str(runs / "float")
+    network, run = str(runs / "int8" / "quantised.safetensors"), str(runs / "float")
     other = tmp_path / "other"
     (tmp_path / "wide.json").write_text(
         json.dumps({"stages": [{"channels": 8, "hidden": 24, "blocks": 2}], "patch_size": 8, "patch_stride": 8})
@@ -106,13 +106,13 @@ def test_wrong_use(runs, tmp_path, capsys):
     assert main(wide) == 0
     plot = ["--plot", str(tmp_path / "x.png")]
     silent = tmp_path / "silent.safetensors"
-    networkfile.save(random_network(np.random.default_rng(0)), silent)
+    network_file.save(random_network(np.random.default_rng(0)), silent)
     for arguments, message in (
         ([run], "is a run directory: of its float model info draws the functions, with --plot"),
         ([run, *plot, "--float", run], "is a run directory: of its float model"),
         ([network, "--float", run], "--float needs --plot"),
         ([str(silent), "--float", run, *plot], "--float: random does not say what its codes are worth"),
-        ([network, "--float", str(other), *plot], f"--float: {other} is not what made was made from: "),
+        ([network, "--float", str(other), *plot], f"--float: {other} is not what quantised was made from: "),
         ([network, "--float", str(tmp_path), *plot], "cannot read"),
     ):
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""The C training step against the same network in torch: values, gradients, running statistics."""
+"""The training step in C equals the same network in torch: values, gradients and running statistics."""
 
 import copy
 import json
@@ -20,8 +20,8 @@ STAGES = {
     ),
     "dense": (StageConfig(12, 8, 2, groups=2),),
 }
-SIZES = {"whole tiles": (32, 64), "a part of a tile": (20, 96)}  # side of the images, batch: 64 or 25 tokens
-# A grid of 5 x 5 cannot be merged: the pyramid comes in whole tiles only.
+SIZES = {"whole tiles": (32, 64), "a part of a tile": (20, 96)}  # side of the images and batch; 64 or 25 tokens
+# A grid of 5 x 5 cannot be merged, so the pyramid is tested in whole tiles only.
 CASES = [(s, z) for s in STAGES for z in SIZES if z == "whole tiles" or len(STAGES[s]) == 1]
 
 pytestmark = pytest.mark.skipif(fused._library() is None, reason="needs AVX-512 and a C compiler")
@@ -56,7 +56,7 @@ def test_equals_torch(stages, size, activation, monkeypatch):
     cross_entropy(logits, targets).backward()
     cross_entropy(expected, targets).backward()
     for (name, parameter), reference in zip(model.named_parameters(), other.parameters(), strict=True):
-        # A bias in front of norms alone has no gradient: what is left of it is rounding.
+        # A bias that only norms follow has no gradient; the 1e-3 keeps its rounding errors from counting.
         error = (parameter.grad - reference.grad).norm() / (reference.grad.norm() + 1e-3)
         assert error < 2e-3, f"{name}: {float(error)}"
     for (name, buffer), reference in zip(model.named_buffers(), other.buffers(), strict=True):
@@ -64,7 +64,7 @@ def test_equals_torch(stages, size, activation, monkeypatch):
 
 
 def test_sampled_gradient_is_unbiased(monkeypatch):
-    """Each of the phases takes another quarter of the values: their mean is the gradient of them all."""
+    """Each phase takes a different quarter of the values, so the mean over the phases is the gradient of all."""
     model = _model(STAGES["local"], "psa_both")
     images = _images(64)
     targets = smooth_targets(torch.arange(64) % 10, 10, 0.1)
@@ -89,24 +89,24 @@ def test_usable():
     assert not fused.usable(torch.nn.Linear(2, 2), 64)
 
 
-def test_same_again():
-    """Bit for bit, with several threads that share the work differently each time."""
-    images, found = _images(64), []
+def test_repeats_bit_for_bit():
+    """Gradients are equal bit for bit, although the threads may run in a different order each time."""
+    images, gradients = _images(64), []
     threads = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
         for _ in range(5):
             model = _model(STAGES["depthwise pyramid"], "psa_both")
             fused.forward(model, images).square().sum().backward()
-            found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+            gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     finally:
         torch.set_num_threads(threads)
-    assert all(torch.equal(found[0], other) for other in found[1:])
+    assert all(torch.equal(gradients[0], other) for other in gradients[1:])
 
 
 @pytest.mark.parametrize("activation", ["psa_both", "gelu", "relu"])
-def test_not_a_number_stays_one(activation):
-    """Else a run whose weights are lost would go on with a harmless loss."""
+def test_nan_reaches_the_logits(activation):
+    """Otherwise a run whose weights have become NaN would continue with a plausible loss."""
     model = _model(STAGES["local"], activation)
     model.stages[0].blocks[0].channel_mixing.linear1.weight.data[3, 5] = torch.nan
     assert fused.forward(model, _images(64)).isnan().any()
@@ -115,20 +115,21 @@ def test_not_a_number_stays_one(activation):
 @pytest.mark.parametrize(
     "images, message",
     [
-        (_images(48), "batches of 32, not 48"),
+        (_images(48), "a multiple of 32 images, not 48$"),
         (_images(64, 16), r"images must be uint8 \[B, 32, 32, 3\] on the CPU"),
         (_images(64).float(), "images must be uint8"),
     ],
 )
-def test_refuses_what_the_c_code_would_read_beyond(images, message):
+def test_wrong_images(images, message):
+    """The C code would read beyond the end of these."""
     with pytest.raises(ValueError, match=message):
         fused.forward(_model(STAGES["dense"], "relu"), images)
 
 
-def test_a_run_that_takes_it(tmp_path, monkeypatch):
-    """Stopped and resumed it ends with the weights of one that was not."""
-    taken, forward = [], fused.forward
-    monkeypatch.setattr(fused, "forward", lambda *given: taken.append(given[2]) or forward(*given))
+def test_training_run_uses_it(tmp_path, monkeypatch):
+    """A run that was stopped and resumed ends with the same weights as one that was not."""
+    phases, forward = [], fused.forward
+    monkeypatch.setattr(fused, "forward", lambda *arguments: phases.append(arguments[2]) or forward(*arguments))
     config = TrainConfig(epochs=4, batch=32, compile=False)
     ends = []
     for stops in ((None,), (2, None)):
@@ -138,7 +139,7 @@ def test_a_run_that_takes_it(tmp_path, monkeypatch):
             directory = tmp_path / str(len(stops))
             fit(model, data.load("sample"), config, directory, stop_after=stop)
         ends.append(model.state_dict())
-    assert taken == list(range(8)) * 2
+    assert phases == list(range(8)) * 2
     for name, value in ends[0].items():
         assert torch.equal(value, ends[1][name]), name
     events = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""The C kernels against their torch form and against plain loops."""
+"""The C kernels equal their torch form, and plain loops."""
 
 import numpy as np
 import pytest
@@ -9,22 +9,23 @@ needs_kernels = pytest.mark.skipif(not kernels.kernels_available(), reason="no C
 
 
 def _gradients(function, *inputs):
+    """Return the value of a function, and the gradients of a weighted sum of it."""
     inputs = [x.detach().clone().requires_grad_() for x in inputs]
     y = function(*inputs)
     weight = torch.arange(y.numel(), dtype=torch.float32).view_as(y).sin().to(y.dtype)
     return (y, *torch.autograd.grad(y, inputs, weight))
 
 
-# 40 channels: one whole block of the kernel and a rest
+# 40 channels are one whole block of the kernel and a part of another.
 @needs_kernels
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 def test_interpolate(dtype, tolerance):
     torch.manual_seed(0)
     x = (3 * torch.randn(5, 7, 40)).to(dtype)
     grid = torch.randn(64, 40)
-    got = _gradients(lambda x, grid: kernels.interpolate(x, grid, -4, 4), x, grid)
+    results = _gradients(lambda x, grid: kernels.interpolate(x, grid, -4, 4), x, grid)
     expected = _gradients(lambda x, grid: kernels._interpolate_torch(x, grid, -4.0, 63 / 8), x, grid)
-    for a, b in zip(got, expected, strict=True):
+    for a, b in zip(results, expected, strict=True):
         assert a.dtype == b.dtype
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
@@ -32,21 +33,21 @@ def test_interpolate(dtype, tolerance):
 def test_interpolate_values():
     grid = torch.tensor([[0.0, 5.0], [1.0, 5.0], [4.0, 5.0]])  # knots at -1, 0, 1
     x = torch.tensor([[-2.0, 0.3], [-0.5, 0.3], [0.0, 9.0], [0.5, 0.3], [2.0, 0.3]])
-    expected = [-1.0, 0.5, 1.0, 2.5, 7.0]  # continued beyond the outermost knots
+    expected = [-1.0, 0.5, 1.0, 2.5, 7.0]  # the lines continue beyond the outermost knots
     assert kernels.interpolate(x, grid, -1, 1)[:, 0].tolist() == expected
     assert kernels.interpolate(x, grid, -1, 1)[:, 1].tolist() == [5.0] * 5
 
 
 @pytest.fixture(params=["kernels", "torch"])
 def either(request, monkeypatch):
-    """Runs a test with the C kernels and with their torch form."""
+    """Run a test with the C kernels and with their torch form."""
     if request.param == "torch":
         monkeypatch.setattr(kernels, "kernels_available", lambda: False)
     elif not kernels.kernels_available():
         pytest.skip("no C compiler")
 
 
-def test_interpolate_not_a_number(either):
+def test_interpolate_nan(either):
     x = torch.tensor([[float("nan")], [float("inf")], [0.0]])
     y = kernels.interpolate(x, torch.linspace(-1, 1, 3)[:, None], -1, 1)
     assert y[0].isnan() and y[2] == 0
@@ -80,7 +81,7 @@ def test_wrong_type():
 
 @pytest.fixture
 def fresh(tmp_path, monkeypatch):
-    """An empty cache, and nothing loaded yet; yields the cache."""
+    """Provide an empty cache directory, with no library loaded yet."""
     monkeypatch.setenv("PSAHW_CACHE", str(tmp_path))
     kernels._library.cache_clear()
     yield tmp_path
@@ -88,6 +89,7 @@ def fresh(tmp_path, monkeypatch):
 
 
 def _compiler(path, script):
+    """Write a shell script to use in place of the C compiler, and return its path."""
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return str(path)
@@ -109,7 +111,7 @@ def test_compiler_that_does_not_know_the_flags(fresh, tmp_path_factory, monkeypa
     ],
 )
 def test_no_kernels(fresh, tmp_path_factory, monkeypatch, script, message):
-    """A compiler that fails, and one whose library cannot be loaded: one warning, and the torch form."""
+    """With a compiler that fails, or whose library cannot be loaded, there is one warning and the torch form."""
     monkeypatch.setenv("CC", _compiler(tmp_path_factory.mktemp("bin") / "cc", script))
     with pytest.warns(RuntimeWarning, match=f"no C kernels, training is slower: .*({message})") as caught:
         assert kernels._library() is None
@@ -138,9 +140,9 @@ def test_mix_local(grid, kernel, dtype, tolerance):
     tokens = grid[0] * grid[1]
     x = torch.randn(tokens, 3, 40).to(dtype)
     weight = torch.randn(tokens, kernel**2, 40)
-    got = _gradients(lambda x, w: kernels.mix_local(x, w, grid, kernel), x, weight)
+    results = _gradients(lambda x, w: kernels.mix_local(x, w, grid, kernel), x, weight)
     expected = _gradients(lambda x, w: kernels._mix_local_torch(x, w, *grid, kernel), x, weight)
-    for a, b in zip(got, expected, strict=True):
+    for a, b in zip(results, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
@@ -153,5 +155,5 @@ def test_mix_local_against_loops():
             row, column = n // 3 + i // 3 - 1, n % 3 + i % 3 - 1
             if 0 <= row < 2 and 0 <= column < 3:
                 expected[n] += weight[n, i] * x[row * 3 + column]
-    got = kernels.mix_local(torch.from_numpy(x), torch.from_numpy(weight), (2, 3), 3)
-    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-5, atol=1e-5)
+    y = kernels.mix_local(torch.from_numpy(x), torch.from_numpy(weight), (2, 3), 3)
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-5, atol=1e-5)

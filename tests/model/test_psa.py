@@ -1,4 +1,4 @@
-"""PSA against its published formula, term by term."""
+"""PSA equals its published formula, term by term."""
 
 import math
 
@@ -11,7 +11,7 @@ from psahw.model.psa import EPS, GRID_RANGE, PSA
 
 
 def _published(psa, channel, x):
-    """f(x) = x + a·sum_e softmax_e(-(x - b_e)^2 / (w_e^2 + eps))·v_e·x + c, in Python floats."""
+    """Return x + a·sum_e softmax_e(-(x - b_e)^2 / (w_e^2 + eps))·v_e·x + c, computed in Python floats."""
     b, w, v = (getattr(psa, name)[channel].tolist() for name in ("centre", "width", "value"))
     scores = [math.exp(-((x - b_e) ** 2) / (w_e**2 + EPS)) for b_e, w_e in zip(b, w, strict=True)]
     attended = sum(s * v_e for s, v_e in zip(scores, v, strict=True)) / sum(scores)
@@ -52,10 +52,10 @@ def test_a_coarser_grid_is_straight_between_its_points(psa, size):
     exact = psa.evaluate(x).detach().numpy().astype(float)
     torch.testing.assert_close(coarse(x), psa.evaluate(x), rtol=1e-4, atol=1e-4)
     between = np.linspace(-GRID_RANGE, GRID_RANGE, 1001)
-    found = coarse(torch.tensor(between, dtype=torch.float32)[:, None].repeat(1, 6)).detach().numpy()
+    y = coarse(torch.tensor(between, dtype=torch.float32)[:, None].repeat(1, 6)).detach().numpy()
     for channel in range(6):
         expected = np.interp(between, x[:, 0].numpy(), exact[:, channel])
-        np.testing.assert_allclose(found[:, channel], expected, atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(y[:, channel], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_gradient_reaches_every_parameter(psa):
@@ -67,7 +67,7 @@ def test_gradient_reaches_every_parameter(psa):
 
 @pytest.mark.parametrize("name", ["centre", "width", "value", "gain", "offset"])
 def test_gradient_against_finite_differences(psa, name):
-    """Every parameter of one neuron, in float64, through the grid and its interpolation."""
+    """Each parameter of one neuron is moved, in float64, through the grid and its interpolation."""
     psa.double()
     x = torch.linspace(-5, 5, 60, dtype=torch.float64)[:, None].repeat(1, 6)
     parameter = psa.get_parameter(name)
@@ -95,11 +95,11 @@ def test_initial_functions():
     assert (PSA(32, init="gelu").evaluate(x) - gelu).abs().max() < 0.25
 
 
-def test_init_wrong():
+def test_init_wrong_init():
     with pytest.raises(ValueError, match=r"^init must be 'identity' or 'gelu', not 'relu'$"):
         PSA(4, init="relu")
 
 
-def test_grid_size_wrong():
+def test_init_wrong_grid_size():
     with pytest.raises(ValueError, match=r"^grid_size must be one of \(4, 8, 10, 22, 64\), not 32$"):
         PSA(4, grid_size=32)

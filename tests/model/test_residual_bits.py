@@ -1,4 +1,4 @@
-"""Rounding of the residual stream alone: which values it takes, and where."""
+"""Rounding only the residual stream gives the right values at the right places."""
 
 from pathlib import Path
 
@@ -18,20 +18,20 @@ ROOT = Path(__file__).parents[2]
 
 def test_eight_bits_are_int8_codes():
     x = torch.tensor([[-100.0, 0.24, 0.25, 0.74, 63.4, 64.0, 100.0]]).t()
-    got = rounded(x, torch.tensor([0.5]), 8) / 0.5
-    assert got.flatten().tolist() == [-128, 0, 1, 1, 127, 127, 127]
+    codes = rounded(x, torch.tensor([0.5]), 8) / 0.5
+    assert codes.flatten().tolist() == [-128, 0, 1, 1, 127, 127, 127]
 
 
 @pytest.mark.parametrize("bits", range(2, 10))
 def test_each_bit_halves_the_step_and_keeps_the_least_code(bits):
     step = 0.5 * 2.0 ** (8 - bits)
-    got = rounded(torch.arange(-70, 70, 0.125)[:, None], torch.tensor([0.5]), bits).unique()
-    assert got.tolist() == [step * code for code in range(-(2 ** (bits - 1)), 2 ** (bits - 1))]
+    values = rounded(torch.arange(-70, 70, 0.125)[:, None], torch.tensor([0.5]), bits).unique()
+    assert values.tolist() == [step * code for code in range(-(2 ** (bits - 1)), 2 ** (bits - 1))]
 
 
 @pytest.mark.parametrize("shape", ["pyramid", "depthwise"])
 def test_every_value_of_the_stream_is_a_code_at_its_own_scale(shape):
-    """After embedding, merging and each sublayer, at scales that all differ."""
+    """This holds after embedding, patch merging and each sublayer, with a different scale at each of them."""
     images = samples.load()[0]
     model = _trained(SHAPES[shape])
     stages = QuantizedResMLP(model, images).stages
@@ -53,10 +53,10 @@ def test_every_value_of_the_stream_is_a_code_at_its_own_scale(shape):
         codes = values.round()
         torch.testing.assert_close(values, codes, rtol=0, atol=1e-3)
         assert codes.min() >= -128 and codes.max() <= 127
-        assert codes.remainder(2).any()  # else they would be codes of twice the scale
+        assert codes.remainder(2).any(), "these would be codes at twice the scale"
 
 
-def test_what_is_embedded_equals_numpy():
+def test_embedded_tokens_equal_numpy():
     images = samples.load()[0][:5]
     config = SHAPES["pyramid"]
     model = _trained(config)
@@ -71,20 +71,20 @@ def test_what_is_embedded_equals_numpy():
     weight, bias = (part.detach().numpy().astype(float) for part in (model.embed.weight, model.embed.bias))
     codes = np.clip(np.floor((pixels @ weight.T + bias) / entry + 0.5), -128, 127)
     differing = np.rint(seen[0].detach().numpy().transpose(1, 0, 2) / entry) != codes
-    assert differing.mean() < 1e-3  # float32 against float64, at the halves
+    assert differing.mean() < 1e-3  # float32 and float64 may round values near a half differently
 
 
-def test_many_bits_are_as_good_as_none_and_few_are_not():
+def test_many_bits_cost_nothing_and_few_do():
     images, _ = samples.load()
     model = _trained(SHAPES["pyramid"])
     plain = predict(model, images)
     scales = [stage.scales() for stage in QuantizedResMLP(model, images).stages]
     wide = [[16 * scale for scale in stage] for stage in scales]  # nothing saturates
-    seen = {}
+    error = {}
     for bits in (4, 8, 16):
         with rounded_stream(model, wide, bits):
-            seen[bits] = np.abs(predict(model, images) - plain).mean() / np.abs(plain).mean()
-    assert seen[16] < 0.01 < seen[8] < seen[4]
+            error[bits] = np.abs(predict(model, images) - plain).mean() / np.abs(plain).mean()
+    assert error[16] < 0.01 < error[8] < error[4]
     np.testing.assert_array_equal(predict(model, images), plain)
 
 
@@ -102,22 +102,22 @@ def test_scales_of_another_network_leave_no_hook():
     "path, message",
     [
         ("nonesuch", "cannot read nonesuch"),
-        (ROOT / "trained" / "conv.safetensors", "is a convolutional teacher"),
+        (ROOT / "trained" / "conv.safetensors", "must be a ResMLP, not a convolutional teacher"),
         (ROOT / "psahw" / "networks" / "cifar10-psa-small.safetensors", "is a network file"),
     ],
 )
-def test_what_is_no_resmlp_is_refused_in_a_line(path, message, monkeypatch, capsys):
+def test_file_without_a_resmlp_is_refused_in_one_line(path, message, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["residual_bits", str(path)])
     with pytest.raises(SystemExit) as stopped:
         main()
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and message in said and said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and message in error and error.count("\n") == 1
 
 
 def test_scan_names_what_it_measured():
     images = samples.load()[0]
     model = _trained(SHAPES["local"])
-    own = predict(model, images).argmax(1)
-    found = scan(model, [2, 16], images, images, own)
-    assert list(found) == ["float", "2", "16"]
-    assert found["float"] == 100 > found["2"] and found["16"] > found["2"]
+    predicted = predict(model, images).argmax(1)
+    accuracies = scan(model, [2, 16], images, images, predicted)
+    assert list(accuracies) == ["float", "2", "16"]
+    assert accuracies["float"] == 100 > accuracies["2"] and accuracies["16"] > accuracies["2"]

@@ -1,4 +1,4 @@
-"""The network's layout against plain NumPy, its counts against those of the integer network."""
+"""The float network equals plain NumPy, and its operation counts equal those worked out by hand."""
 
 import numpy as np
 import pytest
@@ -20,13 +20,13 @@ def test_patches_equal_the_integer_models(size, stride, padding):
     rng = np.random.default_rng(0)
     codes = rng.integers(-128, 128, (3, 16, 12, 3), dtype=np.int8)
     expected = reference.patches(codes, Patch(size, stride, padding))
-    got = extract_patches(torch.from_numpy(codes).float(), size, stride, padding)
-    np.testing.assert_array_equal(got.permute(1, 0, 2).numpy(), expected)
+    patches = extract_patches(torch.from_numpy(codes).float(), size, stride, padding)
+    np.testing.assert_array_equal(patches.permute(1, 0, 2).numpy(), expected)
 
 
 def test_merging_gathers_two_by_two():
     merging = PatchMerging(3, 5, (4, 6))
-    x = torch.arange(24.0)[:, None, None].expand(24, 2, 3)  # every value is its token's number
+    x = torch.arange(24.0)[:, None, None].expand(24, 2, 3)  # each value is the number of its token
     gathered = merging.gather(x)
     assert gathered.shape == (6, 2, 12)
     assert gathered[4, 0].view(4, 3)[:, 0].tolist() == [14, 15, 20, 21]
@@ -42,7 +42,7 @@ def test_token_mixing_against_numpy(groups, kernel, shared):
             parameter.normal_()
     x = torch.randn(12, 5, 8)
     mixing.eval()
-    z, weight = x.numpy() * mixing.norm.weight.detach().numpy() + mixing.norm.bias.detach().numpy(), None
+    z = x.numpy() * mixing.norm.weight.detach().numpy() + mixing.norm.bias.detach().numpy()
     weight = mixing.matrices().detach().numpy()
     assert weight.shape[1] == (1 if shared else 12)
     expected = x.numpy().copy()
@@ -66,7 +66,7 @@ def test_norm_equals_batch_norm():
     x = 3 * torch.randn(4, 50, 6) + 1
     torch.testing.assert_close(ours(x), theirs(x.flatten(0, 1)).view_as(x), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(ours.mean, theirs.running_mean, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(ours.var, theirs.running_var, rtol=1e-2, atol=1e-4)  # ours is the biased one
+    torch.testing.assert_close(ours.var, theirs.running_var, rtol=1e-2, atol=1e-4)  # ours is biased
     scale, offset = ours.affine()
     torch.testing.assert_close(ours.eval()(x), x * scale + offset)
 
@@ -86,13 +86,13 @@ def test_every_activation_trains(activation, shared):
 
 
 def test_counts():
-    # 64 tokens of 4x4 patches, C=96, four blocks: the published sizes (reference networks' README)
+    # 64 tokens of 4x4 patches, 96 channels, four blocks: the sizes in the README of the published networks.
     plain = PRESETS["plain"].model
     assert plain.macs() == 6_587_328
     assert plain.weights() == 95_680
     half = PRESETS["plain-half"].model
     assert half.macs() == 4_227_072 + 960
-    # local mixing, by hand: a line of 8 tokens has 22 pairs within reach, hence 22^2 on the grid
+    # Local mixing by hand: a line of 8 tokens has 22 pairs of neighbours, hence the grid of 8x8 tokens has 22^2.
     psa = PRESETS["psa"].model
     assert psa.macs() == 64 * 108 * 96 + 4 * (484 * 96 + 2 * 64 * 96 * 96) + 960
     assert psa.weights() == 108 * 96 + 4 * (484 * 8 + 2 * 96 * 96) + 960

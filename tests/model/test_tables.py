@@ -1,4 +1,4 @@
-"""Every PSA table of a network against the functions of its float model, at all 256 codes."""
+"""The tables of a network equal the functions of its float model at all 256 codes."""
 
 import dataclasses
 import itertools
@@ -18,6 +18,7 @@ from tests.model.test_quant import CLASSES, SHAPES, _trained
 
 
 def _quantised(shape):
+    """Return a float network and what was quantised from it, with its scales recorded."""
     model = _trained(SHAPES[shape])
     quantized = QuantizedResMLP(model, samples.load()[0])
     return model, to_network(quantized, "test", CLASSES, {"scales": scales(quantized)})
@@ -32,8 +33,8 @@ def test_tables_of_every_activation(shape):
 
 
 @pytest.mark.parametrize("shape", ["pyramid", "local"])
-def test_neuron_that_is_dead(shape):
-    """It never leaves a constant, so that its codes are finer than float32 is."""
+def test_dead_neuron(shape):
+    """Its output is constant, so that its codes are finer than float32 can tell apart."""
     model = _trained(SHAPES[shape])
     with torch.no_grad():
         model.stages[0].blocks[0].channel_mixing.norm_hidden.bias[3] = -20
@@ -43,27 +44,27 @@ def test_neuron_that_is_dead(shape):
 
 
 def test_exact_is_the_published_formula_at_the_grid():
-    """A code that is worth a step of the grid: only its points are met, and the two beyond."""
+    """One code is one step of the grid, so that a table contains the values at all points of the grid."""
     model, _ = _quantised("local")
     layer = model.stages[0].blocks[0].channel_mixing
     name = "stages.0.blocks.0.channel_mixing"
-    worth = {f"{name}.{place}": [1.0] * 16 for place in ("table_in", "table_hidden")} | {name: [1.0] * 16}
-    others = {key.replace("blocks.0", "blocks.1"): value for key, value in worth.items()}
+    units = {f"{name}.{place}": [1.0] * 16 for place in ("table_in", "table_hidden")} | {name: [1.0] * 16}
+    others = {key.replace("blocks.0", "blocks.1"): value for key, value in units.items()}
     step = [8 / 63] * 16
-    worth |= others | {f"stages.0.blocks.{b}.channel_mixing.linear1": step for b in range(2)}
-    found = exact(model, worth)[f"{name}.table_hidden"]
-    # Codes times the step are half a step beside the grid's points: the middle of two neighbours.
+    units |= others | {f"stages.0.blocks.{b}.channel_mixing.linear1": step for b in range(2)}
+    table = exact(model, units)[f"{name}.table_hidden"]
+    # A code times the step lies half way between two points of the grid, so its value is their mean.
     for neuron in (0, 7):
-        at = [_published(layer.act_hidden, neuron, (k - 0.5) * 8 / 63) for k in range(-31, 33)]
-        middle = [(a + b) / 2 for a, b in itertools.pairwise(at)]
-        np.testing.assert_allclose(found[neuron, 128 - 31 : 128 + 32], middle, atol=1e-9)
+        points = [_published(layer.act_hidden, neuron, (k - 0.5) * 8 / 63) for k in range(-31, 33)]
+        middle = [(a + b) / 2 for a, b in itertools.pairwise(points)]
+        np.testing.assert_allclose(table[neuron, 128 - 31 : 128 + 32], middle, atol=1e-9)
 
 
 def test_wrong_entry_is_found():
     model, network = _quantised("local")
     block = network.stages[0].blocks[0]
     values = block.channel_mixing.table_hidden.values.copy()
-    values[3, 77] ^= 2  # of code -51
+    values[3, 77] ^= 2  # the entry of code -51
     mixing = dataclasses.replace(block.channel_mixing, table_hidden=Table(values))
     blocks = (dataclasses.replace(block, channel_mixing=mixing), *network.stages[0].blocks[1:])
     wrong = dataclasses.replace(network, stages=(dataclasses.replace(network.stages[0], blocks=blocks),))
@@ -73,5 +74,5 @@ def test_wrong_entry_is_found():
 
 def test_network_without_scales():
     model, network = _quantised("local")
-    with pytest.raises(ValueError, match=r"^test does not say what its codes are worth$"):
+    with pytest.raises(ValueError, match=r"^network 'test' does not record the scales of its codes$"):
         compare(dataclasses.replace(network, metadata={}), model)
