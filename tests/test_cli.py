@@ -1,4 +1,4 @@
-"""The front door: help, exit statuses, and bad input, which gives one line, status 2 and leaves nothing behind."""
+"""Test the command line: help, exit statuses, and bad input, which gives one line and status 2 and writes nothing."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import safetensors.numpy
 from psahw import cli
 from psahw.cli import main, output
 from psahw.errors import CheckFailed
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
 
@@ -23,7 +23,7 @@ COMMANDS = list(cli._COMMANDS)
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
-    """Network files by name: sound ones, `small` and `cifar` (the size of the shipped images), and spoiled ones."""
+    """Write valid network files, `small` and `cifar` (for images like the shipped ones), and spoiled ones."""
     folder = tmp_path_factory.mktemp("networks")
     small = random_network(np.random.default_rng(0), image=(8, 8), stages=(StageShape(8, 4),), name="small")
     cifar = random_network(
@@ -34,10 +34,10 @@ def networks(tmp_path_factory):
         classes=10,
         name="cifar",
     )
-    networkfile.save(small, folder / "small")
-    networkfile.save(cifar, folder / "cifar")
+    network_file.save(small, folder / "small")
+    network_file.save(cifar, folder / "cifar")
     (folder / "truncated").write_bytes((folder / "small").read_bytes()[:-100])
-    config, tensors = networkfile.flatten(small)
+    config, tensors = network_file.flatten(small)
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     spoiled = {
         "shape": (config, tensors | {"head.weight": np.zeros((5, 7), np.int8)}),
@@ -54,7 +54,7 @@ def networks(tmp_path_factory):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty working directory, which must still be empty at the end."""
+    """Change to an empty directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -67,7 +67,7 @@ BAD = [
     ("info {}/shape", r".*/shape: network: head must have 8 inputs, not 7"),
     ("info {}/range", r".*/range: embed: shift\[0\] must be at most 31, not 40"),
     ("info {}/future", r".*/future: format version must be 1 to 2, not 3: update psahw"),
-    ("info {}/small --plot x.bmp", r"--plot: x.bmp: the name must end in .png, .svg or .pdf"),
+    ("info {}/small --plot x.bmp", r"x.bmp: the name must end in .png, .svg or .pdf"),
     ("info {}/small --plot {}/blocked/x.png", r"cannot write .*/blocked/x.png: Not a directory"),
     ("info --plot x.png", r"--plot needs a network"),
     ("plan {}/absent --board marble", r"no network '.*"),
@@ -92,7 +92,10 @@ BAD = [
         "plan {}/small --board marble --plan {}/list",
         r".*/list: digest must be str as psahw plan -o writes it, not None",
     ),
-    ("plan {}/small --board marble --plan {}/list --fps 5", r"--plan has a token period and a bus: give neither .*"),
+    (
+        "plan {}/small --board marble --plan {}/list --fps 5",
+        r"a plan file has a token period and a bus: .*",
+    ),
     ("elaborate {}/small --board breadboard -o out", r"unknown board 'breadboard'; known boards: .*"),
     ("elaborate {}/small --board marble --fps 0 -o out", r".*--fps.* must be positive, not 0"),
     ("elaborate {}/small --board marble -o {}/blocked/out", r"cannot write .*/blocked/out: Not a directory"),
@@ -102,7 +105,7 @@ BAD = [
     ("simulate {}/small", r"small takes images of \(8, 8, 3\) in 5 classes; .*"),
     ("simulate {}/cifar --board breadboard", r"unknown board 'breadboard'; known boards: .*"),
     ("simulate {}/cifar --fps 0", r".*--fps.* must be positive, not 0"),
-    ("simulate {}/cifar --waves x.vcd", r"--waves: the name must end in .fst or .saif, not 'x.vcd'"),
+    ("simulate {}/cifar --waves x.vcd", r"waves: the name must end in .fst or .saif, not 'x.vcd'"),
     ("evaluate {}/absent", r"no network '.*"),
     ("evaluate {}/small --dataset sample", r".* takes images of \(8, 8, 3\) in 5 classes; .*"),
     ("evaluate {}/cifar --dataset nonsense", r"unknown data set 'nonsense'; known are .*"),
@@ -118,8 +121,8 @@ BAD = [
     ("synth {}/small --board breadboard", r"unknown board 'breadboard'; known boards: .*"),
     ("report {}/small --board breadboard", r"unknown board 'breadboard'; known boards: .*"),
     ("report {}/small --board marble --plan x", r"--board and --plan exclude each other"),
-    ("report {}/small --plan {}/absent", r"--plan: cannot read .*/absent: No such file or directory"),
-    ("report {}/small --plan {}/text", r"--plan: .*/text must be JSON: .*"),
+    ("report {}/small --plan {}/absent", r"plan: cannot read .*/absent: No such file or directory"),
+    ("report {}/small --plan {}/text", r"plan: .*/text must be JSON: .*"),
     ("report {}/small --run {}/absent", r"cannot read .*/absent/log.jsonl: No such file or directory"),
     ("report {}/small --frontier {}/text", r".*/text: not a safetensors file"),
     ("report {}/small -o {}/blocked/x.html", r"cannot write .*/blocked/x.html: Not a directory"),
@@ -160,7 +163,7 @@ def test_wrong_use(arguments, message, here, capfd):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help(name, capfd):
-    """Each command has its own description and at least one example."""
+    """Check that each command has its own description and at least one example."""
     assert main([name, "--help"]) == 0
     out, err = capfd.readouterr()
     assert f"Usage: psahw {name}" in out
@@ -210,7 +213,7 @@ def test_plan_json(networks, capfd):
 
 
 def test_a_plan_is_fed_back(networks, here, capfd):
-    """As it is, it gives the same engines and cadence; edited, what was edited. Another network refuses it."""
+    """Check that a plan's file determines the next plan, also when it was edited, but not for another network."""
     small, common = str(networks / "small"), ["--board", "marble", "--engines", "mac", "--json"]
     assert main(["plan", small, *common, "--fps", "100000", "-o", "plan.json"]) == 0
     first = json.loads(capfd.readouterr().out)
@@ -243,7 +246,7 @@ def test_utilisation(networks, capfd):
 
 
 def test_plan_that_cannot_fit(networks, capfd):
-    """Status 1, and the smallest overrun is named."""
+    """Check that the exit status is 1, and that the message names the smallest overrun."""
     assert main(["plan", str(networks / "small"), "--board", "marble", "--max-lut", "10"]) == 1
     out, err = capfd.readouterr()
     assert (out, err.count("\n")) == ("", 1)
@@ -266,16 +269,16 @@ def test_report(networks, here, capfd):
     ("kind", "result", "message"),
     [
         ("evaluation", {"images": 1, "correct": 1, "accuracy": 1.0, "dataset": "sample", "digest": "0"},
-         "--evaluation: r.json is about another network called 'small': its digest is another"),
+         "evaluation: r.json is about another network that is called 'small': the digests differ"),
         ("synth", {"resources": {}, "board": "kc705"},
-         "--synth: it is of another plan, board kc705; the plan's is marble"),
+         "synth: this is the result of another plan, board kc705, not marble"),
         ("simulation", {"images": 1, "mismatched_logits": 0, "mismatched_classes": 0, "frame_interval": 7,
                         "frame_interval_predicted": 7},
-         r"--simulation: it is of another plan, frame interval 7; the plan's is \d+"),
+         r"simulation: this is the result of another plan, frame interval 7, not \d+"),
     ],
 )  # fmt: skip
 def test_report_of_different_designs(kind, result, message, networks, here, capfd):
-    """A page must not mix the figures of two circuits."""
+    """Check that a page cannot mix the figures of two circuits."""
     (here / "r.json").write_text(json.dumps(result))
     assert main(["report", str(networks / "small"), "--board", "marble", f"--{kind}", "r.json"]) == 2
     assert re.fullmatch(f"psahw: {message}\n", capfd.readouterr().err)
@@ -284,7 +287,7 @@ def test_report_of_different_designs(kind, result, message, networks, here, capf
 
 @pytest.mark.timeout(900)
 def test_demo(networks, here, capfd):
-    """Start to end on a small network: Verilog, simulation, page."""
+    """Run the demo on a small network: Verilog, simulation, page."""
     pytest.importorskip("cocotb")
     status = main(["demo", str(networks / "cifar"), "--images", "3", "-o", "out", "--json"])
     out, err = capfd.readouterr()
@@ -299,7 +302,7 @@ def test_demo(networks, here, capfd):
 
 
 def test_json_is_json(capfd):
-    """Python's NaN and Infinity are in no standard: what is not known is null."""
+    """Check that NaN and Infinity, which JSON does not have, become null."""
     value = {"a": float("nan"), "b": [np.float64("inf"), 1.5], "c": np.array([np.nan, 2]), "d": (True, None)}
     output.print_json(value)
     assert json.loads(capfd.readouterr().out, parse_constant=pytest.fail) == {
@@ -307,12 +310,12 @@ def test_json_is_json(capfd):
     }  # fmt: skip
 
 
-# -- how the front door treats what happens inside
+# -- errors inside of commands
 
 
 @pytest.fixture
 def command(monkeypatch):
-    """Puts a command in the place of `info`."""
+    """Return a function that replaces the command `info`."""
 
     def put(body):
         monkeypatch.setattr(cli.psahw, "get_command", lambda ctx, name: click.Command("info", callback=body))
@@ -380,7 +383,7 @@ def test_unforeseen_error(command, capfd, monkeypatch):
 
 
 def test_reader_that_goes_away(networks):
-    """`psahw info ... | head -1` ends without a word."""
+    """Check that `psahw info ... | head -1` ends without a message."""
     command = f"{sys.executable} -m psahw info {networks / 'small'} --json | head -c 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("{", "")

@@ -1,9 +1,10 @@
-"""The front door: ``psahw`` and its sub-commands, one module each.
+"""The command ``psahw`` and its sub-commands, one module each.
 
-The commands are thin; the work is in the library. This package alone reaches into ``model``, ``sim`` and
-``boards``, and a sub-command's module is imported when the sub-command is used: ``psahw plan`` starts without
-torch. Exit status: 0 done, 1 what the command checked does not hold (:class:`~psahw.errors.CheckFailed`),
-2 wrong use or bad input (:class:`~psahw.errors.UserError`), 3 an error of psahw's own, 130 interrupted.
+A command parses its arguments, calls a function of the library, shows progress, and prints the result. The module of
+a sub-command is imported only when it is used, so that ``psahw plan`` starts without torch.
+
+The exit status is 0 on success, 1 if what the command checked does not hold (:class:`~psahw.errors.CheckFailed`), 2
+for wrong use or bad input (:class:`~psahw.errors.UserError`), 3 for an internal error, and 130 if interrupted.
 """
 
 import importlib
@@ -14,22 +15,22 @@ import click
 
 from ..errors import CheckFailed, UserError
 
-# The integer model's products are small: BLAS threads gain little, and lose a factor of ten when cores are busy.
+# The matrices of the integer model are small: BLAS threads gain little, and lose a factor of ten on busy cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 __all__ = ["main", "psahw"]
 
-_COMMANDS = {  # name: (module, what it does); in the order of the way from images to hardware
-    "demo": ("demo", "The main job on shipped data, start to end."),
+_COMMANDS = {  # name: (module, summary), in the order from images to hardware
+    "demo": ("demo", "The whole way on shipped data: plan, Verilog, simulation, report."),
     "train": ("training", "Train a teacher or a student in floating point."),
-    "teach": ("teach", "Compute teachers' answers once, for many students."),
+    "teach": ("teach", "Compute the answers of teachers once, for many students."),
     "distill": ("training", "Train a student from teachers' answers."),
     "quantize": ("quantize", "Turn a trained network into an INT8 network file."),
     "evaluate": ("evaluate", "Accuracy of the integer model on a data set."),
     "info": ("info", "Layers, weights, operations, tables and accuracy of a network."),
-    "frontier": ("frontier", "Accuracy against cost of several networks, and which are worth having."),
+    "frontier": ("frontier", "Accuracy against cost of several networks."),
     "sweep": ("sweep", "Run a recipe of trainings, quantisations and evaluations."),
-    "plan": ("hardware", "Engines, cadence and cost of every layer on a board."),
+    "plan": ("hardware", "Engine, cadence and cost of every layer on a board."),
     "elaborate": ("elaborate", "Write Verilog, constraints and plan for a board."),
     "build": ("build", "Make a board's bitstream; routed clock and utilisation."),
     "program": ("program", "Load a bitstream into a board."),
@@ -40,7 +41,7 @@ _COMMANDS = {  # name: (module, what it does); in the order of the way from imag
     "report": ("report", "One HTML page: pipeline, costs, functions, accuracy, comparison."),
 }
 
-_EXTRAS = {  # top-level package: the extra that brings it
+_EXTRAS = {  # top-level package: the extra that installs it
     "torch": "train",
     "cocotb": "sim",
     "cocotb_tools": "sim",
@@ -55,6 +56,8 @@ _EXTRAS = {  # top-level package: the extra that brings it
 
 
 class _LazyGroup(click.Group):
+    """A group that imports the module of a command when it is used."""
+
     def list_commands(self, ctx):
         return list(_COMMANDS)
 
@@ -66,14 +69,14 @@ class _LazyGroup(click.Group):
 
     def format_commands(self, ctx, formatter):
         with formatter.section("Commands"):
-            formatter.write_dl([(name, what) for name, (_, what) in _COMMANDS.items()])
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
 
 
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="NETWORK is a network file, or the name of one that ships with psahw (psahw info lists them). "
-    "Exit status: 0 done, 1 the check failed, 2 wrong use.",
+    epilog="NETWORK is a network file, or the name of a network that ships with psahw (psahw info lists them). "
+    "Exit status: 0 success, 1 the check failed, 2 wrong use.",
 )
 @click.version_option(package_name="psahw")
 def psahw():
@@ -81,30 +84,33 @@ def psahw():
 
     \b
     psahw demo                                     the whole way, in minutes
-    psahw info cifar10-psa-small                   what is in a network
-    psahw plan cifar10-psa-small --board marble    what it costs and how fast it is
+    psahw info cifar10-psa-small                   layers, weights and accuracy of a network
+    psahw plan cifar10-psa-small --board marble    its cost and speed on a board
     psahw elaborate cifar10-psa-small --board marble -o build/marble
     psahw simulate cifar10-psa-small --images 20   the circuit against the integer model
     """
 
 
 def _missing_module(error: ModuleNotFoundError) -> str | None:
+    """Return a message that names the extra to install, or None if no extra has the module."""
     package = (error.name or "").partition(".")[0]
     if package in _EXTRAS:
         return f"this needs {package}, which is not installed: pip install 'psahw[{_EXTRAS[package]}]'"
     return None
 
 
-def _complain(where: str, message: str) -> None:
+def _complain(where: str, message: object) -> None:
+    """Print an error as one line on standard error."""
     print(f"{where}: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
 
 def _close_stdout() -> None:
-    """Nobody reads standard output any more: keep the interpreter from failing on it once again."""
+    """Redirect standard output after its reader has gone, so that the interpreter does not fail on it again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(arguments) -> int:
+def _run(arguments: list[str] | None) -> int:
+    """Run one command line and return its exit status. Errors that psahw did not foresee are raised."""
     try:
         status = psahw.main(arguments, prog_name="psahw", standalone_mode=False)
         sys.stdout.flush()
@@ -147,7 +153,7 @@ def _run(arguments) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit status; errors become one line on standard error.
 
-    With ``PSAHW_DEBUG`` set, an error that psahw did not foresee shows its traceback.
+    If ``PSAHW_DEBUG`` is set, an internal error shows its traceback.
     """
     try:
         return _run(arguments)

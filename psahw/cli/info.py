@@ -3,29 +3,30 @@
 import click
 
 from ..errors import UserError
-from ..network import file as networkfile
+from ..network.file import load, shipped
 from ..network.summary import summarise
 from . import output
-from .functions import draw, is_run
 
 __all__ = ["COMMANDS"]
 
 
-def _listing(as_json):
-    names = networkfile.shipped()
+def _show_shipped(as_json: bool) -> None:
+    """Print the networks that ship with psahw."""
+    names = shipped()
     if as_json:
         output.print_json({"networks": names})
         return
     rows = []
     for name in names:
-        info = summarise(networkfile.load(name))
-        accuracy = ", ".join(f"{k} {v:g} %" for k, v in info["accuracy"].items())
+        info = summarise(load(name))
+        accuracy = ", ".join(f"{images} {value:g} %" for images, value in info["accuracy"].items())
         rows.append([name, info["macs"], info["weights_nonzero"], info["tables"], accuracy])
-    columns = ["network", "MAC a frame", "non-zero weights", "tables", "accuracy"]
+    columns = ["network", "MAC per frame", "non-zero weights", "tables", "accuracy"]
     output.print_table(columns, rows, title="Networks that ship with psahw")
 
 
-def _shape(layer):
+def _shape(layer: dict) -> str:
+    """Return the shape of a layer, as text."""
     if layer["kind"] == "linear":
         return f"{layer['inputs']} -> {layer['outputs']}"
     kind = "shared " if layer["shared"] else ""
@@ -34,7 +35,8 @@ def _shape(layer):
     return f"{extent}{layer['inputs']} tokens{groups}"
 
 
-def _show(info):
+def _show(info: dict) -> None:
+    """Print a network's accuracy, layers and tables."""
     height, width, colours = info["image"]
     click.echo(f"{info['network']}   {height}x{width}x{colours}, {len(info['classes'])} classes")
     click.echo(f"digest {info['digest']}")
@@ -42,11 +44,11 @@ def _show(info):
         click.echo(f"accuracy {name} {value:g} %")
     keys = ("vectors", "weights", "weights_nonzero", "weight_bits", "macs", "adder_luts")
     output.print_table(
-        ["layer", "shape", "vectors", "weights", "non-zero", "bits", "MAC a frame", "adder LUTs*"],
+        ["layer", "shape", "vectors", "weights", "non-zero", "bits", "MAC per frame", "adder LUTs*"],
         [[layer["name"], _shape(layer), *(layer[k] for k in keys)] for layer in info["layers"]],
         footer=["total", None, None, *(info[k] for k in keys[1:])],
     )
-    click.echo("* estimated, of a parallel adder graph: a vector a clock, no multiplier (docs/training.md)")
+    click.echo("* estimated, of a parallel adder graph: one vector per clock cycle, no multipliers")
     output.print_table(
         ["tables", "functions", "distinct", "identity"],
         [[entry[k] for k in ("name", "functions", "distinct", "identity")] for entry in info["functions"]],
@@ -58,7 +60,7 @@ def _show(info):
 @click.argument("network", metavar="[NETWORK]", required=False)
 @output.json_option
 @click.option("--plot", metavar="FILE|DIR",
-              help="Draw every learned function: in one picture (.png, .svg or .pdf), or one a layer.")  # fmt: skip
+              help="Draw every learned function: in one picture (.png, .svg or .pdf), or one per layer.")  # fmt: skip
 @click.option("--float", "run", metavar="RUN",
               help="Draw the functions of this float run on top, and their grid, in codes.")  # fmt: skip
 def info(network, as_json, plot, run):
@@ -71,22 +73,26 @@ def info(network, as_json, plot, run):
     psahw info runs/int8/mine.safetensors --float runs/student --plot functions
     psahw info runs/student --plot functions.pdf
     """
+    from ..flow.functions import draw_functions, is_run
+
     if run is not None and plot is None:
         raise UserError("--float needs --plot")
     if network is None:
         if plot is not None:
             raise UserError("--plot needs a network")
-        return _listing(as_json)
+        return _show_shipped(as_json)
     if is_run(network):
         if plot is None or run is not None:
-            raise UserError(f"{network} is a run directory: of its float model info draws the functions, with --plot")
-        draw(None, network, plot)
+            raise UserError(f"{network} is a run directory: with --plot, info draws the functions of its float model")
+        draw_functions(None, plot, run=network)
+        output.note(f"functions drawn in {plot}")
         if as_json:
             output.print_json({"run": network, "plot": plot})
         return None
-    loaded = networkfile.load(network)
+    loaded = load(network)
     if plot is not None:
-        draw(loaded, run, plot)
+        draw_functions(loaded, plot, run=run)
+        output.note(f"functions drawn in {plot}")
     result = summarise(loaded)
     if as_json:
         output.print_json(result)

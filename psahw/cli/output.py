@@ -1,6 +1,6 @@
-"""How the commands talk: results on standard output, progress and errors on standard error.
+"""Output of the commands: results on standard output, progress and errors on standard error.
 
-A result is one JSON object with ``--json`` and a table without. rich is imported when something is drawn.
+A result is one JSON object with ``--json``, and a table without. rich is imported only when something is drawn.
 """
 
 import json
@@ -9,19 +9,22 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
+from ..display import cell, is_number
+
 __all__ = [
-    "json_option", "network_argument", "note", "print_json", "print_table", "progress", "step",
+    "Steps", "json_option", "network_argument", "note", "print_json", "print_table", "progress", "step", "steps",
 ]  # fmt: skip
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 network_argument = click.argument("network", metavar="NETWORK")
 
 
-def _plain(value):
-    """As JSON has it: NumPy's scalars and arrays as numbers and lists, what is not a finite number as null."""
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: NumPy's scalars and arrays as numbers and lists, non-finite numbers as null."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -35,42 +38,33 @@ def _plain(value):
     return value
 
 
-def print_json(value: dict) -> None:
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object on standard output."""
     click.echo(json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False))
-
-
-def _cell(value) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.1f}"
-    return str(value)
 
 
 def print_table(
     columns: list[str], rows: Iterable[Iterable], *, title: str | None = None, footer: Iterable | None = None
 ) -> None:
-    """Columns of numbers are right-aligned and grouped by thousands; None prints as a dash."""
+    """Print a table on standard output.
+
+    Columns with numbers are right-aligned, numbers are grouped by thousands, and None is a dash.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    rows = [list(row) for row in rows]
+    lines = [list(row) for row in rows]
     table = Table(
         title=title and Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_footer=footer is not None
     )
-    footers = [_cell(value) for value in footer] if footer is not None else [""] * len(columns)
+    footers = [cell(value) for value in footer] if footer is not None else [""] * len(columns)
     for index, column in enumerate(columns):
-        numbers = any(isinstance(row[index], int | float) for row in rows)
-        justify = "right" if numbers else "left"
+        justify: Any = "right" if any(is_number(line[index]) for line in lines) else "left"
         table.add_column(column, footer=Text(footers[index]), justify=justify, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
+    for line in lines:
+        table.add_row(*(Text(cell(value)) for value in line))
     console = Console()
     if not console.is_terminal:
         console.width = 160  # a pipe has no width: do not fold columns
@@ -78,15 +72,17 @@ def print_table(
 
 
 def note(text: str) -> None:
-    """A line for people on standard error."""
+    """Print a line for people on standard error."""
     click.echo(text, err=True)
 
 
-@contextmanager
-def progress(what: str, total: int | None = None, *, as_step: bool = False) -> Iterator[Callable[..., None]]:
-    """Yields ``advance(steps)``, and ``advance(steps, total=n)`` where that is known only later. A bar with rate and
-    time left on a terminal; silent in a pipe. ``as_step`` leaves
-    the line of a `step` behind."""
+def _print_seconds(title: str, start: float) -> None:
+    """Print how long a step took."""
+    note(f"{title:<58} {time.monotonic() - start:7.1f} s")
+
+
+def _bar():
+    """Return a progress bar with rate and time left, which is silent in a pipe."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -98,35 +94,113 @@ def progress(what: str, total: int | None = None, *, as_step: bool = False) -> I
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task, start, done = bar.add_task(what, total=total, rate=""), time.monotonic(), 0
-
-        def advance(steps: int = 1, total: int | None = total) -> None:
-            nonlocal done
-            done += steps
-            rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, advance=steps, total=total, rate=f"{rate:,.3g}/s")
-
-        yield advance
-    if as_step:
-        _finished(what, start)
-
-
-def _finished(what: str, start: float) -> None:
-    note(f"{what:<58} {time.monotonic() - start:7.1f} s")
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextmanager
-def step(what: str) -> Iterator[Callable[[str], None]]:
-    """One step of a long command: a spinner while it runs, then a line with its time. Yields what takes a word on how
-    far it is, to stand beside the spinner."""
-    from rich.console import Console
-    from rich.text import Text
+def progress(title: str, total: int | None = None, *, as_step: bool = False) -> Iterator[Callable[..., None]]:
+    """Show a progress bar during a block.
 
-    console, start = Console(stderr=True), time.monotonic()
-    if console.is_terminal:
-        with console.status(Text(f"{what} ...")) as status:
-            yield lambda said: status.update(Text(f"{what} ... {said}", overflow="ellipsis", no_wrap=True))
-    else:
-        yield lambda said: None
-    _finished(what, start)
+    Yields ``advance(items)``, which takes the number of items just completed, and the new total as the keyword
+    ``total``. With ``as_step`` the line of a `step` remains.
+    """
+    with _bar() as bar:
+        task, start, complete = bar.add_task(title, total=total, rate=""), time.monotonic(), 0
+
+        def advance(items: int = 1, total: int | None = total) -> None:
+            nonlocal complete
+            complete += items
+            rate = complete / max(time.monotonic() - start, 1e-9)
+            bar.update(task, advance=items, total=total, rate=f"{rate:,.3g}/s")
+
+        yield advance
+    if as_step:
+        _print_seconds(title, start)
+
+
+@contextmanager
+def step(title: str) -> Iterator[Callable[[str], None]]:
+    """Show a spinner during one step of a long command, and then a line with its time.
+
+    Yields a function that takes a text to show beside the spinner.
+    """
+    with steps() as shown:
+        shown.step(title)
+        yield shown.status
+
+
+class Steps:
+    """The steps of a long command: a spinner or a bar for the current one, and a line with the time of each.
+
+    Its methods are the callbacks that the functions of `psahw.flow` take.
+    """
+
+    def __init__(self) -> None:
+        self._title: str | None = None
+        self._start = 0.0
+        self._spinner: Any = None
+        self._bar: Any = None
+        self._task: Any = None
+        self._before = 0
+
+    def step(self, title: str) -> None:
+        """Begin a step, and end the one before."""
+        self.finish()
+        self._title, self._start = title, time.monotonic()
+        self.status("")
+
+    def status(self, text: str) -> None:
+        """Show a text beside the spinner."""
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(stderr=True)
+        if self._title is None or not console.is_terminal:
+            return
+        line = Text(f"{self._title} ... {text}", overflow="ellipsis", no_wrap=True)
+        if self._spinner is None:
+            self._spinner = console.status(line)
+            self._spinner.start()
+        else:
+            self._spinner.update(line)
+
+    def progress(self, complete: int, total: int) -> None:
+        """Show a bar in place of the spinner. The rate counts what was completed since the first call."""
+        if self._bar is None:
+            self._stop_spinner()
+            self._bar = _bar()
+            self._bar.start()
+            self._task = self._bar.add_task(self._title or "", total=total, rate="")
+            self._before = complete
+        rate = (complete - self._before) / max(time.monotonic() - self._start, 1e-9)
+        self._bar.update(self._task, completed=complete, total=total, rate=f"{rate:,.3g}/s")
+
+    def finish(self) -> None:
+        """End the current step, and print its time."""
+        self.stop()
+        if self._title is not None:
+            _print_seconds(self._title, self._start)
+            self._title = None
+
+    def stop(self) -> None:
+        """Remove spinner and bar."""
+        self._stop_spinner()
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _stop_spinner(self) -> None:
+        if self._spinner is not None:
+            self._spinner.stop()
+            self._spinner = None
+
+
+@contextmanager
+def steps() -> Iterator[Steps]:
+    """Show the steps of a long command during a block. The time of a step that fails is not printed."""
+    shown = Steps()
+    try:
+        yield shown
+        shown.finish()
+    finally:
+        shown.stop()

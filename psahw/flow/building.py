@@ -202,7 +202,7 @@ def build(
         "link": project.link,
     }
     if chosen is None:
-        reasons = {entry.toolchain: entry.what for entry in missing}
+        reasons = {entry.toolchain: entry.reason for entry in missing}
         commands = tuple(dict.fromkeys(entry.command for entry in missing))
         return BuildResult(**common, toolchain=None, missing=reasons, commands=commands)
     seconds = _run(chosen, project.directory, step, status)

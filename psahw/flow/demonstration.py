@@ -25,7 +25,7 @@ __all__ = ["DemoResult", "demo"]
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What `demo` computed.
+    """Results of `demo`.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ class BoardPlan(Plan):
 
 
 class _Choices(NamedTuple):
-    """What a plan determines about another plan that is made after it."""
+    """The parts of a plan that another plan is made after."""
 
     bus_bytes: int
     token_period: int

@@ -158,7 +158,7 @@ def program(
         raise UserError(f"no bitstream {bitstream}: No such file")
     if bitstream.suffix not in _SUFFIXES:
         raise UserError(f"{bitstream} is not a bitstream: its name must end in {' or '.join(_SUFFIXES)}")
-    chosen = programmers.choose(target, bitstream, name=tool, flash=flash, cable=cable, here=not dry_run)
+    chosen = programmers.choose(target, bitstream, name=tool, flash=flash, cable=cable, installed=not dry_run)
     command = chosen.command(target, bitstream, flash, cable)
     if not dry_run:
         step(f"{chosen.program}: {bitstream.name} into {target.title}")

@@ -23,7 +23,7 @@ from .designs import load_design
 from .images import SHIPPED_IMAGES, LabelledImages, images_for
 from .planning import BoardPlan
 
-__all__ = ["SIMULATED", "RunResult", "run", "simulated_board"]
+__all__ = ["SIMULATED", "RunResult", "check_simulated", "run", "simulated_board"]
 
 SIMULATED = "sim"
 """The name of the port behind which a board is simulated."""
@@ -251,6 +251,16 @@ def _simulation(
             yield port, baud
 
 
+def check_simulated(
+    design: Plan | str | os.PathLike | None = None, board: str | None = None, link: str | None = None
+) -> None:
+    """Raise UserError if the tools are not installed, or if `simulated_board` would."""
+    from ..sim import building
+
+    building.check_tools()
+    simulated_board(design, board, link)
+
+
 def run(
     network: Network,
     port: str,
@@ -305,6 +315,7 @@ def run(
         if simulated:
             if design is None:
                 raise ValueError("design must be given for a simulated board")
+            check_simulated(design, board, link)
             target, kind = simulated_board(design, board, link)
             port, baud = stack.enter_context(_simulation(network, design, target, kind, step))
             board = target.name

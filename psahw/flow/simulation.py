@@ -28,7 +28,7 @@ Cycles = int | list[int] | None
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """What a simulation measured. Times are in clock cycles unless the name says otherwise.
+    """Measurements of a simulation. Times are in clock cycles unless the name says otherwise.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class SimulationResult:
 
     @property
     def problems(self) -> list[str]:
-        """What differs from the integer model or from the plan, in words; empty if nothing does."""
+        """Differences from the integer model or from the plan, in words; empty if there are none."""
         from ..sim import runner
 
         return runner.problems(self.to_dict())
