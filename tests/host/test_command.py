@@ -121,7 +121,7 @@ def test_pictures(network, board, capsys, tmp_path):
         *(
             (
                 ["--port", "/dev/nowhere", "--baud", no],
-                f"psahw run: Invalid value for '--baud': '{no}' is no whole number",
+                f"psahw run: Invalid value for '--baud': '{no}' is not a whole number",
             )
             for no in ("9.5", "nan", "inf", "3 M")
         ),
@@ -176,8 +176,8 @@ def test_what_elaborate_says_next(design, network, capsys):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--board", "marble"], "was written for --board nereid, not marble"),
-        (["--link", "udp"], "was written for --link uart, not udp"),
+        (["--board", "marble"], "is for board nereid, not marble"),
+        (["--link", "udp"], "is for link uart, not udp"),
     ],
 )
 def test_a_design_is_for_its_board(arguments, line, design, network, capsys):

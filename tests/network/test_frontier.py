@@ -78,7 +78,7 @@ def test_command(files, capsys):
     [
         (
             ["silent", "--plot", "x.svg"],
-            "--plot: no network records its validation accuracy: there is nothing to draw",
+            "no network records its validation accuracy: there is nothing to draw",
         ),
         (["small", "--plot", "x.png"], "--plot: x.png: the name must end in .svg"),
         (["absent"], "neither a file nor one that ships"),

@@ -176,7 +176,7 @@ def test_no_models_of_a_family(mixed, capsys):
     assert main(["simulate", mixed, "--board", "alveo-u250", "--engines", "mac", "--netlist", "--images", "1"]) == 2
     error = capsys.readouterr().err
     assert (
-        "--netlist: there are no simulation models of the cells of xcup, only for xc7k160t, xc7k325t, lfe5u" in error
+        "the cells of xcup have no simulation models; netlists are simulated for xc7k160t, xc7k325t, lfe5u" in error
     )
 
 

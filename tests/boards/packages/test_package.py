@@ -85,7 +85,7 @@ def test_old_package_is_replaced(network_path, tmp_path, capsys):
     ("options", "message"),
     [
         (["--for", "quartus"], "unknown target 'quartus' of --for; known targets: vivado, vitis, fusesoc, litex"),
-        (["--for", "vivado"], "--for vivado needs --board: kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f"),
+        (["--for", "vivado"], "a package for vivado needs a board: kc705, genesys2, nereid, marble"),
         (["--for", "vivado", "--board", "kc706"], "unknown board 'kc706'; known boards: kc705,"),
         (["--for", "vivado", "--board", "ulx3s-85f"], "is for Xilinx devices, not for ulx3s-85f (lfe5u-85f)"),
         (["--for", "vitis", "--board", "marble"], "--for vitis is for alveo-u250, not for marble"),

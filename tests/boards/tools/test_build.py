@@ -199,7 +199,7 @@ def test_no_toolchain(network, tools, tmp_path, capsys):
     assert result["run"] == ["./build_top.sh"]
     last = err.splitlines()[-1]
     assert last.startswith("psahw: no bitstream: vivado: vivado not on the PATH")
-    assert last.endswith(f"The project is complete: where the tools are, run ./build_top.sh in {out}")
+    assert last.endswith(f"The project is complete: where the tools are installed, run ./build_top.sh in {out}")
     written = json.loads((out / "project.json").read_text())["files"]
     assert set(written) <= set(os.listdir(out)) and {"top.tcl", "top.xdc", "build_top.sh"} <= set(written)
 

@@ -169,7 +169,7 @@ def test_bitstream_built_by_hand(board, name, tmp_path, tool, capsys):
     assert main(["program", str(tmp_path), "--dry-run"]) == 0
     out, err = capsys.readouterr()
     assert out.rstrip().endswith(f"{tmp_path}/{name}")
-    assert "was not made by psahw build: see in its tools' reports that the clock is met" in err
+    assert "was not made by psahw build: check in the reports of the tools that the clock is met" in err
     (tmp_path / "project.json").write_text("[]")
     assert main(["program", str(tmp_path), "--dry-run"]) == 2
     assert "project.json is not what psahw writes" in capsys.readouterr().err
