@@ -24,44 +24,58 @@ if TYPE_CHECKING:
     from .flow.running import run
     from .flow.simulation import simulate
     from .flow.synthesis import synthesise
+    from .model.evaluation import evaluate
+    from .model.quantize import quantize
+    from .model.teaching import teach
+    from .model.training import distill, train
     from .network.file import load, save, shipped
     from .network.summary import summarise
 
 __all__ = [
     "build",
     "demo",
+    "distill",
     "draw_functions",
     "elaborate",
+    "evaluate",
     "frontier",
     "load",
     "package",
     "plan",
     "program",
+    "quantize",
     "run",
     "save",
     "shipped",
     "simulate",
     "summarise",
     "synthesise",
+    "teach",
+    "train",
     "write_report",
 ]
 
 _MODULES = {  # where each name is defined
     "build": "flow.building",
     "demo": "flow.demonstration",
+    "distill": "model.training",
     "draw_functions": "flow.functions",
     "elaborate": "flow.elaboration",
+    "evaluate": "model.evaluation",
     "frontier": "flow.frontier",
     "load": "network.file",
     "package": "flow.packaging",
     "plan": "flow.planning",
     "program": "flow.programming",
+    "quantize": "model.quantize",
     "run": "flow.running",
     "save": "network.file",
     "shipped": "network.file",
     "simulate": "flow.simulation",
     "summarise": "network.summary",
     "synthesise": "flow.synthesis",
+    "teach": "model.teaching",
+    "train": "model.training",
     "write_report": "flow.reporting",
 }
 

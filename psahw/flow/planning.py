@@ -204,7 +204,7 @@ def plan(
     >>> import psahw
     >>> planned = psahw.plan(psahw.load("cifar10-psa-small"), "marble", fps=2000, engines="mac")
     >>> planned.frame_interval, planned.stages[0].name
-    (71424, 'input_table')
+    (71424, 'input')
     """
     from ..boards.tools import project
 

@@ -1,0 +1,76 @@
+"""Test projects, packages, and the cache of designs."""
+
+import json
+import os
+
+import pytest
+
+import psahw
+from psahw.errors import UserError
+from psahw.flow.designs import accelerator_directory
+from psahw.flow.elaboration import check_directory
+from psahw.flow.running import simulated_board
+
+
+@pytest.fixture(scope="module")
+def planned(network):
+    return psahw.plan(network, "marble", fps=20_000, engines="mac")
+
+
+@pytest.fixture(scope="module")
+def project(network, planned, tmp_path_factory):
+    return psahw.elaborate(network, planned, tmp_path_factory.mktemp("project") / "marble")
+
+
+def test_elaborate(project, planned):
+    """The result names the files that were written, and the plan is the accelerator's."""
+    assert project.project["files"] == sorted(os.listdir(project.directory))
+    written = (project.directory / "plan.json").read_text()
+    assert written == json.dumps(planned.accelerator.to_dict(), indent=2) + "\n"
+    assert (project.clock_hz, project.link.kind) == (143e6, "uart")
+    result = project.to_dict()
+    assert (result["directory"], result["fps"]) == (str(project.directory), planned.fps)
+    json.dumps(result)  # plain values only
+
+
+def test_design_is_cached(network, planned, project, tmp_path, monkeypatch):
+    """The simulated Verilog is that of the project, and a second call does not generate it."""
+    from psahw import generate
+
+    monkeypatch.setenv("PSAHW_CACHE", str(tmp_path))
+    directory = accelerator_directory(network, planned)
+    verilog = (directory / "accelerator.v").read_bytes()
+    assert verilog == (project.directory / "accelerator.v").read_bytes()
+    monkeypatch.setattr(generate, "write", None)
+    assert accelerator_directory(network, planned.accelerator) == directory
+
+
+def test_check_directory(project, tmp_path):
+    """A directory is refused early, and nothing of the trial stays."""
+    (tmp_path / "thesis").write_text("")
+    with pytest.raises(UserError, match="was not written by psahw"):
+        check_directory(tmp_path)
+    with pytest.raises(UserError, match="Not a directory"):
+        check_directory(tmp_path / "thesis" / "x")
+    check_directory(tmp_path / "new" / "x")
+    check_directory(project.directory)
+    assert os.listdir(tmp_path) == ["thesis"]
+    assert project.project["files"] == sorted(os.listdir(project.directory))
+
+
+def test_simulated_board(project, planned):
+    """Board and link come from plan or project, and others are refused."""
+    for design in (planned, project.directory):
+        board, link = simulated_board(design)
+        assert (board.name, link) == ("marble", "uart")
+        with pytest.raises(UserError, match="is for board marble, not kc705"):
+            simulated_board(design, board="kc705")
+    with pytest.raises(UserError, match="is for link uart, not udp"):
+        simulated_board(project.directory, link="udp")
+    assert simulated_board(planned, link="udp")[1] == "udp"  # the plan leaves it open
+
+
+def test_package_for_another_board(network, planned, tmp_path):
+    with pytest.raises(UserError, match="is for alveo-u250, not for marble"):
+        psahw.package(network, planned, "vitis", tmp_path / "kernel")
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,114 @@
+"""Test plans for boards: options, room for the link, tables."""
+
+import dataclasses
+import json
+from importlib import util
+
+import pytest
+from psahw.boards.link.options import choose_link
+
+import psahw
+from psahw import boards
+from psahw.errors import CheckFailed, UserError
+from psahw.flow import planning
+from psahw.planner.plan import Plan
+
+
+@pytest.fixture(scope="module")
+def planned(network):
+    return psahw.plan(network, "marble", fps=20_000, engines="mac")
+
+
+def test_plan(planned, network):
+    """The frame rate is reached, at the board's clock."""
+    assert isinstance(planned, Plan)
+    assert planned.fps >= 20_000
+    assert (planned.board, planned.clock_hz) == (boards.get("marble"), 143e6)
+    assert planned.to_dict() == {"network": "tiny", "board": "marble"} | planned.accelerator.to_dict()
+    assert "board" not in planned.accelerator.to_dict()
+
+
+def test_stages(planned):
+    """The stages are those of the dictionary, and their costs sum up to no more than the whole."""
+    assert [stage.to_dict() for stage in planned.stages] == planned.to_dict()["stages"]
+    assert planned.stages[0].name == "input"
+    assert sum(stage.resources.dsp for stage in planned.stages) == planned.resources.dsp
+    assert max(stage.interval for stage in planned.stages) <= planned.frame_interval
+    array = next(stage for stage in planned.stages if stage.engine == "MacArray")
+    assert array.size.startswith(f"{array.parameters['outputs']}x{array.parameters['inputs']} on ")
+
+
+def test_table_in_a_notebook(planned):
+    html = planned._repr_html_()
+    assert html.count("<tr>") == len(planned.stages) + 2  # with headings and totals
+    assert "tiny on marble (xc7k160t) at 143 MHz (target)" in html
+
+
+def test_layer_engines(network):
+    """A mapping and a sequence say the same, and the last entry that matches counts."""
+    pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
+    layers = {"*.linear1": "mac", "*.channel_mixing.linear1": "serial:2"}
+    first = psahw.plan(network, "marble", fps=20_000, engines="mac", layer_engines=layers)
+    text = [f"{layer}={engines}" for layer, engines in layers.items()]
+    second = psahw.plan(network, "marble", fps=20_000, engines="mac", layer_engines=text)
+    assert first == second
+    engines = first.to_dict()["engines"]
+    assert [name for name, engine in engines.items() if engine == "serial:2"] == [
+        "stages.0.blocks.0.channel_mixing.linear1"
+    ]
+
+
+def test_without_da4ml(network, monkeypatch):
+    """MAC arrays are the default without da4ml, and a note says so."""
+    monkeypatch.setattr(planning, "find_spec", lambda name: None if name == "da4ml" else util.find_spec(name))
+    notes = []
+    result = psahw.plan(network, "marble", fps=20_000, log=notes.append)
+    assert {engine.partition(":")[0] for engine in result.to_dict()["engines"].values()} == {"mac"}
+    assert notes == ["MAC arrays only: adder graphs need da4ml (pip install 'psahw[graph]')"]
+
+
+def test_template(planned, network, tmp_path):
+    """A plan is made again from its file, and from its dictionary."""
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(planned.to_dict()))
+    for template in (path, planned.to_dict()):
+        again = psahw.plan(network, "marble", engines="mac", template=template)
+        assert again.to_dict()["engines"] == planned.to_dict()["engines"]
+        assert again.frame_interval == planned.frame_interval
+    with pytest.raises(UserError, match="the plan: token_period must be int as psahw plan -o writes it, not None"):
+        psahw.plan(network, "marble", template={"digest": planned.digest})
+    with pytest.raises(UserError, match="give neither a frame rate nor a bus with it"):
+        psahw.plan(network, "marble", fps=5, template=path)
+
+
+def test_room_for_the_link(planned, network):
+    """Block RAM is left for the buffers of the link if the device allows it."""
+    marble = boards.get("marble")
+    tight = dataclasses.replace(
+        marble, device=dataclasses.replace(marble.device, bram36=planned.resources.bram36 + 0.5)
+    )
+    link = choose_link(marble, "udp", "10.0.0.9")
+    buffers = link.bram36(frame_bytes=planned.image_bytes, bus_bytes=planned.bus_bytes)
+    result = psahw.plan(network, tight, fps=20_000, engines="mac", link=link)
+    assert result.link == link
+    if buffers < tight.device.bram36:
+        assert result.resources.bram36 + buffers <= tight.device.bram36
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (dict(fps=0), ValueError, "fps must be positive, not 0"),
+        (dict(bus_bytes=7), UserError, "the bus must divide the 96 bytes of an image's row, not be 7 bytes wide"),
+        (dict(clock_hz=2e9), UserError, "a clock of 2000 MHz cannot be made from 125 MHz"),
+        (dict(utilisation=1.5), ValueError, r"utilisation must be in \(0, 1\] for lut, .*, not 1.5 for 'lut'"),
+        (dict(utilisation={"uram": 1}), ValueError, "not 1 for 'uram'"),
+        (dict(budget={"uram": 1}), ValueError, "budget must name one of lut, ff, dsp, bram36, not 'uram'"),
+        (dict(engines="dsp"), UserError, "engine must be mac, .*, not 'dsp'"),
+        (dict(layer_engines={"merge": "mac"}), UserError, "no layer .*'merge'"),
+        (dict(budget={"lut": 10}), CheckFailed, "lut"),
+    ],
+)
+def test_wrong_options(options, error, message, network):
+    with pytest.raises(error, match=message):
+        psahw.plan(network, "marble", **({"engines": "mac"} | options))

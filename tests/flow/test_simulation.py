@@ -1,0 +1,91 @@
+"""Test simulation results, and arguments that are refused before any long work."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import psahw
+from psahw.errors import CheckFailed, UserError
+from psahw.flow.images import LabelledImages, load_test_images
+from psahw.flow.simulation import SimulationResult, check_simulation
+
+RESULT = SimulationResult(
+    dataset="sample", mode="back to back", netlist=None, network="tiny", images=2, mismatched_logits=0,
+    mismatched_classes=0, correct=1, accuracy=50.0, frame_interval=100, frame_interval_predicted=100,
+    settling_frames=0, latency=300, latency_predicted=300, latency_all=[300, 300], sim_cycles_per_second=1000,
+    cycles=600, seconds=0.6, build_seconds=0.0, results=2, stalls=False, resets=0, gap=[0, 0], seed=1,
+    frames_counted=2, stage_stalls={}, mismatches=[], clock_hz=100e6,
+)  # fmt: skip
+
+
+def test_result():
+    """A result that is as predicted has no problems, and its dictionary has the rate."""
+    assert RESULT.problems == []
+    RESULT.check()
+    assert RESULT.fps == RESULT.to_dict()["fps"] == 1e6
+    assert not {"batches", "batches_kept", "jobs"} & RESULT.to_dict().keys()
+    assert {"batches", "batches_kept", "jobs"} <= dataclasses.replace(RESULT, batches=1).to_dict().keys()
+
+
+@pytest.mark.parametrize("interval", [None, [99, 100]])
+def test_no_rate(interval):
+    result = dataclasses.replace(RESULT, frame_interval=interval)
+    assert result.fps is None and "fps" not in result.to_dict()
+
+
+def test_problems():
+    """Differences from the integer model and from the plan are both named."""
+    result = dataclasses.replace(RESULT, mismatched_logits=3, mismatches=["image 0"], latency=301)
+    assert result.problems == [
+        "3 logits differ from the integer model (image 0)",
+        "the latency is 301 cycles, not 300 as planned",
+    ]
+    with pytest.raises(CheckFailed, match=r"^tiny: 3 logits differ"):
+        result.check()
+
+
+def test_table_in_a_notebook():
+    html = dataclasses.replace(RESULT, frame_interval=[1999, 2000])._repr_html_()
+    assert "1,999 to 2,000" in html and "tiny, sample test images, back to back" in html
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(waves="x.vcd"), "waves: the name must end in .fst or .saif, not 'x.vcd'"),
+        (dict(waves="absent/x.fst"), "waves: directory .*/absent does not exist"),
+        (dict(waves="x.fst", jobs=2), "waves are recorded in a single run"),
+        (dict(keep="file"), "cannot write into directory file: File exists"),
+    ],
+)
+def test_refused_early(options, message, tmp_path, monkeypatch):
+    pytest.importorskip("cocotb")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=message):
+        check_simulation(**options)
+
+
+def test_images(network):
+    """So many test images of a data set, or the caller's own."""
+    images = load_test_images(network, 3)
+    assert (images.dataset, len(images), images.pixels.shape) == ("sample", 3, (3, 32, 32, 3))
+    with pytest.raises(UserError, match="sample has 100 test images, not 101"):
+        load_test_images(network, 101, dataset="sample")
+
+
+def test_other_images(network, tmp_path):
+    pytest.importorskip("cocotb")
+    small = LabelledImages("mine", np.zeros((1, 8, 8, 3), np.uint8))
+    with pytest.raises(UserError, match=r"tiny takes images of \(32, 32, 3\); mine has \(8, 8, 3\)"):
+        psahw.simulate(network, tmp_path, images=small)
+    unlabelled = LabelledImages("mine", np.zeros((1, 32, 32, 3), np.uint8))
+    with pytest.raises(ValueError, match="images must have labels to be simulated in batches"):
+        psahw.simulate(network, tmp_path, images=unlabelled, jobs=2)
+
+
+def test_directory_of_another_network(network, tmp_path):
+    pytest.importorskip("cocotb")
+    with pytest.raises(UserError, match=r"cannot read .*manifest\.json"):
+        psahw.simulate(network, tmp_path, images=1)
