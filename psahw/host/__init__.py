@@ -1,17 +1,19 @@
-"""Classifying images on a board from Python.
+"""Classify images on a board, from Python.
 
-    from psahw import networkfile
+    import psahw
     from psahw.host import Accelerator
 
-    network = networkfile.load("cifar10-psa-small")
+    network = psahw.load("cifar10-psa-small")
     with Accelerator("/dev/ttyUSB1", baud=3_000_000, network=network) as device:
         answers = device.run(images)  # uint8 (n, 32, 32, 3)
-        answers.logits, answers.classes
+    print(answers.logits, answers.classes)
 
-It needs NumPy, pyserial and cobs, and neither Amaranth nor the rest of psahw's hardware.
+This package needs NumPy, pyserial and cobs, but neither Amaranth nor the other packages that make circuits.
+``docs/host-protocol.md`` specifies the protocol.
 """
 
 from .accelerator import Accelerator, Answers, Timing
+from .exchange import NoAnswer, Statistics
 from .protocol import Hello
 
-__all__ = ["Accelerator", "Answers", "Hello", "Timing"]
+__all__ = ["Accelerator", "Answers", "Hello", "NoAnswer", "Statistics", "Timing"]

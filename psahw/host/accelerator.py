@@ -1,8 +1,8 @@
-"""An accelerator at the other end of a link."""
+"""An accelerator on a board, at the other end of a link."""
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,21 +11,42 @@ from ..errors import UserError
 from ..network.file import digest
 from ..network.layers import Network
 from .exchange import Exchange, NoAnswer, Request, Statistics
-from .protocol import LINK_LOSSES, MAX_CLASSES, Hello, Kind, ProtocolError, Result, image_payload, longest_answer
+from .port import Port
+from .protocol import (
+    FIRST_STALLS,
+    LINK_LOSSES,
+    MAX_CLASSES,
+    Hello,
+    Kind,
+    ProtocolError,
+    Result,
+    image_payload,
+    longest_answer,
+)
 from .serial_port import SerialPort
 from .udp_port import SCHEME, UdpPort
 
 __all__ = ["Accelerator", "Answers", "Timing"]
 
-QUIET_SECONDS = 0.02
-FIRST_COUNTERS = ("frames", "cycles")
+QUIET_SECONDS = 0.02  # the line must be silent for this long before the first request
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """To images: ``logits`` int32 (n, classes) and ``classes`` int32 (n,), as the device computed them; ``cycles`` of
-    the device's clock between the first result and the last, right as long as successive ones are less than 2^32
-    apart; ``seconds`` that all of it took here."""
+    """The device's answers to a batch of n images.
+
+    Attributes
+    ----------
+    logits
+        int32 (n, classes).
+    classes
+        int32 (n,): the index of the class that the device chose.
+    cycles
+        Clock cycles of the device from the first result to the last. It is right as long as two successive results
+        are less than 2^32 cycles apart.
+    seconds
+        Time in seconds that the whole batch took on the host.
+    """
 
     logits: np.ndarray
     classes: np.ndarray
@@ -35,9 +56,17 @@ class Answers:
 
 @dataclass(frozen=True)
 class Timing:
-    """Measured by the device in cycles of its own clock: ``latency`` of an image in the empty accelerator and
-    ``frame_interval`` between results of images that follow each other without a gap; ``round_trip`` is the host's,
-    in seconds, from sending an image to its answer."""
+    """Times that `Accelerator.measure` found.
+
+    Attributes
+    ----------
+    latency
+        Clock cycles from the first beat of an image to its result, in an accelerator that is otherwise empty.
+    frame_interval
+        Clock cycles between the results of two images that follow each other without a gap.
+    round_trip
+        Seconds on the host from sending an image to receiving its answer.
+    """
 
     latency: int
     frame_interval: float
@@ -45,19 +74,44 @@ class Timing:
 
 
 class Accelerator:
-    """A device on a serial port or in the network, from hello to close; a context manager.
+    """A device on a serial port or in the network.
+
+    Opening it empties the device and asks it what it is. It is a context manager, which closes the port at its end.
 
     Parameters
     ----------
-    port : ``/dev/ttyUSB1``, ``COM3``, a pty, ``udp://ADDRESS``, or a URL for pyserial, such as ``socket://host:port``
-    baud : bits a second; not for UDP
-    network : what the device must hold, or None for anything
-    board : the board's name that the device must give, or None for any
-    timeout : seconds to wait for an answer beyond the time that bytes take on the line and images in the circuit
-    attempts : times that a request is sent before it is given up
+    port
+        ``/dev/ttyUSB1``, ``COM3``, a pseudo-terminal, ``udp://ADDRESS`` or ``udp://ADDRESS:PORT``, or a URL that
+        pyserial opens, such as ``socket://host:port``.
+    baud
+        Bits per second of a serial port; not used for UDP.
+    network
+        The network that the device must hold, or None to accept any.
+    board
+        The name of the board that the device must have, or None to accept any.
+    timeout
+        Seconds to wait for an answer, in addition to the time that bytes take on the line and images in the circuit.
+    attempts
+        Number of times that a request is sent before it is given up.
 
-    Raises UserError, one clear line, for a port that cannot be opened, no answer, another version of the protocol,
-    another network or board; so do all methods when the port is lost or answers stay away.
+    Attributes
+    ----------
+    hello
+        What the device says about itself.
+
+    Raises
+    ------
+    ValueError
+        If ``baud``, ``timeout`` or ``attempts`` is not positive.
+    UserError
+        If the port cannot be opened, nothing answers, or the device speaks another version of the protocol, holds
+        another network or is another board. All methods raise it, too, when the port is lost or answers do not come.
+        The message is one line.
+
+    Examples
+    --------
+    >>> with Accelerator("/dev/ttyUSB1", network=network) as device:  # doctest: +SKIP
+    ...     print(device.hello.board, device.run(images).classes)
     """
 
     def __init__(
@@ -76,14 +130,14 @@ class Accelerator:
             raise ValueError(f"timeout must be positive, not {timeout!r}")
         if attempts < 1:
             raise ValueError(f"attempts must be at least 1, not {attempts!r}")
-        self._port = UdpPort(port) if port.startswith(SCHEME) else SerialPort(port, baud)
+        self._port: Port = UdpPort(port) if port.startswith(SCHEME) else SerialPort(port, baud)
         try:
             self._exchange = Exchange(
                 self._port,
                 timeout=timeout,
                 attempts=attempts,
                 longest=longest_answer(MAX_CLASSES),
-                sequence=random.randrange(256),  # an answer to a program before this one is not taken for ours
+                sequence=random.randrange(256),  # so that late answers to an earlier program are not taken for ours
             )
             self._port.drain(QUIET_SECONDS)
             self.hello = self._greet()
@@ -96,6 +150,7 @@ class Accelerator:
             raise
 
     def _greet(self) -> Hello:
+        """Empty the device and return what it says about itself."""
         name = self._port.name
         try:
             self._exchange.reset()
@@ -107,39 +162,57 @@ class Accelerator:
             raise UserError(f"{name}: {error}") from None
 
     def _check(self, network: Network) -> None:
+        """Raise UserError unless the device holds ``network``."""
         hello = self.hello
         if hello.digest != digest(network):
             raise UserError(
-                f"{self._port.name} holds another network: {hello.network}, digest {hello.digest[:12]}, not "
-                f"{network.name}, {digest(network)[:12]}; program the board anew, or name the network that it holds"
+                f"{self._port.name} holds another network, {hello.network} with digest {hello.digest[:12]}, not "
+                f"{network.name} with digest {digest(network)[:12]}; program the board again, or name the network "
+                "that it holds"
             )
-        expected = (*network.image, network.colours), len(network.classes)
-        if (hello.image_shape, hello.classes) != expected:
-            raise UserError(f"{self._port.name} says that it takes {hello.image_shape}, its network {expected[0]}")
+        shape, classes = (*network.image, network.colours), len(network.classes)
+        if (hello.image_shape, hello.classes) != (shape, classes):
+            raise UserError(
+                f"{self._port.name} must take images of shape {shape} and have {classes} classes, as network "
+                f"{network.name}, not {hello.image_shape} and {hello.classes}"
+            )
 
     def __enter__(self) -> "Accelerator":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
+        """Close the port."""
         self._port.close()
 
     @property
     def baud(self) -> int | None:
-        """None without a serial port."""
+        """Bits per second of the serial port, or None for UDP."""
         return self._port.baud
 
     @property
     def statistics(self) -> Statistics:
-        """Of the link, since it was opened."""
+        """Counts of events on the link since it was opened."""
         return self._exchange.statistics
 
     def run(self, images: np.ndarray, *, progress: Callable[[int], None] | None = None) -> Answers:
-        """Answers to uint8 images (n, height, width, colours), as many of them under way as the device holds.
+        """Classify images, with as many of them under way as the device can hold.
 
-        ``progress`` is called with the number of new answers. Raises TypeError or ValueError for other images.
+        Parameters
+        ----------
+        images
+            uint8 (n, height, width, colours), in the shape of ``hello.image_shape``.
+        progress
+            Called with the number of new answers.
+
+        Raises
+        ------
+        TypeError
+            If ``images`` is not a uint8 array.
+        ValueError
+            If ``images`` has another shape.
         """
         self._check_images(images)
         count, classes = len(images), self.hello.classes
@@ -156,39 +229,57 @@ class Accelerator:
         return Answers(logits, indices, cycles, time.monotonic() - start)
 
     def measure(self, image: np.ndarray, *, frames: int = 16) -> Timing:
-        """Times of the device, by letting one image go through it again and again.
+        """Measure the device's times, by sending one image through it again and again.
 
-        The interval is the mean of ``frames`` after those that the plan needs to settle.
+        Parameters
+        ----------
+        image
+            uint8 (height, width, colours).
+        frames
+            Number of results whose mean interval is measured, after those that the plan needs to settle.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the image does not fit, as in `run`.
         """
         self._check_images(image[None])
         settle = self.hello.settling_frames + 1
-        spans, alone, trip = [], None, 0.0
-        for repeat in (1, settle, settle + frames):
-            for _, result, seconds in self._results([self._image(image, repeat)], 1):
-                spans.append(result.span)
-                if repeat == 1 and alone is None:
-                    alone, trip = result.latency, seconds
-        return Timing(alone, (spans[2] - spans[1]) / frames, trip)
+        single, settled, longer = (self._repeated(image, repeat) for repeat in (1, settle, settle + frames))
+        interval = (longer[0].span - settled[0].span) / frames
+        return Timing(single[0].latency, interval, single[1])
+
+    def _repeated(self, image: np.ndarray, repeat: int) -> tuple[Result, float]:
+        """Return the result of an image that goes through the device repeatedly, and its round trip in seconds."""
+        ((_, result, seconds),) = self._results([self._image(image, repeat)], 1)
+        return result, seconds
 
     def counters(self) -> dict[str, int | list[int]]:
-        """``frames`` and ``cycles`` since the last clearing or reset, ``stalls``, stalled cycles of every stage, and
-        ``link_losses``: characters that came malformed or behind lost ones (UART), datagrams that found no room
-        (UDP); each modulo 2^32."""
-        addresses = [*range(len(FIRST_COUNTERS) + self.hello.stages), LINK_LOSSES]
+        """Return the device's counters, each modulo 2^32.
+
+        Returns
+        -------
+        dict
+            ``frames`` and ``cycles`` since they were last cleared or the device was reset; ``stalls``, a list of the
+            stalled clock cycles of each stage; and ``link_losses``: over a UART the characters that were malformed or
+            came after lost ones, over UDP the datagrams for which there was no room.
+        """
+        addresses = [*range(FIRST_STALLS + self.hello.stages), LINK_LOSSES]
         requests = [Request(Kind.COUNTER, bytes([address]), index) for index, address in enumerate(addresses)]
         values = [0] * len(addresses)
         for request, payload, _ in self._exchange.run(requests, self.hello.window):
             if len(payload) != 4:
-                raise UserError(f"{self._port.name}: a counter has {len(payload)} bytes, not 4")
+                raise UserError(f"{self._port.name}: a counter must have 4 bytes, not {len(payload)}")
             values[request.index] = int.from_bytes(payload, "little")
-        named = dict(zip(FIRST_COUNTERS, values, strict=False))
-        return {**named, "stalls": values[len(FIRST_COUNTERS) : -1], "link_losses": values[-1]}
+        frames, cycles, *stalls, link_losses = values
+        return {"frames": frames, "cycles": cycles, "stalls": stalls, "link_losses": link_losses}
 
     def clear_counters(self) -> None:
+        """Set all counters to zero."""
         self._ask(Kind.CLEAR)
 
     def reset(self) -> None:
-        """Empty the accelerator and all that waits for it."""
+        """Empty the accelerator, and discard all requests that wait for it."""
         self._exchange.reset()
 
     def _image(self, image: np.ndarray, repeat: int = 1, index: int = 0) -> Request:
@@ -197,11 +288,12 @@ class Accelerator:
         return Request(Kind.IMAGE, image_payload(content, repeat), index, cycles / self.hello.clock_hz)
 
     def _ask(self, kind: Kind) -> bytes:
+        """Send a request without a payload, and return the payload of its answer."""
         ((_, payload, _),) = self._exchange.run([Request(kind)])
         return payload
 
-    def _results(self, requests, window: int) -> Iterator[tuple[Request, Result, float]]:
-        """With the seconds from sending to answer."""
+    def _results(self, requests: Iterable[Request], window: int) -> Iterator[tuple[Request, Result, float]]:
+        """Yield each request with its result and the seconds from sending to answer."""
         for request, payload, now in self._exchange.run(requests, window):
             try:
                 yield request, Result.unpack(payload, self.hello.classes), now - request.sent

@@ -1,8 +1,9 @@
-"""Requests and their answers over a link that may lose, garble or invent bytes.
+"""Requests and their answers, over a link that may lose, garble or invent bytes.
 
-The device answers in the order in which it accepts requests. So an answer proves that requests sent before it, and
-not answered, are lost, and an error report that names no request means the oldest that is under way. What is lost
-is sent again under a new sequence number; an answer to a number that is not under way is nobody's.
+The device answers requests in the order in which it accepts them. An answer therefore proves that all requests that
+were sent before it, and not answered, are lost. For the same reason, an error report that names no request refers to
+the oldest one under way. A lost request is sent again with a new sequence number, and an answer whose sequence number
+is not under way is discarded.
 """
 
 import time
@@ -12,22 +13,42 @@ from dataclasses import dataclass, field
 
 from ..errors import UserError
 from .framing import FrameReader, frame
+from .port import Port
 from .protocol import ANSWER, HEADER, Fault, Kind
 
 __all__ = ["Exchange", "NoAnswer", "Request", "Statistics"]
 
-SPURIOUS = (Fault.RECEIVE, Fault.FRAMING, Fault.CHECKSUM, Fault.LOST)  # they name no request
+UNNAMED = (Fault.RECEIVE, Fault.FRAMING, Fault.CHECKSUM, Fault.LOST)  # reports of these name no request
+ANSWER_BYTES = 100  # allowance for an answer, in the time that the exchange takes on the line
 
 
 class NoAnswer(UserError):
-    """Nothing that was sent was answered."""
+    """The device answered none of several requests."""
 
 
 @dataclass
 class Statistics:
-    """What happened on the link since it was opened. ``reported`` are the device's error reports by `Fault`,
-    ``resets`` the times that the device was emptied because it was out of step, ``broken`` the frames that came in
-    garbled, ``strays`` answers that nobody waited for."""
+    """Counts of events on the link since it was opened.
+
+    Attributes
+    ----------
+    frames
+        Frames that the host sent.
+    answers
+        Answers to requests that were under way.
+    resent
+        Requests that were sent again.
+    timeouts
+        Times that no answer came for too long.
+    resets
+        Times that the host emptied the device; the first is when it opens the link.
+    broken
+        Frames that arrived garbled.
+    strays
+        Answers to no request that was under way.
+    reported
+        Number of the device's error reports by the name of their `Fault`.
+    """
 
     frames: int = 0
     answers: int = 0
@@ -41,8 +62,25 @@ class Statistics:
 
 @dataclass
 class Request:
-    """``index`` is the caller's, ``patience`` the seconds that the device may take for it, ``sent`` when the latest
-    attempt went out, by `time.monotonic`."""
+    """A request, and what became of it so far.
+
+    Attributes
+    ----------
+    kind, payload
+        What is sent.
+    index
+        Free for the caller's use.
+    patience
+        Seconds that the device may take to answer it.
+    attempts
+        Number of times that it was sent.
+    sequence
+        Sequence number of the latest attempt.
+    sent
+        When the latest attempt was sent, by `time.monotonic`.
+    fault
+        Why the latest attempt was lost.
+    """
 
     kind: Kind
     payload: bytes = b""
@@ -55,28 +93,52 @@ class Request:
 
 
 class Exchange:
-    """Parameters
+    """The host's side of the request and answer protocol.
+
+    Parameters
     ----------
-    port : with ``name``, ``settings``, ``read``, ``write`` and ``seconds``, as `psahw.host.serial_port.SerialPort`
-    timeout : seconds without an answer, beyond the time on the line and the requests' patience, after which what is
-        under way is lost
-    attempts : times that a request is sent before it is given up
-    longest : bytes of the longest answer's body
+    port
+        Connection to the device.
+    timeout
+        Seconds without an answer after which all requests under way are lost, in addition to the time that bytes take
+        on the line and to the patience of the requests.
+    attempts
+        Number of times that a request is sent before it is given up.
+    longest
+        Bytes of the longest answer's body.
+    sequence
+        First sequence number.
     """
 
-    def __init__(self, port, *, timeout: float, attempts: int, longest: int, sequence: int = 0):
+    def __init__(self, port: Port, *, timeout: float, attempts: int, longest: int, sequence: int = 0):
         self.port, self.timeout, self.attempts = port, timeout, attempts
         self.statistics = Statistics()
         self._sequence = sequence & 0xFF
         self._under_way: deque[Request] = deque()
-        self._again: deque[Request] = deque()
+        self._again: deque[Request] = deque()  # lost requests, to be sent before new ones
         self._reader = FrameReader(longest)
-        self._full = False  # the device had no room
+        self._full = False  # the device had no room for the latest request
 
     def run(self, requests: Iterable[Request], window: int = 1) -> Iterator[tuple[Request, bytes, float]]:
-        """Each request with its answer's payload and when that came, in the order of the answers.
+        """Send requests and yield their answers.
 
-        At most ``window`` requests are under way at once. Raises UserError when one has been lost too often.
+        Parameters
+        ----------
+        requests
+            They are taken one by one, as the window allows.
+        window
+            Largest number of requests under way at once.
+
+        Yields
+        ------
+        tuple
+            A request, the payload of its answer, and the time of the answer by `time.monotonic`, in the order of the
+            answers.
+
+        Raises
+        ------
+        UserError
+            If a request was lost too often, or the port is lost.
         """
         waiting = iter(requests)
         self._under_way.clear()
@@ -84,7 +146,7 @@ class Exchange:
         self._full = False
         more = True
         while True:
-            if self._full and not self._under_way:  # it holds what is not ours
+            if self._full and not self._under_way:  # requests that are not ours occupy the device
                 self.reset()
             while more and len(self._under_way) < window and not self._full:
                 request = self._again.popleft() if self._again else next(waiting, None)
@@ -98,7 +160,13 @@ class Exchange:
             more = more or bool(self._again)
 
     def reset(self) -> None:
-        """Empty the device, whatever it was doing, and wait until it has. Raises `NoAnswer` if it does not."""
+        """Empty the device, whatever it is doing, and wait until it has confirmed this.
+
+        Raises
+        ------
+        NoAnswer
+            If the device does not confirm it.
+        """
         self.statistics.resets += 1
         self._full = False
         for _ in range(self.attempts):
@@ -127,10 +195,11 @@ class Exchange:
         self._write(request.kind, request.sequence, request.payload)
 
     def _receive(self) -> Iterator[tuple[Request, bytes, float]]:
-        """Answers of what comes in next; without any in time, all that is under way is lost."""
-        on_the_line = sum(len(request.payload) for request in self._under_way)
+        """Yield the answers in what arrives next; if nothing arrives in time, all requests under way are lost."""
+        payloads = sum(len(request.payload) for request in self._under_way)
         work = sum(request.patience for request in self._under_way)
-        end = time.monotonic() + self.timeout + work + self.port.seconds(on_the_line + 100 * len(self._under_way))
+        line = self.port.seconds(payloads + ANSWER_BYTES * len(self._under_way))
+        end = time.monotonic() + self.timeout + work + line
         while (left := end - time.monotonic()) > 0:
             bodies = list(self._reader.feed(self.port.read(left)))
             self.statistics.broken = self._reader.broken
@@ -144,6 +213,7 @@ class Exchange:
         self.reset()
 
     def _take(self, body: bytes) -> Iterator[tuple[Request, bytes]]:
+        """Yield the request that a frame's body answers, if it answers one, with the payload."""
         if len(body) < HEADER:
             self.statistics.strays += 1
             return
@@ -162,10 +232,11 @@ class Exchange:
         self.statistics.strays += 1
 
     def _report(self, sequence: int, payload: bytes) -> None:
+        """Handle the device's report of a fault."""
         code = int.from_bytes(payload[:4], "little")
         name = Fault(code).name if code in list(Fault) else f"fault {code}"
         self.statistics.reported[name] = self.statistics.reported.get(name, 0) + 1
-        if code in SPURIOUS:
+        if code in UNNAMED:
             self._lose(min(1, len(self._under_way)), f"the device reports {name}")
         else:
             self._full = code == Fault.BUSY
@@ -173,7 +244,7 @@ class Exchange:
             self._lose(places[0] + 1 if places else 0, f"the device reports {name}")
 
     def _lose(self, count: int, fault: str) -> None:
-        """The oldest so many."""
+        """Put the ``count`` oldest requests under way back in front of those to be sent."""
         lost = [self._under_way.popleft() for _ in range(count)]
         for request in lost:
             request.fault = fault

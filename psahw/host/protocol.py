@@ -1,8 +1,8 @@
-"""The host protocol, version 1: kinds of messages, faults, and what a device says of itself.
+"""The host protocol, version 1: kinds of messages, faults, and the contents of answers.
 
-``docs/host-protocol.md`` specifies it. Both sides take their numbers from here: the host from this package, the
-device from ``psahw.boards.link.link``. Numbers are little-endian; a frame's body is its kind, a sequence number, and a payload,
-in answers one of 32-bit words.
+``docs/host-protocol.md`` specifies the protocol. Host and device both take its constants from this module. The body
+of a frame is a kind (one byte), a sequence number (one byte) and a payload; the payload of an answer consists of
+32-bit words. Numbers are little-endian.
 """
 
 import struct
@@ -10,59 +10,83 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 __all__ = [
-    "ANSWER", "HEADER", "LINK_LOSSES", "MAX_CLASSES", "MAX_REPEAT", "MAX_STAGES", "UDP_PAYLOAD", "UDP_PORT",
-    "VERSION", "Fault", "Hello", "Kind", "ProtocolError", "Result", "image_payload", "longest_answer",
+    "ANSWER", "FIRST_STALLS", "HEADER", "LINK_LOSSES", "MAX_CLASSES", "MAX_REPEAT", "MAX_STAGES", "UDP_PAYLOAD",
+    "UDP_PORT", "VERSION", "Fault", "Hello", "Kind", "ProtocolError", "Result", "image_payload", "longest_answer",
 ]  # fmt: skip
 
 VERSION = 1
-ANSWER = 0x80  # added to the kind of a request in its answer
-MAX_REPEAT = 0xFFFF
+ANSWER = 0x80  # the bit that an answer sets in the kind of its request
+MAX_REPEAT = 0xFFFF  # times that one request can send an image through the accelerator
 MAX_CLASSES = 256
-LINK_LOSSES = 0xFF  # address of the counter that is the link's own
-MAX_STAGES = LINK_LOSSES - 2  # with a counter each, behind the accelerator's first two
-MAX_TEXT = 63  # bytes
-HEADER = 2  # kind and sequence number
-UDP_PORT = 50_000  # of a device, unless it was given another one
-UDP_PAYLOAD = 1472  # bytes: an Ethernet frame's 1,500 without the headers of IPv4 and UDP
-_FIXED = struct.Struct("<BBHHBHBBIIIH32s")
-_TIMES = struct.Struct("<4I")
+FIRST_STALLS = 2  # address of the first stage's counter; counter 0 counts frames, counter 1 clock cycles
+LINK_LOSSES = 0xFF  # address of the link's own counter
+MAX_STAGES = LINK_LOSSES - FIRST_STALLS  # of an accelerator, with one counter each
+MAX_TEXT = 63  # bytes of UTF-8 in a text of the hello
+HEADER = 2  # bytes: kind and sequence number
+UDP_PORT = 50_000  # of a device that was built without another one
+UDP_PAYLOAD = 1472  # bytes: the 1,500 of an Ethernet frame without 20 for the header of IPv4 and 8 for that of UDP
+_FIXED = struct.Struct("<BBHHBHBBIIIH32s")  # the hello without its texts
+_TIMES = struct.Struct("<4I")  # a result without its logits
 
 
 class Kind(IntEnum):
-    """A body's first byte; ``ERROR`` is an answer that no request asks for."""
+    """The first byte of a request's body."""
 
-    HELLO = 1
-    IMAGE = 2
-    COUNTER = 3
-    CLEAR = 4
-    RESET = 5
-    ERROR = 0x7F
+    HELLO = 1  # what the device is
+    IMAGE = 2  # classify an image
+    COUNTER = 3  # read a counter
+    CLEAR = 4  # set all counters to zero
+    RESET = 5  # empty the accelerator and the link
+    ERROR = 0x7F  # never sent as a request; its answer reports a `Fault`
 
 
 class Fault(IntEnum):
-    """Why a frame was not obeyed. The first three leave open which frame it was, and ``LOST`` how many."""
+    """The reason why the device did not obey a frame.
 
-    RECEIVE = 1  # a character was malformed, or lost
-    FRAMING = 2  # the frame ended within a block, or had a body of less than the checksum
-    CHECKSUM = 3
-    LENGTH = 4  # the kind's length or argument is another
-    UNKNOWN = 5  # kind
-    BUSY = 6  # no room for another image
-    LOST = 7  # more requests came than answers could be kept
+    The reports of the first three do not say which frame it was, and that of ``LOST`` not how many there were.
+    """
+
+    RECEIVE = 1  # a character was malformed or lost
+    FRAMING = 2  # the frame ended within a block, or is shorter than a checksum
+    CHECKSUM = 3  # the checksum is wrong
+    LENGTH = 4  # the payload has a wrong length, or its argument a wrong value
+    UNKNOWN = 5  # the kind is not known
+    BUSY = 6  # there is no room for another image
+    LOST = 7  # requests were dropped because there was no room for their answers
 
 
 class ProtocolError(Exception):
-    """What was received is no answer of this version."""
+    """An answer does not follow this version of the protocol."""
 
 
 @dataclass(frozen=True)
 class Hello:
-    """What a device is.
+    """A device's answer to a hello: what it is.
 
-    ``window`` is the number of images that it holds, from the first byte sent to the result; ``clock_hz`` the clock
-    of the cycles that it counts; ``frame_interval`` and ``latency`` are the plan's, in cycles, and
-    ``settling_frames`` how many results come before the interval is steady; ``digest`` is the network's, in
-    hexadecimal; ``stages`` have a counter of stalled cycles each; ``build`` says what made the circuit.
+    Attributes
+    ----------
+    window
+        Number of images that the device can hold, each from its first byte until its answer is sent.
+    height, width, colours
+        Shape of an image.
+    classes
+        Number of classes, at most 256.
+    logit_bits
+        Width of a logit.
+    stages
+        Number of stages; each has a counter of stalled clock cycles.
+    clock_hz
+        Frequency in Hz of the clock that the device counts.
+    frame_interval, latency
+        As planned, in clock cycles.
+    settling_frames
+        Number of results before the frame interval is steady.
+    digest
+        SHA-256 of the network, in hexadecimal.
+    network, board
+        Their names.
+    build
+        What generated the circuit.
     """
 
     window: int
@@ -83,16 +107,23 @@ class Hello:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and number of colours of an image."""
         return self.height, self.width, self.colours
 
     @property
     def frame_bytes(self) -> int:
+        """Bytes of an image."""
         return self.height * self.width * self.colours
 
     def pack(self) -> bytes:
-        """The payload: whole 32-bit words. Texts longer than 63 bytes of UTF-8 are cut.
+        """Return the payload of the answer to a hello, in whole 32-bit words.
 
-        Raises ValueError for a number that its field does not hold.
+        Texts longer than 63 bytes of UTF-8 are cut.
+
+        Raises
+        ------
+        ValueError
+            If a number does not fit its field.
         """
         numbers = (
             self.window, self.height, self.width, self.colours, self.classes, self.logit_bits, self.stages,
@@ -101,7 +132,7 @@ class Hello:
         try:
             packed = _FIXED.pack(VERSION, *numbers, bytes.fromhex(self.digest))
         except struct.error as error:
-            raise ValueError(f"hello must fit its fields, not {numbers}: {error}") from None
+            raise ValueError(f"numbers of a hello must fit their fields, not {numbers}: {error}") from None
         for text in (self.network, self.board, self.build):
             cut = text.encode()[:MAX_TEXT].decode(errors="ignore").encode()
             packed += bytes([len(cut)]) + cut
@@ -109,32 +140,49 @@ class Hello:
 
     @classmethod
     def unpack(cls, payload: bytes) -> "Hello":
-        """Raises ProtocolError for another version, and for what is not a hello."""
+        """Return what a payload says.
+
+        Raises
+        ------
+        ProtocolError
+            If the payload is of another version, or is not a hello.
+        """
         if payload and payload[0] != VERSION:
-            raise ProtocolError(f"it speaks version {payload[0]} of the host protocol, not {VERSION}")
+            raise ProtocolError(f"it must speak version {VERSION} of the host protocol, not {payload[0]}")
         if len(payload) < _FIXED.size:
-            raise ProtocolError(f"its hello has {len(payload)} bytes, not {_FIXED.size} or more")
+            raise ProtocolError(f"its hello must have at least {_FIXED.size} bytes, not {len(payload)}")
         _, *numbers, digest = _FIXED.unpack_from(payload)
         texts, at = [], _FIXED.size
         for _ in range(3):
             length = payload[at] if at < len(payload) else MAX_TEXT + 1
             if length > MAX_TEXT or at + 1 + length > len(payload):
-                raise ProtocolError("its hello is cut off")
+                raise ProtocolError("its hello is incomplete")
             texts.append(payload[at + 1 : at + 1 + length].decode(errors="replace"))
             at += 1 + length
-        hello = cls(*numbers, digest.hex(), *texts)
+        network, board, build = texts
+        hello = cls(*numbers, digest=digest.hex(), network=network, board=board, build=build)
         counts = hello.frame_bytes, hello.window, hello.classes, hello.clock_hz
         if not all(counts) or hello.classes > MAX_CLASSES or hello.stages > MAX_STAGES:
-            raise ProtocolError(f"its hello makes no sense: {hello}")
+            raise ProtocolError(f"its hello has impossible values: {hello}")
         return hello
 
 
 @dataclass(frozen=True)
 class Result:
-    """Of one image: its class, its logits, and times in cycles of the device's clock.
+    """The result of one image, which may have gone through the accelerator repeatedly.
 
-    ``latency`` from the image's first beat into the accelerator to its (first) result, ``span`` from the first to the
-    last result of a repeated image, ``stamp`` the cycle of the last one, modulo 2^32.
+    Attributes
+    ----------
+    class_index
+        Index of the class.
+    latency
+        Clock cycles from the first beat of the image into the accelerator to the first result.
+    span
+        Clock cycles from the first result to the last one.
+    stamp
+        Clock cycle of the last result, modulo 2^32.
+    logits
+        One integer per class.
     """
 
     class_index: int
@@ -145,23 +193,44 @@ class Result:
 
     @classmethod
     def unpack(cls, payload: bytes, classes: int) -> "Result":
-        """Raises ProtocolError unless it is a result of so many classes."""
-        if len(payload) != _TIMES.size + 4 * classes:
-            raise ProtocolError(f"a result has {len(payload)} bytes, not {_TIMES.size + 4 * classes}")
-        result = cls(*_TIMES.unpack_from(payload), struct.unpack_from(f"<{classes}i", payload, _TIMES.size))
+        """Return what a payload says.
+
+        Raises
+        ------
+        ProtocolError
+            If the payload is not a result of ``classes`` classes.
+        """
+        size = _TIMES.size + 4 * classes
+        if len(payload) != size:
+            raise ProtocolError(f"a result must have {size} bytes, not {len(payload)}")
+        logits = struct.unpack_from(f"<{classes}i", payload, _TIMES.size)
+        result = cls(*_TIMES.unpack_from(payload), logits=logits)
         if result.class_index >= classes:
-            raise ProtocolError(f"a result names class {result.class_index} of {classes}")
+            raise ProtocolError(f"the class of a result must be below {classes}, not {result.class_index}")
         return result
 
 
 def image_payload(image: bytes, repeat: int = 1) -> bytes:
-    """``repeat`` in [1, 65535]: how often the image goes through the accelerator, back to back."""
+    """Return the payload of a request to classify an image.
+
+    Parameters
+    ----------
+    image
+        Its bytes, in (row, column, colour) order.
+    repeat
+        Number of times that the image goes through the accelerator without a gap, 1 to 65,535.
+
+    Raises
+    ------
+    ValueError
+        If ``repeat`` is out of range.
+    """
     if not 1 <= repeat <= MAX_REPEAT:
         raise ValueError(f"repeat must be in [1, {MAX_REPEAT}], not {repeat}")
     return struct.pack("<H", repeat) + image
 
 
 def longest_answer(classes: int) -> int:
-    """Bytes of the longest body that a device with so many classes sends."""
+    """Return the number of bytes of the longest body that a device with ``classes`` classes sends."""
     hello = _FIXED.size + 3 * (1 + MAX_TEXT)
     return HEADER + max(hello + -hello % 4, _TIMES.size + 4 * classes)

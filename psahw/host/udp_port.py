@@ -1,4 +1,4 @@
-"""Bytes to and from a device in UDP datagrams: the same interface as `psahw.host.serial_port.SerialPort`."""
+"""A device in the network, to which bytes go in UDP datagrams."""
 
 import errno
 import ipaddress
@@ -14,9 +14,9 @@ from .protocol import UDP_PAYLOAD, UDP_PORT
 __all__ = ["SCHEME", "UdpPort"]
 
 SCHEME = "udp://"
-BITS_PER_SECOND = 1e9
-LONGEST = 2048  # bytes: more than a device sends in a datagram
-WRITE_SECONDS = 10.0
+BITS_PER_SECOND = 1e9  # of the line
+LONGEST = 2048  # bytes: more than a device sends in one datagram
+WRITE_SECONDS = 10.0  # limit for sending one datagram
 _REASONS = {
     errno.ECONNREFUSED: "nothing listens at that port there",
     errno.EHOSTUNREACH: "no host answers to that address; is the board connected, and in the same network?",
@@ -26,11 +26,13 @@ _REASONS = {
 
 
 def _reason(error: OSError) -> str:
-    return _REASONS.get(error.errno) or os.strerror(error.errno or errno.EIO)
+    """Return the reason of an error in plain words."""
+    number = error.errno or errno.EIO
+    return _REASONS.get(number) or os.strerror(number)
 
 
 def _parse(name: str) -> tuple[str, int]:
-    """Address and port. UserError unless it is ``udp://ADDRESS`` or ``udp://ADDRESS:PORT``."""
+    """Return the address and the port number in ``udp://ADDRESS`` or ``udp://ADDRESS:PORT``."""
     try:
         parts = urlsplit(name)
         address, port = str(ipaddress.IPv4Address(parts.hostname or "")), parts.port
@@ -38,16 +40,28 @@ def _parse(name: str) -> tuple[str, int]:
             raise ValueError
     except ValueError:
         raise UserError(
-            f"{name} must be udp://ADDRESS or udp://ADDRESS:PORT, an IPv4 address such as 192.168.1.50"
+            f"{name} must be udp://ADDRESS or udp://ADDRESS:PORT, with an IPv4 address such as 192.168.1.50"
         ) from None
     return address, UDP_PORT if port is None else port
 
 
 class UdpPort:
-    """A connected socket: what other addresses send does not arrive. Datagrams may get lost, which the exchange
-    expects. All that goes wrong otherwise is a `UserError` that names the port."""
+    """An open UDP socket; see `psahw.host.port.Port`.
 
-    baud = None
+    The socket is connected, so datagrams from other addresses do not arrive.
+
+    Parameters
+    ----------
+    name
+        ``udp://ADDRESS`` or ``udp://ADDRESS:PORT``; without a port it is 50000.
+
+    Raises
+    ------
+    UserError
+        If the name is wrong, or the address cannot be reached.
+    """
+
+    baud: int | None = None
     settings = ""
     advice = "is this its address, and is the board programmed for UDP and in the same network?"
 
@@ -63,22 +77,22 @@ class UdpPort:
             raise self._lost(error) from None
 
     def seconds(self, count: int) -> float:
-        """That so many bytes take on the line."""
+        """Return the time in seconds that ``count`` bytes take on the line."""
         return count * 8 / BITS_PER_SECOND
 
     def read(self, seconds: float) -> bytes:
-        """What has come in; waits up to ``seconds`` for something."""
+        """Return the bytes that have arrived; if there are none, wait for some for up to ``seconds``."""
         try:
             if not select.select([self._socket], [], [], max(seconds, 0))[0]:
                 return b""
             return self._socket.recv(LONGEST)
-        except BlockingIOError:  # the kernel threw it away: its checksum was wrong
+        except BlockingIOError:  # the kernel discarded the datagram, because its checksum is wrong
             return b""
         except OSError as error:
             raise self._lost(error) from None
 
     def write(self, data: bytes) -> None:
-        """In as few datagrams as there can be."""
+        """Send ``data`` in as few datagrams as possible."""
         for start in range(0, len(data), UDP_PAYLOAD):
             self._send(data[start : start + UDP_PAYLOAD])
 
@@ -92,10 +106,10 @@ class UdpPort:
                 select.select([], [self._socket], [], end - time.monotonic())
             except OSError as error:
                 raise self._lost(error) from None
-        raise UserError(f"{self.name} takes no bytes any more")
+        raise UserError(f"{self.name} no longer accepts bytes")
 
     def drain(self, seconds: float) -> None:
-        """Throw away what comes in, until nothing has for so long."""
+        """Discard what arrives, until nothing has arrived for ``seconds``, for at most ten times as long."""
         end = time.monotonic() + 10 * seconds
         while self.read(seconds) and time.monotonic() < end:
             pass
@@ -104,4 +118,5 @@ class UdpPort:
         return UserError(f"cannot reach {self.name}: {_reason(error)}")
 
     def close(self) -> None:
+        """Close the socket."""
         self._socket.close()

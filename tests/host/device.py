@@ -1,4 +1,7 @@
-"""A device in plain Python behind a pseudo-terminal or a UDP socket, from ``docs/host-protocol.md``, with faults."""
+"""A device in plain Python, behind a pseudo-terminal or a UDP socket, that can make all kinds of faults.
+
+It is written from ``docs/host-protocol.md`` alone, independently of `psahw.host`.
+"""
 
 import os
 import socket
@@ -19,6 +22,7 @@ DIGEST = "5a" * 32
 def hello(
     version=1, window=4, shape=SHAPE, classes=CLASSES, digest=DIGEST, board="bench", name="adder", clock=100_000_000
 ):
+    """Return the payload of the answer to a hello."""
     payload = struct.pack("<BBHHBHBB", version, window, *shape, classes, 16, 2)
     payload += struct.pack("<IIIH", clock, 50, 120, 3) + bytes.fromhex(digest)
     for text in (name, board, "by hand"):
@@ -27,21 +31,30 @@ def hello(
 
 
 def logits(image: bytes) -> list[int]:
+    """Return what the device computes unless it is given another function."""
     return [sum(image), image[0] - 200, -image[-1]]
 
 
 class Device:
-    """Answers on ``port`` until the block ends.
+    """A device that answers on ``port`` until the ``with`` block ends.
 
-    ``spoil(kind, count)`` says of the answer with that number, from 0: None to send it as it is, ``"drop"``,
-    ``"garble"``, ``"busy"`` or ``"checksum"`` (the device says that the request was bad), ``"twice"``, or bytes to
-    send instead. ``unplug`` is the number of answers after which the port is gone; ``logits``
-    gives those of an image.
+    Parameters
+    ----------
+    greeting
+        Payload of the answer to a hello.
+    spoil
+        ``spoil(kind, count)`` decides about the answer with this number, counted from 0. None sends it as it is.
+        ``"drop"``, ``"garble"`` and ``"twice"`` do what they say, ``"busy"`` and ``"checksum"`` report a fault
+        instead, and bytes are sent instead.
+    unplug
+        Number of answers after which the port disappears, or None.
+    logits
+        Function from the bytes of an image to its logits.
     """
 
     def __init__(self, *, greeting=None, spoil=lambda kind, count: None, unplug=None, logits=logits):
         self.greeting, self.spoil, self.unplug, self.logits = greeting or hello(), spoil, unplug, logits
-        self.requests, self.most_waiting, self._stamp = [], 0, 0xFFFF_FF00  # the counter of cycles wraps
+        self.requests, self.most_waiting, self._stamp = [], 0, 0xFFFF_FF00  # so that it wraps soon
         self.port = self._open()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -58,7 +71,7 @@ class Device:
     def __exit__(self, *_):
         self._stopped = True
         if self.unplug is None:
-            os.write(self._slave, b"\0")  # wakes it up
+            os.write(self._slave, b"\0")  # ends the thread's read
             self._thread.join(10)
             os.close(self._master)
         os.close(self._slave)
@@ -118,7 +131,7 @@ class Device:
                 (repeat,), image = struct.unpack_from("<H", payload), payload[2:]
                 self._stamp = (self._stamp + 100) & 0xFFFF_FFFF
                 values = self.logits(image)
-                span = 50 * (repeat - 1) + min(repeat - 1, 3)  # three results until the interval is steady
+                span = 50 * (repeat - 1) + min(repeat - 1, 3)  # the interval is steady after three results
                 times = values.index(max(values)), 120, span, self._stamp
                 return struct.pack(f"<4I{len(values)}i", *times, *values)
             case 3:
@@ -128,8 +141,16 @@ class Device:
 
 
 class UdpDevice(Device):
-    """The same on a UDP port of this computer. ``lose(direction, count)``: whether the datagram with that number is
-    lost, ``direction`` being "in" or "out"; ``longest`` are the bytes of one that it sends."""
+    """The same device on a UDP port of this computer.
+
+    Parameters
+    ----------
+    lose
+        ``lose(direction, count)`` returns whether the datagram with this number is lost; ``direction`` is "in" or
+        "out", as seen from the device.
+    longest
+        Most bytes in a datagram that it sends.
+    """
 
     def __init__(self, *, lose=lambda direction, count: False, longest=1024, **options):
         self._lose, self.longest = lose, longest

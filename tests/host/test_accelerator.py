@@ -1,4 +1,4 @@
-"""The host against a device written from the specification, with everything going wrong that can."""
+"""The host talks to a device that was written from the specification, over links with all kinds of faults."""
 
 import os
 import struct
@@ -20,10 +20,12 @@ EXPECTED = np.array([logits(image.tobytes()) for image in IMAGES])
 
 
 def connect(device, **options):
+    """Open a device with a short timeout."""
     return Accelerator(device.port, **{"timeout": 0.15, **options})
 
 
 def refused(**options):
+    """Return the message of the error with which opening or using a device fails."""
     with Device(**options) as device, pytest.raises(UserError) as caught, connect(device) as accelerator:
         accelerator.run(IMAGES)
     assert "\n" not in str(caught.value)
@@ -32,13 +34,13 @@ def refused(**options):
 
 def test_run():
     with Device() as device, connect(device) as accelerator:
-        done = []
-        answers = accelerator.run(IMAGES, progress=done.append)
+        progress = []
+        answers = accelerator.run(IMAGES, progress=progress.append)
         assert np.array_equal(answers.logits, EXPECTED)
         assert np.array_equal(answers.classes, EXPECTED.argmax(1))
         assert answers.logits.dtype == np.int32
-        assert answers.cycles == 100 * (len(IMAGES) - 1), "the counter of cycles has wrapped"
-        assert sum(done) == len(IMAGES)
+        assert answers.cycles == 100 * (len(IMAGES) - 1), "the device's counter of cycles wraps meanwhile"
+        assert sum(progress) == len(IMAGES)
         statistics = accelerator.statistics
         assert (statistics.resent, statistics.timeouts, statistics.broken, statistics.strays) == (0, 0, 0, 0)
 
@@ -71,7 +73,7 @@ def test_measure_leaves_out_the_frames_that_settle():
     "fault", ["drop", "garble", "busy", "checksum", "twice", b"\0\x03ab", b"\0noise\0", bytes(9)]
 )
 def test_faults_cost_no_image(fault):
-    """Every fifth answer."""
+    """The fault hits every fifth answer."""
 
     def spoil(kind, count):
         return fault if kind == IMAGE and count % 5 == 3 else None
@@ -80,14 +82,14 @@ def test_faults_cost_no_image(fault):
         answers = accelerator.run(IMAGES)
         assert np.array_equal(answers.logits, EXPECTED)
         assert np.array_equal(answers.classes, EXPECTED.argmax(1))
-        found = accelerator.statistics
-        assert bool(found.resent) == (fault != "twice")
-        assert bool(found.strays) == (fault == "twice")
-        assert bool(found.broken) == (fault in ("garble", b"\0\x03ab", b"\0noise\0"))
+        statistics = accelerator.statistics
+        assert bool(statistics.resent) == (fault != "twice")
+        assert bool(statistics.strays) == (fault == "twice")
+        assert bool(statistics.broken) == (fault in ("garble", b"\0\x03ab", b"\0noise\0"))
 
 
 def test_a_slow_circuit_is_waited_for():
-    """120 cycles of 100 Hz are more than the timeout."""
+    """The latency of 120 clock cycles at 100 Hz is longer than the timeout."""
 
     def slow(kind, count):
         if kind == IMAGE:
@@ -98,8 +100,8 @@ def test_a_slow_circuit_is_waited_for():
         assert accelerator.statistics.timeouts == 0
 
 
-def test_another_image_s_answer_is_not_taken():
-    """One with a sequence number that is not under way, however good it looks."""
+def test_answer_to_another_image_is_discarded():
+    """Its sequence number is not under way, although the frame is good."""
     wrong = struct.pack("<4I3i", 0, 120, 0, 1, 1, 0, 0)
 
     def spoil(kind, count):
@@ -114,20 +116,20 @@ def test_another_image_s_answer_is_not_taken():
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (dict(greeting=hello(version=2)), "PORT: it speaks version 2 of the host protocol, not 1"),
-        (dict(greeting=hello()[:40]), "PORT: its hello has 40 bytes, not 57 or more"),
-        (dict(greeting=hello()[:60]), "PORT: its hello is cut off"),
-        (dict(greeting=hello(classes=257)), "PORT: its hello makes no sense"),
-        (dict(greeting=hello(window=0)), "PORT: its hello makes no sense"),
+        (dict(greeting=hello(version=2)), "PORT: it must speak version 1 of the host protocol, not 2"),
+        (dict(greeting=hello()[:40]), "PORT: its hello must have at least 57 bytes, not 40"),
+        (dict(greeting=hello()[:60]), "PORT: its hello is incomplete"),
+        (dict(greeting=hello(classes=257)), "PORT: its hello has impossible values"),
+        (dict(greeting=hello(window=0)), "PORT: its hello has impossible values"),
         (dict(spoil=lambda kind, count: "drop"), "PORT does not answer at 3000000 baud; is this its port"),
         (dict(spoil=lambda kind, count: "busy" if kind == IMAGE else None),
          "PORT: image was sent 5 times: the device reports BUSY"),
         (dict(spoil=lambda kind, count: "drop" if count > 6 else None), "PORT does not answer at 3000000 baud"),
         (dict(unplug=6), "lost PORT"),
-        (dict(greeting=hello(classes=4)), "PORT: a result has 28 bytes, not 32"),
+        (dict(greeting=hello(classes=4)), "PORT: a result must have 32 bytes, not 28"),
     ],
 )  # fmt: skip
-def test_one_clear_line(options, line):
+def test_error_is_one_line(options, line):
     assert refused(**options).startswith(line)
 
 
@@ -135,22 +137,25 @@ def test_wrong_network_and_board():
     network = random_network(np.random.default_rng(1), name="mine")
     with Device() as device, pytest.raises(UserError) as caught:
         connect(device, network=network)
-    assert f"holds another network: adder, digest 5a5a5a5a5a5a, not mine, {digest(network)[:12]}" in str(caught.value)
+    message = f"holds another network, adder with digest 5a5a5a5a5a5a, not mine with digest {digest(network)[:12]}; "
+    assert message in str(caught.value)
     with Device() as device, pytest.raises(UserError, match=r"is board bench, not marble$"):
         connect(device, board="marble")
 
 
-def test_network_of_that_hash_with_another_shape():
-    """Whoever made that device, its images are of another size."""
+def test_same_digest_with_another_shape():
+    """The device says that it holds the network, but its images have another size."""
     network = random_network(np.random.default_rng(1), name="mine")
     with (
         Device(greeting=hello(digest=digest(network))) as device,
-        pytest.raises(UserError, match="says that it takes"),
+        pytest.raises(
+            UserError, match=r"must take images of shape .* classes, as network mine, not"
+        ),
     ):
         connect(device, network=network)
 
 
-def test_ports_that_are_none(tmp_path):
+def test_wrong_ports(tmp_path):
     (tmp_path / "file").write_text("")
     for port, line in [
         (tmp_path / "ttyUSB9", r"^cannot open .*ttyUSB9: there is no such port; is the board plugged in\?$"),
@@ -166,7 +171,7 @@ def test_port_in_use():
         connect(device)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can open everything")
 def test_port_without_permission(tmp_path):
     port = tmp_path / "tty"
     port.write_text("")

@@ -117,7 +117,7 @@ def test_pictures(network, board, capsys, tmp_path):
         (["--port", "sim", "--design", "x", "--engines", "mac"], "psahw: --design is a circuit already"),
         (["--port", "sim", "--design", "x"], "psahw: x does not say which board it is for: give --board, or what"),
         (["--port", "sim", "--design", "x", "--board", "marble"], "psahw: cannot read x/manifest.json"),
-        (["--port", "/etc/passwd"], "psahw: cannot open /etc/passwd: it is no serial port"),
+        (["--port", "/etc/passwd"], "psahw: cannot open /etc/passwd: it is not a serial port"),
         *(
             (
                 ["--port", "/dev/nowhere", "--baud", no],
@@ -155,7 +155,7 @@ def test_another_network(board, capsys):
     with board() as device:
         status, _, error = run(capsys, "cifar10-psa-small", "--port", device.port)
     assert status == 2
-    assert "holds another network: tiny" in error and error.count("\n") == 1
+    assert "holds another network, tiny" in error and error.count("\n") == 1
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,5 @@
+"""Frames equal those of the specification, survive any fragmentation, and are refused when damaged."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,24 +12,24 @@ BODY = bytes([3, 9, 0, 0, 255])
 
 
 @given(st.binary(min_size=2, max_size=900))
-def test_as_the_specification_has_it(body):
+def test_equals_the_specification(body):
     assert frame(body) == message(body[0], body[1], body[2:])
     assert list(FrameReader(len(body)).feed(frame(body))) == [body]
 
 
 def test_known_frame():
-    """The check value of CRC-32 is that of every catalogue: 0xcbf43926 for the digits 1 to 9."""
+    """Catalogues give 0xcbf43926 as the check value of CRC-32, for the digits 1 to 9."""
     assert frame(b"123456789") == b"\0\x0e123456789\x26\x39\xf4\xcb\0"
 
 
 @given(st.lists(st.integers(0, 60), max_size=12), st.lists(st.binary(max_size=30), min_size=1, max_size=4))
 def test_in_any_pieces(cuts, bodies):
     line = b"".join(map(frame, bodies))
-    reader, found, before = FrameReader(30), [], 0
+    reader, received, before = FrameReader(30), [], 0
     for cut in [*np.cumsum(cuts).tolist(), len(line)]:
-        found += reader.feed(line[before:cut])
+        received += reader.feed(line[before:cut])
         before = max(before, cut)
-    assert found == bodies and reader.broken == 0
+    assert received == bodies and reader.broken == 0
 
 
 @pytest.mark.parametrize("bit", range(8 * (len(frame(BODY)) - 2)))
@@ -40,7 +42,7 @@ def test_no_flipped_bit_is_accepted(bit):
 
 
 def test_bounded():
-    """What is longer than any answer is dropped as it comes, and costs no other frame."""
+    """Bytes beyond the length of any answer are dropped as they arrive, and the next frame is received."""
     reader = FrameReader(10)
     assert list(reader.feed(frame(bytes(10)))) == [bytes(10)]
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""The host over UDP, with a device in Python on a port of this computer."""
+"""The host talks over UDP to a device in Python, on a port of this computer."""
 
 import errno
 import os
@@ -19,6 +19,7 @@ LARGE = (40, 40, 3)
 
 
 def connect(device, **options):
+    """Open a device with a short timeout."""
     return Accelerator(device.port, **{"timeout": 0.15, **options})
 
 
@@ -28,14 +29,14 @@ def test_run():
         assert np.array_equal(answers.logits, EXPECTED)
         assert accelerator.baud is None
         assert accelerator.counters() == {"frames": 7, "cycles": 1000, "stalls": [5, 6], "link_losses": 9}
-        found = accelerator.statistics
-        assert (found.resent, found.timeouts, found.broken, found.strays) == (0, 0, 0, 0)
+        statistics = accelerator.statistics
+        assert (statistics.resent, statistics.timeouts, statistics.broken, statistics.strays) == (0, 0, 0, 0)
         assert max(device.lengths) <= UDP_PAYLOAD
 
 
 @pytest.mark.parametrize("longest", [1, 7, 1024])
 def test_large_images_and_answers_in_pieces(longest):
-    """4,800 bytes are four datagrams, none larger than an Ethernet frame takes."""
+    """An image of 4,800 bytes takes four datagrams, none larger than an Ethernet frame allows."""
     images = np.random.default_rng(5).integers(0, 256, (6, *LARGE), np.uint8)
     with UdpDevice(greeting=hello(shape=LARGE), longest=longest) as device, connect(device) as accelerator:
         answers = accelerator.run(images)
@@ -46,11 +47,11 @@ def test_large_images_and_answers_in_pieces(longest):
 @pytest.mark.parametrize("direction", ["in", "out", "both"])
 @pytest.mark.parametrize("shape", [SHAPE, LARGE])
 def test_lost_datagrams_cost_no_image(shape, direction):
-    """Every seventh, of images a whole one or a part, of answers too."""
+    """Every seventh datagram is lost: a whole image or answer, or a part of one."""
     images = np.random.default_rng(6).integers(0, 256, (20, *shape), np.uint8)
 
-    def lose(where, count):
-        return direction in (where, "both") and count > 4 and count % 7 == 3
+    def lose(datagram, count):
+        return direction in (datagram, "both") and count > 4 and count % 7 == 3
 
     with (
         UdpDevice(greeting=hello(shape=shape), lose=lose) as device,
@@ -65,7 +66,7 @@ def test_lost_datagrams_cost_no_image(shape, direction):
     "fault", ["garble", "busy", "checksum", "twice", b"\0noise\0", bytes(9), bytes(1) + b"\1" * 60_000]
 )
 def test_faults_cost_no_image(fault):
-    """The last is more than a datagram or a frame may hold."""
+    """The last fault is longer than a datagram or a frame may be."""
 
     def spoil(kind, count):
         return fault if kind == 2 and count % 5 == 3 else None
@@ -74,11 +75,11 @@ def test_faults_cost_no_image(fault):
         assert np.array_equal(accelerator.run(IMAGES).logits, EXPECTED)
 
 
-def test_datagrams_of_others_are_not_read():
+def test_datagrams_from_other_addresses_are_not_read():
     with UdpDevice() as device, connect(device) as accelerator:
-        own = accelerator._port._socket.getsockname()
+        address = accelerator._port._socket.getsockname()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-            other.sendto(b"\0noise\0", own)
+            other.sendto(b"\0noise\0", address)
             assert np.array_equal(accelerator.run(IMAGES[:4]).logits, EXPECTED[:4])
         assert accelerator.statistics.broken == 0
 
@@ -91,14 +92,14 @@ def test_datagrams_of_others_are_not_read():
         "udp://[::1]:5", "udp://[::1", "udp://192.168.1.50?x",
     ],
 )  # fmt: skip
-def test_what_is_no_address(port):
+def test_wrong_address(port):
     with pytest.raises(UserError) as caught:
         Accelerator(port)
-    message = "must be udp://ADDRESS or udp://ADDRESS:PORT, an IPv4 address such as 192.168.1.50"
+    message = "must be udp://ADDRESS or udp://ADDRESS:PORT, with an IPv4 address such as 192.168.1.50"
     assert str(caught.value) == f"{port} {message}"
 
 
-def test_port_that_is_not_given():
+def test_default_port():
     port = UdpPort("udp://127.0.0.1")
     assert port._socket.getpeername() == ("127.0.0.1", 50_000)
     port.close()
