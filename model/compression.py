@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from psahw.callbacks import Log, Progress, counter
 from psahw.errors import UserError
 from psahw.files import write_whole
 
 from .bits import check_budget, choose, loss_by_bits, luts_by_bits
-from .progress import Log, Progress
 from .prune import Pruning
 from .quant import QuantizedResMLP
 
@@ -31,7 +31,8 @@ def _per_layer(
 
     Later parts override earlier ones. `convert` raises ValueError for a value that is not `expected`.
     """
-    common, by_name = None, {}
+    common: Number | None = None
+    by_name: dict[str, Number] = {}
     for part in text.split(","):
         pattern, separator, value = part.rpartition("=")
         try:
@@ -145,7 +146,7 @@ def choose_bits(
     directory
         The run directory.
     log, progress
-        Receive a message and the number of measured layers if the search takes place.
+        Called with a message, and with the number of layers that are measured and of all, if a search takes place.
 
     Raises
     ------
@@ -169,8 +170,7 @@ def choose_bits(
         check_budget(luts, compression.lut_budget)
         log(f"measures the loss with fewer bits in each of {len(layers)} layers")
         count = compression.search_images
-        with progress.counting("layers", len(layers)) as advance:
-            loss = loss_by_bits(model, images[:count], labels[:count], advance)
+        loss = loss_by_bits(model, images[:count], labels[:count], counter(progress, len(layers)))
         bits = choose(loss, luts, compression.lut_budget)
         search = {"about": about, "bits": bits, "luts": luts, "loss": loss}
         write_whole(path, json.dumps(search, indent=1))

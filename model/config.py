@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -377,7 +378,7 @@ def model_config_from_dict(data: dict, where: str = "model configuration") -> Mo
 
 
 def load_model_config(
-    shape: str | Path | ModelConfig | ConvConfig, changes: Sequence[str] = ()
+    shape: str | os.PathLike | ModelConfig | ConvConfig, changes: Sequence[str] = ()
 ) -> ModelConfig | ConvConfig:
     """Load the configuration of a network, and change single fields of it.
 
@@ -394,7 +395,7 @@ def load_model_config(
     UserError
         If the name is unknown, or the file or a change does not make a configuration.
     """
-    config = _load_model_config(str(shape)) if isinstance(shape, str | Path) else shape
+    config = shape if isinstance(shape, ModelConfig | ConvConfig) else _load_model_config(os.fspath(shape))
     if not changes:
         return config
     data = config.to_dict()
@@ -415,7 +416,7 @@ def load_model_config(
         if len(values) != len(data["stages"]):
             raise UserError(f"--shape {name}: {len(data['stages'])} stages need as many values, not {len(values)}")
         data["stages"] = [stage | {name: v} for stage, v in zip(data["stages"], values, strict=True)]
-    name = shape if isinstance(shape, str | Path) else "the configuration"
+    name = "the configuration" if isinstance(shape, ModelConfig | ConvConfig) else os.fspath(shape)
     return model_config_from_dict(data, f"{name} with {', '.join(changes)}")
 
 

@@ -26,13 +26,13 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from psahw.callbacks import Log, silent
 from psahw.errors import UserError
 from psahw.files import cache_directory
 from psahw.network import samples
 
 from .cache import locked_cache
 from .download import download
-from .progress import Log, ignore
 
 __all__ = ["DATASETS", "Dataset", "load", "split"]
 
@@ -75,7 +75,7 @@ def split(count: int, *, all_images: bool = False) -> tuple[np.ndarray, np.ndarr
     return np.sort(training), np.sort(order[-validation:])
 
 
-def load(name: str | Dataset, directory: str | Path | None = None, log: Log = ignore) -> Dataset:
+def load(name: str | Dataset, directory: str | os.PathLike | None = None, log: Log = silent) -> Dataset:
     """Load a data set.
 
     Parameters

@@ -1,21 +1,22 @@
 """Accuracy on the test images of a data set, of an integer network or of a float model."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from psahw.callbacks import Log, Progress, counter, silent
 from psahw.errors import UserError
 from psahw.network import file as network_file
 from psahw.network import reference
 from psahw.network.evaluation import score
+from psahw.network.layers import Network
 
-from . import data
+from . import data as datasets
 from .data import Dataset
-from .progress import Log, Progress, ignore
 from .run_directory import is_float_model, model_file
 
 __all__ = ["EvaluationResult", "evaluate"]
@@ -23,14 +24,30 @@ __all__ = ["EvaluationResult", "evaluate"]
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Result of `evaluate`."""
+    """Result of `evaluate`.
 
-    network: str  # name of the network, or of a float model
+    Parameters
+    ----------
+    network
+        Name of the network, or of the float model.
+    dataset
+        Name of the data set.
+    images
+        Test images that were classified.
+    correct
+        Images that were classified correctly.
+    accuracy
+        Top-1 accuracy in percent.
+    confusion
+        Number of images of each class (rows) that were taken for each class (columns).
+    """
+
+    network: str
     dataset: str
-    images: int  # test images that were classified
-    correct: int  # images whose class was recognised
-    accuracy: float  # in percent
-    confusion: list[list[int]]  # [true class][answer], numbers of images
+    images: int
+    correct: int
+    accuracy: float
+    confusion: list[list[int]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``psahw evaluate --json`` prints."""
@@ -38,57 +55,65 @@ class EvaluationResult:
 
 
 def evaluate(
-    network: str | Path,
+    network: Network | str | os.PathLike,
     *,
     images: int | None = None,
     record: bool = False,
     dataset: str | Dataset = "cifar10",
-    data_directory: str | Path | None = None,
-    log: Log = ignore,
-    progress: Progress | None = None,
+    data: str | os.PathLike | None = None,
+    log: Log = silent,
+    progress: Progress = silent,
 ) -> EvaluationResult:
     """Measure the accuracy of a network on the test images of a data set.
 
     Parameters
     ----------
     network
-        Name of a shipped network, or a network file: its integer model is evaluated. Or a run directory or
-        ``model.safetensors`` of a float model, which needs torch.
+        A network, the name of a shipped one, or a network file: the integer model is evaluated. A run directory or
+        ``model.safetensors`` names a float model, which needs torch.
     images
-        Evaluate only this many of the test images, the first ones.
+        Number of test images to classify, from the first one; all unless given.
     record
         Write the accuracy into the metadata of the network file.
     dataset
         Name of a data set (`psahw.model.data.DATASETS`), or a data set.
-    data_directory
-        Directory with the official files of the named data set; the cache or a download unless given.
+    data
+        Directory with the official files of the named data set.
     log
-        Receives messages.
+        Called with messages.
     progress
-        Receives the number of classified images.
+        Called with the number of images that are classified, and of all.
 
     Raises
     ------
     UserError
         If the network does not fit the data set, or its accuracy cannot be recorded.
+
+    Examples
+    --------
+    >>> evaluate("cifar10-psa-small", dataset="sample", images=20).accuracy
+    95.0
     """
-    name = str(network)
-    in_float = is_float_model(name)
-    if record and (in_float or images is not None):
-        raise UserError("--record needs a network file and all test images: no float model, no --images")
-    if record and name in network_file.shipped():
-        raise UserError(f"--record: {name} ships with psahw; to record into it, give {network_file.find(name)}")
-    loaded = _load_float(name) if in_float else _load_integer(name)
-    test = data.load(dataset, data_directory, log)
-    test.check(loaded.shape, loaded.classes, name)
-    if images is not None and images > len(test.test_images):
-        raise UserError(
-            f"images must be at most the {len(test.test_images)} test images of {test.name}, not {images}"
-        )
+    if isinstance(network, Network):
+        if record:
+            raise UserError("record needs the name of a network file, not a network")
+        name, classifier = network.name, _integer_classifier(network)
+    else:
+        name = os.fspath(network)
+        in_float = is_float_model(name)
+        if record and (in_float or images is not None):
+            raise UserError("--record needs a network file and all test images: no float model, no --images")
+        if record and name in network_file.shipped():
+            raise UserError(f"--record: {name} ships with psahw; to record into it, give {network_file.find(name)}")
+        classifier = _float_classifier(name) if in_float else _integer_classifier(network_file.load(name))
+    test = datasets.load(dataset, data, log)
+    test.check(classifier.shape, classifier.classes, name)
+    available = len(test.test_images)
+    if images is not None and images > available:
+        raise UserError(f"images must be at most the {available} test images of {test.name}, not {images}")
     pixels, labels = test.test_images[:images], test.test_labels[:images]
-    with (progress or Progress()).counting("images", len(pixels)) as advance:
-        logits = loaded.run(pixels, advance)
-    result = EvaluationResult(**score(loaded.name, test.name, logits, labels))
+    logits = classifier.run(pixels, counter(progress, len(pixels)))
+    result = EvaluationResult(**score(classifier.name, test.name, logits, labels))
     if record:
         log(_record(name, f"{test.name} test INT8", result.accuracy))
     return result
@@ -105,34 +130,35 @@ def _record(name: str, key: str, accuracy: float) -> str:
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    """A network of either kind."""
+class _Classifier:
+    """An integer network or a float model, ready to classify images."""
 
     name: str
     shape: tuple[int, ...]  # of an image: height, width, colours
     classes: int
-    run: Callable[[np.ndarray, Callable[[int], None]], np.ndarray]  # images and progress to logits [n, classes]
+    run: Callable[
+        [np.ndarray, Callable[[int], None]], np.ndarray
+    ]  # (images, called per batch) -> logits [n, classes]
 
 
-def _load_integer(name: str) -> _Loaded:
-    network = network_file.load(name)
-    return _Loaded(
+def _integer_classifier(network: Network) -> _Classifier:
+    return _Classifier(
         network.name,
         (*network.image, network.colours),
         len(network.classes),
-        lambda images, progress: reference.run(network, images, progress=progress),
+        lambda images, advance: reference.run(network, images, progress=advance),
     )
 
 
-def _load_float(path: str) -> _Loaded:
-    from . import checkpoint  # only here, because torch takes seconds to import
+def _float_classifier(path: str) -> _Classifier:
+    from . import checkpoint  # here, so that integer networks can be evaluated without torch
     from .train import predict
 
     model, _ = checkpoint.load_model(model_file(path))
     config = model.config
-    return _Loaded(
+    return _Classifier(
         f"{path} (float)",
         (*config.image, 3),
         config.classes,
-        lambda images, progress: predict(model, images, progress=progress),
+        lambda images, advance: predict(model, images, progress=advance),
     )

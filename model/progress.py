@@ -1,23 +1,26 @@
-"""Messages and progress of long work, given to callables: nothing here prints.
+"""Observers of a training run: nothing here prints.
 
-`psahw.cli.training_progress` shows them on a terminal.
+`psahw.cli.training_output` has one that draws a bar on a terminal.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from psahw.callbacks import Log
 
-__all__ = ["EpochLines", "Log", "Progress", "TrainingProgress", "ignore"]
-
-Log = Callable[[str], None]
-"""A function that receives messages for people, one line each."""
+__all__ = ["EpochLines", "TrainingObserver"]
 
 
-def ignore(line: str) -> None:
-    """Drop a message."""
+class TrainingObserver:
+    """Receives the progress of a training run, and ignores it. Override its methods to show it."""
 
+    def start(self, epochs: int, images: int) -> None:
+        """Receive the length of the run.
 
-class TrainingProgress:
-    """Receives the progress of one training run. This class ignores it."""
+        Parameters
+        ----------
+        epochs
+            All epochs of the run. Those of a resumed run may be complete already.
+        images
+            Images per epoch.
+        """
 
     def step(self, images: int, loss: float) -> None:
         """Receive the number of images that were just trained on, and the loss of the last step."""
@@ -28,34 +31,28 @@ class TrainingProgress:
         Parameters
         ----------
         number
-            Epochs of the run so far, this one included.
+            Complete epochs of the run, this one included.
         loss
             Mean loss of the epoch.
         validation_accuracy
             In percent; None if the validation images were trained on.
         images_per_second
-            Rate of the epoch.
+            Training images per second in this epoch.
         """
 
-
-class Progress:
-    """Receives the progress of a library function. This class ignores it; override its methods to show it."""
-
-    def counting(self, items: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Return a context for work on `total` things called `items`.
-
-        Entering it gives a function, which must be called with the number of items finished since its last call.
-        """
-        return nullcontext(lambda count: None)
-
-    def training(self, epochs: int, images: int) -> AbstractContextManager[TrainingProgress]:
-        """Return a context for a training run of `epochs` epochs with `images` images each."""
-        return nullcontext(TrainingProgress())
+    def stop(self) -> None:
+        """Receive the end of the run, which may be an error."""
 
 
-class _EpochLines(TrainingProgress):
-    def __init__(self, epochs: int, images: int, log: Log):
-        self.epochs, self.images, self.log = epochs, images, log
+class EpochLines(TrainingObserver):
+    """Gives one line per epoch to `log`."""
+
+    def __init__(self, log: Log):
+        self.log = log
+        self.epochs = self.images = 0
+
+    def start(self, epochs: int, images: int) -> None:
+        self.epochs, self.images = epochs, images
 
     def epoch(self, number: int, loss: float, validation_accuracy: float | None, images_per_second: float) -> None:
         minutes = (self.epochs - number) * self.images / images_per_second / 60
@@ -64,13 +61,3 @@ class _EpochLines(TrainingProgress):
             f"epoch {number}/{self.epochs}  loss {loss:.4f}{validation}"
             f"  {images_per_second:,.0f} images/s  {minutes:.0f} min left"
         )
-
-
-class EpochLines(Progress):
-    """Gives one line per epoch of training to `log`, and shows nothing else."""
-
-    def __init__(self, log: Log):
-        self.log = log
-
-    def training(self, epochs: int, images: int) -> AbstractContextManager[TrainingProgress]:
-        return nullcontext(_EpochLines(epochs, images, self.log))

@@ -1,6 +1,7 @@
 """Turn a trained float model into an INT8 network file: calibrate, fine-tune, export, and compare the integers."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from psahw.callbacks import Log, Progress, silent
 from psahw.errors import CheckFailed, UserError
 from psahw.files import output_directory, writable_directory
 from psahw.network import file as network_file
@@ -16,7 +18,8 @@ from psahw.network import reference
 from psahw.network.layers import Network
 from psahw.network.summary import summarise
 
-from . import checkpoint, data
+from . import checkpoint
+from . import data as datasets
 from .bits import layer_names
 from .compression import SEARCH_FILE, Compression, choose_bits
 from .config import TrainConfig, held_out
@@ -24,7 +27,7 @@ from .data import Dataset
 from .export import to_network
 from .functions import scales
 from .processes import processes
-from .progress import EpochLines, Log, Progress, ignore
+from .progress import EpochLines, TrainingObserver
 from .prune import Pruning, cubic
 from .quant import QuantizedResMLP
 from .resmlp import ResMLP
@@ -47,26 +50,43 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class QuantizeResult:
-    """Result of `quantize`. Accuracies are of the validation images, in percent.
+    """Result of `quantize`.
 
-    An unfinished run (`stop_after`) has the numbers of epochs alone. Accuracies are None if the validation images
-    were trained on.
+    An unfinished run (`stop_after`) has only the numbers of epochs.
+
+    Parameters
+    ----------
+    epoch, epochs
+        Epochs of fine-tuning that are complete, and all of them.
+    network
+        The network file.
+    validation_float, validation_before_tuning, validation_int8
+        Top-1 accuracy on the validation images, in percent: of the float model, of the integer model before
+        fine-tuning, and of the network file. None if the validation images were trained on.
+    logits_compared
+        Logits of the fine-tuned model that were compared with those of the network file. All are equal.
+    table_entries_compared
+        Table entries that were compared with the float functions. All are equal but for rounding.
+    adder_luts_estimated
+        Estimated LUTs of all layers as adder graphs.
+    seconds
+        Time of fine-tuning, added over all calls.
     """
 
-    epoch: int  # epochs of fine-tuning so far
-    epochs: int  # epochs of fine-tuning in all
-    network: Path | None = None  # the network file
-    validation_float: float | None = None  # of the float model
-    validation_before_tuning: float | None = None  # of the integer model before fine-tuning
-    validation_int8: float | None = None  # of the integer model in the file
-    logits_compared: int = 0  # of the torch model with the integer model's; all are equal
-    table_entries_compared: int = 0  # with an evaluation in float64; all are equal up to rounding
-    adder_luts_estimated: int = 0  # of all layers as adder graphs
-    seconds: float = 0.0  # of fine-tuning
+    epoch: int
+    epochs: int
+    network: Path | None = None
+    validation_float: float | None = None
+    validation_before_tuning: float | None = None
+    validation_int8: float | None = None
+    logits_compared: int = 0
+    table_entries_compared: int = 0
+    adder_luts_estimated: int = 0
+    seconds: float = 0.0
 
     @property
     def finished(self) -> bool:
-        """True unless epochs are left; only then is there a network file."""
+        """True once all epochs are complete; only then is there a network file."""
         return self.epoch >= self.epochs
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,13 +108,13 @@ class QuantizeResult:
 
 
 def quantize(
-    run: str | Path,
+    run: str | os.PathLike,
     name: str,
-    directory: str | Path,
+    directory: str | os.PathLike,
     *,
-    network_path: str | Path | None = None,
-    teachers: Sequence[str | Path] = (),
-    targets: str | Path | None = None,
+    network_path: str | os.PathLike | None = None,
+    teachers: Sequence[str | os.PathLike] = (),
+    targets: str | os.PathLike | None = None,
     calibration: int = 1000,
     bits: str | None = None,
     lut_budget: int | None = None,
@@ -103,9 +123,10 @@ def quantize(
     epochs: int = DEFAULTS["epochs"],
     stop_after: int | None = None,
     dataset: str | Dataset = "cifar10",
-    data_directory: str | Path | None = None,
-    log: Log = ignore,
-    progress: Progress | None = None,
+    data: str | os.PathLike | None = None,
+    log: Log = silent,
+    progress: Progress = silent,
+    observer: TrainingObserver | None = None,
     **settings: Any,
 ) -> QuantizeResult:
     """Fine-tune a float model as an INT8 network, and write the network file.
@@ -141,12 +162,14 @@ def quantize(
         Leave the run unfinished after this epoch.
     dataset
         Name of a data set (`psahw.model.data.DATASETS`), or a data set.
-    data_directory
-        Directory with the official files of the named data set; the cache or a download unless given.
+    data
+        Directory with the official files of the named data set.
     log
-        Receives messages.
+        Called with messages.
     progress
-        Receives the progress. By default, `log` gets one line per epoch.
+        Called with the number of layers that the search for the budget has measured, and of all.
+    observer
+        Receives the progress of the fine-tuning. By default, `log` is called with one line per epoch.
     settings
         Other fields of `TrainConfig`; those not given are as in `DEFAULTS`.
 
@@ -157,7 +180,6 @@ def quantize(
     CheckFailed
         If the loss is not finite, or the network file would not compute what was trained.
     """
-    progress = progress or EpochLines(log)
     tuned = epochs != 0
     teaching = Teaching.load(teachers, targets)
     given = settings | ({"epochs": epochs} if tuned else {})
@@ -177,10 +199,10 @@ def quantize(
         if not path.parent.is_dir():
             raise UserError(f"directory {path.parent} for the network file does not exist (--network)")
         writable_directory(path.parent)
-        images = data.load(dataset, data_directory, log)
+        images = datasets.load(dataset, data, log)
         images.check((*model.config.image, 3), model.config.classes, f"run {run}")
         teaching.check(images)
-        train, held = data.split(len(images.train_images), all_images=config.all_images)
+        train, held = datasets.split(len(images.train_images), all_images=config.all_images)
         validation, labels = images.train_images[held], images.train_labels[held]
         judged = held_out([describe, config.to_dict()])
         accuracies = {"validation float": accuracy(model, validation, labels)} if judged else {}
@@ -201,7 +223,7 @@ def quantize(
         if tuned:
             result = fit(
                 quantized, images, config, output, teachers=teaching.models, targets=teaching.targets,
-                describe=describe, stop_after=stop_after, log=log, progress=progress,
+                describe=describe, stop_after=stop_after, log=log, observer=observer or EpochLines(log),
                 before_epoch=None if pruning is None else _prune_before_epoch(pruning, config.epochs),
             )  # fmt: skip
             seconds = result.seconds

@@ -5,6 +5,7 @@ and the result: `model.safetensors` of a float model, or a network file. Nothing
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,13 +17,13 @@ from psahw.files import refuse_foreign
 __all__ = ["is_float_model", "model_file", "provenance", "refuse_other_files"]
 
 
-def model_file(path: str | Path) -> Path:
+def model_file(path: str | os.PathLike) -> Path:
     """Return the file of a float model: `path` itself, or the model in it if it is a run directory."""
     path = Path(path)
     return path / "model.safetensors" if path.is_dir() else path
 
 
-def is_float_model(path: str | Path) -> bool:
+def is_float_model(path: str | os.PathLike) -> bool:
     """Return True for a run directory or a float model's file, and False for anything else.
 
     The header of the file decides: a float model's has an integer as its format.
@@ -36,7 +37,7 @@ def is_float_model(path: str | Path) -> bool:
         return False  # it may be no network either; whoever reads it as one says what is wrong with it
 
 
-def refuse_other_files(directory: str | Path, *results: str) -> None:
+def refuse_other_files(directory: str | os.PathLike, *results: str) -> None:
     """Check that a directory is absent, empty, or a run directory.
 
     Parameters

@@ -1,5 +1,6 @@
 """Teachers: what a student learns from, and `teach`, which computes their answers once for many students."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +9,15 @@ from typing import Any
 
 from torch import nn
 
+from psahw.callbacks import Log, Progress, counter, silent
 from psahw.errors import UserError
 from psahw.files import output_directory, refuse_foreign
 
-from . import checkpoint, data
+from . import checkpoint
+from . import data as datasets
 from .config import AUGMENTATION, TrainConfig
 from .convnet import ConvNet
 from .data import Dataset
-from .progress import Log, Progress, ignore
 from .resmlp import ResMLP
 from .run_directory import model_file, provenance
 from .targets import Targets, compute_targets
@@ -23,7 +25,7 @@ from .targets import Targets, compute_targets
 __all__ = ["TeachResult", "Teaching", "load_described_model", "teach"]
 
 
-def load_described_model(path: str | Path) -> tuple[ResMLP | ConvNet, dict]:
+def load_described_model(path: str | os.PathLike) -> tuple[ResMLP | ConvNet, dict]:
     """Load the float model of a run directory or file, and return it with its description.
 
     The description has the shape of the model ("model") and how it was trained ("about"). It becomes part of the
@@ -42,7 +44,7 @@ class Teaching:
     described: list[dict]  # one description per teacher, including the teachers that computed the targets
 
     @classmethod
-    def load(cls, teachers: Sequence[str | Path], targets: str | Path | None) -> "Teaching":
+    def load(cls, teachers: Sequence[str | os.PathLike], targets: str | os.PathLike | None) -> "Teaching":
         """Load teachers from run directories or model files, or targets from a directory.
 
         Raises
@@ -55,7 +57,7 @@ class Teaching:
         if targets:
             answers = Targets.load(Path(targets))
             return cls([], answers, answers.teachers)
-        loaded = [(str(path), *load_described_model(path)) for path in teachers]
+        loaded = [(os.fspath(path), *load_described_model(path)) for path in teachers]
         return cls([(path, model) for path, model, _ in loaded], None, [about for _, _, about in loaded])
 
     @property
@@ -86,13 +88,27 @@ class Teaching:
 
 @dataclass(frozen=True)
 class TeachResult:
-    """Result of `teach`."""
+    """Result of `teach`.
 
-    directory: Path  # with one file per view
-    views: int  # augmented passes over the training images
-    images: int  # training images per view
+    Parameters
+    ----------
+    directory
+        Directory with one file per view.
+    views
+        Augmented passes over the training images.
+    images
+        Training images per view.
+    classes
+        Classes of the data set.
+    seconds
+        Time of this call.
+    """
+
+    directory: Path
+    views: int
+    images: int
     classes: int
-    seconds: float  # of this call
+    seconds: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``psahw teach --json`` prints."""
@@ -106,14 +122,14 @@ class TeachResult:
 
 
 def teach(
-    teachers: Sequence[str | Path],
-    directory: str | Path,
+    teachers: Sequence[str | os.PathLike],
+    directory: str | os.PathLike,
     views: int,
     *,
     dataset: str | Dataset = "cifar10",
-    data_directory: str | Path | None = None,
-    log: Log = ignore,
-    progress: Progress | None = None,
+    data: str | os.PathLike | None = None,
+    log: Log = silent,
+    progress: Progress = silent,
     **settings: Any,
 ) -> TeachResult:
     """Compute what teachers answer to augmented training images, for students that learn from these targets.
@@ -131,12 +147,12 @@ def teach(
         Number of augmented passes over the training images. Epoch e of a student shows pass e mod `views`.
     dataset
         Name of a data set (`psahw.model.data.DATASETS`), or a data set.
-    data_directory
-        Directory with the official files of the named data set; the cache and the download unless given.
+    data
+        Directory with the official files of the named data set.
     log
-        Receives messages: the speed of each view, and downloads.
+        Called with messages: the speed of each view, and downloads.
     progress
-        Receives the number of finished images.
+        Called with the number of images that are complete, and of all, in all views.
     settings
         Fields of `TrainConfig`: `seed`, those of the augmentation (`AUGMENTATION`), `bf16` and `compile`.
 
@@ -145,7 +161,6 @@ def teach(
     UserError
         If a setting or a teacher does not fit, or the directory holds answers of another kind.
     """
-    progress = progress or Progress()
     if not teachers:
         raise UserError("teach needs at least one teacher (--teacher RUN)")
     known = ("seed", *AUGMENTATION, "bf16", "compile")
@@ -157,13 +172,12 @@ def teach(
     refuse_foreign(directory, lambda path: any(path.glob("view*.safetensors")), "teachers' answers")
     started = time.monotonic()
     with output_directory(directory) as output:
-        images = data.load(dataset, data_directory, log)
+        images = datasets.load(dataset, data, log)
         teaching.check(images)
-        train, _ = data.split(len(images.train_images), all_images=config.all_images)
-        with progress.counting("images", views * len(train)) as advance:
-            compute_targets(
-                teaching.models, images, config, views, output,
-                {"teachers": teaching.described, **provenance()}, progress=advance,
-                written=lambda view, rate: log(f"view {view + 1}/{views}  {rate:,.0f} images/s"),
-            )  # fmt: skip
+        train, _ = datasets.split(len(images.train_images), all_images=config.all_images)
+        compute_targets(
+            teaching.models, images, config, views, output, {"teachers": teaching.described, **provenance()},
+            progress=counter(progress, views * len(train)),
+            written=lambda view, rate: log(f"view {view + 1}/{views}  {rate:,.0f} images/s"),
+        )  # fmt: skip
     return TeachResult(output, views, len(train), len(images.classes), time.monotonic() - started)

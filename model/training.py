@@ -1,5 +1,6 @@
 """Train networks in floating point: on labels (`train`), or on teachers' answers and labels (`distill`)."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,48 +9,72 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from psahw.callbacks import Log, silent
 from psahw.errors import UserError
 from psahw.files import output_directory
 
-from . import checkpoint, data
+from . import checkpoint
+from . import data as datasets
 from .config import ConvConfig, ModelConfig, TrainConfig, load_model_config
+from .convnet import ConvNet
 from .data import Dataset
 from .processes import processes
-from .progress import EpochLines, Log, Progress, ignore
+from .progress import EpochLines, TrainingObserver
 from .quant import why_inexact
+from .resmlp import ResMLP
 from .run_directory import provenance, refuse_other_files
 from .teaching import Teaching, load_described_model
 from .train import fit
 from .transfer import adopt, narrow
 
-__all__ = ["BLOCK_EPOCHS", "Start", "TrainingResult", "distill", "train"]
+__all__ = ["BLOCK_EPOCHS", "Shape", "Start", "TrainingResult", "distill", "train"]
 
-BLOCK_EPOCHS = 10  # unless others are asked for, where a student learns its teacher's blocks first
+BLOCK_EPOCHS = 10
+"""Epochs in which a student learns its teacher's blocks first, unless the caller says otherwise."""
+
+Shape = str | os.PathLike | ModelConfig | ConvConfig
+"""A preset's name, a JSON file, or a configuration."""
 
 Start = Literal["random", "teacher", "blocks"]
-Shape = str | Path | ModelConfig | ConvConfig
+"""First weights of a student."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
     """Result of `train` or `distill`.
 
-    Loss and accuracy are None where nothing was measured: the loss if the run was finished before, the accuracy if
-    the validation images were trained on.
+    Parameters
+    ----------
+    model
+        File of the trained model, which exists once the run is finished.
+    config
+        The settings of the run.
+    epoch
+        Complete epochs, including those in which blocks are learned.
+    loss
+        Mean loss of the last epoch; None if all epochs were complete before.
+    validation_accuracy
+        Top-1 accuracy in percent; None if the validation images were trained on.
+    macs
+        Multiply-accumulates per image.
+    weights
+        Entries of all weight matrices that may be non-zero.
+    seconds
+        Time of training, added over all calls.
     """
 
-    model: Path  # file of the trained model; it exists once the run is finished
-    config: TrainConfig  # the settings of the run
-    epoch: int  # epochs so far, those of blocks included
-    loss: float | None  # mean of the last epoch
-    validation_accuracy: float | None  # in percent
-    macs: int  # multiply-accumulates per image
-    weights: int  # entries of all weight matrices that may be non-zero
-    seconds: float  # of training, in all calls together
+    model: Path
+    config: TrainConfig
+    epoch: int
+    loss: float | None
+    validation_accuracy: float | None
+    macs: int
+    weights: int
+    seconds: float
 
     @property
     def finished(self) -> bool:
-        """True unless epochs are left, because of `stop_after`."""
+        """True once all epochs are complete; `stop_after` may leave some."""
         return self.epoch >= self.config.all_epochs
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,14 +94,14 @@ class TrainingResult:
 
 def train(
     shape: Shape,
-    directory: str | Path,
+    directory: str | os.PathLike,
     *,
     changes: Sequence[str] = (),
     stop_after: int | None = None,
     dataset: str | Dataset = "cifar10",
-    data_directory: str | Path | None = None,
-    log: Log = ignore,
-    progress: Progress | None = None,
+    data: str | os.PathLike | None = None,
+    log: Log = silent,
+    observer: TrainingObserver | None = None,
     **settings: Any,
 ) -> TrainingResult:
     """Train a network in floating point on labels, and write it into a run directory.
@@ -93,19 +118,20 @@ def train(
         Leave the run unfinished after this epoch.
     dataset
         Name of a data set (`psahw.model.data.DATASETS`), or a data set.
-    data_directory
-        Directory with the official files of the named data set; the cache or a download unless given.
+    data
+        Directory with the official files of the named data set.
     log
-        Receives messages.
-    progress
-        Receives the progress. By default, `log` gets one line per epoch.
+        Called with messages.
+    observer
+        Receives the progress. By default, `log` is called with one line per epoch.
     settings
         Fields of `TrainConfig`, such as `epochs`, `batch` and `seed`.
 
     Raises
     ------
     UserError
-        If a setting is wrong, the shape does not fit the data set, or the directory holds something else.
+        If a setting is wrong, the shape does not fit the data set, or the directory holds other files or a run with
+        other settings.
     CheckFailed
         If the loss is not finite.
 
@@ -115,39 +141,27 @@ def train(
     >>> result.model  # doctest: +SKIP
     PosixPath('runs/smoke/model.safetensors')
     """
-    config = TrainConfig.from_dict(settings)
-    teaching = Teaching.load((), None)
     return _train(
-        shape,
-        changes,
-        directory,
-        config,
-        teaching,
-        "random",
-        None,
-        stop_after,
-        dataset,
-        data_directory,
-        log,
-        progress,
-    )
+        shape, changes, directory, TrainConfig.from_dict(settings), Teaching.load((), None), "random", None,
+        stop_after=stop_after, dataset=dataset, data=data, log=log, observer=observer,
+    )  # fmt: skip
 
 
 def distill(
     shape: Shape,
-    directory: str | Path,
+    directory: str | os.PathLike,
     *,
-    teachers: Sequence[str | Path] = (),
-    targets: str | Path | None = None,
+    teachers: Sequence[str | os.PathLike] = (),
+    targets: str | os.PathLike | None = None,
     start: Start | None = None,
-    source: str | Path | None = None,
+    source: str | os.PathLike | None = None,
     block_epochs: int | None = None,
     changes: Sequence[str] = (),
     stop_after: int | None = None,
     dataset: str | Dataset = "cifar10",
-    data_directory: str | Path | None = None,
-    log: Log = ignore,
-    progress: Progress | None = None,
+    data: str | os.PathLike | None = None,
+    log: Log = silent,
+    observer: TrainingObserver | None = None,
     **settings: Any,
 ) -> TrainingResult:
     """Train a student from teachers' answers and the labels, and write it into a run directory.
@@ -157,18 +171,18 @@ def distill(
 
     Parameters
     ----------
-    shape, directory, changes, stop_after, dataset, data_directory, log, progress
+    shape, directory, changes, stop_after, dataset, data, log, observer
         As for `train`.
     teachers
         Run directories or ``model.safetensors`` files. With several, the mean of their distributions counts.
     targets
         Directory that `teach` has written, in place of teachers. It prescribes the settings of the augmentation.
     start
-        First weights: "random"; "teacher", the teacher's, with the hidden neurons that matter most; or "blocks",
-        where each block first learns what the teacher's block does. "teacher" is the default with one teacher or
-        a source, "random" otherwise.
+        First weights: "random"; "teacher", which takes the teacher's weights with the hidden neurons that matter
+        most; or "blocks", where each block first learns what the teacher's block does. The default is "teacher" with
+        one teacher or a source, and "random" otherwise.
     source
-        Run directory or model file to start from in place of the teacher.
+        Run directory or model file to start from, in place of the teacher.
     block_epochs
         Epochs in which the blocks are learned, before the others; `BLOCK_EPOCHS` unless given.
     settings
@@ -177,17 +191,17 @@ def distill(
     Raises
     ------
     UserError, CheckFailed
-        As for `train`; also if the student cannot start from its teacher.
+        As for `train`, and if the student cannot start from its teacher.
     """
     if not teachers and not targets:
         raise UserError("distill needs teachers or targets (--teacher RUN, --targets DIR)")
     teaching = Teaching.load(teachers, targets)
-    origin = load_described_model(source) if source else None
-    one = origin is not None or len(teaching.teachers) == 1
-    start = start or ("teacher" if one else "random")
-    if start != "random" and not one:
+    first = load_described_model(source) if source else None
+    has_one = first is not None or len(teaching.teachers) == 1
+    start = start or ("teacher" if has_one else "random")
+    if start != "random" and not has_one:
         raise UserError(f"a student with --start {start} needs one --teacher, or --from RUN")
-    if start == "random" and origin is not None:
+    if start == "random" and first is not None:
         raise UserError("a student that starts at random starts from no run (--start random, --from)")
     if start == "blocks":
         settings["block_epochs"] = block_epochs or BLOCK_EPOCHS
@@ -195,53 +209,59 @@ def distill(
         raise UserError("--block-epochs is for --start blocks")
     config = TrainConfig.from_dict(teaching.augmentation | settings)
     return _train(
-        shape, changes, directory, config, teaching, start, origin, stop_after, dataset, data_directory, log, progress
-    )
+        shape, changes, directory, config, teaching, start, first,
+        stop_after=stop_after, dataset=dataset, data=data, log=log, observer=observer,
+    )  # fmt: skip
 
 
 def _train(
     shape: Shape,
     changes: Sequence[str],
-    directory: str | Path,
+    directory: str | os.PathLike,
     config: TrainConfig,
     teaching: Teaching,
     start: Start,
-    source: tuple[nn.Module, dict] | None,
+    first: tuple[ResMLP | ConvNet, dict] | None,
+    *,
     stop_after: int | None,
     dataset: str | Dataset,
-    data_directory: str | Path | None,
+    data: str | os.PathLike | None,
     log: Log,
-    progress: Progress | None,
+    observer: TrainingObserver | None,
 ) -> TrainingResult:
-    """Train a network, and save it if no epochs are left. `source` is a model to start from, with its description."""
+    """Train a network, and save it if all epochs are complete.
+
+    `first` is a model to start from in place of the teacher, with its description.
+    """
     model_config = load_model_config(shape, changes)
     if isinstance(model_config, ModelConfig) and (reason := why_inexact(model_config)):
         log(f"this shape cannot be quantised later: {reason}")
     dataset_name = dataset if isinstance(dataset, str) else dataset.name
-    describe = {"model": model_config.to_dict(), "dataset": dataset_name, **teaching.describe}
+    describe: dict[str, Any] = {"model": model_config.to_dict(), "dataset": dataset_name, **teaching.describe}
     if teaching.described:
         describe["start"] = start
-    if source is not None:
-        describe["from"] = source[1]
+    if first is not None:
+        describe["from"] = first[1]
     refuse_other_files(directory)
     with output_directory(directory) as output:
-        images = data.load(dataset, data_directory, log)
-        name = f"configuration {shape}" if isinstance(shape, str | Path) else "the configuration"
+        images = datasets.load(dataset, data, log)
+        name = f"configuration {shape}" if isinstance(shape, str | os.PathLike) else "the configuration"
         images.check((*model_config.image, 3), model_config.classes, name)
         teaching.check(images)
         torch.manual_seed(config.seed)
         model = checkpoint.make_model(model_config)
-        blocks_of = None
+        block_teacher: nn.Module | None = None
         if start != "random":
-            first = source[0] if source else teaching.models[0]
+            teacher = first[0] if first else teaching.models[0]
             if start == "teacher":
-                narrow(first, model)
+                narrow(teacher, model)
             else:
-                adopt(first, model)
-                blocks_of = first
+                adopt(teacher, model)
+                block_teacher = teacher
         result = fit(
-            model, images, config, output, teachers=teaching.models, targets=teaching.targets, blocks_of=blocks_of,
-            describe=describe, stop_after=stop_after, log=log, progress=progress or EpochLines(log),
+            model, images, config, output, teachers=teaching.models, targets=teaching.targets,
+            block_teacher=block_teacher, describe=describe, stop_after=stop_after, log=log,
+            observer=observer or EpochLines(log),
         )  # fmt: skip
     path = output / "model.safetensors"
     if result.epoch >= config.all_epochs and processes()[0] == 0:

@@ -4,7 +4,7 @@ import click
 
 from . import output
 from .training_options import data_options
-from .training_output import TerminalProgress, print_result
+from .training_output import item_bar, print_result
 
 __all__ = ["COMMANDS"]
 
@@ -29,10 +29,10 @@ def evaluate(network, dataset, data, images, record, as_json):
     """
     from ..model import evaluation
 
-    result = evaluation.evaluate(
-        network, images=images, record=record, dataset=dataset, data_directory=data, log=output.note,
-        progress=TerminalProgress(),
-    ).to_dict()  # fmt: skip
+    with item_bar("images") as progress:
+        result = evaluation.evaluate(
+            network, images=images, record=record, dataset=dataset, data=data, log=output.note, progress=progress
+        ).to_dict()
     if not as_json:
         del result["confusion"]
     print_result(result, as_json)

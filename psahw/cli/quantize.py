@@ -5,7 +5,7 @@ import click
 from . import output
 from .compression import compression_options
 from .training_options import parse_settings, run_options, targets_option, teacher_option
-from .training_output import TerminalProgress, print_run_result
+from .training_output import TrainingBar, item_bar, print_run_result
 
 __all__ = ["COMMANDS"]
 
@@ -50,12 +50,13 @@ def quantize(
     """
     from ..model import quantize as quantization
 
-    result = quantization.quantize(
-        run, name, directory, network_path=network_path, teachers=teachers, targets=targets, calibration=calibration,
-        bits=bits, lut_budget=lut_budget, search_images=search_images, prune=prune, stop_after=stop_after,
-        dataset=dataset, data_directory=data, log=output.note, progress=TerminalProgress(),
-        **parse_settings(settings, epochs=epochs, batch=batch, seed=seed),
-    )  # fmt: skip
+    with item_bar("layers") as progress:
+        result = quantization.quantize(
+            run, name, directory, network_path=network_path, teachers=teachers, targets=targets,
+            calibration=calibration, bits=bits, lut_budget=lut_budget, search_images=search_images, prune=prune,
+            stop_after=stop_after, dataset=dataset, data=data, log=output.note, progress=progress,
+            observer=TrainingBar(), **parse_settings(settings, epochs=epochs, batch=batch, seed=seed),
+        )  # fmt: skip
     print_run_result(result.to_dict(), as_json)
 
 

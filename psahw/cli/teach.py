@@ -4,7 +4,7 @@ import click
 
 from . import output
 from .training_options import data_options, parse_settings, set_option, teacher_option
-from .training_output import TerminalProgress, print_result
+from .training_output import item_bar, print_result
 
 __all__ = ["COMMANDS"]
 
@@ -30,10 +30,11 @@ def teach(teachers, views, seed, settings, directory, dataset, data, as_json):
     """
     from ..model import teaching
 
-    result = teaching.teach(
-        teachers, directory, views, dataset=dataset, data_directory=data, log=output.note,
-        progress=TerminalProgress(), **parse_settings(settings, seed=seed),
-    )  # fmt: skip
+    with item_bar("images") as progress:
+        result = teaching.teach(
+            teachers, directory, views, dataset=dataset, data=data, log=output.note, progress=progress,
+            **parse_settings(settings, seed=seed),
+        )  # fmt: skip
     print_result(result.to_dict(), as_json)
 
 

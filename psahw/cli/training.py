@@ -4,7 +4,7 @@ import click
 
 from . import output
 from .training_options import parse_settings, run_options, targets_option, teacher_option
-from .training_output import TerminalProgress, print_run_result
+from .training_output import TrainingBar, print_run_result
 
 __all__ = ["COMMANDS"]
 
@@ -34,8 +34,8 @@ def train(shape, changes, epochs, stop_after, batch, seed, settings, directory, 
     from ..model import training
 
     result = training.train(
-        shape, directory, changes=changes, stop_after=stop_after, dataset=dataset, data_directory=data,
-        log=output.note, progress=TerminalProgress(),
+        shape, directory, changes=changes, stop_after=stop_after, dataset=dataset, data=data,
+        log=output.note, observer=TrainingBar(),
         **parse_settings(settings, epochs=epochs, batch=batch, seed=seed),
     )  # fmt: skip
     print_run_result(result.to_dict(), as_json)
@@ -74,7 +74,7 @@ def distill(
     given = {"epochs": epochs, "block_epochs": block_epochs, "batch": batch, "seed": seed}
     result = training.distill(
         shape, directory, teachers=teachers, targets=targets, start=start, source=source, changes=changes,
-        stop_after=stop_after, dataset=dataset, data_directory=data, log=output.note, progress=TerminalProgress(),
+        stop_after=stop_after, dataset=dataset, data=data, log=output.note, observer=TrainingBar(),
         **parse_settings(settings, **given),
     )  # fmt: skip
     print_run_result(result.to_dict(), as_json)

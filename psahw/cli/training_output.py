@@ -6,21 +6,35 @@ The progress is a bar on a terminal, and one line per epoch elsewhere.
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from ..model.progress import EpochLines, Progress, TrainingProgress
+from ..model.progress import EpochLines, TrainingObserver
 from . import output
 
-__all__ = ["TerminalProgress", "print_result", "print_run_result"]
+__all__ = ["TrainingBar", "item_bar", "print_result", "print_run_result"]
 
 
-class _Bar(TrainingProgress):
-    """A bar over a whole run with loss, images per second and remaining time, and one line per epoch above it."""
+class TrainingBar(TrainingObserver):
+    """Shows a bar for a whole run, with loss and images per second, and one line per epoch above it."""
 
-    def __init__(self, bar, task, lines: TrainingProgress, images: int):
-        self.bar, self.task, self.lines, self.images = bar, task, lines, images
-        self.trained, self.started = 0, time.monotonic()
+    def start(self, epochs: int, images: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} % {task.fields[rate]} loss {task.fields[loss]}"),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.task = self.bar.add_task("epoch 1", total=epochs * images, rate="", loss="")
+        self.lines = EpochLines(self.bar.console.print if console.is_terminal else _print_line)
+        self.lines.start(epochs, images)
+        self.images, self.trained, self.started = images, 0, time.monotonic()
+        self.bar.start()
 
     def step(self, images: int, loss: float) -> None:
         self.trained += images
@@ -31,35 +45,34 @@ class _Bar(TrainingProgress):
         self.bar.update(self.task, description=f"epoch {number + 1}", completed=number * self.images)
         self.lines.epoch(number, loss, validation_accuracy, images_per_second)
 
-
-class TerminalProgress(Progress):
-    """Shows the progress of a library function on standard error."""
-
-    def counting(self, items: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        return output.progress(items, total)
-
-    @contextmanager
-    def training(self, epochs: int, images: int) -> Iterator[TrainingProgress]:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} % {task.fields[rate]} loss {task.fields[loss]}"),
-            TimeRemainingColumn(),
-        )
-        with Bars(*columns, console=console, disable=not console.is_terminal) as bar:
-            task = bar.add_task("epoch 1", total=epochs * images, rate="", loss="")
-            log = bar.console.print if console.is_terminal else _print
-            with EpochLines(log).training(epochs, images) as lines:
-                yield _Bar(bar, task, lines, images)
+    def stop(self) -> None:
+        self.bar.stop()
 
 
-def _print(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def item_bar(items: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a `psahw.callbacks.Progress` that shows a bar for `items`, from its first call until all are complete.
+
+    The bar ends with the last item, because only one can be drawn at a time and a training may follow.
+    """
+    with ExitStack() as stack:
+        advance: Callable[..., None] | None = None
+        before = 0
+
+        def progress(complete: int, total: int) -> None:
+            nonlocal advance, before
+            if advance is None:
+                advance = stack.enter_context(output.progress(items, total))
+            advance(complete - before)
+            before = complete
+            if complete >= total:
+                stack.close()
+
+        yield progress
 
 
 def print_result(result: dict[str, Any], as_json: bool) -> None:

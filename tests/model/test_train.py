@@ -18,6 +18,7 @@ from psahw.model.convnet import ConvNet
 from psahw.model.losses import Distillation, cross_entropy, smooth_targets
 from psahw.model.optim import Average, learning_rate, make_optimizers
 from psahw.model.resmlp import ResMLP
+from psahw.model.run_state import RunState
 
 from psahw.cli import main
 from psahw.errors import CheckFailed, UserError
@@ -71,13 +72,13 @@ def test_the_step_without_a_loss_is_named(tmp_path, monkeypatch, bad):
     """Though it is seen only at the end of its group, of three or of the two that are left."""
     monkeypatch.setitem(train.AHEAD, "cpu", 3)
     losses = itertools.count(1)
-    make = train._make_step
+    make = train.make_step
 
     def make_step(*given):
         step = make(*given)
         return lambda *inputs: step(*inputs) * (float("nan") if next(losses) == bad else 1)
 
-    monkeypatch.setattr(train, "_make_step", make_step)
+    monkeypatch.setattr(train, "make_step", make_step)
     with pytest.raises(CheckFailed, match=f"the loss is nan in epoch 1, step {bad}; lower"):
         _fit(tmp_path)
 
@@ -104,7 +105,7 @@ def test_checkpoint_of_another_version(tmp_path):
     tensors, metadata = checkpoint.read(path)
     tensors = {name: tensor.clone() for name, tensor in tensors.items() if name != "model/embed.weight"}
     checkpoint.write(path, tensors, metadata)
-    with pytest.raises(UserError, match=r"is of another version of psahw: begin anew in another directory$"):
+    with pytest.raises(UserError, match=r"was written by another version of psahw: start again in another dir"):
         _fit(tmp_path)
 
 
@@ -139,7 +140,7 @@ def test_restored_average_stays_where_it_was(tmp_path):
     """The tensors of the checkpoint lie in main memory, the average's own beside the model."""
     config = dataclasses.replace(QUICK, ema=0.9)
     model, _ = _fit(tmp_path, config)
-    run = train._Run(model, config, tmp_path, {})
+    run = RunState(model, config, tmp_path, {})
     before = dict(run.average.tensors)
     run.restore()
     assert all(run.average.tensors[name] is tensor for name, tensor in before.items())
