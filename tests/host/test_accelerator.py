@@ -148,9 +148,7 @@ def test_same_digest_with_another_shape():
     network = random_network(np.random.default_rng(1), name="mine")
     with (
         Device(greeting=hello(digest=digest(network))) as device,
-        pytest.raises(
-            UserError, match=r"must take images of shape .* classes, as network mine, not"
-        ),
+        pytest.raises(UserError, match=r"must take images of shape .* classes, as network mine, not"),
     ):
         connect(device, network=network)
 

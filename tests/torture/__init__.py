@@ -1,10 +1,10 @@
-"""The link under torture: a Verilated board with a stand-in accelerator, and a line that does everything wrong.
+"""Torture tests of the link: a simulated board with a stand-in accelerator, and a line with all kinds of faults.
 
-Over UDP, what comes damaged from the wire is dropped by whoever receives it, and the host's alone.
+`by_hand` sends damaged frames. After each it sends a good one, whose right answer must come at once. `by_host` lets
+`psahw.host.Accelerator` classify images while the bytes in both directions are damaged and the line itself glitches.
+In both, all good frames of the device are watched, and none may contain a wrong answer.
 
-`by_hand` sends one damaged frame after another, each followed by a good one, whose answer must come, and be right, at
-once. `by_host` is `psahw.host.Accelerator` at work while both directions are damaged and the line itself glitches.
-All good frames that the device sends are watched, and none may hold an answer that is wrong.
+Over UDP, the receiver of a damaged Ethernet frame drops it, so only what the host writes and reads is damaged here.
 """
 
 import os
@@ -31,17 +31,17 @@ from tests.wire import message, unstuff, words
 
 __all__ = ["FAULTS", "SHAPE", "by_hand", "by_host", "udp_line", "write_board", "write_udp_board"]
 
-SHAPE = (2, 2, 3)
-BUS = 4
+SHAPE = (2, 2, 3)  # of an image
+BUS = 4  # bytes per beat
 CLOCK_HZ = 100_000_000
-IMAGE, ERROR = 2, 0x7F
-ANSWER = 0x80
-SECONDS = 60.0  # without a byte: a hang
+IMAGE, ERROR = 2, 0x7F  # kinds of the host protocol
+ANSWER = 0x80  # added to the kind of a request in its answer
+SECONDS = 60.0  # the device hangs if no byte comes for this long
 FAULTS = ("flip", "truncate", "remove", "insert", "double", "swap", "noise", "merge", "pause")
 
 
 def _stand_in(directory: Path, window: int) -> AcceleratorInterface:
-    """Writes its Verilog."""
+    """Write the Verilog of the stand-in accelerator, and return its interface."""
     stub = Stub(bus_bytes=BUS, frame_bytes=int(np.prod(SHAPE)), pause=2, latency=30)
     verilog.emit(stub, "accelerator", directory)
     hello = Hello(window, *SHAPE, CLASSES, 20, 1, CLOCK_HZ, 40, 38, 0, "7e" * 32, "stand-in", "torture", "tests")
@@ -49,25 +49,25 @@ def _stand_in(directory: Path, window: int) -> AcceleratorInterface:
 
 
 def write_board(directory: Path) -> int:
-    """Verilog for `psahw.sim.board`; returns the baud rate."""
+    """Write the Verilog of a board with a UART for `psahw.sim.board`, and return its baud rate."""
     return simulated.write(_stand_in(directory, WINDOW), directory, clock_hz=CLOCK_HZ)
 
 
 def write_udp_board(directory: Path) -> None:
-    """The same with Ethernet."""
+    """Write the Verilog of a board with Ethernet for `psahw.sim.board`."""
     simulated.write_udp(_stand_in(directory, UDP_WINDOW), directory, clock_hz=CLOCK_HZ)
 
 
 def udp_line(damage: int = 0) -> Udp:
-    """What `write_udp_board` has made it for."""
-    me = simulated.IDENTITY
-    return Udp(CLOCK_HZ, me.address, me.port, damage=damage)
+    """Return the line to a board of `write_udp_board`, on which one Ethernet frame in ``damage`` is damaged."""
+    identity = simulated.IDENTITY
+    return Udp(CLOCK_HZ, identity.address, identity.port, damage=damage)
 
 
 def damage(draw: random.Random, data: bytes, fault: str) -> list[bytes]:
-    """``data`` in the pieces to send; between two of them there is a pause."""
+    """Return ``data`` with a fault, in the pieces to send; the sender pauses between two pieces."""
     at = draw.randrange(len(data) + 1)
-    some = bytes(draw.choice((0, 1, 255, draw.randrange(256))) for _ in range(draw.randint(1, 12)))
+    inserted = bytes(draw.choice((0, 1, 255, draw.randrange(256))) for _ in range(draw.randint(1, 12)))
     match fault:
         case "flip":
             wrong = bytearray(data)
@@ -79,7 +79,7 @@ def damage(draw: random.Random, data: bytes, fault: str) -> list[bytes]:
         case "remove":
             return [data[:at] + data[at + draw.randint(1, 8) :]]
         case "insert":
-            return [data[:at] + some + data[at:]]
+            return [data[:at] + inserted + data[at:]]
         case "double":
             return [data, data]
         case "swap":
@@ -95,23 +95,29 @@ def damage(draw: random.Random, data: bytes, fault: str) -> list[bytes]:
 
 
 class Watch:
-    """All good frames of the device, compared with what was asked for under their numbers. ``lossy``: what comes may
-    lack pieces."""
+    """Compares all good frames of the device with the requests of the same sequence numbers.
+
+    Parameters
+    ----------
+    lossy
+        Whether bytes from the device may be missing, so that broken frames are no error.
+    """
 
     def __init__(self, *, lossy: bool = False):
         self.lossy = lossy
-        self.asked = {}  # images by sequence number
+        self.requested = {}  # the latest images by sequence number
         self.wrong, self.errors, self.answers = 0, Counter(), 0
         self._pending = b""
 
     def sent(self, sequence: int, image: bytes) -> None:
-        self.asked.setdefault(sequence, []).append(image)
-        del self.asked[sequence][:-3]  # numbers come round again
+        """Record a request. Sequence numbers recur, so the last three images of a number are remembered."""
+        self.requested.setdefault(sequence, []).append(image)
+        del self.requested[sequence][:-3]
 
     def see(self, data: bytes) -> list[int]:
-        """The sequence numbers of right answers in it."""
+        """Take bytes from the device, and return the sequence numbers of the right answers that are complete now."""
         *frames, self._pending = (self._pending + data).split(b"\0")
-        found = []
+        answered = []
         for stuffed in filter(None, frames):
             try:
                 content = unstuff(stuffed)
@@ -125,10 +131,10 @@ class Watch:
                 self.errors[words(payload)[0]] += 1
             elif kind == IMAGE | ANSWER:
                 self.answers += 1
-                right = any(self._right(payload, image) for image in self.asked.get(sequence, ()))
+                right = any(self._right(payload, image) for image in self.requested.get(sequence, ()))
                 self.wrong += not right
-                found += [sequence] * right
-        return found
+                answered += [sequence] * right
+        return answered
 
     @staticmethod
     def _right(payload: bytes, image: bytes) -> bool:
@@ -137,7 +143,13 @@ class Watch:
 
 
 def by_hand(port: str, frames: int, *, seed: int, progress=lambda steps: None) -> dict:
-    """``frames`` damaged frames. Raises AssertionError for a good frame without its answer."""
+    """Send ``frames`` damaged frames through a serial port, each followed by a good one, and return the counts.
+
+    Raises
+    ------
+    AssertionError
+        If a good frame gets no answer.
+    """
     draw, watch, kinds = random.Random(seed), Watch(), Counter()
     line = os.open(port, os.O_RDWR | os.O_NOCTTY)
     try:
@@ -168,13 +180,14 @@ def by_hand(port: str, frames: int, *, seed: int, progress=lambda steps: None) -
 
 
 def _read(line: int) -> bytes:
+    """Return the next bytes from the device."""
     ready, _, _ = select.select([line], [], [], SECONDS)
     assert ready, "the device hangs: no answer to a good frame"
     return os.read(line, 4096)
 
 
 class DamagedPort:
-    """Around the host's port: a share of what is written and of what is read is damaged."""
+    """A wrapper of the host's port that damages a share of what is written and of what is read."""
 
     def __init__(self, port, watch: Watch, draw: random.Random, share: float):
         self._port, self._watch, self._draw, self._share = port, watch, draw, share
@@ -205,7 +218,23 @@ class DamagedPort:
 def by_host(
     port: str, baud: int | None, images: int, *, seed: int, share: float, timeout: float, progress=None
 ) -> dict:
-    """``images`` through the host, with ``share`` of all frames damaged. Raises AssertionError for a wrong logit."""
+    """Classify random images while a share of all frames is damaged, and return the counts.
+
+    Parameters
+    ----------
+    port, baud
+        Name and baud rate of the port; the baud rate is None for UDP.
+    images
+        Number of images.
+    seed
+        Seed of the images and the faults.
+    share
+        Share of the damaged frames, 0 to 1.
+    timeout
+        Timeout of the host in seconds.
+    progress
+        Called with the number of new answers.
+    """
     draw, watch = random.Random(seed), Watch(lossy=baud is None)
     pixels = np.random.default_rng(seed).integers(0, 256, (images, *SHAPE), np.uint8)
     expected = np.array([answer(image.tobytes())[1] for image in pixels])
@@ -216,16 +245,16 @@ def by_host(
         start = time.monotonic()
         answers = device.run(pixels, progress=progress)
         seconds = time.monotonic() - start
-        found = device.statistics
+        statistics = device.statistics
     return {
         "images": images,
         "damaged": damaged.damaged,
         "mismatched_logits": int((answers.logits != expected).sum()),
         "wrong_answers": watch.wrong,
         "errors_reported": sum(watch.errors.values()),
-        "resent": found.resent,
-        "timeouts": found.timeouts,
-        "strays": found.strays,
-        "broken_answers": found.broken,
+        "resent": statistics.resent,
+        "timeouts": statistics.timeouts,
+        "strays": statistics.strays,
+        "broken_answers": statistics.broken,
         "seconds": round(seconds, 1),
     }

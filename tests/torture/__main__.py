@@ -1,5 +1,10 @@
-"""``python -m tests.torture [FRAMES]``: 10,000 damaged frames by hand and as many images by the host, over a UART and
-over UDP, as JSON."""
+"""Run the torture tests of the link at length, and print the counts as JSON.
+
+    python -m tests.torture [FRAMES]
+
+They are FRAMES damaged frames over a UART, and as many images classified by the host over a UART and over UDP; 10,000
+unless given.
+"""
 
 import json
 import sys
@@ -14,12 +19,12 @@ from psahw.cli.output import progress
 from tests.torture import by_hand, by_host, udp_line, write_board, write_udp_board
 
 SEED = 20_000
-GLITCHES = 200_000  # cycles between them
-DAMAGE = 10  # Ethernet frames, of which one is damaged
+GLITCHES = 200_000  # clock cycles between two glitches of the UART's line
+DAMAGE = 10  # one in this many Ethernet frames is damaged
 
 
 def main(arguments: list[str]) -> int:
-    """0 if nothing went wrong, 1 if something did, 2 for wrong use."""
+    """Run the tests, and return 0 if they pass, 1 if there was a wrong answer, and 2 for wrong use."""
     if len(arguments) > 1 or not all(argument.isdecimal() for argument in arguments):
         print("usage: python -m tests.torture [FRAMES]", file=sys.stderr)
         return 2
@@ -45,7 +50,7 @@ def main(arguments: list[str]) -> int:
             udp = by_host(port, None, frames, seed=SEED, share=0.1, timeout=0.1, progress=advance)
     result = {"by_hand": hand, "by_host": host, "by_udp": udp}
     print(json.dumps({**result, "seed": SEED, "glitches": GLITCHES, "damage": DAMAGE}, indent=2))
-    return any(each["wrong_answers"] or each.get("mismatched_logits") for each in result.values())
+    return any(counts["wrong_answers"] or counts.get("mismatched_logits") for counts in result.values())
 
 
 if __name__ == "__main__":
