@@ -28,7 +28,7 @@ from psahw.adder_graph import solve
 from psahw.adder_graph.serial import DIGITS
 from psahw.files import write_whole
 from psahw.gateware.adder_graph import AdderGraph
-from psahw.gateware.graph_engine import GraphEngine
+from psahw.gateware.graph_engine import PARALLEL_GRAPH, SERIAL_GRAPH, GraphEngine
 from psahw.gateware.mac_array import MacArray
 from psahw.gateware.rom import style_for
 from psahw.network import file as networkfile
@@ -140,7 +140,7 @@ def _synthesised(case: Case, engine) -> dict[str, int]:
         # Yosys infers no DSP slice there, so that products by constants are LUTs, as adder graphs are.
         found = yosys.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v")
     if case.engine in SERIAL:
-        return found.cells(f"psahw_engine.{yosys.PAIRED}")
+        return found.cells(f"psahw_engine.{SERIAL_GRAPH}")
     ring = found.cells("psahw_engine.ring")
     return {cell: count - ring.get(cell, 0) for cell, count in found.cells().items()}
 
@@ -152,7 +152,7 @@ def _known(case: Case) -> dict[str, int] | None:
     wanted = LAYERS[case.layer].name, case.bits, _digit(case)
     data = json.loads(graph_engine.DATA.read_text())
     parts = next((data.get(graph_engine.key(known)) for known in graph_engine.CASES if known[:3] == wanted), None)
-    return parts and parts["graph" if case.engine == "parallel" else yosys.PAIRED]
+    return parts and parts[PARALLEL_GRAPH if case.engine == "parallel" else SERIAL_GRAPH]
 
 
 def measured(case: Case) -> dict:

@@ -1,6 +1,7 @@
 """Network and plan to circuit: the only place that sees both sides."""
 
 import json
+from collections.abc import Iterator
 from functools import singledispatch
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from . import verilog
 from .adder_graph import solve
 from .architecture import nodes
-from .gateware.accelerator import Accelerator
+from .gateware.accelerator import CHAIN, Accelerator
 from .gateware.argmax import Argmax
 from .gateware.chain import Chain
 from .gateware.graph_engine import GraphEngine
@@ -17,7 +18,7 @@ from .gateware.input_table import InputTable
 from .gateware.local_mixing import LocalMixing
 from .gateware.mac_array import MacArray
 from .gateware.pool import MeanPool
-from .gateware.residual import Residual
+from .gateware.residual import BRANCH, BYPASS, Residual
 from .gateware.slices import Slices
 from .gateware.stream import Gather, Queue, vector_signature
 from .gateware.table import TableRom
@@ -28,7 +29,7 @@ from .network.layers import Linear, Network
 from .planner.plan import Plan
 from .planner.primitives import queue_style
 
-__all__ = ["TOP", "accelerator", "manifest", "write"]
+__all__ = ["TOP", "accelerator", "manifest", "module_names", "write"]
 
 TOP = "psahw_accelerator"
 
@@ -185,9 +186,27 @@ def _all_slices(node: nodes.Node, network):
     return Slices(parts=[_component(node, network) for _ in range(slices)])
 
 
+def _submodule(node: nodes.Node, within: str) -> str:
+    """Return the name of a node's component within that of the residual connection ``within``, or of the chain."""
+    return node.name.removeprefix(f"{within}." if within else "").replace(".", "_")
+
+
 def _components(pipeline, network, within: str = "") -> dict:
-    prefix = f"{within}." if within else ""
-    return {node.name.removeprefix(prefix).replace(".", "_"): _all_slices(node, network) for node in pipeline}
+    return {_submodule(node, within): _all_slices(node, network) for node in pipeline}
+
+
+def _module_names(pipeline: tuple[nodes.Node, ...], parent: str, within: str = "") -> Iterator[tuple[str, str]]:
+    for node in pipeline:
+        module = f"{parent}.{_submodule(node, within)}"
+        yield node.name, module
+        if isinstance(node, nodes.Residual):
+            yield from _module_names(node.branch, f"{module}.{BRANCH}", node.name)
+            yield from _module_names(node.bypass, f"{module}.{BYPASS}", node.name)
+
+
+def module_names(plan: Plan) -> dict[str, str]:
+    """Return the name of the Verilog module of each stage of a plan, which is its place in the hierarchy."""
+    return dict(_module_names(plan.pipeline, f"{TOP}.{CHAIN}"))
 
 
 def accelerator(network: Network, plan: Plan) -> Accelerator:

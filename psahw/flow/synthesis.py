@@ -155,7 +155,7 @@ def synthesise(
         generate.write(network, plan.accelerator, directory)
         step("synthesise")
         synthesis = yosys.synthesise(directory, generate.TOP, plan.device.family, jobs=jobs, progress=progress)
-    stages = list(_stages(plan, by_stage(synthesis, [stage.name for stage in plan.stages])))
+    stages = list(_stages(plan, by_stage(synthesis, generate.module_names(plan.accelerator))))
     longest = {unit: max((stage.get(unit, 0) for stage in stages), default=0) for unit in static_timing.UNITS}
     cells = synthesis.cells()
     return SynthesisResult(

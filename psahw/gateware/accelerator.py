@@ -8,7 +8,10 @@ from .chain import Chain
 from .counters import READER, Counters
 from .stream import connect
 
-__all__ = ["Accelerator"]
+__all__ = ["CHAIN", "Accelerator"]
+
+CHAIN = "chain"
+"""Name of the submodule that holds the stages."""
 
 
 class Accelerator(wiring.Component):
@@ -40,7 +43,7 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.chain = self.chain
+        m.submodules[CHAIN] = self.chain
         m.submodules.counters = counters = self._counters
         connect(m, wiring.flipped(self.i), self.chain.i)
         connect(m, self.chain.o, wiring.flipped(self.o))

@@ -12,7 +12,10 @@ from .count import count, level
 from .digit_serial import DigitSerial
 from .stream import Queue, connect, vector_signature
 
-__all__ = ["GraphEngine"]
+__all__ = ["PARALLEL_GRAPH", "SERIAL_GRAPH", "GraphEngine"]
+
+PARALLEL_GRAPH, SERIAL_GRAPH = "graph", "serial"
+"""Names of the submodule that holds the adder graph: whole vectors per clock cycle, or digits."""
 
 
 class GraphEngine(wiring.Component):
@@ -89,7 +92,7 @@ class GraphEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         core = self._core
-        m.submodules["graph" if self._digit is None else "serial"] = core
+        m.submodules[PARALLEL_GRAPH if self._digit is None else SERIAL_GRAPH] = core
         shape = self.o.payload.shape()
         m.submodules.queue = queue = Queue(shape=shape, depth=self.words * self._beats, style="distributed")
 

@@ -8,7 +8,10 @@ from .chain import Chain
 from .check import check_int
 from .stream import Fork, Queue, Skid, connect, vector_signature
 
-__all__ = ["Add", "Residual"]
+__all__ = ["BRANCH", "BYPASS", "Add", "Residual"]
+
+BRANCH, BYPASS = "branch", "bypass"
+"""Names of the submodules of a `Residual` that hold its stages."""
 
 
 class Add(wiring.Component):
@@ -62,7 +65,7 @@ class Residual(wiring.Component):
         m = Module()
         m.submodules.skid = skid = Skid(shape=self.i.payload.shape())
         m.submodules.fork = fork = Fork(shape=self.i.payload.shape())
-        m.submodules.branch = self.branch
+        m.submodules[BRANCH] = self.branch
         m.submodules.queue = self.queue
         m.submodules.add = add = Add(lanes=self.lanes)
         connect(m, wiring.flipped(self.i), skid.i)
@@ -71,7 +74,7 @@ class Residual(wiring.Component):
         if self.bypass is None:
             connect(m, fork.o_b, self.queue.i)
         else:
-            m.submodules.bypass = self.bypass
+            m.submodules[BYPASS] = self.bypass
             connect(m, fork.o_b, self.bypass.i)
             connect(m, self.bypass.o, self.queue.i)
         m.submodules.branch_skid = branch_skid = Skid(shape=self.i.payload.shape())

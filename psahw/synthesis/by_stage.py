@@ -1,39 +1,60 @@
-"""What was found of modules, by the stages of a plan: cells, and the longest paths that end in them."""
+"""Results of synthesis by the stages of a plan: resources, and the longest paths that end in each stage."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 from . import static_timing
 from .yosys import Synthesis, resources_of
 
-__all__ = ["by_stage", "stage_of"]
+__all__ = ["OTHER", "by_stage", "stage_of"]
 
 OTHER = "accelerator"
-"""What belongs to no stage: the chain, counters, residual additions and the queues between stages."""
+"""Stands for all that belongs to no stage: the chain, the counters, and the queues between stages."""
 
 
-def stage_of(module: str, stages: Iterable[str]) -> str:
-    """The stage that a module is part of, by its place in the hierarchy: ``...chain.stages_0_merge.ring`` is part of
-    ``stages.0.merge``."""
-    path = [part for part in module.split(".")[1:] if part not in ("chain", "branch")]
-    place = "_".join(path) + "_"
-    fitting = [stage for stage in stages if place.startswith(stage.replace(".", "_") + "_")]
-    return max(fitting, key=len, default=OTHER)
+def stage_of(module: str, stages: Mapping[str, str]) -> str:
+    """Return the innermost stage that a module is part of, or `OTHER`.
+
+    Parameters
+    ----------
+    module
+        Name of a Verilog module, which is its place in the hierarchy, with dots.
+    stages
+        The module of each stage, as `psahw.generate.module_names` gives them.
+    """
+    containing = [stage for stage, own in stages.items() if f"{module}.".startswith(f"{own}.")]
+    return max(containing, key=lambda stage: len(stages[stage]), default=OTHER)
 
 
-def by_stage(found: Synthesis, stages: Iterable[str]) -> dict[str, dict]:
-    """For each stage and `OTHER`: ``resources``, and for each unit of `psahw.synthesis.static_timing` that is known the longest
-    path that ends there, as ``levels`` or ``ps``, with ``levels_from`` and ``ps_from``, the stage where it starts."""
-    stages = list(stages)
-    home = {module: stage_of(module, stages) for module in found.modules}
+def by_stage(synthesis: Synthesis, stages: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the results of synthesis for each stage and for `OTHER`.
+
+    Parameters
+    ----------
+    synthesis
+        Results by module.
+    stages
+        The module of each stage, as `psahw.generate.module_names` gives them.
+
+    Returns
+    -------
+    dict
+        For each stage its ``resources``. For each unit of `psahw.synthesis.static_timing` in which delays are known
+        also the length of the longest path that ends in the stage (``levels``, ``ps``), and the stage where that path
+        starts (``levels_from``, ``ps_from``).
+    """
+    home = {module: stage_of(module, stages) for module in synthesis.modules}
     cells: dict[str, dict[str, int]] = {stage: defaultdict(int) for stage in (*stages, OTHER)}
-    for module, numbers in found.modules.items():
+    for module, numbers in synthesis.modules.items():
         for cell, count in numbers.items():
             cells[home[module]][cell] += count
-    result = {stage: {"resources": resources_of(numbers).to_dict()} for stage, numbers in cells.items()}
+    results: dict[str, dict[str, Any]] = {
+        stage: {"resources": resources_of(numbers).to_dict()} for stage, numbers in cells.items()
+    }
     for unit in static_timing.UNITS:
-        for module, path in found.longest(unit).items():
-            entry = result[home[module]]
-            if path.length >= entry.get(unit, 0):
-                entry |= {unit: path.length, f"{unit}_from": home[path.start]}
-    return result
+        for module, path in synthesis.longest(unit).items():
+            result = results[home[module]]
+            if path.length >= result.get(unit, 0):
+                result |= {unit: path.length, f"{unit}_from": home[path.start]}
+    return results

@@ -25,10 +25,11 @@ from pathlib import Path
 
 from ..architecture.device import Resources
 from ..files import cache_directory, write_whole
+from ..gateware.graph_engine import SERIAL_GRAPH
 from . import lutrom, static_timing
 from . import verilog_modules as modules
 
-__all__ = ["FAMILIES", "NOTES", "PAIR", "PAIRED", "Synthesis", "netlist", "resources_of", "synthesise"]
+__all__ = ["FAMILIES", "NOTES", "PAIR", "Synthesis", "netlist", "resources_of", "synthesise"]
 
 NOTES = {
     "ecp5": "Yosys packs no registers into this family's multipliers: they and the accumulators count as FF and LUT"
@@ -100,9 +101,6 @@ rename -hide w:*
 hierarchy -check -top {top}
 write_verilog -noattr {netlist}
 """
-
-PAIRED = "serial"
-"""What `psahw.gateware.graph_engine` calls its digit-serial graphs."""
 
 # A process of its own: WebAssembly sees the directory that it starts in. Errors are only in the log: once ABC has
 # run, nothing more arrives on the standard streams.
@@ -258,7 +256,7 @@ def _lot(directory: Path, lot: list[modules.Module], parts: dict[str, modules.Mo
         for child in part.children:
             cells.pop(child, None)
         netlist = netlists[part.name]
-        if family != "ecp5" and part.name.endswith(f".{PAIRED}") and (pairs := _pairs(netlist["cells"])):
+        if family != "ecp5" and part.name.endswith(f".{SERIAL_GRAPH}") and (pairs := _pairs(netlist["cells"])):
             cells[PAIR] = pairs
         records[part.name] = {"cells": cells}
         if family == "xc7":

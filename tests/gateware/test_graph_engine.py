@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from psahw import verilog
 from psahw.adder_graph import Adder, Graph, Output, solve
 from psahw.adder_graph.serial import digit_serial, digit_serial_cost
-from psahw.gateware.graph_engine import GraphEngine
+from psahw.gateware.graph_engine import SERIAL_GRAPH, GraphEngine
 from psahw.network.reference import requantise
 from psahw.synthesis import yosys as synthesis
 from tests.gateware.streams import run_stream
@@ -156,7 +156,7 @@ def test_resources_are_those_of_the_estimate(tmp_path, digit):
     graph, rows = solve(random_weight(rng, 8, 10, "random"), workers=1), random_rows(rng, 8)
     verilog.emit(GraphEngine(graph=graph, **rows, digit=digit, o_lanes=2), "engine", tmp_path)
     found = synthesis.synthesise(tmp_path, "psahw_engine", "xc7", source="engine.v")
-    cells = found.cells("psahw_engine.serial")
+    cells = found.cells(f"psahw_engine.{SERIAL_GRAPH}")
     resources, cost = synthesis.resources_of(cells), digit_serial_cost(digit_serial(graph, **rows, digit=digit))
     assert (resources.dsp, resources.bram36) == (0, 0)
     assert cost.lut == pytest.approx(resources.lut, rel=0.1)

@@ -1,8 +1,12 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import psahw.network
 from calibration.published import convert
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
@@ -95,3 +99,13 @@ def test_accuracies(given, expected):
     network = random_network(np.random.default_rng(0))
     network.metadata["accuracy"] = given
     assert accuracies(network) == expected
+
+
+def test_networks_need_no_hardware_libraries():
+    """Importing every module of the package loads neither Amaranth nor torch, not even through other modules."""
+    package = Path(psahw.network.__file__).parent
+    names = [f"psahw.network.{path.stem}" for path in package.glob("*.py") if path.stem != "__init__"]
+    block = "import sys; sys.modules |= dict.fromkeys(['amaranth', 'torch', 'scipy', 'da4ml', 'cocotb'])"
+    code = f"{block}; import {', '.join(names)}"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (process.returncode, process.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""A Verilog file taken apart, and what it says by stage."""
+"""A Verilog file taken apart into modules."""
 
 import re
 
@@ -11,7 +11,6 @@ from amaranth.lib.wiring import In, Out
 from psahw import verilog
 from psahw.synthesis import verilog_modules as modules
 from psahw.synthesis import yosys as synthesis
-from psahw.synthesis.by_stage import by_stage, stage_of
 
 
 class Leaf(wiring.Component):
@@ -97,30 +96,3 @@ def test_one_by_one_is_what_all_at_once_is(tree, monkeypatch, tmp_path_factory):
     for kind in ("FDRE", "RAMB18E1", "LUT2", "CARRY4"):
         assert len(re.findall(rf"^  {kind} ", whole, re.M)) == cells.get(kind, 0)
     assert cells["FDRE"] == 8 + 2 * 8  # the total, and what each memory has read
-
-
-STAGES = ["embed", "stages.0.merge", "stages.0.merge.windows", "stages.0.blocks.0.token_mixing.linear"]
-
-
-@pytest.mark.parametrize(
-    "module, stage",
-    [
-        ("psahw_accelerator.chain.embed.ring", "embed"),
-        ("psahw_accelerator.chain.stages_0_merge", "stages.0.merge"),
-        ("psahw_accelerator.chain.stages_0_merge_windows.banks", "stages.0.merge.windows"),
-        ("psahw_accelerator.chain.stages_0_blocks_0_token_mixing.branch.linear.queue", STAGES[3]),
-        ("psahw_accelerator.chain.embedding", "accelerator"),
-        ("psahw_accelerator", "accelerator"),
-    ],
-)
-def test_stage_of(module, stage):
-    assert stage_of(module, STAGES) == stage
-
-
-def test_by_stage_loses_nothing():
-    found = synthesis.Synthesis(
-        {"top": {"LUT6": 1}, "top.chain.embed": {"LUT6": 2, "FDRE": 5}, "top.chain.embed.ring": {"DSP48E1": 3}}
-    )
-    stages = by_stage(found, ["embed"])
-    assert stages["embed"]["resources"] == {"lut": 2, "ff": 5, "dsp": 3, "bram36": 0}
-    assert stages["accelerator"]["resources"]["lut"] == 1
