@@ -50,8 +50,9 @@ def rescale(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
     The scale `after` [C] is that of `before` [C], or twice as coarse.
     """
-    factor = before / after
-    return Requantise.apply(x, torch.zeros_like(factor), factor, 2 * (1 - factor), 8)
+    factor = before / after  # 1 or 1/2, that is 2^-shift
+    half = 2 * (1 - factor)  # 0 or 1, which is `rounding_half(shift)`
+    return Requantise.apply(x, torch.zeros_like(factor), factor, half, 8)
 
 
 def table_residual(before: Tensor, after: Tensor) -> Tensor:

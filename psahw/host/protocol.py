@@ -151,7 +151,10 @@ class Hello:
             raise ProtocolError(f"it must speak version {VERSION} of the host protocol, not {payload[0]}")
         if len(payload) < _FIXED.size:
             raise ProtocolError(f"its hello must have at least {_FIXED.size} bytes, not {len(payload)}")
-        _, *numbers, digest = _FIXED.unpack_from(payload)
+        (
+            _, window, height, width, colours, classes, logit_bits, stages, clock_hz, frame_interval, latency,
+            settling_frames, digest,
+        ) = _FIXED.unpack_from(payload)  # fmt: skip
         texts, at = [], _FIXED.size
         for _ in range(3):
             length = payload[at] if at < len(payload) else MAX_TEXT + 1
@@ -159,8 +162,10 @@ class Hello:
                 raise ProtocolError("its hello is incomplete")
             texts.append(payload[at + 1 : at + 1 + length].decode(errors="replace"))
             at += 1 + length
-        network, board, build = texts
-        hello = cls(*numbers, digest=digest.hex(), network=network, board=board, build=build)
+        hello = cls(
+            window, height, width, colours, classes, logit_bits, stages, clock_hz, frame_interval, latency,
+            settling_frames, digest.hex(), *texts,
+        )  # fmt: skip
         counts = hello.frame_bytes, hello.window, hello.classes, hello.clock_hz
         if not all(counts) or hello.classes > MAX_CLASSES or hello.stages > MAX_STAGES:
             raise ProtocolError(f"its hello has impossible values: {hello}")
@@ -203,8 +208,9 @@ class Result:
         size = _TIMES.size + 4 * classes
         if len(payload) != size:
             raise ProtocolError(f"a result must have {size} bytes, not {len(payload)}")
+        class_index, latency, span, stamp = _TIMES.unpack_from(payload)
         logits = struct.unpack_from(f"<{classes}i", payload, _TIMES.size)
-        result = cls(*_TIMES.unpack_from(payload), logits=logits)
+        result = cls(class_index, latency, span, stamp, logits)
         if result.class_index >= classes:
             raise ProtocolError(f"the class of a result must be below {classes}, not {result.class_index}")
         return result
