@@ -1,1 +1,4 @@
-"""Simulation of the emitted Verilog against the integer model; reads Verilog and a manifest."""
+"""Simulation of the generated Verilog against the integer model.
+
+Nothing here imports the generator: the inputs are Verilog, memory files and a manifest.
+"""

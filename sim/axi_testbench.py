@@ -1,6 +1,7 @@
-"""cocotb tests of `psahw.sim.cocotb_tests` for AXI designs: they drive and record; the caller compares.
+"""cocotb tests of AXI designs for `psahw.sim.cocotb_tests`. They drive and record, and the caller compares.
 
-Bytes are hexadecimal in request and report. ``pauses`` is the share of cycles in which a side of a channel pauses.
+Requests and reports contain bytes in hexadecimal. The request's ``pauses`` is the share of cycles in which each side
+of a channel pauses.
 """
 
 import random
@@ -28,7 +29,7 @@ PERIOD = 2  # ns
 
 
 def _pauses(share, seed):
-    """Pauses of 1 to 8 cycles, together ``share`` of all cycles."""
+    """Yield whether to pause in each cycle: for 1 to 8 cycles at a time, and for ``share`` of all cycles."""
     generator = random.Random(seed)
     while True:
         yield from [True] * generator.randint(1, 8)
@@ -36,12 +37,14 @@ def _pauses(share, seed):
 
 
 def _pause(channels, share):
+    """Let channels pause at random."""
     for seed, channel in enumerate(channels):
         if share:
             channel.set_pause_generator(_pauses(share, seed))
 
 
 async def _reset(clock, resetn):
+    """Start the clock, and reset the design."""
     cocotb.start_soon(Clock(clock, PERIOD, "ns").start())
     resetn.value = 0
     await ClockCycles(clock, 5)
@@ -51,28 +54,39 @@ async def _reset(clock, resetn):
 
 
 class _Registers:
+    """Access to the design's registers over AXI4-Lite."""
+
     def __init__(self, bus, clock, resetn):
         self.master = AxiLiteMaster(bus, clock, resetn, reset_active_level=False)
 
     async def write(self, offset, value):
+        """Write a register, and return the response."""
         return (await self.master.write(offset, value.to_bytes(4, "little"))).resp
 
     async def read(self, offset):
-        done = await self.master.read(offset, 4)
-        return int.from_bytes(done.data, "little"), done.resp
+        """Return a register's value and the response."""
+        access = await self.master.read(offset, 4)
+        return int.from_bytes(access.data, "little"), access.resp
 
     async def all(self, names):
+        """Return the values of all registers by name, for their offsets by name."""
         return {name: (await self.read(offset))[0] for name, offset in names.items()}
 
 
 @cocotb.test()
 async def core(dut):
-    """``packets``: ``data``, and perhaps ``keep``, ``after``, cycles to wait before the next one, and ``then``,
-    register writes [offset, value] at that time; ``writes`` before all of them.
+    """Send packets into an AXI4-Stream core, and report its results and registers.
 
-    ``expected``: packets to wait for, each at most ``patience`` cycles, and then ``linger`` more for others;
-    ``sink_pauses``: of the sink alone; ``reads``: offsets by name of the registers to report; ``probes``: offsets to
-    read and to write, whose responses are reported.
+    The request has the following entries:
+
+    - ``writes``: register writes ``[offset, value]`` at the beginning.
+    - ``packets``: the packets to send. Each has ``data``, and optionally ``keep``, ``after`` (cycles to wait before
+      the next packet) and ``then`` (register writes after this time).
+    - ``expected``: the number of packets to wait for, each for at most ``patience`` cycles. Further packets are
+      recorded for another ``linger`` cycles.
+    - ``sink_pauses``: like ``pauses``, for the sink alone.
+    - ``reads``: offsets by name of the registers to report.
+    - ``probes``: offsets to read and to write, whose responses are reported.
     """
     request = handover.request()
     registers = _Registers(AxiLiteBus.from_prefix(dut, "s_axi"), dut.aclk, dut.aresetn)
@@ -93,7 +107,7 @@ async def core(dut):
     for _ in range(request["expected"]):
         frame = await with_timeout(sink.recv(), request["patience"] * PERIOD, "ns")
         results.append(bytes(frame.tdata).hex())
-    await ClockCycles(dut.aclk, request.get("linger", 200))  # what else comes
+    await ClockCycles(dut.aclk, request.get("linger", 200))  # for packets that are not expected
     while not sink.empty():
         results.append(bytes(sink.recv_nowait().tdata).hex())
     handover.report(
@@ -105,7 +119,7 @@ async def core(dut):
 
 
 class _Memory(SparseMemoryRegion):
-    """Answers with SLVERR where it is broken."""
+    """A memory that answers with SLVERR in ``broken`` address ranges."""
 
     def __init__(self, size, broken):
         super().__init__(size)
@@ -125,14 +139,14 @@ class _Memory(SparseMemoryRegion):
 
 
 class _Bursts:
-    """Records a channel's addresses and lengths, and how many of its bursts are under way at most."""
+    """Record the addresses and lengths of a channel's bursts, and the largest number of outstanding ones."""
 
     def __init__(self, dut, prefix, ends):
-        self.bursts, self.most, self.dut, self.prefix, self.ends = [], 0, dut, prefix, ends
+        self.bursts, self.most_outstanding, self.dut, self.prefix, self.ends = [], 0, dut, prefix, ends
         cocotb.start_soon(self._watch())
 
     async def _watch(self):
-        dut, under_way = self.dut, 0
+        dut, outstanding = self.dut, 0
         valid, ready, addr, length = (
             getattr(dut, f"{self.prefix}{name}") for name in ("valid", "ready", "addr", "len")
         )
@@ -142,20 +156,27 @@ class _Bursts:
             await edge
             if valid.value == 1 and ready.value == 1:
                 self.bursts.append([int(addr.value), int(length.value) + 1])
-                under_way += 1
-                self.most = max(self.most, under_way)
+                outstanding += 1
+                self.most_outstanding = max(self.most_outstanding, outstanding)
             if all(signal.value == 1 for signal in ends):
-                under_way -= 1
+                outstanding -= 1
 
 
 @cocotb.test()
 async def kernel(dut):
-    """``batches``: where the ``images`` are, where the ``results`` go, and their ``count``.
+    """Let a Vitis kernel classify batches of images in a memory, and report its states and the memory's contents.
 
-    ``fill``: [where, bytes, or a file's absolute name] in memory before; ``dump``: [where, size] to report after;
-    ``broken``: ["read" or "write", from, to] are answered with SLVERR; ``offsets`` of the registers by name;
-    ``chain``: a batch begins as soon as the one before is ready, not done; ``patience``: cycles for one batch;
-    ``watch``: report bursts.
+    The request has the following entries:
+
+    - ``batches``: each with the address of its ``images``, the address for its ``results``, and their ``count``.
+    - ``memory``: size of the memory in bytes.
+    - ``fill``: initial contents ``[address, bytes]``, where a file's absolute name can replace the bytes.
+    - ``dump``: ranges ``[address, size]`` to report at the end.
+    - ``broken``: ranges ``["read" or "write", first, end]`` that are answered with SLVERR.
+    - ``offsets``: offsets of the registers by name.
+    - ``chain``: true to start a batch when the one before is ready, not when it is done.
+    - ``patience``: largest number of cycles for one batch.
+    - ``watch``: true to report bursts.
     """
     request = handover.request()
     at = request["offsets"]
@@ -168,9 +189,9 @@ async def kernel(dut):
     else:
         slave = AxiRam(bus, dut.ap_clk, dut.ap_rst_n, reset_active_level=False, size=request["memory"])
         fill, dump = slave.write, slave.read
-    for where, content in request["fill"]:
+    for address, content in request["fill"]:
         data = Path(content).read_bytes() if content.startswith("/") else bytes.fromhex(content)
-        fill(where, data)
+        fill(address, data)
     watched = {}
     if request.get("watch"):
         watched = {
@@ -194,21 +215,22 @@ async def kernel(dut):
             while not (await registers.read(at["AP_CTRL"]))[0] & 8:
                 await ClockCycles(dut.ap_clk, 3)
         else:
-            states.append(await _done(dut, registers, at, request["patience"]))
+            states.append(await _finish(dut, registers, at, request["patience"]))
             waiting = 0
     for _ in range(waiting):
-        states.append(await _done(dut, registers, at, request["patience"]))
+        states.append(await _finish(dut, registers, at, request["patience"]))
     states.append((await registers.read(at["AP_CTRL"]))[0])
     handover.report(
         states=states,
         registers=await registers.all(at),
-        memory=[bytes(dump(where, size)).hex() for where, size in request["dump"]],
+        memory=[bytes(dump(address, size)).hex() for address, size in request["dump"]],
         bursts={name: watch.bursts for name, watch in watched.items()},
-        outstanding={name: watch.most for name, watch in watched.items()},
+        outstanding={name: watch.most_outstanding for name, watch in watched.items()},
     )
 
 
 async def _start(registers, at, batch):
+    """Write the arguments of a batch, and start the kernel."""
     for name in ("images", "results"):
         await registers.write(at[f"{name.upper()}_LOW"], batch[name] & 0xFFFFFFFF)
         await registers.write(at[f"{name.upper()}_HIGH"], batch[name] >> 32)
@@ -216,8 +238,8 @@ async def _start(registers, at, batch):
     await registers.write(at["AP_CTRL"], 1)
 
 
-async def _done(dut, registers, at, patience):
-    """Waits for the interrupt, acknowledges the batch, and returns what AP_CTRL was before."""
+async def _finish(dut, registers, at, patience):
+    """Wait for the interrupt, acknowledge the batch, and return the value of AP_CTRL before that."""
     if dut.interrupt.value != 1:
         await with_timeout(RisingEdge(dut.interrupt), patience * PERIOD, "ns")
     pending, _ = await registers.read(at["ISR"])

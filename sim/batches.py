@@ -1,11 +1,15 @@
-"""Many images in batches, each a run of the simulator of its own: several at once, and what is done stays done."""
+"""Simulate many images in batches, several at a time, and keep the results of finished batches.
+
+Each batch is a run of the simulator. A simulation that was interrupted continues where it stopped.
+"""
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +17,11 @@ from psahw.errors import UserError
 from psahw.files import write_whole
 
 from . import building, runner
-from .runner import Design
+from .design import Design
 
 __all__ = ["merge", "simulate"]
+
+PACKAGE = Path(__file__).parent
 
 _RECORD = re.compile(r"images\d+-\d+\.json")
 _SUMS = ("images", "mismatched_logits", "mismatched_classes", "correct", "cycles", "seconds", "results")
@@ -33,33 +39,59 @@ def simulate(
     seed: int = 1,
     directory: Path | None = None,
     progress: Callable[[int], None] = lambda images: None,
-    **options,
-) -> dict:
-    """What `psahw.sim.runner.simulate` returns, of ``batch`` images at a time and ``jobs`` runs at once, put together.
+    **options: Any,
+) -> dict[str, Any]:
+    """Simulate images in batches, and return one merged result.
 
-    The batch that begins with image n has the seed ``seed`` + n. With ``directory`` each batch's result is kept
-    there, and one that is there already counts without being simulated again.
+    Parameters
+    ----------
+    design, images, expected, labels
+        See `psahw.sim.runner.simulate`.
+    batch
+        Number of images per batch.
+    jobs
+        Number of batches that run at the same time.
+    seed
+        Seed of the first batch. The batch that begins with image n has the seed ``seed + n``.
+    directory
+        Directory in which the result of each batch is kept. Batches whose result is there are not simulated again.
+    progress
+        Called with the number of new results.
+    **options
+        Other options of `psahw.sim.runner.simulate`.
 
-    Raises ValueError unless ``batch`` and ``jobs`` are at least 1, UserError if the directory holds results of
-    another simulation, and what `psahw.sim.runner.simulate` raises.
+    Returns
+    -------
+    dict
+        The merged result, see `merge`, with the number of batches, and of those that were not simulated again.
+
+    Raises
+    ------
+    ValueError
+        If ``batch`` or ``jobs`` is not positive.
+    UserError
+        If the directory contains results of another simulation.
+    RuntimeError
+        If the simulation of a batch fails, see `psahw.sim.runner.simulate`.
     """
     for name, value in (("batch", batch), ("jobs", jobs)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
     common = _digest(design, {"seed": seed, **options})
-    todo, found = [], {}
+    pending: list[tuple[slice, Path | None, str]] = []
+    results: dict[int, dict[str, Any]] = {}
     for start in range(0, len(images), batch):
         part = slice(start, min(start + batch, len(images)))
         arrays = (images[part], expected[part], np.asarray(labels[part]))
         key = hashlib.sha256(common + b"".join(array.tobytes() for array in arrays)).hexdigest()
         path = None if directory is None else directory / f"images{start:05}-{part.stop - 1:05}.json"
-        if (kept := _kept(path, key)) is None:
-            todo.append((part, path, key))
+        if (result := _kept_result(path, key)) is None:
+            pending.append((part, path, key))
         else:
-            found[start] = kept
-            progress(kept["images"])
+            results[start] = result
+            progress(result["images"])
 
-    def run(part: slice, path: Path | None, key: str) -> tuple[int, dict]:
+    def run(part: slice, path: Path | None, key: str) -> tuple[int, dict[str, Any]]:
         try:
             result = runner.simulate(
                 design, images[part], expected[part], labels=labels[part], seed=seed + part.start, progress=progress,
@@ -72,28 +104,42 @@ def simulate(
         return part.start, result
 
     with runner.surroundings(), ThreadPoolExecutor(jobs) as pool:
-        started = [pool.submit(run, *batch) for batch in todo]
+        futures = [pool.submit(run, *arguments) for arguments in pending]
         try:
-            found |= dict(each.result() for each in as_completed(started))
+            results |= dict(future.result() for future in as_completed(futures))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    kept = len(found) - len(todo)
-    return merge(found) | {"seed": seed, "batches": len(found), "batches_kept": kept, "jobs": jobs}
+    kept = len(results) - len(pending)
+    return merge(results) | {"seed": seed, "batches": len(results), "batches_kept": kept, "jobs": jobs}
 
 
-def _digest(design: Design, options: dict) -> bytes:
-    """Of all that the results depend on but the images: circuit, test bench, tools."""
+def _sources() -> Iterator[Path]:
+    """Yield the source files of this package: Python, SystemVerilog, Verilog and C++."""
+    for path in sorted(PACKAGE.rglob("*")):
+        if path.suffix in (".py", ".sv", ".v", ".cpp", ".h"):
+            yield path
+
+
+def _digest(design: Design, options: dict[str, Any]) -> bytes:
+    """Return a hash of everything except the images that results depend on: circuit, test bench, tools, options."""
     state = hashlib.sha256(json.dumps([options, building.versions()], sort_keys=True).encode())
     circuit = [path for pattern in ("*.v", "*.json", "*.mem", "*.hex") for path in design.directory.glob(pattern)]
-    bench = [path for pattern in ("*.py", "*.sv") for path in Path(__file__).parent.glob(pattern)]
-    for path in sorted(circuit) + sorted(bench):
-        if not _RECORD.fullmatch(path.name):
-            state.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    files = [(path.name, path) for path in sorted(circuit) if not _RECORD.fullmatch(path.name)]
+    files += [(f"sim/{path.relative_to(PACKAGE).as_posix()}", path) for path in _sources()]
+    for name, path in files:
+        state.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return state.digest()
 
 
-def _kept(path: Path | None, key: str) -> dict | None:
+def _kept_result(path: Path | None, key: str) -> dict[str, Any] | None:
+    """Return the result of a batch that has been kept in a file, or None if there is no such file.
+
+    Raises
+    ------
+    UserError
+        If the file is not a result, or one of another simulation.
+    """
     if path is None or not path.exists():
         return None
     try:
@@ -102,13 +148,20 @@ def _kept(path: Path | None, key: str) -> dict | None:
             return record["result"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} cannot be read as a batch's result: {error!r}") from error
-    raise UserError(f"{path} is of another simulation (design, images or options): give another directory")
+    raise UserError(f"{path} is from another simulation (design, images or options): name another directory")
 
 
-def merge(found: dict[int, dict]) -> dict:
-    """One result of several, given by the number of their first image: sums of counts, cycles and seconds; of times
-    in cycles the one value or the least and the greatest."""
-    results = [found[start] for start in sorted(found)]
+def merge(by_start: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Return one result for several batches.
+
+    Counts, cycles and seconds are added. Measured cycles become the only value, or the smallest and the largest.
+
+    Parameters
+    ----------
+    by_start
+        Results by the number of their first image.
+    """
+    results = [by_start[start] for start in sorted(by_start)]
     merged = dict(results[0])
     merged |= {name: sum(result[name] for result in results) for name in _SUMS}
     merged |= {name: _range(result[name] for result in results) for name in _RANGES}
@@ -121,12 +174,13 @@ def merge(found: dict[int, dict]) -> dict:
         name: sum(result["stage_stalls"][name] for result in results) for name in merged["stage_stalls"]
     }
     merged["mismatches"] = [
-        f"from image {start}, {line}" for start in sorted(found) for line in found[start]["mismatches"]
+        f"from image {start}, {line}" for start in sorted(by_start) for line in by_start[start]["mismatches"]
     ]
     return merged
 
 
 def _range(values: Iterable[int | list[int] | None]) -> int | list[int] | None:
+    """Return the only one of the measured values, None if there is none, or else the smallest and the largest."""
     numbers = [number for value in values if value is not None for number in np.atleast_1d(value).tolist()]
     if not numbers:
         return None

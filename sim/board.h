@@ -1,4 +1,4 @@
-// What simulated boards have in common: how they look around, rest and end.
+// Functions that all simulated boards share: errors, polling of the host's end, and random numbers.
 #pragma once
 
 #include <poll.h>
@@ -8,24 +8,26 @@
 #include <cstdio>
 #include <cstdlib>
 
-constexpr unsigned kLook = 2048;        // cycles between looks at the other end
-constexpr uint64_t kQuiet = 2'000'000;  // cycles without traffic after which the processor is left to others
-constexpr int kPause = 5;               // milliseconds, every kLook quiet cycles
+constexpr unsigned kLook = 2048;        // cycles between two polls of the host's end
+constexpr uint64_t kQuiet = 2'000'000;  // cycles without traffic after which the simulation slows down
+constexpr int kPause = 5;               // milliseconds that each poll may then wait
 
+// Ends the program because of an error of the operating system.
 [[noreturn]] inline void fail(const char *what) {
   std::perror(what);
   std::exit(2);
 }
 
-// Nothing that waits in standard output may leave: a port that nobody can use.
+// Ends the program because the device has violated the link's specification. Standard output is not flushed, because
+// it could contain the name of a port that can no longer be used.
 [[noreturn]] inline void misbehaves(const char *what) {
   std::fprintf(stderr, "the device %s\n", what);
   std::fflush(stderr);
   std::_Exit(3);
 }
 
-// Whether there is something to read at ``other``. Waits for it if nothing has happened for long. Ends the program
-// when its standard input does, at a place where nothing is left to be done.
+// Returns whether there is something to read from `other`, and waits for it if there has been no traffic for a long
+// time. Sets `ended` when standard input has ended.
 inline bool look(int other, uint64_t quiet, bool &ended) {
   pollfd ends[] = {{STDIN_FILENO, POLLIN, 0}, {other, POLLIN, 0}};
   if (poll(ends, 2, quiet > kQuiet ? kPause : 0) <= 0) return false;
@@ -34,7 +36,7 @@ inline bool look(int other, uint64_t quiet, bool &ended) {
   return ends[1].revents & POLLIN;
 }
 
-// Marsaglia's xorshift64: the same disturbances in every run.
+// Marsaglia's xorshift64, so that every run has the same disturbances.
 class Random {
  public:
   explicit Random(uint64_t seed = 1) : state_(seed * 0x9e3779b97f4a7c15u) {}

@@ -1,10 +1,10 @@
-"""A board without a board: Verilated, its link included, behind what a real one would be reached by.
+"""Simulate a whole board, with its link, so that a host can use it like a real one.
 
     with running(directory, Uart(cycles_per_bit=4)) as port:
-        ...  # port is /dev/pts/N, to be opened like any serial port
+        ...  # port is /dev/pts/N, which can be opened like any serial port
 
-The directory holds ``board.v`` (module ``psahw_board`` with clk, rst, and the pins of its link), ``accelerator.v``
-and the memory files that they read. Builds are kept by `psahw.sim.building`.
+The directory contains ``board.v`` (module ``psahw_board`` with clk, rst and the pins of its link), ``accelerator.v``
+and the memory files that they read. `psahw.sim.building` caches the simulators.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TextIO
 
 from psahw.errors import CheckFailed, UserError
 
@@ -27,7 +27,7 @@ __all__ = ["Uart", "Udp", "build", "running"]
 HERE = Path(__file__).parent
 TOP = "psahw_board"
 SOURCES = ("board.v", "accelerator.v")
-COMMON = HERE / "board.h"
+HEADERS = (HERE / "board.h",)  # included by the programs of all links
 START_SECONDS = 60
 ARGUMENTS = (
     "--cc",
@@ -47,10 +47,14 @@ ARGUMENTS = (
 
 @dataclass(frozen=True)
 class Uart:
-    """uart_rx and uart_tx behind a pseudo-terminal, whose name is the port's.
+    """A board with the pins uart_rx and uart_tx, whose port is the name of a pseudo-terminal.
 
-    ``cycles_per_bit`` must be what the design was made for. ``glitches``, if not 0, is the mean number of cycles
-    between disturbances of the line to the device, of up to three bits.
+    Attributes
+    ----------
+    cycles_per_bit
+        Clock cycles per bit, which must be those of the design.
+    glitches
+        Mean number of cycles between disturbances of the line to the device, each of up to three bits, or 0 for none.
     """
 
     cycles_per_bit: int
@@ -58,16 +62,24 @@ class Uart:
     program: ClassVar[Path] = HERE / "board_uart.cpp"
 
     def arguments(self) -> list[str]:
+        """Return the arguments of the simulator."""
         return [str(self.cycles_per_bit), str(self.glitches)]
 
 
 @dataclass(frozen=True)
 class Udp:
-    """gmii_rx and gmii_tx, with clocks of 125 MHz, behind a socket of this computer, whose ``udp://`` address is the
-    port's.
+    """A board with the ports gmii_rx and gmii_tx and clocks of 125 MHz, whose port is a ``udp://`` address.
 
-    ``clock_hz`` is that of clk, ``address`` and ``port`` are those that the design was made for. ``damage``, if not
-    0, is the mean number of Ethernet frames, in either direction, between those that arrive damaged and are dropped.
+    The address leads to a socket of this computer.
+
+    Attributes
+    ----------
+    clock_hz
+        Frequency of clk, in Hz.
+    address, port
+        The board's own address and UDP port, which must be those of the design.
+    damage
+        Mean number of Ethernet frames, in either direction, between damaged ones, which are dropped, or 0 for none.
     """
 
     clock_hz: float
@@ -77,13 +89,26 @@ class Udp:
     program: ClassVar[Path] = HERE / "board_udp.cpp"
 
     def arguments(self) -> list[str]:
+        """Return the arguments of the simulator."""
         return [str(round(1e15 / self.clock_hz)), str(int(self.address)), str(self.port), str(self.damage)]
 
 
-def build(directory: str | os.PathLike, line: Uart | Udp) -> Path:
-    """The simulator's executable, from the cache if the sources are the same. Raises UserError with the compiler's
-    first complaint."""
-    sources = building.with_models([*(Path(directory) / name for name in SOURCES), line.program])
+def build(directory: str | os.PathLike, link: Uart | Udp) -> Path:
+    """Return the simulator's executable, which is built only if it is not in the cache.
+
+    Parameters
+    ----------
+    directory
+        Directory with the Verilog.
+    link
+        The link that the design has.
+
+    Raises
+    ------
+    UserError
+        If the design does not build, with the compiler's first error.
+    """
+    sources = building.with_models([*(Path(directory) / name for name in SOURCES), link.program])
     one_file = sum(source.stat().st_size for source in sources) < building.SMALL
     recipe = {
         "waves": "none, no VPI",
@@ -91,65 +116,80 @@ def build(directory: str | os.PathLike, line: Uart | Udp) -> Path:
         "versions": building.versions(),
         "arguments": ARGUMENTS,
         "one_file": one_file,
-        "common": COMMON.read_text(),
+        "headers": {path.name: path.read_text() for path in HEADERS},
     }
 
-    def verilate(folder):
-        building.with_verilator(folder, sources, ARGUMENTS, one_file=one_file)
+    def verilate(folder: Path) -> None:
+        building.build_with_verilator(folder, sources, ARGUMENTS, one_file=one_file)
 
-    target, _ = building.kept(recipe, sources, TOP, verilate)
+    target, _ = building.cached_build(recipe, sources, TOP, verilate)
     return target / TOP
 
 
 @contextlib.contextmanager
-def running(directory: str | os.PathLike, line: Uart | Udp, *, seed: int = 1) -> Iterator[str]:
-    """Yields the name of the port; the simulation ends with the block, or with this process.
+def running(directory: str | os.PathLike, link: Uart | Udp, *, seed: int = 1) -> Iterator[str]:
+    """Run a simulated board, and yield the name of its port.
 
-    What has no initial value starts with a random one, by ``seed``. Raises UserError when the design does not build
-    or does not start, CheckFailed when it sends what no device of its kind may send.
+    The simulation ends with the block, or with this process.
+
+    Parameters
+    ----------
+    directory
+        Directory with the Verilog and the memory files.
+    link
+        The link that the design has.
+    seed
+        Seed of the random values of registers without initialisation.
+
+    Raises
+    ------
+    UserError
+        If the design does not build or does not start.
+    CheckFailed
+        If the design sends something that violates the link's specification.
     """
-    program = build(directory, line)
+    program = build(directory, link)
     with tempfile.TemporaryDirectory(prefix="psahw-board-") as folder:
         for memory in (*Path(directory).glob("*.mem"), *Path(directory).glob("*.hex")):
             (Path(folder) / memory.name).symlink_to(memory.resolve())
         with open(Path(folder) / "stderr", "w+") as complaints:
             process = subprocess.Popen(
-                [program, *line.arguments(), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
+                [program, *link.arguments(), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
                 cwd=folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 text=True,
-                start_new_session=True,  # an interrupt is for us; the end of its input is for it
+                start_new_session=True,  # an interrupt must reach only this process, which then ends the simulator
             )
             try:
                 started, _, _ = select.select([process.stdout], [], [], START_SECONDS)
                 port = process.stdout.readline().strip() if started else ""
                 if not port:
                     _stop(process)
-                    raise UserError(f"the simulated board does not start: {_words(complaints)}")
+                    raise UserError(f"the simulated board does not start: {_excerpt(complaints)}")
                 yield from _watched(process, port, complaints)
             finally:
                 _stop(process)
                 process.stdout.close()
 
 
-def _watched(process, port, complaints):
-    """Yields the port; whatever error the block ends with, the device's own fault is the better reason."""
+def _watched(process: subprocess.Popen, port: str, complaints: TextIO) -> Iterator[str]:
+    """Yield the port. If the device has failed, raise its error instead of the one with which the block ends."""
     error = None
     try:
         yield port
     except Exception as caught:
         error = caught
     if status := _stop(process):
-        message = f"the simulated board ended with status {status}: {_words(complaints)}"
+        message = f"the simulated board ended with status {status}: {_excerpt(complaints)}"
         raise CheckFailed(message) from error
     if error is not None:
         raise error
 
 
-def _stop(process) -> int:
-    """The simulator's exit status; 0 if it had to be killed."""
+def _stop(process: subprocess.Popen) -> int:
+    """End the simulator, and return its exit status, or 0 if it had to be killed."""
     if process.returncode is not None:
         return process.returncode
     process.stdin.close()
@@ -161,6 +201,7 @@ def _stop(process) -> int:
         return 0
 
 
-def _words(complaints) -> str:
+def _excerpt(complaints: TextIO) -> str:
+    """Return the beginning of what the simulator has written to standard error."""
     complaints.seek(0)
     return complaints.read().strip()[:300]

@@ -1,8 +1,9 @@
 // A simulated board: the Verilated design, its UART bit by bit, and a pseudo-terminal at the other end of the line.
 //
-// Usage: board_uart CYCLES_PER_BIT GLITCHES [+verilator+...]. GLITCHES is the mean number of cycles between disturbances of
-// the line to the device, 0 for none. The first line on standard output names the pseudo-terminal; the program ends
-// when its standard input does.
+// Usage: board_uart CYCLES_PER_BIT GLITCHES [+verilator+...]
+//
+// GLITCHES is the mean number of cycles between disturbances of the line to the device, or 0 for none. The program
+// writes the name of the pseudo-terminal to standard output, and ends when its standard input does.
 #include <fcntl.h>
 #include <stdlib.h>
 #include <termios.h>
@@ -18,9 +19,9 @@
 namespace {
 
 constexpr unsigned kReset = 4;   // cycles
-constexpr size_t kChunk = 4096;  // bytes read from the terminal at once
+constexpr size_t kChunk = 4096;  // bytes per read from the terminal
 
-// Characters to the device: start bit, eight bits, stop bit.
+// Sends characters to the device, each with a start bit, eight data bits and a stop bit.
 class Sender {
  public:
   explicit Sender(unsigned period) : period_(period) {}
@@ -43,12 +44,12 @@ class Sender {
   std::deque<unsigned char> waiting_;
 };
 
-// Characters from the device; a stop bit that is low makes the program end.
+// Receives characters from the device. A stop bit that is low ends the program.
 class Receiver {
  public:
   explicit Receiver(unsigned period) : period_(period) {}
   bool idle() const { return at_ < 0; }
-  // The byte that ends in this cycle, or -1.
+  // Returns the byte that is complete in this cycle, or -1.
   int level(int line) {
     if (at_ < 0) {
       if (!line) at_ = 0, bits_ = 0;
@@ -69,7 +70,7 @@ class Receiver {
   unsigned bits_ = 0;
 };
 
-// Turns the line over for up to three bits, once in so many cycles.
+// Inverts the line for up to three bits, on average once in `every` cycles.
 class Glitches {
  public:
   Glitches(uint64_t every, unsigned period) : every_(every), longest_(3 * period) {}
@@ -90,11 +91,12 @@ class Glitches {
   unsigned longest_, left_ = 0;
 };
 
+// Opens a pseudo-terminal, and writes the name of its other end to standard output.
 int open_terminal() {
   const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
   if (terminal < 0 || grantpt(terminal) || unlockpt(terminal)) fail("pseudo-terminal");
   const char *name = ptsname(terminal);
-  // Kept open: without it the terminal would hang up whenever a host closes its end.
+  // This end stays open, because otherwise the terminal would hang up when a host closes its end.
   const int other = open(name, O_RDWR | O_NOCTTY);
   termios settings;
   if (other < 0 || tcgetattr(other, &settings)) fail(name);
@@ -105,6 +107,7 @@ int open_terminal() {
   return terminal;
 }
 
+// Sends a byte to the host, and waits while the terminal is full.
 void send(int terminal, unsigned char byte) {
   while (write(terminal, &byte, 1) != 1) {
     if (errno != EAGAIN && errno != EINTR) fail("pseudo-terminal");

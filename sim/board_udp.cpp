@@ -1,10 +1,11 @@
 // A simulated board: the Verilated design, Ethernet at its PHY's GMII byte by byte, and a UDP socket at the other end of
 // the cable.
 //
-// Usage: board_udp PERIOD ADDRESS PORT DAMAGE [+verilator+...]. PERIOD is that of the accelerator's clock in femtoseconds,
-// ADDRESS (as one number) and PORT are the board's, DAMAGE is the mean number of frames between damaged ones, 0 for none.
-// The first line on standard output is udp://127.0.0.1:PORT, at which the board's bytes are to be had; the program ends
-// when its standard input does.
+// Usage: board_udp PERIOD ADDRESS PORT DAMAGE [+verilator+...]
+//
+// PERIOD is the period of the accelerator's clock in femtoseconds. ADDRESS, as one number, and PORT are the board's.
+// DAMAGE is the mean number of frames between damaged ones, or 0 for none. The program writes udp://127.0.0.1:PORT to
+// standard output, which is the address of its socket, and ends when its standard input does.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -23,14 +24,14 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 
 constexpr uint64_t kEthernetHalf = 4'000'000;    // femtoseconds, half a period of 125 MHz
-constexpr uint64_t kPhyHalf = 3'999'200;         // the other end's, 200 ppm faster: as far apart as IEEE 802.3 lets two be
-constexpr uint64_t kPhase = 1'300'000;           // of the clock that comes from the PHY
+constexpr uint64_t kPhyHalf = 3'999'200;         // half a period of the PHY's clock, 200 ppm faster (IEEE 802.3's limit)
+constexpr uint64_t kPhase = 1'300'000;           // femtoseconds, phase of the PHY's clock
 constexpr uint64_t kReset = 200'000'000;         // femtoseconds
-constexpr unsigned kAsk = 20'000;                // cycles of Ethernet between ARP requests, until one is answered
-constexpr size_t kAhead = 8;                     // frames that wait to be received, at most
-constexpr size_t kGap = 12, kPreamble = 8;       // cycles between frames; bytes, with the start delimiter
+constexpr unsigned kAsk = 20'000;                // cycles of Ethernet between two ARP requests, until one is answered
+constexpr size_t kAhead = 8;                     // largest number of frames that wait for the device
+constexpr size_t kGap = 12, kPreamble = 8;       // cycles between frames; bytes of preamble and start delimiter
 constexpr size_t kShortest = 60, kLongest = 1514;  // bytes of a frame without its check sequence
-constexpr size_t kPayload = 1472;                // bytes of the longest datagram
+constexpr size_t kPayload = 1472;                // bytes in the longest datagram
 constexpr uint8_t kHostMac[6] = {0x02, 0, 0, 0, 0, 1};
 constexpr uint32_t kHost = 0x0a00'00fe;          // 10.0.0.254
 constexpr uint16_t kIpv4 = 0x0800, kArp = 0x0806;
@@ -45,7 +46,7 @@ uint32_t get(const Bytes &from, size_t at, int bytes) {
   return value;
 }
 
-// IEEE 802.3, 3.2.9
+// Returns the check sequence of a frame (IEEE 802.3, 3.2.9).
 uint32_t crc(const uint8_t *bytes, size_t count) {
   uint32_t state = ~0u;
   while (count-- > 0) {
@@ -55,14 +56,14 @@ uint32_t crc(const uint8_t *bytes, size_t count) {
   return ~state;
 }
 
-// RFC 1071
+// Returns the Internet checksum (RFC 1071).
 uint16_t checksum(const Bytes &bytes, size_t from, size_t to, uint32_t sum = 0) {
   for (size_t at = from; at < to; at++) sum += at - from & 1 ? bytes[at] : bytes[at] << 8;
   while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
   return ~sum;
 }
 
-// The host's network card and the lower half of its kernel.
+// The host's network card and network stack up to UDP.
 class Station {
  public:
   Station(uint32_t board, uint16_t port) : board_(board), port_(port) {}
@@ -96,8 +97,8 @@ class Station {
     return frame;
   }
 
-  // The bytes of a datagram to us, and the port to which it goes, 0 for what is none. The device must send nothing but
-  // good ones, in one piece, and answers to ARP.
+  // Returns the bytes of a datagram to the host, and sets `to` to its port, or to 0 if the frame is an answer to ARP.
+  // The device must send nothing but these, and datagrams must be correct and not fragmented.
   Bytes take(const Bytes &frame, uint16_t &to) {
     to = 0;
     if (frame.size() < kShortest + 4 || frame.size() > kLongest + 4 || crc(frame.data(), frame.size()) != 0x2144df1cu)
@@ -141,7 +142,7 @@ class Station {
   bool known_ = false;
 };
 
-// Spoils one frame in so many on its way; whoever gets it throws it away.
+// Damages on average one frame in `every` on its way, so that its receiver drops it.
 class Damage {
  public:
   Damage(uint64_t every, uint64_t seed) : every_(every), random_(seed) {}
@@ -156,7 +157,7 @@ class Damage {
   Random random_;
 };
 
-// Frames to the device: what GMII carries in each cycle, as byte, RX_DV and RX_ER.
+// Sends frames to the device over GMII, one byte with RX_DV and RX_ER per cycle.
 class Wire {
  public:
   bool idle() const { return frames_.empty() && gap_ == 0; }
@@ -190,11 +191,11 @@ class Wire {
   size_t at_ = 0, gap_ = 0;
 };
 
-// Frames from the device.
+// Receives frames from the device.
 class Tap {
  public:
   bool idle() const { return frame_.empty(); }
-  // Whether a frame has ended, which is then in ``frame``, without its preamble.
+  // Returns whether a frame has ended, and copies it to `frame` without its preamble.
   bool next(unsigned cycle, Bytes &frame) {
     if (cycle & 0x200) misbehaves("sent an error");
     if (cycle & 0x100) {
@@ -218,6 +219,7 @@ class Tap {
   size_t gap_ = kGap;
 };
 
+// Opens the socket, and writes its address to standard output.
 int open_socket() {
   const int host = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
   sockaddr_in name{};
@@ -268,7 +270,7 @@ int main(int argc, char **argv) {
     const bool met = station.known();
     uint16_t to;
     const Bytes bytes = station.take(frame, to);
-    if (!met && station.known()) std::fflush(stdout);  // now the caller may have the port
+    if (!met && station.known()) std::fflush(stdout);  // the caller gets the address only now
     if (to && to == ntohs(peer.sin_port))
       sendto(host, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr *>(&peer), sizeof peer);
   };
@@ -284,7 +286,7 @@ int main(int argc, char **argv) {
       next[k] += half[k];
       *clocks[k] ^= 1;
       if (*clocks[k]) continue;
-      // A falling edge, half a cycle before anybody looks.
+      // Inputs change at the falling edge, half a cycle before the device samples them.
       if (k == 0 && now > kReset) board->rst = 0;
       if (k == 1) {
         if (now > kReset) board->ethernet_rst = 0;

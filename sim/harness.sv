@@ -1,29 +1,29 @@
-// Drives an accelerator with frames from a file, watches it, and tells Python once a frame.
+// Sends frames from a file into an accelerator, watches its streams, and notifies Python once per frame.
 //
-// Everything that happens every cycle happens here, so that simulation runs at the speed of compiled code.
-// Python (sim/testbench.py) sets the registers under "orders" during reset, waits for `notice` to toggle and
-// reads the registers under "reports". Frame n of a run is frame n of the image file, raw bytes in raster
-// order; a result is attributed to the oldest frame without one.
+// Everything that happens in every cycle is in this module, so that it runs at the speed of compiled code. Python
+// (sim/testbench.py) sets the registers under "orders" during reset, waits for `notice` to toggle and reads the
+// registers under "reports". Frame n of a run is frame n of the image file, which has raw bytes in raster order. A
+// result belongs to the oldest frame without a result.
 //
-// Stalls: in a cycle without a stall one begins with probability *_short / 2^32, of 1 to 8 cycles, or
-// *_long / 2^32, of 1 to long_mask + 1 cycles. A beat once offered stays offered. After frame starve_after the
-// source, after the result of frame hold_after the sink pauses for so many cycles more.
+// Stalls: in a cycle without a stall, a stall of 1 to 8 cycles begins with probability *_short / 2^32, and a stall of 1
+// to long_mask + 1 cycles with probability *_long / 2^32. An offered beat stays offered. In addition, the source pauses
+// for starve_cycles after frame starve_after, and the sink pauses for hold_cycles after the result of frame hold_after.
 module psahw_harness #(
-    parameter int BUS_BYTES = 4,     // bytes of an input beat
-    parameter int BEATS = 768,       // input beats of a frame
+    parameter int BUS_BYTES = 4,     // bytes per input beat
+    parameter int BEATS = 768,       // input beats per frame
     parameter int RESULT_BITS = 84,  // width of the output payload
     parameter int COUNTER_ADDRESS_BITS = 1,
     parameter int COUNTER_BITS = 1,
-    parameter int IN_FLIGHT = 64     // frames that can be under way at once
+    parameter int IN_FLIGHT = 64     // largest number of frames between input and output
 ) (
     input clk /*verilator public_flat_rw*/
 );
   // Orders.
   reg        rst          /*verilator public_flat_rw*/ = 1'b1;
   reg [31:0] first_frame  /*verilator public_flat_rw*/ = 0;
-  reg [31:0] frame_limit  /*verilator public_flat_rw*/ = 0;  // the first frame that is not sent
+  reg [31:0] frame_limit  /*verilator public_flat_rw*/ = 0;  // number of the first frame that is not sent
   reg [31:0] gap_min      /*verilator public_flat_rw*/ = 0;  // idle cycles between frames ...
-  reg [31:0] gap_span     /*verilator public_flat_rw*/ = 0;  // ... and up to so many more
+  reg [31:0] gap_span     /*verilator public_flat_rw*/ = 0;  // ... and largest number of additional ones
   reg [31:0] source_short /*verilator public_flat_rw*/ = 0;
   reg [31:0] source_long  /*verilator public_flat_rw*/ = 0;
   reg [31:0] sink_short   /*verilator public_flat_rw*/ = 0;
@@ -33,7 +33,7 @@ module psahw_harness #(
   reg [31:0] starve_cycles /*verilator public_flat_rw*/ = 0;
   reg [31:0] hold_after    /*verilator public_flat_rw*/ = 0;
   reg [31:0] hold_cycles   /*verilator public_flat_rw*/ = 0;
-  reg [31:0] patience     /*verilator public_flat_rw*/ = 0;  // cycles without a transfer that mean deadlock
+  reg [31:0] patience     /*verilator public_flat_rw*/ = 0;  // cycles without a transfer that count as a deadlock
   reg [63:0] seed         /*verilator public_flat_rw*/ = 1;  // not 0
   reg [COUNTER_ADDRESS_BITS-1:0] counter_address /*verilator public_flat_rw*/ = 0;
   reg counter_clear       /*verilator public_flat_rw*/ = 1'b0;
@@ -43,7 +43,7 @@ module psahw_harness #(
   reg        notice       /*verilator public_flat_rw*/ = 1'b0;
   reg [ 2:0] notice_kind  /*verilator public_flat_rw*/ = 0;
   reg [31:0] result_frame /*verilator public_flat_rw*/ = 0;
-  reg [63:0] result_first /*verilator public_flat_rw*/ = 0;  // cycle in which the frame's first beat moved
+  reg [63:0] result_first /*verilator public_flat_rw*/ = 0;  // cycle in which the frame's first beat was transferred
   reg [63:0] result_cycle /*verilator public_flat_rw*/ = 0;
   reg [RESULT_BITS-1:0] result_payload /*verilator public_flat_rw*/ = 0;
   reg [63:0] cycle        /*verilator public_flat_rw*/ = 0;
@@ -92,9 +92,9 @@ module psahw_harness #(
   wire [31:0] starve = source_frame == starve_after ? starve_cycles : 0;
   wire i_last = i_move & source_beat == BEATS - 1;
 
-  // The frame being sent. It is read between clock edges, where nothing looks at it.
+  // The frame that is being sent. It is read from the file at falling edges, when no other process reads it.
   reg [7:0] frame[BUS_BYTES*BEATS];
-  integer file, got;
+  integer file, bytes_read;
   reg [8*4096-1:0] path;
   genvar lane;
   generate
@@ -111,9 +111,9 @@ module psahw_harness #(
   reg short_file = 1'b0;
   always @(negedge clk)
     if (load & more) begin
-      got = $fseek(file, source_frame * BUS_BYTES * BEATS, 0);
-      got = $fread(frame, file);
-      short_file = got != BUS_BYTES * BEATS;
+      bytes_read = $fseek(file, source_frame * BUS_BYTES * BEATS, 0);
+      bytes_read = $fread(frame, file);
+      short_file = bytes_read != BUS_BYTES * BEATS;
     end
 
   function automatic [63:0] xorshift(input [63:0] x);

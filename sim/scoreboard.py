@@ -1,4 +1,4 @@
-"""Compares results with the integer model and measures the cadence."""
+"""Compare results with the integer model, and measure latencies and frame intervals."""
 
 from dataclasses import dataclass, field
 
@@ -6,11 +6,19 @@ import numpy as np
 
 __all__ = ["Scoreboard", "unpack_result"]
 
-REPORTED = 5  # mismatches described one by one
+REPORTED = 5  # number of mismatches that are described
 
 
 def unpack_result(payload: int, classes: int, logit_bits: int) -> tuple[list[int], int]:
-    """The output payload's logits and class index: logits from the low end, then the index."""
+    """Return the logits and the class index in an output payload.
+
+    The payload contains the logits, beginning at its low end, and then the index of the largest one.
+
+    Examples
+    --------
+    >>> unpack_result(0b1_0001_1110, classes=2, logit_bits=4)
+    ([-2, 1], 1)
+    """
     sign, mask = 1 << (logit_bits - 1), (1 << logit_bits) - 1
     logits = [(((payload >> (logit_bits * c)) & mask) ^ sign) - sign for c in range(classes)]
     return logits, payload >> (logit_bits * classes)
@@ -18,9 +26,29 @@ def unpack_result(payload: int, classes: int, logit_bits: int) -> tuple[list[int
 
 @dataclass
 class Scoreboard:
-    """``expected`` is (frames, classes). `add` takes results in order; `restart` begins a new segment, after a
-    reset, whose first frame enters an idle accelerator again. The first ``settling`` intervals of a segment do not
-    count: the pipeline is still filling."""
+    """The results of a simulation, compared with the expected logits.
+
+    A reset divides the results into segments. The first frame of each segment enters an idle accelerator.
+
+    Attributes
+    ----------
+    expected
+        Expected logits, integers (frames, classes).
+    logit_bits
+        Width of a logit.
+    settling
+        Number of frame intervals at the beginning of a segment that do not count, because the pipeline is filling.
+    results
+        Number of results.
+    mismatched_logits, mismatched_classes
+        Number of wrong logits and wrong class indices.
+    mismatches
+        Descriptions of the first wrong results.
+    predictions
+        Class index by frame.
+    segments
+        For each segment the cycles in which the first beat and the result of each frame were transferred.
+    """
 
     expected: np.ndarray
     logit_bits: int
@@ -33,28 +61,45 @@ class Scoreboard:
     segments: list[list[tuple[int, int]]] = field(default_factory=lambda: [[]])
 
     def restart(self) -> None:
+        """Begin a new segment after a reset."""
         self.segments.append([])
 
     def add(self, frame: int, first: int, cycle: int, payload: int) -> None:
-        """``first`` and ``cycle``: when the frame's first beat and its result moved."""
-        want = self.expected[frame].tolist()
-        logits, index = unpack_result(payload, len(want), self.logit_bits)
-        best = int(np.argmax(want))
-        wrong = [c for c in range(len(want)) if logits[c] != want[c]]
+        """Add the result of a frame.
+
+        Parameters
+        ----------
+        frame
+            Number of the frame.
+        first
+            Cycle in which the frame's first beat was transferred.
+        cycle
+            Cycle in which the result was transferred.
+        payload
+            The result.
+        """
+        expected = self.expected[frame].tolist()
+        logits, index = unpack_result(payload, len(expected), self.logit_bits)
+        best = int(np.argmax(expected))
+        wrong = [c for c in range(len(expected)) if logits[c] != expected[c]]
         self.results += 1
         self.predictions[frame] = index
         self.segments[-1].append((first, cycle))
         self.mismatched_logits += len(wrong)
         self.mismatched_classes += index != best
         if (wrong or index != best) and len(self.mismatches) < REPORTED:
-            parts = [f"logit {c} is {logits[c]}, not {want[c]}" for c in wrong[:3]]
+            parts = [f"logit {c} is {logits[c]}, not {expected[c]}" for c in wrong[:3]]
             parts += ["..."] if len(wrong) > 3 else []
             parts += [f"class is {index}, not {best}"] if index != best else []
             self.mismatches.append(f"frame {frame}: {', '.join(parts)}")
 
     def summary(self) -> dict:
-        """Latencies of frames that enter an idle accelerator (the first of every segment) and of all frames;
-        intervals between results within a segment, once settled. None where nothing was measured."""
+        """Return the number of results and mismatches, and the smallest and largest of all measured cycles.
+
+        ``first_latency`` is the latency of frames that enter an idle accelerator, the first ones of all segments, and
+        ``latency`` that of all frames. ``frame_interval`` counts the cycles between two results of a segment after
+        settling. A value is None if nothing was measured.
+        """
         segments = [np.array(segment, np.int64) for segment in self.segments if segment]
         empty = [np.empty(0, np.int64)]
         first = np.array([segment[0, 1] - segment[0, 0] for segment in segments], np.int64)
@@ -71,7 +116,8 @@ class Scoreboard:
         }
 
 
-def _extremes(name, values):
+def _extremes(name: str, values: np.ndarray) -> dict[str, int | None]:
+    """Return the smallest and the largest of some cycles, for `Scoreboard.summary`."""
     return {
         f"{name}_min": int(values.min()) if len(values) else None,
         f"{name}_max": int(values.max()) if len(values) else None,

@@ -1,10 +1,11 @@
-"""A stream source and a sink in plain Python, for cocotb: slow, and sharing nothing with the harness.
+"""A stream source and a sink in Python for cocotb, slow and independent of the harness.
 
-Both act on the falling edge and look when values have settled: what they see then is what the next rising
-edge will take. Ports are named as Amaranth names them, ``i__payload``, ``i__valid``, ``i__ready``.
+Both drive signals at the falling edge and sample them once they have settled, so they see the values that the next
+rising edge will transfer. The ports have Amaranth's names: ``i__payload``, ``i__valid``, ``i__ready``.
 """
 
 import random
+from typing import Any
 
 from cocotb.triggers import FallingEdge, ReadOnly
 
@@ -12,12 +13,36 @@ __all__ = ["run_streams"]
 
 
 async def run_streams(
-    dut, beats: list[int], results: int, *, stall: float = 0.0, seed: int = 0, patience: int = 100_000
-):
-    """Send ``beats`` into ``i`` while taking ``results`` beats from ``o``; each end stalls with probability
-    ``stall`` in every cycle. Returns the cycles of the input beats, those of the results, and the results.
+    dut: Any, beats: list[int], results: int, *, stall: float = 0.0, seed: int = 0, patience: int = 100_000
+) -> tuple[list[int], list[int], list[int]]:
+    """Send beats into stream ``i`` while taking results from stream ``o``.
 
-    Raises AssertionError when an offered result changes, RuntimeError after ``patience`` idle cycles.
+    Parameters
+    ----------
+    dut
+        The simulated accelerator.
+    beats
+        Payloads to send.
+    results
+        Number of results to take.
+    stall
+        Probability that the source, or the sink, stalls in a cycle.
+    seed
+        Seed of the stalls.
+    patience
+        Number of cycles without a transfer after which the accelerator counts as stuck.
+
+    Returns
+    -------
+    sent, taken, payloads : list of int
+        Cycles in which the beats were transferred, cycles in which the results were, and the results' payloads.
+
+    Raises
+    ------
+    AssertionError
+        If an offered result changes before it is taken.
+    RuntimeError
+        If the accelerator is stuck.
     """
     draw = random.Random(seed)
     sent, taken, payloads = [], [], []

@@ -1,4 +1,8 @@
-"""What runs inside the simulator: cocotb tests, started by `psahw.sim.runner` with a request in a JSON file."""
+"""cocotb tests that `psahw.sim.runner` starts in the simulator, with a request in a JSON file.
+
+The environment variable PSAHW_SIMULATION names the request. The test writes a report, with the entry "error" if the
+accelerator violates the stream protocol or stops.
+"""
 
 import json
 import os
@@ -14,40 +18,42 @@ from cocotb.triggers import Event, Timer, ValueChange
 from .scoreboard import Scoreboard
 from .streams import run_streams
 
-RESULT = 1
+RESULT, STUCK = 1, 5  # kinds of notices, as in sim/harness.sv
 COMPLAINTS = {
     2: "the result changed while it was offered and not taken",
     3: "the result was withdrawn before it was taken",
     4: "a result was offered before its frame was complete",
-    5: "nothing moved",
-    6: "more frames are under way than any accelerator holds",
+    STUCK: "nothing moved",
+    6: "more frames are under way than the harness can track",
     7: "the image file ended early",
 }
 
 
 class _Bench:
-    """The harness seen from Python, and the progress file: one byte a result."""
+    """The Python side of the harness. It writes one byte per result to the progress file."""
 
     def __init__(self, dut, request):
         self.dut, self.request, self.period = dut, request, request["period"]
-        self.progress = open(request["progress"], "ab", buffering=0)  # noqa: SIM115 - lives as long as the run
+        self.progress = open(request["progress"], "ab", buffering=0)  # noqa: SIM115 - open until the test ends
         self.notice = ValueChange(dut.notice)
         self.board = Scoreboard(
             np.load(request["expected"], allow_pickle=False), request["logit_bits"], request["settling_frames"]
         )
-        self.done, self.error, self.wanted = Event(), None, 0
+        self.finished, self.error, self.wanted = Event(), None, 0
 
     def order(self, **values):
+        """Set registers of the harness."""
         for name, value in values.items():
             getattr(self.dut, name).value = value
 
     async def reset(self, cycles, first_frame, frame_limit):
-        """From one falling edge to another, so that every rising edge sees a settled reset."""
+        """Reset the accelerator, from one falling edge to another, so that every rising edge sees a settled reset."""
         self.order(rst=1, first_frame=first_frame, frame_limit=frame_limit)
         await Timer(self.period * cycles, "step")
         self.order(rst=0)
 
     def complain(self, kind):
+        """Raise an error that says where the accelerator's streams stand."""
         dut = self.dut
         lines = [
             f"cycle {int(dut.cycle.value)}: {COMPLAINTS[kind]}",
@@ -57,11 +63,12 @@ class _Bench:
             f"output: {int(dut.sink_frame.value)} results taken, "
             f"valid {dut.o_valid.value}, ready {dut.o_ready.value}",
         ]
-        if kind == 5:
+        if kind == STUCK:
             lines[0] += f" for {int(dut.patience.value)} cycles"
         raise RuntimeError("; ".join(lines))
 
     def take(self):
+        """Add the result in the harness' registers to the scoreboard, or raise an error for any other notice."""
         dut = self.dut
         if (kind := int(dut.notice_kind.value)) != RESULT:
             self.complain(kind)
@@ -74,7 +81,7 @@ class _Bench:
         self.progress.write(b".")
 
     async def collect(self):
-        """Takes results for ever, in the background."""
+        """Take results in the background until the simulation ends."""
         while True:
             await self.notice
             try:
@@ -82,17 +89,21 @@ class _Bench:
             except RuntimeError as error:
                 self.error = error
             if self.error or self.board.results >= self.wanted:
-                self.done.set()
+                self.finished.set()
 
     async def results(self, count):
+        """Wait for a number of results."""
         self.wanted = self.board.results + count
-        self.done.clear()
-        await self.done.wait()
+        self.finished.clear()
+        await self.finished.wait()
         if self.error:
             raise self.error
 
     async def counters(self, stages):
-        """Frames, cycles and the stalled cycles of every stage since the last reset; nothing without stages."""
+        """Return the frames, the cycles and the stalled cycles of every stage since the last reset.
+
+        The list is empty if there are no stages.
+        """
         values = []
         for address in range(stages + 2 if stages else 0):
             self.order(counter_address=address)
@@ -101,19 +112,20 @@ class _Bench:
         return values
 
     async def pause(self, cycles):
-        """From one falling edge to another."""
+        """Wait from one falling edge to another."""
         await Timer(self.period * cycles, "step")
         if self.error:
             raise self.error
 
 
 def _finish(request, **report):
+    """Write the report."""
     Path(request["report"]).write_text(json.dumps(report))
 
 
 @cocotb.test()
 async def harness(dut):
-    """Frames through psahw_harness, with stalls, gaps and resets as the request says."""
+    """Send frames through psahw_harness, with the stalls, gaps and resets of the request."""
     request = json.loads(Path(os.environ["PSAHW_SIMULATION"]).read_text())
     draw = random.Random(request["seed"])
     bench = _Bench(dut, request)
@@ -145,7 +157,7 @@ async def harness(dut):
 
 @cocotb.test()
 async def direct(dut):
-    """The same frames through Python's own source and sink, on the accelerator's ports."""
+    """Send the frames through a source and a sink in Python, connected to the accelerator's ports."""
     request = json.loads(Path(os.environ["PSAHW_SIMULATION"]).read_text())
     board = Scoreboard(
         np.load(request["expected"], allow_pickle=False), request["logit_bits"], request["settling_frames"]

@@ -1,16 +1,17 @@
-// What block RAMs of both vendors share: bytes of nine bits, two ports, each with words of a width of its own.
+// The common part of both vendors' block RAM: bytes of nine bits, and two ports, each with its own word width.
 //
-// Words of 1, 2, 4 bits lie in the lower eight bits of a byte; wider ones are whole bytes, the lowest first.
-// Addresses count those eight bits. Output latches move only with `en`. What one port reads in the cycle in which the other one
-// writes it is what was there if the writer is READ_FIRST, and the complement of that otherwise: in the device it is
-// undefined (UG473, "Conflict Avoidance"), and so it shows. Both ports of a memory have the same clock here.
+// Words of 1, 2 and 4 bits occupy the lower eight bits of a byte. Wider words consist of whole bytes, the lowest first.
+// Addresses count the lower eight bits of the bytes. The output latches change only with `en`. If one port writes a word
+// in the cycle in which the other port reads it, the reader gets the old word if the writer is READ_FIRST, and the
+// complement of the old word otherwise. In the device that value is undefined (UG473, "Conflict Avoidance"), so the
+// complement makes its use visible. Both ports of this memory have the same clock.
 module psahw_block_ram #(
     parameter integer BYTES = 2048,
-    parameter [1:0][31:0] READ = 0, WRITE = 0,  // bits of a word of port B and of port A, 0: not used
-    parameter [1:0][1:0] MODE = 0               // of ports that write
+    parameter [1:0][31:0] READ = 0, WRITE = 0,  // bits per word of ports B and A, or 0 if not used
+    parameter [1:0][1:0] MODE = 0               // write modes of ports B and A
 ) (
     input [1:0] clk, en,
-    input [1:0][7:0] we,  // one for each byte of a word
+    input [1:0][7:0] we,  // one bit per byte of a word
     input [1:0][14:0] addr,
     input [1:0][71:0] i,
     output reg [1:0][71:0] o
@@ -23,7 +24,7 @@ module psahw_block_ram #(
         bytes = width < 9 ? 1 : width / 9;
     endfunction
 
-    // The byte in which the word at an address begins, and the bit of it.
+    // place() returns the byte in which the word at an address begins, and bits() the bit of this byte.
     function automatic integer place(input [14:0] at, input integer width);
         place = {20'd0, at[14:3]} / bytes(width) * bytes(width);
     endfunction

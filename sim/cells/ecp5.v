@@ -1,6 +1,6 @@
-// Multipliers and block RAM of ECP5 as far as Yosys 0.70 uses them: without registers inside, inverted clocks, chip
-// selects. Yosys has them as black boxes. After Lattice's sysDSP and memory usage guides (FPGA-TN-02205,
-// FPGA-TN-02204) and FPGA libraries reference guide.
+// Models of ECP5's multipliers and block RAM with the features that Yosys 0.70 uses: without internal registers,
+// inverted clocks and chip selects. Yosys has only black boxes of them. The models follow Lattice's sysDSP and memory
+// usage guides (FPGA-TN-02205, FPGA-TN-02204) and the FPGA libraries reference guide.
 
 module DP16KD (
     input DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2,
@@ -45,8 +45,8 @@ module DP16KD (
     always @(posedge CLKA) if (RSTA) $fatal(1, "resets are not modelled");
     always @(posedge CLKB) if (RSTB) $fatal(1, "resets are not modelled");
 
-    // In words of 18 bits ADx0 and ADx1 enable the two bytes, in words of 36 bits, whose upper half is at B's data
-    // pins, A writes with ADA0 to ADA3 and B reads.
+    // For words of 18 bits, ADx0 and ADx1 enable the two bytes. For words of 36 bits, port A writes with ADA0 to ADA3 as
+    // byte enables, port B reads, and the upper half of the data is at B's pins.
     wire [13:0] addr_a = {ADA13, ADA12, ADA11, ADA10, ADA9, ADA8, ADA7, ADA6, ADA5, ADA4, ADA3, ADA2, ADA1, ADA0};
     wire [13:0] addr_b = {ADB13, ADB12, ADB11, ADB10, ADB9, ADB8, ADB7, ADB6, ADB5, ADB4, ADB3, ADB2, ADB1, ADB0};
     wire [17:0] i_a = {DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4,

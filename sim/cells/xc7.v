@@ -1,6 +1,7 @@
-// Block RAM of the 7 series as far as Yosys 0.70 uses it: without output registers, ECC, cascades, inverted pins. Its
-// own cells_sim.v has the pins and delays of RAMB18E1 and RAMB36E1, not what they do. After UG473, chapter 1: port
-// widths and addresses, "Simple Dual-Port Block RAM", "Write Modes", "Conflict Avoidance".
+// Models of the 7 series' block RAM with the features that Yosys 0.70 uses: without output registers, ECC, cascades and
+// inverted pins. Yosys' own cells_sim.v has the pins and delays of RAMB18E1 and RAMB36E1, but not their function. The
+// models follow UG473, chapter 1: port widths and addresses, "Simple Dual-Port Block RAM", "Write Modes" and "Conflict
+// Avoidance".
 
 module RAMB18E1 (
     input CLKARDCLK, CLKBWRCLK, ENARDEN, ENBWREN, REGCEAREGCE, REGCEB,
@@ -45,7 +46,7 @@ module RAMB18E1 (
     always @(posedge CLKARDCLK) if (ENARDEN & RSTRAMARSTRAM) $fatal(1, "resets are not modelled");
     always @(posedge CLKBWRCLK) if (ENBWREN & RSTRAMB) $fatal(1, "resets are not modelled");
 
-    // A simple dual port twice as wide as a true one has its lower half at A's pins and its upper half at B's.
+    // A simple dual port that is wider than one port has the lower half of its data at A's pins, the upper half at B's.
     wire [17:0] i_a, i_b, o_a, o_b;
     wire [71:0] read_a, read_b;
     genvar n;
@@ -152,7 +153,7 @@ module RAMB36E1 (
     always @(posedge CLKARDCLK) if (ENARDEN & RSTRAMARSTRAM) $fatal(1, "resets are not modelled");
     always @(posedge CLKBWRCLK) if (ENBWREN & RSTRAMB) $fatal(1, "resets are not modelled");
 
-    // A simple dual port twice as wide as a true one has its lower half at A's pins and its upper half at B's.
+    // A simple dual port that is wider than one port has the lower half of its data at A's pins, the upper half at B's.
     wire [35:0] i_a, i_b, o_a, o_b;
     wire [71:0] read_a, read_b;
     genvar n;

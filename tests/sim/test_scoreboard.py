@@ -1,8 +1,11 @@
+"""Tests of the comparison with the expected logits, and of the measured cycles."""
+
 import numpy as np
 from psahw.sim.scoreboard import Scoreboard, unpack_result
 
 
 def pack(logits, index, bits):
+    """Return an output payload."""
     payload = sum((int(x) % (1 << bits)) << (bits * c) for c, x in enumerate(logits))
     return payload | index << (bits * len(logits))
 
@@ -12,7 +15,7 @@ def test_unpack_extremes():
         assert unpack_result(pack(logits, 4, 4), 5, 4) == (logits, 4)
 
 
-def test_cadence_of_segments():
+def test_cycles_of_segments():
     expected = np.array([[1, -2], [-2, 1], [5, 5]])
     board = Scoreboard(expected, 6)
     for frame, first, cycle in ((0, 0, 40), (1, 10, 52), (2, 20, 64)):

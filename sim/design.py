@@ -1,0 +1,152 @@
+"""Designs that can be simulated: directories with Verilog, memory files and a manifest."""
+
+import json
+import os
+import re
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+
+from psahw.errors import UserError
+
+__all__ = ["Design", "counter_widths", "load_design"]
+
+_POSITIVE = ("colours", "bus_bytes", "classes", "logit_bits", "frame_interval", "latency")
+
+
+@dataclass(frozen=True)
+class Design:
+    """An accelerator in Verilog, as its manifest describes it.
+
+    Attributes
+    ----------
+    directory
+        Directory with ``accelerator.v``, ``manifest.json`` and the memory files that the Verilog reads.
+    network
+        Name of the network.
+    digest
+        SHA-256 of the network, in hexadecimal.
+    top
+        Name of the accelerator's Verilog module.
+    image
+        Height and width of an image, in pixels.
+    colours
+        Colour channels of a pixel, one byte each.
+    bus_bytes
+        Image bytes per beat of the input stream.
+    classes
+        Number of classes.
+    logit_bits
+        Width of a logit.
+    frame_interval
+        Predicted cycles between the results of two frames.
+    latency
+        Predicted cycles from the first beat of a frame, entering an idle accelerator, to its result.
+    stages
+        Names of the stages that have a counter of stalled cycles.
+    clock_hz
+        Planned clock frequency in Hz, or None if the manifest does not have it.
+    settling_frames
+        Number of results before the frame interval is constant.
+    """
+
+    directory: Path
+    network: str
+    digest: str
+    top: str
+    image: tuple[int, int]
+    colours: int
+    bus_bytes: int
+    classes: int
+    logit_bits: int
+    frame_interval: int
+    latency: int
+    stages: tuple[str, ...] = ()
+    clock_hz: float | None = None
+    settling_frames: int = 0
+
+    @property
+    def verilog(self) -> Path:
+        """The accelerator's Verilog file."""
+        return self.directory / "accelerator.v"
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes per image."""
+        return self.image[0] * self.image[1] * self.colours
+
+    @property
+    def beats(self) -> int:
+        """Input beats per frame."""
+        return self.frame_bytes // self.bus_bytes
+
+    @property
+    def result_bits(self) -> int:
+        """Width of the output payload: all logits and the index of the largest one."""
+        return self.classes * self.logit_bits + (self.classes - 1).bit_length()
+
+    @property
+    def memories(self) -> list[Path]:
+        """The memory files that the Verilog reads."""
+        return [*self.directory.glob("*.mem"), *self.directory.glob("*.hex")]
+
+
+def load_design(directory: str | os.PathLike) -> Design:
+    """Return the design in a directory.
+
+    Parameters
+    ----------
+    directory
+        Directory with ``accelerator.v``, ``manifest.json`` and memory files, as `psahw.generate.write` writes it.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, or the manifest lacks an entry or has a wrong one.
+
+    Examples
+    --------
+    >>> load_design("build/marble").beats  # 32 x 32 x 3 bytes, 4 bytes per beat  # doctest: +SKIP
+    768
+    """
+    directory = Path(directory)
+    manifest = directory / "manifest.json"
+    try:
+        entries = json.loads(manifest.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read {manifest}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{manifest} must be JSON: {error}") from error
+    values = {}
+    for field in fields(Design):
+        if field.name in entries:
+            values[field.name] = entries[field.name]
+        elif field.default is MISSING and field.name != "directory":
+            raise UserError(f"{manifest} lacks {field.name!r}")
+    for name in _POSITIVE:
+        if not isinstance(values[name], int) or values[name] < 1:
+            raise UserError(f"{manifest}: {name} must be a positive integer, not {values[name]!r}")
+    values |= {"directory": directory.resolve(), "image": tuple(values["image"])}
+    values["stages"] = tuple(values.get("stages", ()))
+    design = Design(**values)
+    if design.frame_bytes % design.bus_bytes or design.beats < 2:
+        raise UserError(
+            f"{manifest}: a frame of {design.frame_bytes} bytes must be two beats or more of {design.bus_bytes} bytes"
+        )
+    if not design.verilog.is_file():
+        raise UserError(f"{design.verilog} does not exist")
+    return design
+
+
+def counter_widths(design: Design) -> dict[str, int]:
+    """Return the widths of the counter port's signals "addr", "data" and "clear".
+
+    The widths come from the Verilog. The result is empty if the accelerator has no counters.
+    """
+    widths = {}
+    with open(design.verilog) as file:
+        for line in file:
+            if match := re.match(r"\s*(?:input|output)\s+(?:\[(\d+):0\]\s+)?counters__(addr|data|clear)\s*;", line):
+                widths[match[2]] = int(match[1] or 0) + 1
+                if len(widths) == 3:
+                    break
+    return widths
