@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "register-map.md"
 TABLES = {"core": CORE, "kernel": KERNEL}
 
 
-def filled(page: str) -> str:
+def fill_tables(page: str) -> str:
     """Return ``page`` with the current tables between their marks.
 
     Raises
@@ -31,7 +31,7 @@ def filled(page: str) -> str:
 
 def main() -> int:
     """Update the page and return the exit status."""
-    write_whole(PAGE, filled(PAGE.read_text()))
+    write_whole(PAGE, fill_tables(PAGE.read_text()))
     return 0
 
 

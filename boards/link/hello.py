@@ -16,18 +16,23 @@ def describe_board(manifest: dict, *, board: str, clock_hz: float, circuit: byte
 
     Parameters
     ----------
-    manifest : description of the accelerator, as returned by `psahw.generate.write`
-    board : name of the board
-    clock_hz : frequency of the accelerator's clock in Hz; the message holds whole hertz
-    circuit : the accelerator's Verilog. The message contains the first 12 hexadecimal digits of its
+    manifest
+        Description of the accelerator, as returned by `psahw.generate.write`.
+    board
+        Name of the board.
+    clock_hz
+        Frequency of the accelerator's clock in Hz; the message contains whole hertz.
+    circuit
+        Verilog of the accelerator. The message contains the first 12 hexadecimal digits of its
         SHA-256, which tell one build from another.
-    window : images that the link can hold at once
+    window
+        Number of images that the link can hold at once.
 
     Raises
     ------
     UserError
-        If the accelerator has more stages than the host protocol has counters for
-        (`psahw.host.protocol.MAX_STAGES`).
+        If the accelerator has more stages than `psahw.host.protocol.MAX_STAGES`, since each needs a
+        counter.
     """
     if (stages := len(manifest["stages"])) > MAX_STAGES:
         raise UserError(f"a board's link counts the stalls of at most {MAX_STAGES} stages, not {stages}")

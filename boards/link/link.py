@@ -1,4 +1,4 @@
-"""The device side of the host protocol (``docs/host-protocol.md``), for any physical link that carries bytes."""
+"""The device side of the host protocol (``docs/reference/host-protocol.md``), for any link that carries bytes."""
 
 from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring

@@ -1,6 +1,6 @@
 """The links that a board can be built with, and their options.
 
-A link carries the host protocol (``docs/host-protocol.md``) between the accelerator and a host:
+A link carries the host protocol (``docs/reference/host-protocol.md``) between the accelerator and a host:
 `UartOptions` describes a serial port, `UdpOptions` gigabit Ethernet. `choose_link` makes either
 from command-line options.
 """
@@ -45,7 +45,8 @@ class UartOptions:
 
     Parameters
     ----------
-    baud : bits per second on the line
+    baud
+        Bits per second on the line.
     """
 
     baud: int
@@ -85,7 +86,8 @@ class UdpOptions:
 
     Parameters
     ----------
-    identity : the board's addresses and port
+    identity
+        Addresses and port of the board.
     """
 
     identity: Identity
@@ -132,10 +134,12 @@ class UdpOptions:
 
 
 LinkOptions = UartOptions | UdpOptions
+"""Options of a link of any kind."""
 
 WINDOWS = {link.kind: link.window for link in (UartOptions, UdpOptions)}
 """Images that a link of each kind holds at once."""
 KINDS = tuple(WINDOWS)
+"""Names of the links, as in ``--link``."""
 
 
 def check_link(board: Board, kind: str) -> None:
@@ -154,10 +158,14 @@ def choose_link(
 
     Parameters
     ----------
-    board : the board, which must have a link of this kind
-    kind : one of `KINDS`
-    address : the board's own IPv4 address, with or without a port; required for UDP
-    baud : baud rate of the UART; the board's default if None
+    board
+        The board, which must have a link of this kind.
+    kind
+        One of `KINDS`.
+    address
+        The board's own IPv4 address, with or without a port; required for UDP.
+    baud
+        Bits per second of the UART; the board's default if None.
 
     Raises
     ------

@@ -1,5 +1,6 @@
-"""Many tests only construct components."""
+"""Ignore unused components: many tests construct a component without elaborating it."""
 
 
 def pytest_configure(config):
+    """Add the warning filter."""
     config.addinivalue_line("filterwarnings", "ignore::amaranth.hdl.UnusedElaboratable")

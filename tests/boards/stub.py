@@ -1,4 +1,4 @@
-"""An accelerator of the real one's signature that classifies by adding up bytes."""
+"""A stand-in for the accelerator, with the same signature, which classifies an image by the sum of its bytes."""
 
 from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
@@ -10,18 +10,33 @@ CLASSES = 5
 
 
 def result_layout(classes: int = CLASSES, bits: int = 20) -> data.StructLayout:
+    """Return the payload of a result."""
     return data.StructLayout({"logits": data.ArrayLayout(signed(bits), classes), "class_index": range(classes)})
 
 
 def answer(image: bytes) -> tuple[int, list[int]]:
-    """What `Stub` says of an image: its class and logits."""
+    """Return the class and the logits that `Stub` computes for an image."""
     total = sum(image)
     return total % 4, [total * (k - 2) for k in range(CLASSES)]
 
 
 class Stub(wiring.Component):
-    """One result per ``frame_bytes``, offered ``1 + latency`` cycles after the last beat; beats are taken ``pause``
-    cycles apart, and none while there is a result. Counter 0 holds the frames, others their address."""
+    """Return one result per ``frame_bytes`` bytes.
+
+    Counter 0 holds the number of frames; every other counter holds its own address.
+
+    Parameters
+    ----------
+    bus_bytes
+        Length of a beat in bytes.
+    frame_bytes
+        Length of an image in bytes.
+    pause
+        Minimum number of cycles between two beats that are not taken. No beat is taken while a
+        result is offered.
+    latency
+        A result is offered ``1 + latency`` cycles after the last beat.
+    """
 
     def __init__(self, *, bus_bytes: int, frame_bytes: int, pause: int = 0, latency: int = 0):
         self.beats, self.bus_bytes, self.pause, self.latency = frame_bytes // bus_bytes, bus_bytes, pause, latency

@@ -21,9 +21,9 @@ from tests.boards.ethernet.frames import (
     HOST_MAC,
     arp,
     ethernet,
-    found_datagram,
     ipv4,
     on_the_wire,
+    parse_datagram,
     received,
     udp,
 )
@@ -201,7 +201,7 @@ def test_rgmii(name, rx_lag, tmp_path):
     assert report["reset"] == 0, "the PHY's reset ends after 16.8 ms"
     replied, *frames = received(map(tuple, report["sent"]))
     assert replied[:6] == HOST_MAC and replied[12:14] == b"\x08\x06"
-    datagrams = [found_datagram(frame) for frame in frames]
+    datagrams = [parse_datagram(frame) for frame in frames]
     assert {datagram[:2] for datagram in datagrams} == {(HOST_MAC, HOST)}
     replies = list(plain(answers(b"".join(data for *_, data in datagrams))))
     assert replies == [(HELLO | 0x80, 1, SELF), result(0, 2), result(1, 3)]

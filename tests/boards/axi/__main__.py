@@ -1,7 +1,7 @@
-"""``python -m tests.boards.axi [NETWORK] [option of psahw package ...]``: 200 images through a kernel.
+"""Simulate 200 images in a kernel: ``python -m tests.boards.axi [NETWORK] [option of psahw package ...]``.
 
-They are the shipped sample twice; the package is made in ``build/axi``. Prints one JSON object; exit status 1 if a
-logit is wrong or the kernel too slow.
+The images are the shipped sample, twice. The package is written to ``build/axi``. The program
+prints one JSON object; its exit status is 1 if a logit is wrong or the kernel is too slow.
 """
 
 import json
@@ -22,6 +22,7 @@ OPTIONS = ["--engines", "mac", "--fps", "200000"]
 
 
 def run(arguments: list[str]) -> int:
+    """Write the package, simulate it, and return the exit status."""
     name, *options = arguments or ["cifar10-psa-small"]
     command = ["package", name, "--for", "vitis", *(options or OPTIONS), "-o", str(DIRECTORY)]
     if status := main(command):
@@ -31,9 +32,10 @@ def run(arguments: list[str]) -> int:
     start = time.monotonic()
     result = classify(DIRECTORY, networkfile.load(name), images)
     print(json.dumps(result | {"seconds": round(time.monotonic() - start, 1)}, indent=2))
-    if found := problems(result):
-        print(f"axi: {'; '.join(found)}", file=sys.stderr)
-    return bool(found)
+    complaints = problems(result)
+    if complaints:
+        print(f"axi: {'; '.join(complaints)}", file=sys.stderr)
+    return bool(complaints)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""AXI designs to simulate, around `tests.boards.stub.Stub` or a real accelerator."""
+"""AXI designs to simulate, with `tests.boards.stub.Stub` in the place of the accelerator."""
 
 from psahw.boards.axi.core import Core
 from psahw.boards.axi.interfaces import verilog_ports
@@ -15,6 +15,7 @@ OFFSETS = {name: {r.name: r.offset for r in table} for name, table in (("core", 
 
 
 def manifest(*, bus_bytes, image, colours=3, interval=None):
+    """Return a manifest of the stub."""
     height, width = image
     beats = height * width * colours // bus_bytes
     return {
@@ -25,6 +26,7 @@ def manifest(*, bus_bytes, image, colours=3, interval=None):
 
 
 def _stub(directory, about, pause):
+    """Write the Verilog of the stub, and return its signature."""
     height, width = about["image"]
     stub = Stub(bus_bytes=about["bus_bytes"], frame_bytes=height * width * about["colours"], pause=pause)
     verilog.emit(stub, "accelerator", directory)
@@ -32,17 +34,19 @@ def _stub(directory, about, pause):
 
 
 def write_core(directory, about, *, pause=0):
+    """Write the Verilog of a core."""
     core = Core(_stub(directory, about, pause), about)
     verilog.emit(core, "axi", directory, ports=verilog_ports(core))
 
 
 def write_kernel(directory, about, *, pause=0, data_bytes=64, beats=16):
+    """Write the Verilog of a kernel."""
     kernel = Kernel(_stub(directory, about, pause), about, data_bytes=data_bytes, beats=beats)
     verilog.emit(kernel, "kernel", directory, ports=verilog_ports(kernel))
 
 
 def expected_record(image: bytes, flags: int = 0) -> bytes:
-    """A result as ``docs/integration.md`` describes it, of the stub."""
+    """Return the record of the stub's result, as ``docs/how-to/integrate.md`` describes it."""
     class_index, logits = answer(image)
     words = [class_index | flags << 16, *logits]
     return b"".join((word & 0xFFFFFFFF).to_bytes(4, "little") for word in words)

@@ -1,4 +1,4 @@
-"""A real accelerator in the kernel: its pace, and its logits."""
+"""The throughput and the logits of a real accelerator in the kernel."""
 
 import numpy as np
 import pytest
@@ -12,10 +12,13 @@ from tests.boards.axi.batch import classify, problems
 COUNT = 200
 
 
-@pytest.mark.slow  # `test_kernel` has smaller batches
+@pytest.mark.slow  # test_kernel.py simulates smaller batches
 def test_a_batch_of_200_images(tmp_path):
-    """Images of 81 bytes, 3 a beat, from an odd address: no wrong logit, and at most 5 % more cycles than 200 frame
-    intervals for all of it, the first image's latency included."""
+    """All logits are correct, and the batch takes at most 5 % more cycles than 200 frame intervals.
+
+    The images have 81 bytes, 3 per beat, and begin at an odd address. The time includes the latency
+    of the first image.
+    """
     pytest.importorskip("cocotbext.axi", reason="the extra `sim` is not installed")
     network = random_network(
         np.random.default_rng(7),
@@ -30,19 +33,21 @@ def test_a_batch_of_200_images(tmp_path):
     result = classify(tmp_path / "kernel", network, random_images(np.random.default_rng(8), network, COUNT))
     assert problems(result) == []
     assert result["images"] == COUNT and 50 <= result["frame_interval"] <= 100
-    assert result["cycles"] >= (COUNT - 1) * result["frame_interval"]  # else it measured something else
+    assert (
+        result["cycles"] >= (COUNT - 1) * result["frame_interval"]
+    )  # a shorter time would mean that something else was measured
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("change", "complaints"),
     [
         ({}, []),
         ({"mismatched_logits": 3}, ["3 mismatched logits"]),
         ({"mismatched_classes": 1}, ["1 mismatched classes"]),
         ({"status": 2}, ["the kernel's status is 2"]),
-        ({"over_limit": 0.06}, ["an image takes 6.0 % more cycles than accelerator or bus need"]),
+        ({"over_limit": 0.06}, ["an image takes 6.0 % more cycles than the accelerator or the bus needs"]),
     ],
 )
-def test_problems(change, found):
+def test_problems(change, complaints):
     good = {"mismatched_logits": 0, "mismatched_classes": 0, "status": 0, "over_limit": 0.05}
-    assert problems(good | change) == found
+    assert problems(good | change) == complaints

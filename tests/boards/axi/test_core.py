@@ -16,6 +16,7 @@ OKAY, SLVERR = 0, 2
 
 @pytest.fixture(scope="module")
 def core(tmp_path_factory):
+    """Return a function that simulates the core, and returns its results and the whole report."""
     pytest.importorskip("cocotbext.axi", reason="the extra `sim` is not installed")
     from psahw.sim.cocotb_tests import run
 
@@ -38,12 +39,14 @@ def core(tmp_path_factory):
 
 
 def frames(count, seed=1, size=FRAME):
+    """Return random frames."""
     rng = random.Random(seed)
     return [rng.randbytes(size) for _ in range(count)]
 
 
-def packet(data, **more):
-    return {"data": data.hex(), **more}
+def packet(data, **options):
+    """Return a packet for `psahw.sim.axi_testbench.core`."""
+    return {"data": data.hex(), **options}
 
 
 @pytest.mark.parametrize("pauses", [0, 0.3, 0.7])
@@ -58,7 +61,7 @@ def test_frames(core, pauses):
 
 @pytest.mark.parametrize("pauses", [0, 0.5])
 def test_packets_of_wrong_length(core, pauses):
-    """Each is put right and flagged, and none touches its neighbours."""
+    """Each packet is corrected and flagged, and does not affect its neighbours."""
     good = frames(5, seed=2)
     one_beat, short, long, longer = (frames(1, seed=3, size=size)[0] for size in (4, 44, 52, 3 * FRAME))
     partial = frames(1, seed=4)[0]
@@ -85,7 +88,7 @@ def test_packets_of_wrong_length(core, pauses):
 
 
 def test_a_frame_that_ends_in_the_middle_of_a_beat(core):
-    """The source's last beat has fewer bytes: short, and partial."""
+    """The last beat has fewer bytes, so the frame is short and partial."""
     data = frames(1)[0][:42]
     results, _ = core([packet(data)])
     assert results == [expected_record(data + bytes(6), SHORT | PARTIAL)]
@@ -99,7 +102,7 @@ def test_status_is_cleared_by_ones(core):
 
 
 def test_frames_without_tlast(core):
-    """MODE 1: one packet of five frames, then five of a fifth."""
+    """With MODE 1, one packet contains five frames, and then 15 packets contain a third of a frame each."""
     images = frames(5, seed=5)
     whole = b"".join(images)
     results, report = core(
@@ -111,8 +114,11 @@ def test_frames_without_tlast(core):
     assert report["registers"]["STATUS"] == 0
 
 
-def test_soft_reset_in_mid_frame(core):
-    """What is inside is lost, the rest of the packet is dropped, later frames are right; identity and mode stay."""
+def test_soft_reset_within_a_frame(core):
+    """Frames in the accelerator and the rest of the packet are discarded.
+
+    Later frames are correct, and the registers of identity and mode keep their values.
+    """
     images = frames(4, seed=6)
     broken = packet(b"".join(images[:2]), after=8, then=[[AT["CONTROL"], 1]])
     results, report = core([broken, packet(images[2]), packet(images[3])], expected=2)
@@ -120,20 +126,20 @@ def test_soft_reset_in_mid_frame(core):
     assert report["registers"]["STATUS"] & 1 << 8 == 0
 
 
-def test_soft_reset_while_a_result_goes_out(core):
-    """With a slow sink: whenever the reset comes, the packet that has begun is whole, or it never begins."""
+def test_soft_reset_while_a_result_is_sent(core):
+    """With a slow sink, a packet is sent as a whole or not at all, whenever the reset comes."""
     images = frames(3, seed=7)
-    wanted, seen = [expected_record(image) for image in images], set()
+    expected, lengths = [expected_record(image) for image in images], set()
     for after in range(20, 60, 4):
         packets = [packet(images[0], after=after, then=[[AT["CONTROL"], 1]]), *map(packet, images[1:])]
         results, _ = core(packets, expected=2, sink_pauses=0.9, linger=1000)
-        assert results in (wanted, wanted[1:])
-        seen.add(len(results))
-    assert seen == {2, 3}
+        assert results in (expected, expected[1:])
+        lengths.add(len(results))
+    assert lengths == {2, 3}
 
 
 def test_counters(core):
-    """Cleared by CONTROL bit 1; the stub answers with the address of a counter that it does not have."""
+    """CONTROL bit 1 clears the counters. The stub returns the address of a counter that it does not have."""
     images = frames(3)
     _, report = core([packet(images[0], after=100, then=[[AT["CONTROL"], 2]]), *map(packet, images[1:])])
     assert report["registers"]["COUNTER_VALUE"] == 2
@@ -151,8 +157,11 @@ def test_identity(core):
     assert "".join(f"{registers[f'HASH_{k}']:08x}" for k in range(8)) == DIGEST
 
 
-def test_accesses_that_are_wrong(core):
-    """SLVERR where nothing is, and for a write to what cannot be written; the next access works."""
+def test_invalid_accesses(core):
+    """Accesses to unused addresses, and writes to read-only registers, are answered with SLVERR.
+
+    The next access is served as usual.
+    """
     holes = [0x2C, 0xFFC]
     _, report = core([packet(frames(1)[0])], probes=[*holes, AT["ID"], AT["MODE"], AT["CONTROL"]])
     assert report["probes"] == [[SLVERR, SLVERR], [SLVERR, SLVERR], [OKAY, SLVERR], [OKAY, OKAY], [OKAY, OKAY]]

@@ -9,18 +9,19 @@ from tests.boards.axi.designs import OFFSETS, expected_record, manifest, write_k
 
 AT = OFFSETS["kernel"]
 IDLE, DONE, READY = 0b0100, 0b0010, 0b1000
-READ_ERROR = 8  # among a record's flags
+READ_ERROR = 8  # flag in a record
 PAGE = 4096
 UNTOUCHED = 0xA5
 DESIGNS = {  # bus_bytes, image, data_bytes, beats
     "narrow": (4, (4, 4), 8, 16),
-    "odd": (3, (3, 5), 64, 16),  # 45 bytes an image, no divisor of any word
+    "odd": (3, (3, 5), 64, 16),  # 45 bytes per image, which divide no word
     "equal": (4, (2, 4), 4, 8),
 }
 
 
 @pytest.fixture(scope="module", params=DESIGNS)
 def kernel(request, tmp_path_factory):
+    """Return a simulated kernel of each design."""
     pytest.importorskip("cocotbext.axi", reason="the extra `sim` is not installed")
     bus_bytes, image, data_bytes, beats = DESIGNS[request.param]
     directory = tmp_path_factory.mktemp("kernel")
@@ -29,16 +30,27 @@ def kernel(request, tmp_path_factory):
 
 
 class Simulated:
+    """A kernel with a stub in the place of the accelerator."""
+
     def __init__(self, directory, frame, data_bytes, beats):
         self.directory, self.frame, self.data_bytes, self.beats = directory, frame, data_bytes, beats
 
     def images(self, count, seed=1):
+        """Return random images."""
         rng = random.Random(seed)
         return [rng.randbytes(self.frame) for _ in range(count)]
 
     def run(self, batches, *, margin=300, base=0, **request):
-        """``batches``: (where the images are, where the results go, images). Returns what is in memory where the
-        results should be, `margin` bytes more on both sides, and the report."""
+        """Simulate batches, each given as (address of the images, address of the results, images).
+
+        Returns
+        -------
+        list of bytes
+            Memory contents where the results of each batch should be, with ``margin`` more bytes on
+            both sides.
+        dict
+            Report of the simulation.
+        """
         from psahw.sim.cocotb_tests import run
 
         dump = [[base + results - margin, 24 * len(images) + 2 * margin] for _, results, images in batches]
@@ -65,7 +77,11 @@ class Simulated:
         return [bytes.fromhex(part) for part in report["memory"]], report
 
     def check_bursts(self, report, batches):
-        """Whole words, never across a page, as long as allowed; together exactly the words that hold the bytes."""
+        """Check the addresses and lengths of all bursts.
+
+        They consist of whole words, do not cross a page, are not longer than allowed, and together
+        contain exactly the words of the batches' bytes.
+        """
         for kind, size in (("read", self.frame), ("write", 24)):
             touched = set()
             for addr, beats in report["bursts"][kind]:
@@ -74,26 +90,27 @@ class Simulated:
                 words = range(addr, addr + beats * self.data_bytes, self.data_bytes)
                 assert touched.isdisjoint(words)
                 touched.update(words)
-            wanted = set()
+            expected = set()
             for batch in batches:
                 first, last = batch[kind == "write"], batch[kind == "write"] + size * len(batch[2]) - 1
                 start = first // self.data_bytes * self.data_bytes
-                wanted.update(range(start, last + 1, self.data_bytes))
-            assert touched == wanted
+                expected.update(range(start, last + 1, self.data_bytes))
+            assert touched == expected
 
 
 def memory(images, margin=300, flags=0):
+    """Return the expected memory contents where the results of ``images`` should be."""
     guard = bytes([UNTOUCHED] * margin)
     return guard + b"".join(expected_record(image, flags) for image in images) + guard
 
 
 @pytest.mark.parametrize("pauses", [0, 0.3, 0.7])
 def test_batch(kernel, pauses):
-    """Both ends begin just before a page, at odd addresses."""
+    """Images and results begin just before a page, at odd addresses."""
     images = kernel.images(40)
     batches = [(PAGE - 3, 9 * PAGE - 15, images)]
-    found, report = kernel.run(batches, pauses=pauses, watch=True)
-    assert found == [memory(images)]
+    contents, report = kernel.run(batches, pauses=pauses, watch=True)
+    assert contents == [memory(images)]
     assert report["states"] == [IDLE, IDLE | DONE | READY, IDLE] or report["states"] == [IDLE, DONE | READY, IDLE]
     assert report["registers"]["STATUS"] == 0
     kernel.check_bursts(report, batches)
@@ -101,62 +118,63 @@ def test_batch(kernel, pauses):
 
 
 def test_every_alignment(kernel):
-    """One batch after another, with sources and targets at every place in a word of 8."""
+    """Images and results of successive batches begin at every position in a word of 8 bytes."""
     batches = [
         (0x1000 + 0x400 * k + k, 0x8000 + 0x400 * k + (5 * k) % 8 + 3 * (k == 7), kernel.images(1 + k % 3, seed=k))
         for k in range(8)
     ]
-    found, report = kernel.run(batches)
-    assert found == [memory(images) for _, _, images in batches]
+    contents, report = kernel.run(batches)
+    assert contents == [memory(images) for _, _, images in batches]
     assert report["registers"]["STATUS"] == 0
 
 
 def test_chained_batches(kernel):
-    """A batch begins when the one before is ready, not done; an empty one between them."""
+    """A batch begins when the previous one is ready but not done; one batch is empty."""
     batches = [
         (0x1000, 0x9001, kernel.images(6, seed=1)),
         (0x2345, 0xA000, []),
         (0x3333, 0xB002, kernel.images(5, seed=2)),
         (0x4000, 0xC003, kernel.images(1, seed=3)),
     ]
-    found, report = kernel.run(batches, chain=True, pauses=0.3)
-    assert found == [memory(images) for _, _, images in batches]
+    contents, report = kernel.run(batches, chain=True, pauses=0.3)
+    assert contents == [memory(images) for _, _, images in batches]
     assert all(state & DONE for state in report["states"][1:-1]) and report["states"][-1] & DONE == 0
 
 
 def test_addresses_above_32_bits(kernel):
     images = kernel.images(3)
-    found, _ = kernel.run([(0x0FF1, 0x9003, images)], base=0x7_FFFF_F000, broken=[["read", 0, 1]])
-    assert found == [memory(images)]
+    contents, _ = kernel.run([(0x0FF1, 0x9003, images)], base=0x7_FFFF_F000, broken=[["read", 0, 1]])
+    assert contents == [memory(images)]
 
 
 def test_read_errors(kernel):
-    """The batch ends; results from the failed read on are flagged, a later batch is not."""
+    """The batch ends. Results from the failed read on are flagged, and those of a later batch are not."""
     images, later = kernel.images(12, seed=4), kernel.images(4, seed=5)
     at, hole = 0x1005, 0x1005 + 7 * kernel.frame
     batches = [(at, 0x9000, images), (0x3000, 0xA001, later)]
-    found, report = kernel.run(batches, broken=[["read", hole, hole + 1]])
+    contents, report = kernel.run(batches, broken=[["read", hole, hole + 1]])
     assert report["registers"]["STATUS"] == 1
-    heads = [int.from_bytes(found[0][300 + 24 * k : 304 + 24 * k], "little") >> 16 for k in range(12)]
+    heads = [int.from_bytes(contents[0][300 + 24 * k : 304 + 24 * k], "little") >> 16 for k in range(12)]
     word = hole // kernel.data_bytes * kernel.data_bytes  # the first byte that was not read
     bad = (word - at) // kernel.frame
     assert heads == [0] * bad + [READ_ERROR] * (12 - bad)
-    assert found[0][300 : 300 + 24 * bad] == b"".join(expected_record(image) for image in images[:bad])
-    assert found[1] == memory(later)
+    assert contents[0][300 : 300 + 24 * bad] == b"".join(expected_record(image) for image in images[:bad])
+    assert contents[1] == memory(later)
 
 
 def test_write_errors(kernel):
-    """The batch ends; what could be written is right, and the register says that something is missing."""
+    """The batch ends. Everything else is written correctly, and the register reports the failed write."""
     images, later = kernel.images(12, seed=6), kernel.images(4, seed=7)
     hole = 0x9000 + 24 * 5
     batches = [(0x1001, 0x9000, images), (0x3000, 0xA001, later)]
-    found, report = kernel.run(batches, broken=[["write", hole, hole + 1]])
+    contents, report = kernel.run(batches, broken=[["write", hole, hole + 1]])
     assert report["registers"]["STATUS"] == 2
     assert all(state & DONE for state in report["states"][1:-1])
-    want, word = memory(images), hole // kernel.data_bytes * kernel.data_bytes
+    expected, word = memory(images), hole // kernel.data_bytes * kernel.data_bytes
     first = 300 + word - 0x9000
-    assert found[0][first : first + kernel.data_bytes] == bytes([UNTOUCHED] * kernel.data_bytes)
+    assert contents[0][first : first + kernel.data_bytes] == bytes([UNTOUCHED] * kernel.data_bytes)
     assert (
-        found[0][:first] + found[0][first + kernel.data_bytes :] == want[:first] + want[first + kernel.data_bytes :]
+        contents[0][:first] + contents[0][first + kernel.data_bytes :]
+        == expected[:first] + expected[first + kernel.data_bytes :]
     )
-    assert found[1] == memory(later)
+    assert contents[1] == memory(later)

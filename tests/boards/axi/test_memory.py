@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Bursts, pieces and words of memory: against bytes in Python, cycle for cycle where time counts."""
+"""Bursts, pieces and words of memory, compared with bytes in Python, and cycle by cycle where time matters."""
 
 import re
 from collections import deque
@@ -25,6 +25,7 @@ STALLS = st.lists(st.booleans(), max_size=7).filter(lambda pattern: not all(patt
 
 
 def packed(layout, **values):
+    """Return the bits of a payload."""
     return layout.const(values).as_value().value
 
 
@@ -39,28 +40,28 @@ def test_bursts_cover_a_stretch(addr, size, shape, stalls):
     data_bytes, beats = shape
     dut = Bursts(data_bytes=data_bytes, beats=beats)
     job = packed(dut.i.payload.shape(), addr=addr, bytes=size)
-    found = run_streams(dut, {"i": [job]}, ["o"], stalls={"o": stalls}, quiet=20).beats["o"]
+    beats_out = run_streams(dut, {"i": [job]}, ["o"], stalls={"o": stalls}, quiet=20).beats["o"]
     layout = dut.o.payload.shape()
-    bursts = [layout.from_bits(bits) for bits in found]
+    bursts = [layout.from_bits(bits) for bits in beats_out]
     at = addr // data_bytes * data_bytes
     for burst in bursts:
         assert burst.addr == at and at // PAGE == (at + (burst.len + 1) * data_bytes - 1) // PAGE
         at += (burst.len + 1) * data_bytes
         assert burst.len < beats and burst.last == (at >= addr + size)
     assert at - data_bytes < addr + size <= at
-    # none could be longer but for the limits
+    # every burst but the last one is as long as the limits allow
     assert all((b.addr + (b.len + 1) * data_bytes) % (beats * data_bytes) == 0 for b in bursts[:-1])
 
 
 class Memory:
-    """Answers reads of a `Reader` after ``latency`` cycles, a word a cycle at most, and counts what it does."""
+    """Memory that answers the reads of a `Reader` after ``latency`` cycles, at most one word per clock cycle."""
 
     def __init__(self, content, data_bytes, latency):
         self.content, self.data_bytes, self.latency = content, data_bytes, latency
         self.waiting, self.cycle = deque(), 0
 
     def step(self, ctx, reader):
-        """One cycle, before the edge."""
+        """Simulate one cycle before its edge."""
         if ctx.get(reader.ar.valid):
             addr, length = ctx.get(reader.ar.payload.addr), ctx.get(reader.ar.payload.len) + 1
             self.waiting.extend((self.cycle + self.latency, addr + k * self.data_bytes) for k in range(length))
@@ -74,8 +75,8 @@ class Memory:
 
 
 def read(reader, jobs, memory, stalls=(), limit=20_000):
-    """Bytes that come out and the cycles in which they do."""
-    wanted, out, cycles = sum(size for _, size in jobs), bytearray(), []
+    """Return the bytes that a reader passes on, and the cycles of its beats."""
+    total, out, cycles = sum(size for _, size in jobs), bytearray(), []
 
     async def testbench(ctx):
         left = deque(jobs)
@@ -93,7 +94,7 @@ def read(reader, jobs, memory, stalls=(), limit=20_000):
                 out.extend(ctx.get(reader.o.payload.bytes.as_value()).to_bytes(reader.bus_bytes, "little"))
                 cycles.append(cycle)
             assert ctx.get(reader.r.ready)
-            if len(out) >= wanted:
+            if len(out) >= total:
                 return
             await ctx.tick()
 
@@ -122,7 +123,10 @@ def test_reader(shape, jobs, latency, stalls):
 
 @pytest.mark.parametrize("latency", [1, 200, 512])
 def test_reader_hides_the_latency_of_memory(latency):
-    """A beat of 8 bytes every cycle, once the first one has come: `read_depth` is enough for 512 cycles."""
+    """A beat of 8 bytes is transferred in every cycle after the first one.
+
+    A depth of `read_depth` is sufficient for a latency of 512 cycles.
+    """
     about = manifest(bus_bytes=8, image=(32, 32), interval=384)
     depth = read_depth(about, 64, 16)
     reader = Reader(data_bytes=64, bus_bytes=8, beats=16, depth=depth)
@@ -132,8 +136,8 @@ def test_reader_hides_the_latency_of_memory(latency):
     assert cycles[-1] - cycles[0] == len(cycles) - 1 == 999
 
 
-def test_a_shallower_reader_does_not():
-    """The same with half the words: memory is waited for."""
+def test_a_shallower_reader_waits_for_memory():
+    """With half of the words, the reader has to wait for memory."""
     reader = Reader(data_bytes=64, bus_bytes=8, beats=16, depth=48)
     content = np.random.default_rng(2).bytes(2 * 8192)
     out, cycles = read(reader, [(13, 8000)], Memory(content, 64, 512))
@@ -149,7 +153,7 @@ def test_a_shallower_reader_does_not():
     stalls=st.tuples(STALLS, STALLS),
 )
 def test_pack(data_bytes, jobs, words, stalls):
-    """Every record's bytes at their place, and no other byte."""
+    """Every byte of a record is written to its address, and no other byte is written."""
     dut, rng = Pack(data_bytes=data_bytes), np.random.default_rng(3)
     i, job = dut.i.payload.shape(), dut.job.payload.shape()
     values = [[int(x) for x in rng.integers(0, 1 << 32, words)] for _ in range(sum(records for _, records in jobs))]
@@ -160,23 +164,23 @@ def test_pack(data_bytes, jobs, words, stalls):
         ["o"],
         stalls={"i": stalls[0], "o": stalls[1]},
     )
-    found = [dut.o.payload.shape().from_bits(bits) for bits in run.beats["o"]]
+    words_out = [dut.o.payload.shape().from_bits(bits) for bits in run.beats["o"]]
     record = iter(values)
     for addr, records in jobs:
         content = b"".join(x.to_bytes(4, "little") for _ in range(records) for x in next(record))
-        memory, wanted = {}, {addr + k: byte for k, byte in enumerate(content)}
+        memory, expected = {}, {addr + k: byte for k, byte in enumerate(content)}
         first, last = addr // data_bytes, (addr + len(content) - 1) // data_bytes
         for place in range(first, last + 1):
-            word = found.pop(0)
+            word = words_out.pop(0)
             for lane in range(data_bytes):
                 if word.strb >> lane & 1:
                     memory[place * data_bytes + lane] = word.data >> 8 * lane & 255
-        assert memory == wanted
-    assert not found
+        assert memory == expected
+    assert not words_out
 
 
 @pytest.mark.parametrize(
-    ("make", "kind", "message"),
+    ("construct", "error", "message"),
     [
         (lambda: Axi4(12), ValueError, "data_bytes must be a power of two, not 12"),
         (lambda: Axi4(256), ValueError, "data_bytes must be in [4, 128], not 256"),
@@ -196,9 +200,9 @@ def test_pack(data_bytes, jobs, words, stalls):
         (lambda: _kernel(bus_bytes=96, data_bytes=64), ValueError, "bus_bytes must be in [1, 64], not 96"),
     ],
 )  # fmt: skip
-def test_init_wrong_parameter(make, kind, message):
-    with pytest.raises(kind, match=f"^{re.escape(message)}$"):
-        make()
+def test_init_wrong_parameter(construct, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        construct()
 
 
 def _kernel(*, bus_bytes=4, **options):

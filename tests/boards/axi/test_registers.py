@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""The register maps, and the page that lists them."""
+
 import re
 from pathlib import Path
 
@@ -13,17 +15,19 @@ from tests.boards.axi.designs import manifest
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "register-map.md"
 
 
-def test_the_page_has_the_tables_of_the_code():
-    """``python -m psahw.boards.axi`` has been run."""
+def test_the_page_contains_the_current_tables():
+    """If not, run ``python -m psahw.boards.axi``."""
     page = PAGE.read_text()
-    assert tables.filled(page) == page
+    assert tables.fill_tables(page) == page
 
 
-def test_marks_must_be_there_once():
+def test_marks_must_occur_once():
     page = PAGE.read_text()
     for broken in (page.replace("<!-- end: kernel -->\n", ""), page + "<!-- registers: core -->\n"):
-        with pytest.raises(ValueError, match=r"register-map.md must contain '<!-- registers: \w+ -->' and .* exactly once"):
-            tables.filled(broken)
+        with pytest.raises(
+            ValueError, match=r"register-map.md must contain '<!-- registers: \w+ -->' and .* exactly once"
+        ):
+            tables.fill_tables(broken)
 
 
 @pytest.mark.parametrize("table", [CORE, KERNEL])
@@ -32,15 +36,18 @@ def test_no_two_registers_share_a_name_or_an_offset(table):
     assert all(r.offset % 4 == 0 and r.offset < 0x1000 for r in table)
 
 
-def test_the_kernel_has_the_registers_of_vitis():
-    """UG1399, S_AXILITE control register map: two pointers of 64 bits and a scalar, a reserved word after each."""
+def test_the_kernel_has_the_registers_that_vitis_expects():
+    """Two pointers of 64 bits and a scalar, with a reserved word after each of them.
+
+    Source: UG1399, S_AXILITE control register map.
+    """
     assert {r.name: r.offset for r in KERNEL if r.offset < 0x30} == {
         "AP_CTRL": 0x00, "GIE": 0x04, "IER": 0x08, "ISR": 0x0C,
         "IMAGES_LOW": 0x10, "IMAGES_HIGH": 0x14, "RESULTS_LOW": 0x1C, "RESULTS_HIGH": 0x20, "COUNT": 0x28,
     }  # fmt: skip
 
 
-def test_identity_is_at_the_same_place_and_complete():
+def test_identity_is_the_same_in_both_maps():
     assert all(register in CORE and register in KERNEL for register in identity())
     assert list(identity_values(manifest(bus_bytes=4, image=(4, 4)))) == [register.name for register in identity()]
 

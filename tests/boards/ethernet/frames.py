@@ -1,4 +1,7 @@
-"""Ethernet frames by an independent path: struct, zlib.crc32, and checksums added up as in RFC 1071's own words."""
+"""Ethernet frames, computed independently of the circuit.
+
+Their checksums come from `zlib.crc32` and from the description in RFC 1071.
+"""
 
 import struct
 import zlib
@@ -8,7 +11,7 @@ from psahw.boards.ethernet.identity import Identity
 
 __all__ = [
     "BOARD", "BOARD_MAC", "BOARD_PORT", "HOST", "HOST_MAC", "HOST_PORT", "ME", "arp", "checksum", "echo", "ethernet",
-    "fcs", "found_datagram", "ipv4", "on_the_wire", "received", "udp",
+    "fcs", "ipv4", "on_the_wire", "parse_datagram", "received", "udp",
 ]  # fmt: skip
 
 BOARD, BOARD_MAC, BOARD_PORT = "192.168.1.50", bytes.fromhex("0200c0a80132"), 50_000
@@ -17,10 +20,12 @@ ME = Identity.parse(BOARD)
 
 
 def packed(address):
+    """Return the bytes of an IPv4 address."""
     return bytes(map(int, address.split(".")))
 
 
 def checksum(content: bytes) -> int:
+    """Return the Internet checksum of ``content``."""
     total = 0
     for at in range(0, len(content), 2):
         total += int.from_bytes(content[at : at + 2].ljust(2, b"\0"), "big")
@@ -32,6 +37,7 @@ def checksum(content: bytes) -> int:
 def ipv4(
     payload, *, source=HOST, destination=BOARD, protocol=17, version=0x45, flags=0, sum_off=0, total=None, ttl=64
 ):
+    """Return an IPv4 packet; options other than the addresses make it wrong."""
     total = 20 + len(payload) if total is None else total
     head = (
         struct.pack(">BBHHHBBH", version, 0, total, 7, flags, ttl, protocol, 0) + packed(source) + packed(destination)
@@ -41,6 +47,7 @@ def ipv4(
 
 
 def udp(data, *, source=HOST, destination=BOARD, ports=(HOST_PORT, BOARD_PORT), length=None, sum_off=0, summed=True):
+    """Return a UDP datagram; ``length`` and ``sum_off`` make it wrong, ``summed=False`` leaves out the checksum."""
     length = 8 + len(data) if length is None else length
     head = struct.pack(">HHHH", *ports, length, 0)
     pseudo = packed(source) + packed(destination) + struct.pack(">BBH", 0, 17, length)
@@ -49,32 +56,39 @@ def udp(data, *, source=HOST, destination=BOARD, ports=(HOST_PORT, BOARD_PORT), 
 
 
 def echo(data, *, kind=8, code=0, sum_off=0):
+    """Return an ICMP echo message."""
     value = (checksum(struct.pack(">BBH", kind, code, 0) + data) + sum_off) & 0xFFFF
     return struct.pack(">BBH", kind, code, value) + data
 
 
 def ethernet(payload, *, to=BOARD_MAC, source=HOST_MAC, ethertype=0x0800):
-    """Padded, without check sequence."""
+    """Return a padded Ethernet frame without its check sequence."""
     return (to + source + struct.pack(">H", ethertype) + payload).ljust(60, b"\0")
 
 
 def arp(*, to=b"\xff" * 6, target=BOARD, operation=1, sender=HOST):
+    """Return an Ethernet frame with an ARP packet."""
     body = struct.pack(">HHBBH", 1, 0x0800, 6, 4, operation) + HOST_MAC + packed(sender) + bytes(6) + packed(target)
     return ethernet(body, to=to, ethertype=0x0806)
 
 
 def fcs(frame: bytes) -> bytes:
+    """Return the frame check sequence of a frame."""
     return struct.pack("<I", zlib.crc32(frame))
 
 
 def on_the_wire(frame: bytes, *, gap: int = 12, preamble: int = 7) -> list:
-    """(byte, valid, error) of every cycle, gap at the end."""
+    """Return (byte, valid, error) for every clock cycle of a frame and the gap after it."""
     content = bytes([0x55] * preamble + [0xD5]) + frame + fcs(frame)
     return [(byte, 1, 0) for byte in content] + [(0, 0, 0)] * gap
 
 
 def received(cycles) -> list[bytes]:
-    """Frames out of (byte, valid, error) of every cycle: each whole and checked, gaps of twelve cycles or more."""
+    """Return the frames in (byte, valid, error) of every clock cycle.
+
+    Each frame must be complete and have a correct check sequence, and gaps must last at least
+    twelve cycles.
+    """
     frames, current, idle = [], bytearray(), 12
     for byte, valid, error in cycles:
         if valid:
@@ -94,13 +108,13 @@ def received(cycles) -> list[bytes]:
     return frames
 
 
-def found_datagram(frame: bytes) -> tuple:
-    """(MAC address to, IPv4 address to, ports, data) of one that the board has sent."""
+def parse_datagram(frame: bytes) -> tuple:
+    """Return (destination MAC address, destination IPv4 address, ports, data) of a frame that the board sent."""
     assert frame[6:14] == BOARD_MAC + b"\x08\x00"
     head, total = frame[14:34], int.from_bytes(frame[16:18], "big")
     assert head[0] == 0x45 and checksum(head) == 0 and head[9] == 17
     assert head[6:8] == b"\x40\x00" and head[8] == 64 and head[12:16] == packed(BOARD)
-    source, to, length, none = struct.unpack(">HHHH", frame[34:42])
-    assert length == total - 20 and none == 0
+    source, to, length, checksum_field = struct.unpack(">HHHH", frame[34:42])
+    assert length == total - 20 and checksum_field == 0
     assert len(frame) == max(14 + total, 60) and not any(frame[14 + total :])
     return frame[:6], str(IPv4Address(head[16:20])), (source, to), frame[42 : 14 + total]

@@ -1,4 +1,4 @@
-"""Frames in and out of everything between MAC receiver and link, against frames made by hand."""
+"""Frames to and from everything between the MAC receiver and the link, compared with independent ones."""
 
 import itertools
 import random
@@ -19,19 +19,19 @@ from tests.boards.ethernet.frames import (
     arp,
     echo,
     ethernet,
-    found_datagram,
     ipv4,
     packed,
+    parse_datagram,
     received,
     udp,
 )
 
 RANDOM = random.Random(9)
-GAP = 24  # cycles between frames at least: check sequence, gap, preamble
+GAP = 24  # minimum number of cycles between frames: check sequence, gap, preamble
 
 
 def datagram(data, **options):
-    """A frame; options of `udp`, `ipv4` and `ethernet` together."""
+    """Return a frame with a datagram; the options are those of `udp`, `ipv4` and `ethernet`."""
     inner = {k: options.pop(k) for k in ("ports", "length", "summed") if k in options}
     inner |= {k: options[k] for k in ("source", "destination") if k in options}
     inner |= {"sum_off": options.pop("udp_off")} if "udp_off" in options else {}
@@ -41,10 +41,10 @@ def datagram(data, **options):
 
 
 def converse(events, *, ready=lambda cycle: True, replies=(), settle=300):
-    """What comes out: bytes of datagrams, frames, and the number of those dropped.
+    """Return the bytes of received datagrams, the sent frames, and the number of dropped datagrams.
 
-    ``events`` are good frames, (frame, False) for bad ones, or numbers of cycles; ``replies`` the bytes to send from
-    the beginning on, None where there is none for a cycle.
+    ``events`` are valid frames, (frame, False) for invalid ones, or numbers of idle cycles.
+    ``replies`` are the bytes to send from the beginning on, with None for an idle cycle.
     """
     dut, out, cycles, dropped = Endpoint(ME), bytearray(), [], 0
 
@@ -99,7 +99,7 @@ def converse(events, *, ready=lambda cycle: True, replies=(), settle=300):
 @pytest.mark.parametrize("length", [1, 2, 17, 18, 19, 1471, 1472])
 @pytest.mark.parametrize("summed", [True, False])
 def test_datagrams(length, summed):
-    """Shorter ones are padded by their frame; the padding is none of theirs."""
+    """Frames pad short datagrams; the padding must not appear in the payload."""
     data = RANDOM.randbytes(length)
     assert converse([datagram(data, summed=summed), datagram(b"after")], settle=1600) == (data + b"after", [], 0)
 
@@ -109,7 +109,7 @@ def test_an_empty_datagram():
 
 
 def test_a_checksum_of_zero_is_sent_as_ones():
-    """Data made so that the sum is 0xFFFF (RFC 768)."""
+    """The data are chosen so that the sum is 0xFFFF (RFC 768)."""
     free = struct.unpack(">H", udp(b"\0\0")[6:8])[0]
     frame = datagram(struct.pack(">H", free))
     assert frame[40:42] == b"\xff\xff"
@@ -149,17 +149,20 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_what_is_not_for_us_leaves_nothing(what):
-    """Neither its bytes nor its sender, and the next datagram is untouched."""
-    events = [datagram(b"before"), WRONG[what], 100, datagram(b"after")]
+@pytest.mark.parametrize("fault", WRONG)
+def test_invalid_frames_are_ignored(fault):
+    """Neither their bytes nor their sender are used, and the next datagram is not affected."""
+    events = [datagram(b"before"), WRONG[fault], 100, datagram(b"after")]
     assert converse(events) == (b"beforeafter", [], 0)
 
 
 def test_damage_to_any_byte_of_the_headers():
-    """With a right check sequence, as if a router's memory had done it: checksums find it, or it is harmless."""
+    """Damaged headers with a correct check sequence are detected by the checksums, unless they are harmless.
+
+    Such damage may happen in a router's memory.
+    """
     frame = datagram(b"data", ttl=64)
-    harmless = {*range(6, 12)}  # the sender's MAC address, in which no checksum is
+    harmless = {*range(6, 12)}  # the sender's MAC address, which no checksum covers
     events = []
     for at in range(46):
         damaged = bytearray(frame)
@@ -175,14 +178,14 @@ def test_truncated_frames():
     assert converse([*events, frame]) == (frame[42:], [], 0)
 
 
-def test_frames_with_more_behind_the_datagram():
+def test_frames_with_bytes_after_the_datagram():
     assert converse([datagram(b"data") + bytes(200)]) == (b"data", [], 0)
 
 
-def test_back_to_back_at_full_rate():
-    """Longest datagrams without a pause, read a byte a cycle."""
+def test_receiving_at_full_rate():
+    """Datagrams of maximum length arrive without a pause, while one byte per clock cycle is read."""
     data = [RANDOM.randbytes(1472) for _ in range(5)]
-    assert converse([datagram(each) for each in data], settle=1600) == (b"".join(data), [], 0)
+    assert converse([datagram(payload) for payload in data], settle=1600) == (b"".join(data), [], 0)
 
 
 def test_without_room_whole_datagrams_are_dropped():
@@ -202,17 +205,18 @@ def test_slow_reader(every):
 
 
 def framed(length):
+    """Return ``length`` random bytes as a frame of the host protocol."""
     return b"\0" + bytes(RANDOM.choices(range(1, 256), k=length)) + b"\0"
 
 
 def sent_data(frames, to=HOST, mac=HOST_MAC, port=HOST_PORT):
-    """The data of datagrams, all of them to the host."""
-    found = [found_datagram(frame) for frame in frames]
-    assert all(each[:3] == (mac, to, (BOARD_PORT, port)) for each in found)
-    return [data for *_, data in found]
+    """Return the payloads of datagrams, which must all be for the given station."""
+    datagrams = [parse_datagram(frame) for frame in frames]
+    assert all(datagram[:3] == (mac, to, (BOARD_PORT, port)) for datagram in datagrams)
+    return [data for *_, data in datagrams]
 
 
-def test_answers_go_to_who_asked_last():
+def test_answers_go_to_the_last_sender():
     answer = framed(40)
     other = bytes.fromhex("020304050607")
     ask = datagram(b"?", source="10.1.2.3", source_mac=other, ports=(999, BOARD_PORT))
@@ -221,13 +225,13 @@ def test_answers_go_to_who_asked_last():
     assert sent_data(frames, to="10.1.2.3", mac=other, port=999) == [answer]
 
 
-def test_answers_wait_for_somebody_to_ask():
+def test_answers_wait_for_a_datagram():
     answer = framed(30)
     _, frames, _ = converse([500, (datagram(b"?"), False), 100, datagram(b"?")], replies=answer)
     assert sent_data(frames) == [answer]
 
 
-def test_a_datagram_ends_with_a_frame_when_nothing_waits():
+def test_a_datagram_ends_with_a_frame_if_no_byte_is_offered():
     one, two, three = framed(10), framed(100), framed(1)
     pause = [None] * 300
     replies = [*pause, *one, *pause, *two, *three, *pause, *framed(0), *one]
@@ -235,8 +239,8 @@ def test_a_datagram_ends_with_a_frame_when_nothing_waits():
     assert sent_data(frames) == [one, two + three, bytes(2) + one]
 
 
-def test_a_pause_within_a_frame_ends_nothing():
-    """Of the zero bytes only those behind other bytes end a frame."""
+def test_a_pause_within_a_frame_does_not_end_a_datagram():
+    """A zero byte ends a frame only if it follows other bytes."""
     answer = framed(20)
     pause = [None] * 50
     replies = [*pause, answer[0], *pause, *answer[1:9], *pause, *answer[9:]]
@@ -250,11 +254,14 @@ def test_full_datagrams(length):
     _, frames, _ = converse([datagram(b"?"), length + 3000], replies=[*[None] * 100, *answer])
     data = sent_data(frames)
     assert b"".join(data) == answer
-    assert [len(each) for each in data[:-1]] == [LONGEST] * ((len(answer) - 1) // LONGEST)
+    assert [len(payload) for payload in data[:-1]] == [LONGEST] * ((len(answer) - 1) // LONGEST)
 
 
 def test_sending_at_full_rate():
-    """Bytes are taken as fast as the wire allows: 1,024 of them in 1,024 + 42 + 24 cycles and one between frames."""
+    """Bytes are taken as fast as the wire allows.
+
+    1,024 bytes take 1,024 + 42 + 24 cycles, and one cycle passes between frames.
+    """
     count = 8
     replies = [*[None] * 100, *framed(count * LONGEST - 2)]
     dut_cycles = count * (LONGEST + 42 + 24 + 1)
@@ -282,17 +289,18 @@ def test_arp(to):
         arp()[:18] + b"\x08" + arp()[19:],
     ],
 )
-def test_what_is_no_request_for_our_address(request_):
+def test_invalid_arp_requests(request_):
     assert converse([request_, arp()])[1] == converse([arp()])[1]
 
 
 def test_arp_while_a_reply_is_being_sent():
-    """Sooner or later everybody is answered whole."""
+    """Every reply is complete, and most requests are answered."""
     replies = converse([arp()] * 6)[1]
     assert set(replies) == {replies[0]} and 3 <= len(replies) <= 6
 
 
 def ping(data, **options):
+    """Return a frame with an echo request."""
     return ethernet(ipv4(echo(data, **options), protocol=1))
 
 
@@ -307,7 +315,7 @@ def test_echo(length):
 
 
 def test_echo_whose_sum_carries():
-    """Every sum of the request, near the places where the reply's wraps."""
+    """Test sums of the request close to the values at which the reply's sum wraps."""
     for target in (0xF7FE, 0xF7FF, 0xF800, 0xFFFE, 0xFFFF, 0):
         word = (struct.unpack(">H", echo(b"\0\0")[2:4])[0] - target) % 0xFFFF
         data = struct.pack(">H", word)
@@ -327,15 +335,15 @@ def test_echo_whose_sum_carries():
         ethernet(ipv4(echo(b"data"), protocol=1, destination="192.168.1.51")),
     ],
 )
-def test_what_is_not_echoed(request_):
+def test_invalid_echo_requests(request_):
     out, frames, _ = converse([request_, datagram(b"after")])
     assert (out, frames) == (b"after", [])
 
 
 def test_all_at_once():
-    """Requests of every kind and answers to datagrams in one another's way."""
+    """Requests of every kind, and answers to datagrams, interfere with each other."""
     answers = [framed(50) for _ in range(6)]
-    replies = [each for answer in answers for each in (*answer, *[None] * 40)]
+    replies = [byte for answer in answers for byte in (*answer, *[None] * 40)]
     events = [datagram(b"?"), *[arp(), ping(b"0123"), datagram(b"?")] * 4]
     out, frames, _ = converse(events, replies=[*[None] * 80, *replies], settle=900)
     assert out == b"?" * 5

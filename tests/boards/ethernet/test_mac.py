@@ -1,3 +1,5 @@
+"""The MAC: receiver and transmitter, compared with independently computed frames."""
+
 import random
 from itertools import pairwise
 
@@ -12,12 +14,13 @@ RANDOM = random.Random(3)
 
 
 def content(length):
+    """Return random bytes."""
     return RANDOM.randbytes(length)
 
 
 def receive(cycles, ready=lambda cycle: True):
-    """(frame, good) of every frame, as it comes out, and the cycles from RX_DV's fall to the end."""
-    dut, found, current, fell, latencies = MacReceiver(), [], bytearray(), None, []
+    """Return (frame, good) of every received frame, and the cycles from the fall of RX_DV to each end."""
+    dut, frames, current, fell, latencies = MacReceiver(), [], bytearray(), None, []
 
     async def testbench(ctx):
         nonlocal current, fell
@@ -28,7 +31,7 @@ def receive(cycles, ready=lambda cycle: True):
             fell = cycle if not valid and fell is None else None if valid else fell
             if ctx.get(dut.o.valid) and ready(cycle):
                 if ctx.get(dut.o.payload.end):
-                    found.append((bytes(current), bool(ctx.get(dut.o.payload.good))))
+                    frames.append((bytes(current), bool(ctx.get(dut.o.payload.good))))
                     latencies.append(cycle - (fell if fell is not None else cycle))
                     current = bytearray()
                 else:
@@ -40,46 +43,47 @@ def receive(cycles, ready=lambda cycle: True):
     simulator.add_testbench(testbench)
     simulator.run()
     assert not current
-    return found, latencies
+    return frames, latencies
 
 
 @pytest.mark.parametrize("preamble", [0, 1, 7, 9])
 @pytest.mark.parametrize("gap", [2, 8, 12])
 def test_frames_back_to_back(gap, preamble):
-    """Gap and preamble may shrink on the way (IEEE 802.3, 35.2.3.2.2 and 4A.4.2)."""
+    """Gap and preamble may shrink on their way (IEEE 802.3, 35.2.3.2.2 and 4A.4.2)."""
     frames = [content(length) for length in (60, 61, 700, 60)]
-    found, latencies = receive([c for frame in frames for c in on_the_wire(frame, gap=gap, preamble=preamble)])
-    assert found == [(frame, True) for frame in frames]
+    wire = [cycle for frame in frames for cycle in on_the_wire(frame, gap=gap, preamble=preamble)]
+    verdicts, latencies = receive(wire)
+    assert verdicts == [(frame, True) for frame in frames]
     assert latencies == [1] * len(frames)
 
 
 @pytest.mark.parametrize(("length", "good"), [(59, False), (60, True), (1514, True), (1515, False), (4000, False)])
 def test_lengths(length, good):
     frame, after = content(length), content(60)
-    found, _ = receive(on_the_wire(frame) + on_the_wire(after))
-    assert [verdict for _, verdict in found] == [good, True]
-    assert found[1][0] == after
-    assert not good or found[0][0] == frame
-    assert len(found[0][0]) <= 1515
+    verdicts, _ = receive(on_the_wire(frame) + on_the_wire(after))
+    assert [verdict for _, verdict in verdicts] == [good, True]
+    assert verdicts[1][0] == after
+    assert not good or verdicts[0][0] == frame
+    assert len(verdicts[0][0]) <= 1515
 
 
 @pytest.mark.parametrize("short", range(6))
-def test_hardly_a_frame(short):
+def test_frames_of_a_few_bytes(short):
     after = content(60)
     wire = [(0x55, 1, 0)] * 7 + [(0xD5, 1, 0)] + [(1, 1, 0)] * short + [(0, 0, 0)] * 12
-    found, _ = receive(wire + on_the_wire(after))
-    assert found == [(b"\1" * max(short - 4, 0), False), (after, True)]
+    verdicts, _ = receive(wire + on_the_wire(after))
+    assert verdicts == [(b"\1" * max(short - 4, 0), False), (after, True)]
 
 
-def test_every_damaged_byte_is_found():
+def test_every_damaged_byte_is_detected():
     frame, after = content(60), content(60)
     for at in range(8, 72):
         wire = on_the_wire(frame)
         byte, *rest = wire[at]
         wire[at] = (byte ^ 1 << at % 8, *rest)
-        found, _ = receive(wire + on_the_wire(after))
-        assert [good for _, good in found] == [False, True]
-        assert found[1][0] == after
+        verdicts, _ = receive(wire + on_the_wire(after))
+        assert [good for _, good in verdicts] == [False, True]
+        assert verdicts[1][0] == after
 
 
 @pytest.mark.parametrize("at", [8, 40, 71])
@@ -87,36 +91,39 @@ def test_an_error_at_the_phy(at):
     wire = on_the_wire(content(60))
     wire[at] = (wire[at][0], 1, 1)
     after = content(60)
-    found, _ = receive(wire + on_the_wire(after))
-    assert found == [(found[0][0], False), (after, True)]
+    verdicts, _ = receive(wire + on_the_wire(after))
+    assert verdicts == [(verdicts[0][0], False), (after, True)]
 
 
 @pytest.mark.parametrize("noise", [[(0x12, 1, 0)] * 40, [(0x55, 1, 0)] * 40, [(0x55, 1, 1), *[(0xD5, 1, 0)] * 9]])
-def test_what_begins_with_no_preamble(noise):
+def test_noise_without_a_preamble(noise):
     after = content(60)
-    found, _ = receive([*noise, (0, 0, 0), *on_the_wire(after)])
-    assert found == [(after, True)]
+    verdicts, _ = receive([*noise, (0, 0, 0), *on_the_wire(after)])
+    assert verdicts == [(after, True)]
 
 
-def test_truncation():
+def test_truncated_frames():
     frame, after = content(100), content(60)
     for length in (1, 63, 64, 80, 103):
-        found, _ = receive([*on_the_wire(frame)[: 8 + length], *[(0, 0, 0)] * 12, *on_the_wire(after)])
-        assert found[0][1] is False and found[1:] == [(after, True)]
+        verdicts, _ = receive([*on_the_wire(frame)[: 8 + length], *[(0, 0, 0)] * 12, *on_the_wire(after)])
+        assert verdicts[0][1] is False and verdicts[1:] == [(after, True)]
 
 
-def test_what_is_not_taken_spoils_its_frame():
-    """A byte, or an end that the next frame overtakes; the one after it is whole."""
+def test_a_byte_that_is_not_taken_invalidates_its_frame():
+    """A frame is invalid if one of its bytes is not taken, or if the next frame overtakes its end.
+
+    The frame after it is not affected.
+    """
     frames = [content(60) for _ in range(3)]
-    wire = [c for frame in frames for c in on_the_wire(frame)]
-    found, _ = receive(wire, lambda cycle: cycle != 30)
-    assert [good for _, good in found] == [False, True, True]
-    found, _ = receive(wire, lambda cycle: not 72 <= cycle < 100)
-    assert found == [(frames[0], True), (frames[2], True)]
+    wire = [cycle for frame in frames for cycle in on_the_wire(frame)]
+    verdicts, _ = receive(wire, lambda cycle: cycle != 30)
+    assert [good for _, good in verdicts] == [False, True, True]
+    verdicts, _ = receive(wire, lambda cycle: not 72 <= cycle < 100)
+    assert verdicts == [(frames[0], True), (frames[2], True)]
 
 
 def transmit(frames, *, hole=None):
-    """The PHY's cycles; ``hole``: the number of the byte before which the source pauses."""
+    """Return the PHY's cycles while frames are sent; the source pauses before byte ``hole`` of each frame."""
     dut, cycles = MacTransmitter(), []
 
     async def source(ctx):
@@ -156,7 +163,10 @@ def test_padding(length):
 
 
 def test_cycles_of_a_frame():
-    """n + 24 each, back to back, twelve of them the gap; the first byte ten after it was offered."""
+    """A frame of n bytes takes n + 24 cycles, twelve of which are the gap.
+
+    Its first byte reaches the PHY ten cycles after it was offered.
+    """
     cycles = transmit([content(64)] * 3)
     valid = [valid for _, valid, _ in cycles]
     starts = [at for at in range(1, len(valid)) if valid[at] and not valid[at - 1]]
@@ -169,12 +179,12 @@ def test_a_source_that_pauses_is_an_error_at_the_phy():
     assert sum(error for _, _, error in cycles) == 1
 
 
-def test_both():
+def test_transmit_to_receive():
     frames = [content(length) for length in (60, 900, 1514)]
-    found, _ = receive(transmit(frames))
-    assert found == [(frame, True) for frame in frames]
+    verdicts, _ = receive(transmit(frames))
+    assert verdicts == [(frame, True) for frame in frames]
 
 
-def test_the_tests_own_checksum():
+def test_check_value_of_the_independent_crc():
     """The check value of CRC-32/ISO-HDLC (reveng catalogue)."""
     assert fcs(b"123456789") == (0xCBF43926).to_bytes(4, "little")

@@ -1,3 +1,5 @@
+"""The components of the Ethernet endpoint that have tests of their own."""
+
 import itertools
 import random
 import struct
@@ -20,6 +22,7 @@ RANDOM = random.Random(11)
 
 
 def simulate(design, *testbenches, background=()):
+    """Run testbenches on a design."""
     simulator = Simulator(design)
     simulator.add_clock(8e-9)
     for testbench in testbenches:
@@ -31,7 +34,7 @@ def simulate(design, *testbenches, background=()):
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 20, 21, 500])
 def test_checksum(length):
-    """Two messages, the second begun anew; ones carry the most."""
+    """Two messages, with a restart between them. Bytes of ones cause the most carries."""
     dut, messages = Checksum(), [RANDOM.randbytes(length), b"\xff" * length]
 
     async def testbench(ctx):
@@ -50,14 +53,14 @@ def test_checksum(length):
 
 
 def test_checksum_of_rfc_1071():
-    """Its example of section 3, by which the tests' own sum is checked, too."""
+    """The example of RFC 1071, section 3, also checks the tests' own implementation."""
     assert checksum(bytes.fromhex("0001 f203 f4f5 f6f7")) == 0xDDF2 ^ 0xFFFF
 
 
 def test_packet_buffer_against_a_list():
-    """Random packets, kept, forgotten, or too large, and a reader that pauses at random."""
+    """Random packets are kept, forgotten, or too long, while the reader pauses at random."""
     dut, depth = PacketBuffer(depth=32), 32
-    kept, read, dropped, counted = [], [], 0, 0
+    committed, read, dropped, counted = [], [], 0, 0
 
     async def writer(ctx):
         nonlocal dropped
@@ -73,7 +76,7 @@ def test_packet_buffer_against_a_list():
             if verdict is dut.keep and ctx.get(dut.dropped):
                 dropped += 1
             elif verdict is dut.keep:
-                kept.extend(packet)
+                committed.extend(packet)
             await ctx.tick()
             ctx.set(verdict, 0)
             await ctx.tick().repeat(RANDOM.choice((1, 1, 5, 80)))
@@ -93,12 +96,12 @@ def test_packet_buffer_against_a_list():
             counted += drop
 
     simulate(dut, writer, background=(reader, count))
-    assert read == kept and len(kept) > 1000
+    assert read == committed and len(committed) > 1000
     assert counted == dropped > 10
 
 
 def test_packet_buffer_holds_its_depth():
-    """And one byte at its output."""
+    """The buffer holds ``depth`` bytes, and one more at its output."""
     dut = PacketBuffer(depth=8)
 
     async def testbench(ctx):
@@ -118,10 +121,10 @@ def test_packet_buffer_holds_its_depth():
 
 @pytest.mark.parametrize("stall", [0, 2])
 def test_arbiter(stall):
-    """Frames of three sources come out whole, those of each in their order."""
+    """The frames of three sources arrive complete, and those of each source in their order."""
     dut = FrameArbiter(3)
     frames = [[bytes([source]) + RANDOM.randbytes(RANDOM.randrange(6)) for _ in range(20)] for source in range(3)]
-    found, current = [[], [], []], bytearray()
+    merged, current = [[], [], []], bytearray()
 
     def sender(index):
         async def testbench(ctx):
@@ -146,18 +149,18 @@ def test_arbiter(stall):
             if valid and ready:
                 current.append(payload.byte)
                 if payload.last:
-                    found[current[0]].append(bytes(current))
+                    merged[current[0]].append(bytes(current))
                     current = bytearray()
 
     simulate(dut, *(sender(index) for index in range(3)), background=(sink,))
-    assert found == frames
+    assert merged == frames
 
 
 def test_a_reset_within_a_frame():
-    """What is left of the frame is not believed, though it may look like one; the next one is."""
+    """After a reset, the rest of the frame is ignored even if it looks like a frame; the next frame is received."""
     inner = RANDOM.randbytes(60)
     disguised = bytes(30) + bytes(cell[0] for cell in on_the_wire(inner, gap=0))
-    dut, reset, found = MacReceiver(), Signal(), []
+    dut, reset, verdicts = MacReceiver(), Signal(), []
     m = Module()
     m.submodules.dut = ResetInserter(reset)(dut)
 
@@ -168,15 +171,15 @@ def test_a_reset_within_a_frame():
             ctx.set(dut.gmii, {"byte": byte, "valid": valid, "error": error})
             ctx.set(dut.o.ready, 1)
             if ctx.get(dut.o.valid) and ctx.get(dut.o.payload.end) and not ctx.get(reset):
-                found.append(ctx.get(dut.o.payload.good))
+                verdicts.append(ctx.get(dut.o.payload.good))
             await ctx.tick()
 
     simulate(m, testbench)
-    assert found == [1]
+    assert verdicts == [1]
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "message"),
+    ("construct", "error", "message"),
     [
         (lambda: PacketBuffer(depth=2), ValueError, "depth must be at least 4, not 2"),
         (lambda: PacketBuffer(depth=48), ValueError, "depth must be a power of two, not 48"),
@@ -192,12 +195,12 @@ def test_a_reset_within_a_frame():
         ),
     ],
 )
-def test_init_wrong(make, error, message):
+def test_init_wrong(construct, error, message):
     with pytest.raises(error, match=f"^{message}$"):
-        make()
+        construct()
 
 
 def test_mac_address():
-    """Locally administered, of one station, with the address in it."""
+    """The MAC address is locally administered, of a single station, and contains the IPv4 address."""
     mac = Identity(IPv4Address("192.168.1.50")).mac
     assert struct.pack(">Q", mac)[2:] == bytes([2, 0, 192, 168, 1, 50])

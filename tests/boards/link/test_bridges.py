@@ -1,4 +1,8 @@
-"""FTDI's rates by AN232B-05 and data sheets: 3 or 12 MHz by 1, 1.5, or eighths from 2 on; Silicon Labs' by AN205."""
+"""Baud rates of USB bridges.
+
+FTDI's rates are 3 or 12 MHz divided by 1, 1.5, or eighths from 2 on (AN232B-05 and data sheets).
+Silicon Labs' are listed in AN205.
+"""
 
 import pytest
 from psahw.boards import BOARDS
@@ -7,13 +11,13 @@ from psahw.boards.link import bridges
 from psahw.errors import UserError
 
 
-def test_every_board_has_its_own_rate():
+def test_every_board_supports_its_default_rate():
     for board in BOARDS.values():
         bridges.check_rate(board.bridge, board.baud)
 
 
 @pytest.mark.parametrize("baud", [12_000_000, 8_000_000, 6_000_000, 3_000_000, 921_600, 115_200, 9600, 800, 300])
-def test_rates(baud):
+def test_rates_of_ftdi(baud):
     bridges.check_rate("FT2232H", baud)
 
 
@@ -44,6 +48,6 @@ def test_rates_of_silicon_labs(baud):
         ("CP2103", 400_000, "cannot run at 400000 baud; the nearest rates it supports are 460800 and 500000"),
     ],
 )
-def test_rates_that_there_are_not(bridge, baud, message):
+def test_unsupported_rates(bridge, baud, message):
     with pytest.raises(UserError, match=f"^the board's {bridge} {message}$"):
         bridges.check_rate(bridge, baud)

@@ -10,7 +10,7 @@ from tests.wire import stuff, unstuff
 
 RECEIVE, FRAMING = 1, 2
 
-VECTORS = [  # of the paper and of its article in Wikipedia: content, stuffed
+VECTORS = [  # content and encoded bytes, from the paper and from Wikipedia's article about it
     ("", "01"),
     ("00", "0101"),
     ("0000", "010101"),
@@ -27,25 +27,29 @@ VECTORS = [  # of the paper and of its article in Wikipedia: content, stuffed
 
 
 def decode(characters, **stalls):
-    """``characters`` are bytes, or (byte, 1) for malformed ones: [(content, fault)] of the frames."""
+    """Return the decoded frames as (content, fault).
+
+    ``characters`` are bytes, or (byte, 1) for malformed ones.
+    """
     beats = [c[0] | 256 if isinstance(c, tuple) else c for c in characters]
-    found, content = [], bytearray()
+    frames, content = [], bytearray()
     for beat in run_stream(CobsDecoder(), beats, **stalls)[0]:
         if beat >> 8 & 1:
-            found.append((bytes(content), beat >> 9))
+            frames.append((bytes(content), beat >> 9))
             content.clear()
         else:
             content.append(beat & 255)
-    return found
+    return frames
 
 
 def encode(frames, **stalls):
+    """Return the encoded bytes of all frames."""
     beats = [byte | (k == len(frame) - 1) << 8 for frame in frames for k, byte in enumerate(frame)]
     return bytes(run_stream(CobsEncoder(), beats, **stalls)[0][:, 0].astype(np.uint8).tolist())
 
 
 @pytest.mark.parametrize(("content", "stuffed"), VECTORS)
-def test_published(content, stuffed):
+def test_published_vectors(content, stuffed):
     content, stuffed = bytes.fromhex(content), bytes.fromhex(stuffed)
     assert stuff(content) == stuffed and unstuff(stuffed) == content
     assert decode([*stuffed, 0]) == [(content, 0)]
@@ -73,17 +77,16 @@ def test_a_full_block_may_be_followed_by_an_empty_one():
 
 
 @pytest.mark.parametrize("sent", [1, 2, 3])
-def test_frames_that_break_off(sent):
-    found = decode([*stuff(b"abc")[:sent], 0, *stuff(b"xyz"), 0])
-    assert found == [(b"abc"[: sent - 1], FRAMING), (b"xyz", 0)]
+def test_truncated_frames(sent):
+    frames = decode([*stuff(b"abc")[:sent], 0, *stuff(b"xyz"), 0])
+    assert frames == [(b"abc"[: sent - 1], FRAMING), (b"xyz", 0)]
 
 
 @pytest.mark.parametrize("at", range(5))
-def test_malformed_characters_spoil_their_frame(at):
-    """Even where they read as zero: a break must not end a frame well."""
+def test_malformed_characters_invalidate_their_frame(at):
+    """A malformed character counts even if it reads as zero: a break must not end a frame without a fault."""
     line = [*stuff(b"abc"), 0]
     line[at:at] = [(0, 1)]
-    found = decode([*line, *stuff(b"xyz"), 0])
-    spoilt = found[0] if at < 5 else found[1]
-    assert spoilt[1] == RECEIVE
-    assert found[-1] == (b"xyz", 0)
+    frames = decode([*line, *stuff(b"xyz"), 0])
+    assert frames[0][1] == RECEIVE
+    assert frames[-1] == (b"xyz", 0)

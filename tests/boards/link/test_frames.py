@@ -14,18 +14,20 @@ BODIES = [b"\x01\x00", b"0123456789", bytes(20), bytes(range(256)) * 2]
 
 
 def sealed(body):
+    """Return a body with its CRC-32."""
     return body + struct.pack("<I", zlib.crc32(body))
 
 
 def receive(line, **stalls):
-    found, content = [], bytearray()
+    """Return the received frames as (body, fault)."""
+    frames, content = [], bytearray()
     for beat in run_stream(FrameReceiver(), list(line), **stalls)[0]:
         if beat >> 8 & 1:
-            found.append((bytes(content), beat >> 9))
+            frames.append((bytes(content), beat >> 9))
             content.clear()
         else:
             content.append(beat & 255)
-    return found
+    return frames
 
 
 @pytest.mark.parametrize("o_stalls", [(), (True, False, True)])
@@ -41,24 +43,24 @@ def test_send(o_stalls):
     assert bytes(sent.tolist()) == b"".join(b"\0" + stuff(sealed(body)) + b"\0" for body in BODIES)
 
 
-def test_every_flipped_bit_is_found():
-    """... and costs no other frame."""
+def test_every_flipped_bit_is_detected():
+    """A frame with a flipped bit is rejected, and affects no other frame."""
     body = b"\x02\x07image"
     content = sealed(body)
-    line, broken = b"", []
+    line, expected = b"", []
     for bit in range(8 * len(content)):
         wrong = bytearray(content)
         wrong[bit // 8] ^= 1 << bit % 8
-        broken += [(bytes(wrong[:-4]), CHECKSUM), (body, 0)]
+        expected += [(bytes(wrong[:-4]), CHECKSUM), (body, 0)]
         line += stuff(bytes(wrong)) + b"\0" + stuff(content) + b"\0"
-    assert receive(line) == broken
+    assert receive(line) == expected
 
 
 @pytest.mark.parametrize("length", range(4))
-def test_less_than_a_checksum(length):
+def test_frames_shorter_than_a_checksum(length):
     line = stuff(bytes(length)) + b"\0" + stuff(sealed(b"next")) + b"\0"
     assert receive(line) == [(b"", FRAMING), (b"next", 0)]
 
 
-def test_a_body_of_nothing():
+def test_an_empty_body():
     assert receive(stuff(sealed(b"")) + b"\0") == [(b"", 0)]

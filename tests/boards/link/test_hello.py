@@ -1,4 +1,4 @@
-"""What a board says of itself, from what the generator says of the accelerator."""
+"""The hello message of a board, from the manifest of its accelerator."""
 
 import pytest
 from psahw.boards.link.hello import describe_board
@@ -24,9 +24,9 @@ def hello(stages):
 
 
 def test_a_counter_for_each_stage():
-    """253 of them, which with the first two and the link's own are all that a byte can tell apart."""
-    found = Hello.unpack(hello(253).pack())
-    assert (found.stages, found.image_shape, found.digest) == (253, (8, 6, 2), "ab" * 32)
+    """A byte addresses 253 counters of stages, the accelerator's first two counters, and the link's own."""
+    message = Hello.unpack(hello(253).pack())
+    assert (message.stages, message.image_shape, message.digest) == (253, (8, 6, 2), "ab" * 32)
 
 
 def test_more_stages_than_counters():

@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""The link without a physical layer, with a stand-in for the accelerator."""
+
 import itertools
 import struct
 import zlib
@@ -17,31 +19,34 @@ BUS, FRAME, WINDOW = 4, 12, 4
 HELLO, IMAGE, COUNTER, CLEAR, RESET, ERROR = 1, 2, 3, 4, 5, 0x7F
 RECEIVE, FRAMING, CHECKSUM, LENGTH, UNKNOWN, BUSY, LOST = range(1, 8)
 SELF = b"who the device is, 32 bytes long"
-BAD = object()  # a character that the physical link marks as malformed
+BAD = object()  # a character that the receiver marks as malformed
 
 IMAGES = [bytes(range(k, k + FRAME)) for k in (0, 40, 240)]
 
 
 def image(index, sequence=0, repeat=1):
+    """Return the request to classify one of `IMAGES`."""
     return message(IMAGE, sequence, struct.pack("<H", repeat) + IMAGES[index])
 
 
 def result(index, sequence=0):
-    """Without the times."""
+    """Return the answer to `image`, without the times."""
     class_index, logits = answer(IMAGES[index])
     return "result", sequence, class_index, logits
 
 
 def counter(value, sequence=0):
+    """Return the answer to a request of a counter."""
     return COUNTER | 0x80, sequence, struct.pack("<I", value)
 
 
 def error(fault, sequence=0):
+    """Return the report of a fault."""
     return ERROR | 0x80, sequence, struct.pack("<I", fault)
 
 
 def connected(link, stub):
-    """Link and accelerator as `psahw.boards.core` connects them."""
+    """Return a module with the link and the accelerator, connected as in `psahw.boards.core`."""
     m = Module()
     reset = Signal(init=1, reset_less=True)
     m.d.sync += reset.eq(link.reset)
@@ -52,9 +57,9 @@ def connected(link, stub):
     return m
 
 
-def plain(found):
-    """Answers, those to images without their times."""
-    for kind, sequence, payload in found:
+def plain(replies):
+    """Yield the answers; those to images without their times."""
+    for kind, sequence, payload in replies:
         if kind == IMAGE | 0x80:
             class_index, *_ = words(payload)
             yield "result", sequence, class_index, list(struct.unpack(f"<{CLASSES}i", payload[16:]))
@@ -63,8 +68,10 @@ def plain(found):
 
 
 def converse(events, *, bus=BUS, window=WINDOW, pause=0, latency=0, gap=0, tx_stalls=(False,), settle=900):
-    """What the device answers to ``events``: bytes, BAD, or a number of cycles without anything. ``gap`` cycles pass
-    between bytes."""
+    """Return the answers to ``events``.
+
+    An event is bytes, BAD, or a number of idle cycles. ``gap`` cycles pass between two bytes.
+    """
     stub = Stub(bus_bytes=bus, frame_bytes=FRAME, pause=pause, latency=latency)
     link = Link(hello=SELF, bus_bytes=bus, frame_bytes=FRAME, result=result_layout(), window=window)
     received = bytearray()
@@ -73,7 +80,7 @@ def converse(events, *, bus=BUS, window=WINDOW, pause=0, latency=0, gap=0, tx_st
         ctx.set(link.rx.valid, 1)
         ctx.set(link.rx.payload, {"byte": 0x49, "error": 1} if byte is BAD else {"byte": byte, "error": 0})
         _, _, ready = await ctx.tick().sample(link.rx.ready)
-        assert ready, "the link never makes its line wait"
+        assert ready, "the link must never make its line wait"
         ctx.set(link.rx.valid, 0)
         if gap:
             await ctx.tick().repeat(gap)
@@ -92,7 +99,7 @@ def converse(events, *, bus=BUS, window=WINDOW, pause=0, latency=0, gap=0, tx_st
         for stall in itertools.cycle(tx_stalls):
             ctx.set(link.tx.ready, not stall)
             _, _, valid, byte = await ctx.tick().sample(link.tx.valid, link.tx.payload)
-            assert held is None or (valid and byte == held), "what is offered stays"
+            assert held is None or (valid and byte == held), "an offered byte must not change"
             held = byte if valid and stall else None
             if valid and not stall:
                 received.append(byte)
@@ -106,6 +113,7 @@ def converse(events, *, bus=BUS, window=WINDOW, pause=0, latency=0, gap=0, tx_st
 
 
 def talk(events, **options):
+    """Return the answers to ``events``, without times."""
     return list(plain(converse(events, **options)))
 
 
@@ -125,7 +133,7 @@ def test_bytes_with_gaps():
     assert talk([image(1, 3)], gap=9) == [result(1, 3)]
 
 
-def test_more_images_than_there_is_room_for():
+def test_more_images_than_the_window_holds():
     events = [*(image(k % 3, k) for k in range(WINDOW + 2)), 3000, image(1, 77)]
     expected = [
         *(result(k % 3, k) for k in range(WINDOW)),
@@ -137,94 +145,111 @@ def test_more_images_than_there_is_room_for():
 
 
 @pytest.mark.parametrize(("bus", "window"), [(4, 4), (1, 1), (2, 3), (12, 2)])
-def test_the_ring_of_images_goes_round(bus, window):
+def test_the_ring_of_images_wraps(bus, window):
     events = [event for k in range(2 * window + 1) for event in (image(k % 3, k), 330)]
     assert talk(events, bus=bus, window=window) == [result(k % 3, k) for k in range(2 * window + 1)]
 
 
 def test_times():
-    """A repeated image: one answer, the times of the first and the last result, as the stand-in counts them."""
+    """A repeated image has one answer, with the times of the first and the last result.
+
+    The expected times are those of the stand-in.
+    """
     latency, beats = 21, FRAME // BUS
-    found = converse([image(1, 4), 400, image(1, 5, repeat=6), 400, image(0, 6)], pause=2, latency=latency)
-    times = [words(payload)[1:4] for _, _, payload in found]
+    replies = converse([image(1, 4), 400, image(1, 5, repeat=6), 400, image(0, 6)], pause=2, latency=latency)
+    times = [words(payload)[1:4] for _, _, payload in replies]
     assert [row[0] for row in times] == [3 * (beats - 1) + latency + 1] * 3
     interval = 3 * (beats - 1) + latency + 2
     assert [row[1] for row in times] == [0, 5 * interval, 0]
     assert times[0][2] < times[1][2] < times[2][2]
-    assert list(plain(found)) == [result(1, 4), result(1, 5), result(0, 6)]
+    assert list(plain(replies)) == [result(1, 4), result(1, 5), result(0, 6)]
 
 
-def test_counters_in_their_turn():
+def test_counters_are_answered_in_order():
     events = [image(0), message(COUNTER, 1, b"\x00"), message(COUNTER, 2, b"\x85"), message(CLEAR, 3),
               message(COUNTER, 4, b"\x00")]  # fmt: skip
     expected = [result(0), counter(1, 1), counter(0x85, 2), (CLEAR | 0x80, 3, b""), counter(0, 4)]
     assert talk(events, latency=60) == expected
 
 
-def test_losses_of_the_line_are_counted():
-    """At the last address, not the accelerator's; each bad character, until they are cleared."""
+def test_losses_on_the_line_are_counted():
+    """The counter at the last address is the link's own.
+
+    It counts malformed characters until it is cleared.
+    """
     events = [BAD, b"\0", message(COUNTER, 1, b"\xff"), 300, BAD, BAD, b"\0", message(COUNTER, 2, b"\xff"), 300,
               message(CLEAR, 3), message(COUNTER, 4, b"\xff"), image(1, 5), message(COUNTER, 6, b"\x00")]  # fmt: skip
-    found = [answer for answer in talk(events) if answer[0] != ERROR | 0x80]
-    assert found == [counter(1, 1), counter(3, 2), (CLEAR | 0x80, 3, b""), counter(0, 4), result(1, 5), counter(1, 6)]
+    replies = [answer for answer in talk(events) if answer[0] != ERROR | 0x80]
+    assert replies == [
+        counter(1, 1),
+        counter(3, 2),
+        (CLEAR | 0x80, 3, b""),
+        counter(0, 4),
+        result(1, 5),
+        counter(1, 6),
+    ]
 
 
-def test_reset_forgets_what_is_under_way():
-    """An accelerator that never answers is put right, and so is what waits behind it."""
+def test_reset_discards_images_in_progress():
+    """A reset recovers from an accelerator that never answers, and discards everything behind it."""
     events = [image(0, 1), image(1, 2), message(COUNTER, 3, b"\x00"), 300, message(RESET, 4), 300, image(2, 5)]
-    found = talk(events, latency=(1 << 16) - 1)
-    assert found == [(RESET | 0x80, 4, b"")]
-    found = talk([*events[:-2], 300, message(COUNTER, 6, b"\x00")], latency=(1 << 16) - 1)
-    assert found == [(RESET | 0x80, 4, b""), counter(0, 6)]
+    replies = talk(events, latency=(1 << 16) - 1)
+    assert replies == [(RESET | 0x80, 4, b"")]
+    replies = talk([*events[:-2], 300, message(COUNTER, 6, b"\x00")], latency=(1 << 16) - 1)
+    assert replies == [(RESET | 0x80, 4, b""), counter(0, 6)]
 
 
-def test_reset_at_any_time_mixes_nothing():
-    """Whatever is being sent, the answers are whole and right."""
+def test_reset_at_any_time_mixes_no_answers():
+    """A reset never damages the answers before and after it."""
     rounds = range(0, 400, 23)
     events = [
         event for at in rounds for event in (image(0, 1), image(1, 2), at, message(RESET, 3), 500, image(2, 4), 200)
     ]
-    found = talk(events, tx_stalls=(False, True))
+    replies = talk(events, tx_stalls=(False, True))
     for _ in rounds:
-        reset = found.index((RESET | 0x80, 3, b""))
-        assert found[:reset] == [result(0, 1), result(1, 2)][:reset]
-        assert found[reset + 1] == result(2, 4)
-        del found[: reset + 2]
-    assert found == []
+        reset = replies.index((RESET | 0x80, 3, b""))
+        assert replies[:reset] == [result(0, 1), result(1, 2)][:reset]
+        assert replies[reset + 1] == result(2, 4)
+        del replies[: reset + 2]
+    assert replies == []
 
 
-def test_reset_while_an_image_comes_in():
-    """The reset's own frame cannot come within another's, but its execution may wait for an answer to be sent."""
+def test_reset_while_an_image_arrives():
+    """A reset may be executed while an image arrives.
+
+    The frame of the reset is received before that of the image, but its execution waits until the
+    current answer has been sent.
+    """
     events = [message(HELLO, 1), message(RESET, 2), image(0, 3), 1500, image(1, 4)]
-    found = talk(events, tx_stalls=(True,) * 5 + (False,))
-    assert found[0] == (HELLO | 0x80, 1, SELF)
-    assert found[1] == (RESET | 0x80, 2, b"")
-    assert found[2:] in ([result(1, 4)], [error(BUSY, 3), result(1, 4)])
+    replies = talk(events, tx_stalls=(True,) * 5 + (False,))
+    assert replies[0] == (HELLO | 0x80, 1, SELF)
+    assert replies[1] == (RESET | 0x80, 2, b"")
+    assert replies[2:] in ([result(1, 4)], [error(BUSY, 3), result(1, 4)])
 
 
-def test_frames_that_break_off():
-    """The next one's leading zero ends each."""
+def test_truncated_frames():
+    """A truncated frame is ended by the leading zero of the next one."""
     sent = range(1, FRAME + 8)
-    found = talk([event for n in sent for event in (image(0, 1)[: 1 + n], 9, image(1, n), 200)])
-    assert found[1::2] == [result(1, n) for n in sent]
-    assert all(fault in (error(FRAMING), error(CHECKSUM)) for fault in found[::2])
-    assert len(found) == 2 * len(sent)
+    replies = talk([event for n in sent for event in (image(0, 1)[: 1 + n], 9, image(1, n), 200)])
+    assert replies[1::2] == [result(1, n) for n in sent]
+    assert all(fault in (error(FRAMING), error(CHECKSUM)) for fault in replies[::2])
+    assert len(replies) == 2 * len(sent)
 
 
 def test_malformed_characters():
     frame, places = image(0, 1), range(1, FRAME + 8)
-    found = talk([event for at in places for event in (frame[:at], BAD, frame[at:], image(1, at), 200)])
-    assert found == [answer for at in places for answer in (error(RECEIVE), result(1, at))]
+    replies = talk([event for at in places for event in (frame[:at], BAD, frame[at:], image(1, at), 200)])
+    assert replies == [answer for at in places for answer in (error(RECEIVE), result(1, at))]
 
 
-def test_wrong_checksum_spares_what_is_under_way():
+def test_a_wrong_checksum_affects_no_other_image():
     wrong = bytearray(image(0, 2))
     wrong[8] ^= 0x10
-    found = talk([image(1, 1), bytes(wrong), image(2, 3)], latency=300)
-    assert found == [result(1, 1), error(CHECKSUM), result(2, 3)]
+    replies = talk([image(1, 1), bytes(wrong), image(2, 3)], latency=300)
+    assert replies == [result(1, 1), error(CHECKSUM), result(2, 3)]
 
 
-NO_REQUESTS = [
+INVALID_REQUESTS = [
     (IMAGE, b"\1\0" + bytes(FRAME - 1), LENGTH),
     (IMAGE, b"\1\0" + bytes(FRAME + 1), LENGTH),
     (IMAGE, b"\1\0" + bytes(5 * FRAME), LENGTH),
@@ -242,34 +267,36 @@ NO_REQUESTS = [
 ]
 
 
-def test_what_is_no_request():
+def test_invalid_requests():
     events = [
         event
-        for k, (kind, payload, _) in enumerate(NO_REQUESTS)
+        for k, (kind, payload, _) in enumerate(INVALID_REQUESTS)
         for event in (message(kind, k, payload), image(2, k), 200)
     ]
-    expected = [each for k, (_, _, fault) in enumerate(NO_REQUESTS) for each in (error(fault, k), result(2, k))]
+    expected = [
+        reply for k, (_, _, fault) in enumerate(INVALID_REQUESTS) for reply in (error(fault, k), result(2, k))
+    ]
     assert talk(events) == expected
 
 
 @pytest.mark.parametrize("body", [b"", b"\x02"])
-def test_body_without_a_header(body):
-    """Not taken for a request of the kind before."""
+def test_a_body_without_a_header(body):
+    """It must not be taken for a request of the previous kind."""
     content = stuff(body + struct.pack("<I", zlib.crc32(body)))
-    found = talk([message(CLEAR, 1), b"\0" + content + b"\0", image(1, 2)])
-    assert [found[0], found[2]] == [(CLEAR | 0x80, 1, b""), result(1, 2)]
-    assert found[1] in (error(UNKNOWN), error(LENGTH))
+    replies = talk([message(CLEAR, 1), b"\0" + content + b"\0", image(1, 2)])
+    assert [replies[0], replies[2]] == [(CLEAR | 0x80, 1, b""), result(1, 2)]
+    assert replies[1] in (error(UNKNOWN), error(LENGTH))
 
 
-def test_more_requests_than_answers_can_wait():
-    """Those without room are lost, which is said once there is room again."""
+def test_more_requests_than_tickets_can_wait():
+    """Requests without room are lost, which is reported once there is room again."""
     events = [image(0, 1), *(message(COUNTER, 2 + k, b"\x09") for k in range(40)), 6000, message(HELLO, 99)]
-    found = talk(events, latency=2000)
-    assert found[0] == result(0, 1)
-    kept = len(found) - 3
-    assert found[1:-2] == [counter(9, 2 + k) for k in range(kept)]
-    assert found[-2:] == [error(LOST), (HELLO | 0x80, 99, SELF)]
-    assert 10 <= kept < 40
+    replies = talk(events, latency=2000)
+    assert replies[0] == result(0, 1)
+    answered = len(replies) - 3
+    assert replies[1:-2] == [counter(9, 2 + k) for k in range(answered)]
+    assert replies[-2:] == [error(LOST), (HELLO | 0x80, 99, SELF)]
+    assert 10 <= answered < 40
 
 
 @pytest.mark.parametrize(
@@ -291,7 +318,7 @@ def test_init_wrong(changes, message):
 
 @pytest.mark.parametrize("domain", ["sync", "uart"])
 def test_uart_to_uart(domain):
-    """Through pins and back, the UART in the accelerator's clock domain and in a slower one of its own."""
+    """The link behind pins, with the UART in the accelerator's clock domain, or in a slower one of its own."""
     cycles = 8
     stub = Stub(bus_bytes=BUS, frame_bytes=FRAME)
     link = UartLink(

@@ -9,11 +9,17 @@ TEXT = bytes(random.Random(1).sample(range(256), 8)) + b"\x00\xff\x55\xaa"
 
 
 def levels(byte, stop=1):
+    """Return the levels of a character's bits."""
     return [0, *((byte >> k & 1) for k in range(8)), stop]
 
 
 def waveform(characters, period, *, idle=3.0, gap=0.0):
-    """The line cycle by cycle: ``characters`` are lists of levels, ``period`` cycles a bit, not always whole."""
+    """Return the level of the line in every clock cycle.
+
+    ``characters`` are lists of levels, and ``period`` is the length of a bit in cycles, which may
+    be fractional. The line is idle for ``idle`` bits at first, and for ``gap`` bits after each
+    character.
+    """
     edges, time = [], idle * period
     for bits in characters:
         for level in bits:
@@ -30,7 +36,7 @@ def waveform(characters, period, *, idle=3.0, gap=0.0):
 
 
 def receive(line, *, period=16, ready=lambda cycle: True):
-    """What a receiver makes of the line: a list of (byte, error)."""
+    """Return what a receiver makes of the line, as a list of (byte, error)."""
     dut, received = Receiver(clock_hz=period * 1000, baud=1000), []
 
     async def testbench(ctx):
@@ -81,7 +87,7 @@ def test_receive_the_shortest_bits(deviation):
 
 
 @pytest.mark.parametrize("deviation", [-0.1, 0.1])
-def test_receive_wrong_baud_is_noticed(deviation):
+def test_receive_detects_a_wrong_baud_rate(deviation):
     received = receive(waveform([levels(0x00)], 16 * (1 + deviation)))
     assert received != good([0x00])
 
@@ -93,12 +99,12 @@ def test_receive_ignores_glitches():
     assert receive(line) == good(TEXT)
 
 
-def test_receive_ignores_short_start():
+def test_receive_ignores_a_short_start_bit():
     line = [1] * 40 + [0] * 6 + [1] * 40
     assert receive(line + waveform([levels(0x5A)], 16)) == good([0x5A])
 
 
-def test_receive_missing_stop():
+def test_receive_detects_a_missing_stop_bit():
     received = receive(waveform([levels(0x41), levels(0x42, stop=0), levels(0x43)], 16, gap=2))
     assert [error for _, error in received] == [0, 1, 0]
     assert (received[0][0], received[2][0]) == (0x41, 0x43)
@@ -116,6 +122,7 @@ def test_receive_overrun_keeps_the_first_and_marks_the_next():
 
 
 def transmit(characters, period):
+    """Return the level of the line in every clock cycle while ``characters`` are sent."""
     dut, line = Transmitter(clock_hz=period * 1000, baud=1000), []
 
     async def source(ctx):
@@ -143,7 +150,7 @@ def test_transmit(period):
     line, at = transmit(TEXT, period), 0
     for byte in TEXT:
         start = line.index(0, at)
-        assert start - at <= period + 2, "characters follow each other at once"
+        assert start - at <= period + 2, "characters must follow each other without a pause"
         samples = [line[start + round((k + 0.5) * period)] for k in range(10)]
         assert samples == levels(byte)
         at = start + round(9.5 * period)

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The whole link over UDP, from the PHY to a stand-in of the accelerator and back."""
+"""The whole link over UDP, from the PHY to a stand-in for the accelerator and back."""
 
 import struct
 
@@ -17,9 +17,9 @@ from tests.boards.ethernet.frames import (
     ME,
     arp,
     ethernet,
-    found_datagram,
     ipv4,
     on_the_wire,
+    parse_datagram,
     received,
     udp,
 )
@@ -43,12 +43,15 @@ IDLE = [(0, 0, 0)]
 
 
 def wire(data, **options):
-    """The PHY's cycles while a datagram comes in."""
+    """Return the PHY's cycles while a datagram with ``data`` arrives."""
     return on_the_wire(ethernet(ipv4(udp(data))), **options)
 
 
 def converse(cycles, *, sync_period=7e-9, frame_bytes=FRAME, latency=0):
-    """The host protocol's answers, the frames sent, and the pulses of ``error``, to what comes in at the PHY."""
+    """Return the answers of the host protocol, the frames sent, and the number of pulses of ``error``.
+
+    ``cycles`` arrive from the PHY.
+    """
     stub = Stub(bus_bytes=BUS, frame_bytes=frame_bytes, latency=latency)
     link = UdpLink(hello=SELF, bus_bytes=BUS, frame_bytes=frame_bytes, result=result_layout(), identity=ME)
     m = connected(link, stub)
@@ -78,8 +81,8 @@ def converse(cycles, *, sync_period=7e-9, frame_bytes=FRAME, latency=0):
     simulator.add_testbench(count, background=True)
     simulator.run()
     frames = received(out)
-    datagrams = [found_datagram(frame) for frame in frames if frame[12:14] == b"\x08\0"]
-    assert all(each[:3] == (HOST_MAC, HOST, (BOARD_PORT, HOST_PORT)) for each in datagrams)
+    datagrams = [parse_datagram(frame) for frame in frames if frame[12:14] == b"\x08\0"]
+    assert all(datagram[:3] == (HOST_MAC, HOST, (BOARD_PORT, HOST_PORT)) for datagram in datagrams)
     return answers(b"".join(data for *_, data in datagrams)), frames, errors
 
 
@@ -87,54 +90,64 @@ def converse(cycles, *, sync_period=7e-9, frame_bytes=FRAME, latency=0):
 def test_hello_images_and_counters(sync_period):
     cycles = wire(message(HELLO, 1)) + wire(image(0, 2) + image(1, 3)) + IDLE * 700
     cycles += wire(image(2, 4)) + wire(message(COUNTER, 5, b"\x85")) + IDLE * 700
-    found, _, errors = converse(cycles, sync_period=sync_period)
-    assert list(plain(found)) == [(HELLO | 0x80, 1, SELF), result(0, 2), result(1, 3), result(2, 4), counter(0x85, 5)]
+    replies, _, errors = converse(cycles, sync_period=sync_period)
+    assert list(plain(replies)) == [
+        (HELLO | 0x80, 1, SELF),
+        result(0, 2),
+        result(1, 3),
+        result(2, 4),
+        counter(0x85, 5),
+    ]
     assert errors == 0
 
 
 def test_an_image_in_several_datagrams():
-    """Cut anywhere, frames of ARP between them."""
+    """An image can be cut anywhere, with ARP frames in between."""
     sent = image(1, 7)
     for cut in (1, 9, len(sent) - 1):
         cycles = wire(sent[:cut]) + on_the_wire(arp()) + wire(sent[cut:]) + IDLE * 500
-        found, frames, _ = converse(cycles)
-        assert list(plain(found)) == [result(1, 7)]
+        replies, frames, _ = converse(cycles)
+        assert list(plain(replies)) == [result(1, 7)]
         assert [frame[12:14] for frame in frames] == [b"\x08\x06", b"\x08\0"]
         assert frames[0][22:32] == BOARD_MAC + bytes([192, 168, 1, 50])
 
 
-def test_a_lost_and_a_damaged_datagram_cost_their_own_image_only():
-    """What is missing is reported; what follows is answered."""
+def test_lost_and_damaged_datagrams_affect_only_their_own_images():
+    """Missing bytes are reported, and what follows them is answered."""
     first, damaged = image(0, 1), wire(image(1, 2))
     damaged[70] = (damaged[70][0] ^ 4, 1, 0)
-    found, _, _ = converse([*wire(first[:9]), *damaged, *wire(image(2, 3)), *IDLE * 700])
-    kinds = [kind for kind, *_ in plain(found)]
+    replies, _, _ = converse([*wire(first[:9]), *damaged, *wire(image(2, 3)), *IDLE * 700])
+    kinds = [kind for kind, *_ in plain(replies)]
     assert kinds == [0xFF, "result"]
-    assert list(plain(found))[1] == result(2, 3)
+    assert list(plain(replies))[1] == result(2, 3)
 
 
-@pytest.mark.slow  # tests/host/test_command.py sends as many, through Verilator
+@pytest.mark.slow  # tests/host/test_command.py does the same in Verilator
 def test_a_full_window_of_real_images():
-    """As many as the link holds, 3,072 bytes each, without a pause on the wire; none is refused or dropped."""
+    """A full window of images of 3,072 bytes arrives without a pause.
+
+    None is refused or dropped.
+    """
     size = 3072
     sent = b"".join(message(IMAGE, k, struct.pack("<H", 1) + bytes([k + 1]) * size) for k in range(UDP_WINDOW))
     cycles = [cycle for start in range(0, len(sent), 1472) for cycle in wire(sent[start : start + 1472])]
-    found, _, errors = converse(cycles + IDLE * 2500, frame_bytes=size)
-    assert [(kind, sequence) for kind, sequence, _ in found] == [(IMAGE | 0x80, k) for k in range(UDP_WINDOW)]
+    replies, _, errors = converse(cycles + IDLE * 2500, frame_bytes=size)
+    assert [(kind, sequence) for kind, sequence, _ in replies] == [(IMAGE | 0x80, k) for k in range(UDP_WINDOW)]
     assert errors == 0
-    assert UDP_WINDOW * 125e6 / len(cycles) > 30_000, "images a second on the wire"
+    assert UDP_WINDOW * 125e6 / len(cycles) > 30_000, "images per second on the wire"
 
 
 @pytest.mark.slow  # no board is built with such a clock
 def test_datagrams_without_room_are_counted():
-    """A clock of a fifth of the wire's: what comes without a pause overruns the buffer, and the host can read it.
+    """With a clock of a fifth of the wire's rate, datagrams without a pause overrun the buffer, and are counted.
 
-    A datagram takes 1,538 cycles of the wire, in which 307 bytes leave the buffer of 4,096: the fourth to the sixth
-    find no room. What did is one frame that ends within a block.
+    A datagram takes 1,538 cycles of the wire, in which 307 bytes leave the buffer of 4,096 bytes,
+    so the fourth to the sixth datagram find no room. The others form one frame that ends within a
+    block.
     """
     full = [cycle for k in range(6) for cycle in wire(bytes([k + 1]) * 1472)]
     asked = wire(b"\0" + message(COUNTER, 9, b"\xff"))
-    found, _, errors = converse([*full, *IDLE * 30_000, *asked, *IDLE * 3000], sync_period=40e-9)
-    (dropped,) = [words(payload)[0] for kind, sequence, payload in found if (kind, sequence) == (COUNTER | 0x80, 9)]
+    replies, _, errors = converse([*full, *IDLE * 30_000, *asked, *IDLE * 3000], sync_period=40e-9)
+    (dropped,) = [words(payload)[0] for kind, sequence, payload in replies if (kind, sequence) == (COUNTER | 0x80, 9)]
     assert dropped == 3
     assert errors == dropped + 1
