@@ -1,4 +1,4 @@
-"""``python -m psahw``."""
+"""Run the command line with ``python -m psahw``."""
 
 import sys
 

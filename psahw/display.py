@@ -41,15 +41,19 @@ def html_table(
         A last row in bold, such as totals.
     """
 
+    lines = [list(row) for row in rows]
+    sides = ["right" if any(is_number(row[index]) for row in lines) else "left" for index in range(len(columns))]
+
     def line(tag: str, values: Iterable) -> str:
         cells = (
-            f'<{tag} style="text-align: {"right" if is_number(value) else "left"}">{escape(cell(value))}</{tag}>'
-            for value in values
+            f'<{tag} style="text-align: {side}">{escape(cell(value))}</{tag}>'
+            for side, value in zip(sides, values, strict=True)
         )
         return f"<tr>{''.join(cells)}</tr>"
 
+    head, body = line("th", columns), "".join(line("td", row) for row in lines)
     foot = "" if footer is None else f"<tfoot>{line('th', footer)}</tfoot>"
     return (
         f'<table><caption style="text-align: left">{escape(caption)}</caption>'
-        f"<thead>{line('th', columns)}</thead><tbody>{''.join(line('td', row) for row in rows)}</tbody>{foot}</table>"
+        f"<thead>{head}</thead><tbody>{body}</tbody>{foot}</table>"
     )

@@ -92,7 +92,7 @@ def test_again_does_what_is_left(recipe, stand_in, tmp_path, capsys):
     assert result["jobs"] == {
         "teacher": "done", "student": "done", "w8": "failed", "w4": "not run", "test": "not run",
     }  # fmt: skip
-    assert err.endswith("psahw: 1 of 5 jobs failed: w8; not run for want of their results: w4, test\n")
+    assert err.endswith("psahw: 1 of 5 jobs failed: w8; not run because they need those results: w4, test\n")
     assert "something is wrong" in (tmp_path / "out" / "w8.log").read_text()
     assert not (tmp_path / "out" / "w8.json").exists()
     break_job("nothing")
@@ -116,7 +116,7 @@ def test_only_one(recipe, stand_in, tmp_path, capsys):
     called, break_job = stand_in
     out = tmp_path / "out"
     status, _, err = _run(capsys, recipe, out, "--only", "student")
-    assert (status, err) == (2, "psahw: job 'student' needs teacher, not done yet\n")
+    assert (status, err) == (2, "psahw: job 'student' needs teacher, which must be done first\n")
     for already in (False, True):
         status, result, _ = _run(capsys, recipe, out, "--only", "teacher")
         assert (status, result["already"]) == (0, already)

@@ -14,8 +14,8 @@ from . import output
 __all__ = ["COMMANDS"]
 
 
-def _list(sweep, recipe, as_json) -> None:
-    """A line a job, in an order that their dependencies allow."""
+def _list(sweep: sweeps.Sweep, recipe: str, as_json: bool) -> None:
+    """Print a shell line for each job, in an order that their dependencies allow."""
     lines = {
         name: [sys.executable, "-m", "psahw", "sweep", recipe, "-o", str(sweep.directory), "--only", name]
         for name in sweep.jobs
@@ -32,12 +32,13 @@ def _list(sweep, recipe, as_json) -> None:
     output.print_json({"directory": sweep.directory, "jobs": jobs})
 
 
-def _only(sweep, name, as_json) -> None:
+def _run_one(sweep: sweeps.Sweep, name: str, as_json: bool) -> None:
+    """Run one job, unless it is done already."""
     if name not in sweep.jobs:
         raise UserError(f"--only: no job {name!r}; jobs are {', '.join(sweep.jobs)}")
     job = sweep.jobs[name]
     if missing := sweep.missing(job):
-        raise UserError(f"job {name!r} needs {', '.join(missing)}, not done yet")
+        raise UserError(f"job {name!r} needs {', '.join(missing)}, which must be done first")
     already = sweep.done(job)
     if not already:
         writable_directory(sweep.directory)
@@ -51,17 +52,19 @@ def _only(sweep, name, as_json) -> None:
 
 @click.command()
 @click.argument("recipe")
-@click.option("-o", "--output", "directory", required=True, metavar="DIR", help="Directory with a result per job.")
+@click.option(
+    "-o", "--output", "directory", required=True, metavar="DIR", help="Directory of the jobs and their results."
+)
 @click.option("--jobs", "workers", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-              help="Jobs at a time.")  # fmt: skip
-@click.option("--only", metavar="NAME", help="Run this one job, for Slurm, Ray and the like.")
-@click.option("--list", "listed", is_flag=True, help="Run nothing: print a shell line for each job.")
+              help="Jobs at once.")  # fmt: skip
+@click.option("--only", metavar="NAME", help="Run only this job, for Slurm, Ray and the like.")
+@click.option("--list", "listed", is_flag=True, help="Print a shell line for each job, and run nothing.")
 @output.json_option
 def sweep(recipe, directory, workers, only, listed, as_json):
     """Run the jobs of a recipe that are not done yet: trainings, quantisations, evaluations.
 
-    A job is done when its result exists, so the same command goes on where it was broken off. Recipes, and how
-    to run them on several machines: docs/sweeps.md.
+    A job is done when its result exists, so that the same command continues an interrupted sweep. Recipes, and how to
+    run them on several machines, are described in docs/how-to/sweep.md.
 
     \b
     psahw sweep recipe.json -o runs/sweep --jobs 4
@@ -74,7 +77,7 @@ def sweep(recipe, directory, workers, only, listed, as_json):
     if listed:
         return _list(loaded, recipe, as_json)
     if only is not None:
-        return _only(loaded, only, as_json)
+        return _run_one(loaded, only, as_json)
     states = {name: "was done" if loaded.done(job) else "not run" for name, job in loaded.jobs.items()}
     writable_directory(Path(directory))
     problems = {}
@@ -89,7 +92,7 @@ def sweep(recipe, directory, workers, only, listed, as_json):
         output.print_table(["job", "state"], list(states.items()))
     if problems:
         left = [name for name, state in states.items() if state == "not run"]
-        rest = f"; not run for want of their results: {', '.join(left)}" if left else ""
+        rest = f"; not run because they need those results: {', '.join(left)}" if left else ""
         raise CheckFailed(f"{len(problems)} of {len(states)} jobs failed: {', '.join(problems)}{rest}")
 
 

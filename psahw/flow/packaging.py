@@ -52,11 +52,12 @@ def package_target(tool: str, board: str | None = None) -> tuple["Target", str]:
     from ..boards import packages
 
     target = packages.target(tool)
-    if board is None and target.boards is None:
-        raise UserError(f"a package for {target.name} needs a board: {', '.join(boards.BOARDS)}")
-    name = board or target.boards[0]
-    target.check(boards.get(name))
-    return target, name
+    if board is None:
+        if target.boards is None:
+            raise UserError(f"a package for {target.name} needs a board: {', '.join(boards.BOARDS)}")
+        board = target.boards[0]
+    target.check(boards.get(board))
+    return target, board
 
 
 def package(network: Network, plan: BoardPlan, tool: str, directory: str | os.PathLike) -> PackageResult:

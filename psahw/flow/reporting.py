@@ -170,7 +170,7 @@ def write_report(
     sources = {"plan": plan, "simulation": simulation, "evaluation": evaluation, "synth": synth}
     results = {kind: read_result(kind, source, network) for kind, source in sources.items()}
     _check_one_design(results["plan"], results["simulation"], results["synth"])
-    curves = {str(run): read_run(run) for run in runs}
+    curves = {str(run): read_run(Path(run)) for run in runs}
     compared = [(name or network.name, network), *((str(other), load(other)) for other in frontier)]
     if results["evaluation"] is None and fits_samples(network):
         images, labels = samples.load()

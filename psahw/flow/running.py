@@ -112,7 +112,7 @@ class RunResult:
     resent: int
     timeouts: int
     broken_answers: int
-    reported_faults: int
+    reported_faults: dict[str, int]
     logits: np.ndarray
     classes: np.ndarray
     class_names: tuple[str, ...]

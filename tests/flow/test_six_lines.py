@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "six_lines.py"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "six_lines.py"
+
+
+def test_readme_quotes_them():
+    """The README has the example as it is, without its docstring."""
+    code = EXAMPLE.read_text().partition('"""\n\n')[2]
+    assert f"```python\n{code}```" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.timeout(900)

