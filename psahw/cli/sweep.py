@@ -52,9 +52,7 @@ def _run_one(sweep: sweeps.Sweep, name: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("recipe")
-@click.option(
-    "-o", "--output", "directory", required=True, metavar="DIR", help="Directory of the jobs and their results."
-)
+@click.option("-o", "--output", "directory", required=True, metavar="DIR", help="Directory of jobs and results.")
 @click.option("--jobs", "workers", type=click.IntRange(1), default=1, show_default=True, metavar="N",
               help="Jobs at once.")  # fmt: skip
 @click.option("--only", metavar="NAME", help="Run only this job, for Slurm, Ray and the like.")

@@ -68,7 +68,7 @@ def test_refused_early(options, message, tmp_path, monkeypatch):
 
 
 def test_images(network):
-    """So many test images of a data set, or the caller's own."""
+    """The first test images of a data set are loaded, and no more than there are."""
     images = load_test_images(network, 3)
     assert (images.dataset, len(images), images.pixels.shape) == ("sample", 3, (3, 32, 32, 3))
     with pytest.raises(UserError, match="sample has 100 test images, not 101"):
