@@ -236,7 +236,7 @@ def _simulation(
         interface = AcceleratorInterface.from_manifest(
             manifest, board=board.name, clock_hz=clock_hz, verilog=folder / "accelerator.v", window=WINDOWS[link]
         )
-        step(f"Verilator: {board.name} behind its pins")
+        step(f"compile {board.name}, behind its pins, with Verilator")
         baud: int | None = None
         line: simulation.Uart | simulation.Udp
         if link == UdpOptions.kind:
@@ -330,10 +330,10 @@ def run(
         )
         stack.enter_context(device)
         expected = reference.run(network, chosen.pixels)
-        step("the device measures its frame interval")
+        step("measure the frame interval")
         timing = device.measure(chosen.pixels[0], frames=_SIMULATED_FRAMES if simulated else _FRAMES)
         device.clear_counters()
-        step(f"{len(chosen)} images")
+        step(f"classify {len(chosen)} images")
         answers = device.run(chosen.pixels, progress=counter(progress, len(chosen)))
         counters: dict[str, Any] = device.counters()
         hello, statistics = device.hello, device.statistics

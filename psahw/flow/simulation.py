@@ -285,9 +285,9 @@ def simulate(
     if family is not None:
         step(f"netlist for {family}")
         loaded = runner.load_design(netlist_directory(loaded, family))
-    step("Verilator")
+    step("compile with Verilator")
     runner.build(loaded, waves=None if waves is None else runner.record(waves))
-    step(f"{len(chosen)} images")
+    step(f"simulate {len(chosen)} images")
     try:
         result = run(
             loaded,
