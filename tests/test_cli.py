@@ -310,6 +310,22 @@ def test_json_is_json(capfd):
     }  # fmt: skip
 
 
+def test_steps(capfd):
+    """Each step leaves a line with its time on standard error, except a step that fails."""
+    with output.steps() as shown:
+        shown.step("first")
+        shown.status("half way")
+        shown.step("second")
+        shown.progress(1, 2)
+        shown.progress(2, 2)
+    with pytest.raises(RuntimeError), output.steps() as shown:
+        shown.step("third")
+        raise RuntimeError
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"first +0\.\d s\nsecond +0\.\d s\n", err)
+
+
 # -- errors inside of commands
 
 

@@ -53,7 +53,7 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
 
     Writes what psahw elaborate writes, runs the board's tools in DIR, and compares the routed clock with the plan's:
     if it is lower, the exit status is 1. The result is in DIR/build.json, the logs are beside it. For ECP5 and Gowin
-    boards, pip install -e '.[synth,route]' brings the tools, and a build takes minutes; Xilinx boards need Vivado or
+    boards, pip install 'psahw[synth,route]' brings the tools, and a build takes minutes; Xilinx boards need Vivado or
     openXC7. Without tools the project is complete all the same, and the command to run where they are is named.
 
     \b
