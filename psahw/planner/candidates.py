@@ -24,6 +24,7 @@ from ..architecture.nodes import (  # fmt: skip
     MeanPool,
     Node,
     Residual,
+    Sliced,
     TableRom,
     Transpose,
     Windows,
@@ -217,7 +218,7 @@ class Engines:
         engines: list[tuple[Node, ...]] = [(node,) for node in self._graphs(name, matrix, i_lanes, o_lanes, period)]
         named = [shape for shape in self.rules.sizes(name) if _keeps(matrix, i_lanes, o_lanes, period, *shape)]
         free = list(_foldings(matrix, i_lanes, o_lanes, period)) if self.rules.allowed(name, "mac") else []
-        free.sort(key=lambda shape: _fewest_multipliers(*shape, self.multiplier))
+        free.sort(key=lambda shape: _fewest_multipliers(shape, self.multiplier))
         free = sorted(free[:LOOKED_AT], key=lambda shape: shape[0] * shape[1] - self._shared(name, matrix, *shape))
         for shape in dict.fromkeys((*named, *free[:MOST_FOLDINGS])):
             shared = self._shared(name, matrix, *shape)
@@ -250,8 +251,9 @@ class Engines:
                 yield node
 
 
-def _fewest_multipliers(rows: int, columns: int, multiplier: str | None) -> int:
-    """Return the multipliers of an array if every two of its rows could share one."""
+def _fewest_multipliers(shape: tuple[int, int], multiplier: str | None) -> int:
+    """Return the multipliers of an array (rows, columns) if every two of its rows could share one."""
+    rows, columns = shape
     return columns * (rows if multiplier is None else -(-rows // 2))
 
 
@@ -408,11 +410,20 @@ def _feasible(
     return results
 
 
-def _sliced(tree: Leaf | OneOf, slices: int) -> Leaf | OneOf:
+def _sliced(tree: Tree, slices: int) -> Tree:
     """Return a choice in which each node stands for ``slices`` components side by side."""
-    if isinstance(tree, OneOf):
-        return OneOf(tuple(_sliced(option, slices) for option in tree.options))
-    return Leaf(tuple(dataclasses.replace(node, slices=slices) for node in tree.nodes))
+
+    def sliced(node: Node) -> Node:
+        if not isinstance(node, Sliced):
+            raise TypeError(f"node must be a Sliced, not {node!r}")
+        return dataclasses.replace(node, slices=slices)
+
+    match tree:
+        case Leaf(nodes):
+            return Leaf(tuple(sliced(node) for node in nodes))
+        case OneOf(options):
+            return OneOf(tuple(_sliced(option, slices) for option in options))
+    raise TypeError(f"tree must be a Leaf or a OneOf, not {tree!r}")
 
 
 def _placed(node: Windows | Transpose) -> Windows | Transpose:

@@ -232,13 +232,14 @@ class Programme:
 
         sums, right = self._consistent
         binary = np.arange(len(weights)) < self._variables
+        settings: Any = {"mip_rel_gap": gap, "time_limit": _SECONDS} | options
         sums = sparse.hstack([sums, sparse.csr_array((sums.shape[0], len(weights) - self._variables))])
         return milp(
             weights,
-            integrality=binary,
+            integrality=binary.astype(int),
             bounds=Bounds(0, np.where(binary, 1, most)),
             constraints=[LinearConstraint(sums, right, right), LinearConstraint(amounts, -np.inf, room)],
-            options={"mip_rel_gap": gap, "time_limit": _SECONDS} | options,
+            options=settings,
         )
 
     def _nodes(self, x: Any) -> tuple[Node, ...]:
@@ -279,7 +280,7 @@ class Programme:
     def _visit_path(self, path: Path, variable: int | None) -> None:
         """Add a path: as many links leave and enter a state as the state is taken, which is one or none."""
         before: dict[int, int | None] = {0: variable}
-        link_variables = {}
+        link_variables: dict[tuple[int, int, int], int] = {}
         for n, (states, links) in enumerate(zip(path.states, path.links, strict=True)):
             entered = self._new_variables(dict(enumerate(states)))
             used = self._new_variables(links)

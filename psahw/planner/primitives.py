@@ -112,7 +112,7 @@ def rom(width: int, depth: int, style: str) -> Resources:
     return Resources(lut=width * (blocks + (choose(blocks) if depth > LUT_ROM_WORDS else 0)), ff=width)
 
 
-def choose(options: int) -> float:
+def choose(options: int) -> int:
     """Return the LUTs for a bit that is chosen among ``options``."""
     return 0 if options <= 1 else ceil((options - 1) / 3)
 
