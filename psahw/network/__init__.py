@@ -1,4 +1,4 @@
-"""What a network computes: its layers as integers, its file, and its integer model."""
+"""Quantised networks: their layers as integers, their file, and their integer model."""
 
 from .layers import Block, ChannelMixing, Linear, NamedLayer, Network, Patch, Stage, Table, TokenMixing
 

@@ -1,15 +1,16 @@
-"""A quantised network: its layers as integers.
+"""The layers of a quantised network, as integers.
 
-The arithmetic is defined by :mod:`psahw.network.reference`, the file by :mod:`psahw.network.file`;
-``docs/network-format.md`` writes both down for a second implementation. Every constructor checks shapes, types and
-ranges, so a `Network` that exists can be computed and built.
+`psahw.network.reference` defines the arithmetic and `psahw.network.file` the file;
+``docs/reference/network-format.md`` specifies both for a second implementation. Every constructor checks types,
+shapes and ranges, so that a `Network` that exists can be computed and built.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..architecture.geometry import SlidingWindow, neighbours
 
@@ -22,38 +23,46 @@ MAX_SHIFT = 31
 MAX_OUT_BITS = 24
 
 
-def _check_array(name, value, dtype, shape):
-    """``shape`` gives a length per axis; None admits any length of at least one."""
+def _check_array(name: str, value: object, dtype: DTypeLike, shape: tuple[int | None, ...]) -> None:
+    """Check the type and the shape of an array, and make it read-only. None admits any length of at least one.
+
+    Raises TypeError for another type and ValueError for another shape.
+    """
     if not isinstance(value, np.ndarray) or value.dtype != dtype:
         kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
         raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, not {kind}")
     fits = value.ndim == len(shape) and all(
-        n == want or (want is None and n > 0) for n, want in zip(value.shape, shape, strict=True)
+        length == required or (required is None and length > 0)
+        for length, required in zip(value.shape, shape, strict=True)
     )
     if not fits:
-        wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise ValueError(f"{name} must have shape ({wanted}), not {value.shape}")
+        required = ", ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"{name} must have shape ({required}), not {value.shape}")
     value.flags.writeable = False
 
 
-def _check_int(name, value, low, high):
+def _check_int(name: str, value: object, low: int, high: int) -> None:
+    """Raise TypeError if a value is no integer, and ValueError if it is not in [low, high]."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, not {value!r}")
     if not low <= value <= high:
         raise ValueError(f"{name} must be in [{low}, {high}], not {value}")
 
 
-def _check_linear(weight, bias, shift, inputs):
-    """Range checks shared by the linear layers; ``inputs`` is the number of terms of one row's sum."""
+def _check_rows(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> None:
+    """Raise ValueError if a row has too large a shift, or if its sum may not fit into the accumulator.
+
+    A sum stays below 2^30 in magnitude, so that half of the largest shift can be added in 32 bits.
+    """
     if shift.max(initial=0) > MAX_SHIFT:
         index = np.unravel_index(shift.argmax(), shift.shape)
         raise ValueError(f"shift{list(map(int, index))} must be at most {MAX_SHIFT}, not {shift.max()}")
-    bound = 128 * np.abs(weight.astype(np.int64)).sum(-1) + np.abs(bias.astype(np.int64)) + (1 << 30)
-    if bound.max() >= 1 << 31:
+    bound = 128 * np.abs(weight.astype(np.int64)).sum(-1) + np.abs(bias.astype(np.int64))
+    if bound.max() >= 1 << 30:
         index = np.unravel_index(bound.argmax(), bound.shape)
         raise ValueError(
             f"row {list(map(int, index))} can exceed the 31-bit accumulator: |bias| + 128·sum|weight| "
-            f"must be below {1 << 30}, not {bound.max() - (1 << 30)}"
+            f"must be below {1 << 30}, not {bound.max()}"
         )
 
 
@@ -61,25 +70,49 @@ def _check_linear(weight, bias, shift, inputs):
 class Table:
     """A function of one int8 for each channel: ``y = values[c, x + 128]``.
 
-    ``values`` is int8 of shape (channels, 256).
+    Parameters
+    ----------
+    values
+        int8 of shape (channels, 256).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``values`` has another type or shape.
     """
 
     values: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_array("values", self.values, np.int8, (None, 256))
 
     @property
     def channels(self) -> int:
+        """Number of channels."""
         return self.values.shape[0]
 
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """``y = sat(rshift(weight·x + bias, shift))`` with a shift for each row, rounded half up.
+    """A matrix product with a bias, requantised: ``y = sat(rshift(weight·x + bias, shift))``.
 
-    ``weight`` is int8 (outputs, inputs), ``bias`` int32 (outputs,) in units of the accumulator, ``shift``
-    uint8 (outputs,) in [0, 31]. ``sat`` clips to ``out_bits`` bits, two's complement; 8 but for logits.
+    ``rshift`` divides by a power of two and rounds half up; ``sat`` clips to ``out_bits`` bits in two's complement.
+
+    Parameters
+    ----------
+    weight
+        int8 of shape (outputs, inputs).
+    bias
+        int32 of shape (outputs,), in units of the accumulator.
+    shift
+        uint8 of shape (outputs,), each in [0, 31].
+    out_bits
+        Bits of an output, in [2, 24]. All layers but the head have 8.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array has another type, shape or range, or if the sum of a row may exceed the accumulator.
     """
 
     weight: np.ndarray
@@ -87,33 +120,53 @@ class Linear:
     shift: np.ndarray
     out_bits: int = 8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_array("weight", self.weight, np.int8, (None, None))
         _check_array("bias", self.bias, np.int32, (self.outputs,))
         _check_array("shift", self.shift, np.uint8, (self.outputs,))
         _check_int("out_bits", self.out_bits, 2, MAX_OUT_BITS)
-        _check_linear(self.weight, self.bias, self.shift, self.inputs)
+        _check_rows(self.weight, self.bias, self.shift)
 
     @property
     def outputs(self) -> int:
+        """Number of outputs, the rows of ``weight``."""
         return self.weight.shape[0]
 
     @property
     def inputs(self) -> int:
+        """Number of inputs, the columns of ``weight``."""
         return self.weight.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
 class TokenMixing:
-    """The cross-patch sublayer: ``y = sat(table_residual(x) + table_out(A·table_in(x)))``.
+    """The sublayer that mixes tokens: ``y = sat(table_residual(x) + table_out(A·table_in(x)))``.
 
-    ``A`` mixes the tokens of each channel; channel ``c`` of ``C`` uses group ``c // (C / G)``.
-    With ``kernel`` None it is dense, ``weight`` int8 (G, N, N). Otherwise it is local and ``weight`` is int8
-    (G, N, kernel²): entry ``i`` of token ``n`` multiplies the token at (row, column) offset
-    ``divmod(i, kernel) - kernel // 2`` from ``n``, and entries whose token lies outside the grid are zero.
-    ``bias`` is int32 (G, N), ``shift`` uint8 (G, N). With ``shared`` all tokens have the same: ``weight``
-    (G, 1, kernel²), ``bias`` and ``shift`` (G, 1); entries whose token lies outside the grid contribute nothing.
-    A table that is None is the identity.
+    ``A`` mixes the N tokens of each channel. The C channels form G groups with weights of their own: channel ``c``
+    uses those of group ``c // (C / G)``.
+
+    Parameters
+    ----------
+    weight
+        int8. Dense mixing, without a kernel, has shape (G, N, N). Local mixing has shape (G, N, kernel²): entry ``i``
+        of token ``n`` multiplies the token at the (row, column) offset ``divmod(i, kernel) - kernel // 2`` from
+        ``n``, and is zero if that lies outside the grid. Shared local mixing has shape (G, 1, kernel²); its entries
+        whose token lies outside the grid contribute nothing.
+    bias
+        int32 of shape (G, N), or (G, 1) if shared.
+    shift
+        uint8 of shape (G, N), or (G, 1) if shared, each in [0, 31].
+    kernel
+        Rows and columns of the neighbourhood of a token, odd, at most 15; None for dense mixing.
+    shared
+        Whether all tokens have the same weights. This needs a kernel.
+    table_in, table_out, table_residual
+        Tables of C channels; None is the identity.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array has another type, shape or range, or if the sum of a row may exceed the accumulator.
     """
 
     TABLES: ClassVar = ("table_in", "table_out", "table_residual")
@@ -128,7 +181,7 @@ class TokenMixing:
     table_out: Table | None = None
     table_residual: Table | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.shared, bool):
             raise TypeError(f"shared must be True or False, not {self.shared!r}")
         if self.kernel is not None:
@@ -142,23 +195,26 @@ class TokenMixing:
         _check_array("shift", self.shift, np.uint8, self.weight.shape[:2])
         terms = self.weight.shape[1] if self.kernel is None else self.kernel**2
         _check_array("weight", self.weight, np.int8, (*self.weight.shape[:2], terms))
-        _check_linear(self.weight, self.bias, self.shift, terms)
+        _check_rows(self.weight, self.bias, self.shift)
 
     @property
     def groups(self) -> int:
+        """Number of groups of channels with weights of their own."""
         return self.weight.shape[0]
 
     @property
     def tokens(self) -> int | None:
-        """None if shared: it mixes any number."""
+        """Number of tokens that are mixed; None if the weights are shared, because those mix any number."""
         return None if self.shared else self.weight.shape[1]
 
     def neighbours(self, grid: tuple[int, int]) -> np.ndarray:
-        """Token index for each (token, kernel entry) of a local mixing; -1 outside the grid."""
+        """Return the token of each entry of a local mixing, as `psahw.architecture.geometry.neighbours` does."""
+        if self.kernel is None:
+            raise ValueError("dense mixing has no neighbours")
         return neighbours(grid, self.kernel)
 
     def dense(self, grid: tuple[int, int]) -> np.ndarray:
-        """The weights as int8 (G, N, N), whatever the kernel."""
+        """Return the weights of the equivalent dense mixing, int8 of shape (G, N, N)."""
         if self.kernel is None:
             return self.weight
         index = self.neighbours(grid)
@@ -170,8 +226,25 @@ class TokenMixing:
 
 @dataclass(frozen=True, eq=False)
 class ChannelMixing:
-    """The cross-channel sublayer:
-    ``y = sat(table_residual(x) + linear2(table_hidden(linear1(table_in(x)))))``, the same for every token.
+    """The sublayer that mixes channels, the same for every token.
+
+    ``y = sat(table_residual(x) + linear2(table_hidden(linear1(table_in(x)))))``
+
+    Parameters
+    ----------
+    linear1
+        From the channels to the hidden neurons, with 8 bits out.
+    linear2
+        From the hidden neurons to the channels, with 8 bits out.
+    table_in, table_residual
+        Tables with one function per channel; None is the identity.
+    table_hidden
+        Table with one function per hidden neuron; None is the identity.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other, or if a linear layer has other than 8 bits out.
     """
 
     TABLES: ClassVar = ("table_in", "table_hidden", "table_residual")
@@ -183,7 +256,7 @@ class ChannelMixing:
     table_hidden: Table | None = None
     table_residual: Table | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.linear2.inputs != self.linear1.outputs:
             raise ValueError(
                 f"linear2 must have {self.linear1.outputs} inputs, linear1's outputs, not {self.linear2.inputs}"
@@ -198,12 +271,13 @@ class ChannelMixing:
 
     @property
     def hidden(self) -> int:
+        """Number of hidden neurons."""
         return self.linear1.outputs
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Token mixing, then channel mixing."""
+    """Token mixing followed by channel mixing."""
 
     token_mixing: TokenMixing
     channel_mixing: ChannelMixing
@@ -229,38 +303,68 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Blocks on one grid of tokens. ``merge`` makes them from the stage before: a linear map of the
-    2x2 tokens (0,0), (0,1), (1,0), (1,1), each with its channels in order; None in the first stage."""
+    """Blocks that work on one grid of tokens.
+
+    Parameters
+    ----------
+    grid
+        Rows and columns of tokens, each in [1, 256].
+    blocks
+        The blocks, in data order.
+    merge
+        Patch merging, which makes the tokens from those of the stage before: a linear layer over the 2x2 tokens
+        (0, 0), (0, 1), (1, 0), (1, 1), each with its channels in order. None in the first stage.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the grid is not as described.
+    """
 
     grid: tuple[int, int]
     blocks: tuple[Block, ...]
     merge: Linear | None = None
 
-    def __post_init__(self):
-        for n in self.grid:
-            _check_int("grid", n, 1, 256)
+    def __post_init__(self) -> None:
+        for length in self.grid:
+            _check_int("grid", length, 1, 256)
 
     @property
     def tokens(self) -> int:
+        """Number of tokens."""
         return self.grid[0] * self.grid[1]
 
 
 @dataclass(frozen=True)
 class Patch:
-    """Windows of ``size x size`` pixels, ``stride`` apart, over an image with ``padding`` pixels of code 0
-    on each side; in raster order, their values in (row, column, colour) order."""
+    """Windows of pixels that slide over the image in raster order, each flattened in (row, column, colour) order.
+
+    Parameters
+    ----------
+    size
+        Rows and columns of a window, in [1, 64].
+    stride
+        Distance between two windows, in [1, size].
+    padding
+        Pixels of code 0 on each side of the image, in [0, size - 1].
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not as described.
+    """
 
     size: int
     stride: int
     padding: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_int("patch.size", self.size, 1, 64)
         _check_int("patch.stride", self.stride, 1, self.size)
         _check_int("patch.padding", self.padding, 0, self.size - 1)
 
     def grid(self, image: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of windows in an image of (height, width) pixels."""
+        """Return the rows and columns of windows in an image of (height, width) pixels."""
         return SlidingWindow(*image, self.size, self.stride, self.padding).grid
 
 
@@ -312,11 +416,38 @@ def linear_names(blocks: Sequence[int]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A whole classifier. ``input_table`` is int8 (colours, 256): pixel value to code, for each colour.
-    After the last block comes ``sat8(rshift(sum over tokens, pool_shift))``, then ``head`` gives the logits.
+    """A whole classifier of images.
 
-    ``image`` is (height, width); ``metadata`` is free JSON about how the network was made.
-    Raises TypeError or ValueError, naming the layer, for anything that does not fit.
+    The tokens pass ``embed`` and the stages. After the last block comes the mean over all tokens,
+    ``sat8(rshift(sum, pool_shift))``, and then ``head``, which gives the logits.
+
+    Parameters
+    ----------
+    name
+        Name of the network.
+    image
+        Height and width of an image in pixels, each in [1, 1024].
+    input_table
+        int8 of shape (colours, 256): the code of each pixel value, for each colour.
+    patch
+        The windows that become tokens.
+    embed
+        From a window to a token.
+    stages
+        At least one. All but the first begin with a patch merging.
+    pool_shift
+        Shift of the mean, in [0, 31].
+    head
+        From the mean token to the logits.
+    classes
+        Names of the classes.
+    metadata
+        Free JSON about the origin of the network.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something does not fit; the message names the layer.
     """
 
     name: str
@@ -328,11 +459,11 @@ class Network:
     pool_shift: int
     head: Linear
     classes: tuple[str, ...]
-    metadata: dict = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
-        for n in self.image:
-            _check_int("image", n, 1, 1024)
+    def __post_init__(self) -> None:
+        for length in self.image:
+            _check_int("image", length, 1, 1024)
         _check_array("input_table", self.input_table, np.int8, (None, 256))
         _check_int("pool_shift", self.pool_shift, 0, MAX_SHIFT)
         if not self.stages:
@@ -346,7 +477,7 @@ class Network:
                 raise ValueError(f"{merge_name(s)} must be present in every stage but the first")
             if stage.merge is not None:
                 if grid[0] % 2 or grid[1] % 2:
-                    raise ValueError(f"{merge_name(s)} needs an even grid before it, not {grid}")
+                    raise ValueError(f"{merge_name(s)} must follow a grid with even sides, not {grid}")
                 if stage.merge.inputs != 4 * channels:
                     raise ValueError(f"{merge_name(s)} must have {4 * channels} inputs, not {stage.merge.inputs}")
                 grid, channels = (grid[0] // 2, grid[1] // 2), stage.merge.outputs
@@ -357,25 +488,23 @@ class Network:
         if self.head.inputs != channels:
             raise ValueError(f"head must have {channels} inputs, not {self.head.inputs}")
         if self.head.outputs != len(self.classes):
-            raise ValueError(f"head must have {len(self.classes)} outputs, one a class, not {self.head.outputs}")
-        narrow = [("embed", self.embed)] + [(merge_name(s), x.merge) for s, x in enumerate(self.stages)]
-        for name, linear in narrow:
-            if linear is not None and linear.out_bits != 8:
-                raise ValueError(f"{name}.out_bits must be 8, not {linear.out_bits}")
+            raise ValueError(f"head must have {len(self.classes)} outputs, one per class, not {self.head.outputs}")
+        for name, layer, _ in self.linears():
+            if isinstance(layer, Linear) and name != "head" and layer.out_bits != 8:
+                raise ValueError(f"{name}.out_bits must be 8, not {layer.out_bits}")
 
     @staticmethod
-    def _check_block(name, block, grid, channels):
+    def _check_block(name: str, block: Block, grid: tuple[int, int], channels: int) -> None:
+        """Raise ValueError if a block does not fit a grid and a number of channels."""
         mixing, mlp = block.token_mixing, block.channel_mixing
         if mixing.tokens not in (None, grid[0] * grid[1]):
             raise ValueError(f"{name}.token_mixing must mix {grid[0] * grid[1]} tokens, not {mixing.tokens}")
         if channels % mixing.groups:
-            raise ValueError(f"{name}.token_mixing: {mixing.groups} groups do not divide {channels} channels")
+            raise ValueError(f"{name}.token_mixing.groups must divide the {channels} channels, not {mixing.groups}")
         if mixing.kernel is not None and not mixing.shared:
             outside = np.argwhere((mixing.neighbours(grid) < 0)[None] & (mixing.weight != 0))
             if len(outside):
-                raise ValueError(
-                    f"{name}.token_mixing.weight{outside[0].tolist()} must be 0, it lies outside the grid"
-                )
+                raise ValueError(f"{name}.token_mixing.weight{outside[0].tolist()} must be 0 outside the grid")
         if mlp.linear1.inputs != channels:
             raise ValueError(f"{name}.channel_mixing must have {channels} channels, not {mlp.linear1.inputs}")
         for part, layer in block.layers():
@@ -385,15 +514,16 @@ class Network:
 
     @property
     def colours(self) -> int:
+        """Number of colours of an image."""
         return self.input_table.shape[0]
 
     @property
     def channels(self) -> int:
-        """Channels of the last stage."""
+        """Number of channels of the last stage."""
         return self.head.inputs
 
     def blocks(self) -> Iterator[tuple[str, Stage, Block]]:
-        """Every block with its name and its stage, in data order."""
+        """Yield every block with its name and its stage, in data order."""
         for s, stage in enumerate(self.stages):
             for b, block in enumerate(stage.blocks):
                 yield block_name(s, b), stage, block
@@ -433,3 +563,9 @@ class Network:
             if entry.component == component:
                 return entry.layer
         raise ValueError(f"component must be the name of a layer of {self.name}, not {component!r}")
+
+    def _repr_html_(self) -> str:
+        """Return the table of layers for a notebook."""
+        from .notebook import html  # counts operations and LUTs, which the layers themselves need not know
+
+        return html(self)

@@ -1,13 +1,15 @@
-"""Small random networks for tests: every part of the format, in a size that simulates in moments.
+"""Small random networks for tests: every part of the format, in a size that simulates within moments.
 
-The weights are random and the shifts fitted to them, so that activations spread over the codes instead of
-dying or saturating: a wrong order, sign or rounding anywhere reaches the logits.
+The weights are random and the shifts fitted to them, so that activations spread over the codes instead of dying or
+saturating. A wrong order, sign or rounding anywhere therefore reaches the logits.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..architecture.geometry import neighbours
 from .layers import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
 
 __all__ = ["StageShape", "random_images", "random_linear", "random_network", "random_table"]
@@ -15,8 +17,21 @@ __all__ = ["StageShape", "random_images", "random_linear", "random_network", "ra
 
 @dataclass(frozen=True)
 class StageShape:
-    """What one stage looks like; `groups` must divide `channels`, `kernel` None mixes all tokens; `shared` needs
-    a kernel."""
+    """The shape of one stage of a random network.
+
+    Parameters
+    ----------
+    channels, hidden
+        Channels of a token and hidden neurons of its channel mixing.
+    blocks
+        Number of blocks.
+    groups
+        Groups of channels in token mixing, a divisor of ``channels``.
+    kernel
+        Kernel of token mixing, or None for dense mixing.
+    shared
+        Whether all tokens have the same kernel. This needs a kernel.
+    """
 
     channels: int = 8
     hidden: int = 6
@@ -26,22 +41,41 @@ class StageShape:
     shared: bool = False
 
 
-def _shifts(rng, weight, exact):
-    """A shift per row that halves the spread of the inputs, which are about uniform: few outputs saturate."""
+def _shifts(rng: np.random.Generator, weight: np.ndarray, *, exact: bool) -> np.ndarray:
+    """Return a shift per row that halves the spread of the inputs, so that few outputs saturate.
+
+    The inputs are about uniform. Without ``exact`` the shifts vary by one in either direction.
+    """
     size = np.sqrt((weight.astype(np.float64) ** 2).sum(-1)).clip(1)
     jitter = 0 if exact else rng.integers(-1, 2, size.shape)
     return np.clip(np.round(np.log2(size)) + 1 + jitter, 0, 24).astype(np.uint8)
 
 
-def _weights(rng, shape, extremes):
-    if extremes:  # all the magnitudes that arithmetic goes wrong at, and rows of nothing
+def _weights(rng: np.random.Generator, shape: tuple[int, ...], extremes: bool) -> np.ndarray:
+    """Return weights around zero, or only the values at which arithmetic goes wrong, with one row of zeros."""
+    if extremes:
         weight = rng.choice(np.array([-128, -127, -1, 0, 1, 127], np.int8), shape)
         weight[..., rng.integers(shape[-2]), :] = 0
         return weight
     return np.clip(np.round(rng.normal(0, 40, shape)), -128, 127).astype(np.int8)
 
 
-def random_linear(rng, outputs, inputs, *, out_bits=8, extremes=False) -> Linear:
+def random_linear(
+    rng: np.random.Generator, outputs: int, inputs: int, *, out_bits: int = 8, extremes: bool = False
+) -> Linear:
+    """Return a random linear layer.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    outputs, inputs
+        Shape of the matrix.
+    out_bits
+        Bits of an output.
+    extremes
+        Draw weights from the ends of their range, and one row of zeros.
+    """
     weight = _weights(rng, (outputs, inputs), extremes)
     shift = _shifts(rng, weight, exact=out_bits > 8)
     shift = np.maximum(shift.astype(int) - max(out_bits - 8, 0), 0).astype(np.uint8)
@@ -49,8 +83,8 @@ def random_linear(rng, outputs, inputs, *, out_bits=8, extremes=False) -> Linear
     return Linear(weight, bias, shift, out_bits)
 
 
-def random_table(rng, channels, *, extremes=False) -> Table:
-    """A smooth random function per channel, or any 256 codes."""
+def random_table(rng: np.random.Generator, channels: int, *, extremes: bool = False) -> Table:
+    """Return a smooth random function for each channel, or with ``extremes`` tables of noise."""
     if extremes:
         return Table(rng.integers(-128, 128, (channels, 256)).astype(np.int8))
     x = np.arange(-128, 128) / 64
@@ -59,22 +93,22 @@ def random_table(rng, channels, *, extremes=False) -> Table:
     return Table(np.clip(np.round(y), -128, 127).astype(np.int8))
 
 
-def _token_mixing(rng, grid, shape, table, extremes) -> TokenMixing:
+def _token_mixing(
+    rng: np.random.Generator,
+    grid: tuple[int, int],
+    shape: StageShape,
+    table: Callable[[int], Table | None],
+    extremes: bool,
+) -> TokenMixing:
+    """Return a random token mixing, with zeros outside the grid."""
     tokens = grid[0] * grid[1]
     terms = tokens if shape.kernel is None else shape.kernel**2
     weight = _weights(rng, (shape.groups, 1 if shape.shared else tokens, terms), extremes)
     if shape.kernel is not None and not shape.shared:
-        zero = TokenMixing(
-            np.zeros_like(weight),
-            np.zeros(weight.shape[:2], np.int32),
-            np.zeros(weight.shape[:2], np.uint8),
-            shape.kernel,
-        )
-        weight[:, zero.neighbours(grid) < 0] = 0
+        weight[:, neighbours(grid, shape.kernel) < 0] = 0
     shift = _shifts(rng, weight, exact=False)
     bias = np.round(rng.normal(0, 20, shift.shape) * 2.0**shift).astype(np.int32)
-    channels = shape.channels
-    tables = (table(channels) for _ in range(3))
+    tables = [table(shape.channels) for _ in TokenMixing.TABLES]
     return TokenMixing(weight, bias, shift, shape.kernel, shape.shared, *tables)
 
 
@@ -91,21 +125,42 @@ def random_network(
     extremes: bool = False,
     name: str = "random",
 ) -> Network:
-    """A valid network of random integers, the same for the same state of ``rng``.
+    """Return a valid network of random integers, the same for the same state of ``rng``.
 
-    ``tables`` is True for a table in every place that may have one, False for none, or their probability.
-    ``extremes`` draws weights from the ends of their range, all-zero rows included, and tables of noise.
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    image
+        Height and width of an image.
+    colours
+        Colours of an image.
+    patch
+        The windows that become tokens.
+    stages
+        Shapes of the stages.
+    tables
+        True for a table in every place that may have one, False for none, or the probability of a table.
+    logit_bits
+        Bits of a logit.
+    classes
+        Number of classes.
+    extremes
+        Draw weights from the ends of their range, with rows of zeros, and tables of noise.
+    name
+        Name of the network.
     """
 
-    def table(channels):
+    def table(channels: int) -> Table | None:
         return random_table(rng, channels, extremes=extremes) if rng.random() < float(tables) else None
 
     grid = patch.grid(image)
     embed = random_linear(rng, stages[0].channels, patch.size**2 * colours, extremes=extremes)
-    built, channels = [], None
+    built: list[Stage] = []
+    channels = stages[0].channels
     for shape in stages:
         merge = None
-        if channels is not None:
+        if built:
             merge = random_linear(rng, shape.channels, 4 * channels, extremes=extremes)
             grid = (grid[0] // 2, grid[1] // 2)
         channels = shape.channels
@@ -139,5 +194,5 @@ def random_network(
 
 
 def random_images(rng: np.random.Generator, network: Network, count: int) -> np.ndarray:
-    """uint8 (count, height, width, colours)."""
+    """Return random uint8 images of shape (count, height, width, colours)."""
     return rng.integers(0, 256, (count, *network.image, network.colours), dtype=np.uint8)

@@ -9,13 +9,16 @@ from PIL import Image
 __all__ = ["CLASSES", "load"]
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""Names of CIFAR-10's classes, by label."""
+
 FOLDER = Path(__file__).parents[1] / "data"
+"""The folder with the images and their labels."""
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [100, 32, 32, 3] and labels uint8 [100]; the PNG shows them as ten rows of ten."""
+    """Return uint8 images of shape (100, 32, 32, 3) and uint8 labels of shape (100,)."""
     with Image.open(FOLDER / "cifar10-test-100.png") as image:
-        sheet = np.asarray(image.convert("RGB"))
+        sheet = np.asarray(image.convert("RGB"))  # ten rows of ten images
     images = sheet.reshape(10, 32, 10, 32, 3).transpose(0, 2, 1, 3, 4).reshape(100, 32, 32, 3)
     labels = np.array(json.loads((FOLDER / "cifar10-test-100.json").read_text()), np.uint8)
     return np.ascontiguousarray(images), labels

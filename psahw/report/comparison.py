@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["PUBLISHED", "Figure", "Row", "own_row"]
+__all__ = ["PUBLISHED", "ComparedSystem", "Figure", "our_system"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedSystem:
     """Accuracy in percent, clock in MHz, power in watts; None is not published."""
 
     system: str
@@ -35,8 +35,8 @@ class Row:
         return Figure(self.fps.value / resource.value, self.fps.kind)
 
 
-def _published(system, accuracy, device, fps, lut=None, dsp=None, bram36=None, mhz=None, watt=None) -> Row:
-    return Row(system, device, *(Figure(value) for value in (accuracy, fps, lut, dsp, bram36, mhz, watt)))
+def _published(system, accuracy, device, fps, lut=None, dsp=None, bram36=None, mhz=None, watt=None) -> ComparedSystem:
+    return ComparedSystem(system, device, *(Figure(value) for value in (accuracy, fps, lut, dsp, bram36, mhz, watt)))
 
 
 PUBLISHED = (
@@ -61,7 +61,9 @@ def _accuracy(info, evaluation) -> Figure:
     return Figure(info.get("accuracy", {}).get(f"{DATASET} test INT8"), "measured")
 
 
-def own_row(info: dict, plan: dict, simulation: dict | None, evaluation: dict | None, synth: dict | None) -> Row:
+def our_system(
+    info: dict, plan: dict, simulation: dict | None, evaluation: dict | None, synth: dict | None
+) -> ComparedSystem:
     """Frames a second are the clock's over the frame interval: a target, since the clock is one."""
     interval = plan["frame_interval"]
     if simulation and not simulation.get("stalls") and isinstance(simulation.get("frame_interval"), int):
@@ -70,7 +72,7 @@ def own_row(info: dict, plan: dict, simulation: dict | None, evaluation: dict | 
     resources = (synth or plan)["resources"]
     costs = [Figure(resources.get(name), kind) for name in ("lut", "dsp", "bram36")]
     clock = plan["clock_hz"]
-    return Row(
+    return ComparedSystem(
         f"psahw, {info['network']}",
         f"{plan.get('device', '').upper()} ({plan.get('board', '')})",
         _accuracy(info, evaluation),

@@ -267,7 +267,7 @@ def _accuracy(info, evaluation) -> Markup:
 def _comparison(info, plan, simulation, evaluation, synth) -> Markup:
     rows = list(comparison.PUBLISHED)
     if plan:
-        rows.append(comparison.own_row(info, plan, simulation, evaluation, synth))
+        rows.append(comparison.our_system(info, plan, simulation, evaluation, synth))
     columns = ["system", "device", "accuracy, %", "FPS", "LUT", "DSP", "BRAM36", "FPS/LUT", "FPS/DSP", "MHz", "W"]
     head = [tag("th", name, class_="number" if i > 1 else None) for i, name in enumerate(columns)]
     body = []

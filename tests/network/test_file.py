@@ -1,4 +1,4 @@
-"""Network files: what is written is read, and what is wrong is said in one line that names file and place."""
+"""Network files are read as they were written, and a wrong one is refused in a line that names file and place."""
 
 import json
 import struct
@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 from psahw.errors import UserError
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network import reference
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_images, random_network
@@ -26,8 +26,8 @@ def network():
 
 @pytest.fixture
 def contents(network):
-    """Description and tensors, to be spoiled."""
-    config, tensors = networkfile.flatten(network)
+    """A description and tensors, for tests to spoil."""
+    config, tensors = network_file.flatten(network)
     return json.loads(json.dumps(config)), dict(tensors)
 
 
@@ -43,58 +43,55 @@ def write(path, config, tensors):
 
 
 def complaint(path):
-    """The message of the error that loading raises: one line, beginning with the file's name."""
+    """Return the message with which loading fails, without the name of the file at its beginning."""
     with pytest.raises(UserError) as caught:
-        networkfile.load(path)
+        network_file.load(path)
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(f"{path}: ")
     return message.removeprefix(f"{path}: ")
 
 
-# -- what is written is read
-
-
 def test_round_trip(network, tmp_path):
     path = tmp_path / "network.safetensors"
-    networkfile.save(network, path)
-    again = networkfile.load(path)
-    config, tensors = networkfile.flatten(network)
-    config_again, tensors_again = networkfile.flatten(again)
+    network_file.save(network, path)
+    again = network_file.load(path)
+    config, tensors = network_file.flatten(network)
+    config_again, tensors_again = network_file.flatten(again)
     assert config == config_again
     assert tensors.keys() == tensors_again.keys()
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(tensor, tensors_again[name], strict=True)
     images = random_images(np.random.default_rng(1), network, 5)
     np.testing.assert_array_equal(reference.run(network, images), reference.run(again, images))
-    assert networkfile.digest(network) == networkfile.digest(again)
+    assert network_file.digest(network) == network_file.digest(again)
     assert [file.name for file in tmp_path.iterdir()] == ["network.safetensors"]
 
 
 def test_shared_kernels(tmp_path):
-    """Version 2, and only where there are any: other networks keep their files and digests."""
+    """A shared kernel needs version 2; other networks keep their files and digests."""
     rng, path = np.random.default_rng(0), tmp_path / "network.safetensors"
     stages = (StageShape(8, 6, 2, groups=8, kernel=3, shared=True), StageShape(12, 5, 1, kernel=3))
     network = random_network(rng, image=(16, 16), stages=stages)
-    networkfile.save(network, path)
-    again = networkfile.load(path)
-    (config, tensors), (config_again, tensors_again) = map(networkfile.flatten, (network, again))
+    network_file.save(network, path)
+    again = network_file.load(path)
+    (config, tensors), (config_again, tensors_again) = map(network_file.flatten, (network, again))
     assert config == config_again
     assert (config["version"], [stage["shared"] for stage in config["stages"]]) == (2, [[True, True], [False]])
     assert tensors["stages.0.blocks.1.token_mixing.weight"].shape == (8, 1, 9)
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(tensor, tensors_again[name], strict=True)
-    assert networkfile.digest(network) == networkfile.digest(again)
+    assert network_file.digest(network) == network_file.digest(again)
 
 
 @pytest.mark.parametrize(
     ("shared", "message"),
     [
         (None, "shared: must be list, not None"),
-        ([], "shared: must have 1 entries, one a block, not 0"),
+        ([], "shared: must have 1 entries, one per block, not 0"),
         ([1], "stages.0.blocks.0.token_mixing: shared must be True or False, not 1"),
         ([True], "stages.0.blocks.0.token_mixing: weight must have shape (any, 1, any), not (2, 16, 9)"),
-        ([False], "version: must be 1 where no kernel is shared, not 2"),
+        ([False], "version: must be 1 if no kernel is shared, not 2"),
     ],
 )
 def test_wrong_shared(path, contents, shared, message):
@@ -115,40 +112,40 @@ def test_version_1_ignores_shared(path, contents):
     config, tensors = contents
     config["stages"][0]["shared"] = [True]
     write(path, config, tensors)
-    assert not networkfile.load(path).stages[0].blocks[0].token_mixing.shared
+    assert not network_file.load(path).stages[0].blocks[0].token_mixing.shared
 
 
-def test_digest_is_of_what_computes(network, tmp_path, contents):
+def test_digest_depends_on_what_determines_the_logits(network, tmp_path, contents):
     path = tmp_path / "network.safetensors"
     config, tensors = contents
     write(path, config | {"name": "other", "metadata": {"a": 1}, "classes": list("abcde")}, tensors)
-    assert networkfile.digest(networkfile.load(path)) == networkfile.digest(network)
+    assert network_file.digest(network_file.load(path)) == network_file.digest(network)
     bias = tensors["head.bias"].copy()
     bias[2] += 1
     write(path, config, tensors | {"head.bias": bias})
-    assert networkfile.digest(networkfile.load(path)) != networkfile.digest(network)
+    assert network_file.digest(network_file.load(path)) != network_file.digest(network)
     write(path, config | {"pool_shift": config["pool_shift"] + 1}, tensors)
-    assert networkfile.digest(networkfile.load(path)) != networkfile.digest(network)
+    assert network_file.digest(network_file.load(path)) != network_file.digest(network)
 
 
 def test_save_replaces_whole_files(network, tmp_path):
     path = tmp_path / "network.safetensors"
     path.write_text("old")
-    networkfile.save(network, path)
-    assert networkfile.load(path).name == network.name
+    network_file.save(network, path)
+    assert network_file.load(path).name == network.name
 
 
 def test_save_where_nothing_can_be_written(network, tmp_path):
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "network.safetensors"
     with pytest.raises(UserError) as caught:
-        networkfile.save(network, path)
+        network_file.save(network, path)
     assert str(caught.value) == f"cannot write {path}: Not a directory"
 
 
-@pytest.mark.parametrize("name", networkfile.shipped())
+@pytest.mark.parametrize("name", network_file.shipped())
 def test_shipped(name):
-    assert networkfile.load(name).name == name
+    assert network_file.load(name).name == name
 
 
 @pytest.mark.parametrize(
@@ -163,29 +160,26 @@ def test_shipped(name):
     ],
 )
 def test_digest(version, shape, digest, tmp_path):
-    """What a board was built from: no change of the format may change it."""
+    """Bitstreams carry the digest of their network, so no change of the format may change it."""
     network = random_network(np.random.default_rng(11), stages=(shape,))
-    assert networkfile.flatten(network)[0]["version"] == version
-    networkfile.save(network, tmp_path / "x.safetensors")
-    assert networkfile.digest(networkfile.load(tmp_path / "x.safetensors")) == digest
-
-
-# -- not a network file at all
+    assert network_file.flatten(network)[0]["version"] == version
+    network_file.save(network, tmp_path / "x.safetensors")
+    assert network_file.digest(network_file.load(tmp_path / "x.safetensors")) == digest
 
 
 def test_missing(tmp_path):
     path = tmp_path / "absent.safetensors"
     with pytest.raises(UserError) as caught:
-        networkfile.load(path)
-    known = ", ".join(networkfile.shipped()) or "none"
+        network_file.load(path)
+    known = ", ".join(network_file.shipped()) or "none"
     assert str(caught.value) == (f"no network '{path}': neither a file nor one that ships with psahw ({known})")
 
 
-@pytest.mark.parametrize("keep", [0, 4, 8, 100, 0.5, 0.999, -1])
-def test_truncated(network, path, keep):
-    networkfile.save(network, path)
+@pytest.mark.parametrize("length", [0, 4, 8, 100, 0.5, 0.999, -1])
+def test_truncated(network, path, length):
+    network_file.save(network, path)
     data = path.read_bytes()
-    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+    path.write_bytes(data[: int(length * len(data)) if isinstance(length, float) else length])
     assert complaint(path).startswith("not a complete safetensors file: ")
 
 
@@ -205,8 +199,8 @@ def test_not_safetensors(path, data):
 
 
 def test_too_large(network, path, monkeypatch):
-    networkfile.save(network, path)
-    monkeypatch.setattr(networkfile, "MAX_FILE_BYTES", 100)
+    network_file.save(network, path)
+    monkeypatch.setattr(network_file, "MAX_FILE_BYTES", 100)
     size = path.stat().st_size
     assert complaint(path) == f"{size} bytes is more than a network file may have (100)"
 
@@ -243,13 +237,10 @@ def test_other_version(path, contents, version, message):
     assert complaint(path) == message
 
 
-# -- the description
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"residual_bits": 12}, "residual_bits: version 1 has 8 only, not 12"),
+        ({"residual_bits": 12}, "residual_bits: must be 8 in version 1, not 12"),
         ({"residual_bits": None}, "residual_bits: must be int, not None"),
         ({"name": 3}, "name: must be str, not 3"),
         ({"image": [8]}, "image: must be two integers, not [8]"),
@@ -264,7 +255,7 @@ def test_other_version(path, contents, version, message):
         ({"pool_shift": -1}, "network: pool_shift must be in [0, 31], not -1"),
         ({"pool_shift": True}, "pool_shift: must be int, not True"),
         ({"logit_bits": 99}, "head: out_bits must be in [2, 24], not 99"),
-        ({"classes": ["a"]}, "network: head must have 1 outputs, one a class, not 5"),
+        ({"classes": ["a"]}, "network: head must have 1 outputs, one per class, not 5"),
         ({"classes": [1, 2, 3, 4, 5]}, "classes: must be strings, not [1, 2, 3, 4, 5]"),
         ({"metadata": "text"}, "metadata: must be dict, not 'text'"),
         ({"stages": {}}, "stages: must be list, not {}"),
@@ -310,9 +301,6 @@ def test_wrong_stage(path, contents, stage, changes, message):
     assert complaint(path) == message
 
 
-# -- the tensors
-
-
 @pytest.mark.parametrize(
     ("name", "tensor", "message"),
     [
@@ -337,7 +325,7 @@ def test_wrong_stage(path, contents, stage, changes, message):
         (
             "stages.0.blocks.0.token_mixing.weight",
             np.ones((2, 16, 9), np.int8),
-            "network: stages.0.blocks.0.token_mixing.weight[0, 0, 0] must be 0, it lies outside the grid",
+            "network: stages.0.blocks.0.token_mixing.weight[0, 0, 0] must be 0 outside the grid",
         ),
         (
             f"{LAST}.linear2.weight",
@@ -387,11 +375,11 @@ def test_missing_table_is_the_identity(path, contents):
     config, tensors = contents
     del tensors[f"{LAST}.table_hidden"]
     write(path, config, tensors)
-    assert networkfile.load(path).stages[1].blocks[0].channel_mixing.table_hidden is None
+    assert network_file.load(path).stages[1].blocks[0].channel_mixing.table_hidden is None
 
 
 def test_dtype_that_numpy_lacks(path, contents):
-    """bfloat16, written by hand into the header of a sound file."""
+    """The header of a sound file is changed to say bfloat16."""
     config, tensors = contents
     write(path, config, tensors | {"head.bias": tensors["head.bias"].astype(np.float16)})
     path.write_bytes(path.read_bytes().replace(b'"F16"', b'"BF16"', 1)[:])

@@ -1,6 +1,7 @@
-"""A second implementation of docs/network-format.md, in plain Python, against `psahw.network.reference`.
+"""A second implementation of the network format, in plain Python, gives the logits of `psahw.network.reference`.
 
-Written from the page alone: no NumPy arithmetic, no safetensors, nothing of psahw but in the comparison.
+It is written from docs/reference/network-format.md alone: without NumPy arithmetic, without safetensors, and with
+psahw in the comparison only.
 """
 
 import array
@@ -13,18 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calibration.published import convert
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network import reference, samples
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_images, random_network
-
-# -- the second implementation -------------------------------------------------------------------------------
 
 KINDS = {"I8": ("b", "int8"), "U8": ("B", "uint8"), "I32": ("i", "int32")}
 
 
 def nest(flat, shape):
-    """Lists within lists, the last index fastest."""
+    """Return a flat sequence as nested lists of the given shape, with the last index fastest."""
     if len(shape) == 1:
         return list(flat)
     step = len(flat) // shape[0]
@@ -32,7 +31,7 @@ def nest(flat, shape):
 
 
 def read(path):
-    """Description, {name: nested lists}, and {name: (dtype, shape, bytes)} of a network file."""
+    """Return the description, {name: nested lists} and {name: (dtype, shape, bytes)} of a network file."""
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
@@ -50,8 +49,9 @@ def read(path):
 
 
 def digest(description, raw):
-    kept = {k: v for k, v in description.items() if k not in ("name", "classes", "metadata")}
-    state = hashlib.sha256(json.dumps(kept, sort_keys=True).encode("ascii"))
+    """Return the digest of a network file."""
+    hashed = {k: v for k, v in description.items() if k not in ("name", "classes", "metadata")}
+    state = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode("ascii"))
     for name in sorted(raw):
         dtype, shape, content = raw[name]
         state.update(f"{name} {dtype} {shape}\n".encode("ascii"))
@@ -68,6 +68,8 @@ def sat(value, bits=8):
 
 
 class Model:
+    """Calculates logits from the contents of a network file."""
+
     def __init__(self, description, tensors):
         self.description, self.tensors = description, tensors
 
@@ -168,27 +170,25 @@ class Model:
         return self.linear("head", pooled, self.description["logit_bits"])
 
 
-# -- the comparison ------------------------------------------------------------------------------------------
-
-
 def compare(network, images, folder):
+    """Check that the second implementation gives the same digest and logits."""
     path = folder / "network.safetensors"
-    networkfile.save(network, path)
+    network_file.save(network, path)
     description, tensors, raw = read(path)
-    assert digest(description, raw) == networkfile.digest(network)
+    assert digest(description, raw) == network_file.digest(network)
     model = Model(description, tensors)
     assert [model.logits(image) for image in images] == reference.run(network, images).tolist()
 
 
 @st.composite
 def shapes(draw):
-    """Image, patch and stages that fit each other; every option of the format appears."""
+    """Draw an image, a patch and stages that fit each other, with every option of the format."""
     size = draw(st.integers(1, 4))
     patch = Patch(size, draw(st.integers(1, size)), draw(st.integers(0, size - 1)))
     count = draw(st.integers(1, 2))
     side = st.sampled_from([2, 4, 6] if count == 2 else [1, 2, 3, 5])
     grid = draw(side), draw(side)
-    # any image that gives this grid: the last windows need not reach its edge
+    # The last windows need not reach the edge of the image.
     slack = st.integers(0, patch.stride - 1)
     image = tuple((n - 1) * patch.stride + size - 2 * patch.padding + draw(slack) for n in grid)
     image = tuple(n if n > 0 else n + patch.stride * -(-(1 - n) // patch.stride) for n in image)
@@ -226,7 +226,7 @@ def test_random_networks(tmp_path, shape, seed, tables, logit_bits, extremes):
 
 
 def test_everything_at_once(tmp_path):
-    """Overlapping padded windows, three stages, groups, dense, local and shared mixing, wide logits."""
+    """A network has overlapping padded windows, three stages, groups, all kinds of mixing, and wide logits."""
     rng = np.random.default_rng(0)
     stages = (
         StageShape(6, 6, 1, groups=6, kernel=3, shared=True),

@@ -1,4 +1,4 @@
-"""The Pareto set by its definition, on points drawn and by hand; what files record; the command."""
+"""The Pareto set of points and of network files, and the command that draws it."""
 
 import json
 from itertools import pairwise
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from psahw.cli import main
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network.frontier import candidates, pareto
 from psahw.network.random import StageShape, random_network
 from psahw.network.summary import summarise
@@ -21,7 +21,7 @@ def test_pareto_by_hand():
 
 
 def test_pareto_set_is_a_staircase():
-    """Sorted by cost its values rise, and every other point lies under it."""
+    """In order of cost the values of the set rise, and every other point lies below it."""
     rng = np.random.default_rng(0)
     points = list(zip(rng.integers(0, 50, 200).tolist(), rng.integers(0, 50, 200).tolist(), strict=True))
     marks = pareto(points)
@@ -33,7 +33,7 @@ def test_pareto_set_is_a_staircase():
 
 @pytest.fixture
 def files(tmp_path):
-    """Three networks: large and good, small and less good, large and less good; one that says nothing."""
+    """Write three networks, of which the largest is worse than the second, and one without a validation accuracy."""
     for name, hidden, accuracy in (
         ("large", 40, {"validation INT8": 90.0, "cifar10 test INT8": 89.5}),
         ("small", 4, {"validation INT8": 80.0}),
@@ -42,20 +42,20 @@ def files(tmp_path):
     ):
         network = random_network(np.random.default_rng(0), stages=(StageShape(8, hidden),), name=name)
         network.metadata["accuracy"] = accuracy
-        networkfile.save(network, tmp_path / name)
+        network_file.save(network, tmp_path / name)
     return tmp_path
 
 
 def test_candidates(files):
-    networks = [(name, networkfile.load(files / name)) for name in ("worse", "large", "silent", "small")]
-    found = {candidate.network: candidate for candidate in candidates(networks)}
-    assert {name: c.pareto for name, c in found.items()} == {
+    networks = [(name, network_file.load(files / name)) for name in ("worse", "large", "silent", "small")]
+    by_name = {candidate.network: candidate for candidate in candidates(networks)}
+    assert {name: c.pareto for name, c in by_name.items()} == {
         "large": True, "small": True, "worse": False, "silent": None,
     }  # fmt: skip
-    assert (found["large"].test, found["small"].test, found["silent"].validation) == (89.5, None, None)
+    assert (by_name["large"].test, by_name["small"].test, by_name["silent"].validation) == (89.5, None, None)
     for name, network in networks:
-        assert found[name].luts == summarise(network)["adder_luts"]
-        assert found[name].weights_nonzero == sum(np.count_nonzero(x.weight) for _, x, _ in network.linears())
+        assert by_name[name].luts == summarise(network)["adder_luts"]
+        assert by_name[name].weights_nonzero == sum(np.count_nonzero(x.weight) for _, x, _ in network.linears())
     luts = [candidate.luts for candidate in candidates(networks)]
     assert luts == sorted(luts)
 
@@ -64,9 +64,9 @@ def test_command(files, capsys):
     paths = [str(files / name) for name in ("large", "small", "worse", "silent")]
     picture = files / "frontier.svg"
     assert main(["frontier", *paths, "--json", "--plot", str(picture)]) == 0
-    found = json.loads(capsys.readouterr().out)["networks"]
-    assert [entry["network"] for entry in found if entry["pareto"]] == ["small", "large"]
-    assert {Path(entry["path"]).name for entry in found} == {"large", "small", "worse", "silent"}
+    entries = json.loads(capsys.readouterr().out)["networks"]
+    assert [entry["network"] for entry in entries if entry["pareto"]] == ["small", "large"]
+    assert {Path(entry["path"]).name for entry in entries} == {"large", "small", "worse", "silent"}
     text = picture.read_text()
     assert text.startswith("<?xml") and "small" in text and "silent" not in text
     assert main(["frontier", *paths]) == 0

@@ -1,4 +1,4 @@
-"""What the constructors of `psahw.network` refuse, with the whole message."""
+"""The constructors of `psahw.network` refuse what does not fit, with the whole message; the walk over the layers."""
 
 import re
 from dataclasses import replace
@@ -11,6 +11,7 @@ from psahw.network.random import StageShape, random_network, random_table
 
 
 def raises(kind, message):
+    """Expect an error with exactly this message."""
     return pytest.raises(kind, match=f"^{re.escape(message)}$")
 
 
@@ -37,9 +38,6 @@ def network():
     return random_network(np.random.default_rng(0), image=(16, 16), stages=stages)
 
 
-# -- Table
-
-
 def test_table_wrong_kind():
     with raises(TypeError, "values must be an array of int8, not list"):
         Table([0] * 256)
@@ -57,9 +55,6 @@ def test_table_cannot_be_changed():
     table = random_table(np.random.default_rng(0), 2)
     with pytest.raises(ValueError, match="read-only"):
         table.values[0, 0] = 1
-
-
-# -- Linear
 
 
 def test_linear_wrong_weight():
@@ -85,13 +80,13 @@ def test_linear_wrong_shift():
 
 @pytest.mark.parametrize(("bits", "kind"), [(1, ValueError), (25, ValueError), (8.0, TypeError), (True, TypeError)])
 def test_linear_wrong_out_bits(bits, kind):
-    wanted = f"in [2, 24], not {bits}" if kind is ValueError else f"an integer, not {bits}"
-    with raises(kind, f"out_bits must be {wanted}"):
+    requirement = f"in [2, 24], not {bits}" if kind is ValueError else f"an integer, not {bits}"
+    with raises(kind, f"out_bits must be {requirement}"):
         Linear(**zeros(2, 3), out_bits=bits)
 
 
 def test_linear_accumulator():
-    """The largest bias that a row with one weight of -128 admits, and one more."""
+    """The largest bias beside one weight of -128 is accepted, and one more is not."""
     parts = zeros(2, 3)
     parts["weight"][1, 2] = -128
     room = (1 << 30) - 1 - 128 * 128
@@ -112,9 +107,6 @@ def test_linear_bias_at_the_end_of_int32():
         "not 2147483648",
     ):
         Linear(**zeros(1, 1) | {"bias": np.array([-(1 << 31)], np.int32)})
-
-
-# -- TokenMixing
 
 
 def test_token_mixing_wrong_weight():
@@ -160,7 +152,7 @@ def test_token_mixing_wrong_shared():
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_token_mixing_dense_equals_local(shared):
-    """`dense` puts each weight where `neighbours` says; counted against offsets written out here."""
+    """`dense` puts each weight where the offsets lead that are calculated here."""
     rng = np.random.default_rng(0)
     grid = (3, 4)
     stages = (StageShape(4, 4, 1, groups=2, kernel=3, shared=shared),)
@@ -173,9 +165,6 @@ def test_token_mixing_dense_equals_local(shared):
             if 0 <= row < 3 and 0 <= column < 4:
                 full[:, n, row * 4 + column] = mixing.weight[:, 0 if shared else n, j]
     np.testing.assert_array_equal(mixing.dense(grid), full)
-
-
-# -- ChannelMixing, Stage, Patch
 
 
 def test_channel_mixing_wrong_linear2():
@@ -216,9 +205,6 @@ def test_patch_grid():
     assert Patch(3, 2).grid((8, 9)) == (3, 4)
 
 
-# -- Network
-
-
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [
@@ -228,7 +214,7 @@ def test_patch_grid():
         ({"pool_shift": 1.0}, TypeError, "pool_shift must be an integer, not 1.0"),
         ({"stages": ()}, ValueError, "stages must not be empty"),
         ({"patch": Patch(5, 4)}, ValueError, "embed must have 75 inputs, a patch's values, not 48"),
-        ({"classes": ("a", "b")}, ValueError, "head must have 2 outputs, one a class, not 5"),
+        ({"classes": ("a", "b")}, ValueError, "head must have 2 outputs, one per class, not 5"),
         ({"head": Linear(**zeros(5, 8))}, ValueError, "head must have 12 inputs, not 8"),
         (
             {"embed": Linear(**zeros(8, 48), out_bits=9)},
@@ -262,7 +248,7 @@ def test_network_wrong_merge(network):
 def test_network_odd_grid_before_merge():
     network = random_network(np.random.default_rng(0), image=(12, 8))
     stages = (*network.stages, Stage((1, 1), (), Linear(**zeros(8, 32))))
-    with raises(ValueError, "stages.1.merge needs an even grid before it, not (3, 2)"):
+    with raises(ValueError, "stages.1.merge must follow a grid with even sides, not (3, 2)"):
         replace(network, stages=stages)
 
 
@@ -276,9 +262,9 @@ def test_network_wrong_block(network):
     name = "stages.0.blocks.0"
     with raises(ValueError, f"{name}.token_mixing must mix 16 tokens, not 4"):
         with_block(network, token_mixing=TokenMixing(**mixing_zeros(1, 4, 4)))
-    with raises(ValueError, f"{name}.token_mixing: 3 groups do not divide 8 channels"):
+    with raises(ValueError, f"{name}.token_mixing.groups must divide the 8 channels, not 3"):
         with_block(network, token_mixing=TokenMixing(**mixing_zeros(3, 1, 9), kernel=3, shared=True))
-    with raises(ValueError, f"{name}.token_mixing: 3 groups do not divide 8 channels"):
+    with raises(ValueError, f"{name}.token_mixing.groups must divide the 8 channels, not 3"):
         with_block(network, token_mixing=TokenMixing(**mixing_zeros(3, 16, 16)))
     with raises(ValueError, f"{name}.channel_mixing must have 8 channels, not 7"):
         with_block(network, channel_mixing=ChannelMixing(Linear(**zeros(4, 7)), Linear(**zeros(7, 4))))
@@ -294,7 +280,7 @@ def test_network_weight_outside_grid(network):
     mixing = network.stages[0].blocks[0].token_mixing
     weight = mixing.weight.copy()
     weight[1, 3, 2] = 1  # token 3 is the upper right corner
-    with raises(ValueError, "stages.0.blocks.0.token_mixing.weight[1, 3, 2] must be 0, it lies outside the grid"):
+    with raises(ValueError, "stages.0.blocks.0.token_mixing.weight[1, 3, 2] must be 0 outside the grid"):
         with_block(network, token_mixing=replace(mixing, weight=weight))
 
 
@@ -303,8 +289,6 @@ def test_network_properties(network):
     assert [name for name, _, _ in network.blocks()] == ["stages.0.blocks.0", "stages.1.blocks.0"]
     assert [stage.tokens for stage in network.stages] == [16, 4]
 
-
-# -- the walk over the layers
 
 PARTS = [
     "token_mixing.table_in", "token_mixing", "token_mixing.table_out", "token_mixing.table_residual",

@@ -1,7 +1,7 @@
-"""The integer model on networks and images that nobody here made.
+"""The integer model gives published logits, and its own in any batches.
 
-The published networks are read from where they lie (see `calibration.published`), CIFAR-10 from psahw's cache; what needs
-them skips without, and `pytest -rs` says so.
+The published networks are read from their authors' files (see `calibration.published`), and CIFAR-10 from psahw's
+cache. Tests that need them skip without; `pytest -rs` lists those.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ from psahw.network.random import StageShape, random_images, random_network
 
 
 def published(name):
+    """Return a published network and its logits, or skip the test."""
     try:
         return convert(name)
     except FileNotFoundError as error:
@@ -22,7 +23,7 @@ def published(name):
 
 @pytest.fixture(scope="module")
 def cifar10():
-    """The data set, if an earlier command has put it into the cache: a test downloads nothing."""
+    """Return CIFAR-10 if an earlier command has put it into the cache, because a test downloads nothing."""
     from psahw.model import cache, data
 
     path = cache.cache_directory() / "cifar10.safetensors"
@@ -66,8 +67,8 @@ def test_batches_do_not_matter(network):
     batches = []
     logits = reference.run(network, images, progress=batches.append)
     assert batches == [reference.BATCH, reference.BATCH, 7]
-    each = np.concatenate([reference.run(network, images[n : n + 1]) for n in range(len(images))])
-    np.testing.assert_array_equal(logits, each)
+    one_by_one = np.concatenate([reference.run(network, images[n : n + 1]) for n in range(len(images))])
+    np.testing.assert_array_equal(logits, one_by_one)
     assert logits.dtype == np.int32
 
 
@@ -76,7 +77,7 @@ def test_no_images(network):
 
 
 def test_taps_follow_the_layers(network):
-    """Every layer's output under its name, in data order; each add is the sum of what it adds."""
+    """Taps hold the output of every layer under its name, in data order."""
     images = random_images(np.random.default_rng(1), network, 3)
     taps = {}
     logits = reference.run(network, images, taps=taps)
@@ -98,7 +99,7 @@ def test_taps_follow_the_layers(network):
 @pytest.mark.parametrize("groups", [1, 4, 8])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 def test_shared_kernel_equals_its_dense_matrix(groups, kernel):
-    """Grids smaller than the kernel too; `dense` is tested by itself."""
+    """The grids include some that are smaller than the kernel. `dense` has a test of its own."""
     rng = np.random.default_rng(groups)
     stages = (StageShape(8, 4, 1, groups, kernel, shared=True), StageShape(8, 4, 2, groups, kernel, shared=True))
     network = random_network(rng, image=(16, 24), stages=stages, extremes=groups == 4)
@@ -109,13 +110,13 @@ def test_shared_kernel_equals_its_dense_matrix(groups, kernel):
         x = taps[f"{name}.token_mixing.table_in"].astype(np.int64).reshape(3, stage.tokens, groups, -1)
         total = np.einsum("gnm,bmgc->bngc", layer.dense(stage.grid).astype(np.int64), x)
         expected = reference.requantise(total + layer.bias.T[..., None], layer.shift.T[..., None])
-        found = taps[f"{name}.token_mixing.linear"]
-        np.testing.assert_array_equal(found, expected.reshape(found.shape))
+        mixed = taps[f"{name}.token_mixing.linear"]
+        np.testing.assert_array_equal(mixed, expected.reshape(mixed.shape))
 
 
 @pytest.mark.parametrize("inputs", [1024, 4096])
 def test_exact_at_the_accumulator_limit(inputs):
-    """Sums beyond 2^24, where float32 would round: 128·128·1024 = 2^24."""
+    """Sums of 2^24 = 128·128·1024 and more, which float32 would round, are exact."""
     weight = np.full((2, inputs), -128, np.int8)
     weight[1, ::2] = 127
     bias = np.array([1, -1], np.int32)

@@ -1,3 +1,5 @@
+"""Counts of a network's weights, operations and tables, compared with counts made by hand."""
+
 import json
 import subprocess
 import sys
@@ -22,7 +24,7 @@ def test_weight_bits(weights, bits):
 
 
 def test_published_counts():
-    """The article: 95,680 weights in matrices, 6,587,328 multiply-accumulates a frame."""
+    """The article states 95,680 weights in matrices and 6,587,328 multiply-accumulates per frame."""
     try:
         network, _ = convert("psa96")
     except FileNotFoundError as error:
@@ -33,7 +35,7 @@ def test_published_counts():
 
 
 def test_counts_by_loops():
-    """Two stages, one local with groups: the totals counted one product at a time."""
+    """Totals of two stages, one of them local with groups, equal those of loops over the products."""
     rng = np.random.default_rng(1)
     stages = (StageShape(8, 6, 2, groups=2, kernel=3), StageShape(12, 5, 1, groups=3))
     network = random_network(rng, image=(16, 12), patch=Patch(4, 2, 1), stages=stages, extremes=True)
@@ -61,7 +63,7 @@ def test_counts_by_loops():
 
 
 def test_a_shared_kernel_counts_once():
-    """Its weights, that is; its operations are those of a kernel free per position."""
+    """The weights of a shared kernel count once, its operations for every token."""
     counts = []
     for shared in (False, True):
         stages = (StageShape(8, 6, 2, groups=8, kernel=3, shared=shared),)
@@ -86,7 +88,7 @@ def test_no_tables():
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("recorded", "expected"),
     [
         ({"int8": 82.5, "float": 83, "note": "x"}, {"int8": 82.5, "float": 83}),
         (82.5, {"int8": 82.5}),
@@ -95,9 +97,9 @@ def test_no_tables():
         (True, {}),
     ],
 )
-def test_accuracies(given, expected):
+def test_accuracies(recorded, expected):
     network = random_network(np.random.default_rng(0))
-    network.metadata["accuracy"] = given
+    network.metadata["accuracy"] = recorded
     assert accuracies(network) == expected
 
 

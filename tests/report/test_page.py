@@ -8,7 +8,7 @@ import pytest
 from psahw.network.evaluation import evaluate
 from psahw.network.random import StageShape, random_images, random_network
 from psahw.network.summary import summarise
-from psahw.report.comparison import PUBLISHED, Figure, own_row
+from psahw.report.comparison import PUBLISHED, Figure, our_system
 from psahw.report.drawing import _curve, _shape
 from psahw.report.markup import Markup, tag
 from psahw.report.page import render
@@ -176,20 +176,20 @@ def test_frames_for_each_unit():
     assert ours.fps_per(ours.lut) == Figure(2.5, "target") and ours.fps_per(ours.dsp) == Figure(None)
 
 
-def test_own_row_prefers_measurements(network, results):
+def test_our_system_prefers_measurements(network, results):
     info = summarise(network)
     plan = results["plan"]
-    row = own_row(info, plan, None, None, None)
+    row = our_system(info, plan, None, None, None)
     assert (row.accuracy.value, row.accuracy.kind) == (82.5, "measured")
     assert (row.lut.value, row.lut.kind) == (plan["resources"]["lut"], "estimated")
     assert row.fps.kind == row.mhz.kind == "target"
     whole = {"dataset": "cifar10", "images": 10_000, "accuracy": 91.0}
-    row = own_row(info, plan, {"frame_interval": 1000}, whole, results["synth"])
+    row = our_system(info, plan, {"frame_interval": 1000}, whole, results["synth"])
     assert (row.accuracy.value, row.fps.value) == (91.0, plan["clock_hz"] / 1000)
     assert (row.lut.value, row.lut.kind) == (1234.0, "measured")
     stalled = {"frame_interval": 1000, "stalls": True}
     for other in ({"dataset": "cifar10", "images": 100}, {"dataset": "svhn", "images": 26_032}):
-        row = own_row(info | {"accuracy": {"svhn test INT8": 1.0}}, plan, stalled, whole | other, None)
+        row = our_system(info | {"accuracy": {"svhn test INT8": 1.0}}, plan, stalled, whole | other, None)
         assert row.accuracy.value is None
         assert row.fps.value == plan["fps"]
 
