@@ -1,10 +1,13 @@
-"""Augmentation of uint8 images, with every random choice of a pass over them drawn at once.
+"""Augmentation of uint8 images, with all random choices of a pass over them drawn at once.
 
-What becomes of an image in a pass depends on the seed, the pass's number and the image's index, never on the batch
-in which it comes: whoever makes the pass again, in another order or in another process, gets the same pixels (on
-another device those of `colour` and `randaugment` up to rounding).
-Distillation shows teacher and student the same augmented images; CutMix and mixup therefore need no mixed teacher
-targets, the teacher sees the mixture itself.
+What happens to an image in a pass depends on the seed, the number of the pass and the index of the image, but not on
+its batch. Whoever repeats the pass, in another order or in another process, gets the same pixels; on another device,
+those of `colour` and `randaugment` are the same up to rounding.
+
+Distillation shows the same augmented images to teacher and student. CutMix and mixup therefore need no mixed teacher
+targets: the teacher sees the mixture itself.
+
+Inside, images are int32 words, one per pixel, as `pack` makes them.
 """
 
 import math
@@ -22,17 +25,21 @@ _GREY = 0x808080
 
 
 def pack(images: np.ndarray) -> Tensor:
-    """uint8 [n, h, w, 3] as int32 [n, h, w], what a `View` gathers from: a pixel in one word, red lowest, is copied
-    eight times as fast as three bytes. The uppermost byte is zero."""
+    """Return images uint8 [n, h, w, 3] as int32 [n, h, w], from which a `View` gathers.
+
+    Each word is a pixel, with red in the lowest byte and zero in the highest. A word is copied eight times as fast as
+    three bytes.
+    """
     words = torch.zeros(*images.shape[:3], 4, dtype=torch.uint8)
     words[..., :3] = torch.from_numpy(images)
     return words.view(torch.int32).squeeze(-1)
 
 
 def _unpack(words: Tensor) -> Tensor:
-    """The inverse of `pack`. Four pixels make three words, for torch copies three bytes of four one by one."""
+    """Return the images uint8 [..., 3] of words [...], the inverse of `pack`."""
     if words.shape[-1] % 4:
         return words.unsqueeze(-1).view(torch.uint8)[..., :3].contiguous()
+    # Four pixels become three words, because torch would copy three bytes of each four one by one.
     a, b, c, d = words.view(-1, 4).unbind(1)
     dense = torch.empty(len(a), 3, dtype=torch.int32, device=words.device)
     dense[:, 0], dense[:, 1], dense[:, 2] = a | b << 24, b >> 8 | c << 16, c >> 16 | d << 8
@@ -40,11 +47,24 @@ def _unpack(words: Tensor) -> Tensor:
 
 
 class View:
-    """Pass `number` over the images `packed` (see `pack`) with the probabilities `targets` [n, classes].
+    """One augmented pass over a set of images.
 
-    Called with an index [B] it returns images uint8 [B, h, w, 3] and targets [B, classes], mixed if the images are.
-    An image's random numbers are drawn whatever the options: a choice more leaves the others as they are. They are
-    drawn on the CPU, so that they do not depend on the device of `packed` and `targets`, where all the rest is done.
+    The random numbers of an image are drawn whatever the settings are, so that one more option leaves the effect of
+    the others as it is. They are drawn on the CPU, so that they do not depend on the device of the images, where all
+    the rest is computed.
+
+    Parameters
+    ----------
+    packed
+        The images, int32 [n, h, w]; see `pack`.
+    targets
+        Target probabilities [n, classes], on the same device.
+    config
+        The settings of the augmentation.
+    seed
+        Seed of the augmentation.
+    number
+        Number of the pass.
     """
 
     def __init__(self, packed: Tensor, targets: Tensor, config: TrainConfig, seed: int, number: int):
@@ -52,23 +72,27 @@ class View:
         state = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))
         random = torch.rand(12, len(packed), generator=generator)
-        partner = torch.randperm(len(packed), generator=generator)  # whom an image is mixed with
-        operations = torch.rand(2, config.randaugment, len(packed), generator=generator)  # which one, its sign
+        partner = torch.randperm(len(packed), generator=generator)  # with which an image is mixed
+        operations = torch.rand(2, config.randaugment, len(packed), generator=generator)  # [operation or sign, N, n]
         self.random, self.partner, self.operations = (x.to(packed.device) for x in (random, partner, operations))
 
     def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return augmented images uint8 [B, h, w, 3] and their targets [B, classes], for image numbers [B].
+
+        The targets are mixed where the images are.
+        """
         words, targets = self._alone(index), self.targets[index]
         choice, cutmix = self.random[8, index], self.config.cutmix
         pasted, blended = choice < cutmix, (choice >= cutmix) & (choice < cutmix + self.config.mixup)
         for chosen, mix in ((pasted, _paste), (blended, _blend)):
             if len(at := chosen.nonzero().squeeze(1)):
                 partner = self.partner[index[at]]
-                words[at], kept = mix(words[at], self._alone(partner), self.random[9:12, index[at]])
-                targets[at] = kept[:, None] * targets[at] + (1 - kept)[:, None] * self.targets[partner]
+                words[at], share = mix(words[at], self._alone(partner), self.random[9:12, index[at]])
+                targets[at] = share[:, None] * targets[at] + (1 - share)[:, None] * self.targets[partner]
         return _unpack(words), targets
 
     def _alone(self, index: Tensor) -> Tensor:
-        """The images `index` before they are mixed, in words."""
+        """Return the images `index` as they are before they are mixed."""
         config, random = self.config, self.random[:, index]
         height, width = self.packed.shape[1:]
         rows = _shifted(height, random[0], config.crop)
@@ -82,21 +106,23 @@ class View:
         if config.colour:
             words = _colour(words, 1 + config.colour * (2 * random[3:6] - 1))
         if config.cutout:
-            words.masked_fill_(_hole(words.shape[1:], random[6:8], config.cutout), _GREY)
+            words.masked_fill_(_hole((height, width), random[6:8], config.cutout), _GREY)
         return words
 
 
 def _shifted(length: int, random: Tensor, margin: int) -> Tensor:
-    """Positions [B, length] on a line, moved by up to `margin` and reflected at its ends."""
+    """Return positions [B, length] on a line that are moved by up to `margin` and reflected at its ends."""
     start = (random * (2 * margin + 1)).int() - margin
     position = (start[:, None] + torch.arange(length, dtype=torch.int32, device=random.device)).abs()
     return (length - 1) - ((length - 1) - position).abs()
 
 
 def _colour(words: Tensor, factors: Tensor) -> Tensor:
-    """Brightness, then contrast around the mean of the image, then saturation, by `factors` [3, B]: together one
-    matrix an image on (red, green, blue, 1)."""
-    if len(words) > 64 and words.device.type == "cpu":  # what fits the cache is twice as fast
+    """Change brightness, then contrast around the mean of the image, then saturation, by `factors` [3, B].
+
+    Together they are one matrix per image on (red, green, blue, 1).
+    """
+    if len(words) > 64 and words.device.type == "cpu":  # parts that fit into the cache are twice as fast
         parts = zip(words.split(64), factors.split(64, 1), strict=True)
         return torch.cat([_colour(part, numbers) for part, numbers in parts])
     brightness, contrast, saturation = factors[..., None, None]
@@ -117,11 +143,20 @@ _OPERATIONS = (
 
 
 def _randaugment(words: Tensor, random: Tensor, magnitude: float) -> Tensor:
-    """Operations on each image, all of one magnitude (E. Cubuk et al., "RandAugment", 2019, with torchvision's
-    ranges). Which one and its sign follow from `random` [2, N, B].
+    """Apply N operations to each image (E. Cubuk et al., "RandAugment", 2019, with torchvision's ranges).
 
-    Those that move pixels come first, as one affine map, so that a pixel is looked up once; then the others in
-    their order. Sharpness, autocontrast and equalisation are left out.
+    `random` [2, N, B] chooses the operations and their signs. Operations that move pixels come first, as one affine
+    map, so that each pixel is looked up once; the others follow in their order. Sharpness, autocontrast and
+    equalisation are left out.
+
+    Parameters
+    ----------
+    words
+        Images, which are changed in place.
+    random
+        Numbers from 0 to below 1.
+    magnitude
+        Strength of all operations, 0 to 30.
     """
     level = magnitude / 30
     which = (random[0] * len(_OPERATIONS)).long()  # [N, B]
@@ -160,12 +195,12 @@ def _randaugment(words: Tensor, random: Tensor, magnitude: float) -> Tensor:
 
 
 def _warp(words: Tensor, maps: Tensor) -> Tensor:
-    """Each pixel from the nearest one to where its map [B, 3, 3] points; grey from outside."""
+    """Take each pixel from where its image's map [B, 3, 3] points: the nearest pixel, or grey outside."""
     height, width = words.shape[1:]
     framed = functional.pad(words, (1, 1, 1, 1), value=_GREY)
     row, column = (torch.arange(n, device=words.device) - (n - 1) / 2 for n in (height, width))
 
-    def nearest(i: int, length: int) -> Tensor:  # [B, h, w], in the frame's counting
+    def nearest(i: int, length: int) -> Tensor:  # [B, h, w], positions in `framed`
         down = maps[:, i, :1] * row
         right = maps[:, i, 1:2] * column + maps[:, i, 2:] + (length + 1) / 2
         return (down[:, :, None] + right[:, None, :]).round_().clamp_(0, length + 1)
@@ -176,25 +211,31 @@ def _warp(words: Tensor, maps: Tensor) -> Tensor:
 
 
 def _solarize(words: Tensor, threshold: float) -> Tensor:
+    """Invert the values from a threshold on."""
     pixels = words.unsqueeze(-1).view(torch.uint8)
     return torch.where(pixels >= threshold, 255 - pixels, pixels).view(torch.int32).squeeze(-1) & 0xFFFFFF
 
 
 def _inside(length: int, start: Tensor, size: Tensor | int) -> Tensor:
-    """Which of 0..length-1 lie in [start, start + size): [B, length]."""
+    """Return a mask [B, length] of the positions in [start, start + size), for `start` [B]."""
     position = torch.arange(length, device=start.device)
     return (position >= start[:, None]) & (position < (start + size)[:, None])
 
 
 def _hole(shape: tuple[int, int], random: Tensor, size: int) -> Tensor:
-    """A square around any pixel, [B, h, w]; what lies outside is cut off (T. DeVries and G. Taylor, 2017)."""
+    """Return masks [B, h, w] of a square around a random pixel, cut off at the border.
+
+    See T. DeVries and G. Taylor, "Cutout", 2017.
+    """
     top, left = ((r * n).long() - size // 2 for r, n in zip(random, shape, strict=True))
     return _inside(shape[0], top, size)[:, :, None] & _inside(shape[1], left, size)[:, None, :]
 
 
 def _paste(words: Tensor, others: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
-    """A box of each image is another's; with the part of the area [B] that is kept (S. Yun et al., "CutMix", 2019,
-    with Beta(1, 1))."""
+    """Replace a box of each image by another image's (S. Yun et al., "CutMix", 2019, with Beta(1, 1)).
+
+    Returns the images, and the share [B] of the area that is left of the first ones.
+    """
     (height, width), side = words.shape[1:], random[0].sqrt()
     heights, widths = (side * height).round().long(), (side * width).round().long()
     top = (random[1] * (height - heights + 1)).long()
@@ -204,8 +245,10 @@ def _paste(words: Tensor, others: Tensor, random: Tensor) -> tuple[Tensor, Tenso
 
 
 def _blend(words: Tensor, others: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
-    """A weighted mean of two images; with the weight [B] of the first (H. Zhang et al., "mixup", 2018, with
-    Beta(1, 1))."""
-    own, other = (each.unsqueeze(-1).view(torch.uint8).float() for each in (words, others))
-    mixed = other.lerp_(own, random[0, :, None, None, None]).round_().to(torch.uint8)
+    """Return weighted means of two images, and the weights [B] of the first ones.
+
+    See H. Zhang et al., "mixup", 2018, with Beta(1, 1).
+    """
+    first, second = (part.unsqueeze(-1).view(torch.uint8).float() for part in (words, others))
+    mixed = second.lerp_(first, random[0, :, None, None, None]).round_().to(torch.uint8)
     return mixed.view(torch.int32).squeeze(-1), random[0]

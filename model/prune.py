@@ -1,14 +1,15 @@
-"""Magnitude pruning while fine-tuning: weights that do not matter become 0, and stay so.
+"""Magnitude pruning while fine-tuning: the smallest weights become 0, and stay 0.
 
-What is compared are the weights as the network multiplies by them, with norms and scales folded in. The fraction
-that is pruned grows with the cube of the epochs (M. Zhu and S. Gupta, "To prune, or not to prune: exploring the
-efficacy of pruning for model compression", 2017): most of it early, when there is time to recover. The masks change
-between epochs only. They are buffers of the quantised network, so a checkpoint holds them and a resumed run goes on.
+Weights are compared as the network multiplies by them, with norms and scales folded in. The pruned fraction grows
+with the cube of the epochs (M. Zhu and S. Gupta, "To prune, or not to prune: exploring the efficacy of pruning for
+model compression", 2017): most of it is pruned early, when there is time to recover. The masks change only between
+epochs. They are buffers of the quantised network, so a checkpoint holds them and a resumed run continues with them.
 """
 
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from .quant import QuantizedResMLP
 
@@ -16,43 +17,68 @@ __all__ = ["Pruning", "cubic"]
 
 
 def cubic(epoch: int, epochs: int) -> float:
-    """How much of the pruning is done while epoch 0 .. epochs - 1 is trained: all of it in the last one."""
+    """Return which part of the pruning is in force while an epoch, 0 to `epochs` - 1, is trained.
+
+    It is 1 in the last epoch.
+    """
     return 1 - (1 - (epoch + 1) / epochs) ** 3
 
 
 class Pruning:
-    """Prunes the fraction `own[name]` of each layer named there, and `common` of the weights of all others together,
-    each relative to its layer's root mean square. Weights that are 0 already, as those outside the grid of a
-    local mixing, do not count. From here on all of the model's weights have a mask."""
+    """Prunes fractions of a network's weights. Creating it gives all weights of the network a mask.
 
-    def __init__(self, model: QuantizedResMLP, common: float, own: Mapping[str, float]):
-        self.model, self.common, self.own = model, common, dict(own)
+    Weights that are 0 already do not count, such as those outside the grid of a local mixing.
+
+    Parameters
+    ----------
+    model
+        The quantised network.
+    common
+        Fraction of the weights of all layers together that are not in `by_layer`. They are compared relative to the
+        root mean square of their layer.
+    by_layer
+        Fractions of single layers, by name.
+
+    Attributes
+    ----------
+    total
+        Number of weights of each layer that are not 0 without pruning.
+    """
+
+    def __init__(self, model: QuantizedResMLP, common: float, by_layer: Mapping[str, float]):
+        self.model, self.common, self.by_layer = model, common, dict(by_layer)
         with torch.no_grad():
-            for layer in model.layers().values():
-                layer.rows.kept = layer.folded()[0] != 0
-        self.total = {name: int(layer.rows.kept.sum()) for name, layer in model.layers().items()}
-        self._start = {name: layer.rows.kept.clone() for name, layer in model.layers().items()}
+            self._unpruned = {name: layer.folded()[0] != 0 for name, layer in model.layers().items()}
+        for name, layer in model.layers().items():
+            layer.rows.kept = self._unpruned[name].clone()
+        self.total = {name: int(mask.sum()) for name, mask in self._unpruned.items()}
 
     def restart(self) -> None:
-        """Nothing is pruned."""
-        for name, layer in self.model.layers().items():
-            layer.rows.kept.copy_(self._start[name])
+        """Set the masks back to where nothing is pruned."""
+        self._set(self._unpruned)
 
     @torch.no_grad()
     def prune(self, progress: float = 1.0) -> None:
-        """`progress` of the final fractions; what is pruned already stays pruned."""
-        layers = self.model.layers()
-        sizes = {}
-        for name, layer in layers.items():
+        """Prune `progress` (0 to 1) of the final fractions. What is pruned already stays pruned."""
+        sizes, masks = {}, {}
+        for name, layer in self.model.layers().items():
             size = layer.folded()[0].abs()
             sizes[name] = size / size.square().mean().sqrt().clamp(min=1e-12)
-        together = [name for name in layers if name not in self.own]
-        for names, fraction in [(together, self.common), *(([name], part) for name, part in self.own.items())]:
+        together = [name for name in sizes if name not in self.by_layer]
+        single = [([name], fraction) for name, fraction in self.by_layer.items()]
+        for names, fraction in [(together, self.common), *single]:
             if not names:
                 continue
             joined = torch.cat([sizes[name].flatten() for name in names])
-            keep = round(sum(self.total[name] for name in names) * (1 - fraction * progress))
-            kept = torch.zeros_like(joined, dtype=torch.bool)
-            kept[joined.topk(min(keep, int((joined > 0).sum()))).indices] = True
-            for name, part in zip(names, kept.split([sizes[name].numel() for name in names]), strict=True):
-                layers[name].rows.kept.copy_(part.view_as(sizes[name]))
+            count = round(sum(self.total[name] for name in names) * (1 - fraction * progress))
+            mask = torch.zeros_like(joined, dtype=torch.bool)
+            mask[joined.topk(min(count, int((joined > 0).sum()))).indices] = True
+            for name, part in zip(names, mask.split([sizes[name].numel() for name in names]), strict=True):
+                masks[name] = part.view_as(sizes[name])
+        self._set(masks)
+
+    def _set(self, masks: Mapping[str, Tensor]) -> None:
+        """Copy masks into the layers, which keep their own tensors on the model's device."""
+        for name, layer in self.model.layers().items():
+            assert layer.rows.kept is not None  # since `__init__`
+            layer.rows.kept.copy_(masks[name])

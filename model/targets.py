@@ -1,8 +1,8 @@
-"""Answers of teachers, computed once: their mean distribution for every training image of a number of views.
+"""Answers of teachers that are computed once: their mean distribution for every training image of several views.
 
-A directory holds a file a view, so that what is computed stays when the work is broken off, and more views can be
-added. A student then trains without its teachers: its epoch e shows view e mod V, whose images follow from the seed
-and the settings that the files name (see `augment.View`).
+A directory holds one file per view, so that nothing is lost when the work is interrupted, and views can be added. A
+student then trains without its teachers: its epoch e shows view e mod V, whose images follow from the seed and the
+settings that the files record (see `augment.View`).
 """
 
 import json
@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from psahw.callbacks import silent
 from psahw.errors import UserError
 
 from . import checkpoint
@@ -26,43 +28,65 @@ from .resmlp import ResMLP
 
 __all__ = ["Targets", "compute_targets"]
 
-BATCH = {"cpu": 100, "cuda": 500}  # on a CPU what fits the cache is faster by a fifth
+BATCH = {"cpu": 100, "cuda": 500}  # on a CPU, a batch that fits into the cache is faster by a fifth
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What a directory of `teach` holds; `teachers` says how they were made."""
+    """Stored answers of teachers.
 
-    answers: Tensor  # logarithms of probabilities, float16 [V, n, classes]
+    Parameters
+    ----------
+    answers
+        Logarithms of probabilities, float16 [V, n, classes] for V views of n training images.
+    dataset
+        Name of the data set.
+    seed
+        Seed of the augmentation.
+    augmentation
+        Settings of the augmentation (`TrainConfig.augmentation`).
+    teachers
+        One description per teacher.
+    """
+
+    answers: Tensor
     dataset: str
-    seed: int  # of the augmentation
-    augmentation: dict
-    teachers: list
+    seed: int
+    augmentation: dict[str, Any]
+    teachers: list[dict[str, Any]]
 
     @property
     def views(self) -> int:
+        """Number of views."""
         return len(self.answers)
 
     def view(self, epoch: int) -> tuple[int, int]:
-        """(seed, number) of the view that an epoch, counted from 0, shows."""
+        """Return seed and number of the view that an epoch, counted from 0, shows."""
         return self.seed, epoch % self.views
 
     @classmethod
     def load(cls, directory: Path) -> "Targets":
-        """Raises UserError unless the directory holds views of one kind."""
-        answers, first = [], None
+        """Load all views of a directory.
+
+        Raises
+        ------
+        UserError
+            If the directory holds no views, or views of different kinds.
+        """
+        answers: list[Tensor] = []
+        first: dict[str, Any] | None = None
         while (path := _path(directory, len(answers))).is_file():
-            answer, about = _read(path)
-            first = first or about
-            if different := sorted(key for key in about if about[key] != first[key]):
-                raise UserError(f"{path} is of another {', '.join(different)} than {_path(directory, 0)}")
+            answer, kind = _read(path)
+            first = first or kind
+            if different := sorted(key for key in kind if kind[key] != first[key]):
+                raise UserError(f"{path} has another {', '.join(different)} than {_path(directory, 0)}")
             answers.append(answer)
         if first is None:
             raise UserError(f"{directory} holds no teachers' answers: psahw teach writes them")
         return cls(torch.stack(answers), **first)
 
     def check(self, dataset: Dataset, config: TrainConfig) -> None:
-        """Raises UserError unless these are answers for the images that a run would train on."""
+        """Raise UserError unless these are answers to the images that a run would train on."""
         for name, value in config.augmentation().items():
             if value != self.augmentation[name]:
                 raise UserError(f"{name} must be {self.augmentation[name]} as in the targets, not {value}")
@@ -79,12 +103,14 @@ def _path(directory: Path, view: int) -> Path:
     return directory / f"view{view:04}.safetensors"
 
 
-def _read(path: Path) -> tuple[Tensor, dict]:
+def _read(path: Path) -> tuple[Tensor, dict[str, Any]]:
+    """Return the answers of a file, and the entries that all views of a directory share."""
     tensors, metadata = checkpoint.read(path)
     if metadata.get("kind") != "targets":
         raise UserError(f"{path} holds no teachers' answers")
     kind = {key: metadata[key] for key in ("dataset", "seed", "augmentation", "teachers")}
-    kind["augmentation"] = TrainConfig().augmentation() | kind["augmentation"]  # a newer setting has its default
+    # A setting that did not exist when the file was written has its default.
+    kind["augmentation"] = TrainConfig().augmentation() | kind["augmentation"]
     return tensors["answers"], kind
 
 
@@ -95,16 +121,36 @@ def compute_targets(
     config: TrainConfig,
     views: int,
     directory: Path,
-    about: dict,
+    about: dict[str, Any],
     *,
-    progress: Callable[[int], None] = lambda images: None,
-    written: Callable[[int, float], None] = lambda view, rate: None,
+    progress: Callable[[int], None] = silent,
+    written: Callable[[int, float], None] = silent,
 ) -> None:
-    """Writes the mean answers of `teachers` on `views` views of the training images; those that are there stay.
+    """Write the mean answers of teachers to views of the training images. Views that exist already stay.
 
-    Of `config` count the seed, the augmentation, bf16 and compile. `about` goes into every file; its "teachers" tell
-    one set of answers from another. `progress` hears of images, `written` of a view and the images a second.
-    Raises UserError when the directory holds answers of another kind.
+    Parameters
+    ----------
+    teachers
+        The models.
+    dataset
+        The data set, whose training images are used.
+    config
+        The settings. The seed, the augmentation, `bf16` and `compile` count.
+    views
+        Number of views.
+    directory
+        Where the files go, one per view.
+    about
+        Metadata for every file. Its entry "teachers" describes the teachers.
+    progress
+        Called with the number of images that have been completed since the last call, also for existing views.
+    written
+        Called with the number of a view that has been written, and with the images per second.
+
+    Raises
+    ------
+    UserError
+        If the directory holds answers of another kind, or the settings do not fit the images.
     """
     train, _ = split(len(dataset.train_images), all_images=config.all_images)
     if (smallest := min(dataset.train_images.shape[1:3])) <= config.crop:
@@ -113,32 +159,33 @@ def compute_targets(
         "dataset": dataset.name,
         "seed": config.seed,
         "augmentation": config.augmentation(),
-        "teachers": json.loads(json.dumps(about["teachers"])),  # as it comes back from a file
+        "teachers": json.loads(json.dumps(about["teachers"])),  # as a file returns it
     }
-    todo = []
-    for view in range(views):
-        if not (path := _path(directory, view)).exists():
-            todo.append(view)
+    missing = []
+    for number in range(views):
+        if not (path := _path(directory, number)).exists():
+            missing.append(number)
             continue
-        _, found = _read(path)
-        if different := sorted(key for key in kind if found[key] != kind[key]):
-            raise UserError(f"{path} is of another {', '.join(different)}")
+        _, existing = _read(path)
+        if different := sorted(key for key in kind if existing[key] != kind[key]):
+            raise UserError(f"{path} has another {', '.join(different)}")
         progress(len(train))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for teacher in teachers:
         teacher.to(device).eval()
-    if config.compile and can_compile(device):  # a ResMLP's answers come half again as fast, a ConvNet's do not
-        teachers = [torch.compile(teacher) if isinstance(teacher, ResMLP) else teacher for teacher in teachers]
+    models: list[Callable[[Tensor], Tensor]] = list(teachers)
+    if config.compile and can_compile(device):  # a ResMLP answers half again as fast, a ConvNet does not
+        models = [torch.compile(teacher) if isinstance(teacher, ResMLP) else teacher for teacher in teachers]
     packed = pack(dataset.train_images[train]).to(device)
     labels = torch.from_numpy(dataset.train_labels[train]).long().to(device)
     targets = smooth_targets(labels, len(dataset.classes), 0)
-    for number in todo:
+    for number in missing:
         started = time.monotonic()
         view, answers = View(packed, targets, config, config.seed, number), []
         for index in torch.arange(len(train), device=device).split(BATCH[device]):
             images, _ = view(index)
             with torch.autocast(device, torch.bfloat16, enabled=config.bf16):
-                logits = [teacher(images) for teacher in teachers]
+                logits = [model(images) for model in models]
             answers.append(mean_answer(logits).to("cpu", torch.float16))
             progress(len(index))
         checkpoint.write(

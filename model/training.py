@@ -15,9 +15,10 @@ from psahw.files import output_directory
 
 from . import checkpoint
 from . import data as datasets
-from .config import ConvConfig, ModelConfig, TrainConfig, load_model_config
+from .config import ConvConfig, ModelConfig, TrainConfig
 from .convnet import ConvNet
 from .data import Dataset
+from .presets import load_model_config
 from .processes import processes
 from .progress import EpochLines, TrainingObserver
 from .quant import why_inexact
@@ -109,7 +110,7 @@ def train(
     Parameters
     ----------
     shape
-        Name of a preset (`psahw.model.config.PRESETS`), JSON file, or configuration.
+        Name of a preset (`psahw.model.presets.PRESETS`), JSON file, or configuration.
     directory
         Run directory to write. An unfinished run in it is resumed.
     changes

@@ -1,17 +1,18 @@
-"""A student that begins with what its teacher has learned.
+"""Students that begin with what their teachers have learned.
 
-`narrow`: as its teacher with fewer hidden neurons. Where both share everything but the hidden size and the
-activation, the student takes over embedding, token mixing, norms and head, and of every block the hidden neurons
-that matter most, with their functions where both have PSA. PSA that the teacher lacks starts as the identity at the
-block's input and near GELU at the hidden neurons, so the student starts as a pruned teacher. Its token mixing may be
-freer than the teacher's (dense instead of local, free per position instead of shared, more groups): then it starts
-as the same map, written out.
+`narrow` starts a student as its teacher with fewer hidden neurons. Both must agree in everything but the hidden size,
+the activation and the token mixing. The student takes over embedding, token mixing, norms and head, and from each
+block the hidden neurons that matter most, with their functions where both have PSA. PSA that the teacher lacks starts
+as the identity at the block's input and near GELU at the hidden neurons, so the student starts as a pruned teacher.
+Its token mixing may be freer than the teacher's (dense instead of local, one per position instead of shared, more
+groups); it then starts as the same map, written out.
 
-`block_loss`: block by block, as G. Singh and K. Bazargan do it (see `psa.py`): each of the student's blocks learns to
-make of the teacher's residual stream what the teacher's block makes of it.
+`block_loss` lets each block of a student learn by itself, as G. Singh and K. Bazargan do (see `psa.py`): it learns to
+compute from the teacher's residual stream what the teacher's block computes from it.
 """
 
 import dataclasses
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,32 +20,40 @@ from torch.nn import functional
 
 from psahw.errors import UserError
 
-from .config import StageConfig
+from .config import ModelConfig, StageConfig
 from .kernels import mix_local
 from .psa import PSA
 from .resmlp import PIXEL_SCALE, ChannelMixing, ResMLP, TokenMixing, extract_patches
 
 __all__ = ["adopt", "block_loss", "narrow"]
 
+Part = TypeVar("Part", bound=nn.Module)
+
 
 def narrow(teacher: nn.Module, student: nn.Module) -> None:
-    """Raises UserError when the shapes differ in more than hidden size, activation and a freer token mixing."""
-    _check_kind(teacher, student)
-    shapes = []
-    both_learned = all(config.activation.startswith("psa") for config in (teacher.config, student.config))
-    for config in (teacher.config, student.config):
-        alike = {"hidden": 1, "groups": 1, "kernel": None, "shared": False}
-        stages = tuple(dataclasses.replace(stage, **alike) for stage in config.stages)
-        segments = config.segments if both_learned else 1
-        alike = {"activation": "gelu", "segments": segments, "grid_size": 64}
-        shapes.append(dataclasses.replace(config, stages=stages, **alike))
-    if shapes[0] != shapes[1]:
+    """Start a student as its teacher with fewer hidden neurons.
+
+    Parameters
+    ----------
+    teacher
+        A trained `ResMLP`.
+    student
+        A `ResMLP`, which is changed in place.
+
+    Raises
+    ------
+    UserError
+        If the shapes differ in more than the hidden size, the activation and a freer token mixing.
+    """
+    teacher, student = _as_resmlps(teacher, student)
+    learned = all(model.config.activation.startswith("psa") for model in (teacher, student))
+    if _without_differences(teacher.config, learned) != _without_differences(student.config, learned):
         raise UserError(
-            "the student can start from the teacher only if they differ in hidden size, activation "
-            "and token mixing alone"
+            "the student can start from the teacher only if they differ in nothing but hidden size, activation and "
+            "token mixing"
         )
     for theirs, ours in zip(teacher.config.stages, student.config.stages, strict=True):
-        if not _holds(ours, theirs):
+        if not _is_freer(ours, theirs):
             raise UserError(
                 f"a token mixing of {_mixing(theirs)} cannot start one of {_mixing(ours)}: it must keep its kernel "
                 "or become dense, and may get more groups or be shared no longer"
@@ -54,29 +63,50 @@ def narrow(teacher: nn.Module, student: nn.Module) -> None:
     _take_over(teacher, student)
 
 
-def _holds(ours: StageConfig, theirs: StageConfig) -> bool:
-    """Whether every token mixing of `theirs` can be written as one of `ours`."""
+def _without_differences(config: ModelConfig, learned: bool) -> ModelConfig:
+    """Return a configuration without what a student may have different from its teacher.
+
+    The number of PSA segments stays if both have `learned` functions, because then it must agree.
+    """
+    stages = tuple(
+        dataclasses.replace(stage, hidden=1, groups=1, kernel=None, shared=False) for stage in config.stages
+    )
+    segments = config.segments if learned else 1
+    return dataclasses.replace(config, stages=stages, activation="gelu", segments=segments, grid_size=64)
+
+
+def _is_freer(ours: StageConfig, theirs: StageConfig) -> bool:
+    """Return True if every token mixing of `theirs` can be written as one of `ours`."""
     same_kernel = ours.kernel == theirs.kernel and (theirs.shared or not ours.shared)
     return ours.groups % theirs.groups == 0 and (ours.kernel is None or same_kernel)
 
 
 def _mixing(stage: StageConfig) -> str:
+    """Return words for the token mixing of a stage."""
     kernel = "all tokens" if stage.kernel is None else f"{stage.kernel} x {stage.kernel} tokens"
     return f"{kernel}{', shared,' if stage.shared else ''} in {stage.groups} groups"
 
 
 def adopt(teacher: nn.Module, student: nn.Module) -> None:
-    """What surrounds the blocks is the teacher's; of the blocks what has the teacher's shape, and of hidden neurons
-    those that matter most, as far as the teacher has as many.
+    """Give a student all of its teacher that fits, before it learns the teacher's blocks.
 
-    Raises UserError when the residual streams differ: in patches, or in the channels and blocks of a stage.
+    What surrounds the blocks becomes the teacher's. So do the parts of the blocks that have the teacher's shape, and
+    of the hidden neurons those that matter most, where the student has at most as many.
+
+    Parameters
+    ----------
+    teacher
+        A trained `ResMLP`.
+    student
+        A `ResMLP`, which is changed in place.
+
+    Raises
+    ------
+    UserError
+        If the residual streams differ: in patches, or in the channels and blocks of a stage.
     """
-    _check_kind(teacher, student)
-    streams = []
-    for config in (teacher.config, student.config):
-        patches = (config.image, config.patch_size, config.patch_stride, config.patch_padding, config.classes)
-        streams.append((patches, [(stage.channels, stage.blocks) for stage in config.stages]))
-    if streams[0] != streams[1]:
+    teacher, student = _as_resmlps(teacher, student)
+    if _stream(teacher.config) != _stream(student.config):
         raise UserError(
             "the student can learn the teacher's blocks only if patches, and channels and blocks of every stage, "
             "are the same"
@@ -84,38 +114,51 @@ def adopt(teacher: nn.Module, student: nn.Module) -> None:
     _take_over(teacher, student)
 
 
-def _check_kind(*models: nn.Module) -> None:
-    if not all(isinstance(model, ResMLP) for model in models):
-        raise UserError(
-            "only a ResMLP can start from its teacher, and only from a ResMLP; --start random is for others"
-        )
+def _stream(config: ModelConfig) -> tuple:
+    """Return what determines the residual stream of a network."""
+    patches = (config.image, config.patch_size, config.patch_stride, config.patch_padding, config.classes)
+    return patches, [(stage.channels, stage.blocks) for stage in config.stages]
+
+
+def _as_resmlps(teacher: nn.Module, student: nn.Module) -> tuple[ResMLP, ResMLP]:
+    """Return both models, and raise UserError unless they are ResMLPs."""
+    if isinstance(teacher, ResMLP) and isinstance(student, ResMLP):
+        return teacher, student
+    raise UserError("only a ResMLP can start from its teacher, and only from a ResMLP; others need --start random")
 
 
 @torch.no_grad()
 def _take_over(teacher: ResMLP, student: ResMLP) -> None:
-    taken = teacher.state_dict()
-    own = student.state_dict()
-    kept = {name: value for name, value in taken.items() if name in own and own[name].shape == value.shape}
-    student.load_state_dict(kept, strict=False)
-    sources = [module for module in teacher.modules() if isinstance(module, TokenMixing)]
-    targets = [module for module in student.modules() if isinstance(module, TokenMixing)]
-    for source, target, theirs, ours in zip(sources, targets, _stages(teacher), _stages(student), strict=True):
-        if _holds(ours, theirs):
-            _write_out(source, target)
-    sources = [module for module in teacher.modules() if isinstance(module, ChannelMixing)]
-    targets = [module for module in student.modules() if isinstance(module, ChannelMixing)]
-    for source, target in zip(sources, targets, strict=True):
+    """Copy all tensors with the same name and shape, and write out or narrow what has another shape."""
+    state = student.state_dict()
+    same = {
+        name: value
+        for name, value in teacher.state_dict().items()
+        if name in state and state[name].shape == value.shape
+    }
+    student.load_state_dict(same, strict=False)
+    stages = zip(_stages(teacher), _stages(student), strict=True)
+    mixings = zip(_parts(teacher, TokenMixing), _parts(student, TokenMixing), strict=True)
+    for (theirs, ours), pair in zip(stages, mixings, strict=True):
+        if _is_freer(ours, theirs):
+            _write_out(*pair)
+    for source, target in zip(_parts(teacher, ChannelMixing), _parts(student, ChannelMixing), strict=True):
         if target.linear1.out_features <= source.linear1.out_features:
             _narrow_block(source, target)
 
 
 def _stages(model: ResMLP) -> list[StageConfig]:
-    """The stage of every block."""
+    """Return the stage of every block."""
     return [stage for stage in model.config.stages for _ in range(stage.blocks)]
 
 
+def _parts(model: ResMLP, kind: type[Part]) -> list[Part]:
+    """Return the modules of a kind, one per block."""
+    return [module for module in model.modules() if isinstance(module, kind)]
+
+
 def _write_out(source: TokenMixing, target: TokenMixing) -> None:
-    """Gives the freer `target` the map of `source`; the norm in front is taken over already."""
+    """Give the freer `target` the map of `source`. The norm in front of it has been taken over already."""
     repeat, tokens = target.groups // source.groups, source.grid[0] * source.grid[1]
     positions = 1 if target.shared else tokens
     weight = source.matrices().repeat_interleave(repeat, dim=0)
@@ -124,17 +167,32 @@ def _write_out(source: TokenMixing, target: TokenMixing) -> None:
     if target.kernel is not None:
         target.weight.copy_(weight)
         return
-    if source.kernel is not None:  # row n of the identity, seen through the taps of token n, says where they lie
-        one = torch.eye(tokens)[:, :, None]  # tokens, images, channels
-        taps = torch.eye(source.kernel**2)
-        where = [mix_local(one, tap[None, :, None].expand(tokens, -1, 1), source.grid, source.kernel) for tap in taps]
-        weight = torch.einsum("gnt,tnm->gnm", weight, torch.stack(where)[..., 0])
+    if source.kernel is not None:  # each tap alone maps the identity to the matrix that says where it reads
+        identity = torch.eye(tokens)[:, :, None]  # tokens, images, channels
+        taps = [
+            mix_local(identity, tap[None, :, None].expand(tokens, -1, 1), source.grid, source.kernel)
+            for tap in torch.eye(source.kernel**2)
+        ]
+        weight = torch.einsum("gnt,tnm->gnm", weight, torch.stack(taps)[..., 0])
     for parameter, matrix in zip(target.weights, weight, strict=True):
         parameter.copy_(matrix)
 
 
 def block_loss(teacher: ResMLP, student: ResMLP, images: Tensor) -> Tensor:
-    """Mean over the blocks of the squared difference of what both make of the teacher's stream."""
+    """Return the loss of a student whose blocks learn by themselves.
+
+    Each block of both models gets the teacher's residual stream. The loss is the mean squared difference of what they
+    make of it, averaged over the blocks.
+
+    Parameters
+    ----------
+    teacher
+        The teacher, in evaluation mode. It gets no gradients.
+    student
+        The student, with the same residual stream (`adopt`).
+    images
+        uint8 [B, height, width, 3].
+    """
     config, losses = teacher.config, []
     with torch.no_grad():
         codes = (images.float() - 128) * PIXEL_SCALE
@@ -152,8 +210,10 @@ def block_loss(teacher: ResMLP, student: ResMLP, images: Tensor) -> Tensor:
 
 
 def _narrow_block(source: ChannelMixing, target: ChannelMixing) -> None:
-    """Neurons are ranked by what they add to the residual stream: the norm of their output weights times the
-    spread of their normed input."""
+    """Take over the hidden neurons that add most to the residual stream.
+
+    That is measured by the norm of their output weights times the spread of their normed input.
+    """
     count = target.linear1.out_features
     importance = source.linear2.weight.norm(dim=0) * source.norm_hidden.weight.abs()
     best = importance.topk(count).indices.sort().values

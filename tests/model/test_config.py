@@ -5,14 +5,13 @@ import re
 
 import pytest
 from psahw.model.config import (
-    PRESETS,
     ModelConfig,
     StageConfig,
     TrainConfig,
     held_out,
-    load_model_config,
     model_config_from_dict,
 )
+from psahw.model.presets import PRESETS, load_model_config
 
 from psahw.errors import UserError
 

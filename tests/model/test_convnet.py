@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from psahw.model import checkpoint
-from psahw.model.config import PRESETS, ConvConfig, TrainConfig, load_model_config
+from psahw.model.config import ConvConfig, TrainConfig
 from psahw.model.convnet import ConvNet, Convolution
 from psahw.model.native import can_compile
 from psahw.model.optim import Average, make_optimizers
+from psahw.model.presets import PRESETS, load_model_config
 from torch.nn import functional
 
 from psahw.cli import main

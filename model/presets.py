@@ -1,0 +1,126 @@
+"""Configurations of networks by name, from JSON files, and with changes to single fields."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psahw.errors import UserError
+
+from .config import ConvConfig, ModelConfig, StageConfig, model_config_from_dict
+
+__all__ = ["PRESETS", "Preset", "load_model_config"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named configuration."""
+
+    about: str  # what it is good for, in one line
+    model: ModelConfig | ConvConfig
+
+
+def _local(activation: str, hidden: int) -> ModelConfig:
+    """Return one stage of 8x8 tokens with local token mixing in groups, behind overlapping patches."""
+    stage = StageConfig(channels=96, hidden=hidden, blocks=4, groups=8, kernel=3)
+    return ModelConfig((stage,), patch_size=6, patch_stride=4, patch_padding=1, activation=activation)
+
+
+def _plain(activation: str, hidden: int, **mixing: Any) -> ModelConfig:
+    """Return the published shape, with fields of `StageConfig` for another token mixing."""
+    return ModelConfig((StageConfig(channels=96, hidden=hidden, blocks=4, **mixing),), activation=activation)
+
+
+def _pyramid(activation: str, *stages: tuple[int, int, int]) -> ModelConfig:
+    """Return stages of (channels, hidden, blocks) on 16x16, 8x8 and 4x4 tokens, with depthwise 3x3 token mixing."""
+    shapes = tuple(StageConfig(c, hidden=h, blocks=b, groups=c, kernel=3, shared=True) for c, h, b in stages)
+    return ModelConfig(shapes, patch_size=4, patch_stride=2, patch_padding=1, activation=activation, segments=4)
+
+
+PRESETS: dict[str, Preset] = {
+    "teacher": Preset("64 tokens, C=96, H=192, local mixing, GELU", _local("gelu", 192)),
+    "psa": Preset("64 tokens, C=96, H=96, local mixing, PSA at input and hidden", _local("psa_both", 96)),
+    "gelu": Preset("the shape of psa with GELU", _local("gelu", 96)),
+    "plain": Preset("the published shape: 4x4 patches, dense mixing, H=96", _plain("psa_both", 96)),
+    "plain-half": Preset("the published shape with H=48", _plain("psa_both", 48)),
+    "plain-local": Preset("plain with a shared 5x5 mixing: a start for plain, whose dense one overfits early",
+                          _plain("psa_both", 96, kernel=5, shared=True)),
+    "plain-gelu": Preset("the published shape with GELU", _plain("gelu", 96)),
+    "plain-gelu-local": Preset("a start for plain-gelu, as plain-local", _plain("gelu", 96, kernel=5, shared=True)),
+    "conv": Preset("a convolutional teacher of 65 M MAC", ConvConfig((64, 128, 256))),
+    "conv-large": Preset("a convolutional teacher of 341 M MAC, for a GPU", ConvConfig((128, 384, 512), stem=32)),
+    "pyramid": Preset("three stages, depthwise 3x3 mixing, ten blocks, PSA at input and hidden",
+                      _pyramid("psa_both", (32, 32, 3), (64, 64, 4), (112, 96, 3))),
+    "pyramid-max": Preset("pyramid for the largest devices: eleven blocks, 14 M MAC",
+                          _pyramid("psa_both", (48, 48, 3), (96, 96, 4), (160, 128, 4))),
+    "pyramid-small": Preset("pyramid for small devices: six blocks",
+                            _pyramid("psa_both", (16, 16, 2), (40, 40, 2), (64, 64, 2))),
+    "pyramid-lean": Preset("pyramid for few multiplications per frame: eight blocks, 2.6 M MAC",
+                           _pyramid("psa_both", (16, 16, 2), (48, 48, 3), (80, 80, 3))),
+    "tiny": Preset("for smoke runs: 16 tokens, C=16, H=16, two blocks",
+                   ModelConfig((StageConfig(16, 16, 2, groups=2, kernel=3),), patch_size=8, patch_stride=8)),
+}  # fmt: skip
+"""The configurations that have a name."""
+
+
+def load_model_config(
+    shape: str | os.PathLike | ModelConfig | ConvConfig, changes: Sequence[str] = ()
+) -> ModelConfig | ConvConfig:
+    """Load the configuration of a network, and change single fields of it.
+
+    Parameters
+    ----------
+    shape
+        Name of a preset, JSON file with the fields of `ModelConfig` or `ConvConfig`, or a configuration.
+    changes
+        Changes as "NAME=VALUE", with JSON or plain text as value. The name is that of a field of the configuration,
+        or of `StageConfig`; the latter changes all stages, or each stage if the value is a list.
+
+    Raises
+    ------
+    UserError
+        If the name is unknown, or the file or a change does not make a configuration.
+    """
+    config = shape if isinstance(shape, ModelConfig | ConvConfig) else _load_model_config(os.fspath(shape))
+    if not changes:
+        return config
+    data = config.to_dict()
+    stage_fields = [field.name for field in dataclasses.fields(StageConfig)] if "stages" in data else []
+    for change in changes:
+        name, separator, text = change.partition("=")
+        if not separator or (name not in data and name not in stage_fields) or name in ("stages", "kind"):
+            names = [key for key in (*data, *stage_fields) if key not in ("stages", "kind")]
+            raise UserError(f"--shape needs NAME=VALUE with a name of {', '.join(names)}, not {change!r}")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        if name in data:
+            data[name] = value
+            continue
+        values = value if isinstance(value, list) else [value] * len(data["stages"])
+        if len(values) != len(data["stages"]):
+            raise UserError(f"--shape {name}: {len(data['stages'])} stages need as many values, not {len(values)}")
+        data["stages"] = [stage | {name: entry} for stage, entry in zip(data["stages"], values, strict=True)]
+    origin = "the configuration" if isinstance(shape, ModelConfig | ConvConfig) else os.fspath(shape)
+    return model_config_from_dict(data, f"{origin} with {', '.join(changes)}")
+
+
+def _load_model_config(name_or_path: str) -> ModelConfig | ConvConfig:
+    if name_or_path in PRESETS:
+        return PRESETS[name_or_path].model
+    path = Path(name_or_path)
+    if path.suffix != ".json":
+        raise UserError(f"unknown configuration {name_or_path!r}; known are {', '.join(PRESETS)}, or a .json file")
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{path} must be JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path} must be a JSON object")
+    return model_config_from_dict(data, str(path))
