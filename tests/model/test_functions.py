@@ -108,11 +108,11 @@ def test_wrong_use(runs, tmp_path, capsys):
     silent = tmp_path / "silent.safetensors"
     network_file.save(random_network(np.random.default_rng(0)), silent)
     for arguments, message in (
-        ([run], "is a run directory: of its float model info draws the functions, with --plot"),
-        ([run, *plot, "--float", run], "is a run directory: of its float model"),
+        ([run], "is a run directory: with --plot, info draws the functions of its float model"),
+        ([run, *plot, "--float", run], "is a run directory: with --plot, info draws the functions"),
         ([network, "--float", run], "--float needs --plot"),
-        ([str(silent), "--float", run, *plot], "--float: random does not say what its codes are worth"),
-        ([network, "--float", str(other), *plot], f"--float: {other} is not what quantised was made from: "),
+        ([str(silent), "--float", run, *plot], "random does not record the scales of its codes: quantize it again"),
+        ([network, "--float", str(other), *plot], f"quantised was not made from {other}: "),
         ([network, "--float", str(tmp_path), *plot], "cannot read"),
     ):
         capsys.readouterr()
