@@ -1,12 +1,14 @@
-"""Estimates of `psahw.planner.cost` beside the measurements, by network and by engine.
+"""Estimates of `psahw.planner.cost` next to the measurements, by network and by engine.
 
 python -m calibration.compare            totals
-python -m calibration.compare MacArray   and each different component of a kind
+python -m calibration.compare MacArray   each different component of a kind, too
 """
 
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 from calibration.measure import DATA
 from psahw.architecture import nodes
@@ -17,7 +19,8 @@ from psahw.synthesis import yosys
 __all__ = ["amounts", "main", "totals"]
 
 
-def node_of(row: dict) -> nodes.Node:
+def node_of(row: dict[str, Any]) -> nodes.Node:
+    """Return the node of a measured component."""
     fields = {k: v for k, v in row.items() if k not in ("engine", "cells")}
     for name in ("branch", "bypass", "grid"):
         if name in fields:
@@ -25,29 +28,33 @@ def node_of(row: dict) -> nodes.Node:
     return getattr(nodes, row["engine"])(**fields)
 
 
-def amounts(row: dict, family: str) -> tuple[Resources, Resources]:
-    """Of one component: (found, estimate)."""
-    found = yosys.resources_of(row["cells"])
+def amounts(row: dict[str, Any], family: str) -> tuple[Resources, Resources]:
+    """Return the measured and the estimated resources of a component."""
+    measured = yosys.resources_of(row["cells"])
     if row["engine"] == "Counters":
-        return found, cost.counters_cost(row["stages"], family)
-    return found, cost.node_cost(node_of(row), family)
+        return measured, cost.counters_cost(row["stages"], family)
+    return measured, cost.node_cost(node_of(row), family)
 
 
-def totals(rows: list[dict], family: str) -> tuple[Resources, Resources]:
+def totals(rows: Sequence[dict[str, Any]], family: str) -> tuple[Resources, Resources]:
+    """Return the measured and the estimated resources of several components."""
     pairs = [amounts(row, family) for row in rows]
-    return sum((f for f, _ in pairs), Resources()), sum((e for _, e in pairs), Resources())
+    measured = sum((measured for measured, _ in pairs), Resources())
+    return measured, sum((estimate for _, estimate in pairs), Resources())
 
 
-def _line(name, found, estimate):
+def _line(name: str, measured: Resources, estimate: Resources) -> str:
+    """Return measured and estimated resources as a line of text."""
     parts = []
     for key in ("lut", "ff", "dsp", "bram36"):
-        f, e = getattr(found, key), getattr(estimate, key)
-        ratio = f" {e / f:5.2f}" if f and key in ("lut", "ff") else ""
-        parts.append(f"{key} {f:g} est. {e:g}{ratio}")
+        amount, estimated = getattr(measured, key), getattr(estimate, key)
+        ratio = f" {estimated / amount:5.2f}" if amount and key in ("lut", "ff") else ""
+        parts.append(f"{key} {amount:g} est. {estimated:g}{ratio}")
     return f"{name:24} " + "   ".join(parts)
 
 
-def main(engines):
+def main(engines: Sequence[str]) -> None:
+    """Print the totals of each network and engine, and each different component of the named engines."""
     for family, networks in json.loads(DATA.read_text()).items():
         by_engine = defaultdict(list)
         for name, rows in networks.items():

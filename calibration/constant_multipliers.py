@@ -1,4 +1,4 @@
-"""The baseline for the engines: every weight times its input by ``*``, and an adder tree for each output."""
+"""The baseline for the engines: a multiplication for every weight, and an adder tree for every output."""
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Signal, signed
@@ -13,23 +13,36 @@ __all__ = ["ConstantMultipliers"]
 
 
 class ConstantMultipliers(wiring.Component):
-    """``y = sat(rshift(W·x + bias, shift))`` for every vector ``x`` of a stream, one a clock, as high-level synthesis
-    of the unrolled loops would write it: nothing is shared but what the synthesiser finds by itself.
+    """``y = sat(rshift(W·x + bias, shift))`` for every vector ``x`` of a stream.
 
-    Registers after the products, after every level of the trees, after the bias, and at the output. Latency:
-    ``(inputs - 1).bit_length() + 3`` cycles; all of it moves as one, as `psahw.gateware.adder_graph.AdderGraph` does.
+    It is written as high-level synthesis of the unrolled loops would write it: nothing is shared, except by the
+    synthesiser. There are registers after the products, after every level of the trees, after the bias, and at the
+    output, and all of them move together, as in `psahw.gateware.adder_graph.AdderGraph`.
+
+    Throughput: one vector per clock cycle. Latency: ``(inputs - 1).bit_length() + 3`` clock cycles.
 
     Parameters
     ----------
-    weight : array of int (outputs, inputs), each row with a weight that is not zero
-    bias : array of int (outputs), in units of the accumulator
-    shift : array of int (outputs), 0 to 31
-    out_bits : int, width of a result
+    weight : array of int
+        Weights (outputs, inputs). Each row must have one that is not zero.
+    bias : array of int
+        Biases (outputs), in units of the accumulator.
+    shift : array of int
+        Shifts (outputs), from 0 to 31.
+    out_bits : int
+        Width of a result.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong, or a row of ``weight`` has only zeros.
 
     Members
     -------
-    i : stream of vectors of int8
-    o : stream of vectors of ``out_bits`` bits
+    i : In(stream)
+        Vectors of int8.
+    o : Out(stream)
+        Vectors of ``out_bits`` bits.
     """
 
     def __init__(self, *, weight, bias, shift, out_bits=8):
@@ -49,7 +62,7 @@ class ConstantMultipliers(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from input to output."""
+        """Clock cycles from an input beat to its result."""
         return (self._weight.shape[1] - 1).bit_length() + 3
 
     def elaborate(self, platform):

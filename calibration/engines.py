@@ -1,12 +1,12 @@
-"""What each engine costs for the same trained layers, beside the plain circuit: for ``docs/hardware.md``.
+"""Cost of each engine for the same trained layers, and of the plain circuit, for ``docs/explanation/engines.md``.
 
-python -m calibration.engines                          every case that is not in the data yet, a process each
-python -m calibration.engines --jobs 5 --only head     at most five, of those with this word; the next run goes on
-python -m calibration.engines --table                  what there is, as Markdown
+python -m calibration.engines                          measure the cases that are missing, in a process each
+python -m calibration.engines --jobs 5 --only head     measure at most five, of those that contain a word
+python -m calibration.engines --table                  print what was measured, as Markdown
 python -m calibration.engines --plot docs/engines.svg
 
-Yosys for the 7 series, not placed (`psahw.synthesis.yosys`). The published psa96 is read as the tests do, from
-$PSAHW_REFERENCE. Weights at fewer bits than a layer was trained with are those that it has, shifted and rounded.
+The costs are those of Yosys for the 7 series, not placed (`psahw.synthesis.yosys`). The published psa96 is read from
+$PSAHW_REFERENCE. Weights with fewer bits than a layer was trained with are the trained ones, shifted and rounded.
 """
 
 import argparse
@@ -14,14 +14,16 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from amaranth.lib import wiring
 
 from calibration import graph_engine
 from calibration.constant_multipliers import ConstantMultipliers
-from calibration.graph_engine import LARGE, SMALL, named, rounded
+from calibration.graph_engine import LARGE, SMALL, layer_of, rounded
 from calibration.published import convert
 from psahw import verilog
 from psahw.adder_graph import solve
@@ -31,17 +33,27 @@ from psahw.gateware.adder_graph import AdderGraph
 from psahw.gateware.graph_engine import PARALLEL_GRAPH, SERIAL_GRAPH, GraphEngine
 from psahw.gateware.mac_array import MacArray
 from psahw.gateware.rom import style_for
-from psahw.network import file as networkfile
+from psahw.network.file import load
 from psahw.network.layers import Linear
 from psahw.synthesis import yosys
 
-__all__ = ["CASES", "DATA", "LAYERS", "Case", "component", "main", "plot", "rows", "table"]
+__all__ = ["CASES", "DATA", "LAYERS", "Case", "component", "main", "measurements", "plot", "table"]
 
 DATA = Path(__file__).parent / "engines.json"
 
 
 class Layer(NamedTuple):
-    """``bits`` are those that its weights were trained with, ``mac`` rows, columns and lanes out of its MAC array."""
+    """A trained layer.
+
+    Parameters
+    ----------
+    network, name
+        The network, and the name of the layer in it.
+    bits
+        Bits that its weights were trained with.
+    mac
+        Rows, columns and output lanes of its MAC array.
+    """
 
     network: str
     name: str
@@ -59,22 +71,24 @@ LAYERS = {
 SERIAL = tuple(f"serial:{digit}" for digit in DIGITS)
 ENGINES = {
     "multipliers": "constant multipliers",
-    "parallel": "adder graph, a vector a clock",
-    "serial:8": "adder graph, 8 bits a clock",
-    "serial:4": "adder graph, 4 bits a clock",
-    "serial:2": "adder graph, 2 bits a clock",
-    "serial:1": "adder graph, 1 bit a clock",
-    "mac pairs": "MAC array, two products a DSP",
+    "parallel": "adder graph, a vector per cycle",
+    "serial:8": "adder graph, 8 bits per cycle",
+    "serial:4": "adder graph, 4 bits per cycle",
+    "serial:2": "adder graph, 2 bits per cycle",
+    "serial:1": "adder graph, 1 bit per cycle",
+    "mac pairs": "MAC array, two products per DSP",
     "mac": "MAC array",
 }
 
 
 class Case(NamedTuple):
+    """A layer of `LAYERS` with some bits per weight and an engine of `ENGINES`."""
+
     layer: str
     bits: int
     engine: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.layer}, {self.bits} bits, {self.engine}"
 
 
@@ -89,33 +103,30 @@ CASES = (
 
 
 def linear(layer: Layer) -> Linear:
-    if layer.network == "psa96":
-        network, _ = convert(layer.network)
-    else:
-        network = networkfile.load(networkfile.find(layer.network))
-    found = named(network, layer.name)
-    return found if isinstance(found, Linear) else Linear(found.weight[0], found.bias[0], found.shift[0])
+    """Return the trained layer."""
+    network = convert(layer.network)[0] if layer.network == "psa96" else load(layer.network)
+    return layer_of(network, layer.name)
 
 
-def component(case: Case):
-    """The engine for a case, and cycles a vector."""
+def component(case: Case) -> tuple[wiring.Component, int]:
+    """Return the engine of a case, and its clock cycles per vector."""
     layer = LAYERS[case.layer]
-    full = linear(layer)
-    weight, bias, shift = rounded(full, case.bits, layer.bits)
-    rows = {"bias": bias, "shift": shift, "out_bits": full.out_bits}
+    trained = linear(layer)
+    weight, bias, shift = rounded(trained, case.bits, layer.bits)
+    requantisation: dict[str, Any] = {"bias": bias, "shift": shift, "out_bits": trained.out_bits}
     if case.engine == "multipliers":
-        return ConstantMultipliers(weight=weight, **rows), 1
+        return ConstantMultipliers(weight=weight, **requantisation), 1
     if case.engine == "parallel":
-        return AdderGraph(graph=solve(weight), **rows), 1
+        return AdderGraph(graph=solve(weight), **requantisation), 1
     if case.engine.startswith("mac"):
-        units, columns, lanes = layer.mac
+        rows, columns, lanes = layer.mac
         steps = -(-weight.shape[1] // columns)
-        passes = -(-len(weight) // units)
-        rows |= {"bias": bias.astype(np.int32)[None], "shift": shift.astype(np.uint8)[None]}
+        passes = -(-len(weight) // rows)
+        requantisation |= {"bias": bias.astype(np.int32)[None], "shift": shift.astype(np.uint8)[None]}
         return MacArray(
             weight=weight.astype(np.int8)[None],
-            **rows,
-            rows=units,
+            **requantisation,
+            rows=rows,
             columns=columns,
             o_lanes=lanes,
             depth=2 * steps,
@@ -124,29 +135,33 @@ def component(case: Case):
             operand_bits=25 if case.engine == "mac pairs" else None,
             multiplier="DSP48E1",
         ), steps * passes
-    engine = GraphEngine(graph=solve(weight), digit=_digit(case), o_lanes=1, **rows)
+    engine = GraphEngine(graph=solve(weight), digit=_digit(case), o_lanes=1, **requantisation)
     return engine, engine.graph_interval
 
 
 def _digit(case: Case) -> int | None:
+    """Return the bits per clock cycle of a case's adder graph, or None for a vector per clock cycle."""
     return None if case.engine == "parallel" else int(case.engine.removeprefix("serial:"))
 
 
-def _synthesised(case: Case, engine) -> dict[str, int]:
-    """Cells of the engine alone: of a graph without what chooses lanes and queues results, of a MAC array without the
-    ring in which vectors wait."""
+def _synthesised(case: Case, engine: wiring.Component) -> dict[str, int]:
+    """Return the cells of the engine alone.
+
+    They are counted without the choice of lanes and the result queue of an adder graph, and without the ring of a MAC
+    array, in which vectors wait.
+    """
     with tempfile.TemporaryDirectory(prefix="psahw-") as directory:
         verilog.emit(engine, "engine", Path(directory))
-        # Yosys infers no DSP slice there, so that products by constants are LUTs, as adder graphs are.
-        found = yosys.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v")
+        # Yosys infers no DSP slices here, so that products by constants are LUTs, as adder graphs are.
+        synthesis = yosys.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v")
     if case.engine in SERIAL:
-        return found.cells(f"psahw_engine.{SERIAL_GRAPH}")
-    ring = found.cells("psahw_engine.ring")
-    return {cell: count - ring.get(cell, 0) for cell, count in found.cells().items()}
+        return synthesis.cells(f"psahw_engine.{SERIAL_GRAPH}")
+    ring = synthesis.cells("psahw_engine.ring")
+    return {cell: count - ring.get(cell, 0) for cell, count in synthesis.cells().items()}
 
 
 def _known(case: Case) -> dict[str, int] | None:
-    """Cells that `calibration.graph_engine` has measured."""
+    """Return the cells of a case that `calibration.graph_engine` has measured, or None."""
     if LAYERS[case.layer].name not in (SMALL, LARGE) or case.engine not in (*SERIAL, "parallel"):
         return None
     wanted = LAYERS[case.layer].name, case.bits, _digit(case)
@@ -155,7 +170,8 @@ def _known(case: Case) -> dict[str, int] | None:
     return parts and parts[PARALLEL_GRAPH if case.engine == "parallel" else SERIAL_GRAPH]
 
 
-def measured(case: Case) -> dict:
+def measured(case: Case) -> dict[str, Any]:
+    """Return the fields of a case, the size of its matrix, its interval and its cells."""
     engine, interval = component(case)
     layer = LAYERS[case.layer]
     weight, _, _ = rounded(linear(layer), case.bits, layer.bits)
@@ -171,42 +187,47 @@ def measured(case: Case) -> dict:
     }
 
 
-def _read() -> dict[str, dict]:
+def _read() -> dict[str, dict[str, Any]]:
+    """Return what was measured, by case."""
     return json.loads(DATA.read_text()) if DATA.exists() else {}
 
 
 def run(only: str, jobs: int | None) -> None:
+    """Measure at most ``jobs`` of the missing cases that contain ``only``, each in a process, and write the data."""
     left = [case for case in CASES if str(case) not in _read() and only in str(case)]
     for n, case in enumerate(left[:jobs], 1):
         print(f"{n} of {len(left)}: {case}", flush=True)
         command = [sys.executable, "-m", "calibration.engines", "--case", *map(str, case)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        data = _read() | {str(case): json.loads(done.stdout)}
-        kept = {str(case): data[str(case)] for case in CASES if str(case) in data}
-        write_whole(DATA, json.dumps(kept, indent=1) + "\n")
+        process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        data = _read() | {str(case): json.loads(process.stdout)}
+        in_order = {str(case): data[str(case)] for case in CASES if str(case) in data}
+        write_whole(DATA, json.dumps(in_order, indent=1) + "\n")
 
 
-def rows() -> list[dict]:
-    """Of each case: its fields, resources, and these by weight, and by weight times the interval: what a vector a
-    clock would take."""
-    found = []
+def measurements() -> list[dict[str, Any]]:
+    """Return what was measured of each case, with resources, resources per weight, and these times the interval.
+
+    Resources times the interval are what one vector per clock cycle would take.
+    """
+    rows = []
     for row in _read().values():
         resources = yosys.resources_of(row["cells"]).to_dict()
         weights = row["outputs"] * row["inputs"]
-        each = {f"{name} a weight": resources[name] / weights for name in ("lut", "ff", "dsp")}
-        rate = {f"{name} x interval": row["interval"] * value for name, value in each.items()}
-        found.append(row | resources | each | rate)
-    return found
+        per_weight = {f"{name} per weight": resources[name] / weights for name in ("lut", "ff", "dsp")}
+        rate = {f"{name} x interval": row["interval"] * value for name, value in per_weight.items()}
+        rows.append(row | resources | per_weight | rate)
+    return rows
 
 
 def table() -> str:
-    names = ("lut a weight", "ff a weight", "dsp a weight")
+    """Return the measurements as a Markdown table."""
+    names = ("lut per weight", "ff per weight", "dsp per weight")
     lines = [
-        "| layer | bits | engine | interval | LUT | FF | DSP | LUT a weight | FF | DSP "
-        "| LUT x interval a weight | FF | DSP |",
+        "| layer | bits | engine | interval | LUT | FF | DSP | LUT per weight | FF | DSP "
+        "| LUT x interval per weight | FF | DSP |",
         "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for row in rows():
+    for row in measurements():
         numbers = [row["interval"], *(row[name] for name in ("lut", "ff", "dsp"))]
         shares = [row[name] for name in names] + [row[f"{name} x interval"] for name in names]
         bits = f"{row['bits']}{'' if row['trained'] else ' r'}"
@@ -216,21 +237,23 @@ def table() -> str:
 
 
 def plot(path: Path) -> None:
-    """LUTs and flip-flops a weight against the interval, both logarithmic: a row for each, a column for each number
-    of bits of the first layer."""
+    """Draw LUTs and flip-flops per weight of the first layer against the interval, both logarithmic.
+
+    The plot has a row for each resource and a column for each number of bits.
+    """
     from matplotlib.figure import Figure
 
-    shown = [row for row in rows() if row["layer"] == CASES[0].layer]
+    shown = [row for row in measurements() if row["layer"] == CASES[0].layer]
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     panels = figure.subplots(2, 4, sharex=True, sharey=True)
     single = (("multipliers", "s"), ("mac", "v"), ("mac pairs", "^"))
     for column, bits in zip(panels.T, (8, 6, 5, 4), strict=True):
-        here = {row["engine"]: row for row in shown if row["bits"] == bits}
-        curve = [here[name] for name in ("parallel", *reversed(SERIAL)) if name in here]
-        groups = [(ENGINES[name], [here[name]] if name in here else [], marker) for name, marker in single]
+        row_of = {row["engine"]: row for row in shown if row["bits"] == bits}
+        curve = [row_of[name] for name in ("parallel", *reversed(SERIAL)) if name in row_of]
+        groups = [(ENGINES[name], [row_of[name]] if name in row_of else [], marker) for name, marker in single]
         for axes, amount in zip(column, ("lut", "ff"), strict=True):
             for name, points, style in (("adder graphs", curve, "o-"), *groups):
-                y = [p[f"{amount} a weight"] for p in points]
+                y = [p[f"{amount} per weight"] for p in points]
                 axes.plot([p["interval"] for p in points], y, style, markersize=5, label=name)
                 for p, height in zip(points, y, strict=True):
                     if p["dsp"]:
@@ -240,31 +263,34 @@ def plot(path: Path) -> None:
             axes.set(xscale="log", yscale="log")
             axes.grid(True, which="both", linewidth=0.3)
         column[0].set_title(f"{bits} bits")
-        column[1].set_xlabel("cycles a vector")
+        column[1].set_xlabel("cycles per vector")
     for axes, amount in zip(panels[:, 0], ("LUT", "FF"), strict=True):
-        axes.set_ylabel(f"{amount} a weight")
+        axes.set_ylabel(f"{amount} per weight")
     panels[0, 3].legend(fontsize=7)
     figure.suptitle(f"{CASES[0].layer} of cifar10-psa, Yosys for the 7 series", fontsize=10)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="WORD")
     parser.add_argument("--jobs", type=int, metavar="N")
-    parser.add_argument("--case", nargs=3, metavar=("LAYER", "BITS", "ENGINE"), help="measure one, print JSON")
+    parser.add_argument(
+        "--case", nargs=3, metavar=("LAYER", "BITS", "ENGINE"), help="measure one case, print JSON"
+    )
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--plot", type=Path, metavar="FILE")
-    chosen = parser.parse_args(arguments)
-    if chosen.case:
-        layer, bits, engine = chosen.case
+    options = parser.parse_args(arguments)
+    if options.case:
+        layer, bits, engine = options.case
         json.dump(measured(Case(layer, int(bits), engine)), sys.stdout)
-    elif chosen.table:
+    elif options.table:
         print(table())
-    elif chosen.plot:
-        plot(chosen.plot)
+    elif options.plot:
+        plot(options.plot)
     else:
-        run(chosen.only, chosen.jobs)
+        run(options.only, options.jobs)
 
 
 if __name__ == "__main__":

@@ -1,83 +1,109 @@
-"""What Yosys makes of adder graphs as stages, layer by layer: what `psahw.adder_graph.serial` and `psahw.planner.cost` are fitted
-to, and the table of ``docs/hardware.md``.
+"""Measurements of adder graphs as stages, by Yosys.
 
-python -m calibration.graph_engine                 every case in CASES, half a minute to several each
-python -m calibration.graph_engine --compare       estimates beside what was measured
+`psahw.adder_graph.serial` and `psahw.planner.cost` are fitted to them.
+
+python -m calibration.graph_engine                 measure the CASES that are missing, minutes each, and print all
+python -m calibration.graph_engine --compare       print what was measured
 """
 
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from psahw import verilog
 from psahw.adder_graph import solve
 from psahw.gateware.graph_engine import GraphEngine
-from psahw.network import file as networkfile
+from psahw.network.file import load
 from psahw.network.layers import Linear, Network
 from psahw.synthesis import yosys
 
-__all__ = ["CASES", "DATA", "engine", "layer", "main", "named", "rounded"]
+__all__ = ["CASES", "DATA", "LARGE", "SMALL", "Case", "engine", "key", "layer_of", "main", "rounded"]
 
 DATA = Path(__file__).parent / "graph_engines.json"
 NETWORK = "cifar10-psa"
 SMALL, LARGE = "stages.0.blocks.0.channel_mixing.linear1", "stages.1.blocks.0.channel_mixing.linear1"
 
-# (layer, bits of a weight, digit or None, lanes out)
+
+class Case(NamedTuple):
+    """An adder graph to measure.
+
+    Parameters
+    ----------
+    layer
+        Name of the layer in the network.
+    bits
+        Bits of a weight.
+    digit
+        Bits per clock cycle, or None for a vector per clock cycle.
+    lanes
+        Lanes of the output.
+    """
+
+    layer: str
+    bits: int
+    digit: int | None
+    lanes: int
+
+
 CASES = (
-    *((SMALL, bits, digit, 4) for bits in (8, 5) for digit in (1, 2, 4, 8, None)),
-    *((SMALL, bits, 1, 1) for bits in (6, 4)),
-    *((LARGE, bits, digit, 4) for bits, digit in ((8, 1), (5, 1), (5, 2), (5, 4), (4, 1), (5, None))),
+    *(Case(SMALL, bits, digit, 4) for bits in (8, 5) for digit in (1, 2, 4, 8, None)),
+    *(Case(SMALL, bits, 1, 1) for bits in (6, 4)),
+    *(Case(LARGE, bits, digit, 4) for bits, digit in ((8, 1), (5, 1), (5, 2), (5, 4), (4, 1), (5, None))),
 )
 
 
-def named(network: Network, name: str):
-    """A layer by its place: attributes and indices, with dots."""
-    found = network
-    for part in name.split("."):
-        found = found[int(part)] if part.isdecimal() else getattr(found, part)
-    return found
-
-
-def layer(name: str, network: str = NETWORK) -> Linear:
-    return named(networkfile.load(networkfile.find(network)), name)
+def layer_of(network: Network, name: str) -> Linear:
+    """Return a linear layer of a network by its name."""
+    layer = network.layer(name)
+    if not isinstance(layer, Linear):
+        raise ValueError(f"name must be that of a linear layer, not {name!r}")
+    return layer
 
 
 def rounded(linear: Linear, bits: int, trained: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(weight, bias, shift) at fewer bits than it was ``trained`` with: those that it has, shifted and rounded; as
-    large as a layer that was trained for them, and not as good."""
+    """Return weight, bias and shift of a layer with fewer bits than the ``trained`` ones, shifted and rounded.
+
+    They are as large as those of a layer that was trained with fewer bits, but not as good.
+    """
     dropped = trained - bits
     half, limit = 1 << dropped >> 1, 1 << bits - 1
     weight, bias = ((x.astype(np.int64) + half) >> dropped for x in (linear.weight, linear.bias))
     return weight.clip(-limit, limit - 1), bias, np.maximum(linear.shift.astype(np.int64) - dropped, 0)
 
 
-def engine(name: str, bits: int, digit: int | None, lanes: int) -> GraphEngine:
-    weight, bias, shift = rounded(layer(name), bits)
-    return GraphEngine(graph=solve(weight), bias=bias, shift=shift, digit=digit, o_lanes=lanes)
+def engine(case: Case) -> GraphEngine:
+    """Return the component of a case."""
+    weight, bias, shift = rounded(layer_of(load(NETWORK), case.layer), case.bits)
+    return GraphEngine(graph=solve(weight), bias=bias, shift=shift, digit=case.digit, o_lanes=case.lanes)
 
 
-def measure(case) -> dict:
+def measure(case: Case) -> dict[str, dict[str, int]]:
+    """Return the cells in each module of a case's component."""
     with tempfile.TemporaryDirectory(prefix="psahw-") as directory:
-        verilog.emit(engine(*case), "engine", Path(directory))
-        found = yosys.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v")
-    return {name.removeprefix("psahw_engine").lstrip("."): cells for name, cells in found.modules.items()}
+        verilog.emit(engine(case), "engine", Path(directory))
+        synthesis = yosys.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v")
+    return {name.removeprefix("psahw_engine").lstrip("."): cells for name, cells in synthesis.modules.items()}
 
 
-def key(case) -> str:
-    name, bits, digit, lanes = case
-    return f"{name} at {bits} bits, {f'digit {digit}' if digit else 'parallel'}, {lanes} lanes"
+def key(case: Case) -> str:
+    """Return the key of a case in the data."""
+    engine = f"digit {case.digit}" if case.digit else "parallel"
+    return f"{case.layer} at {case.bits} bits, {engine}, {case.lanes} lanes"
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compare", action="store_true")
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     data = json.loads(DATA.read_text()) if DATA.exists() else {}
     for case in CASES:
-        if not chosen.compare and key(case) not in data:
+        if not options.compare and key(case) not in data:
             data[key(case)] = measure(case)
             DATA.write_text(json.dumps(data, indent=1) + "\n")
         for part, cells in data.get(key(case), {}).items():

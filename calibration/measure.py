@@ -1,4 +1,4 @@
-"""Synthesises accelerators and writes what Yosys makes of each of their components: what `psahw.planner.cost` is fitted to.
+"""Measurements of every component of some accelerators, by Yosys, to which `psahw.planner.cost` is fitted.
 
 python -m calibration.measure                every network in NETWORKS, a minute each
 python -m calibration.measure xc7 local      one of them
@@ -9,7 +9,9 @@ import dataclasses
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from calibration.published import convert
 from psahw import generate
 from psahw.architecture import nodes
 from psahw.architecture.device import DEVICES
+from psahw.gateware.residual import BRANCH, BYPASS
 from psahw.network.layers import Network, Patch
 from psahw.network.random import StageShape, random_network
 from psahw.planner import search
@@ -29,7 +32,7 @@ __all__ = ["NETWORKS", "components", "main"]
 DATA = Path(__file__).parent / "components.json"
 
 TEN = {"logit_bits": 16, "classes": 10}
-# (stages, other arguments of random_network, frames a second at 100 MHz or None for the most, bytes a cycle)
+# Stages, other arguments of random_network, frames per second at 100 MHz, bytes per input beat.
 NETWORKS = {
     "cifar": (
         (StageShape(96, 96, groups=8, kernel=3),),
@@ -63,6 +66,7 @@ DEVICES_BY_FAMILY = {"xc7": "xc7k325t", "xcup": "xcu250", "ecp5": "lfe5u-85f"}
 
 
 def make(name: str, family: str) -> tuple[Network, Plan]:
+    """Return a random network and its plan for a device without limits."""
     stages, arguments, fps, bus_bytes = NETWORKS[name]
     network = random_network(np.random.default_rng(0), name=name, stages=stages, **arguments)
     device = dataclasses.replace(DEVICES[DEVICES_BY_FAMILY[family]], lut=10**7, ff=10**7, dsp=10**5, bram36=10**5)
@@ -70,49 +74,43 @@ def make(name: str, family: str) -> tuple[Network, Plan]:
 
 
 def published() -> tuple[Network, Plan]:
-    """psa96, which is read from $PSAHW_REFERENCE."""
+    """Return psa96, which is read from $PSAHW_REFERENCE, and its plan."""
     network, _ = convert("psa96")
     budget = {"lut": 75_655, "dsp": 600, "bram36": 212}
     rules = Rules.parse(",".join(KINDS))
     return network, search.make(network, DEVICES["xc7k160t"], clock_hz=200e6, bus_bytes=4, budget=budget, rules=rules)
 
 
-def components(made: Plan, found: yosys.Synthesis) -> list[dict]:
-    """For each node of a plan: its parameters and what Yosys made of it, without what a Residual holds."""
-    rows = []
-
-    def visit(pipeline, prefix, within):
-        for node in pipeline:
-            path = f"{prefix}.{node.name.removeprefix(within).replace('.', '_')}"
-            cells = found.cells(path)
-            fields = dataclasses.asdict(node)
-            if isinstance(node, nodes.Residual):
-                for part, inside in (("branch", node.branch), ("bypass", node.bypass)):
-                    visit(inside, f"{path}.{part}", f"{node.name}.")
-                    for cell, count in found.cells(f"{path}.{part}").items():
-                        cells[cell] -= count
-                    fields[part] = []
-            rows.append({"engine": type(node).__name__, **fields, "cells": {k: n for k, n in cells.items() if n}})
-
-    visit(made.pipeline, f"{generate.TOP}.chain", "")
-    rows.append(
-        {"engine": "Counters", "stages": len(made.pipeline), "cells": found.cells(f"{generate.TOP}.counters")}
-    )
-    return rows
+def components(plan: Plan, synthesis: yosys.Synthesis) -> list[dict[str, Any]]:
+    """Return the parameters and the cells of each node of a plan, without the nodes inside of a Residual."""
+    rows: list[dict[str, Any]] = []
+    modules = generate.module_names(plan)
+    for node in nodes.walk(plan.pipeline):
+        module = modules[node.name]
+        cells, fields = synthesis.cells(module), dataclasses.asdict(node)
+        if isinstance(node, nodes.Residual):
+            for part in (BRANCH, BYPASS):
+                for cell, count in synthesis.cells(f"{module}.{part}").items():
+                    cells[cell] -= count
+            fields |= {"branch": [], "bypass": []}
+        rows.append({"engine": type(node).__name__, **fields, "cells": {k: n for k, n in cells.items() if n}})
+    counters = synthesis.cells(f"{generate.TOP}.counters")
+    return [*rows, {"engine": "Counters", "stages": len(plan.pipeline), "cells": counters}]
 
 
-def measure(network: Network, made: Plan) -> list[dict]:
+def measure(network: Network, plan: Plan) -> list[dict[str, Any]]:
+    """Return the parameters and the cells of each component of a planned network."""
     with tempfile.TemporaryDirectory(prefix="psahw-") as name:
-        generate.write(network, made, Path(name))
-        return components(made, yosys.synthesise(Path(name), generate.TOP, made.device.family))
+        generate.write(network, plan, Path(name))
+        return components(plan, yosys.synthesise(Path(name), generate.TOP, plan.device.family))
 
 
-def main(names, family="xc7"):
+def main(names: Sequence[str], family: str = "xc7") -> None:
+    """Measure the named networks, or all, and write the data after each."""
     data = json.loads(DATA.read_text()) if DATA.exists() else {}
     for name in names or NETWORKS:
         data.setdefault(family, {})[name] = measure(*(published() if name == "psa96" else make(name, family)))
-        text = json.dumps(data, indent=1)
-        DATA.write_text(text + "\n")
+        DATA.write_text(json.dumps(data, indent=1) + "\n")
         print(f"{family} {name}: {len(data[family][name])} components", flush=True)
 
 

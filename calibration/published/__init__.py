@@ -1,12 +1,13 @@
-"""The networks that the authors of PSA published, converted to our format.
+"""The networks that the authors of PSA published, converted to the format of psahw.
 
 G. Singh and K. Bazargan, "Compressing Neural Networks Using Learnable 1-D Non-Linear Functions", ACM TRETS
-18(2), 2025, doi 10.1145/3705926; MIT licence. Read from ``$PSAHW_REFERENCE`` or ``../shared/reference``
-beside the checkout, never copied: tests that need them say so and skip when they are absent.
+18(2), 2025, doi 10.1145/3705926; MIT licence. The files are read from ``$PSAHW_REFERENCE`` or from
+``../shared/reference`` next to the checkout, and never copied. Tests that need them are skipped if they are absent.
 """
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,30 +19,33 @@ _CODES = np.arange(-128, 128)
 
 
 def directory() -> Path:
+    """Return the directory of the published files."""
     default = Path(__file__).parents[3] / "shared" / "reference"
     return Path(os.environ.get("PSAHW_REFERENCE", default))
 
 
-def _rshift(value, shift):
-    """The publication's own words for the shift, kept apart from `psahw.network.reference.rshift`."""
+def _rshift(value: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Return the rounded shift as the publication defines it, independent of `psahw.network.reference.rshift`."""
     half = value >> (shift.astype(int) - 1)
     return (half >> 1) + (half & 1)
 
 
-def _linear(data, name):
+def _linear(data: Any, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return weight, bias and shift of a linear layer."""
     weight, shift = data[f"{name}_w"], data[f"{name}_s"]
     bias = data[f"{name}_b"].astype(np.int32) << shift
     return np.array(weight), bias, np.array(shift)
 
 
-def _affine(data, name):
-    """Per channel ``sat(rshift(x·w, s) + b)``: one table each."""
+def _affine(data: Any, name: str) -> Table:
+    """Return ``sat(rshift(x·w, s) + b)`` as one table for each channel."""
     product = _CODES[None] * data[f"{name}_w"].astype(int)[:, None]
     value = _rshift(product, data[f"{name}_s"][:, None]) + data[f"{name}_b"].astype(int)[:, None]
     return Table(np.clip(value, -128, 127).astype(np.int8))
 
 
-def _block(data, index, psa):
+def _block(data: Any, index: int, psa: bool) -> Block:
+    """Return a block, with the PSA tables or with ReLU."""
     name = f"blocks_{index}"
     weight, bias, shift = _linear(data, f"{name}_token_mixer_linear")
     mixing = TokenMixing(
@@ -70,9 +74,9 @@ def _block(data, index, psa):
 
 
 def convert(name: str) -> tuple[Network, np.ndarray]:
-    """Network ``psa96`` or ``relu96``, and int8 logits of the first 1,000 CIFAR-10 test images.
+    """Return the network ``psa96`` or ``relu96``, and int8 logits of the first 1,000 CIFAR-10 test images.
 
-    Raises FileNotFoundError when the published file is not there.
+    Raises FileNotFoundError if the published file is absent.
     """
     with np.load(directory() / f"{name}.npz", allow_pickle=False) as data:
         psa = "blocks_0_mlp_psa_1_table" in data
