@@ -5,8 +5,8 @@ seen from the side that initiates transfers (manager or transmitter). Within the
 are streams; `send` and `receive` connect them to these interfaces.
 """
 
-from amaranth.hdl import ClockDomain, ClockSignal, Module
-from amaranth.lib import data, wiring
+from amaranth.hdl import ClockDomain, ClockSignal, Module, Signal, Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
 
@@ -26,7 +26,7 @@ BURST = data.StructLayout({"addr": ADDRESS_BITS, "len": 8})
 """Payload of an address channel: ``addr``, byte address of the first beat, and ``len``, number of beats minus 1."""
 
 
-def _check_bytes(data_bytes: int, low: int, high: int):
+def _check_bytes(data_bytes: int, low: int, high: int) -> None:
     """Raise an error unless ``data_bytes`` is a power of two in [low, high]."""
     check_int("data_bytes", data_bytes, low, high)
     if data_bytes & (data_bytes - 1):
@@ -121,7 +121,7 @@ class Axi4(wiring.Signature):
         super().__init__(members)
 
 
-def drive_constants(m: Module, bus, data_bytes: int):
+def drive_constants(m: Module, bus: wiring.PureInterface, data_bytes: int) -> None:
     """Drive the signals of an `Axi4` that are constant: all bursts have whole words and rising addresses."""
     for channel in ("aw", "ar"):
         m.d.comb += [
@@ -131,40 +131,43 @@ def drive_constants(m: Module, bus, data_bytes: int):
         ]
 
 
-def _fields(interface, channel, stream):
-    """Return pairs of a port of ``channel`` and the field of ``stream`` that belongs to it."""
-    return [(getattr(interface, f"{channel}{name}"), stream.payload[name]) for name in stream.payload.shape().members]
+def _fields(interface, channel, payload):
+    """Return pairs of a port of ``channel`` and the field of ``payload`` that belongs to it."""
+    return [(getattr(interface, f"{channel}{name}"), payload[name]) for name in payload.shape().members]
 
 
-def send(m: Module, stream, interface, channel: str):
+def send(m: Module, source: stream.Interface, interface: wiring.PureInterface, channel: str) -> None:
     """Connect a stream to an outgoing channel of an interface.
 
-    The payload's field ``addr`` becomes ``awaddr`` if ``channel`` is ``"aw"``.
+    The field ``addr`` of the payload becomes ``awaddr`` if ``channel`` is ``"aw"``.
     """
     m.d.comb += [
-        getattr(interface, f"{channel}valid").eq(stream.valid),
-        stream.ready.eq(getattr(interface, f"{channel}ready")),
+        getattr(interface, f"{channel}valid").eq(source.valid),
+        source.ready.eq(getattr(interface, f"{channel}ready")),
     ]
-    m.d.comb += [port.eq(field) for port, field in _fields(interface, channel, stream)]
+    m.d.comb += [port.eq(field) for port, field in _fields(interface, channel, source.payload)]
 
 
-def receive(m: Module, interface, channel: str, stream):
-    """Connect an incoming channel of an interface to a stream, as `send` does."""
+def receive(m: Module, interface: wiring.PureInterface, channel: str, sink: stream.Interface) -> None:
+    """Connect an incoming channel of an interface to a stream.
+
+    The names of fields and signals correspond as in `send`.
+    """
     m.d.comb += [
-        stream.valid.eq(getattr(interface, f"{channel}valid")),
-        getattr(interface, f"{channel}ready").eq(stream.ready),
+        sink.valid.eq(getattr(interface, f"{channel}valid")),
+        getattr(interface, f"{channel}ready").eq(sink.ready),
     ]
-    m.d.comb += [field.eq(port) for port, field in _fields(interface, channel, stream)]
+    m.d.comb += [field.eq(port) for port, field in _fields(interface, channel, sink.payload)]
 
 
-def clock_and_reset(m: Module, clk, resetn):
+def clock_and_reset(m: Module, clk: Value, resetn: Value) -> None:
     """Create the sync domain of a top level from AXI's clock and active-low reset, with a synchronised release."""
     m.domains.sync = ClockDomain()
     m.d.comb += ClockSignal().eq(clk)
     m.submodules.reset = ResetSynchronizer(~resetn)
 
 
-def verilog_ports(component: wiring.Component) -> dict:
+def verilog_ports(component: wiring.Component) -> dict[str, Signal]:
     """Return a component's ports by the names that AXI tools expect: ``s_axis.tdata`` becomes ``s_axis_tdata``.
 
     The result is an argument of `psahw.verilog.emit`.

@@ -1,13 +1,13 @@
 """The Internet checksum (RFC 1071): the one's complement sum of 16-bit words."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["Checksum", "fold"]
 
 
-def fold(total):
+def fold(total: Value) -> Value:
     """Return a sum of a few 16-bit words, with its carries added."""
     once = total[:16] + total[16:]
     return (once[:16] + once[16:])[:16]

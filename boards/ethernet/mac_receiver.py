@@ -10,7 +10,7 @@ __all__ = ["FCS_BYTES", "MAX_FRAME", "MIN_FRAME", "PREAMBLE", "SFD", "MacReceive
 
 PREAMBLE, SFD = 0x55, 0xD5  # IEEE 802.3, 3.2.1 and 3.2.2, sent with the least significant bit first
 FCS_BYTES = 4
-MIN_FRAME, MAX_FRAME = 64, 1518  # bytes from the destination address to the check sequence (4A.2.9, untagged frames)
+MIN_FRAME, MAX_FRAME = 64, 1518  # bytes, destination address through check sequence (4A.2.9, untagged frames)
 
 
 class MacReceiver(wiring.Component):

@@ -78,7 +78,8 @@ class CobsDecoder(wiring.Component):
 class CobsEncoder(wiring.Component):
     """Encode frames, with a zero byte before and after each of them.
 
-    The encoder stores up to one block of at most 254 bytes, until its length is known.
+    The encoder stores up to one block of at most 254 bytes, until its length is known. It spends
+    about two cycles per byte: one to store and one to send it.
 
     Members
     -------
