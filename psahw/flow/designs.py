@@ -90,6 +90,7 @@ def netlist_directory(design: "Design", family: str) -> Path:
         design.directory / "manifest.json",
         *sorted(models.glob("cells/*.v")),
         models / "netlist.py",
+        *sorted(Path(yosys.__file__).parent.glob("*.py")),
     ):
         key.update(path.read_bytes())
 
