@@ -81,8 +81,8 @@ def _mix_tokens(layer: TokenMixing, grid: tuple[int, int], x: np.ndarray) -> np.
         return _convolve(layer, layer.kernel, grid, x)
     images, tokens, channels = x.shape
     size = channels // layer.groups
-    rows = x.reshape(images, tokens, layer.groups, size).transpose(2, 0, 3, 1)
-    rows = np.ascontiguousarray(rows).reshape(layer.groups, images * size, tokens)
+    by_group = np.ascontiguousarray(x.reshape(images, tokens, layer.groups, size).transpose(2, 0, 3, 1))
+    rows = by_group.reshape(layer.groups, images * size, tokens)
     total = _exact_product(rows, layer.dense(grid)) + layer.bias[:, None]
     mixed = requantise(total, layer.shift[:, None])
     return mixed.reshape(layer.groups, images, size, tokens).transpose(1, 3, 0, 2).reshape(x.shape)

@@ -1,1 +1,1 @@
-"""Pictures and pages about a network."""
+"""The HTML report of a network and its circuit, and pictures of functions and of training."""

@@ -1,5 +1,4 @@
-"""Lines and dots over two axes, as inline SVG: training curves, accuracy against cost. Colours come from the style
-sheet, by class."""
+"""Charts as inline SVG: lines and dots over two axes. Colours come from the style sheet, by class."""
 
 from collections.abc import Sequence
 from math import ceil, floor, log10
@@ -15,7 +14,21 @@ _COLOURS = 6  # classes series-0 .. series-5
 
 
 class Series(NamedTuple):
-    """Points in order of x; `labels`, one a point, stand beside dots."""
+    """One line or one set of dots in a chart.
+
+    Parameters
+    ----------
+    name
+        Name in the legend.
+    points
+        Pairs (x, y), in order of x.
+    line
+        Whether a line joins the points.
+    dots
+        Whether the points are dots.
+    labels
+        Text beside each dot.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -25,7 +38,7 @@ class Series(NamedTuple):
 
 
 def ticks(low: float, high: float, count: int = 6) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten within [low, high], about `count` of them."""
+    """Return about ``count`` values within [low, high] that are multiples of 1, 2 or 5 times a power of ten."""
     span = (high - low) / count or 1.0
     power = 10.0 ** floor(log10(span))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= span * 0.999)
@@ -33,12 +46,13 @@ def ticks(low: float, high: float, count: int = 6) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten within [low, high]."""
+    """Return 1, 2 and 5 times powers of ten within [low, high]."""
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)
-    return [f * 10.0**p for p in powers for f in (1, 2, 5) if low <= f * 10.0**p <= high]
+    return [factor * 10.0**power for power in powers for factor in (1, 2, 5) if low <= factor * 10.0**power <= high]
 
 
 def _short(value: float) -> str:
+    """Return a number as short text, in thousands or millions where it is large."""
     for limit, unit in ((1e6, " M"), (1e3, " k")):
         if abs(value) >= limit:
             return f"{value / limit:g}{unit}"
@@ -46,11 +60,11 @@ def _short(value: float) -> str:
 
 
 class _Axis:
-    """Values to places between `start` and `end`, with a margin on both sides."""
+    """An axis between the coordinates ``start`` and ``end`` of the picture, with a margin beyond the values."""
 
     def __init__(self, values: Sequence[float], start: float, end: float, *, log: bool = False):
         self.log = log
-        low, high = (self._scale(f(values)) for f in (min, max))
+        low, high = self._scale(min(values)), self._scale(max(values))
         margin = 0.06 * (high - low) or (0.1 if log else max(abs(high), 1) * 0.05)
         self.low, self.high, self.start, self.end = low - margin, high + margin, start, end
 
@@ -58,14 +72,17 @@ class _Axis:
         return log10(value) if self.log else value
 
     def place(self, value: float) -> float:
+        """Return the coordinate of a value."""
         share = (self._scale(value) - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self) -> list[float]:
+        """Return the values at which the axis has a tick."""
         return _log_ticks(10**self.low, 10**self.high) if self.log else ticks(self.low, self.high)
 
 
 def _grid(x: _Axis, y: _Axis, names: tuple[str, str]) -> Markup:
+    """Return the lines of the grid with the values at the ticks, and the names of the axes."""
     bottom, right = y.start, x.end
     parts = []
     for value in x.ticks():
@@ -85,6 +102,7 @@ def _grid(x: _Axis, y: _Axis, names: tuple[str, str]) -> Markup:
 
 
 def _series(index: int, series: Series, x: _Axis, y: _Axis) -> Markup:
+    """Return the line and the dots of a series. A single point is always a dot."""
     places = [(x.place(a), y.place(b)) for a, b in series.points]
     parts = []
     if series.line and len(places) > 1:
@@ -94,30 +112,49 @@ def _series(index: int, series: Series, x: _Axis, y: _Axis) -> Markup:
         for (a, b), point, label in zip(places, series.points, labels, strict=True):
             title = tag("title", f"{label or series.name}: {point[0]:,.6g}, {point[1]:.6g}")
             parts.append(tag("circle", title, cx=a, cy=b, r=4, class_="dot"))
-            parts.append(tag("text", label, x=a + 7, y=b - 6) if label else None)
+            if label:
+                parts.append(tag("text", label, x=a + 7, y=b - 6))
     return tag("g", *parts, class_=f"series-{index % _COLOURS}")
 
 
+def _legend(index: int, name: str, y: float) -> Markup:
+    """Return the line of the legend for one series."""
+    mark = tag("path", d=f"M{_LEFT} {y}h18", class_="line")
+    return join(
+        tag("g", mark, class_=f"series-{index % _COLOURS}"),
+        tag("text", name, x=_LEFT + 26, y=y + 4),
+    )
+
+
 def chart(series: Sequence[Series], *, x: str, y: str, log_x: bool = False) -> Markup:
-    """All series in one picture with a legend below; `x` and `y` name the axes."""
-    series = [s for s in series if len(s.points)]
+    """Return a chart of all series with a legend below it.
+
+    Parameters
+    ----------
+    series
+        The series. Those without points are left out.
+    x, y
+        Names of the axes.
+    log_x
+        Whether the x axis is logarithmic.
+
+    Raises
+    ------
+    ValueError
+        If there are no points.
+    """
+    series = [one for one in series if len(one.points)]
     if not series:
         raise ValueError("there are no points to draw")
     bottom = _TOP + _HEIGHT
-    across = _Axis([a for s in series for a, _ in s.points], _LEFT, _LEFT + _WIDTH, log=log_x)
-    upwards = _Axis([b for s in series for _, b in s.points], bottom, _TOP)
-    legend = []
-    for index, one in enumerate(series):
-        height = bottom + _BOTTOM + _LEGEND * index
-        mark = tag("path", d=f"M{_LEFT} {height}h18", class_="line")
-        legend.append(tag("g", mark, class_=f"series-{index % _COLOURS}"))
-        legend.append(tag("text", one.name, x=_LEFT + 26, y=height + 4))
+    across = _Axis([a for one in series for a, _ in one.points], _LEFT, _LEFT + _WIDTH, log=log_x)
+    upwards = _Axis([b for one in series for _, b in one.points], bottom, _TOP)
     width, height = _LEFT + _WIDTH + 60, bottom + _BOTTOM + _LEGEND * len(series)
     return tag(
         "svg",
         _grid(across, upwards, (x, y)),
         *(_series(index, one, across, upwards) for index, one in enumerate(series)),
-        *legend,
+        *(_legend(index, one.name, bottom + _BOTTOM + _LEGEND * index) for index, one in enumerate(series)),
         viewBox=f"0 0 {width} {height}",
         class_="chart",
         style=f"max-width: {width}px",
@@ -127,7 +164,7 @@ def chart(series: Sequence[Series], *, x: str, y: str, log_x: bool = False) -> M
 
 
 def standalone(picture: Markup) -> str:
-    """The picture as an SVG file of its own, with the style sheet inside."""
+    """Return a picture as an SVG file of its own, with the style sheet inside."""
     style = tag("style", Markup((Path(__file__).parent / "style.css").read_text()))
     head, _, rest = picture.partition(">")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'

@@ -1,13 +1,29 @@
-"""The published accelerators for CIFAR-10, and our row beside them."""
+"""Published accelerators for CIFAR-10, and a plan of ours to compare with them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["PUBLISHED", "ComparedSystem", "Figure", "our_system"]
+__all__ = ["DATASET", "PUBLISHED", "WHOLE_TEST_SET", "ComparedSystem", "Figure", "our_system"]
+
+DATASET = "cifar10"
+"""Name of the data set that the comparison is about."""
+
+WHOLE_TEST_SET = 10_000
+"""Images in its test set."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number and how it was come by: published, measured, estimated or target."""
+    """A number and how it was obtained.
+
+    Parameters
+    ----------
+    value
+        The number, or None if it is not known.
+    kind
+        ``published``, ``measured``, ``estimated`` or ``target``.
+    """
 
     value: float | None
     kind: str = "published"
@@ -15,7 +31,25 @@ class Figure:
 
 @dataclass(frozen=True)
 class ComparedSystem:
-    """Accuracy in percent, clock in MHz, power in watts; None is not published."""
+    """An accelerator in the comparison.
+
+    Parameters
+    ----------
+    system, device
+        Names.
+    accuracy
+        On the test images, in percent.
+    fps
+        Frames per second.
+    lut, dsp, bram36
+        Resources.
+    mhz
+        Clock frequency in MHz.
+    watt
+        Power in W.
+    ours
+        Whether this is a plan of ours.
+    """
 
     system: str
     device: str
@@ -29,14 +63,38 @@ class ComparedSystem:
     ours: bool = False
 
     def fps_per(self, resource: Figure) -> Figure:
-        """Frames a second for each unit of ``resource``; of the kind of the frames, which is the less certain."""
+        """Return the frames per second for each unit of a resource.
+
+        It was obtained as the frames per second were, because those are the less certain of the two.
+        """
         if not resource.value or self.fps.value is None:
             return Figure(None)
         return Figure(self.fps.value / resource.value, self.fps.kind)
 
 
-def _published(system, accuracy, device, fps, lut=None, dsp=None, bram36=None, mhz=None, watt=None) -> ComparedSystem:
-    return ComparedSystem(system, device, *(Figure(value) for value in (accuracy, fps, lut, dsp, bram36, mhz, watt)))
+def _published(
+    system: str,
+    accuracy: float,
+    device: str,
+    fps: float,
+    lut: float | None = None,
+    dsp: float | None = None,
+    bram36: float | None = None,
+    mhz: float | None = None,
+    watt: float | None = None,
+) -> ComparedSystem:
+    """Return a system with published figures only."""
+    return ComparedSystem(
+        system,
+        device,
+        accuracy=Figure(accuracy),
+        fps=Figure(fps),
+        lut=Figure(lut),
+        dsp=Figure(dsp),
+        bram36=Figure(bram36),
+        mhz=Figure(mhz),
+        watt=Figure(watt),
+    )
 
 
 PUBLISHED = (
@@ -48,37 +106,51 @@ PUBLISHED = (
     _published("ResMLP, PSA, journal (H=96)", 88.1, "Alveo U50, co-simulation", 32_051, mhz=200),
     _published("ResNet8 W8A8 (nn2FPGA)", 88.7, "KV260", 30_153),
 )
-"""As published by their authors (papers: docs/results.md): accuracies in percent on CIFAR-10."""
-
-DATASET = "cifar10"  # of the table
-WHOLE_TEST_SET = 10_000
+"""Figures as their authors published them (``docs/results.md`` names the papers)."""
 
 
-def _accuracy(info, evaluation) -> Figure:
-    """Of the table's data set, all test images; else what `psahw evaluate --record` wrote into the network."""
+def _accuracy(info: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> Figure:
+    """Return the accuracy of an evaluation on the whole test set, or else what the network records of one."""
     if evaluation and evaluation.get("dataset") == DATASET and evaluation.get("images", 0) >= WHOLE_TEST_SET:
         return Figure(evaluation["accuracy"], "measured")
     return Figure(info.get("accuracy", {}).get(f"{DATASET} test INT8"), "measured")
 
 
 def our_system(
-    info: dict, plan: dict, simulation: dict | None, evaluation: dict | None, synth: dict | None
+    info: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    simulation: Mapping[str, Any] | None,
+    evaluation: Mapping[str, Any] | None,
+    synth: Mapping[str, Any] | None,
 ) -> ComparedSystem:
-    """Frames a second are the clock's over the frame interval: a target, since the clock is one."""
+    """Return a plan of ours for the comparison.
+
+    The frames per second are the clock frequency divided by the frame interval. They are a target, because the clock
+    frequency is one.
+
+    Parameters
+    ----------
+    info
+        Summary of the network.
+    plan, simulation, evaluation, synth
+        Results as the commands print them with ``--json``. A measured frame interval and counted resources replace
+        those of the plan.
+    """
     interval = plan["frame_interval"]
     if simulation and not simulation.get("stalls") and isinstance(simulation.get("frame_interval"), int):
         interval = simulation["frame_interval"]
     kind = "measured" if synth else "estimated"
     resources = (synth or plan)["resources"]
-    costs = [Figure(resources.get(name), kind) for name in ("lut", "dsp", "bram36")]
     clock = plan["clock_hz"]
     return ComparedSystem(
         f"psahw, {info['network']}",
         f"{plan.get('device', '').upper()} ({plan.get('board', '')})",
-        _accuracy(info, evaluation),
-        Figure(clock / interval, "target"),
-        *costs,
-        Figure(clock / 1e6, "target"),
-        Figure(None),
+        accuracy=_accuracy(info, evaluation),
+        fps=Figure(clock / interval, "target"),
+        lut=Figure(resources.get("lut"), kind),
+        dsp=Figure(resources.get("dsp"), kind),
+        bram36=Figure(resources.get("bram36"), kind),
+        mhz=Figure(clock / 1e6, "target"),
+        watt=Figure(None),
         ours=True,
     )

@@ -1,8 +1,9 @@
-"""What several runs and networks have to show beside each other: training curves, accuracy against cost."""
+"""Charts that compare runs and networks: training curves, and accuracy against cost."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..network.frontier import Candidate
@@ -12,33 +13,48 @@ from .markup import Markup
 __all__ = ["frontier_chart", "read_run", "training_charts"]
 
 
-def read_run(directory: str | Path) -> list[dict]:
-    """The epochs in a run directory's log, in order; of one that was trained again after an interruption the last.
-    Raises UserError for a directory without a log or a log without an epoch."""
+def read_run(directory: str | Path) -> list[dict[str, Any]]:
+    """Return the epochs in the log of a run directory, in order.
+
+    An epoch that was trained again after an interruption counts as it was trained last. Raises UserError for a
+    directory without a log and for a log without a finished epoch.
+
+    Returns
+    -------
+    list of dict
+        For each epoch ``epoch``, ``loss``, and ``validation_accuracy`` in percent or None.
+    """
     path = Path(directory) / "log.jsonl"
     epochs = {}
     try:
         for line in path.read_text().splitlines():
             event = json.loads(line)
             if event["event"] == "epoch":
-                judged = event["validation_accuracy"]
+                accuracy = event["validation_accuracy"]
                 epochs[event["epoch"]] = {
                     "epoch": float(event["epoch"]),
                     "loss": float(event["loss"]),
-                    "validation_accuracy": None if judged is None else float(judged),
+                    "validation_accuracy": None if accuracy is None else float(accuracy),
                 }
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is no log of a run") from error
+        raise UserError(f"{path} is not the log of a run") from error
     if not epochs:
         raise UserError(f"{path} has no finished epoch")
     return [epochs[number] for number in sorted(epochs)]
 
 
-def training_charts(runs: dict[str, list[dict]]) -> list[Markup]:
-    """Loss and validation accuracy over the epochs, a line for each run; without a run that held images out, the loss
-    alone."""
+def training_charts(runs: dict[str, list[dict[str, Any]]]) -> list[Markup]:
+    """Return charts of loss and of validation accuracy over the epochs, with a line for each run.
+
+    If no run held images out for validation, there is no chart of the accuracy.
+
+    Parameters
+    ----------
+    runs
+        Epochs by the name of the run, as `read_run` returns them.
+    """
 
     def draw(key: str, name: str) -> list[Markup]:
         points = {run: [(e["epoch"], e[key]) for e in epochs if e[key] is not None] for run, epochs in runs.items()}
@@ -48,21 +64,28 @@ def training_charts(runs: dict[str, list[dict]]) -> list[Markup]:
     return draw("loss", "loss, training images") + draw("validation_accuracy", "accuracy on validation images, %")
 
 
-def frontier_chart(found: Sequence[Candidate]) -> Markup:
-    """Validation accuracy over LUTs: the Pareto set joined by a line, the others as dots. Raises ValueError if no
-    network records an accuracy."""
+def _series(name: str, networks: Iterable[Candidate], *, line: bool) -> Series:
+    """Return the networks as labelled dots, accuracy over LUTs."""
+    points, labels = [], []
+    for candidate in networks:
+        if candidate.validation is not None:
+            points.append((float(candidate.luts), candidate.validation))
+            labels.append(candidate.network)
+    return Series(name, points, line, dots=True, labels=labels)
 
-    def series(name: str, chosen: list[Candidate], line: bool) -> Series:
-        points = [(candidate.luts, candidate.validation) for candidate in chosen]
-        return Series(name, points, line, dots=True, labels=[candidate.network for candidate in chosen])
 
-    judged = [candidate for candidate in found if candidate.validation is not None and candidate.luts]
+def frontier_chart(networks: Sequence[Candidate]) -> Markup:
+    """Return a chart of validation accuracy over LUTs, in which a line joins the Pareto set.
+
+    Raises ValueError if no network records a validation accuracy.
+    """
+    judged = [candidate for candidate in networks if candidate.validation is not None and candidate.luts]
     if not judged:
         raise ValueError("no network records its validation accuracy: there is nothing to draw")
     best = [candidate for candidate in judged if candidate.pareto]
-    rest = [candidate for candidate in judged if not candidate.pareto]
+    others = [candidate for candidate in judged if not candidate.pareto]
     return chart(
-        [series("Pareto set", best, True), series("others", rest, False)],
+        [_series("Pareto set", best, line=True), _series("others", others, line=False)],
         x="LUTs of parallel adder graphs (estimated)",
         y="accuracy on validation images, %",
         log_x=True,

@@ -1,4 +1,4 @@
-"""Points land where a straight line through the axes' ticks puts them; files are well-formed."""
+"""Points lie where a straight line through the ticks of the axes puts them, and files are well-formed."""
 
 import json
 import re
@@ -10,17 +10,17 @@ import pytest
 from psahw.errors import UserError
 from psahw.report.chart import Series, chart, standalone, ticks
 from psahw.report.curves import read_run, training_charts
-
-NASTY = "<script>&\"'"
+from tests.report import NASTY
 
 
 def _elements(picture, name, kind):
+    """Return the elements of a class."""
     root = ElementTree.fromstring(picture)
     return [element for element in root.iter(name) if element.get("class") == kind]
 
 
 def _axis_ticks(picture):
-    """[(place, value)] of the ticks along x and along y, read off the picture's texts."""
+    """Return [(place, value)] of the ticks along x and along y, read from the texts of the picture."""
     texts = [e for e in ElementTree.fromstring(picture).iter("text") if e.get("x") and e.get("class") is None]
     scale = {"k": 1e3, "M": 1e6}
 
@@ -60,7 +60,7 @@ def test_ticks_are_round_numbers(low, high, expected):
 
 
 def test_one_point_and_equal_points():
-    """No division by an empty range."""
+    """An empty range is no divisor."""
     for points in ([(5, 7.0)], [(5, 7.0), (5, 7.0)], [(0, 0.0), (1, 0.0)]):
         for log_x in (False, True)[: 1 + all(x > 0 for x, _ in points)]:
             ElementTree.fromstring(chart([Series("a", points, dots=True)], x="x", y="y", log_x=log_x))
@@ -80,34 +80,35 @@ def test_standalone_is_a_file_of_its_own():
 
 
 def _log(path, *events):
+    """Write a run directory with a log of events."""
     path.mkdir()
     (path / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     return path
 
 
 def test_run_that_was_resumed(tmp_path):
-    """The epoch that was trained twice counts as it ended."""
-    epochs = [
+    """An epoch that was trained twice counts as it was trained last."""
+    events = [
         {"event": "epoch", "epoch": n, "loss": loss, "validation_accuracy": 10.0 * n, "seconds": 1}
         for n, loss in ((1, 3.0), (2, 2.0), (2, 1.5), (3, 1.0))
     ]
-    run = _log(tmp_path / "run", {"event": "start"}, *epochs[:2], {"event": "resume"}, *epochs[2:], {"event": "end"})
-    found = read_run(run)
-    assert [(e["epoch"], e["loss"], e["validation_accuracy"]) for e in found] == [
+    run = _log(tmp_path / "run", {"event": "start"}, *events[:2], {"event": "resume"}, *events[2:], {"event": "end"})
+    epochs = read_run(run)
+    assert [(e["epoch"], e["loss"], e["validation_accuracy"]) for e in epochs] == [
         (1, 3, 10),
         (2, 1.5, 20),
         (3, 1, 30),
     ]
-    loss, accuracy = training_charts({"run": found, "other": found[:1]})
+    loss, accuracy = training_charts({"run": epochs, "other": epochs[:1]})
     assert len(re.findall(r"[ML]", _elements(loss, "path", "line")[0].get("d"))) == 3
     assert "run" in accuracy and "other" in accuracy
 
 
 def test_run_without_held_out_images(tmp_path):
     epoch = {"event": "epoch", "epoch": 1, "loss": 2.0, "validation_accuracy": None}
-    found = read_run(_log(tmp_path / "run", epoch))
-    assert len(training_charts({"run": found})) == 1
-    _, accuracy = training_charts({"run": found, "other": [{"epoch": 1, "loss": 2.0, "validation_accuracy": 10.0}]})
+    epochs = read_run(_log(tmp_path / "run", epoch))
+    assert len(training_charts({"run": epochs})) == 1
+    _, accuracy = training_charts({"run": epochs, "other": [{"epoch": 1, "loss": 2.0, "validation_accuracy": 10.0}]})
     assert "run" not in accuracy and "other" in accuracy
 
 
@@ -115,8 +116,8 @@ def test_run_without_held_out_images(tmp_path):
     ("events", "message"),
     [
         ([{"event": "start"}], r"log.jsonl has no finished epoch$"),
-        ([{"event": "epoch", "epoch": 1}], r"log.jsonl is no log of a run$"),
-        ([3], r"log.jsonl is no log of a run$"),
+        ([{"event": "epoch", "epoch": 1}], r"log.jsonl is not the log of a run$"),
+        ([3], r"log.jsonl is not the log of a run$"),
     ],
 )
 def test_no_log(events, message, tmp_path):

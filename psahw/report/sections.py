@@ -1,0 +1,288 @@
+"""The sections of the report's page.
+
+Each function takes results as the commands print them with ``--json``, or None for one that was not given. A section
+whose result is missing names the command that makes it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..network.frontier import Candidate
+from . import comparison as systems
+from .comparison import Figure
+from .confusion import confusion_picture
+from .curves import frontier_chart, training_charts
+from .elements import card, cell, mark, missing, number, table
+from .functions import functions_picture
+from .markup import Markup, join, tag
+from .pipeline import pipeline_picture
+
+__all__ = [
+    "accuracy", "cards", "comparison", "frontier", "functions", "network", "pipeline", "simulation", "training",
+]  # fmt: skip
+
+Result = Mapping[str, Any]
+
+_RESOURCES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36"}
+_LEARNED = ("channel_mixing.table_in", "channel_mixing.table_hidden")
+
+
+def _command(command: str, info: Result, file: str, options: str = "") -> str:
+    """Return the command line that writes a result about this network into a file."""
+    return f"psahw {command} {info['network']} {options}--json > {file}.json"
+
+
+def _board_option(plan: Result | None) -> str:
+    return f"--board {(plan or {}).get('board') or 'marble'} "
+
+
+def cards(info: Result, plan: Result | None, simulation: Result | None, evaluation: Result | None) -> Markup:
+    """Return the most important figures as cards."""
+    parts = []
+    if evaluation:
+        label = f"accuracy, {evaluation['images']:,} images of {evaluation['dataset']}"
+        parts.append(card(f"{evaluation['accuracy']:.2f} %", label, "measured"))
+    for name, value in info["accuracy"].items():
+        parts.append(card(f"{value:.2f} %", f"{name} accuracy, as recorded in the network", "measured"))
+    if simulation:
+        label = f"wrong logits in {simulation['images']:,} simulated images"
+        parts.append(card(number(simulation["mismatched_logits"]), label, "measured"))
+    if plan:
+        interval, latency = plan["frame_interval"], plan["latency"] / plan["clock_hz"] * 1e6
+        agrees = bool(simulation) and simulation.get("frame_interval") == interval
+        label = "clock cycles between frames" + (", in plan and simulation" if agrees else "")
+        parts += [
+            card(number(int(plan["fps"])), f"frames per second at {plan['clock_hz'] / 1e6:g} MHz", "target"),
+            card(number(interval), label, "measured" if agrees else None),
+            card(f"{latency:,.0f} µs", f"latency, {plan['latency']:,} clock cycles", "target"),
+        ]
+    parts += [
+        card(f"{info['macs'] / 1e6:.2f} M", "multiply-accumulates per frame"),
+        card(number(info["weights_nonzero"]), f"weights that are not zero, of {info['weights']:,}"),
+        card(number(info["tables"]), f"tables, {info['tables_distinct']:,} of them distinct"),
+    ]
+    return tag("div", *parts, class_="cards")
+
+
+def _meter(share: float) -> Markup:
+    """Return a bar that is filled by a share."""
+    return tag("span", tag("i", style=f"width: {min(100.0, 100 * share):.1f}%"), class_="meter")
+
+
+def _resources(plan: Result, synth: Result | None) -> Markup:
+    """Return the table of resources: planned, counted by Yosys, and allowed."""
+    rows = []
+    for key, name in _RESOURCES.items():
+        amount, limit = plan["resources"].get(key), plan["limits"].get(key)
+        if amount is None:
+            continue
+        counted = Figure(synth["resources"].get(key), "measured") if synth else Figure(None)
+        share = amount / limit if limit else None
+        percent, meter = ("–", "") if share is None else (f"{100 * share:.0f} %", _meter(share))
+        rows.append([name, Figure(amount, "estimated"), counted, limit, percent, meter])
+    return table(["", "plan", "Yosys", "limit", "share", ""], rows)
+
+
+def pipeline(info: Result, plan: Result | None, synth: Result | None) -> Markup:
+    """Return the pipeline of the plan as a picture, its resources, and its stages as a table."""
+    if not plan:
+        return missing("plan", _command("plan", info, "plan", "--board marble "))
+    rows = [
+        [stage.get("name"), stage.get("engine"), stage.get("interval"), *map(stage["resources"].get, _RESOURCES)]
+        for stage in plan["stages"]
+    ]
+    total = ["total", "", plan["frame_interval"], *map(plan["resources"].get, _RESOURCES)]
+    costs = [join(name, " ", mark("estimated")) for name in _RESOURCES.values()]
+    return join(
+        tag(
+            "p",
+            f"{plan.get('board', '')} ({plan.get('device', '')}), one frame every {plan['frame_interval']:,} clock "
+            "cycles. The bar in a box shows the share of this time in which the component is busy. "
+            f"Limited by: {plan.get('limited_by') or 'nothing stated'}. Costs with ≈ are ",
+            mark("estimated"),
+            ".",
+        ),
+        tag("div", pipeline_picture(plan), class_="scroll"),
+        tag("h3", "Resources"),
+        _resources(plan, synth),
+        None if synth else missing("synthesis result", _command("synth", info, "synth", _board_option(plan))),
+        tag(
+            "details",
+            tag("summary", "Every stage as a table"),
+            table(["stage", "engine", "clock cycles per frame", *costs], rows, total=total),
+        ),
+    )
+
+
+def simulation(info: Result, result: Result | None) -> Markup:
+    """Return what the simulation measured, beside what was expected."""
+    if not result:
+        return missing("simulation result", _command("simulate", info, "simulation", "--images 20 "))
+    stalls = "with random stalls on both ends" if result.get("stalls") else "back to back"
+    speed = result.get("sim_cycles_per_second")
+    rows = [
+        ["wrong logits", result["mismatched_logits"], 0],
+        ["wrong classes", result["mismatched_classes"], 0],
+        ["clock cycles between frames", result["frame_interval"], result["frame_interval_predicted"]],
+        ["latency in clock cycles", result["latency"], result["latency_predicted"]],
+    ]
+    return join(
+        tag(
+            "p",
+            f"Verilator ran the Verilog on {result['images']:,} images, {stalls}, and the results were compared with "
+            "those of the integer model."
+            + (f" The simulation ran {speed:,.0f} clock cycles per second." if speed else ""),
+        ),
+        table(
+            ["", "measured", "expected"],
+            [
+                [name, Markup(number(measured)) if isinstance(measured, list) else measured, expected]
+                for name, measured, expected in rows
+            ],
+        ),
+    )
+
+
+def network(info: Result) -> Markup:
+    """Return the layers of the network as a table."""
+    keys = ("vectors", "weights", "weights_nonzero", "weight_bits", "macs", "adder_luts")
+    rows = [
+        [layer["name"], f"{layer['inputs']} → {layer['outputs']}", *(layer[key] for key in keys)]
+        for layer in info["layers"]
+    ]
+    total = ["total", "", None, *(info[key] for key in keys[1:])]
+    stages = ", then ".join(
+        f"{stage['blocks']} blocks on {stage['grid'][0]}×{stage['grid'][1]} tokens of {stage['channels']} channels"
+        for stage in info["stages"]
+    )
+    height, width, colours = info["image"]
+    patch = info["patch"]
+    columns = [
+        *("layer", "inputs → outputs", "vectors", "weights", "non-zero", "bits", "MAC per frame"),
+        join("LUTs as an adder graph ", mark("estimated")),
+    ]
+    return join(
+        tag(
+            "p",
+            f"Images of {height}×{width}×{colours} in windows of {patch['size']}×{patch['size']} at stride "
+            f"{patch['stride']}; {stages}; {len(info['classes'])} classes.",
+        ),
+        table(columns, rows, total=total),
+    )
+
+
+def training(runs: Mapping[str, list[dict[str, Any]]]) -> Markup:
+    """Return the training curves of runs."""
+    charts = training_charts(dict(runs))
+    accuracy = " and accuracy on the validation images" if len(charts) > 1 else ""
+    text = f"Mean loss{accuracy} after each epoch, from the logs of the runs. "
+    return join(tag("p", text, mark("measured")), *(tag("div", chart) for chart in charts))
+
+
+def frontier(networks: Sequence[Candidate]) -> Markup:
+    """Return the accuracy of networks over their cost, as a chart and as a table."""
+    rows = [
+        [c.network, Figure(c.luts, "estimated"), Figure(c.validation, "measured"), Figure(c.test, "measured"),
+         c.weight_bits, c.weights_nonzero, "yes" if c.pareto else ""]
+        for c in networks
+    ]  # fmt: skip
+    columns = ["network", "LUTs", "validation, %", "test, %", "bits", "non-zero weights", "Pareto set"]
+    text = (
+        "LUTs with every layer as a parallel adder graph, which takes a vector per clock cycle. No other network "
+        "beats one of the Pareto set in LUTs or in validation accuracy without being worse in the other."
+    )
+    chart = frontier_chart(networks) if any(c.validation is not None for c in networks) else None
+    return join(tag("p", text), chart, table(columns, rows))
+
+
+def _place(name: str, values: np.ndarray) -> Markup:
+    """Return the functions of one place; functions that are all alike are drawn once."""
+    distinct = np.unique(values, axis=0)
+    alike = len(distinct) == 1 and len(values) > 1
+    title = f"{name}: {len(values)} functions{', all alike' if alike else ''}"
+    return tag("div", tag("h3", title), functions_picture(distinct if alike else values))
+
+
+def functions(tables: Mapping[str, np.ndarray]) -> Markup:
+    """Return pictures of all tables, the learned ones first."""
+    if not tables:
+        return tag("p", "This network has no tables.")
+    learned = {name: values for name, values in tables.items() if name.endswith(_LEARNED)}
+    others = {name: values for name, values in tables.items() if name not in learned}
+    parts = [
+        tag(
+            "p",
+            "Every function of every neuron, as the 256 entries of its table in the hardware. The code in runs from "
+            "-128 to 127 from left to right, and the code out upwards.",
+        )
+    ]
+    if learned:
+        parts.append(tag("div", *(_place(name, values) for name, values in learned.items()), class_="places"))
+    if others:
+        text = f"The {len(others)} other places with tables: scales, saturations and residual paths"
+        pictures = tag("div", *(_place(name, values) for name, values in others.items()), class_="places")
+        parts.append(tag("details", tag("summary", text), pictures))
+    return join(*parts)
+
+
+def accuracy(info: Result, evaluation: Result | None) -> Markup:
+    """Return the accuracy of the integer model with its confusion matrix."""
+    command = _command("evaluate", info, "evaluation")
+    if not evaluation:
+        return missing("evaluation", command)
+    text = (
+        f"The integer model classifies {evaluation['correct']:,} of {evaluation['images']:,} images of "
+        f"{evaluation['dataset']} correctly: {evaluation['accuracy']:.2f} % "
+    )
+    parts = [tag("p", text, mark("measured"))]
+    if matrix := evaluation.get("confusion"):
+        parts.append(tag("p", "The rows are the true classes, the columns the answers.", class_="soft"))
+        parts.append(confusion_picture(matrix, info["classes"]))
+    if evaluation["images"] < systems.WHOLE_TEST_SET:
+        text = "These images are a sample. This command evaluates the whole test set: "
+        parts.append(tag("p", text, tag("code", command), class_="missing"))
+    return join(*parts)
+
+
+def _compared(row: systems.ComparedSystem) -> Markup:
+    """Return a row of the comparison. Our accuracy has two decimal places, our frame rate none."""
+    figures = [
+        (row.accuracy, 2 if row.ours else 1),
+        (row.fps, 0 if row.ours else 1),
+        (row.lut, 0),
+        (row.dsp, 0),
+        (row.bram36, 1),
+        (row.fps_per(row.lut), 2),
+        (row.fps_per(row.dsp), 1),
+        (row.mhz, 0),
+        (row.watt, 1),
+    ]
+    cells = [cell(figure, digits) for figure, digits in figures]
+    return tag("tr", tag("td", row.system), tag("td", row.device), *cells, class_="ours" if row.ours else None)
+
+
+def comparison(
+    info: Result,
+    plan: Result | None,
+    simulation: Result | None,
+    evaluation: Result | None,
+    synth: Result | None,
+) -> Markup:
+    """Return the table of published systems, with ours below them."""
+    rows = list(systems.PUBLISHED)
+    if plan:
+        rows.append(systems.our_system(info, plan, simulation, evaluation, synth))
+    columns = ["system", "device", "accuracy, %", "FPS", "LUT", "DSP", "BRAM36", "FPS/LUT", "FPS/DSP", "MHz", "W"]
+    head = [tag("th", name, class_="number" if i > 1 else None) for i, name in enumerate(columns)]
+    return join(
+        tag(
+            "p",
+            "Systems for CIFAR-10. Figures without a mark are published ones. Our frame interval is exact. The clock "
+            "frequency is a target until place and route has met it, and so are the frames per second. No power is "
+            "claimed without a measurement.",
+        ),
+        tag("div", tag("table", tag("tr", *head), *map(_compared, rows)), class_="scroll"),
+        None if plan else missing("plan for a row of ours", _command("plan", info, "plan", "--board marble ")),
+    )
