@@ -37,7 +37,8 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-
+napoleon_use_ivar = True  # attributes in the text of their class, where autodoc may list them too
+napoleon_custom_sections = [("Members", "params_style")]  # the ports of a component
 
 
 def reachable(url: str) -> bool:
@@ -60,3 +61,13 @@ suppress_warnings = [
     "myst.xref_missing",  # links from pages to sources outside of docs/
 ]
 default_role = "py:obj"  # single backticks in docstrings name Python objects
+
+
+def skip_member(app, what: str, name: str, value: object, skip: bool, options) -> bool | None:
+    """Leave out the fields of named tuples: their class's docstring describes them."""
+    return True if (getattr(value, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
+def setup(app) -> None:
+    """Connect the handlers of this configuration."""
+    app.connect("autodoc-skip-member", skip_member)

@@ -1,4 +1,4 @@
-"""The host protocol once more, written from ``docs/host-protocol.md`` alone: byte by byte, for the tests."""
+"""The host protocol once more, written from ``docs/reference/host-protocol.md`` alone: byte by byte, for the tests."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""When beats move: the executable form of ``docs/hardware.md``.
+"""When beats move: the executable form of ``docs/reference/components.md``.
 
 Every function maps the cycles in which a component's input beats are transferred, an int64 array in stream
 order, to the cycles of its output beats, without backpressure. The plan composes them; the components' tests

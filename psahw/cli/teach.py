@@ -14,7 +14,10 @@ __all__ = ["COMMANDS"]
 @click.option("--views", type=click.IntRange(1, 9999), required=True, metavar="V",
               help="Augmented passes over the training images; epoch e of a student shows pass e mod V.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), help="Fixes the augmentation.")
-@set_option("A setting of the augmentation, as in --set cutmix=0.5, or bf16=true on a GPU (see docs/training.md).")
+@set_option(
+    "A setting of the augmentation, as in --set cutmix=0.5, or bf16=true on a GPU "
+    "(see docs/reference/training-settings.md)."
+)
 @click.option("-o", "--output", "directory", required=True, metavar="DIR",
               help="One file per view. Those that exist stay, so interrupted work continues.")  # fmt: skip
 @data_options

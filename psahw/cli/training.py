@@ -20,7 +20,8 @@ _shape_option = click.option(
 
 @click.command()
 @click.option("--config", "shape", default="teacher", show_default=True, metavar="NAME|FILE",
-              help="A shape by name (teacher, pyramid, plain, ...: docs/training.md) or a JSON file.")  # fmt: skip
+              help="A shape by name (teacher, pyramid, plain, ...; see docs/reference/training-settings.md), "
+                   "or a JSON file.")  # fmt: skip
 @_shape_option
 @run_options()
 def train(shape, changes, epochs, stop_after, batch, seed, settings, directory, dataset, data, as_json):

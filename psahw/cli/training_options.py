@@ -75,7 +75,10 @@ def run_options(*, epochs: int = _EPOCHS, fewest: int = 1) -> Callable[[Command]
         ),
         click.option("--batch", type=click.IntRange(1), help=f"Images per step; {_BATCH} unless given."),
         click.option("--seed", type=click.IntRange(0), help="Fixes initial weights, order and augmentation."),
-        set_option("Any other setting of the training, as in --set optimizer=adamw (see docs/training.md)."),
+        set_option(
+            "Any other setting of the training, as in --set optimizer=adamw "
+            "(see docs/reference/training-settings.md)."
+        ),
         click.option(
             "-o",
             "--output",

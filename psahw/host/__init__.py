@@ -1,4 +1,4 @@
-"""Classify images on a board, from Python.
+"""Classify images on a board, from Python::
 
     import psahw
     from psahw.host import Accelerator
@@ -9,7 +9,7 @@
     print(answers.logits, answers.classes)
 
 This package needs NumPy, pyserial and cobs, but neither Amaranth nor the other packages that make circuits.
-``docs/host-protocol.md`` specifies the protocol.
+``docs/reference/host-protocol.md`` specifies the protocol.
 """
 
 from .accelerator import Accelerator, Answers, Timing

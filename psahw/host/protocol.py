@@ -1,8 +1,8 @@
 """The host protocol, version 1: kinds of messages, faults, and the contents of answers.
 
-``docs/host-protocol.md`` specifies the protocol. Host and device both take its constants from this module. The body
-of a frame is a kind (one byte), a sequence number (one byte) and a payload; the payload of an answer consists of
-32-bit words. Numbers are little-endian.
+``docs/reference/host-protocol.md`` specifies the protocol. Host and device both take its constants from this module.
+The body of a frame is a kind (one byte), a sequence number (one byte) and a payload; the payload of an answer
+consists of 32-bit words. Numbers are little-endian.
 """
 
 import struct

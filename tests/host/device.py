@@ -1,6 +1,6 @@
 """A device in plain Python, behind a pseudo-terminal or a UDP socket, that can make all kinds of faults.
 
-It is written from ``docs/host-protocol.md`` alone, independently of `psahw.host`.
+It is written from ``docs/reference/host-protocol.md`` alone, independently of `psahw.host`.
 """
 
 import os
