@@ -1,11 +1,11 @@
-"""The two ways in which a command ends early; see `psahw.cli` for their exit statuses."""
+"""The two errors that a user can expect. `psahw.cli` maps them to exit statuses."""
 
 __all__ = ["CheckFailed", "UserError"]
 
 
 class UserError(Exception):
-    """Wrong use or bad input: one line that says what was wrong, where, and what to do. Exit status 2."""
+    """Wrong use or bad input. The message is one line that says what was wrong, where, and what to do."""
 
 
 class CheckFailed(Exception):
-    """The command worked, and what it checked does not hold. Exit status 1."""
+    """A failed check: the work was done, but its result does not hold."""

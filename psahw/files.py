@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, directories known to be writable before long work starts, the cache."""
+"""Files that are written whole or not at all, directories that are checked before long work, and the cache."""
 
 import contextlib
 import os
@@ -17,33 +17,38 @@ __all__ = [
 
 
 def cache_directory() -> Path:
-    """Where downloads, compiled kernels, Verilog and simulators are kept between runs: `$PSAHW_CACHE`, else
-    `~/.cache/psahw`; not necessarily existing yet."""
+    """Return the directory for downloads, compiled kernels, Verilog and simulators, which may not exist yet.
+
+    It is ``$PSAHW_CACHE``, or ``~/.cache/psahw`` if that is not set.
+    """
     return Path(os.environ.get("PSAHW_CACHE") or Path.home() / ".cache" / "psahw")
 
 
-_LATELY = 24 * 3600  # seconds
+_RECENT_SECONDS = 24 * 3600
 
 
 def long_unused(entries: Iterable[Path], keep: int) -> list[Path]:
-    """Those of a cache's entries that may go, by their times of modification, which mark their last use: all but the
-    ``keep`` latest, and but those of the last day, which a long run may still want. Of those that another process
-    has just removed nothing is said."""
+    """Return the entries of a cache that may be removed, the oldest first.
+
+    The time of modification marks the last use of an entry. Kept are the ``keep`` latest entries, and those used
+    within the last day, which a long run may still need. Entries that another process has just removed are skipped.
+    """
     times = []
     for entry in entries:
         with contextlib.suppress(FileNotFoundError):
             times.append((entry.stat().st_mtime, entry))
-    return [entry for used, entry in sorted(times)[:-keep] if time.time() - used > _LATELY]
+    return [entry for used, entry in sorted(times)[:-keep] if time.time() - used > _RECENT_SECONDS]
 
 
 def write_whole(path: str | os.PathLike, data: str | bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    path, data = Path(path), data.encode() if isinstance(data, str) else data
+    """Write a file whole or not at all. Raises UserError if it cannot be written."""
+    path = Path(path)
+    content = data.encode() if isinstance(data, str) else data
     name = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             name = file.name
-            file.write(data)
+            file.write(content)
         os.chmod(name, 0o644)
         os.replace(name, path)
     except OSError as error:
@@ -53,7 +58,10 @@ def write_whole(path: str | os.PathLike, data: str | bytes) -> None:
 
 
 def write_cached(path: Path, data: str | bytes) -> None:
-    """`write_whole` into the cache, whose directories need not exist. Raises UserError if they cannot be made."""
+    """Write a file of the cache whole or not at all, and create its directories.
+
+    Raises UserError if it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,46 +72,59 @@ def write_cached(path: Path, data: str | bytes) -> None:
 
 
 def writable_directory(path: str | os.PathLike) -> Path:
-    """The directory, made if need be, proven writable before long work starts.
+    """Create a directory if it does not exist, check that it can be written into, and return it.
 
-    Raises UserError, having left nothing behind.
+    Raises UserError otherwise, and leaves no directory that did not exist before.
     """
-    path, made = Path(path), []
+    path = Path(path)
+    created: list[Path] = []
     try:
         for parent in (path, *path.parents):
             if parent.exists():
                 break
-            made.append(parent)
+            created.append(parent)
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path, prefix=".psahw"):
             pass
     except OSError as error:
-        for parent in made:
+        for parent in created:
             if parent.is_dir():
                 parent.rmdir()
         raise UserError(f"cannot write into directory {path}: {error.strerror}") from error
     return path
 
 
-def refuse_foreign(path: str | os.PathLike, ours: Callable[[Path], bool], what: str) -> None:
-    """Raises UserError for a directory that holds files (hidden ones do not count) and is not `ours`."""
+def refuse_foreign(path: str | os.PathLike, ours: Callable[[Path], bool], mark: str) -> None:
+    """Raise UserError for a directory with files that psahw did not write. Hidden files do not count.
+
+    Parameters
+    ----------
+    path
+        The directory, which need not exist.
+    ours
+        Returns whether psahw wrote a directory.
+    mark
+        What such a directory holds, for the message.
+    """
     path = Path(path)
     if path.is_dir() and any(entry.name[0] != "." for entry in path.iterdir()) and not ours(path):
-        raise UserError(f"{path} holds other files and no {what}: name a new or empty directory")
+        raise UserError(f"{path} holds other files and no {mark}: name a new or empty directory")
 
 
 @contextmanager
 def output_directory(path: str | os.PathLike) -> Iterator[Path]:
-    """A `writable_directory` for the length of the work. If that fails before anything was written into it, what
-    was made of it goes again."""
+    """Provide a directory as `writable_directory` does.
+
+    If the block fails before anything was written, the directories that were created are removed.
+    """
     path = Path(path)
-    made = [parent for parent in (path, *path.parents) if not parent.exists()]
+    created = [parent for parent in (path, *path.parents) if not parent.exists()]
     try:
         yield writable_directory(path)
     except BaseException:
-        for parent in made:
+        for parent in created:
             try:
                 parent.rmdir()
-            except OSError:  # it holds something
+            except OSError:  # it is not empty
                 break
         raise

@@ -1,13 +1,15 @@
-"""A recipe of jobs, each a command of psahw, that can run anywhere and in any order that their dependencies allow.
+"""Run a recipe of jobs that depend on each other; each job is a command of psahw.
 
-A recipe is JSON: `{"jobs": {NAME: {"command": "quantize", "arguments": [...], "after": [NAME, ...]}, ...}}`. In an
-argument `{NAME}` stands for the result of another job, which then comes first: the run directory of a training, the
-network file of a quantisation. A job's own directory and, of `quantize`, its name are given to it, so `-o`, `--name`
-and `--json` are no arguments. `after` names jobs that come first and are not mentioned, and may be left out.
+A recipe is JSON: ``{"jobs": {NAME: {"command": "quantize", "arguments": [...], "after": [NAME, ...]}, ...}}``. In an
+argument, ``{NAME}`` stands for the result of another job: the run directory of a training, or the network file of a
+quantisation. That job then runs first. ``after`` names further jobs that must run first, and may be left out. The
+directory of a job, and the name of a quantised network, are given to the job, so that ``-o``, ``--name`` and
+``--json`` must not be among the arguments.
 
-All of a job stands under the sweep's directory: `NAME/` its run directory, `NAME.log` what it said, `NAME.json` its
-arguments and its result, written whole when it is done and not before. So a job is done when its result exists; one
-that broke off goes on from its run directory's checkpoint. Jobs share nothing else, and no process watches them.
+Everything about a job is below the sweep's directory: its run directory ``NAME/``, its output ``NAME.log``, and
+``NAME.json`` with its arguments and its result, which is written when the job is done. A job is therefore done when
+its result exists, and a job that was interrupted continues from the checkpoint in its run directory. Jobs share
+nothing else, and no process watches them, so that they can run on several machines.
 """
 
 import json
@@ -16,9 +18,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 from .errors import UserError
 from .files import write_whole
@@ -33,7 +36,19 @@ _REFERENCE = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True)
 class Job:
-    """A command with its arguments, references to other jobs still in them; `after` names all that come first."""
+    """A job of a recipe.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    command
+        One of `COMMANDS`.
+    arguments
+        Arguments of the command, with references to other jobs.
+    after
+        Names of all jobs that must run first.
+    """
 
     name: str
     command: str
@@ -41,32 +56,42 @@ class Job:
     after: tuple[str, ...]
 
     def asked(self) -> list[str]:
-        """What the recipe says, the same wherever the sweep's directory lies."""
+        """Return command and arguments as in the recipe, which do not depend on the sweep's directory."""
         return [self.command, *self.arguments]
 
 
 class Sweep:
-    """The jobs of a recipe, each after those that it needs, and the directory with their results."""
+    """The jobs of a recipe, and the directory with their results.
 
-    def __init__(self, jobs: list[Job], directory: Path):
+    Parameters
+    ----------
+    jobs
+        The jobs, each after those that it needs.
+    directory
+        The sweep's directory.
+    """
+
+    def __init__(self, jobs: list[Job], directory: Path) -> None:
         self.jobs, self.directory = {job.name: job for job in jobs}, Path(directory)
         self._running: set[subprocess.Popen] = set()
         self._stopped = threading.Event()
 
     def result_path(self, job: Job) -> Path:
+        """Return the file of a job's result."""
         return self.directory / f"{job.name}.json"
 
     def log_path(self, job: Job) -> Path:
+        """Return the file of a job's output on standard error."""
         return self.directory / f"{job.name}.log"
 
     def product(self, name: str) -> str:
-        """What `{name}` stands for in arguments."""
+        """Return what ``{name}`` stands for in arguments."""
         run = self.directory / name
         return str(run / f"{name}.safetensors" if self.jobs[name].command == "quantize" else run)
 
     def arguments(self, job: Job) -> list[str]:
-        """The command line behind `psahw`."""
-        filled = [_REFERENCE.sub(lambda found: self.product(found[1]), argument) for argument in job.arguments]
+        """Return the command line of a job, without ``psahw``."""
+        filled = [_REFERENCE.sub(lambda match: self.product(match[1]), argument) for argument in job.arguments]
         if job.command == "quantize":
             filled += ["--name", job.name]
         if job.command != "evaluate":
@@ -74,25 +99,25 @@ class Sweep:
         return [job.command, *filled, "--json"]
 
     def done(self, job: Job) -> bool:
-        """Raises UserError if the result is that of other arguments, or no result."""
+        """Return whether a job has a result. Raises UserError if it is the result of other arguments, or unreadable."""
         path = self.result_path(job)
         if not path.exists():
             return False
         try:
             asked = json.loads(path.read_text())["job"]
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path} is no result of a job: remove it, and the job runs again") from error
+            raise UserError(f"{path} is not the result of a job: remove it, and the job runs again") from error
         if asked != job.asked():
             was, now = " ".join(asked), " ".join(job.asked())
             raise UserError(f"{path}: job {job.name!r} was {was!r} and now is {now!r}: name another job or directory")
         return True
 
     def missing(self, job: Job) -> list[str]:
-        """The jobs that must be done before this one and are not."""
+        """Return the names of the jobs that this one needs and that are not done."""
         return [name for name in job.after if not self.done(self.jobs[name])]
 
     def run_job(self, job: Job) -> str | None:
-        """Runs it to its end, whatever came before. Returns None, or in a line why there is no result."""
+        """Run a job to its end, and return None, or one line that says why there is no result."""
         arguments = self.arguments(job)
         with open(self.log_path(job), "a") as log:
             begin = log.tell()
@@ -106,7 +131,7 @@ class Sweep:
             out, _ = process.communicate()
             self._running.discard(process)
         if process.returncode:
-            return f"exit status {process.returncode}, {self.log_path(job)}{_last_words(self.log_path(job), begin)}"
+            return f"exit status {process.returncode}, {self.log_path(job)}{_last_line(self.log_path(job), begin)}"
         try:
             result = json.loads(out)
         except ValueError:
@@ -118,12 +143,14 @@ class Sweep:
         return None
 
     def run(self, workers: int = 1) -> Iterator[tuple[Job, str | None]]:
-        """Runs what is not done, `workers` jobs at a time, and yields each with what `run_job` returns. A job
-        that needs one without a result is not run, and not yielded."""
+        """Run the jobs that are not done, ``workers`` at once, and yield each with what `run_job` returns.
+
+        A job that needs the result of a failed job is neither run nor yielded.
+        """
         waiting = [job for job in self.jobs.values() if not self.done(job)]
         finished = {name for name, job in self.jobs.items() if job not in waiting}
         with ThreadPoolExecutor(workers) as pool:
-            futures = {}
+            futures: dict[Future, Job] = {}
             try:
                 while True:
                     for job in [job for job in waiting if finished.issuperset(job.after)]:
@@ -142,42 +169,47 @@ class Sweep:
                 self._stop()
 
     def _stop(self) -> None:
-        """Ends what still runs, if the work was broken off."""
+        """Terminate the jobs that still run."""
         self._stopped.set()
         for process in list(self._running):
             process.terminate()
 
 
-def _last_words(log: Path, begin: int) -> str:
-    """The last line written since byte `begin`, where the reason usually stands."""
+def _last_line(log: Path, begin: int) -> str:
+    """Return the last line of a log written since byte ``begin``, which usually has the reason of a failure."""
     lines = log.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
     return f": {lines[-1].strip()[:200]}" if lines else ""
 
 
-def _fail(path, where: str, problem: str):
+def _fail(path: str | Path, where: str, problem: str) -> NoReturn:
+    """Raise UserError that names the recipe and the place in it."""
     raise UserError(f"{path}: {where}: {problem}")
 
 
-def _strings(path, where: str, value) -> tuple[str, ...]:
+def _strings(path: str | Path, where: str, value: Any) -> tuple[str, ...]:
+    """Return a list of strings as a tuple. Raises UserError if it is something else."""
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         _fail(path, where, f"must be a list of strings, not {value!r}")
     return tuple(value)
 
 
-def _job(path, name: str, entry, known) -> Job:
+def _job(path: str | Path, name: str, entry: Any, known: dict[str, Any]) -> Job:
+    """Return a job of a recipe. Raises UserError, naming the job, if it is not valid."""
     where = f"job {name!r}"
     if not _NAME.fullmatch(name):
-        _fail(path, where, "a name has letters, digits, '.', '_' and '-' only, and begins with a letter or digit")
+        _fail(
+            path, where, "a name must consist of letters, digits, '.', '_' and '-', and begin with a letter or digit"
+        )
     if not isinstance(entry, dict):
         _fail(path, where, f"must be an object, not {entry!r}")
     if unknown := sorted(entry.keys() - {"command", "arguments", "after"}):
-        _fail(path, where, f"unknown field {unknown[0]!r}; known are command, arguments, after")
+        _fail(path, where, f"unknown field {unknown[0]!r}; known fields: command, arguments, after")
     if (command := entry.get("command")) not in COMMANDS:
         _fail(path, where, f"command must be one of {', '.join(COMMANDS)}, not {command!r}")
     arguments = _strings(path, f"{where}, arguments", entry.get("arguments", []))
     for argument in arguments:
         if argument.partition("=")[0] in _GIVEN:
-            _fail(path, where, f"{argument.partition('=')[0]} is no argument of a job in a sweep")
+            _fail(path, where, f"{argument.partition('=')[0]} must not be among the arguments of a job")
     mentioned = [name for argument in arguments for name in _REFERENCE.findall(argument)]
     after = tuple(dict.fromkeys([*_strings(path, f"{where}, after", entry.get("after", [])), *mentioned]))
     for other in after:
@@ -187,7 +219,20 @@ def _job(path, name: str, entry, known) -> Job:
 
 
 def load(path: str | Path, directory: str | Path) -> Sweep:
-    """The recipe's jobs, with results under `directory`. Raises UserError, naming the job, for what is no recipe."""
+    """Read a recipe.
+
+    Parameters
+    ----------
+    path
+        The recipe's JSON file.
+    directory
+        Directory for the results.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read or is not a recipe. The message names the job.
+    """
     try:
         recipe = json.loads(Path(path).read_text())
     except OSError as error:
@@ -196,13 +241,13 @@ def load(path: str | Path, directory: str | Path) -> Sweep:
         raise UserError(f"{path} must be JSON: {error}") from error
     entries = recipe.get("jobs") if isinstance(recipe, dict) else None
     if not isinstance(entries, dict) or not entries:
-        raise UserError(f'{path} must be {{"jobs": {{NAME: ...}}}}, with a job at least')
+        raise UserError(f'{path} must be {{"jobs": {{NAME: ...}}}}, with at least one job')
     jobs = {name: _job(path, name, entry, entries) for name, entry in entries.items()}
     order: list[Job] = []
     while len(order) < len(jobs):
         names = {job.name for job in order}
         ready = [job for job in jobs.values() if job.name not in names and names.issuperset(job.after)]
         if not ready:
-            _fail(path, f"jobs {', '.join(sorted(jobs.keys() - names))}", "each waits for another one")
+            _fail(path, f"jobs {', '.join(sorted(jobs.keys() - names))}", "each waits for another job")
         order += ready
     return Sweep(order, Path(directory))

@@ -1,3 +1,5 @@
+"""Test files that are written whole, checked directories, and the cache."""
+
 import errno
 import os
 import time
@@ -25,7 +27,7 @@ def test_write_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):
+def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
     path.write_text("old")
 
@@ -39,7 +41,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_write_into_nothing(tmp_path):
+def test_write_into_an_absent_directory(tmp_path):
     path = tmp_path / "absent" / "a.txt"
     with pytest.raises(UserError, match=r"^cannot write .*: No such file or directory$"):
         write_whole(path, "")
@@ -60,7 +62,7 @@ def test_directory_below_a_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_output_directory_goes_again_if_nothing_came(tmp_path):
+def test_output_directory_is_removed_after_a_failure(tmp_path):
     with pytest.raises(UserError, match="no data"), output_directory(tmp_path / "a" / "b") as directory:
         assert directory.is_dir()
         raise UserError("no data")
@@ -88,7 +90,7 @@ def test_refuse_foreign(tmp_path):
     refuse_foreign(tmp_path, ours, "mark")
 
 
-def test_what_a_cache_may_forget(tmp_path):
+def test_long_unused_entries(tmp_path):
     now, hour = time.time(), 3600
     for n, ago in enumerate((60, 50, 40, 2)):
         (tmp_path / str(n)).mkdir()
@@ -107,7 +109,7 @@ def test_cache_directory(monkeypatch, tmp_path):
     assert not cache_directory().exists()
 
 
-def test_a_cache_that_cannot_be(tmp_path):
+def test_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*/file/cache: Not a directory; PSAHW_CACHE says where"):
         write_cached(tmp_path / "file" / "cache" / "x.json", "{}")

@@ -1,4 +1,4 @@
-"""Order, resumption and failures of a sweep, with a stand-in for the commands; then real ones on the sample."""
+"""Test order, resumption and failures of a sweep, with a stand-in for the commands, and once with real ones."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from psahw import sweep
 from psahw.cli import main
 from psahw.errors import UserError
-from psahw.network import file as networkfile
+from psahw.network.file import load
 
 RECIPE = {
     "teacher": {"command": "train", "arguments": ["--config", "tiny"]},
@@ -41,7 +41,7 @@ def recipe(tmp_path):
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """Runs a script in place of psahw; returns (calls(), break_job(name))."""
+    """Run a script in place of psahw; return functions that list its calls and that make a job fail."""
     calls, broken = tmp_path / "calls", tmp_path / "broken"
     script = STAND_IN.format(calls=str(calls), broken=str(broken))
     popen = subprocess.Popen
@@ -130,7 +130,7 @@ def test_only_one(recipe, stand_in, tmp_path, capsys):
 
 
 def test_list(recipe, tmp_path, capsys):
-    """Lines that a shell runs as they are; nothing is run or made."""
+    """The lines can be run by a shell as they are, and nothing is run or written."""
     awkward = tmp_path / "with a space"
     assert main(["sweep", str(recipe), "-o", str(awkward), "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -157,7 +157,7 @@ def test_result_of_other_arguments(recipe, stand_in, tmp_path, capsys):
     message = "job 'teacher' was 'train --config tiny' and now is 'train --config psa': name another job or directory"
     assert f"teacher.json: {message}" in err
     (tmp_path / "out" / "teacher.json").write_text("{")
-    assert "teacher.json is no result of a job: remove it" in _run(capsys, recipe, tmp_path / "out")[2]
+    assert "teacher.json is not the result of a job: remove it" in _run(capsys, recipe, tmp_path / "out")[2]
 
 
 def test_another_spelling_of_the_directory(recipe, stand_in, tmp_path, capsys, monkeypatch):
@@ -170,9 +170,9 @@ def test_another_spelling_of_the_directory(recipe, stand_in, tmp_path, capsys, m
 
 
 def test_recipes_of_the_repository(tmp_path, capsys):
-    found = sorted((Path(__file__).parents[1] / "recipes").glob("*.json"))
-    assert found
-    for path in found:
+    recipes = sorted((Path(__file__).parents[1] / "recipes").glob("*.json"))
+    assert recipes
+    for path in recipes:
         status, result, _ = _run(capsys, path, tmp_path / "out", "--list")
         assert status == 0 and not any(job["done"] for job in result["jobs"])
 
@@ -184,20 +184,20 @@ def _jobs(**changes):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], 'must be {"jobs": {NAME: ...}}, with a job at least'),
-        ({"jobs": {}}, 'must be {"jobs": {NAME: ...}}, with a job at least'),
-        (_jobs(**{"../x": {"command": "train"}}), "job '../x': a name has letters, digits,"),
+        ([], 'must be {"jobs": {NAME: ...}}, with at least one job'),
+        ({"jobs": {}}, 'must be {"jobs": {NAME: ...}}, with at least one job'),
+        (_jobs(**{"../x": {"command": "train"}}), "job '../x': a name must consist of letters, digits,"),
         (_jobs(x=3), "job 'x': must be an object, not 3"),
         (_jobs(x={"command": "rm"}), "job 'x': command must be one of train, teach, distill, quantize, evaluate"),
         (_jobs(x={"command": "train", "arguments": "-x"}), "job 'x', arguments: must be a list of strings, not '-x'"),
-        (_jobs(x={"command": "train", "when": 1}), "job 'x': unknown field 'when'; known are command, arguments,"),
-        (_jobs(x={"command": "train", "arguments": ["-o", "y"]}), "job 'x': -o is no argument of a job in a sweep"),
+        (_jobs(x={"command": "train", "when": 1}), "job 'x': unknown field 'when'; known fields: command, arguments,"),
+        (_jobs(x={"command": "train", "arguments": ["-o", "y"]}), "job 'x': -o must not be among the arguments of a job"),
         (_jobs(x={"command": "train", "arguments": ["{y}"]}), "job 'x': there is no job 'y'"),
         (_jobs(x={"command": "train", "after": ["y"]}), "job 'x': there is no job 'y'"),
         (_jobs(teacher={"command": "train", "after": ["test"]}), "jobs student, teacher, test, w4, w8: each waits"),
     ],
 )  # fmt: skip
-def test_no_recipe(content, message, recipe, tmp_path):
+def test_wrong_recipe(content, message, recipe, tmp_path):
     recipe.write_text(json.dumps(content))
     with pytest.raises(UserError) as caught:
         sweep.load(recipe, tmp_path)
@@ -213,7 +213,7 @@ def test_no_file(recipe, tmp_path):
 
 
 def test_interrupted(recipe, tmp_path, monkeypatch):
-    """The job that runs is ended, and no other one begins."""
+    """The running job is terminated, and no other job begins."""
     processes, popen = [], subprocess.Popen
 
     def start(command, **options):
@@ -235,7 +235,7 @@ def test_interrupted(recipe, tmp_path, monkeypatch):
 
 
 def test_real_commands(tmp_path, capsys):
-    """A training, two quantisations and an evaluation; then nothing is left to do."""
+    """A training, a quantisation and an evaluation run, and then nothing is left to do."""
     pytest.importorskip("torch")
     smoke = ["--dataset", "sample", "--epochs", "1", "--batch", "16", "--set", "compile=false", "--set", "bf16=false"]
     jobs = {
@@ -247,7 +247,7 @@ def test_real_commands(tmp_path, capsys):
     recipe.write_text(json.dumps({"jobs": jobs}))
     status, _, err = _run(capsys, recipe, tmp_path / "out", "--jobs", "2")
     assert status == 0, err
-    network = networkfile.load(tmp_path / "out" / "w8" / "w8.safetensors")
+    network = load(tmp_path / "out" / "w8" / "w8.safetensors")
     written = json.loads((tmp_path / "out" / "test.json").read_text())["result"]
     assert network.metadata["accuracy"]["sample test INT8"] == written["accuracy"]
     assert set(_run(capsys, recipe, tmp_path / "out")[1]["jobs"].values()) == {"was done"}

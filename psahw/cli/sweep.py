@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from .. import sweep as sweeps
 from ..errors import CheckFailed, UserError
 from ..files import writable_directory
+from ..sweep import Sweep, load
 from . import output
 
 __all__ = ["COMMANDS"]
 
 
-def _list(sweep: sweeps.Sweep, recipe: str, as_json: bool) -> None:
+def _list(sweep: Sweep, recipe: str, as_json: bool) -> None:
     """Print a shell line for each job, in an order that their dependencies allow."""
     lines = {
         name: [sys.executable, "-m", "psahw", "sweep", recipe, "-o", str(sweep.directory), "--only", name]
@@ -32,7 +32,7 @@ def _list(sweep: sweeps.Sweep, recipe: str, as_json: bool) -> None:
     output.print_json({"directory": sweep.directory, "jobs": jobs})
 
 
-def _run_one(sweep: sweeps.Sweep, name: str, as_json: bool) -> None:
+def _run_one(sweep: Sweep, name: str, as_json: bool) -> None:
     """Run one job, unless it is done already."""
     if name not in sweep.jobs:
         raise UserError(f"--only: no job {name!r}; jobs are {', '.join(sweep.jobs)}")
@@ -71,7 +71,7 @@ def sweep(recipe, directory, workers, only, listed, as_json):
     """
     if listed and only is not None:
         raise UserError("--list and --only exclude each other")
-    loaded = sweeps.load(recipe, directory)
+    loaded = load(recipe, directory)
     if listed:
         return _list(loaded, recipe, as_json)
     if only is not None:

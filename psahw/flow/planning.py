@@ -87,8 +87,9 @@ def _choices(source: str | os.PathLike | Mapping[str, Any], network: Network) ->
             raise UserError(f"{source} is not JSON: {error}") from None
     kinds = {"digest": str, "token_period": int, "bus_bytes": int, "engines": dict}
     for field, kind in kinds.items():
-        value: Any = data.get(field) if isinstance(data, Mapping) else None
-        if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and not 0 < value < 1 << 31):
+        value = data.get(field) if isinstance(data, Mapping) else None
+        valid = isinstance(value, kind) and not isinstance(value, bool)
+        if not valid or (isinstance(value, int) and not 0 < value < 1 << 31):
             raise UserError(f"{name}: {field} must be {kind.__name__} as psahw plan -o writes it, not {value!r}")
     if data["digest"] != digest(network):
         raise UserError(f"{name} is a plan for another network than {network.name}")
