@@ -99,7 +99,7 @@ class Sweep:
         return [job.command, *filled, "--json"]
 
     def done(self, job: Job) -> bool:
-        """Return whether a job has a result. Raises UserError if it is the result of other arguments, or unreadable."""
+        """Return whether a job has a result. Raises UserError if it belongs to other arguments, or is unreadable."""
         path = self.result_path(job)
         if not path.exists():
             return False
