@@ -1,0 +1,115 @@
+"""Addresses of a sliding window's elements in a ring of rows."""
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..architecture.buffers import WindowBuffer
+from .count import count
+
+__all__ = ["WindowReader", "constant_at"]
+
+
+def constant_at(values: list[int], index: Value) -> Value:
+    """Return ``values[index]``, which needs no logic if all values are equal."""
+    return Const(values[0]) if len(set(values)) == 1 else Array(values)[index]
+
+
+class WindowReader(wiring.Component):
+    """Walks through the windows of a `WindowBuffer` and addresses the elements of each beat.
+
+    The windows follow in raster order. The beats of a window walk through its rows, and in groups of ``copies`` rows
+    if a beat is wider than a row. Rows of the grid lie ``pitch`` elements apart in the ring; a row outside the grid
+    has no place in it, and does not move the address.
+
+    Latency: the outputs describe the beat that the next ``issue`` reads. They come from registers, except for
+    ``ends_row``, which depends combinationally on ``issue``. Throughput: one beat per clock cycle.
+
+    Parameters
+    ----------
+    buffer : WindowBuffer
+        Geometry and memory layout of the ring.
+
+    Members
+    -------
+    issue : In(1)
+        A beat is read in this clock cycle.
+    addr : Out(ArrayLayout(range(depth), copies))
+        Address of the first element that is read from each copy of the ring.
+    outside : Out(o_lanes)
+        Lanes of the beat that lie outside the grid, where the window has zeros.
+    grid_row : Out(range(grid height))
+        The row of windows to which the beat belongs.
+    ends_row : Out(1)
+        The beat that is read in this clock cycle is the last one of a row of windows.
+    """
+
+    def __init__(self, *, buffer: WindowBuffer):
+        self._buffer = buffer
+        address = Signal(range(buffer.layout.depth)).shape()
+        super().__init__(
+            {
+                "issue": In(1),
+                "addr": Out(data.ArrayLayout(address, buffer.copies)),
+                "outside": Out(buffer.o_lanes),
+                "grid_row": Out(range(buffer.window.grid[0])),
+                "ends_row": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+
+        buffer, window = self._buffer, self._buffer.window
+        width, margin = window.width * buffer.channels, window.padding * buffer.channels
+        beats, steps = window.size * buffer.channels // buffer.row_lanes, window.size // buffer.copies
+        beat, dy, x, y = count(m, self.issue, beats, steps, *window.grid[::-1])
+        m.d.comb += [self.grid_row.eq(y.value), self.ends_row.eq(x.wrap)]
+
+        # Addresses of rows in the ring: of the window's first row, and of the beat's first row.
+        base, row = (Signal(range(buffer.layout.depth), name=name) for name in ("base", "row"))
+        # Elements from the start of a row: to the window's left edge, and to the beat's first element.
+        left, at = (Signal(range(-margin, width + margin), init=-margin, name=name) for name in ("left", "at"))
+
+        inside = self._rows_inside(m, beat, dy, x, y) if window.padding else [1] * buffer.copies
+        distance = Array(rows * buffer.pitch for rows in range(buffer.copies + 1))
+        rows = [row, *(self._ahead(row, distance[sum(inside[:n])]) for n in range(1, buffer.copies + 1))]
+        m.d.comb += [addr.eq(start + at) for addr, start in zip(self.addr, rows[:-1], strict=True)]
+        if window.padding:
+            beside = [(at < -lane) | (at >= width - lane) for lane in range(buffer.row_lanes)]
+            m.d.comb += self.outside.eq(Cat(~row_inside | out for row_inside in inside for out in beside))
+
+        next_left = Mux(x.last, -margin, left + window.stride * buffer.channels)
+        freed = (window.rows_freed() * buffer.pitch).tolist()
+        next_base = self._ahead(base, Mux(x.last, constant_at(freed, y.value), 0))
+        with m.If(self.issue):  # which comes late; nothing above depends on it
+            with m.If(beat.last & dy.last):
+                m.d.sync += [left.eq(next_left), at.eq(next_left), base.eq(next_base), row.eq(next_base)]
+            with m.Elif(beat.last):
+                m.d.sync += [at.eq(left), row.eq(rows[-1])]
+            with m.Else():
+                m.d.sync += at.eq(at + buffer.row_lanes)
+
+        return m
+
+    def _rows_inside(self, m, beat, dy, x, y):
+        """Return, for each row that the beat reads, whether it lies inside the grid; creates ``top`` and ``line``."""
+        window, copies = self._buffer.window, self._buffer.copies
+        # Numbers of rows, counted from the top of the padding: of the window's first row, and of the beat's. They are
+        # registers because a sum of the counters would take too long on the way to the memory's address.
+        top, line = (Signal(range(window.height + 2 * window.padding), name=name) for name in ("top", "line"))
+        next_top = Mux(x.last, Mux(y.last, 0, top + window.stride), top)
+        with m.If(self.issue & beat.last):
+            m.d.sync += line.eq(Mux(dy.last, next_top, line + copies))
+            with m.If(dy.last):
+                m.d.sync += top.eq(next_top)
+        return [
+            (line >= window.padding - index if index < window.padding else 1)
+            & (line < window.height + window.padding - index)
+            for index in range(copies)
+        ]
+
+    def _ahead(self, addr, distance):
+        """Return the address ``distance`` elements after ``addr`` in the ring."""
+        end, to = self._buffer.layout.depth, addr + distance
+        return Mux(to >= end, to - end, to)
