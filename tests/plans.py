@@ -1,4 +1,4 @@
-"""Plans changed for the tests."""
+"""Plans that are changed for tests."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ __all__ = ["inferred"]
 
 
 def inferred(plan):
-    """The plan with multipliers as plain code, for Amaranth's simulator, which has no models of primitives."""
+    """Return the plan without multiplier primitives, of which Amaranth's simulator has no models."""
 
     def changed(node):
         if isinstance(node, nodes.Residual):

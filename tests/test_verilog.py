@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Verilog and memory files. What simulators and synthesisers make of them: tests/sim, tests/test_synthesis.py."""
+"""Verilog and memory files. tests/sim and tests/synthesis check that simulators and synthesisers read them."""
 
 import gc
 import re
@@ -38,7 +38,7 @@ class TwoRoms(wiring.Component):
 
 
 def contents(path):
-    """The words of a memory file for $readmemb."""
+    """Return the words of a memory file for $readmemb."""
     return [int(word, 2) for word in re.sub(r"//.*|@\w+", "", path.read_text()).split()]
 
 
@@ -46,23 +46,23 @@ def test_memory_files(tmp_path):
     words = [1, 127, 0, 85], [4095, 0, 1, 2730]
     path = verilog.emit(TwoRoms(words), "roms", tmp_path)
     assert path == tmp_path / "roms.v"
-    found = {file.name: contents(file) for file in tmp_path.glob("*.mem")}
-    assert sorted(found.values()) == sorted(words)
+    memories = {file.name: contents(file) for file in tmp_path.glob("*.mem")}
+    assert sorted(memories.values()) == sorted(words)
     text = path.read_text()
     assert re.findall(r"^module (\w+)", text, re.MULTILINE)[0].startswith("psahw_roms")
-    assert set(re.findall(r'\$readmemb\("(.*?)"', text)) == set(found)
-    assert {file.name for file in tmp_path.iterdir()} == {"roms.v", *found}
-    assert all(re.fullmatch(r"roms-\d+\.mem", name) for name in found)
+    assert set(re.findall(r'\$readmemb\("(.*?)"', text)) == set(memories)
+    assert {file.name for file in tmp_path.iterdir()} == {"roms.v", *memories}
+    assert all(re.fullmatch(r"roms-\d+\.mem", name) for name in memories)
 
 
 def test_contents_of_a_table(tmp_path):
     values = np.random.default_rng(1).integers(-128, 128, (4, 256)).astype(np.int8)
     verilog.emit(TableRom(values=values, lanes=2), "table", tmp_path)
-    found = sorted(contents(file) for file in tmp_path.glob("*.mem"))
-    # by what the lane reads: bytes of its channels one after the other, in the order of the raw input code
+    memories = sorted(contents(file) for file in tmp_path.glob("*.mem"))
+    # One memory for each lane: the bytes of its channels one after the other, in the order of the raw input code.
     raw = np.roll(values, 128, axis=1)
     expected = sorted(pack_words(raw[lane::2].reshape(-1, 1), 8) for lane in range(2))
-    assert found == expected
+    assert memories == expected
 
 
 def test_without_memories(tmp_path):
@@ -71,7 +71,7 @@ def test_without_memories(tmp_path):
     assert re.search(r"^module psahw_gather\(", path.read_text(), re.MULTILINE)
 
 
-def test_same_again(tmp_path):
+def test_repeatable(tmp_path):
     text = verilog.emit(Gather(lanes=1, ratio=2), "gather", tmp_path).read_text()
     assert verilog.emit(Gather(lanes=1, ratio=2), "gather", tmp_path).read_text() == text
 
@@ -83,14 +83,14 @@ def test_wrong_name(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_garbage_collection_goes_on(tmp_path):
+def test_garbage_collection_is_enabled_again(tmp_path):
     assert gc.isenabled()
     verilog.emit(Gather(lanes=1, ratio=2), "gather", tmp_path)
     assert gc.isenabled()
 
 
 def test_yosys_fails(tmp_path, monkeypatch):
-    """Its words are in the message, and its input does not stay."""
+    """The error has the message of Yosys, and no file remains."""
     monkeypatch.setattr(verilog.rtlil, "convert", lambda *args, **kwargs: "no rtlil\n")
     with pytest.raises(RuntimeError, match=r"(?s)^Yosys could not write gather\.v: .*ERROR"):
         verilog.emit(Gather(lanes=1, ratio=2), "gather", tmp_path)

@@ -1,4 +1,4 @@
-"""Estimates against what Yosys made of the same components: ``calibration/components.json``."""
+"""Estimates against Yosys' results for the same components, in ``calibration/components.json``."""
 
 import dataclasses
 import json
@@ -19,20 +19,20 @@ NETWORKS = [(family, name) for family, networks in DATA.items() for name in netw
 
 @pytest.mark.parametrize(("family", "name"), NETWORKS, ids=lambda value: value)
 def test_whole_accelerators(family, name):
-    found, estimate = compare.totals(DATA[family][name], family)
-    assert (estimate.dsp, estimate.bram36) == (found.dsp, found.bram36)
-    assert estimate.lut == pytest.approx(found.lut, rel=0.15)
-    assert estimate.ff == pytest.approx(found.ff, rel=0.15)
+    measured, estimate = compare.totals(DATA[family][name], family)
+    assert (estimate.dsp, estimate.bram36) == (measured.dsp, measured.bram36)
+    assert estimate.lut == pytest.approx(measured.lut, rel=0.15)
+    assert estimate.ff == pytest.approx(measured.ff, rel=0.15)
 
 
 @pytest.mark.parametrize(("family", "name"), NETWORKS, ids=lambda value: value)
 def test_every_component_has_its_dsps_and_block_rams(family, name):
     for row in DATA[family][name]:
-        found, estimate = compare.amounts(row, family)
-        assert (estimate.dsp, estimate.bram36) == (found.dsp, found.bram36), row.get("name", row["engine"])
+        measured, estimate = compare.amounts(row, family)
+        assert (estimate.dsp, estimate.bram36) == (measured.dsp, measured.bram36), row.get("name", row["engine"])
 
 
-# Measured one by one: TableRom of 96 channels and of one, weights of 64 units, offsets.
+# Measured one by one: a TableRom of 96 channels and of one, weights of 64 units, offsets.
 @pytest.mark.parametrize(
     ("width", "depth", "amount"),
     [
@@ -49,7 +49,7 @@ def test_block_ram(width, depth, amount):
     assert block_ram(width, depth) == amount
 
 
-def test_small_memories_lie_in_luts():
+def test_small_memories_are_in_luts():
     small = nodes.Transpose("t", rows=4, columns=8, i_lanes=1, o_lanes=1, period=8)
     large = dataclasses.replace(small, rows=64, columns=96)
     assert reorder_style(small) == "distributed"
@@ -66,6 +66,6 @@ def test_sum_of_a_pipeline():
     assert cost((residual,), "xc7", whole=True).ff > whole.ff
 
 
-def test_rounds_up():
+def test_resources_are_rounded_up():
     assert Resources(lut=1.2, ff=3, dsp=2, bram36=0.5).to_dict() == {"lut": 2, "ff": 3, "dsp": 2, "bram36": 0.5}
     assert np.isclose((Resources(bram36=0.5) * 3).bram36, 1.5)

@@ -1,5 +1,7 @@
-"""What `psahw.planner.schedule` calculates of a whole accelerator's buffers, against simulation: every one is filled to the
-last place, one shorter is noticed, and nothing behind the metronome ever waits."""
+"""Buffer depths of whole accelerators, as `psahw.planner.schedule` calculates them, against simulation.
+
+Every buffer is filled to its last entry, a shorter one is detected, and nothing behind the first windows waits.
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -23,11 +25,12 @@ FRAMES = 3  # after the settling ones
 
 
 def key(node):
+    """Return the name of a node in the results of a simulation."""
     return node.name.replace(".", "_")
 
 
 def parts(component, name=""):
-    """Every component of the data path, with what its node would be called, in data order."""
+    """Yield each component of the data path with the name of its node, in data order."""
     match component:
         case Chain(parts=inner):
             for part, inside in inner.items():
@@ -43,9 +46,12 @@ def parts(component, name=""):
 
 @dataclass
 class Run:
-    """``results`` are cycles counted from the first input beat. By name: the most beats that each queue held and
-    that each MAC array's ring did, a beat that comes and one that goes in the same cycle both counted; in how
-    many cycles each component waited for the next one."""
+    """Observations of a simulation.
+
+    ``results`` are the times of the results, in cycles from the first input beat. ``queues`` and ``rings`` are the
+    most beats in each queue and in each MAC array's ring, where a beat that enters and one that leaves in the same
+    cycle both count. ``stalls`` are the cycles for which each component waited for the next one.
+    """
 
     results: list
     queues: dict
@@ -54,17 +60,17 @@ class Run:
 
 
 def peak(puts, gets):
-    """Of one column a buffer: the most that was held."""
+    """Return the most beats in each buffer, from one column per buffer of beats that enter and leave."""
     return (puts.cumsum(0) - gets.cumsum(0) + gets).max(0).tolist()
 
 
 def freed(reads, node):
-    """Which reads of a ring are the last of their beat."""
+    """Return which reads of a ring are the last ones of their beat."""
     return reads & ((reads.cumsum() - 1) // node.steps % node.passes == node.passes - 1)
 
 
-def simulate(monkeypatch, network, made):
-    """A source that is always valid and a sink that is always ready."""
+def simulate(monkeypatch, network, plan):
+    """Return the observations with a source that is always valid and a sink that is always ready."""
     rings = []
 
     class Recorded(VectorRing):
@@ -73,12 +79,12 @@ def simulate(monkeypatch, network, made):
             return super().elaborate(platform)
 
     monkeypatch.setattr(mac_array, "VectorRing", Recorded)
-    circuit = generate.accelerator(network, inferred(made))
+    circuit = generate.accelerator(network, inferred(plan))
     simulator = Simulator(circuit)
-    everything = dict(parts(circuit.chain))
-    queues = {name: part for name, part in everything.items() if isinstance(part, Queue)}
-    others = {name: part for name, part in everything.items() if name not in queues}
-    frames = made.settling_frames + 1 + FRAMES
+    components = dict(parts(circuit.chain))
+    queues = {name: part for name, part in components.items() if isinstance(part, Queue)}
+    others = {name: part for name, part in components.items() if name not in queues}
+    frames = plan.settling_frames + 1 + FRAMES
     results, samples = [], []
     watched = Cat(
         *[Cat(part.i.valid & part.i.ready, part.o.valid & part.o.ready) for part in queues.values()],
@@ -89,7 +95,7 @@ def simulate(monkeypatch, network, made):
     async def testbench(ctx):
         ctx.set(circuit.i.valid, 1)
         ctx.set(circuit.o.ready, 1)
-        for cycle in range(made.latency + (frames + 1) * made.frame_interval):
+        for cycle in range(plan.latency + (frames + 1) * plan.frame_interval):
             samples.append(ctx.get(watched))
             if ctx.get(circuit.o.valid):
                 results.append(cycle)
@@ -105,7 +111,7 @@ def simulate(monkeypatch, network, made):
 
     bits = np.array([[x >> k & 1 for k in range(len(watched))] for x in samples])
     in_queues, in_rings, stalled = np.split(bits, [2 * len(queues), 2 * (len(queues) + len(rings))], axis=1)
-    engines = [node for node in walk(made.pipeline) if isinstance(node, MacArray)]
+    engines = [node for node in walk(plan.pipeline) if isinstance(node, MacArray)]
     assert len(engines) == len(rings)
     return Run(
         results,
@@ -118,11 +124,11 @@ def simulate(monkeypatch, network, made):
     )
 
 
-def after_metronome(stalls):
-    """Those that waited, behind the first windows."""
+def stalls_behind_the_first_windows(stalls):
+    """Return the components behind the first windows that waited, with the number of cycles."""
     names = list(stalls)
     behind = names[names.index("embed_windows") + 1 :]
-    # In front of an adder graph a vector may wait whole; the queue before that is calculated for it.
+    # A whole vector may wait in front of an adder graph. The queue before is deep enough for that.
     return {name: stalls[name] for name in behind if stalls[name] and not name.endswith("_engine_gather")}
 
 
@@ -139,20 +145,21 @@ def test_buffers_with_adder_graphs(monkeypatch, name, rules):
     check_buffers(monkeypatch, *make(name, rules=rules))
 
 
-def check_buffers(monkeypatch, network, made):
-    run = simulate(monkeypatch, network, made)
-    planned = {f"{key(node)}_queue": node.queue for node in walk(made.pipeline) if getattr(node, "queue", None)}
-    # A graph's own queue has room for all that may be on its way when the output stalls: no plan fills it.
+def check_buffers(monkeypatch, network, plan):
+    """Check that every buffer is filled to its depth, that nothing waits, and the times of the results."""
+    run = simulate(monkeypatch, network, plan)
+    planned = {f"{key(node)}_queue": node.queue for node in walk(plan.pipeline) if getattr(node, "queue", None)}
+    # The queue behind a graph has room for components in the graph when the output stalls, so no plan fills it.
     assert {name: most for name, most in run.queues.items() if not name.endswith("_engine_queue")} == planned
-    assert run.rings == {key(node): node.depth for node in walk(made.pipeline) if isinstance(node, MacArray)}
-    assert after_metronome(run.stalls) == {}
-    assert run.results[0] == made.latency
-    late = np.flatnonzero(np.diff(run.results) != made.frame_interval)
-    assert (late[-1] + 1 if len(late) else 0) == made.settling_frames
+    assert run.rings == {key(node): node.depth for node in walk(plan.pipeline) if isinstance(node, MacArray)}
+    assert stalls_behind_the_first_windows(run.stalls) == {}
+    assert run.results[0] == plan.latency
+    late = np.flatnonzero(np.diff(run.results) != plan.frame_interval)
+    assert (late[-1] + 1 if len(late) else 0) == plan.settling_frames
 
 
 def replaced(pipeline, name, **fields):
-    """The pipeline with other fields in the node of that name."""
+    """Return the pipeline with other fields in the node of a name."""
     result = []
     for node in pipeline:
         if node.name == name:
@@ -164,16 +171,17 @@ def replaced(pipeline, name, **fields):
     return tuple(result)
 
 
-def with_depth(made, node, depth):
+def with_depth(plan, node, depth):
+    """Return the plan with another depth of a node's buffer."""
     field = "depth" if isinstance(node, MacArray) else "queue"
-    return dataclasses.replace(made, pipeline=replaced(made.pipeline, node.name, **{field: depth}))
+    return dataclasses.replace(plan, pipeline=replaced(plan.pipeline, node.name, **{field: depth}))
 
 
-def first(made, kind):
-    """The first of a kind whose buffer could be one shorter."""
+def first(plan, kind):
+    """Return the first node of a kind whose buffer can be one entry shorter."""
     return next(
         node
-        for node in walk(made.pipeline)
+        for node in walk(plan.pipeline)
         if isinstance(node, kind) and (node.depth > node.steps if kind is MacArray else node.queue)
     )
 
@@ -182,23 +190,23 @@ def first(made, kind):
     "name, kind",
     [("few tokens", Residual), ("one row", LocalMixing), ("one row", MacArray), ("wide merging", Windows)],
 )
-def test_one_shorter_is_noticed(monkeypatch, name, kind):
-    network, made = make(name)
-    node = first(made, kind)
+def test_a_shorter_buffer_is_detected(monkeypatch, name, kind):
+    network, plan = make(name)
+    node = first(plan, kind)
     depth = node.depth if kind is MacArray else node.queue
-    run = simulate(monkeypatch, network, with_depth(made, node, depth - 1))
-    assert after_metronome(run.stalls)
+    run = simulate(monkeypatch, network, with_depth(plan, node, depth - 1))
+    assert stalls_behind_the_first_windows(run.stalls)
 
 
 def test_a_residual_queue_of_half_a_frame_deadlocks(monkeypatch):
-    """The transposition in the branch gives nothing before it has the whole frame."""
-    network, made = make("bare")
-    run = simulate(monkeypatch, network, with_depth(made, first(made, Residual), 8))
+    """The transposition in the branch outputs nothing before it has received the whole frame."""
+    network, plan = make("bare")
+    run = simulate(monkeypatch, network, with_depth(plan, first(plan, Residual), 8))
     assert run.results == []
 
 
 def test_half_a_residual_queue_is_late(monkeypatch):
-    network, made = make("one row")
-    node = next(n for n in made.pipeline if n.name.endswith("channel_mixing"))
-    run = simulate(monkeypatch, network, with_depth(made, node, node.queue // 2))
-    assert np.diff(run.results).max(initial=0) > made.frame_interval
+    network, plan = make("one row")
+    node = next(n for n in plan.pipeline if n.name.endswith("channel_mixing"))
+    run = simulate(monkeypatch, network, with_depth(plan, node, node.queue // 2))
+    assert np.diff(run.results).max(initial=0) > plan.frame_interval

@@ -1,4 +1,4 @@
-"""Adder graphs as options of a plan: what the components promise, and a cache that is no more than that."""
+"""Adder graphs as options of a plan, against the components, and the cache of options."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def network(monkeypatch, tmp_path):
     return random_network(np.random.default_rng(2), image=(16, 16), stages=stages)
 
 
-def test_layers_are_those_of_one_matrix(network):
+def test_layers_with_one_matrix(network):
     assert list(graph_layers(network)) == [
         "embed",
         "stages.0.blocks.0.token_mixing.linear",
@@ -32,8 +32,8 @@ def test_layers_are_those_of_one_matrix(network):
     ]
 
 
-def test_cadence_is_the_component_s(network):
-    """Of every option of every layer, from the component that is built."""
+def test_cadence_equals_that_of_the_component(network):
+    """Every option of every layer has the interval and the latency of its component, and can be built."""
     layers = graph_layers(network)
     for name, options in graph_options(layers, workers=1).items():
         layer = layers[name]
@@ -41,11 +41,11 @@ def test_cadence_is_the_component_s(network):
             rows = {"bias": layer.bias, "shift": layer.shift, "out_bits": layer.out_bits}
             dut = GraphEngine(graph=solve(layer.weight), digit=option.digit, o_lanes=layer.outputs, **rows)
             assert (dut.interval, dut.latency) == (option.interval, option.latency + 4), (name, option)
-            Fragment.get(dut, None)  # it can be built, too
+            Fragment.get(dut, None)
 
 
 def test_cache(network, tmp_path, monkeypatch):
-    """It is read, and a file that is damaged is made again."""
+    """The cache is read, and a damaged file is written again."""
     layers = {"head": graph_layers(network)["head"]}
     first = graph_options(layers, workers=1)
     (path,) = tmp_path.glob("adder_graphs/*.options.json")

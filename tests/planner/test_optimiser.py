@@ -1,4 +1,4 @@
-"""The cheapest choice against trying all of them."""
+"""The solver's choices against all choices of small random trees."""
 
 import itertools
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ FREE = dict.fromkeys(WORTH, 1e9)
 
 
 def leaf(rng, name):
-    """A node of random cost: few LUTs and block RAM, or many LUTs."""
+    """Return a node of random cost: few LUTs and block RAM, or many LUTs."""
     channels = int(rng.choice([8, 16, 32, 64]))
     style = "block" if rng.random() < 0.5 else "distributed"
     return Leaf((TableRom(name, channels, int(rng.choice([1, 2, 4])), True, style),))
@@ -37,7 +37,7 @@ def within(nodes, limits):
 
 
 def every(tree):
-    """All that may be chosen, as tuples of nodes."""
+    """Yield every possible choice, as a tuple of nodes."""
     match tree:
         case Leaf(nodes):
             yield nodes
@@ -63,19 +63,18 @@ def tree(seed):
     rng = np.random.default_rng(seed)
     states = tuple(tuple(options(rng, f"state{n}{b}", 2) for b in range(width)) for n, width in enumerate((2, 3, 1)))
     links = []
-    for n, (before, here) in enumerate(zip((1, 2, 3), (2, 3, 1), strict=True)):
-        pairs = [(a, b) for a in range(before) for b in range(here)]
-        kept = [pair for pair in pairs if rng.random() < 0.8] or pairs
-        links.append({pair: leaf(rng, f"link{n}{pair}") for pair in kept})
-    inside = ResidualChoice(Residual("sum", 2, (), ()), All((options(rng, "p", 3), options(rng, "q", 2))))
-    return All((inside, Path(states, tuple(links)), Leaf((Gather("g", 2, 2),))))
+    for n, (before, after) in enumerate(zip((1, 2, 3), (2, 3, 1), strict=True)):
+        pairs = [(a, b) for a in range(before) for b in range(after)]
+        linked = [pair for pair in pairs if rng.random() < 0.8] or pairs
+        links.append({pair: leaf(rng, f"link{n}{pair}") for pair in linked})
+    residual = ResidualChoice(Residual("sum", 2, (), ()), All((options(rng, "p", 3), options(rng, "q", 2))))
+    return All((residual, Path(states, tuple(links)), Leaf((Gather("g", 2, 2),))))
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("tight", [1.0, 0.8, 0.3])
 def test_against_every_choice(seed, tight):
-    """As cheap as the cheapest of all that keep the limits, but for the gap at which the solver stops; none if there
-    is none."""
+    """The choice is as cheap as the cheapest one within the limits, up to the gap at which the solver stops."""
     offered = tree(seed)
     all_of_them = list(every(offered))
     assert all_of_them
@@ -85,18 +84,18 @@ def test_against_every_choice(seed, tight):
         limits["bram36"] = float(np.median([cost(nodes, "xc7").bram36 for nodes in all_of_them]))
     allowed = [nodes for nodes in all_of_them if within(nodes, limits)]
     programme = Programme(offered, "xc7")
-    found = programme.cheapest(worth=WORTH, limits=limits)
+    chosen = programme.cheapest(worth=WORTH, limits=limits)
     assert (programme.nearest(limits)[0] == 0) == bool(allowed)
     if not allowed:
-        assert found is None
+        assert chosen is None
         return
-    assert found in allowed
-    assert share(found) <= 1.005 * min(map(share, allowed))
+    assert chosen in allowed
+    assert share(chosen) <= 1.005 * min(map(share, allowed))
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_least_overrun(seed):
-    """Nothing exceeds limits that nothing keeps by less."""
+    """No choice exceeds the limits, which are out of reach, by less."""
     offered = tree(seed)
     all_of_them = list(every(offered))
     assert all_of_them
@@ -108,16 +107,16 @@ def test_least_overrun(seed):
 
     programme = Programme(offered, "xc7")
     assert programme.cheapest(worth=WORTH, limits=limits) is None
-    share, found = programme.nearest(limits)
-    assert share == pytest.approx(overrun(found), rel=1e-3)
+    share, chosen = programme.nearest(limits)
+    assert share == pytest.approx(overrun(chosen), rel=1e-3)
     assert share <= 1.05 * min(map(overrun, all_of_them)) + 1e-3
-    share, found = programme.nearest(limits, rough=True)
-    assert share == pytest.approx(overrun(found), rel=1e-3)
+    share, chosen = programme.nearest(limits, rough=True)
+    assert share == pytest.approx(overrun(chosen), rel=1e-3)
     assert 0 < share <= 2 * min(map(overrun, all_of_them)) + 1e-3
 
 
 def test_a_path_with_a_gap():
-    """Every two neighbours have links, but none that follow each other."""
+    """Neighbouring stages have links, but no links that follow each other."""
     one = Leaf((Gather("g", 2, 2),))
     states = ((one, one), (one, one), (one,))
     gap = Path(states, ({(0, 0): one}, {(1, 1): one}, {(0, 0): one, (1, 0): one}))
@@ -126,7 +125,7 @@ def test_a_path_with_a_gap():
     assert programme.nearest(FREE) is None
 
 
-def test_nothing_to_choose():
+def test_tree_without_choices():
     only = Leaf((Gather("g", 2, 2),))
     programme = Programme(only, "xc7")
     assert programme.cheapest(worth=WORTH, limits=FREE) == only.nodes
@@ -137,7 +136,7 @@ def test_nothing_to_choose():
 
 
 def test_time_is_up(monkeypatch):
-    """That nothing fits is said only where it is known."""
+    """An overrun is returned only if it is proven that nothing fits."""
     programme = Programme(tree(0), "xc7")
     unproven = SimpleNamespace(x=np.zeros(99), fun=0.1, mip_dual_bound=0.0, status=1)
     monkeypatch.setattr(programme, "_solve", lambda *arguments, **options: unproven)

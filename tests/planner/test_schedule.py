@@ -1,4 +1,4 @@
-"""Buffer depths and times by calculation; simulation checks the same figures in tests/test_generate.py."""
+"""Calculated buffer depths and times. tests/test_generate.py compares the same figures with simulation."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from psahw.planner.schedule import Unsteady, intervals, schedule
 
 
 def brute_force_depth(writes, reads):
-    """Cycle by cycle: what was written and not read before this cycle."""
+    """Return the most beats that were written and not read before a cycle, by counting cycle by cycle."""
     held = largest = 0
     for cycle in range(int(min(writes.min(), reads.min())), int(max(writes.max(), reads.max())) + 1):
         held += int((writes == cycle).sum())
@@ -50,7 +50,7 @@ def network(**kwargs):
 
 
 def build(net, period, bus_bytes, multiplier=None):
-    """The cheapest pipeline of that period on a large device."""
+    """Return the cheapest pipeline of a period on a large device."""
     tree = choices(net, period, bus_bytes, Engines({}, MAC_ONLY, multiplier))
     return Programme(tree, "xc7").cheapest(worth=DEVICES["xc7k325t"].limits(), limits=dict.fromkeys(RESOURCES, 1e9))
 
@@ -86,7 +86,7 @@ def test_fewer_multipliers_for_a_longer_period():
 
 
 def test_two_rows_in_a_multiplier():
-    """About half the multipliers for the same period, as many pairs as the component finds, and the same cadence."""
+    """With pairs, the same period takes about half of the multipliers, and the cadence is the same."""
     net = network(image=(16, 16), stages=(StageShape(16, 16, blocks=2, groups=4, kernel=3),))
     built = (build(net, 26, 4, multiplier) for multiplier in (None, "DSP48E1"))
     single, packed = ([n for n in walk(pipeline) if isinstance(n, MacArray)] for pipeline in built)
@@ -98,7 +98,7 @@ def test_two_rows_in_a_multiplier():
 
 
 def test_columns_that_do_not_divide_the_inputs():
-    """7 passes of 10 steps are 70 cycles: 5 columns for 48 inputs, where 6 would divide them."""
+    """Seven passes of 10 steps take 70 cycles, with 5 columns for 48 inputs, although only 6 would divide them."""
     net = network(stages=(StageShape(7, 7),))
     pipeline = build(net, 70, 4)
     nodes = {node.name: node for node in walk(pipeline)}
@@ -117,7 +117,7 @@ def test_local_mixing_needs_no_transposition():
 
 
 def test_a_dense_residual_holds_about_two_frames():
-    """One frame is being gathered by each transposition."""
+    """Each of the two transpositions gathers one frame."""
     net = network(image=(16, 16), stages=(StageShape(8, 8),))
     result = schedule(build(net, 20, 4), input_beats(net, 4), 16 * 20)
     mixing = next(n for n in walk(result.pipeline) if isinstance(n, Residual))
@@ -136,7 +136,7 @@ def test_a_bus_that_does_not_divide_the_row():
 
 
 def changed(pipeline, kind, change):
-    """The pipeline with every node of a kind changed, inside residuals too."""
+    """Return the pipeline with every node of a kind changed, inside residuals too."""
     result = []
     for node in pipeline:
         if isinstance(node, Residual):
@@ -154,7 +154,7 @@ def test_a_transposition_that_is_too_slow():
 
 
 @pytest.mark.parametrize("frame_interval", [63, 65, 128])
-def test_a_frame_interval_that_is_not_the_metronomes(frame_interval):
+def test_a_frame_interval_that_does_not_fit_the_token_period(frame_interval):
     net = network(stages=(StageShape(8, 6),))
     with pytest.raises(Unsteady, match=f"does not settle to a frame every {frame_interval} cycles within 16 frames"):
         schedule(build(net, 16, 4), input_beats(net, 4), frame_interval)
@@ -169,7 +169,7 @@ def test_an_engine_that_is_too_slow():
 
 
 def test_local_mixings_settle_one_after_the_other():
-    """Each delays the first tokens of a frame while it flushes the frame before, which a first frame does not see."""
+    """Each delays the first tokens of a frame while it flushes the frame before, but not those of the first frame."""
     shape = dict(image=(8, 8), colours=1, patch=Patch(2, 2))
     settling = []
     for blocks in (1, 2, 4):
@@ -179,6 +179,6 @@ def test_local_mixings_settle_one_after_the_other():
     assert settling == [1, 2, 4]
 
 
-def test_something_that_is_no_node():
+def test_wrong_node():
     with pytest.raises(TypeError, match=r"node must be one of psahw\.architecture\.nodes, not 'windows'"):
         schedule(("windows",), 4, 4)
