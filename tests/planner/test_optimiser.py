@@ -51,11 +51,11 @@ def every(tree):
             for nodes in every(branch):
                 yield (Residual(residual.name, residual.lanes, nodes, residual.bypass),)
         case Path(states, links):
-            for way in itertools.product(*map(range, map(len, states))):
-                pairs = list(zip((0, *way), way, strict=False))
-                if all(pair in leading for pair, leading in zip(pairs, links, strict=True)):
-                    steps = zip(links, pairs, states, way, strict=True)
-                    parts = [part for link, pair, own, b in steps for part in (link[pair], own[b])]
+            for taken in itertools.product(*map(range, map(len, states))):
+                pairs = list(zip((0, *taken), taken, strict=False))
+                if all(pair in between for pair, between in zip(pairs, links, strict=True)):
+                    steps = zip(links, pairs, states, taken, strict=True)
+                    parts = [part for between, pair, offered, b in steps for part in (between[pair], offered[b])]
                     yield from every(All(tuple(parts)))
 
 
