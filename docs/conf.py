@@ -6,7 +6,7 @@ from importlib.metadata import version as installed_version
 
 project = "psahw"
 author = "the psahw developers"
-copyright = "2026, the psahw developers"  # noqa: A001 (Sphinx reads this name)
+copyright = "2026, the psahw developers"
 version = release = installed_version("psahw")
 
 extensions = [
@@ -33,6 +33,9 @@ nb_execution_raise_on_error = True
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # "silent", not the address of that function
+maximum_signature_line_length = 100
+python_use_unqualified_type_names = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_google_docstring = False

@@ -1,10 +1,11 @@
 """Names of the engines for linear layers, and rules for which of them a layer may have.
 
-| name | engine |
-|---|---|
-| ``mac``, ``mac:ROWSxCOLUMNS`` | a MAC array of any size, or of the given one |
-| ``serial``, ``serial:DIGIT`` | a digit-serial adder graph with any digit, or with the given one |
-| ``parallel`` | an adder graph that takes a vector per clock cycle |
+``mac``, ``mac:ROWSxCOLUMNS``
+    A MAC array of any size, or of the given one.
+``serial``, ``serial:DIGIT``
+    A digit-serial adder graph with any digit, or with the given one.
+``parallel``
+    An adder graph that takes a vector per clock cycle.
 """
 
 import re
