@@ -1,4 +1,4 @@
-"""What a view does to an image, and that it does it whatever the batch."""
+"""Tests of the augmentation: what a view does to an image, and that the batch does not matter."""
 
 import dataclasses
 
@@ -22,24 +22,24 @@ def _all(images, **changes):
     return _view(images, **changes)(torch.arange(len(images)))
 
 
-@pytest.fixture(params=[12, 11])  # whole words in a row of bytes, and not
+@pytest.fixture(params=[12, 11])  # a row of bytes is a whole number of words, and is not
 def images(request):
     shape = (8, 9, request.param, 3)
     return np.random.default_rng(9).integers(0, 256, shape, dtype=np.uint8)
 
 
 def test_no_augmentation(images):
-    got, targets = _all(images)
-    assert got.dtype == torch.uint8 and got.is_contiguous()
-    np.testing.assert_array_equal(got.numpy(), images)
+    augmented, targets = _all(images)
+    assert augmented.dtype == torch.uint8 and augmented.is_contiguous()
+    np.testing.assert_array_equal(augmented.numpy(), images)
     assert torch.equal(targets, torch.eye(8, 10))
 
 
 def test_flip_and_crop(images):
-    got, _ = _all(images, flip=True, crop=2)
+    augmented, _ = _all(images, flip=True, crop=2)
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     flipped = 0
-    for image, around in zip(got.numpy(), padded, strict=True):
+    for image, around in zip(augmented.numpy(), padded, strict=True):
         windows = np.lib.stride_tricks.sliding_window_view(around, image.shape[:2], (0, 1)).transpose(0, 1, 3, 4, 2)
         windows = windows.reshape(25, *image.shape)
         straight = (windows == image).all((1, 2, 3)).any()
@@ -50,40 +50,40 @@ def test_flip_and_crop(images):
 
 
 def test_cutout(images):
-    got, _ = _all(images, cutout=4)
-    holes = (got.numpy() != images).any(-1)
-    assert (got.numpy()[holes] == 128).all()
+    augmented, _ = _all(images, cutout=4)
+    holes = (augmented.numpy() != images).any(-1)
+    assert (augmented.numpy()[holes] == 128).all()
     assert 4 <= holes.sum((1, 2)).max() <= 16
 
 
 def test_cutmix(images):
-    """Every image by its own box; a tenth of its target a class, so the target says which images it is made of."""
-    got, targets = _all(images, cutmix=1.0)
-    own, shares = 0, set()
-    for i, (image, target) in enumerate(zip(got.numpy(), targets.numpy(), strict=True)):
+    """Each image gets its own box. Its class is its own too, so a target tells of which images it is made."""
+    augmented, targets = _all(images, cutmix=1.0)
+    unchanged, shares = 0, set()
+    for i, (image, target) in enumerate(zip(augmented.numpy(), targets.numpy(), strict=True)):
         assert target.sum() == pytest.approx(1)
         others = [k for k in target.nonzero()[0] if k != i]
         pixels = (image == images[i]).all(-1)
-        own += pixels.all()
+        unchanged += pixels.all()
         for other in others:
             assert (pixels | (image == images[other]).all(-1)).all()
             assert pixels.mean() == pytest.approx(target[i], abs=0.01)
             shares.add(round(float(target[i]), 3))
-    assert own < 4 and len(shares) > 3
+    assert unchanged < 4 and len(shares) > 3
 
 
-def test_cutmix_takes_its_part_of_the_images():
+def test_cutmix_mixes_its_fraction_of_the_images():
     images = np.zeros((1000, 4, 4, 3), np.uint8)
     _, targets = View(pack(images), torch.eye(1000), dataclasses.replace(PLAIN, cutmix=0.3), 1, 0)(torch.arange(1000))
     assert 0.15 < (targets.diagonal() < 1).float().mean() < 0.3  # some boxes are empty
 
 
 def test_colour(images):
-    """Against the definition, written out image by image."""
+    """Compare with the definition, written out image by image."""
     view = _view(images, colour=0.4)
-    got, _ = view(torch.arange(8))
+    augmented, _ = view(torch.arange(8))
     factors = (1 + 0.4 * (2 * view.random[3:6].double() - 1)).T.numpy()
-    for image, ours, (brightness, contrast, saturation) in zip(images, got.numpy(), factors, strict=True):
+    for image, ours, (brightness, contrast, saturation) in zip(images, augmented.numpy(), factors, strict=True):
         x = image * brightness
         x = x.mean() + contrast * (x - x.mean())
         grey = x.mean(2, keepdims=True)
@@ -96,7 +96,7 @@ def _unpacked(words):
 
 
 def _operated(images, *names, sign=1, magnitude=15):
-    """`images` after operations by name."""
+    """Return images after operations that are given by name."""
     which = torch.tensor([(augment._OPERATIONS.index(name) + 0.5) / len(augment._OPERATIONS) for name in names])
     random = torch.stack([which, torch.full_like(which, 0.75 if sign > 0 else 0.25)])
     random = random[..., None].expand(-1, -1, len(images))
@@ -104,7 +104,7 @@ def _operated(images, *names, sign=1, magnitude=15):
 
 
 def _half(x, y, height, width):
-    """Where each operation that moves pixels looks, half as strong as it may be, relative to the centre."""
+    """Return where each operation that moves pixels reads, at half its strength, relative to the centre."""
     sine, cosine = np.sin(np.pi / 12), np.cos(np.pi / 12)
     return {
         "shear x": (x + 0.15 * y, y),
@@ -117,7 +117,7 @@ def _half(x, y, height, width):
 
 @pytest.mark.parametrize("name", ["shear x", "shear y", "translate x", "translate y", "rotate"])
 def test_moved_pixels(images, name):
-    """Against Pillow, which may decide a tie in another way."""
+    """Compare with Pillow, which may break a tie in another way."""
     height, width = images.shape[1:3]
 
     def at(x, y):
@@ -127,17 +127,17 @@ def test_moved_pixels(images, name):
     origin = at(-width / 2, -height / 2)
     across, down = at(1 - width / 2, -height / 2) - origin, at(-width / 2, 1 - height / 2) - origin
     data = [coefficient for i in (0, 1) for coefficient in (across[i], down[i], origin[i])]
-    for image, got in zip(images, _operated(images, name), strict=True):
+    for image, augmented in zip(images, _operated(images, name), strict=True):
         expected = Image.fromarray(image).transform(
             (width, height), Image.Transform.AFFINE, data, Image.Resampling.NEAREST, fillcolor=(128, 128, 128)
         )
-        assert (got == np.asarray(expected)).all(-1).mean() > 0.95
+        assert (augmented == np.asarray(expected)).all(-1).mean() > 0.95
     there_and_back = _operated(images, name, sign=-1)
     assert (there_and_back != _operated(images, name)).any()
 
 
 def test_changed_values(images):
-    """Against Pillow at half the strength: 6 bits, threshold 127.5, factors 1 +- 0.45."""
+    """Compare with Pillow at half the strength: 6 bits, threshold 127.5, factors 1 +- 0.45."""
     for name, expect in (
         ("identity", lambda image: image),
         ("posterize", lambda image: ImageOps.posterize(image, 6)),
@@ -157,7 +157,7 @@ def test_changed_values(images):
 
 
 def test_several_operations(images):
-    """What moves pixels comes first, in its order; then the others in theirs."""
+    """Operations that move pixels come first, in their order, and the others follow in theirs."""
     both = _operated(images, "translate x", "posterize", "brightness")
     step = _operated(_operated(_operated(images, "translate x"), "posterize"), "brightness")
     np.testing.assert_array_equal(both, step)
@@ -184,24 +184,24 @@ def test_randaugment_draws_all_operations():
     view = _view(images, randaugment=2)
     which = (view.operations[0] * len(augment._OPERATIONS)).long()
     assert which.shape == (2, 200) and set(which.flatten().tolist()) == set(range(11))
-    got, _ = view(torch.arange(200))
-    unchanged = (got.numpy() == images).all((1, 2, 3))
+    augmented, _ = view(torch.arange(200))
+    unchanged = (augmented.numpy() == images).all((1, 2, 3))
     identity = augment._OPERATIONS.index("identity")
     assert unchanged[(which == identity).all(0)].all() and unchanged.mean() < 0.1
 
 
 def test_mixup(images):
-    got, targets = _all(images, mixup=1.0)
+    augmented, targets = _all(images, mixup=1.0)
     view = _view(images, mixup=1.0)
-    for i, (image, target) in enumerate(zip(got.numpy(), targets.numpy(), strict=True)):
-        partner, kept = int(view.partner[i]), float(view.random[9, i])
-        expected = kept * images[i] + (1 - kept) * images[partner].astype(float)
+    for i, (image, target) in enumerate(zip(augmented.numpy(), targets.numpy(), strict=True)):
+        partner, share = int(view.partner[i]), float(view.random[9, i])
+        expected = share * images[i] + (1 - share) * images[partner].astype(float)
         np.testing.assert_allclose(image, expected, atol=0.51)
-        np.testing.assert_allclose(target, kept * np.eye(10)[i] + (1 - kept) * np.eye(10)[partner], atol=1e-6)
+        np.testing.assert_allclose(target, share * np.eye(10)[i] + (1 - share) * np.eye(10)[partner], atol=1e-6)
 
 
 def test_an_image_is_pasted_or_blended_or_neither(images):
-    """By one random number: those that are pasted alone stay so beside mixup."""
+    """One random number decides, so mixup does not change which images are pasted."""
     images = np.repeat(images, 30, 0)
     whole, _ = _all(images)
     pasted, _ = _all(images, cutmix=0.4)
@@ -217,12 +217,12 @@ ALL = dict(flip=True, crop=2, cutout=3, cutmix=0.4, mixup=0.4, colour=0.4, randa
 
 
 def test_batch_does_not_matter(images):
-    """Any order, any size, another process: the same pixels and targets for an image."""
+    """In any order, any batch size and any process, an image has the same pixels and target."""
     whole, targets = _all(images, **ALL)
     order = torch.tensor([5, 0, 7, 3, 1, 2, 6, 4])
     for part in order.split(3):
-        got, mixed = _view(images, **ALL)(part)
-        assert torch.equal(got, whole[part]) and torch.equal(mixed, targets[part])
+        augmented, mixed = _view(images, **ALL)(part)
+        assert torch.equal(augmented, whole[part]) and torch.equal(mixed, targets[part])
 
 
 def test_seed_and_number_matter(images):
@@ -230,7 +230,7 @@ def test_seed_and_number_matter(images):
     assert not any(torch.equal(a, b) for i, a in enumerate(views) for b in views[:i])
 
 
-def test_an_option_more_leaves_the_others(images):
+def test_one_more_option_leaves_the_others(images):
     plain, _ = _all(images, flip=True, crop=2)
     holed, _ = _all(images, flip=True, crop=2, cutout=3)
     operated, _ = _all(images, flip=True, crop=2, randaugment=1, magnitude=0)

@@ -1,4 +1,4 @@
-"""The four commands on the shipped sample, start to end."""
+"""Tests of the commands that train, quantise and evaluate, on the shipped sample."""
 
 import json
 from pathlib import Path
@@ -43,12 +43,12 @@ def test_train_distill_quantize_evaluate(teacher, tmp_path, capsys):
     student = _run(capsys, "distill", "--teacher", teacher, "--config", "tiny", "--epochs", 2,
                    "-o", tmp_path / "student", *SMOKE)  # fmt: skip
     assert student["epochs"] == 2 and student["macs"] == 68_896
-    made = _run(capsys, "quantize", tmp_path / "student", "--teacher", teacher, "--name", "smoke",
-                "--epochs", 1, "-o", tmp_path / "int8", *SMOKE)  # fmt: skip
-    assert made["logits_compared"] == 100 and made["logits_different"] == 0
-    result = _run(capsys, "evaluate", made["network"], "--dataset", "sample", "--json")
+    quantized = _run(capsys, "quantize", tmp_path / "student", "--teacher", teacher, "--name", "smoke",
+                     "--epochs", 1, "-o", tmp_path / "int8", *SMOKE)  # fmt: skip
+    assert quantized["logits_compared"] == 100 and quantized["logits_different"] == 0
+    result = _run(capsys, "evaluate", quantized["network"], "--dataset", "sample", "--json")
     images, labels = samples.load()
-    answers = reference.run(networkfile.load(made["network"]), images).argmax(1)
+    answers = reference.run(networkfile.load(quantized["network"]), images).argmax(1)
     correct = int((answers == labels).sum())
     confusion = np.array(result.pop("confusion"))
     assert result == {
@@ -60,7 +60,7 @@ def test_train_distill_quantize_evaluate(teacher, tmp_path, capsys):
 
 
 def test_svhn_from_its_files(tmp_path, capsys, monkeypatch):
-    """All the commands, on files of the official layout that are shorter: SVHN_IMAGES is what a test may change."""
+    """All commands work on shorter files of the official layout, once SVHN_IMAGES has their lengths."""
     savemat = pytest.importorskip("scipy.io").savemat
     counts = {"train": 80, "test": 20}
     files, rng = tmp_path / "files", np.random.default_rng(8)
@@ -80,47 +80,47 @@ def test_svhn_from_its_files(tmp_path, capsys, monkeypatch):
     assert _run(capsys, *teach, "-o", tmp_path / "answers", *svhn, "--json")["images"] == 72
     distill = ["distill", "--targets", tmp_path / "answers", "--config", "tiny", "--epochs", 2]
     _run(capsys, *distill, "-o", tmp_path / "student", *options)
-    made = _run(capsys, "quantize", tmp_path / "student", "--name", "digits", "--epochs", 1, "-o", tmp_path / "int8",
-                *options)  # fmt: skip
-    assert (made["logits_compared"], made["logits_different"]) == (80, 0)
-    result = _run(capsys, "evaluate", made["network"], *svhn, "--json")
-    network = networkfile.load(made["network"])
+    quantized = _run(capsys, "quantize", tmp_path / "student", "--name", "digits", "--epochs", 1,
+                     "-o", tmp_path / "int8", *options)  # fmt: skip
+    assert (quantized["logits_compared"], quantized["logits_different"]) == (80, 0)
+    result = _run(capsys, "evaluate", quantized["network"], *svhn, "--json")
+    network = networkfile.load(quantized["network"])
     answers = reference.run(network, images.transpose(3, 0, 1, 2)).argmax(1)
     assert (result["images"], result["correct"]) == (20, int((answers == digits).sum()))
     assert (network.metadata["dataset"], network.classes) == ("svhn", tuple("0123456789"))
 
 
-def test_network_says_how_it_was_made(teacher, tmp_path, capsys):
+def test_network_records_how_it_was_made(teacher, tmp_path, capsys):
     student = _run(capsys, "distill", "--teacher", teacher, "--config", "tiny", "--epochs", 1,
                    "-o", tmp_path / "student", *SMOKE)  # fmt: skip
-    made = _run(capsys, "quantize", tmp_path / "student", "--name", "smoke", "--epochs", 0, "--seed", 7,
-                "-o", tmp_path / "int8", *SMOKE)  # fmt: skip
-    network = networkfile.load(made["network"])
+    quantized = _run(capsys, "quantize", tmp_path / "student", "--name", "smoke", "--epochs", 0, "--seed", 7,
+                     "-o", tmp_path / "int8", *SMOKE)  # fmt: skip
+    network = networkfile.load(quantized["network"])
     metadata = network.metadata
     assert metadata["macs"] == student["macs"] and metadata["weights"] == student["weights"]
     assert metadata["float_training"]["teacher"]["about"]["train"]["epochs"] == 4
     assert metadata["float_training"]["commit"] == metadata["quantisation"]["commit"] != ""
     assert metadata["quantisation"]["command"] and metadata["quantisation"]["seed"] == 7
     before = networkfile.digest(network)
-    result = _run(capsys, "evaluate", made["network"], "--dataset", "sample", "--record", "--json")
-    recorded = networkfile.load(made["network"])
+    result = _run(capsys, "evaluate", quantized["network"], "--dataset", "sample", "--record", "--json")
+    recorded = networkfile.load(quantized["network"])
     assert recorded.metadata["accuracy"] == metadata["accuracy"] | {"sample test INT8": result["accuracy"]}
     assert networkfile.digest(recorded) == before
 
 
 def test_quantize_stopped_and_resumed(teacher, tmp_path, capsys):
-    """The second file is the one of a run that was never stopped."""
+    """A resumed run writes the same network as one that was never stopped."""
     command = ["quantize", teacher, "--name", "smoke", "--epochs", 2, *SMOKE, "-o"]
     stopped = _run(capsys, *command, tmp_path / "parts", "--stop-after", 1)
     assert stopped == {"finished": False, "epoch": 1, "epochs": 2}
     assert not list((tmp_path / "parts").glob("smoke.safetensors"))
     parts, whole = (_run(capsys, *command, tmp_path / name) for name in ("parts", "whole"))
-    digests = {networkfile.digest(networkfile.load(made["network"])) for made in (parts, whole)}
+    digests = {networkfile.digest(networkfile.load(quantized["network"])) for quantized in (parts, whole)}
     assert len(digests) == 1
     events = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
     assert [event["event"] for event in events] == ["start", "epoch", "end", "resume", "epoch", "end"]
-    again = _run(capsys, *command, tmp_path / "parts", "--stop-after", 1)  # it is finished all the same
-    assert again["network"] == parts["network"]
+    finished = _run(capsys, *command, tmp_path / "parts", "--stop-after", 1)
+    assert finished["network"] == parts["network"]
 
 
 def test_finished_run_again_has_no_loss(teacher, capsys):
@@ -133,35 +133,35 @@ def test_progress_on_standard_error_also_with_json(tmp_path, capsys):
     assert "epoch 1/1  loss" in capsys.readouterr().err
 
 
-def test_shape_that_cannot_be_quantised_is_said_before(tmp_path, capsys):
+def test_warning_of_a_shape_that_cannot_be_quantised(tmp_path, capsys):
     stage = {"channels": 704, "hidden": 8, "blocks": 1, "kernel": 1}
     (tmp_path / "wide.json").write_text(json.dumps({"stages": [stage], "patch_size": 16, "patch_stride": 16}))
     config = ["--config", str(tmp_path / "wide.json"), "--epochs", "1"]
     assert main(["train", *config, "-o", str(tmp_path / "run"), *SMOKE]) == 0
-    assert "this shape cannot be quantised later: patch embedding has 768 inputs" in capsys.readouterr().err
+    assert "this shape cannot be quantised later: patch embedding must have at most 703 inputs" in capsys.readouterr().err
     assert main(["quantize", str(tmp_path / "run"), "--name", "x", "-o", str(tmp_path / "int8"), *SMOKE]) == 2
-    assert "patch embedding has 768 inputs; at most 703" in capsys.readouterr().err
+    assert "patch embedding must have at most 703 inputs" in capsys.readouterr().err
     assert not (tmp_path / "int8").exists()
 
 
 def test_record_and_float_run(teacher, tmp_path, capsys):
-    made = _run(capsys, "quantize", teacher, "--name", "plain", "--epochs", 0, "-o", tmp_path, *SMOKE)
-    assert main(["evaluate", made["network"], "--dataset", "sample", "--record", "--json"]) == 0
+    quantized = _run(capsys, "quantize", teacher, "--name", "plain", "--epochs", 0, "-o", tmp_path, *SMOKE)
+    assert main(["evaluate", quantized["network"], "--dataset", "sample", "--record", "--json"]) == 0
     out, err = capsys.readouterr()
     result = json.loads(out)
-    assert err == f"recorded sample test INT8 {result['accuracy']:g} % in {made['network']}\n"
-    assert networkfile.load(made["network"]).metadata["accuracy"]["sample test INT8"] == result["accuracy"]
+    assert err == f"recorded sample test INT8 {result['accuracy']:g} % in {quantized['network']}\n"
+    assert networkfile.load(quantized["network"]).metadata["accuracy"]["sample test INT8"] == result["accuracy"]
     float_result = _run(capsys, "evaluate", teacher, "--dataset", "sample", "--json")
     assert float_result["network"] == f"{teacher} (float)" and float_result["images"] == 100
     of_file = _run(capsys, "evaluate", Path(teacher) / "model.safetensors", "--dataset", "sample", "--json")
     assert of_file == float_result | {"network": f"{teacher}/model.safetensors (float)"}
-    assert main(["evaluate", made["network"], "--dataset", "sample", "--record", "--images", "5"]) == 2
+    assert main(["evaluate", quantized["network"], "--dataset", "sample", "--record", "--images", "5"]) == 2
 
 
 def test_quantize_without_training(teacher, tmp_path, capsys):
-    made = _run(capsys, "quantize", teacher, "--name", "plain", "--epochs", 0, "-o", tmp_path, *SMOKE)
-    assert made["validation_int8"] == made["validation_before_tuning"]
-    table = main(["evaluate", made["network"], "--dataset", "sample", "--images", "10"])
+    quantized = _run(capsys, "quantize", teacher, "--name", "plain", "--epochs", 0, "-o", tmp_path, *SMOKE)
+    assert quantized["validation_int8"] == quantized["validation_before_tuning"]
+    table = main(["evaluate", quantized["network"], "--dataset", "sample", "--images", "10"])
     assert table == 0 and "10" in capsys.readouterr().out
 
 
@@ -202,9 +202,9 @@ def test_wrong_use(arguments, message, tmp_path, capsys):
     assert not directory.exists()
 
 
-def test_output_is_proven_before_the_work(teacher, tmp_path, capsys, monkeypatch):
-    """Nothing is loaded, let alone trained, for a place that cannot be written."""
-    monkeypatch.setattr(data, "load", lambda *arguments, **options: pytest.fail("too late"))
+def test_directories_are_checked_before_the_work(teacher, tmp_path, capsys, monkeypatch):
+    """No data set is loaded if the results cannot be written."""
+    monkeypatch.setattr(data, "load", lambda *arguments, **options: pytest.fail("loaded too late"))
     (tmp_path / "file").write_text("in the way")
     for command in (["train"], ["distill", "--teacher", str(teacher)], ["quantize", str(teacher), "--name", "x"]):
         assert main([*command, "-o", str(tmp_path / "file" / "run")]) == 2
@@ -217,18 +217,20 @@ def test_output_is_proven_before_the_work(teacher, tmp_path, capsys, monkeypatch
 
 
 def test_integers_are_compared_on_the_cpu(teacher, tmp_path, capsys, monkeypatch):
-    """Wherever the fine-tuning left the model."""
+    """The model is moved there, wherever it was fine-tuned."""
     moved, cpu = [], QuantizedResMLP.cpu
     monkeypatch.setattr(QuantizedResMLP, "cpu", lambda model: moved.append("cpu") or cpu(model))
     monkeypatch.setattr(
-        QuantizedResMLP, "codes", lambda *given, codes=QuantizedResMLP.codes: moved.append("") or codes(*given)
+        QuantizedResMLP,
+        "codes",
+        lambda *inputs, codes=QuantizedResMLP.codes: moved.append("") or codes(*inputs),
     )
     _run(capsys, "quantize", teacher, "--name", "plain", "--epochs", 0, "-o", tmp_path, *SMOKE)
     assert moved.count("cpu") == 1 and "" in moved[moved.index("cpu") :]
 
 
 @pytest.mark.parametrize("more", [["--images", "5"], []])
-def test_record_wants_a_whole_test_of_a_network(teacher, capsys, more):
+def test_record_needs_a_network_and_all_images(teacher, capsys, more):
     network = "cifar10-psa" if more else str(teacher)
     assert main(["evaluate", network, "--dataset", "sample", "--record", *more]) == 2
     assert "--record needs a network file and all test images" in capsys.readouterr().err
@@ -240,8 +242,8 @@ def test_evaluate_unknown_network(capsys):
 
 
 def test_directory_of_other_files_is_refused(teacher, tmp_path, capsys):
-    (tmp_path / "README.md").write_text("of somebody")
-    (tmp_path / "log.jsonl").write_text("not a run's\n")
+    (tmp_path / "README.md").write_text("of somebody else")
+    (tmp_path / "log.jsonl").write_text("not a log\n")
     for command in (["train"], ["distill", "--teacher", str(teacher)], ["quantize", str(teacher), "--name", "x"]):
         assert main([*command, "-o", str(tmp_path), *SMOKE]) == 2
         err = capsys.readouterr().err
@@ -250,7 +252,7 @@ def test_directory_of_other_files_is_refused(teacher, tmp_path, capsys):
 
 
 def test_quantized_again_without_training(teacher, tmp_path, capsys):
-    """Its directory holds the network alone, and is a run's all the same."""
+    """The directory holds nothing but the network, which identifies it as a run directory."""
     for _ in range(2):
         _run(capsys, "quantize", teacher, "--name", "plain", "--epochs", 0, "-o", tmp_path, *SMOKE)
 
@@ -263,13 +265,13 @@ def test_quantized_again_without_training(teacher, tmp_path, capsys):
         (["--record"], "--record: cifar10-psa ships with psahw; to record into it, give /"),
     ],
 )
-def test_evaluate_does_what_it_is_told_or_nothing(arguments, message, capsys):
+def test_evaluate_refuses_impossible_options(arguments, message, capsys):
     assert main(["evaluate", "cifar10-psa", "--dataset", "sample", *arguments]) == 2
     err = capsys.readouterr().err
     assert message in err and err.count("\n") == 1
 
 
-def test_help_says_the_defaults(capsys):
+def test_help_shows_the_defaults(capsys):
     assert (TrainConfig().epochs, TrainConfig().batch) == (training_options._EPOCHS, training_options._BATCH)
     assert training._BLOCK_EPOCHS == BLOCK_EPOCHS and DEFAULTS["epochs"] == quantize._EPOCHS
     for command, epochs in (("train", 20), ("distill", 20), ("quantize", 2)):

@@ -1,4 +1,4 @@
-"""`quantize` with fewer bits and pruned weights, start to end on the shipped sample."""
+"""Tests of `quantize` with fewer bits and pruned weights, on the shipped sample."""
 
 import json
 
@@ -30,8 +30,8 @@ def _quantize(capsys, run, directory, *arguments):
     return json.loads(out), err
 
 
-def _weights(made):
-    return {name: layer.weight for name, layer, _ in networkfile.load(made["network"]).linears()}
+def _weights(result):
+    return {name: layer.weight for name, layer, _ in networkfile.load(result["network"]).linears()}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_bits_by_name(text, expected):
 
 
 @pytest.mark.parametrize(
-    ("text", "common", "own"),
+    ("text", "common", "by_layer"),
     [
         (None, None, {}),
         ("0.5", 0.5, {}),
@@ -56,13 +56,13 @@ def test_bits_by_name(text, expected):
         ("*.token_mixing=.25", 0.0, dict.fromkeys(NAMES[1:3], 0.25)),
     ],
 )
-def test_parts_by_name(text, common, own):
-    asked = Compression.parse(NAMES, None, None, 10, text)
-    assert (asked.prune, asked.prune_by_layer) == (common, own)
+def test_fractions_by_name(text, common, by_layer):
+    parsed = Compression.parse(NAMES, None, None, 10, text)
+    assert (parsed.prune, parsed.prune_by_layer) == (common, by_layer)
 
 
-def test_nothing_asked_for_describes_nothing():
-    """So a run from before these options goes on."""
+def test_defaults_describe_nothing():
+    """A run from before these options can therefore be resumed."""
     assert Compression.parse(NAMES, None, None, 10, None).describe() == {}
     assert Compression.parse(NAMES, "8", None, 10, None).describe() == {}
 
@@ -85,22 +85,22 @@ def test_wrong_use(bits, prune, message):
 
 
 def test_bits_and_pruning_are_in_the_file(run, tmp_path, capsys):
-    made, _ = _quantize(capsys, run, tmp_path / "q", "--bits", "4,head=6", "--prune", "0.5,head=0", "--epochs", 2)
-    weights = _weights(made)
+    result, _ = _quantize(capsys, run, tmp_path / "q", "--bits", "4,head=6", "--prune", "0.5,head=0", "--epochs", 2)
+    weights = _weights(result)
     for name, weight in weights.items():
         assert weight_bits(weight) <= (6 if name == "head" else 4)
-    network = networkfile.load(made["network"])
+    network = networkfile.load(result["network"])
     possible = sum(layer["weights"] for layer in summarise(network)["layers"] if layer["name"] != "head")
     assert sum(np.count_nonzero(w) for name, w in weights.items() if name != "head") <= possible / 2
     recorded = network.metadata["quantisation"]
     assert recorded["bits"] == dict.fromkeys(weights, 4) | {"head": 6}
     assert recorded["prune"] == {"common": 0.5, "layers": {"head": 0.0}}
-    assert made["adder_luts_estimated"] == summarise(network)["adder_luts"]
+    assert result["adder_luts_estimated"] == summarise(network)["adder_luts"]
 
 
 def test_without_training_it_prunes_at_once(run, tmp_path, capsys):
-    made, _ = _quantize(capsys, run, tmp_path / "q", "--prune", "embed=0.75", "--epochs", 0)
-    weight = _weights(made)["embed"]
+    result, _ = _quantize(capsys, run, tmp_path / "q", "--prune", "embed=0.75", "--epochs", 0)
+    weight = _weights(result)["embed"]
     assert np.count_nonzero(weight) <= weight.size / 4
 
 
@@ -109,7 +109,7 @@ def test_resumed_equals_uninterrupted(run, tmp_path, capsys):
     whole, _ = _quantize(capsys, run, tmp_path / "whole", *options)
     _quantize(capsys, run, tmp_path / "parts", *options, "--stop-after", 1)
     parts, _ = _quantize(capsys, run, tmp_path / "parts", *options)
-    assert len({networkfile.digest(networkfile.load(made["network"])) for made in (whole, parts)}) == 1
+    assert len({networkfile.digest(networkfile.load(result["network"])) for result in (whole, parts)}) == 1
     command = ["quantize", str(run), "--name", "small", "-o", str(tmp_path / "parts"), *SMOKE, "--epochs", "3"]
     assert main([*command, "--bits", "5"]) == 2
     assert "belongs to a run with another prune" in capsys.readouterr().err
@@ -122,25 +122,25 @@ def test_budget_is_searched_once_and_kept(run, tmp_path, capsys, monkeypatch):
     budget = plain["adder_luts_estimated"] // 2
     options = ["--lut-budget", budget, "--search-images", 30, "--epochs", 2]
     _quantize(capsys, run, tmp_path / "q", *options, "--stop-after", 1)
-    found = json.loads((tmp_path / "q" / "bits.json").read_text())
-    chosen = sum(found["luts"][name][str(layer_bits)] for name, layer_bits in found["bits"].items())
-    assert chosen <= budget < sum(of_layer["8"] for of_layer in found["luts"].values())
-    monkeypatch.setattr(compression, "loss_by_bits", lambda *given: pytest.fail("searched again"))
-    made, err = _quantize(capsys, run, tmp_path / "q", *options)
-    recorded = networkfile.load(made["network"]).metadata["quantisation"]
-    assert (recorded["bits"], recorded["lut_budget"]) == (found["bits"], budget)
-    for name, weight in _weights(made).items():
-        assert weight_bits(weight) <= found["bits"][name]
-    over = made["adder_luts_estimated"] > budget
+    search = json.loads((tmp_path / "q" / "bits.json").read_text())
+    chosen = sum(search["luts"][name][str(layer_bits)] for name, layer_bits in search["bits"].items())
+    assert chosen <= budget < sum(of_layer["8"] for of_layer in search["luts"].values())
+    monkeypatch.setattr(compression, "loss_by_bits", lambda *arguments: pytest.fail("searched again"))
+    result, err = _quantize(capsys, run, tmp_path / "q", *options)
+    recorded = networkfile.load(result["network"]).metadata["quantisation"]
+    assert (recorded["bits"], recorded["lut_budget"]) == (search["bits"], budget)
+    for name, weight in _weights(result).items():
+        assert weight_bits(weight) <= search["bits"][name]
+    over = result["adder_luts_estimated"] > budget
     assert ("LUTs of the" in err) == over
 
 
 def test_budget_counts_what_will_be_pruned(run, tmp_path, capsys):
     plain, _ = _quantize(capsys, run, tmp_path / "plain", "--prune", "0.5", "--epochs", 0)
     budget = plain["adder_luts_estimated"] + 100
-    made, _ = _quantize(capsys, run, tmp_path / "q", "--lut-budget", budget, "--prune", "0.5", "--epochs", 0)
-    recorded = networkfile.load(made["network"]).metadata["quantisation"]["bits"]
-    assert set(recorded.values()) == {8} and made["adder_luts_estimated"] == plain["adder_luts_estimated"]
+    result, _ = _quantize(capsys, run, tmp_path / "q", "--lut-budget", budget, "--prune", "0.5", "--epochs", 0)
+    recorded = networkfile.load(result["network"]).metadata["quantisation"]["bits"]
+    assert set(recorded.values()) == {8} and result["adder_luts_estimated"] == plain["adder_luts_estimated"]
 
 
 def test_budget_that_is_too_small(run, tmp_path, capsys):

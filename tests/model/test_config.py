@@ -1,4 +1,4 @@
-"""What a configuration may say: everything else is one clear error before any work."""
+"""Tests of configurations: everything that they may not contain is one clear error before any work."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def test_wrong_model(changes, message, tmp_path):
 
 
 def test_shared():
-    """It is written only where it is true: configurations from before it are equal to those without."""
+    """The field is written only where it is true, so that older configurations equal new ones without it."""
     stages = (StageConfig(8, 8, 1, groups=8, kernel=3, shared=True), StageConfig(8, 8, 1, kernel=3))
     config = ModelConfig(stages)
     written = json.loads(json.dumps(config.to_dict()))
@@ -72,7 +72,7 @@ def test_shared():
     assert ModelConfig.from_dict(written) == config
     free = ModelConfig((StageConfig(8, 8, 1, groups=8, kernel=3), stages[1]))
     assert config.macs() == free.macs()
-    assert config.weights() == free.weights() - 8 * (22**2 - 9)  # a line of 8 tokens has 22 pairs within reach
+    assert config.weights() == free.weights() - 8 * (22**2 - 9)  # a line of 8 tokens has 22 pairs of neighbours
 
 
 @pytest.mark.parametrize(

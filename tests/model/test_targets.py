@@ -1,4 +1,4 @@
-"""Answers computed beforehand: they are those of teachers beside the student, and what is there stays."""
+"""Tests of stored answers: they equal those that teachers give beside the student, and existing files stay."""
 
 import dataclasses
 import json
@@ -52,19 +52,19 @@ def test_mean_answer_is_the_mean_of_probabilities():
     torch.testing.assert_close(mean_answer([logits[0]]), logits[0].log_softmax(-1))
 
 
-def test_answers_are_those_to_the_view(teachers, tmp_path):
-    made = _teach(teachers, tmp_path)
+def test_answers_are_to_the_images_of_the_view(teachers, tmp_path):
+    stored = _teach(teachers, tmp_path)
     dataset = data.load("sample")
     part, _ = data.split(100)
-    assert (made.views, made.answers.dtype, made.seed) == (2, torch.float16, 1)
+    assert (stored.views, stored.answers.dtype, stored.seed) == (2, torch.float16, 1)
     labels = smooth_targets(torch.from_numpy(dataset.train_labels[part]).long(), 10, 0.1)
     view = View(pack(dataset.train_images[part]), labels, QUICK, 1, 1)
     images, _ = view(torch.arange(len(part)))
     expected = sum(teacher(images).softmax(-1) for teacher in teachers) / 2
-    np.testing.assert_allclose(made.answers[1].float().exp(), expected.detach(), atol=1e-3)
+    np.testing.assert_allclose(stored.answers[1].float().exp(), expected.detach(), atol=1e-3)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from torch.compile
 @pytest.mark.skipif(not can_compile("cpu"), reason="torch.compile needs a C++ compiler")
 def test_compiled_teachers_answer_the_same(teachers, tmp_path, monkeypatch):
     compiles, compile = [], torch.compile
@@ -76,19 +76,19 @@ def test_compiled_teachers_answer_the_same(teachers, tmp_path, monkeypatch):
 
 
 def test_student_learns_as_beside_its_teachers(teachers, tmp_path):
-    """Epoch e shows view e mod V; as many views as epochs show what an ordinary run shows."""
-    made = _teach(teachers, tmp_path / "answers", views=3)
+    """Epoch e shows view e mod V, so a run with as many views as epochs sees what an ordinary run sees."""
+    stored = _teach(teachers, tmp_path / "answers", views=3)
     weights = []
-    for name, options in (("online", {"teachers": teachers}), ("stored", {"targets": made})):
+    for name, options in (("online", {"teachers": teachers}), ("stored", {"targets": stored})):
         torch.manual_seed(5)
         student = ResMLP(PRESETS["tiny"].model)
         train.fit(student, data.load("sample"), QUICK, tmp_path / name, **options)
         weights.append(student.head.weight.detach())
     torch.testing.assert_close(*weights, rtol=1e-2, atol=1e-3)
-    assert [made.view(epoch) for epoch in (0, 2, 3, 7)] == [(1, 0), (1, 2), (1, 0), (1, 1)]
+    assert [stored.view(epoch) for epoch in (0, 2, 3, 7)] == [(1, 0), (1, 2), (1, 0), (1, 1)]
 
 
-def test_what_is_there_stays(teachers, tmp_path):
+def test_existing_views_stay(teachers, tmp_path):
     class Broken(Exception):
         pass
 
@@ -101,55 +101,55 @@ def test_what_is_there_stays(teachers, tmp_path):
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert sorted(before) == ["view0000.safetensors", "view0001.safetensors"]
     images, written = [], []
-    made = _teach(
+    stored = _teach(
         teachers, tmp_path, views=4, progress=images.append, written=lambda view, rate: written.append(view)
     )
-    assert made.views == 4 and written == [2, 3] and sum(images) == 4 * 90
+    assert stored.views == 4 and written == [2, 3] and sum(images) == 4 * 90
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in before} == before
     whole = _teach(teachers, tmp_path / "whole", views=4)
-    assert torch.equal(whole.answers, made.answers)
+    assert torch.equal(whole.answers, stored.answers)
 
 
 def test_stored_before_a_setting_existed(teachers, tmp_path):
-    """Then it has its default."""
+    """The setting then has its default."""
     config = dataclasses.replace(QUICK, colour=0.0)
-    made = _teach(teachers, tmp_path, views=1, config=config)
+    stored = _teach(teachers, tmp_path, views=1, config=config)
     tensors, metadata = checkpoint.read(tmp_path / "view0000.safetensors")
     del metadata["augmentation"]["colour"]
     checkpoint.write(tmp_path / "view0000.safetensors", tensors, metadata)
-    again = _teach(teachers, tmp_path, views=2, config=config)
-    assert again.augmentation == made.augmentation and again.views == 2
+    extended = _teach(teachers, tmp_path, views=2, config=config)
+    assert extended.augmentation == stored.augmentation and extended.views == 2
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"seed": 3}, "view0000.safetensors is of another seed"),
-        ({"crop": 2, "colour": 0}, "view0000.safetensors is of another augmentation"),
-        ({"all_images": True}, "view0000.safetensors is of another augmentation"),
+        ({"seed": 3}, "view0000.safetensors has another seed"),
+        ({"crop": 2, "colour": 0}, "view0000.safetensors has another augmentation"),
+        ({"all_images": True}, "view0000.safetensors has another augmentation"),
     ],
 )
 def test_answers_of_another_kind_are_refused(teachers, tmp_path, changes, message):
     _teach(teachers, tmp_path)
     with pytest.raises(UserError, match=message):
         _teach(teachers, tmp_path, config=dataclasses.replace(QUICK, **changes))
-    with pytest.raises(UserError, match=r"view0000\.safetensors is of another teachers"):
+    with pytest.raises(UserError, match=r"view0000\.safetensors has another teachers"):
         _teach(teachers[:1], tmp_path)
     _teach(teachers, tmp_path / "other", config=dataclasses.replace(QUICK, **changes))
     os.replace(tmp_path / "other" / "view0001.safetensors", tmp_path / "view0001.safetensors")
-    with pytest.raises(UserError, match=r"view0001\.safetensors is of another \w+ than .*view0000"):
+    with pytest.raises(UserError, match=r"view0001\.safetensors has another \w+ than .*view0000"):
         Targets.load(tmp_path)
 
 
 def test_run_of_other_images_is_refused(teachers, tmp_path):
-    made = _teach(teachers, tmp_path / "answers", views=1)
+    stored = _teach(teachers, tmp_path / "answers", views=1)
     student, dataset = ResMLP(PRESETS["tiny"].model), data.load("sample")
     with pytest.raises(UserError, match=r"^crop must be 4 as in the targets, not 2$"):
-        train.fit(student, dataset, dataclasses.replace(QUICK, crop=2), tmp_path, targets=made)
+        train.fit(student, dataset, dataclasses.replace(QUICK, crop=2), tmp_path, targets=stored)
     other = dataclasses.replace(dataset, name="other")
     message = "the targets are for 90 images of sample in 10 classes, not for 90 of other in 10"
     with pytest.raises(UserError, match=message):
-        train.fit(student, other, QUICK, tmp_path, targets=made)
+        train.fit(student, other, QUICK, tmp_path, targets=stored)
     assert not (tmp_path / "log.jsonl").exists()
 
 
@@ -173,38 +173,38 @@ def run(tmp_path_factory):
 
 def test_teach_distill_quantize(run, tmp_path, capsys):
     command = ["teach", "--teacher", run, "--set", "cutmix=0.5", "--seed", 7, "-o", tmp_path / "answers", *SMOKE]
-    made, err = _json(capsys, *command, "--views", 2)
-    seconds = made.pop("seconds")
-    assert made == {"targets": str(tmp_path / "answers"), "views": 2, "images": 90, "classes": 10} and seconds > 0
+    result, err = _json(capsys, *command, "--views", 2)
+    seconds = result.pop("seconds")
+    assert result == {"targets": str(tmp_path / "answers"), "views": 2, "images": 90, "classes": 10} and seconds > 0
     assert re.findall(r"view (\d/\d)  [\d,]+ images/s", err) == ["1/2", "2/2"]
     student = ["--targets", tmp_path / "answers", "--from", run, "--config", "tiny", "--epochs", 3]
-    made, _ = _json(capsys, "distill", *student, "-o", tmp_path / "student", *TRAIN)
+    _json(capsys, "distill", *student, "-o", tmp_path / "student", *TRAIN)
     _, about = checkpoint.load_model(tmp_path / "student" / "model.safetensors")
     assert about["train"]["cutmix"] == 0.5 and about["start"] == "teacher"
     assert about["targets"] == {"seed": 7, "views": 2}
     assert about["teacher"] == about["from"] and about["teacher"]["about"]["train"]["epochs"] == 2
     quantize = ["quantize", tmp_path / "student", "--targets", tmp_path / "answers", "--name", "x", "--epochs", 1]
-    made, _ = _json(capsys, *quantize, "-o", tmp_path / "int8", *TRAIN)
-    assert made["logits_different"] == 0
+    result, _ = _json(capsys, *quantize, "-o", tmp_path / "int8", *TRAIN)
+    assert result["logits_different"] == 0
 
 
 def test_all_images(run, tmp_path, capsys):
-    """No accuracy is stated of images that were trained on, nor of what comes from such a run."""
+    """No accuracy is reported on images that were trained on, nor for anything that starts from such a run."""
     command = ["teach", "--teacher", run, "--set", "all_images=true", "--views", 1, *SMOKE]
     assert _json(capsys, *command, "-o", tmp_path / "answers")[0]["images"] == 100
     student = ["distill", "--targets", tmp_path / "answers", "--config", "tiny", "--epochs", 1]
-    made, err = _json(capsys, *student, "-o", tmp_path / "student", *TRAIN)
-    assert made["validation_accuracy"] is None and "epoch 1/1" in err and "validation" not in err
+    result, err = _json(capsys, *student, "-o", tmp_path / "student", *TRAIN)
+    assert result["validation_accuracy"] is None and "epoch 1/1" in err and "validation" not in err
     log = [json.loads(line) for line in (tmp_path / "student" / "log.jsonl").read_text().splitlines()]
     assert [event["validation_accuracy"] for event in log if event["event"] != "start"] == [None, None]
     quantize = ["quantize", tmp_path / "student", "--name", "x", "--epochs", 0, "-o", tmp_path / "int8", *TRAIN]
-    made, _ = _json(capsys, *quantize)
-    assert made["logits_different"] == 0
-    assert made["validation_float"] is made["validation_before_tuning"] is made["validation_int8"] is None
+    result, _ = _json(capsys, *quantize)
+    assert result["logits_different"] == 0
+    assert result["validation_float"] is result["validation_before_tuning"] is result["validation_int8"] is None
     assert networkfile.load(tmp_path / "int8" / "x.safetensors").metadata["accuracy"] == {}
-    made, _ = _json(capsys, "distill", "--teacher", tmp_path / "student", "--epochs", 1, "--config", "tiny",
-                    "-o", tmp_path / "pupil", *TRAIN)  # fmt: skip
-    assert made["validation_accuracy"] is None
+    result, _ = _json(capsys, "distill", "--teacher", tmp_path / "student", "--epochs", 1, "--config", "tiny",
+                      "-o", tmp_path / "pupil", *TRAIN)  # fmt: skip
+    assert result["validation_accuracy"] is None
 
 
 def test_distill_from_targets_alone_starts_at_random(run, tmp_path, capsys):
@@ -216,13 +216,13 @@ def test_distill_from_targets_alone_starts_at_random(run, tmp_path, capsys):
 
 
 def test_interrupted(run, tmp_path, capsys, monkeypatch):
-    """One line, the views that are whole stay, nothing else."""
-    write, done = checkpoint.write, []
+    """The message is one line. Complete views stay, and no other file is left."""
+    write, written = checkpoint.write, []
 
-    def interrupted(*given):
-        if done:
+    def interrupted(*arguments):
+        if written:
             raise KeyboardInterrupt
-        done.append(write(*given))
+        written.append(write(*arguments))
 
     monkeypatch.setattr(checkpoint, "write", interrupted)
     assert main(["teach", "--teacher", str(run), "--views", "3", "-o", str(tmp_path), *SMOKE]) == 130
@@ -265,7 +265,7 @@ def test_wrong_use(run, command, message, tmp_path, capsys):
 
 
 def test_several_teachers_beside_the_student(run, tmp_path, capsys):
-    """One teacher twice is that teacher."""
+    """The same teacher twice has the effect of that teacher."""
     files = []
     for count in (1, 2):
         student = ["distill", *["--teacher", run] * count, "--config", "tiny", "--start", "random", "--epochs", 1]

@@ -1,4 +1,4 @@
-"""The loop: resuming, averaging, stopping, several processes; optimisers, augmentation, losses."""
+"""Tests of the training loop: resuming, averaging, stopping, several processes; of optimisers and losses."""
 
 import dataclasses
 import itertools
@@ -38,7 +38,7 @@ def _fit(directory, config=QUICK, model=None, **options):
     return model, result
 
 
-def _validated(model):
+def _validation_accuracy(model):
     dataset = data.load("sample")
     part = data.split(len(dataset.train_images))[1]
     return train.accuracy(model, dataset.train_images[part], dataset.train_labels[part])
@@ -57,8 +57,8 @@ def test_resumed_equals_uninterrupted(tmp_path, changes):
 
 
 @pytest.mark.parametrize("changes", [{}, {"cutmix": 0.5, "randaugment": 1}])
-def test_images_of_several_steps_at_once_are_the_same(tmp_path, monkeypatch, changes):
-    """As on a GPU; the sample's 90 training images are five steps, so that the last group is not full."""
+def test_augmenting_for_several_steps_at_once_changes_nothing(tmp_path, monkeypatch, changes):
+    """GPUs need this. The sample's 90 training images make five steps, so the last group is not full."""
     config = dataclasses.replace(QUICK, **changes)
     one, first = _fit(tmp_path / "one", config)
     monkeypatch.setitem(train.AHEAD, "cpu", 3)
@@ -69,14 +69,14 @@ def test_images_of_several_steps_at_once_are_the_same(tmp_path, monkeypatch, cha
 
 
 @pytest.mark.parametrize("bad", [2, 4])
-def test_the_step_without_a_loss_is_named(tmp_path, monkeypatch, bad):
-    """Though it is seen only at the end of its group, of three or of the two that are left."""
+def test_the_step_with_a_loss_that_is_not_finite_is_named(tmp_path, monkeypatch, bad):
+    """The losses are read only at the end of a group of three steps, or of the two that are left."""
     monkeypatch.setitem(train.AHEAD, "cpu", 3)
     losses = itertools.count(1)
     make = train.make_step
 
-    def make_step(*given):
-        step = make(*given)
+    def make_step(*arguments):
+        step = make(*arguments)
         return lambda *inputs: step(*inputs) * (float("nan") if next(losses) == bad else 1)
 
     monkeypatch.setattr(train, "make_step", make_step)
@@ -100,7 +100,7 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
 
 
 def test_checkpoint_of_another_version(tmp_path):
-    """Its model has a tensor fewer."""
+    """The model in it lacks a tensor."""
     _fit(tmp_path, stop_after=1)
     path = tmp_path / "checkpoint.safetensors"
     tensors, metadata = checkpoint.read(path)
@@ -117,18 +117,18 @@ def test_setting_that_only_the_checkpoint_has(tmp_path):
 
 
 def test_finished_run_again(tmp_path):
-    """It reports what it reported; the averaged weights are what counts, not the last ones."""
+    """The results stay the same, and the model has the averaged weights, not the last ones."""
     config = dataclasses.replace(QUICK, ema=0.99, muon_lr=0.3)
     first, result = _fit(tmp_path, config)
-    second, again = _fit(tmp_path, config, model=_model(seed=99))
+    second, repeated = _fit(tmp_path, config, model=_model(seed=99))
     assert (result.epoch, result.loss is None) == (3, False)
-    assert (again.epoch, again.loss, again.images_per_second) == (3, None, None)
-    assert again.validation_accuracy == result.validation_accuracy == _validated(first)
+    assert (repeated.epoch, repeated.loss, repeated.images_per_second) == (3, None, None)
+    assert repeated.validation_accuracy == result.validation_accuracy == _validation_accuracy(first)
     assert torch.equal(first.head.weight, second.head.weight)
 
 
-def test_what_is_reported_is_the_accuracy_of_the_weights(tmp_path, monkeypatch):
-    """Run again when finished: the weights measured are those that the model ends with."""
+def test_the_accuracy_reported_is_that_of_the_final_weights(tmp_path, monkeypatch):
+    """A finished run that is run again measures the weights that the model ends with."""
     config = dataclasses.replace(QUICK, epochs=1, ema=0.5)
     _fit(tmp_path, config)
     measured = []
@@ -137,8 +137,8 @@ def test_what_is_reported_is_the_accuracy_of_the_weights(tmp_path, monkeypatch):
     assert len(measured) == 1 and torch.equal(measured[0], model.head.weight)
 
 
-def test_restored_average_stays_where_it_was(tmp_path):
-    """The tensors of the checkpoint lie in main memory, the average's own beside the model."""
+def test_restored_average_stays_on_its_device(tmp_path):
+    """The checkpoint's tensors are in main memory, while the average must stay on the model's device."""
     config = dataclasses.replace(QUICK, ema=0.9)
     model, _ = _fit(tmp_path, config)
     run = RunState(model, config, tmp_path, {})
@@ -197,44 +197,44 @@ def test_saved_model_is_the_model(tmp_path):
     assert torch.equal(loaded(images), model.eval()(images))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from torch.compile
 def test_compiled_step_equals_eager(tmp_path):
     eager, _ = _fit(tmp_path / "eager", dataclasses.replace(QUICK, epochs=1))
     compiled, _ = _fit(tmp_path / "compiled", dataclasses.replace(QUICK, epochs=1, compile=True))
     torch.testing.assert_close(compiled.head.weight, eager.head.weight, rtol=1e-3, atol=1e-4)
 
 
-def _two_ways(directory):
-    """An ordinary run, and one from stored answers with averaged weights and every kind of mixture."""
+def _fit_both(directory):
+    """Train an ordinary run, and one on stored answers with averaged weights and every kind of mixture."""
     directory = Path(directory)
     _fit(directory / "plain")
     config = dataclasses.replace(QUICK, ema=0.9, cutmix=0.4, mixup=0.3, randaugment=1)
     dataset = data.load("sample")
     answers = directory.parent / "answers"
-    if not answers.exists():  # whoever is first
-        about = {"teachers": ["of the test"]}
+    if not answers.exists():  # the first process computes them
+        about = {"teachers": ["a teacher"]}
         targets.compute_targets([_model(5)], dataset, config, 2, answers, about)
     return _fit(directory / "stored", config, targets=targets.Targets.load(answers))[0]
 
 
 def test_two_processes_equal_one(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("import sys\nfrom tests.model.test_train import _two_ways\n_two_ways(sys.argv[1])\n")
+    script.write_text("import sys\nfrom tests.model.test_train import _fit_both\n_fit_both(sys.argv[1])\n")
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    model = _two_ways(tmp_path / "one")
+    model = _fit_both(tmp_path / "one")
     subprocess.run([*command, str(tmp_path / "two")], check=True, env=environment, capture_output=True)
 
-    def seen(name, key):
+    def logged_losses(name):
         events = map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
-        return [event[key] for event in events if event["event"] == "epoch"]
+        return [event["loss"] for event in events if event["event"] == "epoch"]
 
-    for way in ("plain", "stored"):
-        losses = seen(f"two/{way}", "loss")
+    for kind in ("plain", "stored"):
+        losses = logged_losses(f"two/{kind}")
         assert len(losses) == 3
-        np.testing.assert_allclose(losses, seen(f"one/{way}", "loss"), rtol=2e-3)
-        tensors, _ = checkpoint.read(tmp_path / "two" / way / "checkpoint.safetensors")
+        np.testing.assert_allclose(losses, logged_losses(f"one/{kind}"), rtol=2e-3)
+        tensors, _ = checkpoint.read(tmp_path / "two" / kind / "checkpoint.safetensors")
     average, last = tensors["average/head.weight"], tensors["model/head.weight"]
     assert (average - model.head.weight).abs().max() < 0.4 * (average - last).abs().max()
 
@@ -250,25 +250,25 @@ import os, signal, sys
 from psahw.model import checkpoint, train
 from psahw.cli import main
 
-kill, place = lambda *given: os.kill(os.getpid(), signal.SIGKILL), sys.argv[1]
-if place == "step":  # the eighth of five an epoch
+kill, moment = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL), sys.argv[1]
+if moment == "step":  # the eighth step, with five per epoch
     calls, make = [], train.View.__call__
     train.View.__call__ = lambda view, index: kill() if len(calls) == 7 else calls.append(1) or make(view, index)
-else:  # the checkpoint of the next epoch is written and not yet in its place
+else:  # the checkpoint of the next epoch is written but not renamed yet
     checkpoint.os.replace = kill
 sys.exit(main(sys.argv[2:]))
 """
 
 
 def test_killed_and_resumed(tmp_path):
-    """SIGKILL in mid-epoch, then again while the checkpoint is written: the run ends as one that nothing befell."""
+    """A run that is killed in an epoch, and then while it writes its checkpoint, ends as an undisturbed one."""
     command = ["train", "--config", "tiny", "--dataset", "sample", "--epochs", "3", "--batch", "16"]
     for setting in ("compile=false", "bf16=false", "cutmix=0.5", "randaugment=1", "ema=0.9"):
         command += ["--set", setting]
     threads = str(torch.get_num_threads())
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": threads}
-    for place in ("step", "write"):
-        script = [sys.executable, "-c", KILLED, place, *command, "-o", str(tmp_path / "parts")]
+    for moment in ("step", "write"):
+        script = [sys.executable, "-c", KILLED, moment, *command, "-o", str(tmp_path / "parts")]
         killed = subprocess.run(script, env=environment, capture_output=True)
         assert killed.returncode == -signal.SIGKILL
         assert checkpoint.read(tmp_path / "parts" / "checkpoint.safetensors")[1]["epoch"] == 1
@@ -282,7 +282,7 @@ def test_killed_and_resumed(tmp_path):
 
 
 def test_checkpoint_from_before_a_setting_existed(tmp_path):
-    """It is resumed with the setting's default, and with no other value."""
+    """The run is resumed if the setting has its default, and refused otherwise."""
     _fit(tmp_path, stop_after=1)
     tensors, metadata = checkpoint.read(tmp_path / "checkpoint.safetensors")
     for name in ("mixup", "randaugment", "magnitude", "block_epochs"):
@@ -316,14 +316,14 @@ def test_muon_gets_the_matrices():
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_only_matrices_decay(optimizer):
-    """Without a gradient a step is decay alone."""
+    """A step without gradients does nothing but decay."""
     model = ResMLP(PRESETS["plain"].model)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     config = TrainConfig(optimizer=optimizer, weight_decay=0.5, muon_lr=0.1, adamw_lr=0.1)
-    for made in make_optimizers(model, config):
+    for optimizer_object in make_optimizers(model, config):
         for p in model.parameters():
             p.grad = torch.zeros_like(p)
-        made.step()
+        optimizer_object.step()
     for name, p in model.named_parameters():
         decays = p.ndim == 2 and not any(part in name for part in ("act_", "head", "bias"))
         torch.testing.assert_close(p.detach(), before[name] * (0.95 if decays else 1), msg=name)
@@ -353,7 +353,7 @@ def test_losses_against_torch():
 
 def test_without_a_compiler_it_trains_uncompiled(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch, "compile", lambda *given: pytest.fail("compiled"))
+    monkeypatch.setattr(torch, "compile", lambda *arguments: pytest.fail("compiled"))
     monkeypatch.setenv("CXX", "no-such-compiler")
     config = dataclasses.replace(QUICK, epochs=1, compile=True)
     messages = []

@@ -1,4 +1,4 @@
-"""A student whose token mixing is freer than its teacher's starts as the same function."""
+"""Tests that a student whose token mixing is freer than its teacher's starts as the same function."""
 
 import itertools
 
@@ -19,7 +19,7 @@ MIXINGS = {
     "dense, more groups": {"groups": 4},
     "wider": {"groups": 2, "kernel": 5},
 }
-FREER = {  # than the first, all those that follow
+FREER = {  # for each token mixing, those that can represent it
     "shared": {"local", "depthwise", "dense", "dense, more groups"},
     "local": {"dense", "dense, more groups"},
     "dense": {"dense, more groups"},
