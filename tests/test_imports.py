@@ -35,7 +35,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
         {"network", "architecture", "adder_graph", "planner", "gateware", "verilog"},
         {"numpy", "safetensors", "PIL", "amaranth"},
     ),
-    "synthesis": (BASE | {"architecture"}, {"numpy"}),
+    "synthesis": (BASE | {"architecture", "gateware"}, {"numpy", "amaranth"}),
     "host": ({"errors", "network"}, {"numpy", "safetensors", "PIL", "serial", "cobs"}),
     "sim": (BASE, {"numpy", "cocotb", "cocotbext", "cocotb_tools"}),
     "boards": (
@@ -46,7 +46,10 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
         BASE | {"network", "architecture", "adder_graph"},
         {"numpy", "safetensors", "PIL", "torch", "rich", "scipy"},
     ),
-    "report": ({"errors", "network", "architecture"}, {"numpy", "safetensors", "PIL", "matplotlib"}),
+    "report": (
+        {"errors", "network", "architecture", "records"},
+        {"msgspec", "numpy", "safetensors", "PIL", "matplotlib"},
+    ),
     "records": (BASE | {"network"}, {"msgspec", "numpy", "safetensors", "PIL"}),
 }
 ABOVE = ("flow", "cli", "__main__", "")  # may import what they need; "" is psahw itself

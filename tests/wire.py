@@ -1,4 +1,4 @@
-"""The host protocol once more, written from ``docs/reference/host-protocol.md`` alone: byte by byte, for the tests."""
+"""The host protocol once more, byte by byte, written from ``docs/reference/host-protocol.md`` alone."""
 
 import struct
 import zlib

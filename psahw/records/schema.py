@@ -10,10 +10,13 @@ import msgspec
 from ..errors import UserError
 from ..files import write_whole
 
-__all__ = ["KINDS", "Record", "RecordError", "Value", "load", "load_all", "save"]
+__all__ = ["KINDS", "PUBLISHED", "Record", "RecordError", "Value", "load", "load_all", "save"]
 
 KINDS = ("accuracy", "plan", "simulation", "synthesis", "routing", "training", "board", "time", "published")
 """Kinds of records. Each has one file, ``KIND.json``."""
+
+PUBLISHED = Path(__file__).with_name("published.json")
+"""Figures that others have published. The report needs them wherever psahw is installed."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9./_-]*")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
@@ -111,9 +114,9 @@ def load(path: str | Path) -> dict[str, Record]:
 def load_all(directory: str | Path) -> dict[str, dict[str, Record]]:
     """Return the records of every kind in a directory: kind, then name, then record.
 
-    A kind without a file has no records. Raises RecordError as `load` does.
+    Published figures come from `PUBLISHED`. A kind without a file has no records. Raises RecordError as `load` does.
     """
-    files = {kind: Path(directory) / f"{kind}.json" for kind in KINDS}
+    files = {kind: Path(directory) / f"{kind}.json" for kind in KINDS} | {"published": PUBLISHED}
     return {kind: load(path) if path.exists() else {} for kind, path in files.items()}
 
 

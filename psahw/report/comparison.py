@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DATASET", "PUBLISHED", "WHOLE_TEST_SET", "ComparedSystem", "Figure", "our_system"]
+from .. import records
+from ..records import Record
+
+__all__ = ["DATASET", "WHOLE_TEST_SET", "ComparedSystem", "Figure", "our_system", "published_systems"]
 
 DATASET = "cifar10"
 """Name of the data set that the comparison is about."""
@@ -72,41 +75,29 @@ class ComparedSystem:
         return Figure(self.fps.value / resource.value, self.fps.kind)
 
 
-def _published(
-    system: str,
-    accuracy: float,
-    device: str,
-    fps: float,
-    lut: float | None = None,
-    dsp: float | None = None,
-    bram36: float | None = None,
-    mhz: float | None = None,
-    watt: float | None = None,
-) -> ComparedSystem:
+def _published(record: Record) -> ComparedSystem:
     """Return a system with published figures only."""
+
+    def figure(what: str) -> Figure:
+        value = record.get(what)
+        return Figure(value if isinstance(value, int | float) else None)
+
     return ComparedSystem(
-        system,
-        device,
-        accuracy=Figure(accuracy),
-        fps=Figure(fps),
-        lut=Figure(lut),
-        dsp=Figure(dsp),
-        bram36=Figure(bram36),
-        mhz=Figure(mhz),
-        watt=Figure(watt),
+        record.subject,
+        record.device,
+        accuracy=figure("accuracy"),
+        fps=figure("throughput"),
+        lut=figure("lut"),
+        dsp=figure("dsp"),
+        bram36=figure("bram36"),
+        mhz=figure("clock"),
+        watt=figure("power"),
     )
 
 
-PUBLISHED = (
-    _published("FINN", 80.1, "ZC706 (XC7Z045)", 21_900, 46_253, None, 186, 200, 3.6),
-    _published("FracBNN", 89.1, "ZU3EG", 2_806.9, 51_444, 126, 212, 250, 4.1),
-    _published("ResMLP, GELU (MLP)", 86, "Alveo U250", 29_450.7, 62_025, 1_083, 84, 200, 5.7),
-    _published("ResMLP, PSA", 85.9, "Alveo U250", 29_450.7, 66_462, 697, 140, 200, 4.7),
-    _published("ResMLP, PSA", 85.9, "XC7K160T", 20_454.9, 75_655, 600, 212, 143, 2.0),
-    _published("ResMLP, PSA, journal (H=96)", 88.1, "Alveo U50, co-simulation", 32_051, mhz=200),
-    _published("ResNet8 W8A8 (nn2FPGA)", 88.7, "KV260", 30_153),
-)
-"""Figures as their authors published them (``docs/results.md`` names the papers)."""
+def published_systems() -> list[ComparedSystem]:
+    """Return the systems whose figures their authors have published, in the order of their names."""
+    return [_published(record) for record in records.load(records.PUBLISHED).values()]
 
 
 def _accuracy(info: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> Figure:

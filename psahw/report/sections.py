@@ -271,7 +271,7 @@ def comparison(
     synth: Result | None,
 ) -> Markup:
     """Return the table of published systems, with ours below them."""
-    rows = list(systems.PUBLISHED)
+    rows = systems.published_systems()
     if plan:
         rows.append(systems.our_system(info, plan, simulation, evaluation, synth))
     columns = ["system", "device", "accuracy, %", "FPS", "LUT", "DSP", "BRAM36", "FPS/LUT", "FPS/DSP", "MHz", "W"]

@@ -1,0 +1,1 @@
+"""Recipes of the shipped networks, for ``psahw sweep``: JSON files beside this one."""
