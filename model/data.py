@@ -62,7 +62,8 @@ class Dataset:
     train_images, train_labels
         Images uint8 [n, height, width, 3] (RGB) and labels uint8 [n], for training and validation; see `split`.
     test_images, test_labels
-        The same for testing. Only `psahw.model.evaluation.evaluate` reads them: nothing may be chosen by them.
+        The same for testing. No training reads them, since nothing may be chosen by them; only
+        `psahw.model.evaluation.evaluate` and simulations do.
     """
 
     name: str

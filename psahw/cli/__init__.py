@@ -21,24 +21,24 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 __all__ = ["main", "psahw"]
 
 _COMMANDS = {  # name: (module, summary), in the order from images to hardware
-    "demo": ("demo", "The whole way on shipped data: plan, Verilog, simulation, report."),
+    "demo": ("demo", "Run the whole flow on shipped data: plan, Verilog, simulation, report."),
     "train": ("training", "Train a teacher or a student in floating point."),
     "teach": ("teach", "Compute the answers of teachers once, for many students."),
     "distill": ("training", "Train a student from teachers' answers."),
     "quantize": ("quantize", "Turn a trained network into an INT8 network file."),
-    "evaluate": ("evaluate", "Accuracy of the integer model on a data set."),
-    "info": ("info", "Layers, weights, operations, tables and accuracy of a network."),
-    "frontier": ("frontier", "Accuracy against cost of several networks."),
+    "evaluate": ("evaluate", "Measure the accuracy of a network on the test images of a data set."),
+    "info": ("info", "Show layers, weights, operations, tables and accuracy of a network."),
+    "frontier": ("frontier", "Compare accuracy and cost of several networks."),
     "sweep": ("sweep", "Run a recipe of trainings, quantisations and evaluations."),
-    "plan": ("hardware", "Engine, cadence and cost of every layer on a board."),
+    "plan": ("hardware", "Choose an engine and a folding for every layer on a board."),
     "elaborate": ("elaborate", "Write Verilog, constraints and plan for a board."),
-    "build": ("build", "Make a board's bitstream; routed clock and utilisation."),
+    "build": ("build", "Make a board's bitstream, and check the routed clock."),
     "program": ("program", "Load a bitstream into a board."),
     "package": ("package", "Write the accelerator as a part for Vivado, Vitis, FuseSoC or LiteX."),
-    "simulate": ("simulate", "Run the circuit against the integer model on real images."),
+    "simulate": ("simulate", "Simulate the circuit on images, and compare it with the integer model."),
     "run": ("run", "Classify images on a board, or on a simulated one."),
-    "synth": ("hardware", "Resources from Yosys beside the plan's estimate."),
-    "report": ("report", "One HTML page: pipeline, costs, functions, accuracy, comparison."),
+    "synth": ("hardware", "Synthesise the circuit with Yosys, and compare it with the plan's estimate."),
+    "report": ("report", "Write one HTML page: pipeline, costs, functions, accuracy, comparison."),
 }
 
 _EXTRAS = {  # top-level package: the extra that installs it
@@ -76,14 +76,14 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="NETWORK is a network file, or the name of a network that ships with psahw (psahw info lists them). "
-    "Exit status: 0 success, 1 the check failed, 2 wrong use.",
+    "Exit status: 0 success, 1 a check failed, 2 wrong use or bad input.",
 )
 @click.version_option(package_name="psahw")
 def psahw():
     """Small image classifiers as streaming FPGA circuits, bit-exact from training to Verilog.
 
     \b
-    psahw demo                                     the whole way, in minutes
+    psahw demo                                     the whole flow, in minutes
     psahw info cifar10-psa-small                   layers, weights and accuracy of a network
     psahw plan cifar10-psa-small --board marble    its cost and speed on a board
     psahw elaborate cifar10-psa-small --board marble -o build/marble

@@ -49,12 +49,13 @@ def _show(result: "BuildResult") -> None:
 @link_options
 @output.json_option
 def build_command(network, directory, toolchain, seed, link, address, baud, as_json, **options):
-    """Make a board's bitstream; routed clock and utilisation.
+    """Make a board's bitstream, and check the routed clock.
 
-    Writes what psahw elaborate writes, runs the board's tools in DIR, and compares the routed clock with the plan's:
-    if it is lower, the exit status is 1. The result is in DIR/build.json, the logs are beside it. For ECP5 and Gowin
-    boards, pip install 'psahw[synth,route]' brings the tools, and a build takes minutes; Xilinx boards need Vivado or
-    openXC7. Without tools the project is complete all the same, and the command to run where they are is named.
+    This writes what psahw elaborate writes, runs the board's tools in DIR, and compares the routed clock with the
+    plan's: if it is lower, the exit status is 1. The result is in DIR/build.json, and the logs are beside it. For
+    ECP5 and Gowin boards, pip install 'psahw[synth,route]' brings the tools, and a build takes minutes. Xilinx boards
+    need Vivado or openXC7. Without tools the project is complete all the same, and the message names the command to
+    run where the tools are installed.
 
     \b
     psahw build cifar10-psa-small --board ulx3s-85f

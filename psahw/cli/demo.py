@@ -1,4 +1,4 @@
-"""``psahw demo``: the whole way from a network to a checked circuit, on what ships with the package."""
+"""``psahw demo``: the whole flow from a network to a checked circuit, on data that ship with psahw."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +55,7 @@ def _show(result: "DemoResult") -> None:
 @click.option("--output", "-o", "directory", default="build/demo", show_default=True, metavar="DIR")
 @output.json_option
 def demo(network, board, images, directory, as_json):
-    """The whole way on shipped data: plan, Verilog, simulation against the integer model, HTML page.
+    """Run the whole flow on shipped data: plan, Verilog, simulation against the integer model, HTML page.
 
     DIR holds the board's project in verilog/, report.html, and plan and results as JSON.
 

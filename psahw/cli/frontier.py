@@ -15,7 +15,7 @@ __all__ = ["COMMANDS"]
 @output.json_option
 @click.option("--plot", metavar="FILE", help="Draw accuracy over LUTs (.svg).")
 def frontier(networks, as_json, plot):
-    """Accuracy against estimated LUTs of several networks, and which of them no other beats.
+    """Compare accuracy and estimated LUTs of several networks, and show which of them no other beats.
 
     The accuracies are those that the files record. Networks are compared by their accuracy on the validation images;
     one that does not record it is only listed. The LUTs are those of parallel adder graphs, which take one vector per

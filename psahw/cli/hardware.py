@@ -32,7 +32,7 @@ def _show_plan(planned: "BoardPlan", tokens: int) -> None:
 @click.option("--output", "-o", "path", metavar="FILE", help="Write the plan into a file, for --plan.")
 @output.json_option
 def plan_command(network, path, as_json, **options):
-    """Engine, cadence and cost of every layer on a board.
+    """Choose an engine and a folding for every layer on a board, and show cadence and cost.
 
     The plan is the smallest circuit that reaches a frame rate (--fps), or the fastest one that fits. Frame interval
     and latency are exact: simulation measures the same numbers. LUT, FF, DSP and BRAM are estimates, and the clock is
@@ -91,7 +91,9 @@ def _show_synthesised(result: "SynthesisResult") -> None:
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes at once; by default one per core.")
 @output.json_option
 def synth_command(network, jobs, as_json, **options):
-    """Resources from Yosys beside the plan's estimate, and on 7 series the longest paths.
+    """Synthesise the circuit with Yosys, and show its resources beside the plan's estimate.
+
+    On 7 series it also shows the longest paths.
 
     This takes minutes. The results of every module are kept in the cache, so that a run that was interrupted
     continues, and another plan has only its new modules synthesised.

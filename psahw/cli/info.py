@@ -64,7 +64,7 @@ def _show(info: dict) -> None:
 @click.option("--float", "run", metavar="RUN",
               help="Draw the functions of this float run on top, and their grid, in codes.")  # fmt: skip
 def info(network, as_json, plot, run):
-    """Layers, weights, operations, tables and accuracy of a network; without NETWORK, those that ship.
+    """Show layers, weights, operations, tables and accuracy of a network; without NETWORK, list those that ship.
 
     \b
     psahw info

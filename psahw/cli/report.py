@@ -24,7 +24,7 @@ __all__ = ["COMMANDS"]
 @click.option("--output", "-o", "path", metavar="FILE", help="The page; by default the network's name with .html.")
 @output.json_option
 def report(network, board, plan_path, simulation, evaluation, synth, runs, frontier, path, as_json):
-    """One HTML page: pipeline, costs, functions, accuracy, comparison, training curves.
+    """Write one HTML page: pipeline, costs, functions, accuracy, comparison, training curves.
 
     The page needs no other file. It names the results that were not given, and the commands that make them.
 

@@ -78,13 +78,13 @@ def simulate_command(
     as_json,
     **options,
 ):
-    """Run the circuit's Verilog against the integer model on real images.
+    """Simulate the circuit on images, and compare it with the integer model.
 
-    Counts logits and classes that differ, and measures frame interval and latency, which must be those of the plan.
-    Verilog and simulator are kept in a cache, so that only the first run of a design compiles.
+    This counts logits and classes that differ, and measures frame interval and latency, which must be those of the
+    plan. Verilog and simulator are kept in a cache, so that only the first run of a design compiles.
 
-    Many images go in batches, each a run of its own that begins with a reset. With --jobs several run at once; with
-    --keep a simulation that was interrupted continues.
+    Many images are split into batches, each a run of its own that begins with a reset. With --jobs several run at
+    once; with --keep a simulation that was interrupted continues.
 
     With --netlist the circuit after synthesis is simulated: LUTs, flip-flops, DSP slices and block RAMs of a 7 series
     or ECP5 device, as the models of Yosys and of this project describe them.

@@ -239,13 +239,13 @@ def simulate(
     design
         A plan, from `psahw.plan`, or a directory that `psahw.elaborate` wrote.
     images
-        So many test images, or images from `psahw.flow.images`.
+        Number of test images, or images from `psahw.flow.images`.
     netlist
         Simulate the netlist that Yosys makes of the Verilog, cell by cell. Making it takes minutes.
     stalls
         Stall both ends at random. Frame interval and latency are then not compared with the plan.
     resets
-        Reset the circuit so many times in mid-frame before the images that count.
+        Number of resets in mid-frame before the images that count.
     seed
         Seed of stalls, resets and initial values.
     waves
