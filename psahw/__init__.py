@@ -25,16 +25,17 @@ if TYPE_CHECKING:
     from .flow.simulation import simulate
     from .flow.synthesis import synthesise
     from .model.evaluation import evaluate
-    from .model.quantize import quantize
-    from .model.teaching import teach
-    from .model.training import distill, train
+    from .model.quantize import quantize as quantize
+    from .model.teaching import teach as teach
+    from .model.training import distill as distill
+    from .model.training import train as train
     from .network.file import load, save, shipped
     from .network.summary import summarise
 
+# Without distill, quantize, teach and train, which need torch: a star import works without it.
 __all__ = [
     "build",
     "demo",
-    "distill",
     "draw_functions",
     "elaborate",
     "evaluate",
@@ -43,15 +44,12 @@ __all__ = [
     "package",
     "plan",
     "program",
-    "quantize",
     "run",
     "save",
     "shipped",
     "simulate",
     "summarise",
     "synthesise",
-    "teach",
-    "train",
     "write_report",
 ]
 
