@@ -1,4 +1,4 @@
-"""The whole classifier: image bytes in, class and logits out, counters beside it."""
+"""The accelerator: image bytes in, class and logits out, with performance counters."""
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -15,18 +15,35 @@ CHAIN = "chain"
 
 
 class Accelerator(wiring.Component):
-    """Layers in a row, each with its own hardware, and counters of what they do.
+    """A whole classifier: a chain of stages, each with its own hardware, and counters of their activity.
+
+    Latency and throughput are those of the chain; the counters do not affect it.
 
     Parameters
     ----------
-    stages : components by name, from input bytes to the result, each with streams ``i`` and ``o``
+    stages : dict of str to wiring.Component
+        The stages from input bytes to result, each with streams ``i`` and ``o``, in data order.
+
+    Raises
+    ------
+    ValueError
+        If there are no stages, or more than `Counters` can count.
+    TypeError
+        When it is elaborated, if two successive stages disagree about the payload.
+
+    Attributes
+    ----------
+    stall_names : tuple of str
+        Names of the stages in the order of their stall counters.
 
     Members
     -------
-    i : stream of image bytes in raster order, (row, column, colour); the first byte in the low bits
-    o : stream of results, one beat a frame; see `psahw.gateware.argmax.Argmax`
-    counters : ``addr``, and a cycle later ``data``; ``clear``. Addresses: see `Counters`; the stall counters
-        are in the order of `stall_names`
+    i : In(stream of image bytes)
+        Bytes in (row, column, colour) order, the first byte of a beat in the low bits.
+    o : Out(stream of results)
+        One beat per frame; see `psahw.gateware.argmax.result_layout`.
+    counters : In(READER)
+        ``data`` follows ``addr`` by one clock cycle; ``clear`` zeroes all counters. `Counters` has the addresses.
     """
 
     def __init__(self, *, stages: dict[str, wiring.Component]):

@@ -1,4 +1,4 @@
-"""The class with the greatest logit."""
+"""Selection of the class with the greatest logit."""
 
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
@@ -12,14 +12,35 @@ __all__ = ["Argmax", "result_layout"]
 
 
 def result_layout(classes: int, bits: int) -> data.StructLayout:
-    """A frame's result: its logits and the index of the first greatest."""
+    """Return the layout of a frame's result: its logits, and the index of the first of the greatest."""
     return data.StructLayout({"logits": data.ArrayLayout(signed(bits), classes), "class_index": range(classes)})
 
 
 class Argmax(wiring.Component):
-    """Collects a frame's ``classes`` logits of ``bits`` bits, one a beat, and finds the first greatest.
+    """Collects the logits of a frame and finds the first of the greatest.
 
-    One beat of `result_layout` a frame, one cycle after its last logit. Full rate.
+    Latency: one clock cycle from the last logit of a frame to its result. Throughput: one logit per clock cycle.
+
+    Parameters
+    ----------
+    classes : int
+        Logits per frame.
+    bits : int
+        Width of a logit, at least 2.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is too small.
+
+    Members
+    -------
+    i : In(stream of one logit)
+        ``classes`` beats per frame.
+    o : Out(stream of `result_layout`)
+        One beat per frame.
     """
 
     def __init__(self, *, classes: int, bits: int):
@@ -39,7 +60,7 @@ class Argmax(wiring.Component):
         with m.If(en):
             m.d.sync += o.valid.eq(index.wrap)
         with m.If(put):
-            # logits move down: after the frame's last, its first is in place 0
+            # The logits move down by one place: after the last of a frame, its first is in place 0.
             m.d.sync += [to.eq(x) for to, x in zip(o.payload.logits, [*[*o.payload.logits][1:], logit], strict=True)]
             with m.If((index.value == 0) | (logit > best)):
                 m.d.sync += [best.eq(logit), o.payload.class_index.eq(index.value)]

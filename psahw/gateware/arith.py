@@ -13,7 +13,7 @@ __all__ = ["Requantise", "adder_tree", "delay", "saturate"]
 
 
 def saturate(value, bits: int):
-    """The nearest signed number of ``bits`` bits."""
+    """Return the signed number of ``bits`` bits that is nearest to a signed ``value``."""
     if len(value) <= bits:
         return value
     sign, above = value[-1], value[bits - 1 : -1]
@@ -22,7 +22,7 @@ def saturate(value, bits: int):
 
 
 def delay(m: Module, value, cycles: int, en, *, name: str):
-    """``value`` after ``cycles`` cycles in which ``en`` is high; its registers are not reset."""
+    """Return ``value`` as it was ``cycles`` clock cycles with ``en`` high ago; its registers are not reset."""
     for stage in range(cycles):
         register = Signal(value.shape(), name=f"{name}_{stage + 1}", reset_less=True)
         with m.If(en):
@@ -32,10 +32,10 @@ def delay(m: Module, value, cycles: int, en, *, name: str):
 
 
 def adder_tree(m: Module, terms, en, *, bits: int, name: str = "sum"):
-    """The sum of signed ``terms``: a balanced tree with registers, enabled by ``en``, after every level.
+    """Return the sum of signed ``terms`` from a balanced tree with registers after every level.
 
-    Latency: ``(len(terms) - 1).bit_length()`` cycles. No register is wider than ``bits``, which must hold the
-    total.
+    Latency: ``(len(terms) - 1).bit_length()`` clock cycles in which ``en`` is high. Throughput: one sum per clock
+    cycle. No register is wider than ``bits``, which must hold the total.
     """
     level, terms = 0, list(terms)
     while len(terms) > 1:
@@ -51,28 +51,40 @@ def adder_tree(m: Module, terms, en, *, bits: int, name: str = "sum"):
 
 
 class Requantise(wiring.Component):
-    """``y = sat((acc + bias[row] + 2^(shift[row]-1)) >> shift[row])``: rounds half up, clips to ``out_bits``.
+    """Computes ``y = sat((acc + bias[row] + 2^(shift[row]-1)) >> shift[row])``, which rounds half up.
 
-    One value a cycle. Three cycles from ``acc`` to ``y``: offset, shift, saturation; ``row`` comes one cycle
-    *before* its ``acc``, to read the ROM of offsets and shifts. There is no shifter when all shifts are
-    equal, and no saturation when no row needs it.
+    Latency: three clock cycles from ``acc`` to ``y`` (offset, shift, saturation). ``row`` comes one clock cycle
+    *before* its ``acc``, because it reads the ROM of offsets and shifts. Throughput: one value per clock cycle.
+    There is no shifter if all shifts are equal, and no saturation if no row needs it.
 
     Parameters
     ----------
     low, high : array of int (rows)
         Range of ``acc`` in each row.
-    bias, shift : array of int (rows)
-        In units of ``acc``; in bits, 0 to 31.
+    bias : array of int (rows)
+        Added to ``acc``, in its units.
+    shift : array of int (rows)
+        Bits to shift by, 0 to 31.
     out_bits : int
-        Width of ``y``.
+        Width of ``y``, at least 2.
+
+    Raises
+    ------
+    TypeError
+        If ``out_bits`` is not an integer.
+    ValueError
+        If the arrays have different lengths, or a shift or ``out_bits`` is out of its range.
 
     Members
     -------
     en : In(1)
         Enables every register.
     row : In(range(rows))
-    acc : In(signed), as wide as ``low`` and ``high`` ask
+        The row of the ``acc`` that follows one clock cycle later.
+    acc : In(signed(...))
+        The accumulator, as wide as ``low`` and ``high`` require.
     y : Out(signed(out_bits))
+        The result.
     """
 
     def __init__(self, *, low, high, bias, shift, out_bits=8):

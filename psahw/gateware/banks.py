@@ -1,4 +1,4 @@
-"""A memory that is written and read several elements at a time, at any address."""
+"""A memory of which several successive elements are written and read per clock cycle, at any address."""
 
 from amaranth.hdl import Array, Module, Signal, signed
 from amaranth.lib import data, wiring
@@ -13,25 +13,46 @@ __all__ = ["Banks"]
 
 
 class Banks(wiring.Component):
-    """``depth`` elements; writes ``i_lanes`` successive ones in a cycle and reads ``o_lanes`` in a cycle.
+    """Stores ``depth`` elements; writes ``i_lanes`` and reads ``o_lanes`` of them per clock cycle.
 
-    Element ``n`` is in bank ``n mod B``, word ``n // B``, where ``B = bank_count(i_lanes, o_lanes)``:
-    successive elements, and elements ``step`` apart when ``step mod B = 1``, are in different banks. Lanes are
-    rotated to banks and back; rotations that the alignments exclude cost nothing. Where all banks always use
-    the same word they become one memory with wide rows; with one lane on each side there is only a memory.
+    `psahw.architecture.buffers.BankLayout` says where an element lies. Lanes are rotated to banks and back; rotations
+    that the alignments exclude cost nothing. Where all banks always use the same word they become one memory with
+    wide words; with one lane on each side there is only a memory.
+
+    Latency: one clock cycle from an address to its elements. Throughput: one write and one read per clock cycle.
 
     Parameters
     ----------
-    depth : elements, a multiple of ``B``
-    i_align, o_align : all addresses are multiples of these
-    step : distance of the elements read together
-    style : ``"block"`` or ``"distributed"``
+    depth, i_lanes, o_lanes, i_align, o_align, step : int
+        Fields of `psahw.architecture.buffers.BankLayout`.
+    bits : int
+        Width of an element.
+    style : str
+        ``"block"`` or ``"distributed"`` memory.
+
+    Raises
+    ------
+    TypeError
+        If a number is not an integer.
+    ValueError
+        If a number is too small, ``depth`` is not a multiple of the number of banks, ``step`` would make lanes meet
+        in a bank, or the style is unknown.
 
     Members
     -------
-    w_en, w_addr, w_data : lane ``j`` goes to element ``w_addr + j``
-    r_en, r_addr, r_data : lane ``j`` is element ``r_addr + j·step``, one cycle later; it stays while
-        ``r_en`` is low. Addresses wrap at the power of two that holds ``depth``.
+    w_en : In(1)
+        Write in this clock cycle.
+    w_addr : In(range(depth))
+        Element that lane 0 is written to; lane ``j`` goes to element ``w_addr + j``.
+    w_data : In(ArrayLayout(signed(bits), i_lanes))
+        Elements to write.
+    r_en : In(1)
+        Read in this clock cycle.
+    r_addr : In(range(depth))
+        Element that lane 0 reads; lane ``j`` reads element ``r_addr + j·step``. Addresses wrap at the power of two
+        that holds ``depth``.
+    r_data : Out(ArrayLayout(signed(bits), o_lanes))
+        The elements, one clock cycle after ``r_en``; they stay while ``r_en`` is low.
     """
 
     def __init__(self, *, depth, i_lanes, o_lanes, i_align=1, o_align=1, step=1, bits=8, style="block"):
@@ -76,7 +97,7 @@ class Banks(wiring.Component):
         return addr[ceil_log2(starts.step) : ceil_log2(self.layout.banks)]
 
     def _memories(self, m):
-        """(write enable, write data, read data) of each bank, with addresses connected."""
+        """Create the memories and connect their addresses; return (write enable, write data, read data) per bank."""
         layout = self.layout
         w_offsets = self._offsets(layout.i_lanes, layout.i_starts, 1)
         r_offsets = self._offsets(layout.o_lanes, layout.o_starts, layout.step)
@@ -108,7 +129,7 @@ class Banks(wiring.Component):
             m.d.sync += r_before.eq(r_start)
         lanes = list(self.w_data)
         for (w_en, w_data, _), row in zip(banks, self._distances(layout.i_starts), strict=True):
-            # a bank that takes nothing may be shown any lane: the one that needs least choosing
+            # A bank that takes nothing may be shown any lane: choose the one that needs the least logic.
             m.d.comb += [
                 w_en.eq(self.w_en & _select([int(j < layout.i_lanes) for j in row], w_start)),
                 w_data.eq(_select([lanes[j % layout.i_lanes] for j in row], w_start)),
@@ -120,5 +141,5 @@ class Banks(wiring.Component):
 
 
 def _select(options, index):
-    """``options[index]``, or the option itself where all are the same."""
+    """Return ``options[index]``, which needs no logic if all options are the same."""
     return options[0] if all(x is options[0] for x in options) else Array(options)[index]

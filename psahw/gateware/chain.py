@@ -1,4 +1,4 @@
-"""Components in a row: each one's output stream is the next one's input."""
+"""A chain of components: the output stream of each is the input stream of the next."""
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -10,10 +10,28 @@ __all__ = ["Chain"]
 
 
 class Chain(wiring.Component):
-    """``parts`` maps names to components with streams ``i`` and ``o``, in data order; at least one.
+    """Connects components one behind the other.
 
-    No latency of its own. Raises TypeError (from `psahw.gateware.stream.connect`) when it is elaborated if
-    neighbours disagree about the payload.
+    The connections are wires: latency and throughput are those of the parts.
+
+    Parameters
+    ----------
+    parts : dict of str to wiring.Component
+        Components with streams ``i`` and ``o`` by name, in data order; at least one.
+
+    Raises
+    ------
+    ValueError
+        If there are no parts.
+    TypeError
+        When it is elaborated, if two successive parts disagree about the payload.
+
+    Members
+    -------
+    i : In(stream)
+        The first part's input.
+    o : Out(stream)
+        The last part's output.
     """
 
     def __init__(self, *, parts: dict[str, wiring.Component]):

@@ -1,4 +1,4 @@
-"""Nested counters, levels, and the start of vectors at a fixed cadence."""
+"""Nested counters, fill levels, and the pacing of vectors at a fixed period."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,10 @@ __all__ = ["Cadence", "Counter", "Level", "count", "level"]
 
 
 class Counter(NamedTuple):
-    """``value`` counts 0 .. length - 1; ``wrap`` is high in the cycle of the step that makes it 0 again."""
+    """A counter from 0 to ``length - 1``.
+
+    ``last`` is high while ``value`` is ``length - 1``, ``wrap`` in the clock cycle of the step that makes it 0 again.
+    """
 
     value: Signal
     last: Value
@@ -20,8 +23,11 @@ class Counter(NamedTuple):
 
 
 def count(m: Module, step: Value, *lengths: int) -> list[Counter]:
-    """Counters inside each other, the innermost first: it counts ``step``, each other one the wraps of
-    the one before."""
+    """Return nested counters of the given lengths, the innermost first.
+
+    The innermost counter counts clock cycles in which ``step`` is high; each other one counts the wraps of the one
+    inside it.
+    """
     counters = []
     for length in lengths:
         value = Signal(range(length), name=f"count_{len(counters)}")
@@ -34,7 +40,10 @@ def count(m: Module, step: Value, *lengths: int) -> list[Counter]:
 
 
 class Level(NamedTuple):
-    """``value`` is 0 .. depth; ``room`` (it is below the depth) and ``some`` (it is not 0) are registers, too."""
+    """A fill level from 0 to a depth. All three fields are registers.
+
+    ``room`` is high while ``value`` is below the depth, ``some`` while it is not 0.
+    """
 
     value: Signal
     room: Signal
@@ -42,10 +51,10 @@ class Level(NamedTuple):
 
 
 def level(m: Module, put: Value, take: Value, depth: int, *, name: str = "level") -> Level:
-    """How many of ``depth`` are held: one more after ``put``, one less after ``take``, as many after both.
+    """Return the fill level of a buffer of ``depth``: ``put`` adds one, ``take`` removes one, in the same cycle if both.
 
-    Nothing but registers drives ``room`` and ``some``, so that a chain of ``ready`` or ``valid`` begins without
-    logic. What comes next is chosen last by ``take`` and ``put``, which may be late.
+    ``room`` and ``some`` are registers, so that a chain of ``ready`` or ``valid`` begins without logic. ``take`` and
+    ``put`` may come late: they choose between precomputed next values.
     """
     value = Signal(range(depth + 1), name=name)
     room, some = Signal(init=1, name=f"{name}_room"), Signal(name=f"{name}_some")
@@ -60,16 +69,36 @@ def level(m: Module, put: Value, take: Value, depth: int, *, name: str = "level"
 
 
 class Cadence(wiring.Component):
-    """Says when the beats of vectors are issued.
+    """Paces the beats of vectors.
 
-    A vector of ``beats`` beats begins when ``go`` is high, ``period`` cycles after the vector before or
-    later; its beats follow one a cycle. Time goes on while ``en`` is low, but nothing is issued.
+    A vector begins when ``go`` is high, at the earliest ``period`` clock cycles after the one before; its other beats
+    follow, one per clock cycle. The period goes on while ``en`` is low, but nothing is issued.
+
+    Latency: none; ``issue`` depends combinationally on ``go`` and ``en``. Throughput: one beat per clock cycle; the
+    initiation interval is ``max(period, beats)`` clock cycles per vector.
+
+    Parameters
+    ----------
+    beats : int
+        Beats per vector.
+    period : int
+        Clock cycles from the first beat of a vector to the first beat of the next.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is less than 1.
 
     Members
     -------
-    go : the next vector may begin; looked at only when it has not begun
-    en : a beat may be issued
-    issue : a beat is issued in this cycle, combinational
+    go : In(1)
+        The next vector may begin; ignored while a vector is being issued.
+    en : In(1)
+        A beat may be issued.
+    issue : Out(1)
+        A beat is issued in this clock cycle.
     """
 
     go: In(1)

@@ -1,4 +1,4 @@
-"""What software can read of a running accelerator."""
+"""Performance counters that software reads from a running accelerator."""
 
 from amaranth.hdl import Array, Module, Signal, unsigned
 from amaranth.lib import data, wiring
@@ -10,22 +10,41 @@ __all__ = ["READER", "Counters"]
 
 ADDRESS_BITS = 8
 READER = wiring.Signature({"addr": Out(ADDRESS_BITS), "data": In(32), "clear": Out(1)})
-"""What reads the counters, seen from the reader."""
+"""The port through which the counters are read, seen from the reader."""
 
 
 class Counters(wiring.Component):
-    """Counts frames, clock cycles, and for each of ``stages`` stages the cycles in which it stalled.
+    """Counts frames, clock cycles, and for each stage the clock cycles in which it stalled.
 
-    Counters have 32 bits and wrap: a cycle counter after 21 s at 200 MHz, so software that reads more often
-    than that takes differences modulo 2^32.
+    The counters have 32 bits and wrap. The one of clock cycles does so after 21 s at 200 MHz, so software that reads
+    it more often takes differences modulo 2^32.
+
+    Latency: one clock cycle from ``addr`` to ``data``. Throughput: one counter per clock cycle.
+
+    Parameters
+    ----------
+    stages : int
+        Number of stages, 1 to 254.
+
+    Raises
+    ------
+    TypeError
+        If ``stages`` is not an integer.
+    ValueError
+        If ``stages`` is out of its range.
 
     Members
     -------
-    frame : high for one cycle a frame
-    stall : one bit a stage
-    clear : all counters are 0 in the cycle after
-    addr : 0 frames, 1 cycles, 2 + n the stall cycles of stage n; beyond that the last one
-    data : the counter, one cycle after ``addr``
+    frame : In(1)
+        High for one clock cycle per frame.
+    stall : In(stages)
+        Bit ``n`` is high in each clock cycle in which stage ``n`` stalls.
+    clear : In(1)
+        Sets all counters to 0 in the next clock cycle.
+    addr : In(8)
+        0 selects frames, 1 clock cycles, 2 + n the stalls of stage n, and anything beyond the last counter.
+    data : Out(32)
+        The selected counter, one clock cycle after ``addr``.
     """
 
     def __init__(self, *, stages: int):
