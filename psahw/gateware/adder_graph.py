@@ -1,4 +1,4 @@
-"""The adder graph for ``y = W·x``: a vector a clock, no multiplier and no memory for weights."""
+"""The adder graph for ``y = W·x``, which takes a vector per clock cycle: no multipliers, no weight memory."""
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Signal, signed
@@ -15,47 +15,61 @@ __all__ = ["AdderGraph"]
 
 
 def _above(value, bits):
-    """``value >> bits``, without the bits that only repeat its sign."""
+    """Return ``value >> bits``, without the bits that only repeat its sign."""
     return value[min(bits, len(value) - 1) :].as_signed()
 
 
 def _sum(a, b, shift, subtract=False):
-    """``a ± (b << shift)``; the low bits of ``a`` pass beside the adder."""
+    """Return ``a ± (b << shift)``; the low bits of ``a`` pass beside the adder."""
     low = Cat(a, a[-1].replicate(shift))[:shift]
     upper = _above(a, shift)
     return Cat(low, upper - b if subtract else upper + b).as_signed()
 
 
 class AdderGraph(wiring.Component):
-    """``y = sat(rshift(W·x + bias, shift))`` for every vector ``x`` of a stream, one a clock; ``W`` is the graph's.
+    """Computes ``y = sat(rshift(W·x + bias, shift))`` for every vector ``x``, where ``W`` is the matrix of the graph.
 
-    A pipeline of at most ``depth`` additions between registers (`psahw.adder_graph.parallel`), every value as wide as its
-    range::
+    A pipeline with at most ``depth`` additions between registers (`psahw.adder_graph.parallel`). Every value is as
+    wide as its range::
 
         i -> x -> ±a + (b << k) -> ... -> ± sum + (bias + 2^(shift-1)) -> >> shift, saturate -> wait for the last -> o
 
-    Latency: ``latency`` cycles, from an input beat to its output beat; the first stage works on ``i`` itself. All of
-    it moves as one, ``en = ~o.valid | o.ready``. That is the stall that needs no LUT: registers and shift registers
-    have an enable anyway, while a pipeline that runs on needs a buffer for all that is under way, of ``latency``
-    vectors, or a second output register and its multiplexer. The price is a net to every register: a global buffer.
+    Latency: `latency` clock cycles from an input beat to its output beat; the first stage works on ``i`` itself.
+    Throughput: one vector per clock cycle (an initiation interval of 1).
+
+    Backpressure: the whole pipeline moves as one, with ``en = ~o.valid | o.ready``. This stall needs no LUTs, since
+    registers and shift registers have an enable anyway. A pipeline that runs on needs a buffer for the ``latency``
+    vectors that are under way, or a second output register and its multiplexer. The price is a net that reaches every
+    register: a global buffer.
 
     Parameters
     ----------
     graph : psahw.adder_graph.Graph
-        The ranges of its inputs hold for every ``x``; they fit ``in_bits``.
-    bias : array of int (outputs), in units of the accumulator
-    shift : array of int (outputs), 0 to 31
+        The ranges of its inputs hold for every ``x``, and fit ``in_bits``.
+    bias : array of int (outputs)
+        In units of the accumulator.
+    shift : array of int (outputs)
+        Bits to shift each result by, 0 to 31.
     in_bits, out_bits : int
         Widths of an input and of an output.
     depth : int
-        Additions between two registers.
+        Most additions between two registers.
     fan_out : int or None
-        Loads of a register, adders and registers; one with more is made several times.
+        Most loads (adders and registers) of one register; a register with more is duplicated.
+
+    Raises
+    ------
+    TypeError
+        If ``graph`` is not a `Graph`, or a number is not an integer.
+    ValueError
+        If a number is out of its range, an array has the wrong length, or an input's range exceeds ``in_bits``.
 
     Members
     -------
-    i : stream of as many numbers of ``in_bits`` bits as the graph has inputs
-    o : stream of as many numbers of ``out_bits`` bits as it has outputs
+    i : In(stream of vectors of signed ``in_bits``)
+        One lane per input of the graph.
+    o : Out(stream of vectors of signed ``out_bits``)
+        One lane per output of the graph.
     """
 
     def __init__(self, *, graph, bias, shift, in_bits=8, out_bits=8, depth=1, fan_out=None):
@@ -81,38 +95,38 @@ class AdderGraph(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from input to output."""
+        """Clock cycles from an input beat to its output beat."""
         return self._pipeline.latency
 
     def elaborate(self, platform):
         m = Module()
 
-        made, graph = self._pipeline, self._pipeline.graph
+        pipelined, graph = self._pipeline, self._pipeline.graph
         en = ~self.o.valid | self.o.ready
         valid = Signal(self.latency - 1)
         m.d.comb += self.i.ready.eq(en)
         with m.If(en):
             m.d.sync += Cat(valid, self.o.valid).eq(Cat(self.i.valid, valid))
 
-        values = _Values(made, self._fan_out)
+        values = _Values(pipelined, self._fan_out)
         for value, x in enumerate(self.i.payload):
-            values.keep(value, x[: made.bits[value]].as_signed())
+            values.keep(value, x[: pipelined.bits[value]].as_signed())
         for value, adder in enumerate(graph.adders, len(graph.inputs)):
-            a, b = (values.at(operand, made.stage[value]) for operand in made.operands[value])
-            values.make(m, value, _above(_sum(a, b, adder.shift, adder.subtract), adder.right))
-        for lane, (row, result) in enumerate(zip(made.rows, made.results, strict=True)):
+            a, b = (values.at(operand, pipelined.stage[value]) for operand in pipelined.operands[value])
+            values.define(m, value, _above(_sum(a, b, adder.shift, adder.subtract), adder.right))
+        for lane, (row, result) in enumerate(zip(pipelined.rows, pipelined.results, strict=True)):
             if row.node is None:
-                limit = 1 << made.out_bits - 1
+                limit = 1 << pipelined.out_bits - 1
                 constant = int(np.clip(row.constant >> row.right, -limit, limit - 1))
                 m.d.comb += self.o.payload[lane].eq(constant)
                 continue
             if row.adds:
                 sum_ = result - 1
-                values.make(m, sum_, _offset(row, values.at(row.node, made.stage[sum_])))
-                total = values.at(sum_, made.stage[result])
+                values.define(m, sum_, _offset(row, values.at(row.node, pipelined.stage[sum_])))
+                total = values.at(sum_, pipelined.stage[result])
             else:
-                total = values.at(row.node, made.stage[result]) << row.left
-            values.make(m, result, saturate(_above(total, row.right), made.out_bits))
+                total = values.at(row.node, pipelined.stage[result]) << row.left
+            values.define(m, result, saturate(_above(total, row.right), pipelined.out_bits))
             m.d.comb += self.o.payload[lane].eq(values.at(result, self.latency))
         with m.If(en):
             m.d.sync += values.moves
@@ -121,22 +135,26 @@ class AdderGraph(wiring.Component):
 
 
 class _Values:
-    """Every value of a pipeline, and the registers in which it waits until its last use; ``moves`` are theirs."""
+    """The values of a pipeline, and the registers in which each of them waits until its last use.
 
-    def __init__(self, made, fan_out):
-        self._pipeline, self._fan_out = made, fan_out
-        self._found = {}  # equal signals by (value, stage)
+    ``moves`` are the assignments to these registers.
+    """
+
+    def __init__(self, pipelined, fan_out):
+        self._pipeline, self._fan_out = pipelined, fan_out
+        self._signals = {}  # by (value, stage), lists of equal signals
         self.moves = []
 
-    def make(self, m, value, x):
-        """Defines a value: a signal of its width."""
+    def define(self, m, value, x):
+        """Give a value a signal of its width that is equal to ``x``, and create the registers in which it waits."""
         signal = Signal(signed(self._pipeline.bits[value]), name=f"value_{value}")
         m.d.comb += signal.eq(x)
         self.keep(value, signal)
 
     def keep(self, value, x):
+        """Create the registers in which a value that ``x`` already holds waits until its last use."""
         first = self._pipeline.stage[value]
-        self._found[value, first] = [x]
+        self._signals[value, first] = [x]
         for stage in range(first + 1, max(self._pipeline.uses[value], default=0) + 1):
             source = self.at(value, stage - 1)
             copies = self._pipeline.copies(value, stage, self._fan_out)
@@ -150,17 +168,17 @@ class _Values:
                 for n in range(copies)
             ]
             self.moves += [register.eq(source) for register in registers]
-            self._found[value, stage] = registers
+            self._signals[value, stage] = registers
 
     def at(self, value, stage):
-        """A value at the start of a stage, or where it is made; equal registers take turns."""
-        signals = self._found[value, stage]
+        """Return a value at the start of a stage, or in the stage that computes it; equal registers take turns."""
+        signals = self._signals[value, stage]
         signals.append(signals.pop(0))
         return signals[-1]
 
 
 def _offset(row, x):
-    """``(±x << left) + constant``."""
+    """Return ``(±x << left) + constant``."""
     if row.negative:
         return row.constant - (x << row.left)
     if row.left:

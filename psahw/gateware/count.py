@@ -51,7 +51,7 @@ class Level(NamedTuple):
 
 
 def level(m: Module, put: Value, take: Value, depth: int, *, name: str = "level") -> Level:
-    """Return the fill level of a buffer of ``depth``: ``put`` adds one, ``take`` removes one, in the same cycle if both.
+    """Return the fill level of a buffer with ``depth`` places; ``put`` adds one, ``take`` removes one.
 
     ``room`` and ``some`` are registers, so that a chain of ``ready`` or ``valid`` begins without logic. ``take`` and
     ``put`` may come late: they choose between precomputed next values.

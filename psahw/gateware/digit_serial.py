@@ -1,4 +1,4 @@
-"""The digit-serial adder graph for ``y = W·x``: few bits of every number a clock."""
+"""The digit-serial adder graph for ``y = W·x``, which takes a few bits of every number per clock cycle."""
 
 from itertools import groupby
 
@@ -15,33 +15,52 @@ __all__ = ["DigitSerial"]
 
 
 class DigitSerial(wiring.Component):
-    """``W·x + bias`` of vectors ``x``, ``digit`` bits a clock, and what is left of each row after its shift.
+    """Computes ``(W·x + bias) >> shift`` for vectors ``x``, ``digit`` bits per clock cycle.
 
-    The graph's additions are a digit wide and keep their carries (`psahw.adder_graph.serial` says when each works)::
+    The additions are a digit wide and keep their carries (`psahw.adder_graph.serial` gives the time of each)::
 
         i -> hold -> digit -> ±a + (b << k) -> ... -> constant ± sum -> catch the bits above the shift -> o
 
-    Word follows word every ``interval`` clocks at best. Nothing waits and nothing has an enable: a beat that comes
-    in gives one at ``o``, ``latency`` cycles later, for one cycle. ``finish`` makes the result of an element of it;
-    a consumer that takes elements one after the other does that once a lane.
+    The results are not saturated yet. `finish` does that to one element; a consumer that takes elements one after the
+    other needs it once per lane, and not once per element.
 
-    Cost, with one bit a clock: an addition is two functions of the same inputs (at most five), which fit one
-    LUT6_2, and two flip-flops. All of it runs off one pulse that goes along with the words: it clears carries, and
-    opens the windows in which the low bits of a shifted operand are held at 0.
+    Latency: `latency` clock cycles from a beat of ``i`` to its beat of ``o``, which lasts one clock cycle.
+    Throughput: the initiation interval is `interval` clock cycles per vector. There is no backpressure, and no
+    register has an enable.
+
+    Cost with one bit per clock cycle: an addition is two functions of the same inputs (at most five), which fit one
+    LUT6_2, and two flip-flops. One pulse that travels along with the words controls everything: it clears the
+    carries, and opens the windows in which the low bits of a shifted operand are held at 0.
 
     Parameters
     ----------
-    graph : psahw.adder_graph.Graph, of int8 inputs
-    bias : array of int (outputs), in units of the accumulator
-    shift : array of int (outputs), 0 to 31
-    digit : 1, 2, 4 or 8
-    out_bits : int, width of a result
-    fan_out : int, loads of one copy of a pulse or window
+    graph : psahw.adder_graph.Graph
+        Its inputs are int8.
+    bias : array of int (outputs)
+        In units of the accumulator.
+    shift : array of int (outputs)
+        Bits to shift each result by, 0 to 31.
+    digit : int
+        Bits per clock cycle: 1, 2, 4 or 8.
+    out_bits : int
+        Width of a result.
+    fan_out : int
+        Most loads of one copy of a pulse or window.
+
+    Raises
+    ------
+    TypeError
+        If ``graph`` is not a `Graph`, or a number is not an integer.
+    ValueError
+        If a number is out of its range, an array has the wrong length, or an input's range exceeds int8.
 
     Members
     -------
-    i : stream of vectors of int8, at least ``interval`` cycles apart; always ready
-    o : stream of vectors of (``value`` as wrapped, ``fits``, ``sign``); always taken
+    i : In(stream of vectors of int8)
+        Beats at least `interval` clock cycles apart; always ready.
+    o : Out(stream of vectors of ``raw``)
+        For each output its ``value``, wrapped to ``out_bits``, whether it ``fits`` them, and its ``sign``; always
+        taken.
     """
 
     def __init__(self, *, graph, bias, shift, digit, out_bits=8, fan_out=FAN_OUT):
@@ -65,121 +84,139 @@ class DigitSerial(wiring.Component):
 
     @property
     def interval(self) -> int:
-        """Cycles from word to word."""
+        """Clock cycles from word to word."""
         return self.schedule.period
 
     @property
     def latency(self) -> int:
-        """Cycles from a beat at ``i`` to the one at ``o``: two to the first digit, one for the constants, and one
-        after the last digit."""
+        """Clock cycles from a beat of ``i`` to its beat of ``o``.
+
+        Two pass before the first digit, one for the constants, and one after the last digit.
+        """
         return 2 + self.schedule.out_time + 1 + self.schedule.period
 
     def finish(self, raw):
-        """The result of an element of ``o``, saturated."""
+        """Return the saturated result of an element of ``o``."""
         end = Cat((~raw.sign).replicate(len(raw.value) - 1), raw.sign).as_signed()
         return Mux(raw.fits, raw.value, end)
 
     def elaborate(self, platform):
         m = Module()
-        plan = self.schedule
+        schedule = self.schedule
         pulse = _Pulses(m, self.i.valid, self._fan_out)
-        lanes = _Delays(m, plan.taps)
+        lanes = _Delays(m, schedule.taps)
 
         hold = Signal.like(self.i.payload, reset_less=True)
         with m.If(self.i.valid):
             m.d.sync += hold.eq(self.i.payload)
-        digits = [_digits(m, pulse, x, plan.digit, f"x_{n}") for n, x in enumerate(hold)]
-        lanes.define(range(plan.inputs), _by_lane(digits), "x")
+        digits = [_digits(m, pulse, x, schedule.digit, f"x_{n}") for n, x in enumerate(hold)]
+        lanes.define(range(schedule.inputs), _by_lane(digits), "x")
 
-        # A shifted operand starts with zeros, so that an addition may begin before its operand: registers first.
+        # A shifted operand starts with zeros, so that an addition may begin before its operand is there. All
+        # registers are therefore created before their inputs.
         groups = {
-            start: (steps, _registers(len(steps), plan.digit, f"sums_{start}")) for start, steps in self._by_start()
+            start: (steps, _registers(len(steps), schedule.digit, f"sums_{start}"))
+            for start, steps in self._by_start()
         }
         for start, (steps, totals) in groups.items():
-            lanes.define([plan.inputs + n for n in steps], totals, f"sums_{start}")
+            lanes.define([schedule.inputs + n for n in steps], totals, f"sums_{start}")
         for start, (steps, totals) in groups.items():
-            a, b = ([plan.steps[n][side] for n in steps] for side in (0, 1))
+            a, b = ([schedule.steps[n][side] for n in steps] for side in (0, 1))
             a, b = (self._operands(pulse, lanes, operands, start) for operands in (a, b))
-            subtract = [plan.steps[n].subtract for n in steps]
-            _add(m, totals, a, b, subtract, pulse.each(len(steps), start - 1))
+            subtract = [schedule.steps[n].subtract for n in steps]
+            _add(m, totals, a, b, subtract, pulse.register_at_each(len(steps), start - 1))
 
-        made = [(n, row) for n, row in enumerate(plan.rows) if row.operand is not None]
-        totals = _registers(len(made), plan.digit, "rows")
-        if made:
-            a = _by_lane([self._constant_digits(pulse, row) for _, row in made])
-            b = self._operands(pulse, lanes, [row.operand for _, row in made], plan.out_time)
-            negative = [row.negative for _, row in made]
-            _add(m, totals, a, b, negative, pulse.each(len(made), plan.out_time - 1))
+        variable = [row for row in schedule.rows if row.operand is not None]
+        totals = _registers(len(variable), schedule.digit, "rows")
+        if variable:
+            a = _by_lane([self._constant_digits(pulse, row) for row in variable])
+            b = self._operands(pulse, lanes, [row.operand for row in variable], schedule.out_time)
+            negative = [row.negative for row in variable]
+            _add(m, totals, a, b, negative, pulse.register_at_each(len(variable), schedule.out_time - 1))
         results = zip(*totals, strict=True)
-        for n, row in enumerate(plan.rows):
+        for n, row in enumerate(schedule.rows):
             value = self._constant(row) if row.operand is None else self._caught(m, pulse, row, next(results), n)
             m.d.comb += self.o.payload[n].eq(value)
-        m.d.comb += self.o.valid.eq(pulse.at(plan.out_time + plan.period + 1))
+        m.d.comb += self.o.valid.eq(pulse.register_at(schedule.out_time + schedule.period + 1))
 
         return m
 
     def _by_start(self):
-        """Times and the additions that begin then, those first whose sums wait longest."""
-        plan, found = self.schedule, {}
-        for n in range(len(plan.steps)):
-            found.setdefault(plan.start(n), []).append(n)
-        for steps in found.values():
-            steps.sort(key=lambda n: [plan.taps.get((plan.inputs + n, lane), (0,))[-1] for lane in range(plan.digit)])
+        """Return pairs of a time and the additions that begin then, those first whose sums wait longest."""
+        schedule, starting = self.schedule, {}
+
+        def longest_waits(step):
+            node = schedule.inputs + step
+            return [schedule.taps.get((node, lane), (0,))[-1] for lane in range(schedule.digit)]
+
+        for step in range(len(schedule.steps)):
+            starting.setdefault(schedule.start(step), []).append(step)
+        for steps in starting.values():
+            steps.sort(key=longest_waits)
             steps.reverse()
-        return sorted(found.items())
+        return sorted(starting.items())
 
     def _operands(self, pulse, lanes, operands, start):
-        """Lanes of operands as additions that begin at ``start`` see them, zeros shifted in."""
-        plan, found = self.schedule, []
-        for lane in range(plan.digit):
+        """Return the lanes of operands as additions that begin at ``start`` see them, with zeros shifted in.
+
+        The windows that hold the zeros are registers, which this creates as needed.
+        """
+        schedule, vectors = self.schedule, []
+        for lane in range(schedule.digit):
             bits, windows = [], []
             for x in operands:
-                zeros = plan.zeros(x, lane)
-                if zeros == plan.period:
+                zeros = schedule.zeros(x, lane)
+                if zeros == schedule.period:
                     bits.append(C(0, 1))
                 else:
-                    source = x.node, (lane - x.shift) % plan.digit
-                    bits.append(lanes.at(source, plan.delay(x, lane, start)))
-                windows.append(pulse.window(start, zeros) if 0 < zeros < plan.period else C(0, 1))
-            found.append(Cat(bits) & ~Cat(windows))
-        return found
+                    source = x.node, (lane - x.shift) % schedule.digit
+                    bits.append(lanes.at(source, schedule.delay(x, lane, start)))
+                windows.append(pulse.register_window(start, zeros) if 0 < zeros < schedule.period else C(0, 1))
+            vectors.append(Cat(bits) & ~Cat(windows))
+        return vectors
 
     def _constant_digits(self, pulse, row):
-        plan = self.schedule
-        number = pulse.count(plan.out_time, plan.period)
-        found = []
-        for lane in range(plan.digit):
-            bits = [(row.constant >> lane + plan.digit * n) & 1 for n in range(plan.period)]
-            found.append(C(bits[0], 1) if len(set(bits)) == 1 else Array(C(bit, 1) for bit in bits)[number])
-        return found
+        """Return the lanes of a row's constant, chosen by a digit counter that this creates as needed."""
+        schedule = self.schedule
+        number = pulse.register_count(schedule.out_time, schedule.period)
+        lanes = []
+        for lane in range(schedule.digit):
+            bits = [(row.constant >> lane + schedule.digit * n) & 1 for n in range(schedule.period)]
+            lanes.append(C(bits[0], 1) if len(set(bits)) == 1 else Array(C(bit, 1) for bit in bits)[number])
+        return lanes
 
     def _constant(self, row):
+        """Return the element of ``o`` for a row that is a constant."""
         limit = 1 << self.schedule.out_bits - 1
         value = min(max(row.constant >> row.right, -limit), limit - 1)
         return Cat(C(value, signed(self.schedule.out_bits)), C(1, 1), C(0, 1))
 
     def _caught(self, m, pulse, row, total, n):
-        """The result's bits of a row, whether those above say no more than its sign, and the total's sign."""
-        plan, digit, bits = self.schedule, self.schedule.digit, self.schedule.out_bits
-        begin, wanted = plan.out_time + 1, range(row.right, row.right + bits)
-        found = {}
+        """Return the element of ``o`` for a row, from its total's lanes; create the registers that collect it.
+
+        ``value`` is caught in shift registers while its digits pass. ``fits`` is high if all bits above it equal its
+        sign: if all of them were zeros, or all were ones.
+        """
+        schedule, digit, bits = self.schedule, self.schedule.digit, self.schedule.out_bits
+        begin, wanted = schedule.out_time + 1, range(row.right, row.right + bits)
+        bits_by_number = {}
         for lane, bit in enumerate(total):
             numbers = [i for i in wanted if i % digit == lane]
             if numbers:
                 caught = Signal(len(numbers), name=f"caught_{n}_{lane}", reset_less=True)
-                with m.If(pulse.window(begin + numbers[0] // digit, len(numbers))):
+                with m.If(pulse.register_window(begin + numbers[0] // digit, len(numbers))):
                     m.d.sync += caught.eq(Cat(caught, bit)[1:])
-                found |= zip(numbers, caught, strict=True)
-        value = Cat(found[i] for i in wanted)
+                bits_by_number |= zip(numbers, caught, strict=True)
+        value = Cat(bits_by_number[i] for i in wanted)
         if not row.saturates:
             return Cat(value, C(1, 1), C(0, 1))
         above = row.right + bits - 1  # from this bit on all must be equal
         seen = [
-            (bit, pulse.window(begin + lag(above, lane, digit), plan.period - lag(above, lane, digit)))
+            (bit, pulse.register_window(begin + lag(above, lane, digit), schedule.period - lag(above, lane, digit)))
             for lane, bit in enumerate(total)
-            if lag(above, lane, digit) < plan.period
+            if lag(above, lane, digit) < schedule.period
         ]
-        restart = pulse.at(begin)
+        restart = pulse.register_at(begin)
         zeros, ones = (Signal(name=f"{name}_{n}", reset_less=True) for name in ("zeros", "ones"))
         m.d.sync += [
             zeros.eq((restart | zeros) & Cat(~window | ~bit for bit, window in seen).all()),
@@ -189,59 +226,65 @@ class DigitSerial(wiring.Component):
 
 
 def _digits(m, pulse, x, digit, name):
-    """A number of 8 bits as lanes, its sign repeated for ever; the first digit is registered at time 0."""
+    """Return the lanes of a number of 8 bits, whose sign is repeated for ever; create their registers.
+
+    The first digit is in the registers at time 0.
+    """
     count = 8 // digit
     groups = [Cat(x[lane + digit * k] for lane in range(digit)) for k in range(count)]
     if count == 1:
         # The sign follows the only digit.
-        chosen = Mux(pulse.at(-1), groups[0], x[7].replicate(8))
+        chosen = Mux(pulse.register_at(-1), groups[0], x[7].replicate(8))
     else:
         sign = x[7].replicate(digit)
-        chosen = Array([*groups, *[sign] * ((1 << count.bit_length()) - count)])[pulse.number(count)]
+        chosen = Array([*groups, *[sign] * ((1 << count.bit_length()) - count)])[pulse.register_number(count)]
     bits = Signal(digit, name=name, reset_less=True)
     m.d.sync += bits.eq(chosen)
     return list(bits)
 
 
 def _by_lane(digits):
-    """Vectors of each lane's bits, from lists of them."""
+    """Return one vector per lane, from numbers that are lists of lanes."""
     return [Cat(lane) for lane in zip(*digits, strict=True)]
 
 
 def _registers(count, digit, name):
-    """The lanes of so many sums."""
+    """Create the registers of ``count`` sums; return one vector per lane."""
     return [Signal(count, name=f"{name}_{lane}", reset_less=True) for lane in range(digit)]
 
 
 def _wire(m, value, name):
-    """A name for what is used more than once: an expression is written out for each use."""
+    """Give a value a signal of its own, because Amaranth writes an expression out once for each use."""
     wire = Signal(len(value), name=name)
     m.d.comb += wire.eq(value)
     return wire
 
 
 def _add(m, totals, a, b, subtract, first):
-    """``totals`` become many ``a ± b`` at once, each lane a vector with a bit of every addition; the carries into the
-    digits after ``first`` are those of new words."""
+    """Assign many sums ``a ± b`` at once to the registers ``totals``; create the registers of their carries.
+
+    Each lane is a vector with a bit of every addition. ``first`` has a pulse for each addition; the carries into the
+    digits after a pulse are those of new words.
+    """
     count, digit = len(subtract), len(totals)
     negative = C(sum(bit << n for n, bit in enumerate(subtract)), count)
     carry = Signal(count, name="carry", reset_less=True)
     a = [_wire(m, lane, "a") for lane in a]
     b = [_wire(m, lane ^ negative, "b") for lane in b]
     if digit > 2:
-        # A chain of its own for each; the lowest bit makes the carry in.
-        ways = zip(carry, zip(*a, strict=True), zip(*b, strict=True), strict=True)
-        each = [_wire(m, Cat(c, p) + Cat(c, q), "chain") for c, p, q in ways]
-        sums = [Cat(total[lane + 1] for total in each) for lane in range(digit)]
-        out = Cat(total[digit + 1] for total in each)
+        # Every addition has a carry chain of its own, in which the lowest bit makes the carry in.
+        additions = zip(carry, zip(*a, strict=True), zip(*b, strict=True), strict=True)
+        chains = [_wire(m, Cat(c, p) + Cat(c, q), "chain") for c, p, q in additions]
+        sums = [Cat(chain[lane + 1] for chain in chains) for lane in range(digit)]
+        out = Cat(chain[digit + 1] for chain in chains)
     else:
         sums, out = [], carry
         for p, q in zip(a, b, strict=True):
             sums.append(p ^ q ^ out)
             out = _wire(m, (p & q) | (out & (p ^ q)), "out")
     m.d.sync += [total.eq(lane) for total, lane in zip(totals, sums, strict=True)]
-    # A synthesiser makes a reset of a choice between a constant and something else, one for all that share a pulse:
-    # the carry's function then has the inputs of the sum's.
+    # A synthesiser turns a choice between a constant and something else into a reset, one for all that share a pulse.
+    # The function of the carry then has the same inputs as that of the sum.
     end = 0
     for _, users in groupby(first, key=id):
         begin, end = end, end + len(list(users))
@@ -249,22 +292,29 @@ def _add(m, totals, a, b, subtract, first):
 
 
 class _Delays:
-    """The lanes of every node, and shared lines in which they wait, those of one time side by side. Long waits become
-    shift registers, whose outputs are slow (SRL16E: 1.47 ns from the clock) and must not go to an adder; the last
-    register of a wait is none because it has a reset (UG474, "Shift Registers")."""
+    """The lanes of every node, and the delay lines in which they wait, side by side with others of the same time.
+
+    Long waits become shift registers, whose outputs are slow (SRL16E: 1.47 ns from the clock) and must not go to an
+    adder. The last register of a wait therefore has a reset, which a shift register cannot have (UG474, "Shift
+    Registers").
+    """
 
     def __init__(self, m, taps):
         self._m, self._taps = m, taps
-        self._found = {}
+        self._lines = {}  # by (node, lane), the lane without delay and after each cycle
 
     def define(self, nodes, lanes, name):
-        """``lanes`` are vectors with a bit of each of ``nodes``, which are there at one time."""
+        """Give ``nodes`` their lanes, and create the registers in which these wait.
+
+        ``lanes`` are vectors with a bit of each of the nodes, whose digits come at the same time.
+        """
         for lane, vector in enumerate(lanes):
             for node, bit in zip(nodes, vector, strict=True):
-                self._found[node, lane] = [bit]
+                self._lines[node, lane] = [bit]
             self._wait([(node, lane) for node in nodes], f"{name}_{lane}")
 
     def _wait(self, sources, name):
+        """Create the registers in which the lanes ``sources`` wait."""
         cycles = 0
         while sources := [source for source in sources if self._taps.get(source, (0,))[-1] > cycles]:
             cycles += 1
@@ -274,82 +324,88 @@ class _Delays:
                     continue
                 kind = "used" if used else "wait"
                 registers = Signal(len(group), name=f"{name}_{kind}_{cycles}", reset_less=not used)
-                self._m.d.sync += registers.eq(Cat(self._found[source][-1] for source in group))
+                self._m.d.sync += registers.eq(Cat(self._lines[source][-1] for source in group))
                 for source, register in zip(group, registers, strict=True):
-                    self._found[source].append(register)
+                    self._lines[source].append(register)
 
     def at(self, source, cycles):
-        return self._found[source][cycles]
+        """Return a lane, (node, lane), ``cycles`` clock cycles after it was there."""
+        return self._lines[source][cycles]
 
 
 class _Pulses:
-    """The start of a word at any time after it, with a copy for every ``fan_out`` users; time 0 is that of the
-    inputs' first digits, two cycles after ``start``."""
+    """Control signals at any time after the start of a word, each with a copy for every ``fan_out`` users.
+
+    Time 0 is that of the inputs' first digits, two clock cycles after ``start``. Methods whose names begin with
+    ``register`` create registers: a copy of the signal if the last one has its full fan-out, and the delay line of
+    ``start`` up to its time.
+    """
 
     def __init__(self, m, start, fan_out):
         self._m, self._fan_out = m, fan_out
         self._line = [start]
-        self._copies, self._windows, self._numbers = {}, {}, {}
+        self._copies = {}  # by kind and time, a list of equal signals and the number of users
 
-    def _plain(self, time):
+    def _register_line(self, time):
+        """Create the delay line of ``start`` up to ``time``, and return its output there."""
         while len(self._line) <= time + 2:
             register = Signal(name=f"pulse_{len(self._line)}")
             self._m.d.sync += register.eq(self._line[-1])
             self._line.append(register)
         return self._line[time + 2]
 
-    def _shared(self, key, make):
-        """The copy of `key` for one more user."""
+    def _copy(self, key, create):
+        """Return the copy of a signal for one more user; ``create(n)`` creates the registers of copy ``n``."""
         copies, users = self._copies.setdefault(key, ([], [0]))
         if users[0] % self._fan_out == 0:
-            copies.append(make(len(copies)))
+            copies.append(create(len(copies)))
         users[0] += 1
         return copies[-1]
 
-    def at(self, time):
-        """High in the cycle of the first digit at ``time``, from -1 on."""
+    def register_at(self, time):
+        """Return a register that is high in the cycle of the first digit at ``time``, which is at least -1."""
 
-        def make(n):
+        def create(n):
             register = Signal(name=f"pulse_at_{time + 2}_{n}", attrs={"keep": 1})
-            self._m.d.sync += register.eq(self._plain(time - 1))
+            self._m.d.sync += register.eq(self._register_line(time - 1))
             return register
 
-        return self._shared(("pulse", time), make)
+        return self._copy(("pulse", time), create)
 
-    def each(self, count, time):
-        """The same for each of so many users."""
-        return [self.at(time) for _ in range(count)]
+    def register_at_each(self, count, time):
+        """Return `register_at` for each of ``count`` users."""
+        return [self.register_at(time) for _ in range(count)]
 
-    def window(self, time, length):
-        """High from the first digit at ``time`` on, for so many digits."""
+    def register_window(self, time, length):
+        """Return a register that is high for ``length`` digits, from the first digit at ``time`` on."""
 
-        def make(n):
+        def create(n):
             register = Signal(name=f"window_{time + 2}_{length}_{n}", attrs={"keep": 1})
-            opens, closes = self._plain(time - 1), self._plain(time + length - 1)
+            opens, closes = self._register_line(time - 1), self._register_line(time + length - 1)
             self._m.d.sync += register.eq(opens | (register & ~closes))
             return register
 
-        return self._shared(("window", time, length), make)
+        return self._copy(("window", time, length), create)
 
-    def number(self, count):
-        """The number of the digit that is registered next at time 0, ``count`` for all beyond."""
+    def register_number(self, count):
+        """Return a counter of the digits that enter the registers of time 0, which stays at ``count`` after them."""
 
-        def make(n):
+        def create(n):
             number = Signal(range(count + 1), name=f"digit_{n}", attrs={"keep": 1})
-            with self._m.If(self._plain(-2)):
+            with self._m.If(self._register_line(-2)):
                 self._m.d.sync += number.eq(0)
             with self._m.Elif(number != count):
                 self._m.d.sync += number.eq(number + 1)
             return number
 
-        return self._shared(("number", count), make)
+        return self._copy(("number", count), create)
 
-    def count(self, time, period):
-        """The number of a word's digit, whose first one is there at ``time``."""
+    def register_count(self, time, period):
+        """Return a counter of the digits of a word, whose first digit is there at ``time``."""
 
-        def make(n):
+        def create(n):
             number = Signal(range(period), name=f"number_{time + 2}_{n}", attrs={"keep": 1})
-            self._m.d.sync += number.eq(Mux(self._plain(time - 1), 0, number + 1))
+            self._m.d.sync += number.eq(Mux(self._register_line(time - 1), 0, number + 1))
             return number
 
-        return self._shared(("count", time), make)
+        return self._copy(("count", time), create)

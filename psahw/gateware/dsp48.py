@@ -1,4 +1,4 @@
-"""The DSP slices of Xilinx devices, as multipliers with or without an accumulator behind them."""
+"""DSP slices of Xilinx devices, as multipliers with or without an accumulator behind them."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from .check import check_choice
 __all__ = ["MODELS", "dsp48"]
 
 MODELS = Path(__file__).with_suffix(".v")
-"""Of the primitives, for simulators; Amaranth's own cannot run them."""
+"""Verilog models of the primitives for simulators. Amaranth's own simulator cannot run them."""
 
-# OPMODE's multiplexers (UG479, tables 2-7 to 2-9; UG579, tables 2-4 to 2-7): X and Y give the product, Z gives P, or
-# with its lowest bit set C. The W multiplexer of a DSP48E2 gives nothing.
+# OPMODE's multiplexers (UG479, tables 2-7 to 2-9; UG579, tables 2-4 to 2-7): X and Y select the product. Z selects P,
+# or C if its lowest bit is set. The W multiplexer of a DSP48E2 selects 0.
 _PRODUCT, _Z_P, _Z_C = 0b0101, 0b010, 0b011
 
-# What is not in use: neither registered nor enabled, and 0.
+# Unused inputs are 0, and their registers are neither present nor enabled.
 _WIDTHS = {
     "ACIN": 30, "ALUMODE": 4, "BCIN": 18, "CARRYCASCIN": 1, "CARRYIN": 1, "CARRYINSEL": 3, "INMODE": 5,
     "MULTSIGNIN": 1, "PCIN": 48,
@@ -33,15 +33,38 @@ _REGISTERS = {
 
 
 def dsp48(m: Module, primitive: str, *, en, a, b, name: str, clear=None, first=None, start: int = 0) -> Signal:
-    """The slice's P, of 48 bits, three cycles after ``a`` and ``b``, both signed: the registers A2 and B2, M and P.
+    """Instantiate a DSP slice and return its output P of 48 bits.
 
-    Without ``first`` it is the product (plus C, which is 0: where Z is nothing, Yosys' pass `xilinx_dsp` puts an
-    addition behind P in front of P's register); with it the sum of ``start`` and the products since the one whose
-    operands came a cycle before ``first``: OPMODE has a register, too. ``en`` enables every register, ``clear`` sets
-    A's to 0.
+    Without ``first``, P is the product ``a·b``. (C is 0 and is added to it. If Z selected 0 instead, Yosys' pass
+    ``xilinx_dsp`` would move an addition behind P in front of P's register.) With ``first``, P is the sum of
+    ``start`` and of the products since the one whose operands came one clock cycle before ``first``; OPMODE has a
+    register, too.
 
-    Parameters are those of UG479 and UG579, chapter "Attributes": what is left out of a DSP48E1 is the preadder, the
-    cascades, the pattern detector. Raises ValueError for another ``primitive`` or operands that it has no room for.
+    Latency: three clock cycles from ``a`` and ``b``, through the registers A2 and B2, M and P. Throughput: one
+    product per clock cycle. The primitive's parameters are those of UG479 and UG579, chapter "Attributes"; the
+    preadder, the cascades and the pattern detector are not used.
+
+    Parameters
+    ----------
+    primitive : str
+        ``"DSP48E1"`` or ``"DSP48E2"``.
+    en : Value
+        Enables every register.
+    a, b : Value
+        Signed operands, of at most 25 bits in a DSP48E1 or 27 in a DSP48E2, and of at most 18 bits.
+    name : str
+        Suffix of the names of the instance and of its output.
+    clear : Value or None
+        Sets the register of ``a`` to 0.
+    first : Value or None
+        Starts a new sum.
+    start : int
+        Value with which a sum starts.
+
+    Raises
+    ------
+    ValueError
+        If the primitive is unknown, or an operand is too wide.
     """
     check_choice("primitive", primitive, *OPERAND_BITS)
     if len(a) > OPERAND_BITS[primitive] or len(b) > 18:
@@ -72,4 +95,5 @@ def dsp48(m: Module, primitive: str, *, en, a, b, name: str, clear=None, first=N
 
 
 def _extended(value, bits: int):
+    """Return a signed value with its sign repeated up to ``bits`` bits."""
     return Cat(value, value[-1].replicate(bits - len(value)))

@@ -1,4 +1,4 @@
-"""An adder graph as a stage of a pipeline: whole vectors in, a few lanes out, at a steady cadence."""
+"""An adder graph as a stage of a pipeline: whole vectors in, a few lanes out, at a steady rate."""
 
 from amaranth.hdl import Array, Module, Signal, Value
 from amaranth.lib import data, wiring
@@ -19,30 +19,46 @@ PARALLEL_GRAPH, SERIAL_GRAPH = "graph", "serial"
 
 
 class GraphEngine(wiring.Component):
-    """``y = sat(rshift(W·x + bias, shift))`` by an adder graph that never waits.
+    """Computes ``y = sat(rshift(W·x + bias, shift))`` with an adder graph that never waits.
 
-    A vector is let in only if there is room for its result behind the graph, ``interval`` cycles after the one before
-    at the earliest, so the graph needs no enable and stalls move no further than the queue::
+    A vector is let in only if there is room for its result behind the graph. The graph therefore needs no enable, and
+    a stall reaches no further than the queue::
 
-        i -> room? -> graph -> hold -> o_lanes a cycle -> queue -> o
+        i -> room? -> graph -> hold -> o_lanes per clock cycle -> queue -> o
 
-    Beat ``n`` of a vector's result leaves ``latency + n`` cycles after the vector has come.
+    Latency: beat ``n`` of a result leaves ``latency + n`` clock cycles after its vector came. Throughput: the
+    initiation interval is `interval` clock cycles per vector. Backpressure: ``i.ready`` comes from registers only.
 
     Parameters
     ----------
-    graph : psahw.adder_graph.Graph, of int8 inputs
-    bias : array of int (outputs), in units of the accumulator
-    shift : array of int (outputs), 0 to 31
+    graph : psahw.adder_graph.Graph
+        Its inputs are int8.
+    bias : array of int (outputs)
+        In units of the accumulator.
+    shift : array of int (outputs)
+        Bits to shift each result by, 0 to 31.
     digit : int or None
-        Bits a clock of a `DigitSerial`; None for the `AdderGraph` that takes a vector every clock.
-    o_lanes : int, divides the outputs
-    out_bits : int, width of a result
-    depth : int, additions between two registers of an `AdderGraph`
+        Bits per clock cycle of a `DigitSerial`; None for an `AdderGraph`, which takes a vector per clock cycle.
+    o_lanes : int
+        Lanes of ``o``; divides the outputs.
+    out_bits : int
+        Width of a result.
+    depth : int
+        Most additions between two registers of an `AdderGraph`.
+
+    Raises
+    ------
+    TypeError
+        If ``graph`` is not a `Graph`, or a number is not an integer.
+    ValueError
+        If a number is out of its range, or an array has the wrong length.
 
     Members
     -------
-    i : stream of vectors of int8; ``ready`` comes from registers only
-    o : stream of ``o_lanes`` results
+    i : In(stream of vectors of int8)
+        One lane per input of the graph.
+    o : Out(stream of ``o_lanes`` signed ``out_bits``)
+        ``outputs / o_lanes`` beats per vector.
     """
 
     def __init__(self, *, graph, bias, shift, digit, o_lanes, out_bits=8, depth=1):
@@ -66,27 +82,27 @@ class GraphEngine(wiring.Component):
 
     @property
     def graph_interval(self) -> int:
-        """Cycles from vector to vector of the graph alone."""
+        """Initiation interval of the graph alone, in clock cycles per vector."""
         return 1 if self._digit is None else self._core.interval
 
     @property
     def graph_latency(self) -> int:
-        """Cycles through the graph alone."""
+        """Latency of the graph alone, in clock cycles."""
         return self._core.latency
 
     @property
     def interval(self) -> int:
-        """Cycles from vector to vector."""
+        """Initiation interval in clock cycles per vector."""
         return max(self.graph_interval, self._beats)
 
     @property
     def latency(self) -> int:
-        """Cycles from a vector to the first beat of its result."""
+        """Clock cycles from a vector to the first beat of its result."""
         return graph_latency(self._core.latency)
 
     @property
     def words(self) -> int:
-        """Vectors for whose results there is room."""
+        """Number of vectors for whose results there is room."""
         return graph_words(self._core.latency, self._beats, self.interval)
 
     def elaborate(self, platform):
@@ -132,7 +148,7 @@ class GraphEngine(wiring.Component):
             places = range(lane, self._beats * self._o_lanes, self._o_lanes)
             chosen = Signal(width, name=f"chosen_{lane}", reset_less=True)
             m.d.sync += chosen.eq(Array(elements.word_select(n, width) for n in places)[place])
-            # What saturates is there once a lane, behind the choice.
+            # The saturation follows the choice, so that it is built once per lane.
             result = chosen if self._digit is None else core.finish(data.View(core.raw, chosen))
             m.d.comb += queue.i.payload[lane].eq(result)
         connect(m, queue.o, wiring.flipped(self.o))

@@ -1,4 +1,4 @@
-"""From pixel values to int8 codes."""
+"""Lookup of int8 codes for the bytes of an image."""
 
 import numpy as np
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
@@ -13,17 +13,34 @@ __all__ = ["InputTable"]
 
 
 class InputTable(wiring.Component):
-    """Turns the bytes of an image in raster order into codes: ``table[colour, byte]``, two cycles later.
+    """Turns the bytes of an image in raster order into codes, ``table[colour, byte]``.
 
-    Lane ``i`` of beat ``b`` holds colour ``(b·lanes + i) mod colours``. The number of beats from the first of a
-    frame to the next must be a multiple of ``colours``, or ``lanes`` must be, so that frames begin with colour 0:
-    so it is when ``lanes`` divides the bytes of a row. Each lane has a ROM in LUTs, with only those colours that
-    it meets, or one table if all are equal. Full rate; the pipeline stalls as one.
+    Lane ``i`` of beat ``b`` holds colour ``(b·lanes + i) mod colours``. For every frame to begin with colour 0, the
+    beats per frame or ``lanes`` must be a multiple of ``colours``; this is so if ``lanes`` divides the bytes of a
+    row. Each lane has a ROM in LUTs with only those colours that it meets, or with one table if all are equal.
+
+    Latency: two clock cycles. Throughput: one beat per clock cycle. The pipeline stalls as a whole.
 
     Parameters
     ----------
-    table : int8 (colours, 256)
-    lanes : bytes a beat
+    table : array of int8 (colours, 256)
+        Code of each byte, for each colour.
+    lanes : int
+        Bytes per beat.
+
+    Raises
+    ------
+    TypeError
+        If ``table`` is not an array of int8, or ``lanes`` is not an integer.
+    ValueError
+        If ``table`` has another shape, or ``lanes`` is less than 1.
+
+    Members
+    -------
+    i : In(stream of ``lanes`` bytes)
+        Bytes in (row, column, colour) order.
+    o : Out(stream of ``lanes`` int8)
+        Their codes.
     """
 
     def __init__(self, *, table: np.ndarray, lanes: int):
@@ -39,7 +56,7 @@ class InputTable(wiring.Component):
 
     @property
     def phases(self) -> int:
-        """Beats after which the lanes' colours repeat; 1 if no lane needs more than one table."""
+        """Beats after which the colours of the lanes repeat; 1 if no lane needs more than one table."""
         colours = len(self.table)
         return 1 if (self.table == self.table[0]).all() else colours // np.gcd(colours, self.lanes)
 

@@ -1,4 +1,4 @@
-"""Token mixing with a neighbourhood: a FIR filter over tokens."""
+"""Token mixing over a neighbourhood: a two-dimensional FIR filter over tokens."""
 
 from math import gcd
 
@@ -22,44 +22,59 @@ __all__ = ["LocalMixing"]
 
 
 class LocalMixing(wiring.Component):
-    """``y[n, c] = sat(rshift(sum over e of weight[g, n, e]·x[n + offset(e), c] + bias[g, n], shift[g, n]))``,
-    where channel ``c`` is in group ``g``, and ``offset(e)`` in the grid is ``divmod(e, kernel) - kernel // 2``.
+    """Replaces each token by a weighted sum of its neighbours in the grid.
 
+    Computes ``y[n, c] = sat(rshift(sum over e of weight[g, n, e]·x[n + offset(e), c] + bias[g, n], shift[g, n]))``,
+    where channel ``c`` is in group ``g``, and ``offset(e)`` in the grid is ``divmod(e, kernel) - kernel // 2``.
     Tokens come in raster order, so that neighbours lie at fixed distances in the stream::
 
         i -> lines (rows above) -> columns (to the left) -> kernel² products -> sum -> requantise -> o
                       ROM -> weight[g, n] ------------------/
 
-    With ``shared`` all tokens have the same weights, and a beat's depend on its place in the token alone: a word of
-    the ROM for each place. Weights of neighbours outside the grid are cleared on their way to the products, by the
-    reset of the multiplier's register.
+    With ``shared``, all tokens have the same weights, and those of a beat depend on its place in the token alone: the
+    ROM has one word for each place. Weights of neighbours outside the grid are cleared on their way to the products
+    by the reset of the multiplier's register.
 
-    A beat that comes is a push; output token n leaves with push n + reach. A frame is its tokens and
-    ``reach = (kernel // 2)·(width + 1)`` tokens of pushes of nothing, one a cycle, during which ``i`` waits. Latency
-    from push to output beat: ``5 + (kernel² - 1).bit_length() + 3`` cycles (`psahw.architecture.timing.local_mixing`).
+    Each input beat is a push, and output token n leaves with the push of token ``n + reach``. After its tokens, a
+    frame has ``reach`` tokens of empty pushes, one beat per clock cycle, during which ``i`` is not ready.
+
+    Latency: ``5 + (kernel² - 1).bit_length() + 3`` clock cycles from a push to its output beat
+    (`psahw.architecture.timing.local_mixing`). Throughput: one beat per clock cycle; the initiation interval is
+    ``(tokens + reach)·channels / lanes`` clock cycles per frame.
 
     Parameters
     ----------
     weight : array of int8 (groups, tokens, kernel²)
-        Zero where the neighbour is outside the grid. If shared, (groups, 1, kernel²).
-    bias : array of int32 (groups, tokens), in units of the accumulator; if shared, (groups, 1)
-    shift : array of uint8 (groups, tokens), 0 to 31; if shared, (groups, 1)
+        Zero where the neighbour lies outside the grid. (groups, 1, kernel²) if ``shared``.
+    bias : array of int32 (groups, tokens)
+        In units of the accumulator. (groups, 1) if ``shared``.
+    shift : array of uint8 (groups, tokens)
+        Bits to shift each result by, 0 to 31. (groups, 1) if ``shared``.
     kernel : int
-        Odd.
+        Rows and columns of the neighbourhood, odd.
     grid : (int, int)
         Rows and columns of tokens.
     channels : int
-        Of a token; a multiple of the groups.
+        Elements of a token; a multiple of the groups.
     lanes : int
-        Channels in a beat; divides the channels.
+        Channels per beat; divides ``channels``.
     multiplier : str or None
-        ``"DSP48E1"`` or ``"DSP48E2"``: the primitive that each multiplier is. None: code from which tools infer one.
+        Primitive to instantiate for each multiplier, ``"DSP48E1"`` or ``"DSP48E2"``; None lets the tools infer one.
     shared : bool
-        All tokens have the same weights, biases and shifts.
+        Whether all tokens have the same weights, biases and shifts.
+
+    Raises
+    ------
+    TypeError
+        If ``weight`` is not an array of int8, or a number is not an integer.
+    ValueError
+        If an array has the wrong shape, a number is out of its range or does not divide, the multiplier is unknown,
+        or a weight outside the grid is not 0.
 
     Members
     -------
-    i, o : stream of ``lanes`` int8
+    i, o : In(stream of ``lanes`` int8), Out(stream of ``lanes`` int8)
+        Tokens in raster order, ``channels / lanes`` beats each.
     """
 
     def __init__(self, *, weight, bias, shift, kernel, grid, channels, lanes, multiplier=None, shared=False):
@@ -84,7 +99,7 @@ class LocalMixing(wiring.Component):
         check_divides("groups", len(weight), "channels", channels)
         check_divides("lanes", lanes, "channels", channels)
         self._group_size = channels // len(weight)
-        # Lanes that always are in one group share their weights; beats of one group follow each other with the same.
+        # Lanes that are always in the same group share their weights, and so do successive beats of one group.
         common = gcd(lanes, self._group_size)
         self._parts = lanes // common
         self._repeat = self._group_size // lanes if self._parts == 1 else 1
@@ -97,6 +112,7 @@ class LocalMixing(wiring.Component):
         super().__init__({"i": In(vector_signature(lanes)), "o": Out(vector_signature(lanes))})
 
     def _check_edges(self, grid):
+        """Raise ValueError if a weight of a neighbour outside the grid is not 0."""
         outside = neighbours(grid, self._kernel) < 0
         wrong = np.argwhere(outside & (self._weight != 0))
         if len(wrong):
@@ -104,13 +120,13 @@ class LocalMixing(wiring.Component):
 
     @property
     def reach(self) -> int:
-        """Tokens between a token and the last one that it depends on."""
+        """Tokens from a token to the last one that it depends on."""
         return neighbour_reach(self._grid, self._kernel)
 
     def elaborate(self, platform):
         m = Module()
 
-        # Push a beat of the frame, or nothing after it.
+        # Push a beat of the frame, or an empty one after the frame.
         en = ~self.o.valid | self.o.ready
         flushing = Signal()
         push = en & (self.i.valid | flushing)
@@ -119,10 +135,10 @@ class LocalMixing(wiring.Component):
             self.i.ready.eq(en & ~flushing),
             flushing.eq(token.value >= self._tokens),
         ]
-        # Does this push complete an output? Without reach each does, and Verilator warns of >= 0.
+        # Does this push complete an output? Without reach each one does, and Verilator warns about >= 0.
         filled = token.value >= self.reach if self.reach else 1
 
-        # The token that it completes is ``reach`` before the one pushed, in the same phase.
+        # The completed token is ``reach`` before the pushed one, in the same phase.
         if self._shared:
             row, outside = phase.value, self._outside(m, en, phase.wrap & filled)
         else:
@@ -143,7 +159,7 @@ class LocalMixing(wiring.Component):
         return m
 
     def _window(self, m, en, push):
-        """The kernel's beats, oldest first as the weights have them; two cycles after a push."""
+        """Return the beats in the kernel in the order of the weights, oldest first, two clock cycles after a push."""
         kernel, beats = self._kernel, self._repeat * self._phases
         bits = 8 * self._lanes
         m.submodules.lines = lines = DelayTaps(
@@ -166,13 +182,16 @@ class LocalMixing(wiring.Component):
         return [column[-1 - dx][-1 - dy] for dy in range(kernel) for dx in range(kernel)]
 
     def _by_row(self, value):
-        """(groups, positions, ...) in the order of the outputs: (positions·phases, parts, ...)."""
+        """Return an array (groups, positions, ...) in the order of the outputs, (positions·phases, parts, ...)."""
         first = np.arange(0, self._lanes * self._phases, self._lanes // self._parts) * self._repeat
         group = first.reshape(self._phases, self._parts) // self._group_size
         return np.moveaxis(value[group], 2, 0).reshape(-1, self._parts, *value.shape[2:])
 
     def _outside(self, m, en, step):
-        """Which entries of the kernel lie outside the grid, two cycles later; ``step`` goes to the next token."""
+        """Return which entries of the kernel lie outside the grid, two clock cycles later.
+
+        ``step`` moves on to the next token.
+        """
         height, width = self._grid
         x, y = count(m, step, width, height)
         offsets = range(-(self._kernel // 2), self._kernel // 2 + 1)
@@ -181,7 +200,7 @@ class LocalMixing(wiring.Component):
         return [row | column for row in rows for column in columns]
 
     def _weights(self, m, en, row):
-        """For each part the kernel's weights, a cycle after ``row``."""
+        """Return the weights of the kernel for each part, one clock cycle after ``row``."""
         bits = signed_bits(self._weight.min(), self._weight.max())
         words = self._by_row(self._weight)
         layout = data.ArrayLayout(data.ArrayLayout(signed(bits), self._kernel**2), self._parts)
@@ -191,7 +210,10 @@ class LocalMixing(wiring.Component):
         return data.View(layout, read(m, memory, row, en, style=style, name="weights"))
 
     def _product(self, m, en, weight, x, clear, name):
-        """Three cycles later, 0 if ``clear``: a DSP slice with registers a, b, product and term inside."""
+        """Return ``weight·x``, or 0 if ``clear`` is high, three clock cycles later.
+
+        All registers fit into a DSP slice: one for each operand, two for the product.
+        """
         bits = len(weight) + 8
         if self._multiplier is not None:
             return dsp48(m, self._multiplier, en=en, a=weight, b=x, clear=en & clear, name=name)[:bits].as_signed()
@@ -201,7 +223,7 @@ class LocalMixing(wiring.Component):
         return delay(m, a * b, 2, en, name=f"product_{name}")
 
     def _output(self, m, en, lane, window, weights, outside, row):
-        """The products of one lane, their sum, requantised."""
+        """Multiply, sum and requantise one lane."""
         part = lane * self._parts // self._lanes
         weight, bias, shift = (self._by_row(x)[:, part] for x in (self._weight, self._bias, self._shift))
         low, high = dot_range(weight)
@@ -218,7 +240,7 @@ class LocalMixing(wiring.Component):
 
 
 def _beyond(place, length, distance):
-    """Whether ``place + distance`` lies outside ``length`` places."""
+    """Return whether ``place + distance`` lies outside the range of ``length`` places."""
     if distance == 0 or abs(distance) >= length:
         return Const(distance != 0)
     return place < -distance if distance < 0 else place >= length - distance

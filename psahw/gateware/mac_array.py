@@ -1,4 +1,4 @@
-"""The general engine for ``y = W·x``: multiply-accumulate units that share a vector's work over time."""
+"""The general engine for ``y = W·x``: an array of multiply-accumulate units, folded over time."""
 
 import numpy as np
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
@@ -19,8 +19,11 @@ __all__ = ["MacArray"]
 
 
 def _walk(m, step, *, words, repeat, sets):
-    """Addresses of ``words`` words for each of ``sets`` sets, every set ``repeat`` times over before the next:
-    (address, counter of the word in its set)."""
+    """Return the address of a word in a memory, and the counter of the word in its set.
+
+    The memory has ``words`` words for each of ``sets`` sets. Each ``step`` moves on by a word; every set is read
+    ``repeat`` times before the next.
+    """
     if sets == 1:
         (word,) = count(m, step, words)
         return word.value, word
@@ -35,43 +38,59 @@ def _walk(m, step, *, words, repeat, sets):
 
 
 class MacArray(wiring.Component):
-    """``y = sat(rshift(weight[set]·x + bias[set], shift[set]))`` for every vector ``x`` of a stream.
+    """Computes ``y = sat(rshift(weight[set]·x + bias[set], shift[set]))`` for every vector ``x``.
 
-    ``rows x columns`` units, each a DSP slice or half of one; a vector takes ``ceil(outputs / rows)`` passes of
-    ``ceil(inputs / columns)`` steps, and in a pass ``rows`` outputs grow a term in every column with each step::
+    There are ``rows x columns`` units, each a DSP slice or half of one. A vector takes ``ceil(outputs / rows)``
+    passes of ``ceil(inputs / columns)`` steps. In a pass, ``rows`` outputs gain a term in every column with each
+    step::
 
         i -> ring -> x[k·columns + i] --\\
                                          * -> + -> capture -> row select -> sum of columns -> requantise -> o
              ROM  -> W[g·rows + j, ...] -/
 
-    Unit (j, i) adds ``W[g·rows + j, k·columns + i] · x[k·columns + i]`` in step k of pass g; rows of the last
-    pass beyond ``outputs`` are not emitted, and what the lanes beyond ``inputs`` carry in the last step does not
-    matter: both have weights of zero. Vectors start when all of them is in the ring, and follow each
-    other without a gap. Latency from a pass's last step to its first row at the output:
-    ``6 + (columns - 1).bit_length() + 3`` cycles (`psahw.architecture.timing.mac_array`).
+    Unit (j, i) adds ``W[g·rows + j, k·columns + i] · x[k·columns + i]`` in step k of pass g. Rows of the last pass
+    beyond ``outputs`` are not emitted. Neither they nor the lanes beyond ``inputs`` in the last step matter: their
+    weights are 0.
+
+    Latency: ``6 + (columns - 1).bit_length() + 3`` clock cycles from the last step of a pass to its first row at the
+    output; a vector starts when all of its beats are in the ring (`psahw.architecture.timing.mac_array`). Throughput:
+    one step per clock cycle; the initiation interval is passes times steps per vector. Backpressure: ``i.ready``
+    comes from registers only; the units stall as a whole.
 
     Parameters
     ----------
     weight : array of int8 (sets, outputs, inputs)
-    bias : array of int32 (sets, outputs), in units of the accumulator
-    shift : array of uint8 (sets, outputs), 0 to 31
+        One matrix for each set.
+    bias : array of int32 (sets, outputs)
+        In units of the accumulator.
+    shift : array of uint8 (sets, outputs)
+        Bits to shift each result by, 0 to 31.
     rows, columns : int
-        Units; ``columns`` is also the number of lanes of ``i``, at most ``inputs``.
+        Units of the array; ``columns`` is also the number of lanes of ``i``, at most ``inputs``.
     o_lanes : int
-        Lanes of ``o``; divides the outputs and ``rows``, and ``rows`` is at most ``o_lanes`` times the steps.
+        Lanes of ``o``; divides the outputs and ``rows``, and is at least ``rows`` divided by the steps.
     depth : int
-        Beats in the ring; at least a vector, and for full rate as `psahw.architecture.timing.fifo_depth` says.
+        Beats in the ring: at least those of a vector, and for full throughput those that
+        `psahw.architecture.timing.fifo_depth` gives.
     vectors : int
-        In a frame; the first ``vectors / sets`` use set 0, and so on.
+        Vectors per frame, a multiple of the sets; the first ``vectors / sets`` use set 0, and so on.
     out_bits : int
-        Width of an output.
+        Width of an output, at least 2.
     weight_style : str
-        ``"block"`` RAM or ``"distributed"``: in LUTs.
+        ``"block"`` RAM or ``"distributed"``, in LUTs.
     operand_bits : int or None
-        Of the wider operand of a multiplier that serves two units: 25 in a DSP48E1 (UG479), 27 in a DSP48E2
-        (UG579). None: one unit each.
+        Width of the wider operand of a multiplier that serves two units: 25 in a DSP48E1 (UG479), 27 in a DSP48E2
+        (UG579). With None, each unit has a multiplier.
     multiplier : str or None
-        ``"DSP48E1"`` or ``"DSP48E2"``: the primitive that each multiplier is. None: code from which tools infer one.
+        Primitive to instantiate for each multiplier, ``"DSP48E1"`` or ``"DSP48E2"``; None lets the tools infer one.
+
+    Raises
+    ------
+    TypeError
+        If ``weight`` is not an array of int8, or a number is not an integer.
+    ValueError
+        If an array has the wrong shape, a number is out of its range or does not divide, or a style or multiplier is
+        unknown.
 
     Attributes
     ----------
@@ -80,8 +99,10 @@ class MacArray(wiring.Component):
 
     Members
     -------
-    i : stream of ``columns`` int8; ``ready`` comes from registers only
-    o : stream of ``o_lanes`` numbers of ``out_bits`` bits; a frame is ``vectors·outputs/o_lanes`` beats
+    i : In(stream of ``columns`` int8)
+        ``ceil(inputs / columns)`` beats per vector.
+    o : Out(stream of ``o_lanes`` signed ``out_bits``)
+        ``outputs / o_lanes`` beats per vector.
     """
 
     def __init__(
@@ -136,7 +157,7 @@ class MacArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        # One step a cycle while a complete vector is there.
+        # One step per clock cycle while a complete vector is there.
         en = ~self.o.valid | self.o.ready
         m.submodules.ring = ring = VectorRing(
             lanes=self._columns, steps=self._steps, passes=self._passes, depth=self._depth
@@ -157,14 +178,14 @@ class MacArray(wiring.Component):
         word = read(m, words, address, en, style=self._weight_style, name="weights")
         w = data.View(data.ArrayLayout(data.ArrayLayout(signed(bits), self._columns), self._rows), word)
 
-        # Multiply, accumulate, keep: four cycles from step to total.
+        # Multiply, accumulate, keep: four clock cycles from a step to the total.
         first = delay(m, ring.first, 3 if self._multiplier is None else 2, en, name="first")
         last = Signal(4)
         with m.If(en):
             m.d.sync += last.eq(Cat(step & ring.last, last))
         kept = self._units(m, en, w, ring.x, first, last[3])
 
-        # Emit o_lanes rows a cycle, while the next pass runs.
+        # Emit o_lanes rows per clock cycle, while the next pass runs.
         groups = self._rows // self._o_lanes
         emit, group = Signal(), Signal(range(groups))
         row, beat = _walk(m, emit & en, words=self._outputs // self._o_lanes, repeat=self._repeat, sets=self._sets)
@@ -183,7 +204,7 @@ class MacArray(wiring.Component):
         return m
 
     def _units(self, m, en, w, x, first, last):
-        """The sums of a pass by row and column, kept while the next one runs."""
+        """Create the units; return the sums of a pass by row and column, which stay while the next pass runs."""
         low, high = dot_range(self._weights, axis=2)
         low, high = low.min((0, 1)), high.max((0, 1))
         bits = [[signed_bits(*limits) for limits in zip(*row, strict=True)] for row in zip(low, high, strict=True)]
@@ -210,7 +231,7 @@ class MacArray(wiring.Component):
         return kept
 
     def _output(self, m, en, lane, kept, group, row):
-        """Row select, sum over the columns, requantise: the outputs ``lane``, ``lane + o_lanes``, ..."""
+        """Select rows, sum over the columns and requantise the outputs ``lane``, ``lane + o_lanes``, ..."""
         low, high, bias, shift = (
             x.reshape(-1)[lane :: self._o_lanes] for x in (*dot_range(self._weight), self._bias, self._shift)
         )

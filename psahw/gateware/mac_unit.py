@@ -1,4 +1,4 @@
-"""What multiplies and adds in a MAC array: a DSP slice for one product a cycle, or for two."""
+"""Multiply-accumulate units of a MAC array: a DSP slice for one product per clock cycle, or for two."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 
@@ -8,7 +8,7 @@ __all__ = ["mac_pair", "mac_unit"]
 
 
 def _accumulate(m: Module, en, w, x, first, *, start: int, bits: int, name: str, multiplier: str | None):
-    """The sum of ``w·x`` and ``start``, begun anew with each ``first``, three cycles after ``w`` and ``x``."""
+    """Return the sum of ``start`` and of the products ``w·x`` since ``first``, three clock cycles after them."""
     if multiplier is not None:
         return dsp48(m, multiplier, en=en, a=w, b=x, first=first, start=start, name=name)[:bits].as_signed()
     a, b = (Signal(signed(len(v)), name=f"{n}_{name}", reset_less=True) for n, v in (("a", w), ("b", x)))
@@ -20,6 +20,7 @@ def _accumulate(m: Module, en, w, x, first, *, start: int, bits: int, name: str,
 
 
 def _keep(m: Module, en, last, value, *, name: str):
+    """Return a register that takes ``value`` when ``last`` is high."""
     kept = Signal(value.shape(), name=f"kept_{name}", reset_less=True)
     with m.If(en & last):
         m.d.sync += kept.eq(value)
@@ -27,11 +28,27 @@ def _keep(m: Module, en, last, value, *, name: str):
 
 
 def mac_unit(m: Module, en, w, x, first, last, *, bits: int, name: str, multiplier: str | None = None):
-    """The sum of ``w·x`` from the step of ``first`` to that of ``last``, kept until the next ``last``.
+    """Return the sum of ``w·x`` from the step of ``first`` to that of ``last``, which stays until the next ``last``.
 
-    ``w`` and ``x`` are signed, ``bits`` holds every sum. ``first`` comes two cycles after its ``w`` and ``x``, or, if
-    ``multiplier`` names the primitive of a DSP slice, which has a register for it, one; ``last`` comes after three,
-    and the sum is there after four. ``en`` enables every register; none is reset.
+    Latency: four clock cycles from the last ``w`` and ``x`` to the sum. Throughput: one product per clock cycle.
+
+    Parameters
+    ----------
+    en : Value
+        Enables every register; none is reset.
+    w, x : Value
+        Signed factors.
+    first : Value
+        Marks the first product of a sum, two clock cycles after its ``w`` and ``x``, or one if ``multiplier`` is
+        given: a DSP slice has a register for it.
+    last : Value
+        Marks the last product of a sum, three clock cycles after its ``w`` and ``x``.
+    bits : int
+        Width that holds every sum.
+    name : str
+        Suffix of the signals' names.
+    multiplier : str or None
+        Primitive to instantiate; None lets the tools infer a multiplier.
     """
     total = _accumulate(m, en, w, x, first, start=0, bits=bits, name=name, multiplier=multiplier)
     return _keep(m, en, last, total, name=name)
@@ -41,11 +58,25 @@ def mac_pair(
     m: Module, en, lower, upper, x, first, last, *, split: int, bits: tuple[int, int], name: str,
     multiplier: str | None = None,
 ):  # fmt: skip
-    """Two sums over the same ``x``, in one multiplier as `psahw.architecture.packing` says: those of ``lower·x`` and of
-    ``(upper + (lower < 0))·x``, with ``mac_unit``'s cycles.
+    """Return two sums over the same ``x`` from one multiplier: of ``lower·x``, and of ``(upper + (lower < 0))·x``.
 
-    ``bits`` are those of the two sums, of the lower one at most ``split``. Needs an operand of ``split + len(upper)``
-    bits: 25 in a DSP48E1 (UG479), 27 in a DSP48E2 (UG579).
+    `psahw.architecture.packing` derives the method. Latency, throughput and the other parameters are those of
+    `mac_unit`.
+
+    Parameters
+    ----------
+    lower, upper : Value
+        Signed weights. The multiplier needs an operand of ``split + len(upper)`` bits, of which a DSP48E1 has 25
+        (UG479), a DSP48E2 27 (UG579).
+    split : int
+        Bit of the accumulator at which the upper sum begins.
+    bits : (int, int)
+        Widths that hold the lower and the upper sum; the lower one is at most ``split``.
+
+    Raises
+    ------
+    ValueError
+        If the lower sum is wider than ``split``.
     """
     low_bits, high_bits = bits
     if low_bits > split:
@@ -56,6 +87,6 @@ def mac_pair(
     )
     low = _keep(m, en, last, total[:low_bits], name=f"{name}_lower")
     high = _keep(m, en, last, total[split:].as_signed(), name=f"{name}_upper")
-    # Below the split's own bit nothing was added.
+    # The accumulator starts at 1 << split - 1, which inverts only that bit of the lower sum.
     top = ~low[-1] if low_bits == split else low[-1]
     return Cat(low[:-1], top).as_signed(), high

@@ -1,4 +1,4 @@
-"""The mean over a frame's tokens."""
+"""The mean over the tokens of a frame."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -14,17 +14,36 @@ __all__ = ["MeanPool"]
 
 
 class MeanPool(wiring.Component):
-    """``sat8(rshift(sum over the tokens, shift))`` of each channel; ``rshift`` rounds half up.
+    """Computes ``sat8(rshift(sum over the tokens, shift))`` for each channel; ``rshift`` rounds half up.
 
-    The sums of a frame stand in a small memory, one word for each beat of a token; the first token starts
-    them anew. With the last token each sum goes through three registers (rounding, shift, saturation): out
-    four cycles after its input (`psahw.architecture.timing.mean_pool`). Full rate; the pipeline stalls as one.
+    The sums of a frame are in a small memory, one word for each beat of a token; the first token starts them anew.
+    With the last token, each sum goes on through rounding, shift and saturation.
+
+    Latency: four clock cycles from the last token's beat to the sum's (`psahw.architecture.timing.mean_pool`).
+    Throughput: one beat per clock cycle. The pipeline stalls as a whole.
 
     Parameters
     ----------
-    tokens, channels : of a frame
-    lanes : elements a beat on both sides, a divisor of ``channels``
-    shift : 0 to 31
+    tokens, channels : int
+        Tokens per frame, and elements of each.
+    lanes : int
+        Elements of a beat on both sides; divides ``channels``.
+    shift : int
+        Bits to shift each sum by, 0 to 31.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is out of its range, or ``lanes`` does not divide.
+
+    Members
+    -------
+    i : In(stream of ``lanes`` int8)
+        ``tokens·channels / lanes`` beats per frame.
+    o : Out(stream of ``lanes`` int8)
+        ``channels / lanes`` beats per frame.
     """
 
     def __init__(self, *, tokens: int, channels: int, lanes: int, shift: int):
@@ -37,6 +56,7 @@ class MeanPool(wiring.Component):
 
     @property
     def sum_bits(self) -> int:
+        """Width of a sum."""
         return 8 + ceil_log2(self.tokens)
 
     def elaborate(self, platform):

@@ -15,9 +15,29 @@ BRANCH, BYPASS = "branch", "bypass"
 
 
 class Add(wiring.Component):
-    """``o = sat8(a + b)`` for each lane, one cycle after the later of the two beats. Full rate.
+    """Computes ``o = sat8(a + b)`` for each lane.
 
-    Each input's ``ready`` depends combinationally on the other's ``valid`` and on ``o.ready``.
+    Latency: one clock cycle after the later of the two beats. Throughput: one beat per clock cycle. Backpressure: the
+    ``ready`` of each input depends combinationally on the other's ``valid`` and on ``o.ready``.
+
+    Parameters
+    ----------
+    lanes : int
+        Elements of a beat.
+
+    Raises
+    ------
+    TypeError
+        If ``lanes`` is not an integer.
+    ValueError
+        If ``lanes`` is less than 1.
+
+    Members
+    -------
+    a, b : In(stream of ``lanes`` int8)
+        Summands.
+    o : Out(stream of ``lanes`` int8)
+        Their sum.
     """
 
     def __init__(self, *, lanes: int):
@@ -40,19 +60,43 @@ class Add(wiring.Component):
 
 
 class Residual(wiring.Component):
-    """``o = sat8(bypass(i) + branch(i))``, beat by beat.
+    """Computes ``o = sat8(bypass(i) + branch(i))``, beat by beat.
 
-    The bypass waits for the branch in a queue of ``depth`` beats. Much less than the branch takes before its first
-    output (a frame and more behind a transposition, a few tokens in channel mixing) deadlocks; the
-    depth that never delays anything is calculated by `psahw.planner.schedule`. ``ready`` is cut before and behind the branch,
-    so that no stall has to reach further back than that within a cycle.
+    The bypass waits for the branch in a queue of ``depth`` beats. The component deadlocks if the queue is much
+    shorter than the number of beats that the branch takes before its first output: a frame and more behind a
+    transposition, a few tokens in channel mixing. `psahw.planner.schedule` calculates the depth that never delays
+    anything.
+
+    Latency: that of the branch and one clock cycle. Throughput: that of the slower path. Backpressure: skid buffers
+    before and behind the branch cut the path of ``ready``, so that no stall reaches further back within a clock
+    cycle.
 
     Parameters
     ----------
-    lanes : elements a beat of ``i`` and ``o``, int8
-    branch : chain of components, as many beats out as in
-    bypass : the same, or None for a wire
-    depth, style : of the `Queue`
+    lanes : int
+        Elements of a beat of ``i`` and ``o``.
+    branch : Chain
+        Components that give as many beats as they take.
+    bypass : Chain or None
+        The same, or None for a wire.
+    depth : int
+        Beats that the `Queue` of the bypass holds.
+    style : str
+        Memory of the `Queue`.
+
+    Raises
+    ------
+    TypeError
+        If ``depth`` is not an integer; when it is elaborated, if streams disagree about their payload.
+    ValueError
+        If ``depth`` is less than 1, or the style is unknown.
+
+    Members
+    -------
+    i : In(stream of ``lanes`` int8)
+        Input of both paths.
+    o : Out(stream of ``lanes`` int8)
+        Sum of their outputs.
     """
 
     def __init__(self, *, lanes: int, branch: Chain, bypass: Chain | None, depth: int, style: str = "block"):

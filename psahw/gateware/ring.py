@@ -1,4 +1,4 @@
-"""The MAC array's input buffer: vectors that are read several times before they go."""
+"""The input buffer of a MAC array, from which vectors are read several times before they are freed."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -13,20 +13,46 @@ __all__ = ["VectorRing"]
 
 
 class VectorRing(wiring.Component):
-    """Holds ``depth`` beats; a vector of ``steps`` beats is read ``passes`` times, and its beats are freed one by
-    one as they are read for the last time.
+    """Holds vectors of ``steps`` beats, each of which is read ``passes`` times.
 
-    A beat that comes in cycle c can be read from c + 1, its room is free again in the cycle after its last
-    read. ``x`` follows ``read`` by one cycle.
+    The beats of a vector are freed one by one as they are read for the last time.
+
+    Latency: a beat that comes in clock cycle c can be read from c + 1 on, and ``x`` follows ``read`` by one clock
+    cycle. The place of a beat is free in the clock cycle after its last read. Throughput: one write and one read per
+    clock cycle.
+
+    Parameters
+    ----------
+    lanes : int
+        Elements of a beat.
+    steps : int
+        Beats of a vector.
+    passes : int
+        How often a vector is read.
+    depth : int
+        Beats that the ring holds, at least ``steps``.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is too small.
 
     Members
     -------
-    i : stream of ``lanes`` int8; ``ready`` comes from registers only
-    whole : a complete vector is here; stays high until its last beat has been read for the last time
-    read : the next beat is read; only while ``whole`` is high
-    first, last : the beat read is the first or last one of a pass
-    en : enables ``x``
-    x : the beat
+    i : In(stream of ``lanes`` int8)
+        ``ready`` comes from registers only.
+    whole : Out(1)
+        A complete vector is in the ring; stays high until its last beat has been read for the last time.
+    read : In(1)
+        Read the next beat; allowed only while ``whole`` is high.
+    first, last : Out(1)
+        The beat being read is the first or the last one of a pass.
+    en : In(1)
+        Enables ``x``.
+    x : Out(ArrayLayout(signed(8), lanes))
+        The beat that was read.
     """
 
     def __init__(self, *, lanes: int, steps: int, passes: int, depth: int):
@@ -59,7 +85,7 @@ class VectorRing(wiring.Component):
         (i_beat,) = count(m, put, self._steps)
         o_beat, o_pass = count(m, step, self._steps, self._passes)
         beats = level(m, put, step & o_pass.last, self._depth, name="beats")
-        # At most the last beat of one vector and whole ones behind it.
+        # The ring holds at most the last beat of one vector, and complete vectors behind it.
         vectors = level(m, i_beat.wrap, o_pass.wrap, (self._depth - 1) // self._steps + 1, name="vectors")
         m.d.comb += [
             self.i.ready.eq(beats.room),

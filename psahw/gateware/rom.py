@@ -1,4 +1,4 @@
-"""Read-only memories in block RAM or in LUTs, as the plan says and not as a synthesiser guesses."""
+"""Read-only memories in block RAM or in LUTs, as the plan decides and not the synthesiser."""
 
 import numpy as np
 from amaranth.hdl import Module, ShapeLike, Signal, Value
@@ -12,15 +12,15 @@ STYLES = ("block", "distributed")
 
 
 def style_for(depth: int) -> str:
-    """The style of a memory of ``depth`` words whose place nobody chose: LUTs while two a bit are enough."""
+    """Return the style of a memory of ``depth`` words that the plan does not decide: LUTs if two per bit suffice."""
     return "distributed" if depth <= LUT_ROM_WORDS else "block"
 
 
 def rom(*, shape: ShapeLike, words: list[int], style: str) -> Memory:
-    """A memory that holds ``words`` in ``style``: ``"block"`` RAM or ``"distributed"``, in LUTs.
+    """Return a memory that holds ``words`` in ``"block"`` RAM or ``"distributed"``, in LUTs.
 
-    ``rom_style`` is Vivado's attribute (UG901). Yosys reads ``ram_style`` before it, and "distributed" there
-    means LUT RAM, which it cannot initialise; "registers" gives the LUTs. Raises ValueError for another style.
+    ``rom_style`` is Vivado's attribute (UG901). Yosys gives precedence to ``ram_style``, in which "distributed" means
+    LUT RAM, which it cannot initialise; "registers" leads to LUTs. Raises ValueError if the style is unknown.
     """
     if style not in STYLES:
         raise ValueError(f"style must be one of {', '.join(STYLES)}, not {style!r}")
@@ -29,8 +29,11 @@ def rom(*, shape: ShapeLike, words: list[int], style: str) -> Memory:
 
 
 def read(m: Module, memory: Memory, address, en, *, style: str, name: str) -> Value:
-    """The word at ``address`` a cycle later, ``en`` enabling, for what registers it again: of a ROM in LUTs it is the
-    address that waits, of which there are fewer bits."""
+    """Return the word of a ROM at ``address``, one clock cycle with ``en`` high later.
+
+    A ROM in LUTs registers the address instead of the word, because it has fewer bits. The reader should register
+    the word again.
+    """
     if style == "block":
         port = memory.read_port()
         m.d.comb += [port.addr.eq(address), port.en.eq(en)]
@@ -44,7 +47,7 @@ def read(m: Module, memory: Memory, address, en, *, style: str, name: str) -> Va
 
 
 def pack_words(values: np.ndarray, bits: int) -> list[int]:
-    """Each row of a 2-D array as one word: ``bits`` bits an element, two's complement, the first lowest."""
+    """Return each row of a 2-D array as one word: ``bits`` bits per element, two's complement, the first lowest."""
     spread = (values.astype(np.int64)[..., None] >> np.arange(bits)) & 1
     packed = np.packbits(spread.reshape(len(values), -1).astype(np.uint8), axis=1, bitorder="little")
     return [int.from_bytes(row.tobytes(), "little") for row in packed]

@@ -10,17 +10,33 @@ __all__ = ["Slices"]
 
 
 def _together(part: stream.Signature, count: int) -> stream.Signature:
+    """Return the signature of a stream with ``count`` times the lanes of ``part``."""
     lanes = part.members["payload"].shape
     return stream.Signature(data.ArrayLayout(lanes.elem_shape, count * lanes.length))
 
 
 class Slices(wiring.Component):
-    """``parts`` are alike but for their numbers. They move together: what they do when does not depend on data, so
-    that the first one's ``valid`` and ``ready`` are those of all.
+    """Puts components side by side, each of which takes its share of a stream's lanes.
+
+    The parts differ in their constants only. Their handshakes do not depend on data, so that they move together, and
+    the ``valid`` and ``ready`` of the first part hold for all. Latency and throughput are those of a part.
+
+    Parameters
+    ----------
+    parts : sequence of wiring.Component
+        Components with streams ``i`` and ``o``; at least one.
+
+    Raises
+    ------
+    ValueError
+        If there are no parts.
+    TypeError
+        If the parts have different payloads.
 
     Members
     -------
-    i, o : streams of the parts' lanes, the first part's first
+    i, o : In(stream), Out(stream)
+        The lanes of all parts, those of the first part lowest.
     """
 
     def __init__(self, *, parts: Sequence[wiring.Component]):

@@ -1,4 +1,4 @@
-"""Vectors on streams: their signature, connecting them, changing their width, storing and copying them."""
+"""Streams of vectors: their signature, their connection, and components that store, widen or copy them."""
 
 from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
@@ -12,15 +12,15 @@ __all__ = ["Fork", "Gather", "Queue", "Skid", "connect", "vector_signature"]
 
 
 def vector_signature(lanes: int, bits: int = 8) -> stream.Signature:
-    """A stream of ``lanes`` two's complement elements of ``bits`` bits a beat, lowest index in lane 0."""
+    """Return the signature of a stream of ``lanes`` signed elements of ``bits`` bits, the lowest index in lane 0."""
     return stream.Signature(data.ArrayLayout(signed(bits), lanes))
 
 
 def connect(m: Module, source, sink):
-    """``wiring.connect`` for streams, but payloads must have the same shape.
+    """Connect two streams whose payloads have the same shape; raise TypeError otherwise.
 
-    Amaranth 0.5 connects any two layouts of equal width. A component's own port is passed
-    flipped: ``connect(m, wiring.flipped(self.i), inner.i)``. Raises TypeError for unequal shapes.
+    Amaranth 0.5's ``wiring.connect`` accepts any two layouts of equal width. Pass the port of the component that is
+    being elaborated flipped: ``connect(m, wiring.flipped(self.i), inner.i)``.
     """
     if source.payload.shape() != sink.payload.shape():
         raise TypeError(
@@ -31,24 +31,38 @@ def connect(m: Module, source, sink):
 
 
 class Queue(wiring.Component):
-    """First in, first out; holds exactly ``depth`` beats. Full rate from depth 3 on.
+    """A first-in, first-out buffer that holds exactly ``depth`` beats.
 
-    A beat leaves at the earliest two cycles after it came: one into the memory, one into the output
-    register, which counts towards the depth. ``i.ready`` is ``level != depth``, itself a register, so a
-    beat that comes and one that leaves in the same cycle both need room (`psahw.architecture.timing.fifo_depth`).
-    (lib.fifo.SyncFIFOBuffered has the same timing, but leaves its memory's kind to the synthesiser, is faster
-    at depth 1, and at depth 2 does not hold two beats that come in successive cycles.)
+    Latency: two clock cycles, one into the memory and one into the output register, which counts towards the depth.
+    Throughput: one beat per clock cycle from a depth of 3 on. Backpressure: ``i.ready`` is a register that is equal
+    to ``level != depth``, so that a beat that comes and one that leaves in the same clock cycle both need a place
+    (`psahw.architecture.timing.fifo_depth`).
+
+    ``lib.fifo.SyncFIFOBuffered`` has the same timing, but it leaves the kind of memory to the synthesiser, is faster
+    at a depth of 1, and at a depth of 2 does not hold two beats that come in successive clock cycles.
 
     Parameters
     ----------
-    shape : payload of both streams
-    depth : beats, at least 1
-    style : ``"block"`` or ``"distributed"`` memory, or ``"auto"``: the synthesiser's choice
+    shape : ShapeLike
+        Payload of both streams.
+    depth : int
+        Beats that the queue holds, at least 1.
+    style : str
+        ``"block"`` or ``"distributed"`` memory, or ``"auto"`` to leave it to the synthesiser.
+
+    Raises
+    ------
+    TypeError
+        If ``shape`` is not a shape, or ``depth`` is not an integer.
+    ValueError
+        If ``depth`` is less than 1, or the style is unknown.
 
     Members
     -------
-    i, o : streams of ``shape``
-    level : beats held, including the one offered at ``o``
+    i, o : In(stream of ``shape``), Out(stream of ``shape``)
+        Beats in and out.
+    level : Out(range(depth + 1))
+        Beats held, including the one that is offered at ``o``.
     """
 
     def __init__(self, *, shape: ShapeLike, depth: int, style: str = "auto"):
@@ -71,7 +85,7 @@ class Queue(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         put, get, load = Signal(), Signal(), Signal()
         held = level(m, put, get, self.depth, name="held")
-        stored = level(m, put, load, rows, name="stored")  # in the memory; one more may be at the output
+        stored = level(m, put, load, rows, name="stored")  # beats in the memory; one more may be at the output
         m.d.comb += [
             self.level.eq(held.value),
             self.i.ready.eq(held.room),
@@ -91,11 +105,28 @@ class Queue(wiring.Component):
 
 
 class Skid(wiring.Component):
-    """Cuts the path of ``ready``: ``i.ready`` comes from a register. Full rate, without latency.
+    """A skid buffer, which cuts the path of ``ready``.
 
-    A beat that finds ``o`` stalled is kept; the next one waits until it has gone. So ``o`` depends combinationally on
-    ``i``, but nothing at ``i`` on ``o``: without such a cut a stall would have to pass through every stage of the
-    pipeline within one cycle.
+    A beat that finds ``o`` stalled is kept, and the next one waits until it has gone. ``o`` depends combinationally
+    on ``i``, but nothing at ``i`` depends combinationally on ``o``. Without such cuts, a stall would have to pass
+    through every stage of the pipeline within one clock cycle.
+
+    Latency: none. Throughput: one beat per clock cycle. Backpressure: ``i.ready`` comes from a register.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Payload of both streams.
+
+    Raises
+    ------
+    TypeError
+        If ``shape`` is not a shape.
+
+    Members
+    -------
+    i, o : In(stream of ``shape``), Out(stream of ``shape``)
+        Beats in and out.
     """
 
     def __init__(self, *, shape: ShapeLike):
@@ -105,7 +136,7 @@ class Skid(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        ready = Signal(init=1)  # nothing is kept
+        ready = Signal(init=1)  # high while no beat is kept
         kept = Signal(self.shape, reset_less=True)
         m.d.comb += [
             self.i.ready.eq(ready),
@@ -119,10 +150,37 @@ class Skid(wiring.Component):
 
 
 class Gather(wiring.Component):
-    """Makes one beat of ``lanes·ratio`` elements from ``ratio`` beats of ``lanes``; the first is the lowest.
+    """Makes one beat of ``lanes·ratio`` elements from each group of ``ratio`` beats of ``lanes``.
 
-    Out one cycle after the last beat of the group. Full rate. With ``beats``, vectors of so many begin a group each:
-    the last group of a vector is shorter if ``ratio`` does not divide it, and its upper elements are undefined.
+    The first beat of a group becomes the lowest lanes. With ``beats``, each vector of that many beats begins with a
+    new group; its last group is shorter if ``ratio`` does not divide ``beats``, and has undefined upper lanes.
+
+    Latency: one clock cycle from the last beat of a group. Throughput: one input beat per clock cycle.
+
+    Parameters
+    ----------
+    lanes : int
+        Elements of an input beat.
+    ratio : int
+        Input beats per output beat.
+    beats : int or None
+        Input beats per vector, at least ``ratio``; None if ``ratio`` divides them.
+    bits : int
+        Width of an element.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not an integer.
+    ValueError
+        If a parameter is too small.
+
+    Members
+    -------
+    i : In(stream of ``lanes`` elements)
+        Narrow beats.
+    o : Out(stream of ``lanes·ratio`` elements)
+        Wide beats.
     """
 
     def __init__(self, *, lanes: int, ratio: int, beats: int | None = None, bits: int = 8):
@@ -151,10 +209,29 @@ class Gather(wiring.Component):
 
 
 class Fork(wiring.Component):
-    """Copies every beat of ``i`` to ``o_a`` and ``o_b``, without latency.
+    """Copies every beat of ``i`` to ``o_a`` and ``o_b``.
 
-    Each copy is offered until it is taken, whatever the other side does; ``i`` moves on when both are. The
-    outputs' ``valid`` depends on no ``ready``; ``i.ready`` depends on both.
+    Each copy is offered until it is taken, whatever the other consumer does; ``i`` moves on when both are taken.
+
+    Latency: none. Throughput: one beat per clock cycle. Backpressure: ``i.ready`` depends combinationally on both
+    outputs' ``ready``; no ``valid`` depends on a ``ready``.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Payload of all streams.
+
+    Raises
+    ------
+    TypeError
+        If ``shape`` is not a shape.
+
+    Members
+    -------
+    i : In(stream of ``shape``)
+        Beats to copy.
+    o_a, o_b : Out(stream of ``shape``)
+        The copies.
     """
 
     def __init__(self, *, shape: ShapeLike):
@@ -166,7 +243,7 @@ class Fork(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         outputs = (self.o_a, self.o_b)
-        taken = [Signal(name=f"taken_{name}") for name in "ab"]  # of the beat at i, in an earlier cycle
+        taken = [Signal(name=f"taken_{name}") for name in "ab"]  # in an earlier clock cycle, of the beat at i
         for o, before in zip(outputs, taken, strict=True):
             m.d.comb += [o.payload.eq(self.i.payload), o.valid.eq(self.i.valid & ~before)]
             m.d.sync += before.eq(self.i.valid & ~self.i.ready & (before | o.ready))

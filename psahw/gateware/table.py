@@ -1,4 +1,4 @@
-"""PSA functions, and any other function of one int8, in ROM."""
+"""Tables in ROM: PSA functions, and any other functions of one int8."""
 
 import numpy as np
 from amaranth.hdl import Cat, Module, Signal, signed
@@ -14,23 +14,33 @@ __all__ = ["TableRom"]
 
 
 class TableRom(wiring.Component):
-    """``y[c] = values[c, x[c] + 128]`` for each channel ``c`` of a vector.
+    """Computes ``y[c] = values[c, x[c] + 128]`` for each channel ``c`` of a vector.
 
-    A vector is ``channels / lanes`` beats; lane ``i`` of beat ``b`` is channel ``b·lanes + i``. Each lane has
-    a ROM of ``channels / lanes · 256`` bytes, or of 256 bytes when all channels have the same function.
-    Two cycles from input to output, one beat a cycle.
+    A vector has ``channels / lanes`` beats; lane ``i`` of beat ``b`` is channel ``b·lanes + i``. Each lane has a ROM
+    of ``channels / lanes · 256`` bytes, or of 256 bytes if all channels have the same function.
+
+    Latency: two clock cycles. Throughput: one beat per clock cycle. The pipeline stalls as a whole.
 
     Parameters
     ----------
     values : array of int8 (channels, 256)
+        Value of each function at -128 to 127.
     lanes : int
-        Elements in a beat; divides the channels.
+        Elements of a beat; divides the channels.
     style : str
-        ``"block"`` RAM, or ``"distributed"``: in LUTs.
+        ``"block"`` RAM or ``"distributed"``, in LUTs.
+
+    Raises
+    ------
+    TypeError
+        If ``values`` is not an array of int8, or ``lanes`` is not an integer.
+    ValueError
+        If ``values`` has another shape, ``lanes`` does not divide the channels, or the style is unknown.
 
     Members
     -------
-    i, o : stream of ``lanes`` int8
+    i, o : In(stream of ``lanes`` int8), Out(stream of ``lanes`` int8)
+        Vectors of arguments and of values.
     """
 
     def __init__(self, *, values, lanes, style="block"):
@@ -49,7 +59,7 @@ class TableRom(wiring.Component):
 
     @property
     def depth(self) -> int:
-        """Bytes in each lane's ROM."""
+        """Bytes in the ROM of each lane."""
         return self._values.shape[0] // self._lanes * 256
 
     def elaborate(self, platform):
@@ -62,7 +72,7 @@ class TableRom(wiring.Component):
             m.d.sync += [read_valid.eq(self.i.valid), self.o.valid.eq(read_valid)]
         (beat,) = count(m, self.i.valid & en, self.depth // 256)
 
-        words = np.roll(self._values, 128, axis=1)  # by the bits of x: 0 .. 127, -128 .. -1
+        words = np.roll(self._values, 128, axis=1)  # in the order of the bits of x: 0 to 127, -128 to -1
         for lane in range(self._lanes):
             m.submodules[f"rom_{lane}"] = table = rom(
                 shape=signed(8), words=words[lane :: self._lanes].reshape(-1).tolist(), style=self._style

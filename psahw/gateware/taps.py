@@ -1,4 +1,4 @@
-"""Delay lines with taps at equal distances, in memory."""
+"""Delay lines in memory, with taps at equal distances."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
@@ -13,11 +13,13 @@ __all__ = ["DelayTaps"]
 
 
 class DelayTaps(wiring.Component):
-    """A value and those ``distance``, ``2·distance``, ... ``taps·distance`` pushes before it.
+    """Gives the value pushed last, and those ``distance``, ``2·distance``, ... ``taps·distance`` pushes before it.
 
-    One memory of ``distance`` words holds them all: each word has the values of one place in the line, and
-    goes back with the new one in front and without the oldest. At a distance of one they are registers.
-    What was never pushed, or pushed before a reset, is undefined. Latency: one cycle.
+    One memory of ``distance`` words holds all of them: each word has the values of one place in the line, and goes
+    back with the new value in front and without the oldest. At a distance of 1 they are registers. Values that were
+    never pushed, or were pushed before a reset, are undefined.
+
+    Latency: one clock cycle. Throughput: one value per clock cycle.
 
     Parameters
     ----------
@@ -26,9 +28,16 @@ class DelayTaps(wiring.Component):
     distance : int
         Pushes between two taps.
     taps : int
-        Delayed values, 0 or more.
+        Number of delayed values, 0 or more.
     style : str
         ``"block"`` or ``"distributed"`` RAM.
+
+    Raises
+    ------
+    TypeError
+        If a number is not an integer.
+    ValueError
+        If a number is too small, or the style is unknown.
 
     Members
     -------
@@ -37,8 +46,9 @@ class DelayTaps(wiring.Component):
     push : In(1)
         ``i`` is the next value.
     i : In(width)
+        The value to push.
     o : Out(width·(taps + 1))
-        The newest lowest; holds between pushes.
+        The values, the newest lowest; they stay between pushes.
     """
 
     def __init__(self, *, width: int, distance: int, taps: int, style: str):

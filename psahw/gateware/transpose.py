@@ -1,4 +1,4 @@
-"""From token order to channel order and back."""
+"""Transposition of frames: from token order to channel order, and back."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -14,25 +14,42 @@ __all__ = ["Transpose"]
 
 
 class Transpose(wiring.Component):
-    """A frame comes as ``rows`` vectors of ``columns`` elements, leaves as ``columns`` vectors of ``rows``.
+    """Turns a frame of ``rows`` vectors of ``columns`` elements into ``columns`` vectors of ``rows`` elements.
 
-    Two halves of a memory take turns: one is written while the other is read. A frame's first vector is
-    issued in the cycle after the frame's last input beat, the others ``period`` cycles apart (or
-    ``rows / o_lanes``, if that is more), one beat a cycle; a beat is offered two cycles after its issue
-    (`psahw.architecture.timing.transpose`). Frames follow each other without a gap if they come no faster than they leave.
-    ``i.ready`` comes from registers only.
+    Two halves of a memory take turns: one is written while the other is read. `TransposeBuffer` says where an element
+    lies. Frames follow each other without a gap if they do not come faster than they leave.
 
-    Both lane counts above 1: rows lie ``row_pitch = 1 (mod B)`` elements apart in `Banks`, so that element
-    (row, column) is in bank ``(row + column) mod B`` and neither rows nor columns meet a bank twice. With one
-    lane on a side, elements that move together are neighbours in one wide memory.
+    Latency: the first vector of a frame is read in the clock cycle after the frame's last input beat, and a beat is
+    offered two clock cycles after it was read. Throughput: one beat per clock cycle; the initiation interval is
+    ``period`` clock cycles per vector, or ``rows / o_lanes`` if that is more (`psahw.architecture.timing.transpose`).
+    Backpressure: ``i.ready`` comes from registers only.
 
     Parameters
     ----------
-    rows, columns : of the frame that comes
-    i_lanes : elements of an input beat, a divisor of ``columns``
-    o_lanes : elements of an output beat, a divisor of ``rows``
-    period : cycles from one vector's first issue to the next one's
-    style : ``"block"`` or ``"distributed"`` memory
+    rows, columns : int
+        Shape of the frame that comes.
+    i_lanes : int
+        Elements of an input beat; divides ``columns``.
+    o_lanes : int
+        Elements of an output beat; divides ``rows``.
+    period : int
+        Clock cycles between the first beats of two vectors.
+    style : str
+        ``"block"`` or ``"distributed"`` memory.
+
+    Raises
+    ------
+    TypeError
+        If a number is not an integer.
+    ValueError
+        If a number is less than 1, a number of lanes does not divide, or the style is unknown.
+
+    Members
+    -------
+    i : In(stream of ``i_lanes`` int8)
+        ``rows·columns / i_lanes`` beats per frame.
+    o : Out(stream of ``o_lanes`` int8)
+        ``rows·columns / o_lanes`` beats per frame.
     """
 
     def __init__(self, *, rows, columns, i_lanes, o_lanes, period, style="block"):
@@ -63,7 +80,7 @@ class Transpose(wiring.Component):
         column_out = self._walk(
             m, cadence.issue, banks.r_addr, (self.rows, self.o_lanes, row_pitch), (self.columns, column_pitch)
         )
-        frames = level(m, row_in, column_out, 2, name="frames")  # that are in and not issued
+        frames = level(m, row_in, column_out, 2, name="frames")  # frames that are complete and not read yet
         m.d.comb += [i.ready.eq(frames.room), cadence.go.eq(frames.some)]
         fetched = Signal()
         with m.If(en):
@@ -71,8 +88,10 @@ class Transpose(wiring.Component):
         return m
 
     def _walk(self, m, step, addr, inner, outer):
-        """Step ``addr`` through a frame, ``lanes`` elements at a time, then through the other half; returns
-        whether this step is a frame's last. ``inner`` is (elements, lanes, pitch), ``outer`` (vectors, pitch).
+        """Move ``addr`` through a frame with each ``step``, then through the other half of the memory.
+
+        ``inner`` is (elements of a vector, elements per step, pitch), ``outer`` is (vectors, pitch). Return a value
+        that is high with the last step of a frame.
         """
         elements, lanes, pitch = inner
         vectors, vector_pitch = outer
