@@ -1,1 +1,1 @@
-"""What planner and gateware share: the components of a pipeline, their timing and geometry, and the devices."""
+"""The architecture that planner and gateware share: components, their timing and geometry, and the devices."""

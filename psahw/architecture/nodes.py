@@ -1,12 +1,12 @@
 """The plan's intermediate form: one frozen dataclass of parameters for each kind of component.
 
-Depths of buffers (``depth``, ``queue``) are zero until `psahw.planner.schedule` has calculated them.
-
-They hold no weights: a node says how large and how parallel a component is, `psahw.generate` gives it the
-network's numbers. Fields that the component's constructor in `psahw.gateware` has too bear the same names; the
-others describe the numbers as far as they change the size of the circuit.
+Nodes hold no weights. A node says how large and how parallel a component is, and `psahw.generate` gives the component
+the network's numbers. A field that the component's constructor in `psahw.gateware` has, too, bears the same name; the
+other fields describe the numbers as far as they change the size of the circuit. Intervals and latencies are in clock
+cycles. Depths of buffers (``depth``, ``queue``) are 0 until `psahw.planner.schedule` has calculated them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import gcd
 
@@ -21,21 +21,43 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Node:
-    """``name`` is unique in a plan; it begins with the name of the network's layer."""
+    """A component of a pipeline.
+
+    Parameters
+    ----------
+    name
+        Unique in a plan; begins with the name of the network's layer.
+    """
 
     name: str
 
 
 @dataclass(frozen=True)
 class Sliced(Node):
-    """``slices`` of it stand side by side, each with its share of the stream's lanes; the other fields are of one."""
+    """A component that can stand side by side with others of its kind, each with its share of a stream's lanes.
+
+    Parameters
+    ----------
+    slices
+        Number of components; the other fields describe one of them.
+    """
 
     slices: int = field(default=1, kw_only=True)
 
 
 @dataclass(frozen=True)
 class InputTable(Node):
-    """``phases`` is the number of tables in each lane's ROM."""
+    """The lookup of codes for image bytes.
+
+    Parameters
+    ----------
+    colours
+        Bytes per pixel.
+    lanes
+        Bytes per beat.
+    phases
+        Number of tables in the ROM of each lane.
+    """
 
     colours: int
     lanes: int
@@ -44,7 +66,23 @@ class InputTable(Node):
 
 @dataclass(frozen=True)
 class Windows(Node):
-    """With ``queue`` beats of a `Queue` in front, or fed directly if that is None."""
+    """The sliding windows over an image or a grid of tokens (im2col).
+
+    Parameters
+    ----------
+    height, width, channels
+        Rows and columns of the grid, and elements at each position.
+    size, stride, padding
+        Geometry of the windows (`SlidingWindow`).
+    i_lanes, o_lanes
+        Elements of an input and of an output beat.
+    period
+        Clock cycles between the first beats of two windows.
+    queue
+        Beats of the `Queue` in front; None if there is none.
+    style
+        Memory of the rows, ``"block"`` or ``"distributed"``.
+    """
 
     height: int
     width: int
@@ -60,28 +98,43 @@ class Windows(Node):
 
     @property
     def window(self) -> SlidingWindow:
+        """Geometry of the windows."""
         return SlidingWindow(self.height, self.width, self.size, self.stride, self.padding)
 
     @property
     def buffer(self) -> WindowBuffer:
+        """Layout of the ring of rows."""
         return WindowBuffer(self.window, self.channels, self.i_lanes, self.o_lanes)
 
     @property
     def grid(self) -> tuple[int, int]:
+        """Rows and columns of windows."""
         return self.window.grid
 
     @property
     def vectors(self) -> int:
+        """Windows per frame."""
         return self.grid[0] * self.grid[1]
 
     @property
     def length(self) -> int:
+        """Elements of a window."""
         return self.size**2 * self.channels
 
 
 @dataclass(frozen=True)
 class Gather(Sliced):
-    """``beats`` of a vector, if ``ratio`` does not divide them."""
+    """The combination of successive beats into wider ones.
+
+    Parameters
+    ----------
+    lanes
+        Elements of an input beat.
+    ratio
+        Input beats per output beat.
+    beats
+        Input beats per vector, if ``ratio`` does not divide them; else None.
+    """
 
     lanes: int
     ratio: int
@@ -90,10 +143,41 @@ class Gather(Sliced):
 
 @dataclass(frozen=True)
 class MacArray(Sliced):
-    """``weight_bits``, ``acc_bits`` (of ``W·x``), ``offset_bits`` (of the bias and what rounds) and ``shift_range``
-    (greatest minus least) describe the numbers as far as they change the size of the circuit. ``vectors`` arrive in
-    a frame. ``pairs`` of units share a multiplier, whose wider operand has ``operand_bits``; None if none may.
-    ``multiplier`` is the name of the device's; None if tools infer it."""
+    """An array of multiply-accumulate units.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Shape of the matrix.
+    rows, columns
+        Folding: rows and columns of units.
+    o_lanes
+        Elements of an output beat.
+    vectors
+        Vectors per frame.
+    sets
+        Matrices that the vectors of a frame use in turn.
+    out_bits
+        Width of an output.
+    weight_bits
+        Width of a weight.
+    acc_bits
+        Width of ``W·x``.
+    offset_bits
+        Width of the sum of bias and rounding constant.
+    shift_range
+        Greatest shift minus least shift.
+    depth
+        Beats that the input buffer holds.
+    weight_style
+        Memory of the weights, ``"block"`` or ``"distributed"``.
+    operand_bits
+        Width of the wider operand of a multiplier that two units share; None if none are shared.
+    multiplier
+        Name of the device's multiplier primitive; None if tools infer it.
+    pairs
+        Number of pairs of units that share a multiplier.
+    """
 
     inputs: int
     outputs: int
@@ -115,27 +199,48 @@ class MacArray(Sliced):
 
     @property
     def multipliers(self) -> int:
+        """Number of multipliers."""
         return self.rows * self.columns - self.pairs
 
     @property
     def steps(self) -> int:
+        """Clock cycles per pass, which is also the number of input beats per vector."""
         return -(-self.inputs // self.columns)
 
     @property
     def passes(self) -> int:
+        """Passes per vector."""
         return -(-self.outputs // self.rows)
 
     @property
     def interval(self) -> int:
-        """Cycles a vector."""
+        """Initiation interval, in clock cycles per vector."""
         return self.steps * self.passes
 
 
 @dataclass(frozen=True)
 class GraphEngine(Sliced):
-    """An adder graph, ``digit`` bits a clock or, if that is None, a vector a clock, behind a `Queue` of ``queue``
-    beats and what makes whole vectors of them. ``graph_interval`` and ``graph_latency`` are the graph's own, ``lut``
-    and ``ff`` what it costs on the 7 series: that depends on the weights."""
+    """An adder graph, with the buffers around it.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Shape of the matrix.
+    i_lanes, o_lanes
+        Elements of an input and of an output beat. Beats are gathered into whole vectors in front of the graph.
+    vectors
+        Vectors per frame.
+    out_bits
+        Width of an output.
+    digit
+        Bits per clock cycle; None if the graph takes a vector per clock cycle.
+    graph_interval, graph_latency
+        Initiation interval and latency of the graph alone.
+    lut, ff
+        Cost of the graph alone on the 7 series. It depends on the weights.
+    queue
+        Beats of the `Queue` in front.
+    """
 
     inputs: int
     outputs: int
@@ -152,21 +257,35 @@ class GraphEngine(Sliced):
 
     @property
     def i_beats(self) -> int:
+        """Input beats per vector."""
         return self.inputs // self.i_lanes
 
     @property
     def o_beats(self) -> int:
+        """Output beats per vector."""
         return self.outputs // self.o_lanes
 
     @property
     def interval(self) -> int:
-        """Cycles a vector."""
+        """Initiation interval, in clock cycles per vector."""
         return max(self.graph_interval, self.o_beats, self.i_beats)
 
 
 @dataclass(frozen=True)
 class TableRom(Node):
-    """``distinct`` is False when all channels share one table."""
+    """Tables of one function per channel.
+
+    Parameters
+    ----------
+    channels
+        Elements of a vector.
+    lanes
+        Elements of a beat.
+    distinct
+        False if all channels share one table.
+    style
+        Memory of the tables, ``"block"`` or ``"distributed"``.
+    """
 
     channels: int
     lanes: int
@@ -176,6 +295,20 @@ class TableRom(Node):
 
 @dataclass(frozen=True)
 class Transpose(Sliced):
+    """The transposition of a frame.
+
+    Parameters
+    ----------
+    rows, columns
+        Vectors per input frame, and elements of each.
+    i_lanes, o_lanes
+        Elements of an input and of an output beat.
+    period
+        Clock cycles between the first beats of two output vectors.
+    style
+        Memory of the frames, ``"block"`` or ``"distributed"``.
+    """
+
     rows: int
     columns: int
     i_lanes: int
@@ -185,13 +318,33 @@ class Transpose(Sliced):
 
     @property
     def buffer(self) -> TransposeBuffer:
+        """Layout of the memory."""
         return TransposeBuffer(self.rows, self.columns, self.i_lanes, self.o_lanes)
 
 
 @dataclass(frozen=True)
 class LocalMixing(Node):
-    """With ``queue`` beats of a `Queue` in front, in which tokens wait while a frame is flushed. ``shared`` weights
-    are the same for all tokens; ``multiplier`` as in `MacArray`."""
+    """Token mixing over a neighbourhood.
+
+    Parameters
+    ----------
+    kernel
+        Rows and columns of the neighbourhood.
+    grid
+        Rows and columns of tokens.
+    channels
+        Elements of a token.
+    groups
+        Groups of channels with different weights.
+    lanes
+        Elements of a beat.
+    weight_bits, acc_bits, offset_bits, shift_range, multiplier
+        The same as in `MacArray`.
+    shared
+        Whether all tokens have the same weights.
+    queue
+        Beats of the `Queue` in front, in which tokens wait while a frame is flushed.
+    """
 
     kernel: int
     grid: tuple[int, int]
@@ -208,6 +361,7 @@ class LocalMixing(Node):
 
     @property
     def tokens(self) -> int:
+        """Tokens per frame."""
         return self.grid[0] * self.grid[1]
 
     @property
@@ -227,19 +381,28 @@ class LocalMixing(Node):
 
     @property
     def beats(self) -> int:
-        """Beats a token."""
+        """Beats per token."""
         return self.channels // self.lanes
 
     @property
     def reach(self) -> int:
-        """Tokens between a token and the last that it depends on."""
+        """Tokens from a token to the last one that it depends on."""
         return neighbour_reach(self.grid, self.kernel)
 
 
 @dataclass(frozen=True)
 class Residual(Node):
-    """A fork into ``branch`` and ``bypass``, whose outputs are added with saturation; ``queue`` beats of a `Queue`
-    at the end of the bypass wait for the branch."""
+    """A residual connection: a branch and a bypass, whose outputs are added with saturation.
+
+    Parameters
+    ----------
+    lanes
+        Elements of a beat.
+    branch, bypass
+        Components of both paths, in data order.
+    queue
+        Beats of the `Queue` at the end of the bypass, in which they wait for the branch.
+    """
 
     lanes: int
     branch: tuple[Node, ...]
@@ -249,6 +412,18 @@ class Residual(Node):
 
 @dataclass(frozen=True)
 class MeanPool(Node):
+    """The mean over the tokens of a frame.
+
+    Parameters
+    ----------
+    tokens, channels
+        Tokens per frame, and elements of each.
+    lanes
+        Elements of a beat.
+    shift
+        Bits to shift each sum by.
+    """
+
     tokens: int
     channels: int
     lanes: int
@@ -257,12 +432,22 @@ class MeanPool(Node):
 
 @dataclass(frozen=True)
 class Argmax(Node):
+    """The selection of the class with the greatest logit.
+
+    Parameters
+    ----------
+    classes
+        Logits per frame.
+    bits
+        Width of a logit.
+    """
+
     classes: int
     bits: int
 
 
-def walk(pipeline: tuple[Node, ...]):
-    """Every node in data order, a Residual before what it holds."""
+def walk(pipeline: tuple[Node, ...]) -> Iterator[Node]:
+    """Yield every node in data order, a `Residual` before its branch and its bypass."""
     for node in pipeline:
         yield node
         if isinstance(node, Residual):

@@ -1,8 +1,8 @@
-"""When beats move: the executable form of ``docs/reference/components.md``.
+"""Timing of every component: the executable form of ``docs/reference/components.md``.
 
-Every function maps the cycles in which a component's input beats are transferred, an int64 array in stream
-order, to the cycles of its output beats, without backpressure. The plan composes them; the components' tests
-compare them with simulation, cycle for cycle.
+A function with the name of a component maps the clock cycles in which its input beats are transferred to those of its
+output beats, if nothing downstream stalls. Both are int64 arrays in stream order. The planner composes these
+functions; the tests of the components compare them with simulation, cycle for cycle.
 """
 
 import numpy as np
@@ -16,37 +16,49 @@ __all__ = [
 
 TABLE_LATENCY = 2
 REQUANTISE_LATENCY = 3
-READ_LATENCY = 2  # Windows and Transpose: issue to output beat
+READ_LATENCY = 2  # of Windows and Transpose, from a read to its output beat
 
 
 def queued(earliest: np.ndarray, work: int | np.ndarray) -> np.ndarray:
-    """Start times of jobs served in order by one server: ``s[i] = max(earliest[i], s[i-1] + work[i-1])``."""
+    """Return the start times of jobs that one server does in order.
+
+    Job ``i`` starts at ``max(earliest[i], start[i-1] + work[i-1])``; ``work`` is the duration of all jobs or of each.
+    """
     before = np.concatenate(([0], np.cumsum(np.broadcast_to(work, earliest.shape))[:-1]))
     return np.maximum.accumulate(earliest - before) + before
 
 
-def table_rom(times):
+def table_rom(times: np.ndarray) -> np.ndarray:
+    """Return the output times of a `TableRom`."""
     return times + TABLE_LATENCY
 
 
-def gather(times, ratio, beats=None):
-    """``ratio`` input beats make one output beat, fewer at the end of a vector of so many ``beats``."""
+def gather(times: np.ndarray, ratio: int, beats: int | None = None) -> np.ndarray:
+    """Return the output times of a `Gather`.
+
+    ``ratio`` input beats make one output beat, or fewer at the end of a vector of ``beats`` input beats.
+    """
     vectors = times.reshape(-1, beats or ratio)
     ends = np.minimum(np.arange(0, vectors.shape[1], ratio) + ratio, vectors.shape[1]) - 1
     return vectors[:, ends].reshape(-1) + 1
 
 
 def mac_latency(columns: int) -> int:
-    """Cycles from a pass's last step to its first row at the output.
+    """Return the clock cycles from the last step of a pass to its first row at the output of a `MacArray`.
 
-    Four to the accumulator (ROM, A/B, M, P), one capture, one row select, one for each level of the adder
-    tree over columns, and the requantiser.
+    Four lead to the accumulator (ROM, A/B, M, P), one captures it, one selects the row. Then come one for each level
+    of the adder tree over the columns, and the requantiser.
     """
     return 6 + (columns - 1).bit_length() + REQUANTISE_LATENCY
 
 
-def mac_array(times, *, inputs, outputs, rows, columns, o_lanes):
-    """Input beats of ``columns`` lanes to (output beats of ``o_lanes``, cycles in which ring beats are freed)."""
+def mac_array(
+    times: np.ndarray, *, inputs: int, outputs: int, rows: int, columns: int, o_lanes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the output times of a `MacArray`, and the times at which each input beat is freed.
+
+    The input beats have ``columns`` lanes, the output beats ``o_lanes``.
+    """
     steps, passes = -(-inputs // columns), -(-outputs // rows)
     start = queued(times.reshape(-1, steps)[:, -1] + 1, passes * steps)
     row = np.arange(0, outputs, o_lanes)
@@ -56,39 +68,57 @@ def mac_array(times, *, inputs, outputs, rows, columns, o_lanes):
 
 
 def graph_latency(latency: int) -> int:
-    """Cycles from a vector into an adder graph of so much latency to the first beat of its result: one to hold it,
-    one to choose lanes, two in the queue."""
+    """Return the clock cycles from a vector to the first beat of its result in a `GraphEngine`.
+
+    One holds the result of the graph, whose own ``latency`` is given, one chooses lanes, and two are in the queue.
+    """
     return latency + 4
 
 
 def graph_words(latency: int, o_beats: int, interval: int) -> int:
-    """Vectors that are on their way at once in steady state: from the cycle in which one is let in to the one after
-    its last beat."""
+    """Return the number of vectors that are under way in a `GraphEngine` at once in the steady state.
+
+    A vector counts from the clock cycle in which it is let in to the one after its last beat. ``latency`` is that of
+    the graph, ``interval`` the initiation interval.
+    """
     return (graph_latency(latency) + o_beats - 1) // interval + 1
 
 
-def graph_engine(times, *, i_beats, o_beats, interval, latency):
-    """``interval`` and ``latency`` of the graph itself; returns (output beats, cycles in which inputs are taken)."""
+def graph_engine(
+    times: np.ndarray, *, i_beats: int, o_beats: int, interval: int, latency: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the output times of a `GraphEngine`, and the times at which its inputs are taken.
+
+    ``i_beats`` and ``o_beats`` are beats per vector, ``interval`` and ``latency`` those of the graph alone.
+    """
     beats, place = times.reshape(-1, i_beats), np.arange(i_beats)
     ready = (beats - place).max(1) + i_beats - 1 + (1 if i_beats > 1 else 0)
     start = queued(ready, max(interval, o_beats, i_beats))
     output = start[:, None] + graph_latency(latency) + np.arange(o_beats)
     if i_beats == 1:
         return output.reshape(-1), start
-    # The first beat of a vector finds room in the cycle in which the vector before leaves.
+    # The first beat of a vector finds room in the clock cycle in which the previous vector leaves.
     begin = np.concatenate((beats[:1, 0], start[:-1]))
     taken = np.maximum(np.maximum.accumulate(beats - place, axis=1), begin[:, None]) + place
     return output.reshape(-1), taken.reshape(-1)
 
 
 def local_latency(kernel: int) -> int:
-    """Cycles from a push to its output beat: two for the line buffers, three in the multipliers, one for each
-    level of the adder tree over the taps, and the requantiser."""
+    """Return the clock cycles from a push to its output beat in a `LocalMixing`.
+
+    Two are in the line buffers and three in the multipliers. Then come one for each level of the adder tree over the
+    taps, and the requantiser.
+    """
     return 5 + (kernel**2 - 1).bit_length() + REQUANTISE_LATENCY
 
 
-def local_mixing(times, *, tokens, beats, reach, kernel):
-    """``beats`` per token, a frame of ``tokens``; returns (output beats, cycles in which inputs are taken)."""
+def local_mixing(
+    times: np.ndarray, *, tokens: int, beats: int, reach: int, kernel: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the output times of a `LocalMixing`, and the times at which its inputs are taken.
+
+    A frame has ``tokens`` of ``beats`` beats each; a token depends on the one that comes ``reach`` tokens later.
+    """
     frames = times.reshape(-1, tokens * beats)
     idle = np.full((len(frames), reach * beats), np.iinfo(np.int64).min // 2)
     push = queued(np.concatenate((frames, idle), axis=1).reshape(-1), 1).reshape(len(frames), -1)
@@ -96,37 +126,50 @@ def local_mixing(times, *, tokens, beats, reach, kernel):
     return output.reshape(-1), push[:, : tokens * beats].reshape(-1)
 
 
-def windows(times, *, window: SlidingWindow, i_beats, o_beats, period):
-    """Image rows to windows. ``i_beats`` is the number of input beats of a row of the image, ``o_beats`` that of
-    a window. ``times`` are the transfers of the input: (frames · height · i_beats)."""
-    row_done = times.reshape(-1, window.height, i_beats)[:, :, -1]
+def windows(times: np.ndarray, *, window: SlidingWindow, i_beats: int, o_beats: int, period: int) -> np.ndarray:
+    """Return the output times of a `Windows`.
+
+    A row of the grid has ``i_beats`` input beats, a window ``o_beats`` output beats. Windows follow each other at
+    least ``period`` clock cycles apart.
+    """
+    row_complete = times.reshape(-1, window.height, i_beats)[:, :, -1]
     _, end = window.row_spans()
-    ready = np.repeat(row_done[:, end - 1] + 1, window.grid[1], axis=1).reshape(-1)
+    ready = np.repeat(row_complete[:, end - 1] + 1, window.grid[1], axis=1).reshape(-1)
     start = queued(ready, max(period, o_beats))
     return (start[:, None] + np.arange(o_beats)).reshape(-1) + READ_LATENCY
 
 
-def transpose(times, *, i_beats, vectors, o_beats, period):
-    """``i_beats`` input beats a frame; ``vectors`` of ``o_beats`` beats a frame come out."""
+def transpose(times: np.ndarray, *, i_beats: int, vectors: int, o_beats: int, period: int) -> np.ndarray:
+    """Return the output times of a `Transpose`.
+
+    A frame has ``i_beats`` input beats and ``vectors`` output vectors of ``o_beats`` beats, which follow each other
+    at least ``period`` clock cycles apart.
+    """
     ready = np.repeat(times.reshape(-1, i_beats)[:, -1] + 1, vectors)
     start = queued(ready, max(period, o_beats))
     return (start[:, None] + np.arange(o_beats)).reshape(-1) + READ_LATENCY
 
 
-def add(a, b):
+def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the output times of an `Add` with inputs at ``a`` and ``b``."""
     return np.maximum(a, b) + 1
 
 
-def mean_pool(times, *, tokens, beats):
+def mean_pool(times: np.ndarray, *, tokens: int, beats: int) -> np.ndarray:
+    """Return the output times of a `MeanPool`; a frame has ``tokens`` of ``beats`` beats each."""
     last = times.reshape(-1, tokens, beats)[:, -1]
     return last.reshape(-1) + 1 + REQUANTISE_LATENCY
 
 
-def argmax(times, *, classes):
+def argmax(times: np.ndarray, *, classes: int) -> np.ndarray:
+    """Return the output times of an `Argmax`; a frame has ``classes`` beats."""
     return times.reshape(-1, classes)[:, -1] + 1
 
 
 def fifo_depth(writes: np.ndarray, reads: np.ndarray) -> int:
-    """Largest number of beats held at once: in a cycle in which one enters and one leaves, both count."""
+    """Return the largest number of beats that a buffer holds at once, given the times of its writes and reads.
+
+    Both beats count in a clock cycle in which one enters and another leaves.
+    """
     order = np.searchsorted(np.sort(reads), writes, side="left")
     return int((np.arange(1, len(writes) + 1) - order).max())

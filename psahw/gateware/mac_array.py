@@ -169,13 +169,13 @@ class MacArray(wiring.Component):
         weights = borrow(self._weights, self.pairs)
         bits = signed_bits(self._weights.min(), self._weights.max())
         units = self._rows * self._columns
-        m.submodules.weights = words = rom(
+        m.submodules.weights = memory = rom(
             shape=bits * units,
             words=pack_words(weights.reshape(-1, units), bits),
             style=self._weight_style,
         )
         address, _ = _walk(m, step, words=self._passes * self._steps, repeat=self._repeat, sets=self._sets)
-        word = read(m, words, address, en, style=self._weight_style, name="weights")
+        word = read(m, memory, address, en, style=self._weight_style, name="weights")
         w = data.View(data.ArrayLayout(data.ArrayLayout(signed(bits), self._columns), self._rows), word)
 
         # Multiply, accumulate, keep: four clock cycles from a step to the total.
@@ -183,7 +183,7 @@ class MacArray(wiring.Component):
         last = Signal(4)
         with m.If(en):
             m.d.sync += last.eq(Cat(step & ring.last, last))
-        kept = self._units(m, en, w, ring.x, first, last[3])
+        sums = self._units(m, en, w, ring.x, first, last[3])
 
         # Emit o_lanes rows per clock cycle, while the next pass runs.
         groups = self._rows // self._o_lanes
@@ -199,7 +199,7 @@ class MacArray(wiring.Component):
         with m.If(en):
             m.d.sync += Cat(valid, self.o.valid).eq(Cat(emit, valid))
         for lane in range(self._o_lanes):
-            self._output(m, en, lane, [kept[j] for j in range(lane, self._rows, self._o_lanes)], group, row)
+            self._output(m, en, lane, [sums[j] for j in range(lane, self._rows, self._o_lanes)], group, row)
 
         return m
 
@@ -208,9 +208,9 @@ class MacArray(wiring.Component):
         low, high = dot_range(self._weights, axis=2)
         low, high = low.min((0, 1)), high.max((0, 1))
         bits = [[signed_bits(*limits) for limits in zip(*row, strict=True)] for row in zip(low, high, strict=True)]
-        kept = [[None] * self._columns for _ in range(self._rows)]
+        sums = [[None] * self._columns for _ in range(self._rows)]
         for j, k, i in self.pairs:
-            kept[j][i], kept[k][i] = mac_pair(
+            sums[j][i], sums[k][i] = mac_pair(
                 m,
                 en,
                 w[j][i],
@@ -224,13 +224,13 @@ class MacArray(wiring.Component):
                 multiplier=self._multiplier,
             )
         for j, i in np.ndindex(self._rows, self._columns):
-            if kept[j][i] is None:
-                kept[j][i] = mac_unit(
+            if sums[j][i] is None:
+                sums[j][i] = mac_unit(
                     m, en, w[j][i], x[i], first, last, bits=bits[j][i], name=f"{j}_{i}", multiplier=self._multiplier
                 )
-        return kept
+        return sums
 
-    def _output(self, m, en, lane, kept, group, row):
+    def _output(self, m, en, lane, sums, group, row):
         """Select rows, sum over the columns and requantise the outputs ``lane``, ``lane + o_lanes``, ..."""
         low, high, bias, shift = (
             x.reshape(-1)[lane :: self._o_lanes] for x in (*dot_range(self._weight), self._bias, self._shift)
@@ -239,7 +239,7 @@ class MacArray(wiring.Component):
         m.submodules[f"requantise_{lane}"] = requantise
         terms = []
         for i in range(self._columns):
-            chosen = Array(kept[j][i] for j in range(len(kept)))[group]
+            chosen = Array(sums[j][i] for j in range(len(sums)))[group]
             terms.append(delay(m, chosen, 1, en, name=f"chosen_{lane}_{i}"))
         m.d.comb += [
             requantise.en.eq(en),
