@@ -1,5 +1,7 @@
-"""Run the jobs of a sweep on a Ray cluster, or on the cores of this machine: one task a job, each after those that it
-needs. `pip install ray` where this runs; every node needs the same checkout, its environment, and the directory.
+"""Run the jobs of a sweep on a Ray cluster, or on the cores of this machine.
+
+Each job is a task, which begins when the jobs that it needs are done. This program needs ``pip install ray``. Every
+node needs the same checkout, its environment, and the directory of the sweep.
 
     python examples/ray_sweep.py recipe.json runs/sweep --cpus 1
 """
@@ -12,32 +14,33 @@ import sys
 import ray
 
 
-@ray.remote(max_retries=2)  # a node that goes away: the job goes on elsewhere, from its checkpoint
+@ray.remote(max_retries=2)  # if a node is lost, the job continues on another one from its checkpoint
 def run(command: list[str], *needed: bool) -> bool:
-    """Whether the job is done; not tried if one that it needs is not."""
+    """Run a job, unless one that it needs has failed, and return whether it is done."""
     return all(needed) and subprocess.run(command).returncode == 0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    """Run all jobs, print what came of each, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("recipe")
     parser.add_argument("directory")
     parser.add_argument("--cpus", type=float, default=1, help="cores of one job")
     parser.add_argument("--gpus", type=float, default=0, help="GPUs of one job")
     parser.add_argument("--psahw", default=sys.executable, help="the Python that has psahw, if it is not this one")
-    given = parser.parse_args()
+    options = parser.parse_args()
 
-    listing = [given.psahw, "-m", "psahw", "sweep", given.recipe, "-o", given.directory, "--list", "--json"]
-    listed = json.loads(subprocess.run(listing, check=True, capture_output=True, text=True).stdout)
+    command = [options.psahw, "-m", "psahw", "sweep", options.recipe, "-o", options.directory, "--list", "--json"]
+    sweep = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     ray.init()
     tasks: dict[str, ray.ObjectRef] = {}
-    for job in listed["jobs"]:  # in an order that the dependencies allow
+    for job in sweep["jobs"]:  # each comes after those that it needs
         needed = [tasks[name] for name in job["after"]]
-        tasks[job["name"]] = run.options(num_cpus=given.cpus, num_gpus=given.gpus).remote(job["line"], *needed)
-    done = dict(zip(tasks, ray.get(list(tasks.values())), strict=True))
-    for name, ok in done.items():
-        print(f"{name}: {'done' if ok else 'failed, or waits for one that did'}")
-    return 0 if all(done.values()) else 1
+        tasks[job["name"]] = run.options(num_cpus=options.cpus, num_gpus=options.gpus).remote(job["line"], *needed)
+    succeeded = dict(zip(tasks, ray.get(list(tasks.values())), strict=True))
+    for name, success in succeeded.items():
+        print(f"{name}: {'done' if success else 'failed, or needs a job that failed'}")
+    return 0 if all(succeeded.values()) else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run the command line with ``python -m psahw``."""
+"""The command line, as ``python -m psahw``."""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Set before NumPy is imported: one BLAS thread a process; under `pytest -n` more would wait for each other."""
+"""Give each process one BLAS thread, because the threads of several would wait for each other under `pytest -n`.
+
+This must happen before NumPy is imported.
+"""
 
 import os
 

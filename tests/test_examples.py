@@ -1,4 +1,4 @@
-"""The examples run, and what they claim holds."""
+"""The examples run, and their claims hold."""
 
 import importlib.util
 import json
@@ -14,6 +14,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def _load(name):
+    """Import an example."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -37,10 +38,10 @@ def test_friedman_is_the_published_function(regression):
 
 @pytest.mark.parametrize(("task", "bound"), [("sin 4x", 0.1), ("Friedman #1", 0.15)])
 def test_psa_is_better_than_a_linear_model(regression, task, bound):
-    """And learns: what remains is below a bound, a fraction of what the linear model leaves."""
-    found = regression.run(task, seeds=1)
-    assert found["psa"] < bound and found["psa"] < found["linear"]
-    assert found["psa parameters"] <= found["mlp parameters"] <= found["psa parameters"] + 13
+    """It leaves less than a bound unexplained, which is a fraction of what the linear model leaves."""
+    result = regression.run(task, seeds=1)
+    assert result["psa"] < bound and result["psa"] < result["linear"]
+    assert result["psa parameters"] <= result["mlp parameters"] <= result["psa parameters"] + 13
 
 
 def test_linear_model_solves_the_normal_equations(regression):
@@ -51,7 +52,7 @@ def test_linear_model_solves_the_normal_equations(regression):
 
 
 class _Task:
-    """Ray's remote function, run at once."""
+    """A stand-in for a remote function of Ray, which runs at once."""
 
     def __init__(self, function):
         self.function = function
@@ -65,7 +66,7 @@ class _Task:
 
 
 def test_ray_sweep(tmp_path, monkeypatch, capsys):
-    """With a stand-in for Ray; what fails holds up only what needs it."""
+    """A job that fails holds up only those that need it."""
     ray = types.SimpleNamespace(
         remote=lambda **options: _Task, init=lambda: None, get=lambda results: results, ObjectRef=bool
     )

@@ -1,4 +1,4 @@
-"""The host protocol once more, byte by byte, written from ``docs/reference/host-protocol.md`` alone."""
+"""A second implementation of the host protocol for tests, written from ``docs/reference/host-protocol.md`` alone."""
 
 import struct
 import zlib
@@ -7,6 +7,7 @@ __all__ = ["answers", "message", "stuff", "unstuff", "words"]
 
 
 def stuff(content: bytes) -> bytes:
+    """Return the contents of a frame without zero bytes (COBS)."""
     out, block = bytearray(), bytearray()
     for byte in content:
         if byte:
@@ -21,6 +22,7 @@ def stuff(content: bytes) -> bytes:
 
 
 def unstuff(stuffed: bytes) -> bytes:
+    """Return the contents of a frame from its bytes on the wire."""
     out, at = bytearray(), 0
     while at < len(stuffed):
         code = stuffed[at]
@@ -34,21 +36,23 @@ def unstuff(stuffed: bytes) -> bytes:
 
 
 def message(kind: int, sequence: int, payload: bytes = b"") -> bytes:
+    """Return a frame with its checksum, between zero bytes."""
     body = bytes([kind, sequence]) + payload
     return b"\0" + stuff(body + struct.pack("<I", zlib.crc32(body))) + b"\0"
 
 
 def answers(received: bytes) -> list[tuple[int, int, bytes]]:
-    """(kind, sequence, payload) of every frame; every one must be good and lie between zero bytes."""
+    """Return kind, sequence and payload of every frame, and check that each is sound and between zero bytes."""
     pieces = received.split(b"\0")
     assert pieces[::2] == [b""] * (len(pieces) // 2 + 1)
-    found = []
+    frames = []
     for piece in pieces[1::2]:
         content = unstuff(piece)
         assert struct.unpack("<I", content[-4:])[0] == zlib.crc32(content[:-4])
-        found.append((content[0], content[1], content[2:-4]))
-    return found
+        frames.append((content[0], content[1], content[2:-4]))
+    return frames
 
 
 def words(payload: bytes) -> list[int]:
+    """Return the 32-bit words of a payload."""
     return list(struct.unpack(f"<{len(payload) // 4}I", payload))

@@ -51,7 +51,7 @@ def cards(info: Result, plan: Result | None, simulation: Result | None, evaluati
         parts.append(card(number(simulation["mismatched_logits"]), label, "measured"))
     if plan:
         interval, latency = plan["frame_interval"], plan["latency"] / plan["clock_hz"] * 1e6
-        agrees = bool(simulation) and simulation.get("frame_interval") == interval
+        agrees = (simulation or {}).get("frame_interval") == interval
         label = "clock cycles between frames" + (", in plan and simulation" if agrees else "")
         parts += [
             card(number(int(plan["fps"])), f"frames per second at {plan['clock_hz'] / 1e6:g} MHz", "target"),

@@ -1,1 +1,1 @@
-"""Resources and longest paths of the generated Verilog, from Yosys."""
+"""Resources and longest paths of the generated Verilog, by Yosys."""

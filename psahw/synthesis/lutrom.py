@@ -1,9 +1,9 @@
-"""What Yosys needs to make a ROM of LUTs: one LUT6 for each bit of up to 64 words, as Vivado does.
+"""A mapping for Yosys that makes ROMs of LUTs: one LUT6 for each bit of up to 64 words, as Vivado does.
 
-By itself Yosys 0.70 makes logic of a ROM, and ABC shares what the bits have in common until it takes more LUTs than
-there are bits: 5,892 instead of 3,061 for a MAC array of 14 x 12 units with weights of 8 bits in 56 words. So before
-anything else ROMs whose ``rom_style`` is ``"distributed"`` (`psahw.gateware.rom`) become LUTs here, of `FEWEST` to
-`MOST` words: of fewer ABC makes less, and of more about the same.
+By itself Yosys 0.70 turns a ROM into logic, and ABC shares what the bits have in common until that takes more LUTs
+than there are bits: 5,892 instead of 3,061 for a MAC array of 14 x 12 units with weights of 8 bits in 56 words.
+`SCRIPT` therefore maps ROMs whose ``rom_style`` is ``"distributed"`` (`psahw.gateware.rom`) to LUTs before anything
+else, if they have `FEWEST` to `MOST` words. ABC needs less for fewer words, and about the same for more.
 """
 
 from ..architecture.device import LUT_ROM_WORDS
@@ -11,10 +11,13 @@ from ..architecture.device import LUT_ROM_WORDS
 __all__ = ["FEWEST", "LIBRARY", "LIBRARY_NAME", "MAP", "MAP_NAME", "MOST", "SCRIPT", "sources"]
 
 FEWEST, MOST = 13, LUT_ROM_WORDS
+"""The numbers of words between which a ROM becomes LUTs here."""
 
 LIBRARY_NAME, MAP_NAME = "lutrom.txt", "lutrom.v"
+"""Names of the files that `SCRIPT` reads."""
 
-# Yosys' passes/memory/memlib.md; the costs only say that one of each is cheaper than two of the next smaller.
+# The format is described in passes/memory/memlib.md of Yosys. The costs only say that one ROM of each size is cheaper
+# than two of the next smaller size.
 LIBRARY = "".join(
     f"""ram distributed $__PSAHW_LUTROM{bits}_ {{
   abits {bits};
@@ -66,9 +69,9 @@ memory_libmap -lib {LIBRARY_NAME} @roms
 techmap -map {MAP_NAME}
 setundef -zero -params t:LUT?
 """
-"""For the 7 series and UltraScale+, before ``synth_xilinx``; it reads the files of `sources`."""
+"""Commands for the 7 series and UltraScale+, before ``synth_xilinx``. They read the files of `sources`."""
 
 
 def sources() -> dict[str, str]:
-    """The files that `SCRIPT` reads, by name."""
+    """Return the contents of the files that `SCRIPT` reads, by name."""
     return {LIBRARY_NAME: LIBRARY, MAP_NAME: MAP}

