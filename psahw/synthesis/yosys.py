@@ -133,7 +133,7 @@ PAIR = "pair of LUTs"
 
 # How much of each resource a cell takes. RAM32M and RAM64M fill four LUTs of a SLICEM, their dual-port relatives
 # two for each 32 or 64 words (UG474, table 2-3); shift registers are one LUT (UG474, "Shift Registers").
-_CELLS: dict[str, dict[str, float]] = {
+_CELLS: dict[str, dict[str, int]] = {
     "lut": {
         **{f"LUT{n}": 1 for n in range(1, 7)},
         **{"INV": 1, "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1},
@@ -145,18 +145,17 @@ _CELLS: dict[str, dict[str, float]] = {
     },
     "ff": dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "TRELLIS_FF"), 1),
     "dsp": dict.fromkeys(("DSP48E1", "DSP48E2", "MULT18X18D"), 1),
-    "bram36": {"RAMB36E1": 1, "RAMB18E1": 0.5, "RAMB36E2": 1, "RAMB18E2": 0.5, "DP16KD": 0.5, "PDPW16KD": 0.5},
 }
+_BRAM36 = {"RAMB36E1": 1, "RAMB18E1": 0.5, "RAMB36E2": 1, "RAMB18E2": 0.5, "DP16KD": 0.5, "PDPW16KD": 0.5}
 
 
 def resources_of(cells: dict[str, int]) -> Resources:
     """Return the resources that cells take, given the number of cells of each type."""
-    return Resources(
-        **{
-            resource: sum(count * weights.get(cell, 0) for cell, count in cells.items())
-            for resource, weights in _CELLS.items()
-        }
-    )
+    counts = {
+        resource: sum(count * weights.get(cell, 0) for cell, count in cells.items())
+        for resource, weights in _CELLS.items()
+    }
+    return Resources(**counts, bram36=sum(count * _BRAM36.get(cell, 0) for cell, count in cells.items()))
 
 
 @dataclass(frozen=True)
