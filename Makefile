@@ -29,7 +29,7 @@ help:
 setup: $(INSTALLED)
 
 # The stamp is written last: an installation that broke off is taken up again.
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "psahw needs Python 3.11 or later; say which with make PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -20,13 +20,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import UserError
 from .files import write_whole
 
-__all__ = ["COMMANDS", "Job", "Sweep", "load"]
+__all__ = ["COMMANDS", "Job", "Sweep", "find", "load", "shipped"]
 
 COMMANDS = ("train", "teach", "distill", "quantize", "evaluate")
 _GIVEN = ("-o", "--output", "--name", "--network", "--json", "--stop-after")
@@ -218,28 +219,60 @@ def _job(path: str | Path, name: str, entry: Any, known: dict[str, Any]) -> Job:
     return Job(name, command, arguments, after)
 
 
-def load(path: str | Path, directory: str | Path) -> Sweep:
+def _shipped_files() -> dict[str, Path]:
+    """Return the files of the recipes that come with the package by their names."""
+    folder = Path(str(files("psahw.recipes")))
+    return {path.stem: path for path in sorted(folder.glob("*.json"), key=lambda path: path.stem)}
+
+
+def shipped() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    return list(_shipped_files())
+
+
+def find(recipe: str | Path) -> Path:
+    """Return the file of a recipe by its path, or by its name if it ships with psahw.
+
+    Raises UserError if there is no such file.
+    """
+    known = _shipped_files()
+    if str(recipe) in known:
+        return known[str(recipe)]
+    if not Path(recipe).exists():
+        raise UserError(
+            f"no recipe {str(recipe)!r}: neither a file nor one that ships with psahw ({', '.join(known)})"
+        )
+    return Path(recipe)
+
+
+def load(recipe: str | Path, directory: str | Path) -> Sweep:
     """Read a recipe.
 
     Parameters
     ----------
-    path
-        The recipe's JSON file.
+    recipe
+        A JSON file, or the name of a recipe that ships with psahw (`shipped`).
     directory
         Directory for the results.
 
     Raises
     ------
     UserError
-        If the file cannot be read or is not a recipe. The message names the job.
+        If there is no such recipe, the file cannot be read, or it is not valid. The message names the job.
+
+    Examples
+    --------
+    >>> list(load("claims", "runs/claims").jobs)[:2]
+    ['answers', 'h192-relu-s1']
     """
+    path = find(recipe)
     try:
-        recipe = json.loads(Path(path).read_text())
+        content = json.loads(path.read_text())
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} must be JSON: {error}") from error
-    entries = recipe.get("jobs") if isinstance(recipe, dict) else None
+    entries = content.get("jobs") if isinstance(content, dict) else None
     if not isinstance(entries, dict) or not entries:
         raise UserError(f'{path} must be {{"jobs": {{NAME: ...}}}}, with at least one job')
     jobs = {name: _job(path, name, entry, entries) for name, entry in entries.items()}

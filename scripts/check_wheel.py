@@ -20,6 +20,7 @@ import pkgutil
 from importlib.resources import files
 from importlib.util import find_spec
 import psahw
+from psahw import sweep
 
 assert "site-packages" in psahw.__file__, psahw.__file__
 for package in ("model", "sim", "boards", "boards.link", "boards.tools", "boards.axi", "records", "flow"):
@@ -39,6 +40,7 @@ for package, name in (
 ):
     assert files(package).joinpath(name).is_file(), (package, name)
 assert len(psahw.shipped()) == 7
+assert all(sweep.load(name, "runs").jobs for name in sweep.shipped()) and "cifar10" in sweep.shipped()
 names = {module.name for module in pkgutil.walk_packages(psahw.__path__, "psahw.", onerror=lambda name: None)}
 assert {"psahw.gateware.check", "psahw.boards.axi.kernel", "psahw.sim.testbench", "psahw.cli.demo"} <= names
 """

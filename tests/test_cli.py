@@ -179,7 +179,7 @@ def test_group_help_names_every_command(capfd):
 
 def test_version(capfd):
     assert main(["--version"]) == 0
-    assert re.fullmatch(r"psahw, version \d+\.\d+\.\d+\n", capfd.readouterr().out)
+    assert re.fullmatch(r"psahw, version \d+\.\d+\.\d+(\.dev\d+)?\n", capfd.readouterr().out)
 
 
 def test_info_json(networks, here, capfd):

@@ -6,10 +6,17 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"psahw": "psahw", "model": "psahw.model", "sim": "psahw.sim", "boards": "psahw.boards"}
+FOLDERS = {
+    "psahw": "psahw",
+    "model": "psahw.model",
+    "sim": "psahw.sim",
+    "boards": "psahw.boards",
+    "recipes": "psahw.recipes",
+}
 
 
 def _tracked(folder):
+    """Return the files that git tracks in a folder of the checkout."""
     listing = subprocess.run(["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=True)
     return [Path(line) for line in listing.stdout.splitlines()]
 

@@ -169,12 +169,19 @@ def test_another_spelling_of_the_directory(recipe, stand_in, tmp_path, capsys, m
     assert len(called()) == count
 
 
-def test_recipes_of_the_repository(tmp_path, capsys):
-    recipes = sorted((Path(__file__).parents[1] / "recipes").glob("*.json"))
-    assert recipes
-    for path in recipes:
-        status, result, _ = _run(capsys, path, tmp_path / "out", "--list")
-        assert status == 0 and not any(job["done"] for job in result["jobs"])
+@pytest.mark.parametrize("name", sweep.shipped())
+def test_shipped_recipe(name, tmp_path, monkeypatch, capsys):
+    """A recipe is listed by its name wherever the command runs, and the lines have that name, too."""
+    monkeypatch.chdir(tmp_path)
+    status, result, _ = _run(capsys, name, "out", "--list")
+    assert status == 0 and result["jobs"] and not any(job["done"] for job in result["jobs"])
+    assert all(job["line"][4:6] == [name, "-o"] for job in result["jobs"])
+
+
+def test_shipped_recipes_are_those_of_the_repository():
+    files = {path.stem: path for path in (Path(__file__).parents[1] / "recipes").glob("*.json")}
+    assert "cifar10" in files and sweep.shipped() == sorted(files)
+    assert {name: sweep.find(name) for name in files} == files
 
 
 def _jobs(**changes):
@@ -205,8 +212,11 @@ def test_wrong_recipe(content, message, recipe, tmp_path):
 
 
 def test_no_file(recipe, tmp_path):
-    with pytest.raises(UserError, match=r"^cannot read .*absent: No such file or directory$"):
+    known = r"neither a file nor one that ships with psahw \(ablations, cifar10, .*\)"
+    with pytest.raises(UserError, match=rf"^no recipe '.*/absent': {known}$"):
         sweep.load(tmp_path / "absent", tmp_path)
+    with pytest.raises(UserError, match=r"^cannot read .*: Is a directory$"):
+        sweep.load(tmp_path, tmp_path)
     recipe.write_text("{")
     with pytest.raises(UserError, match="must be JSON"):
         sweep.load(recipe, tmp_path)

@@ -61,11 +61,13 @@ def _run_one(sweep: Sweep, name: str, as_json: bool) -> None:
 def sweep(recipe, directory, workers, only, listed, as_json):
     """Run the jobs of a recipe that are not done yet: trainings, quantisations, evaluations.
 
-    A job is done when its result exists, so that the same command continues an interrupted sweep. Recipes, and how to
-    run them on several machines, are described in docs/how-to/sweep.md.
+    RECIPE is a JSON file, or the name of a recipe that ships with psahw, such as cifar10. A job is done when its
+    result exists, so that the same command continues an interrupted sweep. Recipes, and how to run them on several
+    machines, are described in docs/how-to/sweep.md.
 
     \b
     psahw sweep recipe.json -o runs/sweep --jobs 4
+    psahw sweep cifar10 -o runs/cifar10
     psahw sweep recipe.json -o runs/sweep --list
     psahw sweep recipe.json -o runs/sweep --only w5
     """
