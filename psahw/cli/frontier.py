@@ -25,11 +25,11 @@ def frontier(networks, as_json, plot):
     psahw frontier cifar10-psa runs/w5/w5.safetensors runs/w4/w4.safetensors
     psahw frontier runs/sweep/w*/w*.safetensors --plot frontier.svg
     """
-    from ..flow import frontier as flow
+    from ..flow.frontier import frontier as compare
 
     if plot is not None and Path(plot).suffix.lower() != ".svg":
         raise UserError(f"--plot: {plot}: the name must end in .svg")
-    result = flow.frontier(networks)
+    result = compare(networks)
     if plot is not None:
         result.write_chart(plot)
         output.note(f"frontier drawn in {plot}")

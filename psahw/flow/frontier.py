@@ -84,6 +84,7 @@ def frontier(networks: Sequence[str | os.PathLike]) -> FrontierResult:
 
     Examples
     --------
+    >>> import psahw
     >>> result = psahw.frontier(["cifar10-psa", "cifar10-psa-small"])
     >>> [candidate.network for candidate in result.networks]
     ['cifar10-psa-small', 'cifar10-psa']
