@@ -6,15 +6,16 @@ import click
 
 from ..errors import UserError
 from ..network.file import load
+from ..network.layers import Network
 from . import output
 from .planning import Baud, make_plan, plan_options
 
 if TYPE_CHECKING:
+    from ..flow.images import LabelledImages
     from ..flow.running import RunResult
 
 __all__ = ["COMMANDS"]
 
-SIMULATED = "sim"
 SHOWN = 20  # files in the table
 
 
@@ -38,6 +39,7 @@ def _show(result: "RunResult") -> None:
 
 def _check_options(given: set[str], port: str) -> None:
     """Raise UserError for options that do not go with the port, or with each other."""
+    from ..flow.running import SIMULATED
     from ..host.udp_port import SCHEME
 
     simulated = port == SIMULATED
@@ -54,8 +56,13 @@ def _check_options(given: set[str], port: str) -> None:
         raise UserError("--design is a circuit already: it takes none of the options of a plan")
 
 
-def _images(network, paths, dataset, data, count):
-    """Return the pictures that are named, or test images."""
+def _images(
+    network: Network, paths: tuple[str, ...], dataset: str | None, data: str | None, count: int | None
+) -> "LabelledImages":
+    """Return the pictures that are named, or test images.
+
+    Raises UserError if both pictures and a data set are named.
+    """
     from ..flow.images import SHIPPED_IMAGES, load_test_images, pictures
 
     if not paths:
@@ -116,7 +123,7 @@ def run_command(context, network, paths, port, baud, count, dataset, data, timeo
     psahw run cifar10-psa --port sim --design build/marble cat.jpg
     """
     from .. import boards
-    from ..flow.running import check_simulated, run
+    from ..flow.running import SIMULATED, check_simulated, run
 
     loaded = load(network)
     given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}

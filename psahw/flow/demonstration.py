@@ -15,7 +15,7 @@ from ..network.evaluation import evaluate
 from ..network.layers import Network
 from ..network.summary import summarise
 from .elaboration import elaborate
-from .images import LabelledImages
+from .images import SHIPPED_IMAGES, LabelledImages
 from .planning import BoardPlan, plan
 from .reporting import fits_samples, write_report
 from .simulation import SimulationResult, check_simulation, simulate
@@ -98,9 +98,13 @@ def demo(
         If the network takes other images, or the directory cannot be written.
     CheckFailed
         If the network does not fit the board, or the circuit stops.
+    ValueError
+        If ``images`` is out of range.
     """
     from ..boards.link.options import choose_link
 
+    if not 2 <= images <= SHIPPED_IMAGES:
+        raise ValueError(f"images must be in [2, {SHIPPED_IMAGES}], not {images}")
     check_simulation()
     target = get(board)
     if not fits_samples(network):

@@ -1,5 +1,6 @@
 """Images to simulate or classify: test images of a data set, or picture files."""
 
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,9 +70,13 @@ def load_test_images(
     ------
     UserError
         If there is no such data set, or if it does not fit the network or has fewer images.
+    ValueError
+        If ``count`` is not positive.
     """
     from ..model import data as datasets
 
+    if count < 1:
+        raise ValueError(f"count must be positive, not {count}")
     if dataset is None:
         dataset = "sample" if count <= SHIPPED_IMAGES and data is None else "cifar10"
         if dataset == "cifar10":
@@ -118,10 +123,10 @@ def pictures(
 def images_for(network: Network, images: int | LabelledImages, log: Log = silent) -> LabelledImages:
     """Return ``images``, or so many test images.
 
-    Raises UserError if the images do not fit the network.
+    Raises UserError if the images do not fit the network, and ValueError for a number that is not positive.
     """
-    if isinstance(images, int):
-        return load_test_images(network, images, log=log)
+    if not isinstance(images, LabelledImages):
+        return load_test_images(network, operator.index(images), log=log)
     shape = (*network.image, network.colours)
     if images.pixels.shape[1:] != shape:
         raise UserError(f"{network.name} takes images of {shape}; {images.dataset} has {images.pixels.shape[1:]}")

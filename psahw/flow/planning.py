@@ -194,11 +194,12 @@ def plan(
     Raises
     ------
     UserError
-        For a clock that the board cannot make, an engine or layer that does not exist, or a wrong template.
+        For a clock that the board cannot make, a bus that does not divide an image's row, an engine or layer that
+        does not exist, or a wrong template.
     CheckFailed
         If no plan fits. The message names the smallest overrun.
     ValueError
-        For a rate or clock that is not positive, a bus that does not divide an image's row, or a wrong budget.
+        For a frame rate that is not positive, or a wrong budget or utilisation.
 
     Examples
     --------
@@ -219,13 +220,13 @@ def plan(
     rules = tuple(layer_engines)
     choices = None
     if template is not None:
-        if fps or bus_bytes:
+        if fps is not None or bus_bytes is not None:
             raise UserError("a plan file has a token period and a bus: give neither a frame rate nor a bus with it")
         choices = _choices(template, network)
         rules = (*(f"{layer}={engine}" for layer, engine in choices.engines.items()), *rules)
         bus_bytes = choices.bus_bytes
     row = network.image[1] * network.colours
-    if bus_bytes and row % bus_bytes:
+    if bus_bytes is not None and (bus_bytes < 1 or row % bus_bytes):
         raise UserError(f"the bus must divide the {row} bytes of an image's row, not be {bus_bytes} bytes wide")
     make = partial(
         search.make,

@@ -306,10 +306,14 @@ def run(
         If the port cannot be opened, the board does not answer, or it holds another network.
     CheckFailed
         If a simulated board breaks the rules of its link.
+    ValueError
+        If a simulated board has no ``design``, or another one has a ``design`` or a ``link``.
     """
     from ..host import Accelerator
 
     simulated = port == SIMULATED
+    if not simulated and (design is not None or link is not None):
+        raise ValueError(f"design and link must not be given for {port}: a board has its circuit already")
     chosen = images_for(network, images, log)
     with contextlib.ExitStack() as stack:
         if simulated:

@@ -100,6 +100,7 @@ def test_room_for_the_link(planned, network):
     [
         (dict(fps=0), ValueError, "fps must be positive, not 0"),
         (dict(bus_bytes=7), UserError, "the bus must divide the 96 bytes of an image's row, not be 7 bytes wide"),
+        (dict(bus_bytes=0), UserError, "the bus must divide the 96 bytes of an image's row, not be 0 bytes wide"),
         (dict(clock_hz=2e9), UserError, "a clock of 2000 MHz cannot be made from 125 MHz"),
         (dict(utilisation=1.5), ValueError, r"utilisation must be in \(0, 1\] for lut, .*, not 1.5 for 'lut'"),
         (dict(utilisation={"uram": 1}), ValueError, "not 1 for 'uram'"),

@@ -7,7 +7,7 @@ import pytest
 
 import psahw
 from psahw.errors import CheckFailed, UserError
-from psahw.flow.images import LabelledImages, load_test_images
+from psahw.flow.images import LabelledImages, images_for, load_test_images
 from psahw.flow.simulation import SimulationResult, check_simulation
 
 RESULT = SimulationResult(
@@ -89,3 +89,15 @@ def test_directory_of_another_network(network, tmp_path):
     pytest.importorskip("cocotb")
     with pytest.raises(UserError, match=r"cannot read .*manifest\.json"):
         psahw.simulate(network, tmp_path, images=1)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_images(count, network):
+    with pytest.raises(ValueError, match=f"^count must be positive, not {count}$"):
+        images_for(network, count)
+
+
+def test_number_of_images_as_numpy_has_it(network):
+    assert len(images_for(network, np.int64(3))) == 3
+    with pytest.raises(TypeError, match="float"):
+        images_for(network, 3.0)
