@@ -61,6 +61,7 @@ _INVENTORIES = {
 }
 intersphinx_mapping = {name: (url, None) for name, url in _INVENTORIES.items() if reachable(url)}
 suppress_warnings = [
+    "ref.python",  # single backticks also name parameters, which several classes may have
     "myst.xref_missing",  # links from pages to sources outside of docs/
 ]
 default_role = "py:obj"  # single backticks in docstrings name Python objects
