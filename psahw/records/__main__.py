@@ -24,7 +24,12 @@ def pages(root: Path) -> list[Path]:
 
 
 def outdated(root: Path) -> dict[Path, str]:
-    """Return the pages whose tables differ from the records, with the text that they should have."""
+    """Return the pages of a checkout whose tables differ from the records, with the text that they should have.
+
+    Raises UserError if there is no checkout at ``root``, or if a file of records is not valid.
+    """
+    if not (root / "results").is_dir():
+        raise UserError(f"{root} must be a checkout of psahw, with results/")
     records = load_all(root / "results")
     texts = {page: page.read_text() for page in pages(root)}
     rendered = {page: render_page(text, records) for page, text in texts.items()}
@@ -32,6 +37,7 @@ def outdated(root: Path) -> dict[Path, str]:
 
 
 def _add(options: argparse.Namespace) -> None:
+    """Run a command, and add the record of its figures to the file of its kind."""
     kind, record = capture(
         options.name, options.command, configuration=options.configuration, device=options.device, note=options.note
     )
@@ -42,6 +48,7 @@ def _add(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m psahw.records", description="Tables and records of figures.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page differs")
     actions = parser.add_subparsers(dest="action")

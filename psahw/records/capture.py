@@ -25,6 +25,7 @@ def machine() -> str:
 
 
 def _cpuinfo() -> list[str]:
+    """Return the lines of Linux' description of the processors, or nothing on other systems."""
     try:
         return Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -32,6 +33,7 @@ def _cpuinfo() -> list[str]:
 
 
 def _plan(result: dict) -> Iterator[Value]:
+    """Yield the figures of ``psahw plan``."""
     yield Value("frame interval", result["frame_interval"], "cycles", "calculated")
     yield Value("latency", result["latency"], "cycles", "calculated")
     yield Value("clock", result["clock_hz"] / 1e6, "MHz", "target")
@@ -41,11 +43,13 @@ def _plan(result: dict) -> Iterator[Value]:
 
 
 def _evaluation(result: dict) -> Iterator[Value]:
+    """Yield the figures of ``psahw evaluate``."""
     yield Value("images", result["images"], "images", "measured")
     yield Value("accuracy", result["accuracy"], "%", "measured")
 
 
 def _simulation(result: dict) -> Iterator[Value]:
+    """Yield the figures of ``psahw simulate``. Frame interval and latency are left out if they were not measured."""
     yield Value("images", result["images"], "images", "measured")
     yield Value("mode", result["mode"], "", "measured")
     yield Value("wrong logits", result["mismatched_logits"], "logits", "measured")
@@ -57,6 +61,7 @@ def _simulation(result: dict) -> Iterator[Value]:
 
 
 def _synthesis(result: dict) -> Iterator[Value]:
+    """Yield the figures of ``psahw synth``."""
     for key, unit in _RESOURCES:
         yield Value(key, result["resources"][key], unit, "measured")
         yield Value(f"planned {key}", result["estimate"][key], unit, "estimated")
@@ -84,6 +89,12 @@ def capture(
         The record's name, such as ``cifar10-psa/marble-mac``.
     arguments
         The command line without ``psahw`` and ``--json``; its command must be one of plan, evaluate, simulate, synth.
+    configuration
+        The conditions under which the figures hold, in words.
+    device
+        Name of the device; the one in the command's result if empty.
+    note
+        Anything else that a reader of the figures must know.
 
     Raises
     ------
@@ -118,6 +129,7 @@ def capture(
 
 
 def _commit() -> str:
+    """Return the commit of the checkout. Raises UserError outside of one, or if it has uncommitted changes."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     commit = run.stdout.strip()
@@ -127,6 +139,7 @@ def _commit() -> str:
 
 
 def _digest(network: str) -> str:
+    """Return the digest of a network by its path or name."""
     from ..network.file import digest, load
 
     return digest(load(network))

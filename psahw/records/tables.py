@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import UserError
+from ..network.file import shipped
 from .schema import Record
 
 __all__ = ["TABLES", "Records", "markdown", "render_page"]
@@ -25,13 +26,24 @@ _NOTHING = "–"
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1) -> str:
-    """Return a Markdown table whose first ``text_columns`` columns are aligned left, the others right."""
+    """Return a Markdown table.
+
+    Parameters
+    ----------
+    header
+        Headings.
+    rows
+        Cells, as many in each row as there are headings.
+    text_columns
+        Number of columns that are aligned left, from the first one. The others are aligned right.
+    """
     rule = ["---" if column < text_columns else "--:" for column in range(len(header))]
     lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
     return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])
 
 
 def _number(value: float | int | str | None, digits: int | None = None) -> str:
+    """Return a value as text, grouped by thousands, or a dash for None."""
     if value is None:
         return _NOTHING
     if isinstance(value, str):
@@ -54,10 +66,12 @@ def _figure(record: Record | None, what: str, digits: int | None = None) -> str:
 
 
 def _named(record: Record) -> str:
-    return f"`{record.subject}`" if record.digest and not record.subject.startswith("psa") else record.subject
+    """Return the subject of a record, as code if it is the name of a network that ships with psahw."""
+    return f"`{record.subject}`" if record.subject in shipped() else record.subject
 
 
 def _published(record: Record) -> list[str]:
+    """Return a row for a published system."""
     figures = ("throughput", "lut", "dsp", "bram36", "clock")
     return [
         record.subject,
@@ -192,6 +206,8 @@ def sources(records: Records) -> str:
 
 
 def _listing(kind: str) -> Callable[[Records], str]:
+    """Return a function that renders the table of a kind of records."""
+
     def table(records: Records) -> str:
         """Return every figure of every record of a kind, one record per row."""
         rows = []
@@ -200,8 +216,8 @@ def _listing(kind: str) -> Callable[[Records], str]:
                 f"{value.what} {_figure(record, value.what)}{f' {value.unit}' if value.unit else ''}"
                 for value in record.values
             )
-            what = f"{_named(record)}, {record.configuration}" if record.configuration else _named(record)
-            rows.append([what, figures, f"`{record.command}`", f"{record.commit}, {record.date}"])
+            subject = f"{_named(record)}, {record.configuration}" if record.configuration else _named(record)
+            rows.append([subject, figures, f"`{record.command}`", f"{record.commit}, {record.date}"])
         return markdown(("what", "figures", "command", "commit, date"), rows, text_columns=4)
 
     return table

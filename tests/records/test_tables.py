@@ -80,6 +80,11 @@ def test_places_in_pages():
     assert "old" not in rendered
 
 
+def test_no_checkout(tmp_path):
+    with pytest.raises(UserError, match=r"must be a checkout of psahw, with results/$"):
+        outdated(tmp_path)
+
+
 def test_unknown_table():
     with pytest.raises(UserError, match="there is no table 'nonsense'; there are readme, comparison"):
         render_page("<!-- table: nonsense -->\n<!-- end of table -->", RECORDS)
