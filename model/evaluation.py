@@ -152,7 +152,7 @@ def _integer_classifier(network: Network) -> _Classifier:
 
 def _float_classifier(path: str) -> _Classifier:
     from . import checkpoint  # here, so that integer networks can be evaluated without torch
-    from .train import predict
+    from .predict import predict
 
     model, _ = checkpoint.load_model(model_file(path))
     config = model.config

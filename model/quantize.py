@@ -3,12 +3,13 @@
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from psahw.callbacks import Log, Progress, silent
 from psahw.errors import CheckFailed, UserError
@@ -26,6 +27,7 @@ from .config import TrainConfig, held_out
 from .data import Dataset
 from .export import to_network
 from .functions import scales
+from .predict import predict, top1
 from .processes import processes
 from .progress import EpochLines, TrainingObserver
 from .prune import Pruning, cubic
@@ -34,7 +36,7 @@ from .resmlp import ResMLP
 from .run_directory import model_file, provenance, refuse_other_files
 from .tables import compare
 from .teaching import Teaching
-from .train import accuracy, fit
+from .train import fit
 
 __all__ = ["DEFAULTS", "QuantizeResult", "quantize"]
 
@@ -180,19 +182,25 @@ def quantize(
     CheckFailed
         If the loss is not finite, or the network file would not compute what was trained.
     """
-    tuned = epochs != 0
     teaching = Teaching.load(teachers, targets)
-    given = settings | ({"epochs": epochs} if tuned else {})
+    given = settings if epochs == 0 else settings | {"epochs": epochs}
     config = TrainConfig.from_dict(DEFAULTS | teaching.augmentation | given)
     if config.bf16:
         raise UserError("bf16 must be false: bfloat16 cannot hold the codes of a quantised network")
     model, about = checkpoint.load_model(model_file(run))
     if not isinstance(model, ResMLP):
         raise UserError(f"{run}: a convolutional teacher is never quantised")
-    compression = Compression.parse(layer_names(model.config), bits, lut_budget, search_images, prune)
-    source = dataset if isinstance(dataset, str) else dataset.name
-    describe = {"model": model.config.to_dict(), "dataset": source, "float": about, "calibration": calibration}
-    describe |= teaching.describe
+    job = _Job(
+        name=name,
+        model=model,
+        about=about,
+        dataset=dataset if isinstance(dataset, str) else dataset.name,
+        teaching=teaching,
+        config=config,
+        tunes=epochs != 0,
+        calibration=calibration,
+        compression=Compression.parse(layer_names(model.config), bits, lut_budget, search_images, prune),
+    )
     refuse_other_files(directory, f"{name}.safetensors", SEARCH_FILE)
     with output_directory(directory) as output:
         path = Path(network_path or output / f"{name}.safetensors")
@@ -202,73 +210,34 @@ def quantize(
         images = datasets.load(dataset, data, log)
         images.check((*model.config.image, 3), model.config.classes, f"run {run}")
         teaching.check(images)
-        train, held = datasets.split(len(images.train_images), all_images=config.all_images)
-        validation, labels = images.train_images[held], images.train_labels[held]
-        judged = held_out([describe, config.to_dict()])
-        accuracies = {"validation float": accuracy(model, validation, labels)} if judged else {}
-        quantized = QuantizedResMLP(model, images.train_images[train[:calibration]])
-        pruning = None
-        if compression.prune is not None:
-            pruning = Pruning(quantized, compression.prune, compression.prune_by_layer)
-        chosen = choose_bits(
-            compression, quantized, pruning, images.train_images[train], images.train_labels[train], describe, output,
-            log, progress,
-        )  # fmt: skip
-        describe |= compression.describe()
-        if pruning is not None and not tuned:
-            pruning.prune()
-        if judged:
-            accuracies["validation INT8 before fine-tuning"] = accuracy(quantized, validation, labels)
+        validation = _Validation.select(images, job)
+        validation.measure("validation float", model)
+        quantized, pruning, chosen_bits = _prepare(job, images, output, log, progress)
+        validation.measure("validation INT8 before fine-tuning", quantized)
         seconds = 0.0
-        if tuned:
+        if job.tunes:
             result = fit(
                 quantized, images, config, output, teachers=teaching.models, targets=teaching.targets,
-                describe=describe, stop_after=stop_after, log=log, observer=observer or EpochLines(log),
+                describe=job.describe, stop_after=stop_after, log=log, observer=observer or EpochLines(log),
                 before_epoch=None if pruning is None else _prune_before_epoch(pruning, config.epochs),
             )  # fmt: skip
             seconds = result.seconds
-            if result.epoch < config.all_epochs:
-                return QuantizeResult(result.epoch, config.all_epochs)
+            if result.epoch < job.epochs:
+                return QuantizeResult(result.epoch, job.epochs)
             if processes()[0] != 0:
-                return QuantizeResult(result.epoch, config.all_epochs, path)
-    metadata = {
-        "dataset": source,
-        "preprocessing": "code = pixel - 128",
-        "model": model.config.to_dict(),
-        "macs": model.config.macs(),
-        "weights": model.config.weights(),
-        "float_training": about,
-        "teacher": describe.get("teacher"),
-        "targets": describe.get("targets"),
-        "quantisation": {
-            "train": config.to_dict() if tuned else None,
-            "calibration_images": calibration,
-            "seed": config.seed,
-            "seconds": seconds,
-            **compression.describe(),
-            "bits": chosen,
-            **provenance(),
-        },
-        "accuracy": accuracies,
-        "scales": scales(quantized),
-    }
-    quantized.cpu().eval()  # the integers are read out and compared on the CPU, wherever they were trained
-    network = to_network(quantized, name, images.classes, metadata)
-    logits = reference.run(network, validation)
-    table_entries = _check_integers(network, logits, quantized, model, validation)
-    if judged:
-        accuracies["validation INT8"] = 100 * float((logits.argmax(1) == labels).mean())
-    network_file.save(dataclasses.replace(network, metadata=metadata), path)
+                return QuantizeResult(result.epoch, job.epochs, path)
+    network, logits, table_entries = _export(job, quantized, chosen_bits, seconds, images.classes, validation)
+    network_file.save(network, path)
     luts = summarise(network)["adder_luts"]
     if lut_budget is not None and luts > lut_budget:
         log(f"fine-tuned, it takes an estimated {luts:,} LUTs of the {lut_budget:,} asked for")
     return QuantizeResult(
-        epoch=config.all_epochs if tuned else 0,
-        epochs=config.all_epochs if tuned else 0,
+        epoch=job.epochs,
+        epochs=job.epochs,
         network=path,
-        validation_float=accuracies.get("validation float"),
-        validation_before_tuning=accuracies.get("validation INT8 before fine-tuning"),
-        validation_int8=accuracies.get("validation INT8"),
+        validation_float=validation.accuracies.get("validation float"),
+        validation_before_tuning=validation.accuracies.get("validation INT8 before fine-tuning"),
+        validation_int8=validation.accuracies.get("validation INT8"),
         logits_compared=logits.size,
         table_entries_compared=table_entries,
         adder_luts_estimated=luts,
@@ -276,9 +245,133 @@ def quantize(
     )
 
 
+@dataclass(frozen=True)
+class _Job:
+    """A float model, and how it is to be quantised."""
+
+    name: str  # of the network
+    model: ResMLP
+    about: dict[str, Any]  # how the float model was trained
+    dataset: str  # name
+    teaching: Teaching
+    config: TrainConfig
+    tunes: bool  # false: only the scales are set
+    calibration: int  # images that set the scales
+    compression: Compression
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of fine-tuning."""
+        return self.config.all_epochs if self.tunes else 0
+
+    @property
+    def describe(self) -> dict[str, Any]:
+        """What identifies the run besides its settings."""
+        return {
+            "model": self.model.config.to_dict(),
+            "dataset": self.dataset,
+            "float": self.about,
+            "calibration": self.calibration,
+            **self.teaching.describe,
+            **self.compression.describe(),
+        }
+
+    def metadata(self, quantized: QuantizedResMLP, bits: dict[str, int], seconds: float) -> dict[str, Any]:
+        """Return the metadata of the network file; its accuracies are still missing."""
+        config = self.model.config
+        return {
+            "dataset": self.dataset,
+            "preprocessing": "code = pixel - 128",
+            "model": config.to_dict(),
+            "macs": config.macs(),
+            "weights": config.weights(),
+            "float_training": self.about,
+            "teacher": self.describe.get("teacher"),
+            "targets": self.describe.get("targets"),
+            "quantisation": {
+                "train": self.config.to_dict() if self.tunes else None,
+                "calibration_images": self.calibration,
+                "seed": self.config.seed,
+                "seconds": seconds,
+                **self.compression.describe(),
+                "bits": bits,
+                **provenance(),
+            },
+            "accuracy": {},
+            "scales": scales(quantized),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Validation:
+    """The validation images, and the accuracies that were measured on them."""
+
+    images: np.ndarray  # uint8 [n, height, width, 3]
+    labels: np.ndarray  # [n]
+    held_out: bool  # false: they were trained on, and no accuracy is measured
+    accuracies: dict[str, float] = field(default_factory=dict)  # in percent
+
+    @classmethod
+    def select(cls, dataset: Dataset, job: _Job) -> "_Validation":
+        _, indices = datasets.split(len(dataset.train_images))
+        untouched = held_out([job.describe, job.config.to_dict()])
+        return cls(dataset.train_images[indices], dataset.train_labels[indices], untouched)
+
+    def measure(self, name: str, model: nn.Module) -> None:
+        """Add the accuracy of a model."""
+        if self.held_out:
+            self.add(name, predict(model, self.images))
+
+    def add(self, name: str, logits: np.ndarray) -> None:
+        """Add the accuracy of logits [n, classes]."""
+        if self.held_out:
+            self.accuracies[name] = top1(logits, self.labels)
+
+
+def _prepare(
+    job: _Job, dataset: Dataset, directory: Path, log: Log, progress: Progress
+) -> tuple[QuantizedResMLP, Pruning | None, dict[str, int]]:
+    """Return the network before fine-tuning, with its pruning if there is any, and the bits of its layers.
+
+    If no fine-tuning follows, the weights are pruned already.
+    """
+    indices, _ = datasets.split(len(dataset.train_images), all_images=job.config.all_images)
+    images, labels = dataset.train_images[indices], dataset.train_labels[indices]
+    compression = job.compression
+    quantized = QuantizedResMLP(job.model, images[: job.calibration])
+    pruning = None
+    if compression.prune is not None:
+        pruning = Pruning(quantized, compression.prune, compression.prune_by_layer)
+    bits = choose_bits(compression, quantized, pruning, images, labels, job.describe, directory, log, progress)
+    if pruning is not None and not job.tunes:
+        pruning.prune()
+    return quantized, pruning, bits
+
+
 def _prune_before_epoch(pruning: Pruning, epochs: int) -> Callable[[int], None]:
     """Return a function that prunes as much as an epoch of fine-tuning needs, before it begins."""
     return lambda epoch: pruning.prune(cubic(epoch, epochs))
+
+
+def _export(
+    job: _Job,
+    quantized: QuantizedResMLP,
+    bits: dict[str, int],
+    seconds: float,
+    classes: tuple[str, ...],
+    validation: _Validation,
+) -> tuple[Network, np.ndarray, int]:
+    """Return the network, its logits of the validation images, and the number of table entries that were compared.
+
+    The accuracy of the network becomes part of its metadata. Raises CheckFailed as `_check_integers` does.
+    """
+    quantized.cpu().eval()  # the integers are read out and compared on the CPU, wherever they were trained
+    network = to_network(quantized, job.name, classes, job.metadata(quantized, bits, seconds))
+    logits = reference.run(network, validation.images)
+    table_entries = _check_integers(network, logits, quantized, job.model, validation.images)
+    validation.add("validation INT8", logits)
+    metadata = network.metadata | {"accuracy": validation.accuracies}
+    return dataclasses.replace(network, metadata=metadata), logits, table_entries
 
 
 def _check_integers(

@@ -20,9 +20,9 @@ from torch import Tensor
 from psahw.errors import UserError
 
 from . import checkpoint, data
+from .predict import accuracy
 from .quant import QuantizedResMLP
 from .resmlp import ResMLP
-from .train import accuracy
 
 __all__ = ["rounded", "rounded_stream", "scan"]
 

@@ -34,6 +34,7 @@ from .data import Dataset, split
 from .losses import smooth_targets
 from .native import can_compile
 from .optim import learning_rate
+from .predict import accuracy
 from .processes import average_gradients, mean_over_processes, processes
 from .progress import TrainingObserver
 from .resmlp import ResMLP
@@ -42,7 +43,7 @@ from .run_state import RunState
 from .steps import Step, make_block_step, make_step
 from .targets import Targets
 
-__all__ = ["FitResult", "accuracy", "fit", "predict"]
+__all__ = ["FitResult", "fit"]
 
 # Steps whose images are augmented at once, and after which their losses are read, because each read waits for a GPU.
 AHEAD = {"cpu": 1, "cuda": 16}
@@ -71,45 +72,6 @@ class FitResult:
     loss: float | None
     seconds: float
     images_per_second: float | None
-
-
-@torch.no_grad()
-def predict(
-    model: nn.Module, images: np.ndarray, *, batch: int = 500, progress: Callable[[int], None] = silent
-) -> np.ndarray:
-    """Return the logits of images, in evaluation mode and float32.
-
-    Parameters
-    ----------
-    model
-        The model, on any device.
-    images
-        uint8 [n, h, w, 3].
-    batch
-        Images that are computed at once.
-    progress
-        Called with the number of images of each batch.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32 [n, classes].
-    """
-    training = model.training
-    device = next(model.parameters()).device
-    model.eval()
-    logits = []
-    for start in range(0, len(images), batch):
-        part = torch.from_numpy(images[start : start + batch]).to(device)
-        logits.append(model(part).cpu().numpy())
-        progress(len(part))
-    model.train(training)
-    return np.concatenate(logits)
-
-
-def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
-    """Return the top-1 accuracy in percent, in evaluation mode and float32."""
-    return 100 * float((predict(model, images).argmax(1) == labels).mean())
 
 
 @dataclass(frozen=True)
@@ -223,7 +185,7 @@ def fit(
             log("no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower")
         _log_start(run, setup)
 
-    loss = rate = valid = None
+    result = None
     observer.start(config.all_epochs, setup.images)
     try:
         while run.epoch < min(config.all_epochs, stop_after or config.all_epochs):
@@ -239,20 +201,20 @@ def fit(
             run.seconds += seconds
             loss, rate = mean_over_processes(process_loss, world, device), setup.images / seconds
             with run.averaged():
-                valid = _validate(run, setup)
+                result = FitResult(run.epoch, _validate(run, setup), loss, run.seconds, rate)
             if rank == 0:
                 run.save()
-                _log_epoch(run, phase, loss, valid, lr_factor, rate, seconds)
-            observer.epoch(run.epoch, loss, valid, rate)
+                _log_epoch(run, phase, result, lr_factor, seconds)
+            observer.epoch(run.epoch, loss, result.validation_accuracy, rate)
     finally:
         observer.stop()
     if run.average is not None and run.epoch >= config.all_epochs:
         model.load_state_dict(run.average.tensors)
-    if valid is None:  # no epoch was left
-        valid = _validate(run, setup)
+    if result is None:  # no epoch was left
+        result = FitResult(run.epoch, _validate(run, setup), None, run.seconds, None)
     if rank == 0:
-        run.log("end", epoch=run.epoch, validation_accuracy=_rounded(valid), seconds=round(run.seconds, 1))
-    return FitResult(run.epoch, valid, loss, run.seconds, rate)
+        _log_end(run, result)
+    return result
 
 
 def _check(model: nn.Module, config: TrainConfig, block_teacher: nn.Module | None, world: int) -> None:
@@ -404,14 +366,20 @@ def _log_start(run: RunState, setup: _Setup) -> None:
     )  # fmt: skip
 
 
-def _log_epoch(
-    run: RunState, phase: _Phase, loss: float, valid: float | None, lr_factor: float, rate: float, seconds: float
-) -> None:
+def _log_epoch(run: RunState, phase: _Phase, result: FitResult, lr_factor: float, seconds: float) -> None:
     run.log(
-        "epoch", phase=phase.name, epoch=run.epoch, loss=round(loss, 5), validation_accuracy=_rounded(valid),
-        lr_factor=round(lr_factor, 5), images_per_second=round(rate, 1), seconds=round(seconds, 1),
+        "epoch", phase=phase.name, epoch=run.epoch, loss=_rounded(result.loss, 5),
+        validation_accuracy=_rounded(result.validation_accuracy, 3), lr_factor=round(lr_factor, 5),
+        images_per_second=_rounded(result.images_per_second, 1), seconds=round(seconds, 1),
     )  # fmt: skip
 
 
-def _rounded(percent: float | None) -> float | None:
-    return None if percent is None else round(percent, 3)
+def _log_end(run: RunState, result: FitResult) -> None:
+    run.log(
+        "end", epoch=run.epoch, validation_accuracy=_rounded(result.validation_accuracy, 3),
+        seconds=round(run.seconds, 1),
+    )  # fmt: skip
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

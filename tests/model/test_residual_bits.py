@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from psahw.model.predict import predict
 from psahw.model.quant import QuantizedResMLP
 from psahw.model.residual_bits import main, rounded, rounded_stream, scan
-from psahw.model.train import predict
 
 from psahw.network import reference, samples
 from psahw.network.layers import Patch

@@ -17,6 +17,7 @@ from psahw.model.config import ConvConfig, TrainConfig
 from psahw.model.convnet import ConvNet
 from psahw.model.losses import Distillation, cross_entropy, smooth_targets
 from psahw.model.optim import Average, learning_rate, make_optimizers
+from psahw.model.predict import accuracy
 from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ResMLP
 from psahw.model.run_state import RunState
@@ -41,7 +42,7 @@ def _fit(directory, config=QUICK, model=None, **options):
 def _validation_accuracy(model):
     dataset = data.load("sample")
     part = data.split(len(dataset.train_images))[1]
-    return train.accuracy(model, dataset.train_images[part], dataset.train_labels[part])
+    return accuracy(model, dataset.train_images[part], dataset.train_labels[part])
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "schedule": "cosine"}, {"optimizer": "adamw", "cutmix": 0.5}])
