@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..files import writable_directory, write_whole
+from ..model.run_directory import model_file
 from ..network.file import shipped
 from ..network.layers import Network
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_functions", "is_run"]
 
-_MODEL = "model.safetensors"
 _LEGENDS = {  # by whether there are a network and a float model
     (True, False): "code in (-128 .. 127) to code out",
     (True, True): "code in to code out; blue: table, orange: float function, dots: its grid while training",
@@ -25,7 +25,7 @@ _LEGENDS = {  # by whether there are a network and a float model
 
 def is_run(path: str) -> bool:
     """Return whether ``path`` is a run directory with a float model, and not a network."""
-    return path not in shipped() and (Path(path) / _MODEL).is_file()
+    return path not in shipped() and Path(path).is_dir() and model_file(path).is_file()
 
 
 def _float_model(run: str | os.PathLike) -> "ResMLP":
@@ -33,8 +33,7 @@ def _float_model(run: str | os.PathLike) -> "ResMLP":
     from ..model import checkpoint
     from ..model.resmlp import ResMLP
 
-    path = Path(run)
-    model, _ = checkpoint.load_model(path / _MODEL if path.is_dir() else path)
+    model, _ = checkpoint.load_model(model_file(run))
     if not isinstance(model, ResMLP):
         raise UserError(f"{run}: a convolutional teacher has no learned functions")
     return model
