@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from psahw.errors import UserError
-from psahw.network.layers import linear_names
+from psahw.network.layers import block_name, linear_names
 
 from .calibration import calibrate
 from .config import ModelConfig
@@ -109,7 +109,7 @@ class QuantizedResMLP(nn.Module):
         """Yield each block in data order, with its name in a network file: "stages.S.blocks.B"."""
         for s, stage in enumerate(self.stages):
             for b, block in enumerate(stage.blocks()):
-                yield f"stages.{s}.blocks.{b}", block
+                yield block_name(s, b), block
 
     def layers(self) -> dict[str, Layer]:
         """Return every layer with weights by its name in a network file, in data order."""

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional
 
+from psahw.network.layers import block_name
+
 from .config import ModelConfig, StageConfig
 from .kernels import mix_local
 from .module_list import ModuleList
@@ -302,7 +304,7 @@ class ResMLP(nn.Module):
         """Yield each block in data order, with its name in a network file: "stages.S.blocks.B"."""
         for s, stage in enumerate(self.stages):
             for b, block in enumerate(stage.blocks):
-                yield f"stages.{s}.blocks.{b}", block
+                yield block_name(s, b), block
 
     def forward(self, images: Tensor) -> Tensor:
         config = self.config

@@ -28,6 +28,7 @@ from .layers import (
     TokenMixing,
     block_name,
     merge_name,
+    stage_name,
 )
 
 __all__ = ["FORMAT_VERSION", "digest", "find", "flatten", "load", "save", "shipped"]
@@ -198,7 +199,7 @@ class _Reader:
             for b, parameters in enumerate(zip(kernels, shared, strict=True))
         )
         merge = None if index == 0 else self.linear(merge_name(index))
-        return self.build(f"stages.{index}", Stage, self.pair("grid", entry), blocks, merge)
+        return self.build(stage_name(index), Stage, self.pair("grid", entry), blocks, merge)
 
     def patch(self) -> Patch:
         """Return the windows of the image."""

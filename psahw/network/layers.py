@@ -16,7 +16,7 @@ from ..architecture.geometry import SlidingWindow, neighbours
 
 __all__ = [
     "Block", "ChannelMixing", "Linear", "NamedLayer", "Network", "Patch", "Stage", "Table", "TokenMixing",
-    "block_name", "linear_names", "merge_name",
+    "block_name", "linear_names", "merge_name", "stage_name",
 ]  # fmt: skip
 
 MAX_SHIFT = 31
@@ -393,14 +393,19 @@ class NamedLayer(NamedTuple, Generic[_Layer]):
         return f"{self.name}.linear" if isinstance(self.layer, TokenMixing) else self.name
 
 
+def stage_name(stage: int) -> str:
+    """Return the name of a stage, counted from 0."""
+    return f"stages.{stage}"
+
+
 def merge_name(stage: int) -> str:
     """Return the name of the patch merging in front of a stage, counted from 0."""
-    return f"stages.{stage}.merge"
+    return f"{stage_name(stage)}.merge"
 
 
 def block_name(stage: int, block: int) -> str:
     """Return the name of a block of a stage, both counted from 0."""
-    return f"stages.{stage}.blocks.{block}"
+    return f"{stage_name(stage)}.blocks.{block}"
 
 
 def linear_names(blocks: Sequence[int]) -> list[str]:
@@ -482,7 +487,7 @@ class Network:
                     raise ValueError(f"{merge_name(s)} must have {4 * channels} inputs, not {stage.merge.inputs}")
                 grid, channels = (grid[0] // 2, grid[1] // 2), stage.merge.outputs
             if stage.grid != grid:
-                raise ValueError(f"stages.{s}.grid must be {grid}, not {stage.grid}")
+                raise ValueError(f"{stage_name(s)}.grid must be {grid}, not {stage.grid}")
             for b, block in enumerate(stage.blocks):
                 self._check_block(block_name(s, b), block, grid, channels)
         if self.head.inputs != channels:

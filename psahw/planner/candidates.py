@@ -31,7 +31,7 @@ from ..architecture.nodes import (  # fmt: skip
 )
 from ..architecture.packing import OPERAND_BITS, laid_out, pairs
 from ..architecture.ranges import accumulator_range, signed_bits
-from ..network.layers import Block, ChannelMixing, Linear, Network, Table, TokenMixing
+from ..network.layers import Block, ChannelMixing, Linear, Network, Table, TokenMixing, block_name, stage_name
 from .graph_options import GraphOption
 from .optimiser import All, Leaf, OneOf, Path, ResidualChoice, Tree
 from .primitives import reorder_style
@@ -476,16 +476,16 @@ def _merging(layer: Linear, before: _PacedStage, stage: _PacedStage) -> Tree:
 
 def _states(network: Network, index: int, period: int, engines: Engines) -> dict[_PacedStage, Tree]:
     """Return a stage at the narrowest widths of its token stream that keep the period, with its blocks."""
-    stage = network.stages[index]
+    stage, name = network.stages[index], stage_name(index)
     channels = network.embed.outputs if stage.merge is None else stage.merge.outputs
 
     def blocks(paced: _PacedStage) -> Tree:
-        trees = (paced.block(f"{paced.name}.blocks.{b}", block) for b, block in enumerate(stage.blocks))
+        trees = (paced.block(block_name(index, b), block) for b, block in enumerate(stage.blocks))
         return All(tuple(chain(*trees)))
 
     widths = [lanes for lanes in divisors(channels) if channels // lanes <= period]
-    stages = [_PacedStage(f"stages.{index}", stage.grid, channels, lanes, period, engines) for lanes in widths]
-    nothing = f"stages.{index}: {channels} channels do not pass in {period} cycles"
+    stages = [_PacedStage(name, stage.grid, channels, lanes, period, engines) for lanes in widths]
+    nothing = f"{name}: {channels} channels do not pass in {period} cycles"
     return _feasible(stages, blocks, nothing, most=MOST_LANES)
 
 
