@@ -113,7 +113,7 @@ def refuse_foreign(path: str | os.PathLike, ours: Callable[[Path], bool], mark: 
 
 @contextmanager
 def output_directory(path: str | os.PathLike) -> Iterator[Path]:
-    """Provide a directory as `writable_directory` does.
+    """Yield a directory that is created and checked as by `writable_directory`.
 
     If the block fails before anything was written, the directories that were created are removed.
     """

@@ -255,6 +255,11 @@ def load(recipe: str | Path, directory: str | Path) -> Sweep:
     directory
         Directory for the results.
 
+    Returns
+    -------
+    Sweep
+        The jobs, each after those that it needs. Nothing is run or written.
+
     Raises
     ------
     UserError

@@ -126,6 +126,7 @@ class _Memory(SparseMemoryRegion):
         self.broken = broken
 
     def _check(self, address, length, kind):
+        """Raise OSError, which the slave answers with SLVERR, for an access to a broken range."""
         if any(k == kind and low < address + length and address < high for k, low, high in self.broken):
             raise OSError(f"{kind} of {address:#x}")
 
@@ -146,6 +147,7 @@ class _Bursts:
         cocotb.start_soon(self._watch())
 
     async def _watch(self):
+        """Record bursts in the background."""
         dut, outstanding = self.dut, 0
         valid, ready, addr, length = (
             getattr(dut, f"{self.prefix}{name}") for name in ("valid", "ready", "addr", "len")

@@ -59,15 +59,18 @@ class _LazyGroup(click.Group):
     """A group that imports the module of a command when it is used."""
 
     def list_commands(self, ctx):
+        """Return the names of all commands, in the order from images to hardware."""
         return list(_COMMANDS)
 
     def get_command(self, ctx, name):
+        """Return a command, or None if there is none with this name."""
         if name not in _COMMANDS:
             return None
         module = importlib.import_module(f".{_COMMANDS[name][0]}", __package__)
         return next(command for command in module.COMMANDS if command.name == name)
 
     def format_commands(self, ctx, formatter):
+        """Write the names and summaries of all commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
 

@@ -11,7 +11,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def compression_options(command: Command) -> Command:
-    """Add ``--bits``, ``--lut-budget``, ``--search-images`` and ``--prune`` to a command."""
+    """Add ``--bits``, ``--lut-budget``, ``--search-images`` and ``--prune`` to a command, and return it."""
     options = [
         click.option(
             "--bits",

@@ -190,6 +190,7 @@ class Steps:
             self._bar = None
 
     def _stop_spinner(self) -> None:
+        """Remove the spinner."""
         if self._spinner is not None:
             self._spinner.stop()
             self._spinner = None
@@ -197,7 +198,7 @@ class Steps:
 
 @contextmanager
 def steps() -> Iterator[Steps]:
-    """Show the steps of a long command during a block. The time of a step that fails is not printed."""
+    """Yield a `Steps`, which shows the steps of a block. The time of a step that fails is not printed."""
     shown = Steps()
     try:
         yield shown

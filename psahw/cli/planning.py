@@ -166,7 +166,7 @@ class Baud(click.ParamType):
 
 
 def link_options(command: Callable) -> Callable:
-    """Add ``--link``, ``--address`` and ``--baud``, which say how a board is reached."""
+    """Add ``--link``, ``--address`` and ``--baud``, which say how a board is reached, and return the command."""
     address = click.option(
         "--address",
         metavar="ADDRESS[:PORT]",

@@ -20,7 +20,7 @@ _EPOCHS, _BATCH = 20, 256  # the defaults of TrainConfig, so that --help need no
 
 
 def data_options(command: Command) -> Command:
-    """Add ``--dataset`` and ``--data`` to a command."""
+    """Add ``--dataset`` and ``--data`` to a command, and return it."""
     command = click.option("--data", metavar="DIR", help="Directory with the data set's official files.")(command)
     return click.option(
         "--dataset",

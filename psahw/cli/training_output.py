@@ -50,6 +50,7 @@ class TrainingBar(TrainingObserver):
 
 
 def _print_line(line: str) -> None:
+    """Print a line on standard error."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -177,6 +177,11 @@ def build(
     status
         Called several times per second with the last line of the running tool's log.
 
+    Returns
+    -------
+    BuildResult
+        The project and, if a toolchain is installed, the bitstream with its routed clock and utilisation.
+
     Raises
     ------
     UserError

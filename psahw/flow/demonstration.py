@@ -92,6 +92,11 @@ def demo(
     step, progress, log
         Callbacks (see `psahw.flow`).
 
+    Returns
+    -------
+    DemoResult
+        Plan, accuracy and simulation, and where project and report are.
+
     Raises
     ------
     UserError

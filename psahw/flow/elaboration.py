@@ -90,6 +90,11 @@ def elaborate(network: Network, plan: BoardPlan, directory: str | os.PathLike, *
     seed
         Seed of placement, for tools that take one.
 
+    Returns
+    -------
+    ElaborationResult
+        The directory and what was written into it.
+
     Raises
     ------
     UserError

@@ -77,6 +77,11 @@ def frontier(networks: Sequence[str | os.PathLike]) -> FrontierResult:
         Network files, or names of shipped networks. A network whose file records no validation accuracy is listed,
         but not judged.
 
+    Returns
+    -------
+    FrontierResult
+        The networks in the order of their LUTs, with a mark for those that no other one beats.
+
     Raises
     ------
     UserError

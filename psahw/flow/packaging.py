@@ -81,6 +81,11 @@ def package(network: Network, plan: BoardPlan, tool: str, directory: str | os.Pa
     directory
         Where to write. An existing directory is replaced if ``package`` wrote it; otherwise it must be empty.
 
+    Returns
+    -------
+    PackageResult
+        The directory and what was written into it.
+
     Raises
     ------
     UserError

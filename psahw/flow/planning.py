@@ -191,6 +191,11 @@ def plan(
     progress, log
         Callbacks (see `psahw.flow`): the adder graphs that are solved, and notes.
 
+    Returns
+    -------
+    BoardPlan
+        The plan: stages, cadence, estimated resources and their limits.
+
     Raises
     ------
     UserError

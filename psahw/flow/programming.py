@@ -143,6 +143,11 @@ def program(
     step, log
         Callbacks (see `psahw.flow`).
 
+    Returns
+    -------
+    ProgramResult
+        The bitstream and the command that loads it.
+
     Raises
     ------
     UserError

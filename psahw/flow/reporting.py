@@ -27,6 +27,8 @@ _REQUIRED = {  # what the page reads of each kind of result
 
 
 class _Result(Protocol):
+    """A result of this package."""
+
     def to_dict(self) -> dict[str, Any]: ...
 
 
@@ -153,6 +155,11 @@ def write_report(
         Networks to compare with, by path or name.
     name
         Path or name by which this network is listed among them; its own name if None.
+
+    Returns
+    -------
+    ReportResult
+        The file of the page and its size.
 
     Raises
     ------

@@ -300,6 +300,11 @@ def run(
     step, progress, log
         Callbacks (see `psahw.flow`); the items are images.
 
+    Returns
+    -------
+    RunResult
+        The answers, how many of them are wrong, and the measured times.
+
     Raises
     ------
     UserError

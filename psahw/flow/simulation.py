@@ -259,6 +259,11 @@ def simulate(
     step, progress, log
         Callbacks (see `psahw.flow`).
 
+    Returns
+    -------
+    SimulationResult
+        Differences from the integer model, and the measured cadence beside the planned one.
+
     Raises
     ------
     UserError

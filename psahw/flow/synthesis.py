@@ -140,6 +140,11 @@ def synthesise(
     step, progress
         Callbacks (see `psahw.flow`); the items are modules.
 
+    Returns
+    -------
+    SynthesisResult
+        Resources of the circuit and of its stages beside their estimates, and the longest paths.
+
     Raises
     ------
     UserError

@@ -283,6 +283,7 @@ class Accelerator:
         self._exchange.reset()
 
     def _image(self, image: np.ndarray, repeat: int = 1, index: int = 0) -> Request:
+        """Return a request to send an image through the device, once or repeatedly."""
         cycles = self.hello.latency + repeat * self.hello.frame_interval
         content = np.ascontiguousarray(image).tobytes()
         return Request(Kind.IMAGE, image_payload(content, repeat), index, cycles / self.hello.clock_hz)
@@ -301,6 +302,7 @@ class Accelerator:
                 raise UserError(f"{self._port.name}: {error}") from None
 
     def _check_images(self, images: np.ndarray) -> None:
+        """Raise TypeError or ValueError for images that the device does not take."""
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
             kind = getattr(images, "dtype", type(images).__name__)
             raise TypeError(f"images must be an array of uint8, not {kind}")

@@ -179,11 +179,13 @@ class Exchange:
         raise NoAnswer(f"{self.port.name} does not answer{self.port.settings}")
 
     def _write(self, kind: Kind, sequence: int, payload: bytes = b"") -> None:
+        """Send a frame, and count it."""
         self._sequence = (self._sequence + 1) & 0xFF
         self.statistics.frames += 1
         self.port.write(frame(bytes([kind, sequence]) + payload))
 
     def _send(self, request: Request) -> None:
+        """Send a request. Raises UserError if it was sent too often already."""
         request.attempts += 1
         if request.attempts > self.attempts:
             raise UserError(

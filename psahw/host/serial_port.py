@@ -93,6 +93,7 @@ class SerialPort:
             pass
 
     def _lost(self, error: Exception) -> UserError:
+        """Return an error that says why the port is lost."""
         return UserError(f"lost {self.name} ({_reason(error)}): was the board unplugged?")
 
     def close(self) -> None:

@@ -97,6 +97,7 @@ class UdpPort:
             self._send(data[start : start + UDP_PAYLOAD])
 
     def _send(self, data: bytes) -> None:
+        """Send one datagram, as soon as there is room for it."""
         end = time.monotonic() + WRITE_SECONDS
         while time.monotonic() < end:
             try:
@@ -115,6 +116,7 @@ class UdpPort:
             pass
 
     def _lost(self, error: OSError) -> UserError:
+        """Return an error that says why the port is lost."""
         return UserError(f"cannot reach {self.name}: {_reason(error)}")
 
     def close(self) -> None:

@@ -279,7 +279,7 @@ def _read(path: Path) -> tuple[str | None, dict[str, np.ndarray]]:
 
 
 def load(name: str | os.PathLike) -> Network:
-    """Read a network by its path, or by its name if it ships with psahw.
+    """Return the network in a file, which is given by its path, or by its name if it ships with psahw.
 
     Parameters
     ----------

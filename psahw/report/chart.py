@@ -69,6 +69,7 @@ class _Axis:
         self.low, self.high, self.start, self.end = low - margin, high + margin, start, end
 
     def _scale(self, value: float) -> float:
+        """Return a value, or its logarithm on a logarithmic axis."""
         return log10(value) if self.log else value
 
     def place(self, value: float) -> float:

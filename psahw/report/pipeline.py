@@ -31,6 +31,7 @@ def _shape(stage: Stage) -> str:
 
 
 def _shape_of_one(stage: Stage) -> str:
+    """Return the size of one of the components that stand side by side in a stage, as text."""
     match stage:
         case {"engine": "MacArray", "inputs": inputs, "outputs": outputs, "rows": rows, "columns": columns}:
             return f"{outputs}×{inputs} on {rows}×{columns}"
@@ -50,6 +51,7 @@ def _shape_of_one(stage: Stage) -> str:
 
 
 def _text(x: float, y: float, content: str, class_: str | None = None) -> Markup:
+    """Return a line of text at a place."""
     return tag("text", content, x=x, y=y, class_=class_)
 
 

@@ -35,6 +35,7 @@ def _command(command: str, info: Result, file: str, options: str = "") -> str:
 
 
 def _board_option(plan: Result | None) -> str:
+    """Return the option that names the board of a plan, or a board for an example."""
     return f"--board {(plan or {}).get('board') or 'marble'} "
 
 
