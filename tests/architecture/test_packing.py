@@ -1,4 +1,4 @@
-"""Two sums out of one accumulator, in plain integers; which rows are paired."""
+"""Two sums in one accumulator, in plain integers, and the choice of the rows that are paired."""
 
 import itertools
 
@@ -11,13 +11,13 @@ from psahw.architecture.packing import borrow, laid_out, pairs, split
 
 
 def unpacked(total, bits):
-    """Both sums of an accumulator that began at ``2^(bits - 1)``, as the module's docstring has them."""
+    """Return both sums of an accumulator that started at ``2^(bits - 1)``, by the module's docstring."""
     low = (total & (1 << bits) - 1) ^ 1 << bits - 1
     return low - (low >> bits - 1 << bits), total >> bits
 
 
 def test_every_product_of_int8():
-    """All 2^24 of them."""
+    """Both products are exact for each of the 2^24 combinations of operands."""
     lower, upper = np.meshgrid(np.arange(-128, 128), np.arange(-128, 128), indexing="ij")
     wide = (upper << 17) + lower
     fits = (wide >= -(1 << 24)) & (wide < 1 << 24)
@@ -30,18 +30,18 @@ def test_every_product_of_int8():
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([25, 27]), st.sampled_from([2, 4, 6, 8]), st.integers(1, 40))
 def test_sums_of_every_pair(seed, operand_bits, weight_bits, steps):
-    """At the extremes of the activations; the operand fits the multiplier, and the total its accumulator."""
+    """Operands fit the multiplier, totals fit the accumulator, and both sums are exact at extreme activations."""
     rng = np.random.default_rng(seed)
     ends = 1 << weight_bits - 1
     weight = rng.integers(-ends, ends, (2, 7, 2 * steps)).astype(np.int8)
     weights = laid_out(weight, rows=4, columns=2)
     bits = split(weights, operand_bits)
     paired = pairs(weights, operand_bits)
-    taken = borrow(weights, paired).astype(np.int64)
+    borrowed = borrow(weights, paired).astype(np.int64)
     for lower, upper, column in paired:
         u, v = (weights[..., row, column].reshape(-1, steps).astype(np.int64) for row in (upper, lower))
         w = (u << bits) + v
-        assert np.array_equal(w >> bits, taken[..., upper, column].reshape(-1, steps))
+        assert np.array_equal(w >> bits, borrowed[..., upper, column].reshape(-1, steps))
         assert np.array_equal(w & (1 << bits) - 1, v & (1 << bits) - 1)
         assert -(1 << operand_bits - 1) <= w.min() and w.max() < 1 << operand_bits - 1
         for x in (np.where(v > 0, -128, 127), np.where(v > 0, 127, -128), rng.integers(-128, 128, v.shape)):
@@ -52,7 +52,7 @@ def test_sums_of_every_pair(seed, operand_bits, weight_bits, steps):
 
 
 @pytest.mark.parametrize(
-    ("row", "found"),
+    ("row", "pair_count"),
     [
         ([-127] * 4 + [-3], 1),
         ([-127] * 4 + [-4], 0),  # 512·128 = 65,536 does not fit, -65,536 does
@@ -62,10 +62,10 @@ def test_sums_of_every_pair(seed, operand_bits, weight_bits, steps):
         ([127, -127, 127, -127, 4, -3], 0),
     ],
 )
-def test_the_limit_is_exact(row, found):
-    """At 17 bits any 511 in all, and up to 514 of both signs."""
+def test_the_limit_is_exact(row, pair_count):
+    """A lower sum of 17 bits admits any absolute weights of 511 in all, and up to 514 with both signs."""
     weights = laid_out(np.array([[row, row]], np.int8), 2, 1)
-    assert len(pairs(weights, 25)) == found
+    assert len(pairs(weights, 25)) == pair_count
     assert len(pairs(weights, 27)) == 1
 
 
@@ -76,7 +76,7 @@ def test_the_smaller_row_is_the_lower_one():
 
 
 def test_least_weight_above_a_negative_one():
-    """u = -128 with l < 0 takes 26 bits; another partner is found if there is one."""
+    """An upper weight of -128 above a negative one takes 26 bits; another partner is used if there is one."""
     weight = np.array([[-128, 5], [-1, 0], [1, 0], [100, 100]], np.int8)
     assert sorted(pairs(laid_out(weight[None], 4, 1), 25)) == [(1, 3, 0), (2, 0, 0)]
     assert pairs(laid_out(weight[None, :2], 2, 1), 25) == []
@@ -86,6 +86,6 @@ def test_least_weight_above_a_negative_one():
 @pytest.mark.parametrize(("rows", "columns"), list(itertools.product((1, 2, 5), (1, 2, 3, 4))))
 def test_every_unit_is_in_one_pair_at_most(rows, columns):
     weight = np.random.default_rng(rows).integers(-9, 10, (1, 5, 7)).astype(np.int8)
-    found = pairs(laid_out(weight, rows, columns), 25)
-    units = [(row, column) for lower, upper, column in found for row in (lower, upper)]
+    paired = pairs(laid_out(weight, rows, columns), 25)
+    units = [(row, column) for lower, upper, column in paired for row in (lower, upper)]
     assert len(set(units)) == len(units) == rows // 2 * 2 * columns

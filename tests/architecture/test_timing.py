@@ -1,4 +1,7 @@
-"""The formulas of `psahw.architecture.timing` against cycle-by-cycle loops; the components are held to them in tests/gateware."""
+"""The formulas of `psahw.architecture.timing` against loops over clock cycles.
+
+The tests of the components in tests/gateware compare these formulas with simulation.
+"""
 
 import numpy as np
 from hypothesis import given
@@ -32,7 +35,7 @@ def test_queued_with_work_of_each(jobs):
 
 @given(times, st.integers(0, 40), st.integers(1, 9))
 def test_fifo_depth(writes, delay, work):
-    """Beats held, counted in every cycle: one that leaves in a cycle is still there in it."""
+    """The depth is the largest number of beats in any clock cycle; a beat that leaves in a cycle still counts."""
     reads = timing.queued(writes + delay, work)
     largest = 0
     for cycle in range(int(reads[-1]) + 1):
@@ -42,7 +45,7 @@ def test_fifo_depth(writes, delay, work):
 
 @given(st.integers(1, 5), st.integers(1, 9), st.sampled_from([(1, 1), (2, 1), (3, 2), (4, 4)]), st.integers(1, 3))
 def test_mac_array(steps, outputs, folding, vectors):
-    """Passes one after the other: every vector occupies the array for passes · steps cycles."""
+    """The passes follow each other, so that every vector occupies the array for passes · steps clock cycles."""
     rows, o_lanes = folding
     columns = 2
     inputs = np.arange(vectors * steps) * 2
@@ -52,15 +55,15 @@ def test_mac_array(steps, outputs, folding, vectors):
     expected, ring, free = [], [], 0
     for vector in range(vectors):
         start = max(inputs[(vector + 1) * steps - 1] + 1, free)
-        clock = start
+        cycle = start
         for first in range(0, outputs, rows):
-            done = clock + steps - 1 + timing.mac_latency(columns)
+            first_output = cycle + steps - 1 + timing.mac_latency(columns)
             rows_left = min(rows, outputs - first)
-            expected += [done + beat for beat in range(-(-rows_left // o_lanes))]
+            expected += [first_output + beat for beat in range(-(-rows_left // o_lanes))]
             last_pass = first + rows >= outputs
-            ring += [clock + step for step in range(steps)] if last_pass else []
-            clock += steps
-        free = clock
+            ring += [cycle + step for step in range(steps)] if last_pass else []
+            cycle += steps
+        free = cycle
     if outputs % o_lanes == 0 and rows % o_lanes == 0:
         assert beats.tolist() == expected
     assert freed.tolist() == ring

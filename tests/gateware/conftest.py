@@ -1,4 +1,4 @@
-"""Many tests only construct components."""
+"""Warning filter for tests that only construct components."""
 
 
 def pytest_configure(config):

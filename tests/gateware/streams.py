@@ -1,9 +1,9 @@
-"""Drives and watches the streams of a component in Amaranth's simulator.
+"""Drivers and monitors for the streams of a component in Amaranth's simulator.
 
-Stall patterns are sequences of booleans, one per cycle, repeated for ever: where an input's pattern is true,
-its source does not begin to offer a beat (one already offered stays); where an output's is true, its sink is
-not ready. The empty sequence never stalls. While it runs, every output is checked against the protocol: a
-beat that is offered stays, unchanged, until it is taken.
+A stall pattern is a sequence of booleans, one per clock cycle, which repeats for ever. Where the pattern of an input
+is true, its source does not begin to offer a beat, but a beat that it offers already stays. Where the pattern of an
+output is true, its sink is not ready. The empty sequence never stalls. Every output is checked against the protocol:
+a beat that is offered must stay, unchanged, until it is taken.
 """
 
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ __all__ = ["StreamRun", "pack", "run_stream", "run_streams", "unpack"]
 
 @dataclass
 class StreamRun:
-    """What passed: ``beats[port]`` and the ``cycles[port]`` of the transfers, of every input and output."""
+    """The beats that were transferred at each port, and the clock cycles in which they were."""
 
     beats: dict
     cycles: dict
 
 
 def pack(beats, width=8):
-    """An array (beats, lanes) of integers of ``width`` bits to raw payload bits, lane 0 lowest."""
+    """Return the raw payloads of an array (beats, lanes) of integers of ``width`` bits, lane 0 lowest."""
     mask = (1 << width) - 1
     return [sum((int(x) & mask) << (width * lane) for lane, x in enumerate(beat)) for beat in beats]
 
 
 def unpack(payloads, lanes, width=8, signed=True):
-    """Raw payload bits to an int64 array (beats, lanes)."""
+    """Return an int64 array (beats, lanes) from raw payloads."""
     mask, sign = (1 << width) - 1, (1 << (width - 1)) if signed else 0
     beats = [[(((x >> (width * lane)) & mask) ^ sign) - sign for lane in range(lanes)] for x in payloads]
     return np.array(beats, np.int64).reshape(len(payloads), lanes)
 
 
 def _element(stream):
-    """(lanes, width, signed) of an array layout's or a plain integer's payload; None for other layouts."""
+    """Return (lanes, width, signed) of a payload that is an array or a plain integer, and None for other layouts."""
     shape = stream.payload.shape()
     if isinstance(shape, data.ArrayLayout):
         element = Shape.cast(shape.elem_shape)
@@ -47,10 +47,13 @@ def _element(stream):
 
 
 def _stalled(pattern, cycle):
+    """Return whether a pattern stalls in a clock cycle."""
     return len(pattern) > 0 and bool(pattern[cycle % len(pattern)])
 
 
 class _Source:
+    """The driver of an input stream."""
+
     def __init__(self, stream, beats, stalls):
         raw = isinstance(beats, list) and all(isinstance(x, int) for x in beats)
         self.stream, self.stalls = stream, stalls
@@ -75,6 +78,8 @@ class _Source:
 
 
 class _Sink:
+    """The driver and monitor of an output stream."""
+
     def __init__(self, stream, stalls):
         self.stream, self.stalls = stream, stalls
         self.restart()
@@ -100,13 +105,13 @@ class _Sink:
 
 
 def run_streams(dut, inputs, outputs, *, stalls=None, quiet=100, reset_at=None):
-    """Simulate ``dut`` until ``quiet`` cycles have passed in which no beat moved; returns a `StreamRun`.
+    """Simulate a component until no beat has moved for ``quiet`` clock cycles, and return a `StreamRun`.
 
-    ``inputs`` maps port names to beats: a list of raw payload bits, or an array (beats, lanes) of integers.
-    ``outputs`` names the output ports; their beats come back as an int64 array (beats, lanes), or as a list
-    of raw bits if the payload is neither an array layout nor an integer. ``stalls`` maps port names to
-    patterns. In cycle ``reset_at`` the component is reset, the inputs begin again, and what came out before
-    is forgotten; patterns go on.
+    ``inputs`` maps port names to beats: a list of raw payloads, or an array (beats, lanes) of integers. ``outputs``
+    names the output ports. Their beats are returned as an int64 array (beats, lanes), or as a list of raw payloads if
+    the payload is neither an array nor an integer. ``stalls`` maps port names to stall patterns. In cycle
+    ``reset_at`` the component is reset, the inputs begin again, and earlier outputs are discarded; the patterns go
+    on.
     """
     stalls = stalls or {}
     sources = {name: _Source(getattr(dut, name), beats, stalls.get(name, ())) for name, beats in inputs.items()}
@@ -143,7 +148,7 @@ def run_streams(dut, inputs, outputs, *, stalls=None, quiet=100, reset_at=None):
 
 
 def run_stream(dut, inputs, *, i_stalls=(), o_stalls=(), ports=("i", "o"), quiet=100, reset_at=None):
-    """One input and one output stream: returns (output beats, input cycles, output cycles)."""
+    """Simulate a component with one input and one output; return (output beats, input cycles, output cycles)."""
     i, o = ports
     run = run_streams(dut, {i: inputs}, [o], stalls={i: i_stalls, o: o_stalls}, quiet=quiet, reset_at=reset_at)
     return run.beats[o], run.cycles[i], run.cycles[o]

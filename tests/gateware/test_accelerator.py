@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Results of an accelerator, and its counters against the streams between its stages."""
+
 import numpy as np
 import pytest
 from amaranth.hdl import Cat
@@ -23,27 +25,27 @@ def accelerator():
 
 def test_results():
     x = np.random.default_rng(1).integers(-128, 128, 10 * CLASSES)
-    found, i_cycles, o_cycles = run_stream(accelerator(), x[:, None])
+    results, i_cycles, o_cycles = run_stream(accelerator(), x[:, None])
     logits = TABLE[0][x + 128].astype(int).reshape(-1, CLASSES)
     raw = [sum((v & 255) << 8 * k for k, v in enumerate(row)) for row in logits.tolist()]
-    assert found == [r | int(c) << 8 * CLASSES for r, c in zip(raw, logits.argmax(1), strict=True)]
+    assert results == [r | int(c) << 8 * CLASSES for r, c in zip(raw, logits.argmax(1), strict=True)]
     assert np.array_equal(o_cycles, i_cycles[CLASSES - 1 :: CLASSES] + 2 + 2 + 1)
 
 
 @pytest.mark.parametrize("ready, clear_at", [(0.1, None), (0.9, None), (0.2, 60)])
 def test_counters(ready, clear_at):
-    """Each counter, read in any cycle, is what the streams did before that cycle and since it was cleared."""
+    """A counter that is read in any cycle counts the events before that cycle and since the last clear."""
     dut, rng = accelerator(), np.random.default_rng(2)
     assert dut.stall_names == ("table", "queue", "argmax")
     outputs = [part.o for part in dut.chain.parts.values()]
     events = Cat(dut.o.valid & dut.o.ready, 1, *[o.valid & ~o.ready for o in outputs])
-    log, read = [], []
+    log, readings = [], []
 
     async def testbench(ctx):
         offered, addr = False, None
         for cycle in range(150):
             if addr is not None:
-                read.append((cycle - 1, addr, ctx.get(dut.counters.data)))
+                readings.append((cycle - 1, addr, ctx.get(dut.counters.data)))
             addr = int(rng.integers(len(events)))
             offered = offered or rng.random() < 0.8
             ctx.set(dut.i.valid, offered)
@@ -60,6 +62,6 @@ def test_counters(ready, clear_at):
     simulator.run()
     log = np.array(log)
     assert log.any(0).all()
-    for cycle, addr, value in read:
+    for cycle, addr, value in readings:
         start = clear_at + 1 if clear_at is not None and cycle > clear_at else 0
         assert value == log[start:cycle, addr].sum()

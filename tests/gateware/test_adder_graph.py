@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The adder graph's circuit against NumPy, and its latency and registers against psahw.adder_graph.parallel."""
+"""The circuit of an adder graph against NumPy; latency and registers against psahw.adder_graph.parallel."""
 
 import re
 
@@ -13,9 +13,9 @@ from psahw import verilog
 from psahw.adder_graph import Adder, Graph, Output, solve
 from psahw.adder_graph.parallel import adder_graph_cost, pipeline
 from psahw.gateware.adder_graph import AdderGraph
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network.reference import requantise
-from psahw.synthesis import yosys as synthesis
+from psahw.synthesis import yosys
 from tests.gateware.streams import run_stream
 
 pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
@@ -25,7 +25,7 @@ KINDS = ("random", "lowest", "zero rows", "single weights", "repeated rows", "na
 
 
 def random_weight(rng, outputs, inputs, kind):
-    """int8 (outputs, inputs)."""
+    """Return int8 weights of shape (outputs, inputs)."""
     weight = rng.integers(-128, 128, (outputs, inputs))
     if kind == "lowest":
         weight[:] = -128
@@ -89,14 +89,14 @@ def test_inputs_of_other_ranges(outputs, inputs, seed):
     check(weight, random_rows(rng, outputs), ranges=ranges, options={"in_bits": 10})
 
 
-def test_a_vector_a_clock():
+def test_a_vector_per_clock_cycle():
     rng = np.random.default_rng(0)
     cycles = check(random_weight(rng, 5, 7, "random"), random_rows(rng, 5), vectors=40)
     np.testing.assert_array_equal(np.diff(cycles), 1)
 
 
 def test_all_zero():
-    """Outputs are their biases."""
+    """The outputs of a zero matrix are its biases."""
     check(np.zeros((3, 2), int), {"bias": np.array([0, 100_000, -5]), "shift": np.array([0, 1, 1])})
 
 
@@ -108,7 +108,7 @@ def test_reset_in_mid_frame():
 
 
 def test_shared_low_bits_and_shifts_to_the_right():
-    """A graph by hand: a shift beyond the other's width, one to the right, a repeated operand."""
+    """A graph made by hand has a shift beyond the other operand's width, one to the right, and equal operands."""
     graph = Graph(
         ((-1, 1), (-128, 127)),
         (Adder(0, 1, 5, True), Adder(2, 2, 0, False, 1), Adder(3, 3, 2, False)),
@@ -122,13 +122,13 @@ def test_shared_low_bits_and_shifts_to_the_right():
 
 
 def registers(dut):
-    """Bits of all registers."""
+    """Return the number of bits in all registers."""
     fragment = Fragment.get(dut, None)
-    found = {}
+    widths = {}
     for statement in fragment.statements.get("sync", ()):
         for signal in statement._lhs_signals():
-            found[signal.name, id(signal)] = len(signal)
-    return sum(found.values())
+            widths[signal.name, id(signal)] = len(signal)
+    return sum(widths.values())
 
 
 @pytest.mark.parametrize(("depth", "fan_out"), [(1, None), (1, 2), (2, None), (2, 1)])
@@ -136,17 +136,17 @@ def test_registers_are_those_of_the_plan(depth, fan_out):
     rng = np.random.default_rng(3)
     rows = random_rows(rng, 8)
     graph = solve(random_weight(rng, 8, 10, "random"), workers=1)
-    made = pipeline(graph, **rows, depth=depth)
+    pipelined = pipeline(graph, **rows, depth=depth)
     waiting = 0
-    for v, bits in enumerate(made.bits):
-        for stage in range(made.stage[v] + 1, max(made.uses[v], default=0) + 1):
-            waiting += bits * made.copies(v, stage, fan_out)
-    assert registers(AdderGraph(graph=graph, **rows, depth=depth, fan_out=fan_out)) == waiting + made.latency
+    for value, bits in enumerate(pipelined.bits):
+        for stage in range(pipelined.stage[value] + 1, max(pipelined.uses[value], default=0) + 1):
+            waiting += bits * pipelined.copies(value, stage, fan_out)
+    assert registers(AdderGraph(graph=graph, **rows, depth=depth, fan_out=fan_out)) == waiting + pipelined.latency
 
 
 def test_a_trained_layer():
-    """The head of the shipped network, 96 inputs and ten logits."""
-    layer = networkfile.load(networkfile.find("cifar10-psa")).head
+    """The head of a shipped network has 96 inputs and ten logits."""
+    layer = network_file.load(network_file.find("cifar10-psa")).head
     rows, options = {"bias": layer.bias, "shift": layer.shift}, {"out_bits": layer.out_bits}
     check(layer.weight, rows, options=options, o_stalls=[True, False, False])
 
@@ -156,12 +156,12 @@ def test_resources_are_those_of_the_estimate(tmp_path):
     rng = np.random.default_rng(1)
     graph, rows = solve(random_weight(rng, 6, 8, "random"), workers=1), random_rows(rng, 6)
     verilog.emit(AdderGraph(graph=graph, **rows), "graph", tmp_path)
-    found = synthesis.synthesise(tmp_path, "psahw_graph", "xc7", source="graph.v")
-    found = synthesis.resources_of(found.cells())
+    netlist = yosys.synthesise(tmp_path, "psahw_graph", "xc7", source="graph.v")
+    synthesised = yosys.resources_of(netlist.cells())
     cost = adder_graph_cost(pipeline(graph, **rows))
-    assert (found.dsp, found.bram36) == (0, 0)
-    assert cost.lut == pytest.approx(found.lut, rel=0.05)
-    assert cost.ff == pytest.approx(found.ff, rel=0.05)
+    assert (synthesised.dsp, synthesised.bram36) == (0, 0)
+    assert cost.lut == pytest.approx(synthesised.lut, rel=0.05)
+    assert cost.ff == pytest.approx(synthesised.ff, rel=0.05)
 
 
 GRAPH = Graph(((-128, 127), (0, 200)), (Adder(0, 1, 0, False),), (Output(2, 0, False),))

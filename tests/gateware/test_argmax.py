@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Argmax against NumPy, and its timing against psahw.architecture.timing."""
+
 import re
 
 import numpy as np
@@ -26,8 +28,8 @@ def check(results, frames, bits):
 @given(st.integers(1, 10), st.integers(2, 24), STALLS, STALLS, st.randoms(use_true_random=False))
 def test_any_stalls(classes, bits, i_stalls, o_stalls, random):
     limit = 1 << (bits - 1)
-    few = [random.randrange(-limit, limit) for _ in range(3)] + [-limit]  # few values: ties are frequent
-    frames = np.array([[random.choice(few) for _ in range(classes)] for _ in range(6)])
+    values = [random.randrange(-limit, limit) for _ in range(3)] + [-limit]  # so few that ties are frequent
+    frames = np.array([[random.choice(values) for _ in range(classes)] for _ in range(6)])
     out, i, o = run_stream(
         Argmax(classes=classes, bits=bits), frames.reshape(-1, 1), i_stalls=i_stalls, o_stalls=o_stalls
     )

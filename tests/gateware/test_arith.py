@@ -22,18 +22,18 @@ def simulate(dut, testbench):
 
 
 def requantised(dut, rows, values, enabled):
-    """``values`` of ``rows`` in succession: y of each one, with ``en`` as in the repeated pattern ``enabled``."""
+    """Return the results of successive ``values`` in ``rows``; ``enabled`` is the repeated pattern of ``en``."""
     results = []
 
     async def testbench(ctx):
-        clock = sent = 0
+        cycle = sent = 0
         while sent < len(rows) + 4:
-            en = enabled[clock % len(enabled)]
+            en = enabled[cycle % len(enabled)]
             ctx.set(dut.en, en)
             ctx.set(dut.row, int(rows[sent]) if sent < len(rows) else 0)
             ctx.set(dut.acc, int(values[sent - 1]) if 0 < sent <= len(rows) else 0)
             await ctx.tick()
-            clock += 1
+            cycle += 1
             if en:
                 sent += 1
                 if sent >= 4:

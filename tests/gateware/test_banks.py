@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Random accesses to banked memories against an array."""
+
 import re
 
 import numpy as np
@@ -24,7 +26,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
 def test_random_access(shape):
-    """Against an array; an element that is written in the cycle in which it is read is not compared."""
+    """Elements equal those of an array, except for those that are written in the cycle in which they are read."""
     dut, rng = Banks(**shape), np.random.default_rng(1)
     depth, i_lanes, o_lanes, step = shape["depth"], shape["i_lanes"], shape["o_lanes"], shape.get("step", 1)
     limit = 1 << shape.get("bits", 8) - 1
@@ -87,7 +89,7 @@ def test_addresses_wrap():
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    "change, message",
     [
         ({"i_lanes": 0}, "i_lanes must be at least 1, not 0"),
         ({"depth": 18}, "depth must be a multiple of 4, the number of banks, not 18"),
@@ -95,6 +97,6 @@ def test_addresses_wrap():
         ({"style": "auto"}, "style must be 'block' or 'distributed', not 'auto'"),
     ],
 )
-def test_init_wrong(change, words):
-    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+def test_init_wrong(change, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Banks(**{"depth": 16, "i_lanes": 2, "o_lanes": 4} | change)

@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Chains of components: order, timing, and checks of their streams."""
+
 import numpy as np
 import pytest
 from amaranth.hdl import Fragment
@@ -14,7 +16,7 @@ def table(seed):
 
 
 def test_order():
-    """Two permutations that do not commute, then two beats to one."""
+    """The chain applies two permutations that do not commute, and then makes one beat from two."""
     a, b = table(1), table(2)
     chain = Chain(
         parts={
@@ -24,9 +26,9 @@ def test_order():
         }
     )
     x, first = np.arange(-128, 128), a[0].astype(int)
-    found, i_cycles, o_cycles = run_stream(chain, x[:, None])
+    outputs, i_cycles, o_cycles = run_stream(chain, x[:, None])
     assert not np.array_equal(b[0][first + 128], a[0][b[0].astype(int) + 128])
-    assert np.array_equal(found, b[0][first + 128].reshape(-1, 2))
+    assert np.array_equal(outputs, b[0][first + 128].reshape(-1, 2))
     assert np.array_equal(o_cycles, i_cycles[1::2] + 2 + 2 + 1)
 
 
@@ -36,8 +38,8 @@ def test_stalls_and_reset(i_stalls, o_stalls):
     queue = Queue(shape=vector_signature(1).members["payload"].shape, depth=3)
     chain = Chain(parts={"a": TableRom(values=a, lanes=1), "queue": queue})
     x = np.arange(-20, 20)
-    found, *_ = run_stream(chain, x[:, None], i_stalls=i_stalls, o_stalls=o_stalls, reset_at=13)
-    assert np.array_equal(found[:, 0], a[0][x + 128])
+    outputs, *_ = run_stream(chain, x[:, None], i_stalls=i_stalls, o_stalls=o_stalls, reset_at=13)
+    assert np.array_equal(outputs[:, 0], a[0][x + 128])
 
 
 def test_one_part():
@@ -47,7 +49,7 @@ def test_one_part():
 
 
 def test_payloads_differ():
-    """Of equal width, which Amaranth alone would connect."""
+    """Payloads of different shapes are refused, even if their widths are equal."""
     chain = Chain(parts={"a": Gather(lanes=2, ratio=2), "b": Gather(lanes=2, ratio=1, bits=16)})
     with pytest.raises(TypeError, match="source and sink must have the same payload shape"):
         Fragment.get(chain, None)

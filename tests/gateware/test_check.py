@@ -1,3 +1,5 @@
+"""Checks of constructor arguments."""
+
 import re
 
 import numpy as np
@@ -18,11 +20,11 @@ def test_check_int_no_integer(value):
 
 
 @pytest.mark.parametrize(
-    "args, words",
+    "args, requirement",
     [((0,), "at least 1, not 0"), ((8, 2, 7), "in [2, 7], not 8"), ((1, 2, 7), "in [2, 7], not 1")],
 )
-def test_check_int_outside(args, words):
-    with pytest.raises(ValueError, match=f"^{re.escape(f'rows must be {words}')}$"):
+def test_check_int_outside(args, requirement):
+    with pytest.raises(ValueError, match=f"^{re.escape(f'rows must be {requirement}')}$"):
         check_int("rows", *args)
 
 

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The baseline that the engines are compared with, against NumPy."""
+"""The multipliers by constants, a baseline for the engines, against NumPy."""
 
 import numpy as np
 import pytest

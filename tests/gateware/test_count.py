@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Counters, fill levels and the pacing of vectors against models in plain Python."""
+
 import re
 
 import numpy as np
@@ -14,6 +16,8 @@ from psahw.gateware.count import Cadence, count, level
 
 
 class Nested(wiring.Component):
+    """Nested counters with ports."""
+
     def __init__(self, *lengths):
         self.lengths = lengths
         super().__init__({"value": Out(8).array(len(lengths)), "flags": Out(2).array(len(lengths)), "en": In(1)})
@@ -26,6 +30,8 @@ class Nested(wiring.Component):
 
 
 class Held(wiring.Component):
+    """A fill level with ports."""
+
     put: In(1)
     take: In(1)
     value: Out(4)
@@ -52,7 +58,7 @@ def simulate(dut, testbench):
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 5, 8])
 def test_level(depth):
-    """As an integer would, with put and take together at every level where both may be."""
+    """The level follows an integer, also where put and take come together, at every level that admits both."""
     dut, rng, seen = Held(depth), np.random.default_rng(depth), set()
 
     async def testbench(ctx):
@@ -73,7 +79,7 @@ def test_level(depth):
 
 @pytest.mark.parametrize("lengths", [(1,), (2,), (5,), (3, 2), (2, 1, 3), (1, 4), (3, 1, 2, 2)])
 def test_count(lengths):
-    """The digits of a number, lowest first, that grows with every step."""
+    """The counters are the digits, lowest first, of a number that grows with every step."""
     dut = Nested(*lengths)
     rng = np.random.default_rng(1)
 
@@ -96,7 +102,7 @@ def test_count(lengths):
 
 
 def issued(beats, period, go, en):
-    """By the words of the documentation: in which cycles a beat is issued."""
+    """Return, for each clock cycle, whether a beat is issued according to the documentation."""
     result, beat, begun = [], 0, -period
     for cycle, (may_begin, enabled) in enumerate(zip(go, en, strict=True)):
         issue = enabled and (beat > 0 or (may_begin and cycle >= begun + period))
@@ -111,17 +117,17 @@ FLAGS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=4
 
 
 def simulate_cadence(beats, period, go, en):
-    dut, found = Cadence(beats=beats, period=period), []
+    dut, issues = Cadence(beats=beats, period=period), []
 
     async def testbench(ctx):
         for may_begin, enabled in zip(go, en, strict=True):
             ctx.set(dut.go, may_begin)
             ctx.set(dut.en, enabled)
-            found.append(bool(ctx.get(dut.issue)))
+            issues.append(bool(ctx.get(dut.issue)))
             await ctx.tick()
 
     simulate(dut, testbench)
-    return found
+    return issues
 
 
 @settings(max_examples=60, deadline=None)
@@ -132,9 +138,9 @@ def test_cadence(beats, period, flags):
 
 
 def test_cadence_literal():
-    """Three beats every five cycles; the third vector is late, so that the fourth is too."""
-    found = simulate_cadence(3, 5, go=[1] * 9 + [0] * 4 + [1] * 7, en=[1] * 20)
-    assert "".join("-x"[x] for x in found) == "xxx--xxx-----xxx--xx"
+    """Three beats are issued every five cycles; the third vector is late, so that the fourth is late, too."""
+    issues = simulate_cadence(3, 5, go=[1] * 9 + [0] * 4 + [1] * 7, en=[1] * 20)
+    assert "".join("-x"[x] for x in issues) == "xxx--xxx-----xxx--xx"
 
 
 @pytest.mark.parametrize("name", ["beats", "period"])

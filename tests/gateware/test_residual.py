@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Residual connections: results, timing, and the depth of the queue in the bypass."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +27,7 @@ def looked_up(values, x):
 
 
 def transposing(depth, bypass=False):
-    """A branch that gives nothing until it has a frame: 4x2 transposed, so that beats change places."""
+    """Return a residual connection whose branch transposes 4x2 frames, so that it gives nothing until it has one."""
     turn = Transpose(rows=4, columns=2, i_lanes=1, o_lanes=1, period=4)
     wire = Chain(parts={"table": TableRom(values=table(3, 1), lanes=1)}) if bypass else None
     return Residual(lanes=1, branch=Chain(parts={"turn": turn}), bypass=wire, depth=depth)
@@ -44,23 +46,23 @@ def beats(count, lanes=1):
 @given(st.booleans(), STALLS, STALLS, st.sampled_from([11, 12, 16]))
 def test_any_stalls(bypass, i_stalls, o_stalls, depth):
     x = beats(3 * FRAME)
-    found, *_ = run_stream(transposing(depth, bypass), x, i_stalls=i_stalls, o_stalls=o_stalls)
-    assert np.array_equal(found, expected(x, bypass))
+    outputs, *_ = run_stream(transposing(depth, bypass), x, i_stalls=i_stalls, o_stalls=o_stalls)
+    assert np.array_equal(outputs, expected(x, bypass))
 
 
 def test_lanes_and_tables():
     x = beats(20, lanes=3)
     branch = Chain(parts={"a": TableRom(values=table(1, 3), lanes=3), "b": TableRom(values=table(2, 3), lanes=3)})
     bypass = Chain(parts={"table": TableRom(values=table(3, 3), lanes=3)})
-    found, i_cycles, o_cycles = run_stream(Residual(lanes=3, branch=branch, bypass=bypass, depth=3), x)
+    outputs, i_cycles, o_cycles = run_stream(Residual(lanes=3, branch=branch, bypass=bypass, depth=3), x)
     branched = looked_up(table(2, 3), looked_up(table(1, 3), x))
-    assert np.array_equal(found, np.clip(branched + looked_up(table(3, 3), x), -128, 127))
+    assert np.array_equal(outputs, np.clip(branched + looked_up(table(3, 3), x), -128, 127))
     slow, fast = (2 * timing.TABLE_LATENCY, timing.TABLE_LATENCY + QUEUE_LATENCY)
     assert np.array_equal(o_cycles, timing.add(i_cycles + slow, i_cycles + fast))
 
 
 def needed(x):
-    """Depth that never delays anything, from the times of the transposition alone."""
+    """Return the depth that never delays anything, from the timing of the transposition alone."""
     times = np.arange(len(x))
     branch = timing.transpose(times, i_beats=FRAME, vectors=2, o_beats=4, period=4)
     return timing.fifo_depth(times, timing.add(branch, times + QUEUE_LATENCY) - 1)
@@ -80,14 +82,14 @@ def test_depth_that_delays_nothing():
 
 @pytest.mark.parametrize("depth", range(1, FRAME - 1))
 def test_depth_that_deadlocks(depth):
-    """The fork offers one more beat to the bypass, while the branch already has it; and one waits before the fork."""
-    found, i_cycles, _ = run_stream(transposing(depth), beats(2 * FRAME))
-    assert len(found) == 0
+    """The queue is full, and one more beat, which the branch already has, waits in front of the fork."""
+    outputs, i_cycles, _ = run_stream(transposing(depth), beats(2 * FRAME))
+    assert len(outputs) == 0
     assert len(i_cycles) == depth + 1
 
 
 @pytest.mark.parametrize("reset_at", [3, 10, 17])
 def test_reset(reset_at):
     x = beats(2 * FRAME)
-    found, *_ = run_stream(transposing(12), x, o_stalls=[True, False], reset_at=reset_at)
-    assert np.array_equal(found, expected(x))
+    outputs, *_ = run_stream(transposing(12), x, o_stalls=[True, False], reset_at=reset_at)
+    assert np.array_equal(outputs, expected(x))

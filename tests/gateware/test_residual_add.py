@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""The saturating adder of residual connections against NumPy."""
+
 import re
 
 import numpy as np
@@ -14,7 +16,7 @@ STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x
 
 
 def operands(beats, lanes):
-    """Random ones, after all pairs of extremes."""
+    """Return random operands, after all pairs of extremes."""
     rng = np.random.default_rng(1)
     a, b = rng.integers(-128, 128, (2, beats * lanes))
     corners = np.array([-128, -1, 0, 1, 127])

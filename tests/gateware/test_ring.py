@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""The input buffer of MAC arrays against a list of the beats that it holds."""
+
 import re
 
 import numpy as np
@@ -13,12 +15,15 @@ FLAGS = st.lists(st.booleans(), min_size=1, max_size=9).filter(any)
 
 
 def simulate(dut, *, steps, passes, depth, offer, read, cycles, en=(True,)):
-    """Reads whenever ``en``, ``read`` and the ring allow it; checks every cycle against a list of the beats held."""
+    """Read whenever ``en``, ``read`` and the ring allow it; return the number of reads and the most beats held.
+
+    Every clock cycle is checked against a list of the beats held.
+    """
     beats = np.random.default_rng(1).integers(-128, 128, (cycles, 2)).tolist()
-    held, done, total, largest = [], 0, 0, 0  # done: reads of the vector that is being read
+    held, reads_of_vector, total, largest = [], 0, 0, 0
 
     async def testbench(ctx):
-        nonlocal done, total, largest
+        nonlocal reads_of_vector, total, largest
         taken, offered, expected = 0, False, None
         for cycle in range(cycles):
             if expected is not None:
@@ -26,7 +31,7 @@ def simulate(dut, *, steps, passes, depth, offer, read, cycles, en=(True,)):
             offered = offered or offer[cycle % len(offer)]
             ctx.set(dut.i.valid, offered)
             ctx.set(dut.i.payload, beats[taken])
-            present = len(held) >= steps - max(done - (passes - 1) * steps, 0)
+            present = len(held) >= steps - max(reads_of_vector - (passes - 1) * steps, 0)
             assert ctx.get(dut.whole) == present
             assert ctx.get(dut.i.ready) == (len(held) < depth)
             enabled = en[cycle % len(en)]
@@ -36,13 +41,13 @@ def simulate(dut, *, steps, passes, depth, offer, read, cycles, en=(True,)):
             expected = None if enabled else expected
             put = offered and len(held) < depth
             if step:
-                assert ctx.get(dut.first) == (done % steps == 0)
-                assert ctx.get(dut.last) == (done % steps == steps - 1)
-                in_last = done >= (passes - 1) * steps
-                expected = held[0] if in_last else held[done % steps]
+                assert ctx.get(dut.first) == (reads_of_vector % steps == 0)
+                assert ctx.get(dut.last) == (reads_of_vector % steps == steps - 1)
+                in_last = reads_of_vector >= (passes - 1) * steps
+                expected = held[0] if in_last else held[reads_of_vector % steps]
                 if in_last:
                     held.pop(0)
-                done = (done + 1) % (passes * steps)
+                reads_of_vector = (reads_of_vector + 1) % (passes * steps)
                 total += 1
             if put:
                 held.append(beats[taken])

@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Memory styles, and the packing of words against integers."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from psahw.gateware.rom import pack_words, rom, style_for
 
 @st.composite
 def words(draw):
-    """(values, bits): rows of two's complement numbers of that width."""
+    """Draw (values, bits), an array of two's complement numbers and their width."""
     bits = draw(st.integers(1, 20))
     shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 9)))
     elements = st.integers(-(1 << bits - 1), (1 << bits - 1) - 1)

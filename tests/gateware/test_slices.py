@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Components side by side, each with its share of the lanes."""
+
 import re
 
 import numpy as np
@@ -21,7 +23,7 @@ def transpose(i_lanes=I_LANES, o_lanes=O_LANES):
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 3), STALLS, STALLS)
 def test_each_slice_has_its_lanes(slices, i_stalls, o_stalls):
-    """As if each had a stream of its own, frames apart in all but time."""
+    """Each slice works as if it had a stream of its own."""
     frames = np.random.default_rng(2).integers(-128, 128, (3, ROWS, slices, COLUMNS))
     beats = frames.reshape(3, ROWS, slices, COLUMNS // I_LANES, I_LANES).transpose(0, 1, 3, 2, 4)
     out, *_ = run_stream(
@@ -30,11 +32,11 @@ def test_each_slice_has_its_lanes(slices, i_stalls, o_stalls):
         i_stalls=i_stalls,
         o_stalls=o_stalls,
     )
-    wanted = frames.transpose(0, 3, 2, 1)  # frame, column, slice, row
-    assert np.array_equal(out, wanted.reshape(-1, slices * O_LANES))
+    expected = frames.transpose(0, 3, 2, 1)  # frame, column, slice, row
+    assert np.array_equal(out, expected.reshape(-1, slices * O_LANES))
 
 
-def test_nothing():
+def test_no_parts():
     with pytest.raises(ValueError, match=r"^parts must not be empty$"):
         Slices(parts=[])
 

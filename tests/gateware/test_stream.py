@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Queues, skid buffers, gathering, forks and connections of streams."""
+
 import re
 
 import numpy as np
@@ -15,15 +17,15 @@ from psahw.gateware.stream import Fork, Gather, Queue, Skid, connect, vector_sig
 from tests.gateware.streams import run_stream, run_streams
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))
-few = settings(max_examples=15, deadline=None)
+few_examples = settings(max_examples=15, deadline=None)
 
 
 def ramp(beats, lanes):
-    """Elements that differ from their neighbours, negative ones among them."""
+    """Return beats of elements that differ from their neighbours; some are negative."""
     return (np.arange(beats * lanes) * 7 % 256 - 128).reshape(beats, lanes)
 
 
-@few
+@few_examples
 @given(st.integers(1, 3), st.integers(1, 4), STALLS, STALLS)
 def test_gather(lanes, ratio, i_stalls, o_stalls):
     beats = ramp(5 * ratio, lanes)
@@ -31,14 +33,14 @@ def test_gather(lanes, ratio, i_stalls, o_stalls):
     assert np.array_equal(out, beats.reshape(5, lanes * ratio))
 
 
-@few
+@few_examples
 @given(st.integers(1, 4), STALLS)
 def test_gather_cycles(ratio, i_stalls):
     _, i, o = run_stream(Gather(lanes=1, ratio=ratio), ramp(5 * ratio, 1), i_stalls=i_stalls)
     assert np.array_equal(o, timing.gather(i, ratio))
 
 
-@few
+@few_examples
 @given(st.integers(1, 2), st.integers(1, 4), st.integers(0, 6), STALLS, STALLS)
 def test_gather_vectors_that_the_ratio_does_not_divide(lanes, ratio, more, i_stalls, o_stalls):
     length = ratio + more
@@ -50,7 +52,7 @@ def test_gather_vectors_that_the_ratio_does_not_divide(lanes, ratio, more, i_sta
         assert np.array_equal(o, timing.gather(i, ratio, length))
 
 
-@few
+@few_examples
 @given(st.integers(1, 9), STALLS, STALLS)
 def test_queue(depth, i_stalls, o_stalls):
     beats = ramp(30, 2)
@@ -68,12 +70,12 @@ def test_queue_holds_exactly_its_depth(depth):
     assert i[depth] == o[0] + 1 == 21
 
 
-def test_queue_full_rate_from_depth_3():
+def test_queue_full_throughput_from_depth_3():
     _, i, o = run_stream(Queue(shape=8, depth=3), ramp(20, 1))
     assert np.array_equal(i, np.arange(20)) and np.array_equal(o, i + 2)
 
 
-@few
+@few_examples
 @given(STALLS, STALLS)
 def test_queue_of_the_computed_depth_never_waits(i_stalls, o_stalls):
     deep = Queue(shape=8, depth=30)
@@ -87,7 +89,7 @@ def test_queue_of_the_computed_depth_never_waits(i_stalls, o_stalls):
         assert not np.array_equal(i_short, i)
 
 
-@few
+@few_examples
 @given(STALLS, STALLS, STALLS)
 def test_fork(i_stalls, a_stalls, b_stalls):
     beats = ramp(20, 2)
@@ -99,22 +101,22 @@ def test_fork(i_stalls, a_stalls, b_stalls):
     assert np.array_equal(run.cycles["i"], both)
 
 
-@few
+@few_examples
 @given(STALLS, STALLS)
 def test_skid(i_stalls, o_stalls):
-    """Beats leave when a wire would let them through, or one would have come before."""
+    """Beats leave in order, a beat comes in when the one before has left, and nothing delays them without stalls."""
     beats = ramp(30, 2)
     out, i, o = run_stream(Skid(shape=data.ArrayLayout(signed(8), 2)), beats, i_stalls=i_stalls, o_stalls=o_stalls)
     assert np.array_equal(out, beats)
     assert (o >= i).all()
-    assert (i[1:] > o[:-1]).all()  # the next beat comes in when the one before is gone
+    assert (i[1:] > o[:-1]).all()
     if not any(o_stalls):
         assert np.array_equal(i, o)
 
 
 def test_skid_ready_does_not_follow_within_the_cycle():
     dut = Skid(shape=8)
-    seen = []
+    observed = []
 
     async def bench(ctx):
         ctx.set(dut.i.valid, 1)
@@ -122,14 +124,14 @@ def test_skid_ready_does_not_follow_within_the_cycle():
             ctx.set(dut.i.payload, payload)
             before = ctx.get(dut.i.ready)
             ctx.set(dut.o.ready, ready)
-            seen.append((before, ctx.get(dut.i.ready), ctx.get(dut.o.payload)))
+            observed.append((before, ctx.get(dut.i.ready), ctx.get(dut.o.payload)))
             await ctx.tick()
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert seen == [(1, 1, 1), (0, 0, 1), (1, 1, 2), (0, 0, 2)]
+    assert observed == [(1, 1, 1), (0, 0, 1), (1, 1, 2), (0, 0, 2)]
 
 
 @pytest.mark.parametrize(

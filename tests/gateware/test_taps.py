@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Delay lines against a list of the values that were pushed."""
+
 import re
 
 import numpy as np
@@ -13,8 +15,8 @@ WIDTH = 5
 
 
 def simulate(dut, inputs):
-    """``o`` in the cycle after each (en, push, i)."""
-    found = []
+    """Return ``o`` in the clock cycle after each (en, push, i)."""
+    outputs = []
 
     async def testbench(ctx):
         for en, push, i in inputs:
@@ -22,20 +24,20 @@ def simulate(dut, inputs):
             ctx.set(dut.push, push)
             ctx.set(dut.i, i)
             await ctx.tick()
-            found.append(ctx.get(dut.o))
+            outputs.append(ctx.get(dut.o))
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     simulator.add_testbench(testbench)
     simulator.run()
-    return found
+    return outputs
 
 
 def check(distance, taps, inputs, **kwargs):
-    """Against a list of everything that was pushed; what has no past yet is undefined."""
-    found = simulate(DelayTaps(width=WIDTH, distance=distance, taps=taps, style="block", **kwargs), inputs)
+    """Compare all defined outputs with a list of the pushed values; return how many there were."""
+    outputs = simulate(DelayTaps(width=WIDTH, distance=distance, taps=taps, style="block", **kwargs), inputs)
     pushed, compared = [], 0
-    for (en, push, i), o in zip(inputs, found, strict=True):
+    for (en, push, i), o in zip(inputs, outputs, strict=True):
         if en and push:
             pushed.append(i)
         for tap in range(taps + 1):
@@ -75,7 +77,7 @@ def test_holds_without_en_or_push():
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    "change, message",
     [
         ({"width": 0}, "width must be at least 1, not 0"),
         ({"distance": 0}, "distance must be at least 1, not 0"),
@@ -83,6 +85,6 @@ def test_holds_without_en_or_push():
         ({"style": "auto"}, "style must be one of block, distributed, not 'auto'"),
     ],
 )
-def test_init_wrong(change, words):
-    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+def test_init_wrong(change, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         DelayTaps(**{"width": 5, "distance": 2, "taps": 1, "style": "block"} | change)

@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Transposition against NumPy, and its timing against psahw.architecture.timing."""
+
 import re
 
 import numpy as np
@@ -11,7 +13,7 @@ from psahw.gateware.transpose import Transpose
 from tests.gateware.streams import run_stream
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))
-few = settings(max_examples=15, deadline=None)
+few_examples = settings(max_examples=15, deadline=None)
 
 
 @st.composite
@@ -31,7 +33,7 @@ def expected(frames, shape):
     return frames.transpose(0, 2, 1).reshape(-1, shape["o_lanes"])
 
 
-@few
+@few_examples
 @given(shapes(), STALLS, STALLS)
 def test_any_stalls(shape, i_stalls, o_stalls):
     frames = make_frames(3, shape)
@@ -40,7 +42,7 @@ def test_any_stalls(shape, i_stalls, o_stalls):
     assert np.array_equal(out, expected(frames, shape))
 
 
-@few
+@few_examples
 @given(shapes(), STALLS)
 def test_cycles(shape, i_stalls):
     frames = make_frames(3, shape)
@@ -58,7 +60,7 @@ def test_cycles(shape, i_stalls):
 
 
 @pytest.mark.parametrize("i_lanes, o_lanes", [(1, 1), (2, 2), (4, 4), (3, 3)])
-def test_full_rate(i_lanes, o_lanes):
+def test_full_throughput(i_lanes, o_lanes):
     shape = {"rows": 12, "columns": 12, "i_lanes": i_lanes, "o_lanes": o_lanes, "period": 12 // o_lanes}
     frames = make_frames(3, shape)
     _, i, o = run_stream(Transpose(**shape), frames.reshape(-1, i_lanes))

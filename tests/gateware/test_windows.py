@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+"""Sliding windows against the integer model, and their timing against psahw.architecture.timing."""
+
 import re
 
 import numpy as np
@@ -85,8 +87,8 @@ def test_cycles(shape, i_stalls):
 
 
 @pytest.mark.parametrize("grid, period", [(EMBEDDING, 110), (MERGING, 8)], ids=["embedding", "merging"])
-def test_fast_source_keeps_the_cadence(grid, period):
-    """With rows in time, windows start ``period`` cycles apart, across rows and frames."""
+def test_fast_source_keeps_the_period(grid, period):
+    """If rows come in time, windows start ``period`` clock cycles apart, also across rows and frames."""
     shape = grid | {"i_lanes": 1, "o_lanes": 1, "period": period}
     frames = make_frames(3, shape)
     dut = Windows(**shape)
@@ -96,7 +98,7 @@ def test_fast_source_keeps_the_cadence(grid, period):
     assert set(np.diff(first)) == {period}
 
 
-def test_merging_never_blocks_a_source_of_its_own_rate():
+def test_merging_never_stalls_a_source_of_the_same_rate():
     shape = MERGING | {"i_lanes": 1, "o_lanes": 1, "period": 8}
     _, i, _ = run_stream(Windows(**shape), make_frames(4, shape).reshape(-1, 1))
     assert np.array_equal(i, np.arange(len(i)))
