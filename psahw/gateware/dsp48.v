@@ -1,6 +1,7 @@
-// Models for simulation, not for synthesis: DSP48E1 and DSP48E2 as far as psahw uses them (psahw/gateware/dsp48.py), the
-// product of A2 and B2 through M, and P, or the sum of the products from C on. After UG479 and UG579: figures 2-1 ("DSP48 Slice"), tables 2-7 to 2-9 and 2-4 to 2-7
-// (OPMODE), table 2-12 (ALUMODE), "Reset"; a reset outweighs an enable. Anything else ends the simulation.
+// Models of DSP48E1 and DSP48E2 for simulation, not for synthesis, as far as psahw/gateware/dsp48.py uses them: P is the
+// product of A2 and B2 through M, or the sum of C and such products. They follow UG479 and UG579: figures 2-1 ("DSP48
+// Slice"), tables 2-7 to 2-9 and 2-4 to 2-7 (OPMODE), table 2-12 (ALUMODE), and "Reset"; a reset takes precedence over
+// an enable. Any other use ends the simulation.
 
 /* verilator lint_off UNUSEDSIGNAL */
 /* verilator lint_off UNUSEDPARAM */
@@ -8,7 +9,7 @@
 /* verilator lint_off MULTITOP */
 
 module psahw_dsp48 #(
-    parameter integer WIDTH = 25,  // of the multiplier's wider operand
+    parameter integer WIDTH = 25,  // bits of the multiplier's wider operand
     parameter integer OPMODEREG = 0
 ) (
     input CLK, CEA2, CEB2, CEM, CEP, CECTRL, RSTA, RSTB, RSTM, RSTP, RSTCTRL,
@@ -75,7 +76,7 @@ module DSP48E1 (
         if (IS_ALUMODE_INVERTED != 0 || IS_OPMODE_INVERTED != 0 || IS_INMODE_INVERTED != 0 || IS_CARRYIN_INVERTED != 0
             || IS_CLK_INVERTED != 0) $fatal(1, "inverted pins are not modelled");
     end
-    // These are constants, and registers in front of them change nothing once they are loaded.
+    // These pins are constant, so that registers behind them change nothing once they are loaded.
     always @(posedge CLK)
         if (ALUMODE != 0 || INMODE != 0 || CARRYINSEL != 0 || CARRYIN != 0) $fatal(1, "P must be Z + M");
 

@@ -18,11 +18,11 @@ def constant_at(values: list[int], index: Value) -> Value:
 class WindowReader(wiring.Component):
     """Walks through the windows of a `WindowBuffer` and addresses the elements of each beat.
 
-    The windows follow in raster order. The beats of a window walk through its rows, and in groups of ``copies`` rows
-    if a beat is wider than a row. Rows of the grid lie ``pitch`` elements apart in the ring; a row outside the grid
-    has no place in it, and does not move the address.
+    The windows follow in raster order. The beats of a window walk through its rows, or through groups of ``copies``
+    rows if a beat is wider than a row. Rows of the grid lie ``pitch`` elements apart in the ring; a row outside the
+    grid has no place in it, and does not move the address.
 
-    Latency: the outputs describe the beat that the next ``issue`` reads. They come from registers, except for
+    Latency: the outputs describe the beat that the next ``issue`` reads. They depend on registers only, except for
     ``ends_row``, which depends combinationally on ``issue``. Throughput: one beat per clock cycle.
 
     Parameters
@@ -46,11 +46,10 @@ class WindowReader(wiring.Component):
 
     def __init__(self, *, buffer: WindowBuffer):
         self._buffer = buffer
-        address = Signal(range(buffer.layout.depth)).shape()
         super().__init__(
             {
                 "issue": In(1),
-                "addr": Out(data.ArrayLayout(address, buffer.copies)),
+                "addr": Out(data.ArrayLayout(range(buffer.layout.depth), buffer.copies)),
                 "outside": Out(buffer.o_lanes),
                 "grid_row": Out(range(buffer.window.grid[0])),
                 "ends_row": Out(1),
@@ -82,7 +81,8 @@ class WindowReader(wiring.Component):
         next_left = Mux(x.last, -margin, left + window.stride * buffer.channels)
         freed = (window.rows_freed() * buffer.pitch).tolist()
         next_base = self._ahead(base, Mux(x.last, constant_at(freed, y.value), 0))
-        with m.If(self.issue):  # which comes late; nothing above depends on it
+        # ``issue`` comes late: the next addresses are chosen without it.
+        with m.If(self.issue):
             with m.If(beat.last & dy.last):
                 m.d.sync += [left.eq(next_left), at.eq(next_left), base.eq(next_base), row.eq(next_base)]
             with m.Elif(beat.last):
@@ -93,7 +93,7 @@ class WindowReader(wiring.Component):
         return m
 
     def _rows_inside(self, m, beat, dy, x, y):
-        """Return, for each row that the beat reads, whether it lies inside the grid; creates ``top`` and ``line``."""
+        """Create ``top`` and ``line``; return, for each row that the beat reads, whether it lies inside the grid."""
         window, copies = self._buffer.window, self._buffer.copies
         # Numbers of rows, counted from the top of the padding: of the window's first row, and of the beat's. They are
         # registers because a sum of the counters would take too long on the way to the memory's address.
