@@ -207,7 +207,7 @@ def distill(
     if start == "blocks":
         settings["block_epochs"] = block_epochs or BLOCK_EPOCHS
     elif block_epochs:
-        raise UserError("--block-epochs is for --start blocks")
+        raise UserError("block_epochs need --start blocks, with a teacher whose blocks are learned")
     config = TrainConfig.from_dict(teaching.augmentation | settings)
     return _train(
         shape, changes, directory, config, teaching, start, first,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from psahw.model import data
+import torch
+from psahw.model import checkpoint, data
 from psahw.model.config import TrainConfig
 from psahw.model.quant import QuantizedResMLP
 from psahw.model.quantize import DEFAULTS
@@ -121,6 +122,41 @@ def test_quantize_stopped_and_resumed(teacher, tmp_path, capsys):
     assert [event["event"] for event in events] == ["start", "epoch", "end", "resume", "epoch", "end"]
     finished = _run(capsys, *command, tmp_path / "parts", "--stop-after", 1)
     assert finished["network"] == parts["network"]
+
+
+def _phases(directory):
+    events = map(json.loads, (directory / "log.jsonl").read_text().splitlines())
+    return [event["phase"] for event in events if event["event"] == "epoch"]
+
+
+def test_blocks_are_learned_first(teacher, tmp_path, capsys):
+    """A run that is stopped between the phases is resumed, and ends as one that was not."""
+    command = ["distill", "--teacher", teacher, "--config", "tiny", "--shape", "hidden=8", "--start", "blocks",
+               "--block-epochs", 2, "--epochs", 1, *SMOKE, "-o"]  # fmt: skip
+    whole = _run(capsys, *command, tmp_path / "whole")
+    stopped = _run(capsys, *command, tmp_path / "parts", "--stop-after", 2)
+    assert stopped == {"finished": False, "epoch": 2, "epochs": 3} and whole["epochs"] == 1
+    parts = _run(capsys, *command, tmp_path / "parts")
+    assert _phases(tmp_path / "whole") == _phases(tmp_path / "parts") == ["blocks", "blocks", "train"]
+    (one, metadata), (other, _) = (checkpoint.read(Path(result["model"])) for result in (whole, parts))
+    assert (metadata["about"]["start"], metadata["about"]["train"]["block_epochs"]) == ("blocks", 2)
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def test_setting_means_the_same_as_its_option(teacher, tmp_path, capsys):
+    """If both are given, the option counts."""
+    blocks = ["distill", "--teacher", teacher, "--config", "tiny", "--start", "blocks", *SMOKE]
+    _run(capsys, *blocks, "--set", "block_epochs=1", "--set", "epochs=1", "-o", tmp_path / "set")
+    assert _phases(tmp_path / "set") == ["blocks", "train"]
+    both = ["--set", "block_epochs=3", "--block-epochs", 1, "--set", "epochs=3", "--epochs", 1]
+    _run(capsys, *blocks, *both, "-o", tmp_path / "both")
+    assert _phases(tmp_path / "both") == ["blocks", "train"]
+    result = _run(capsys, "quantize", teacher, "--name", "x", "--set", "epochs=0", "-o", tmp_path / "int8", *SMOKE)
+    assert networkfile.load(result["network"]).metadata["quantisation"]["train"] is None
+    teach = ["teach", "--teacher", teacher, "--views", 1, "--dataset", "sample", "--set", "compile=false", "--json"]
+    _run(capsys, *teach, "--set", "seed=7", "-o", tmp_path / "answers")
+    assert checkpoint.read(tmp_path / "answers" / "view0000.safetensors")[1]["seed"] == 7
 
 
 def test_finished_run_again_has_no_loss(teacher, capsys):

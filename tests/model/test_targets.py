@@ -254,6 +254,8 @@ def test_interrupted(run, tmp_path, capsys, monkeypatch):
             "a student with --start teacher needs one --teacher, or",
         ),
         (["distill", "--teacher", "{run}", "--from", "{run}", "--start", "random"], "starts from no run"),
+        (["distill", "--teacher", "{run}", "--block-epochs", "2"], "block_epochs need --start blocks"),
+        (["distill", "--teacher", "{run}", "--set", "block_epochs=2"], "block_epochs need --start blocks"),
     ],
 )
 def test_wrong_use(run, command, message, tmp_path, capsys):
