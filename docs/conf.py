@@ -1,8 +1,12 @@
 """Configuration of the documentation site."""
 
+import inspect
 import os
 import urllib.request
 from importlib.metadata import version as installed_version
+
+from amaranth.hdl import Elaboratable
+from sphinx.util.inspect import stringify_signature
 
 project = "psahw"
 author = "the psahw developers"
@@ -72,6 +76,15 @@ def skip_member(app, what: str, name: str, value: object, skip: bool, options) -
     return True if (getattr(value, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
+def component_signature(app, what: str, name: str, value: object, options, *text: str | None) -> tuple | None:
+    """Return the parameters of a component's constructor, which Amaranth's ``Elaboratable`` hides."""
+    if what != "class" or not issubclass(value, Elaboratable):
+        return None
+    _, *parameters = inspect.signature(value.__init__).parameters.values()
+    return stringify_signature(inspect.Signature(parameters)), None
+
+
 def setup(app) -> None:
     """Connect the handlers of this configuration."""
+    app.connect("autodoc-process-signature", component_signature)
     app.connect("autodoc-skip-member", skip_member)
