@@ -24,6 +24,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "logs"]
 root_doc = "index"
+smartquotes = False  # options begin with two hyphens
 
 html_theme = "furo"
 html_title = "psahw"
@@ -81,10 +82,25 @@ def component_signature(app, what: str, name: str, value: object, options, *text
     if what != "class" or not issubclass(value, Elaboratable):
         return None
     _, *parameters = inspect.signature(value.__init__).parameters.values()
-    return stringify_signature(inspect.Signature(parameters)), None
+    without_types = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+    return stringify_signature(inspect.Signature(without_types)), None
+
+
+def command_examples(app, context, lines: list[str]) -> None:
+    """Show the examples of a command as code; sphinx-click makes line blocks of them."""
+    examples: list[str] = []
+    for line in lines:
+        if line.startswith("| "):
+            if not examples or not examples[-1].startswith("   "):
+                examples += [".. code-block:: text", ""]
+            examples.append(f"   {line.removeprefix('| ')}")
+        else:
+            examples.append(line)
+    lines[:] = examples
 
 
 def setup(app) -> None:
     """Connect the handlers of this configuration."""
     app.connect("autodoc-process-signature", component_signature)
+    app.connect("sphinx-click-process-description", command_examples)
     app.connect("autodoc-skip-member", skip_member)
