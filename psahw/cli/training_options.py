@@ -17,6 +17,12 @@ __all__ = [
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _EPOCHS, _BATCH = 20, 256  # the defaults of TrainConfig, so that --help need not import it
+_KINDS: dict[Any, tuple[Any, str]] = {  # of the values of --set, by the type of the field
+    int: (int, "an integer"),
+    float: (int | float, "a number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
+}
 
 
 def data_options(command: Command) -> Command:
@@ -114,12 +120,11 @@ def parse_settings(settings: tuple[str, ...], **options: Any) -> dict[str, Any]:
         name, separator, text = setting.partition("=")
         if not separator or name not in types:
             raise UserError(f"--set needs NAME=VALUE with a name of {', '.join(types)}, not {setting!r}")
-        expected = types[name]
+        accepted, kind = _KINDS.get(types[name], (list, "a list"))
         try:
-            values[name] = text if expected is str else json.loads(text)
+            values[name] = text if accepted is str else json.loads(text)
         except ValueError:
-            raise UserError(f"--set {name}: {text!r} is no {getattr(expected, '__name__', 'list')}") from None
-        accepted = (int, float) if expected is float else (expected if isinstance(expected, type) else list)
+            values[name] = None  # which is of no kind
         if not isinstance(values[name], accepted):
-            raise UserError(f"--set {name}: {text!r} is no {getattr(expected, '__name__', 'list')}")
+            raise UserError(f"--set {name} must be {kind}, not {text!r}")
     return values | {name: value for name, value in options.items() if value is not None}

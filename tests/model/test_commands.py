@@ -206,7 +206,10 @@ def test_quantize_without_training(teacher, tmp_path, capsys):
     [
         (["train", "--config", "resnet"], "unknown configuration 'resnet'"),
         (["train", "--set", "speed=9"], "--set needs NAME=VALUE with a name of epochs"),
-        (["train", "--set", "crop=many"], "--set crop: 'many' is no int"),
+        (["train", "--set", "crop=many"], "--set crop must be an integer, not 'many'"),
+        (["train", "--set", "crop=1.5"], "--set crop must be an integer, not '1.5'"),
+        (["train", "--set", "flip=1"], "--set flip must be true or false, not '1'"),
+        (["train", "--set", "betas=0.9"], "--set betas must be a list, not '0.9'"),
         (["train", "--set", "optimizer=sgd"], "optimizer must be one of muon, adamw, not 'sgd'"),
         (["train", "--dataset", "mnist"], "unknown data set 'mnist'"),
         (["train", "--dataset", "sample", "--data", "docs"], "sample ships with psahw: it takes no --data"),
