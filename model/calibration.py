@@ -38,14 +38,14 @@ def _common_scale(x: Tensor) -> Tensor:
     return _channel_scale(x.reshape(-1, 1))[0]
 
 
-def _token_mixing(sublayer: QuantizedTokenMixing, x: Tensor) -> Tensor:
+def _calibrate_token_mixing(sublayer: QuantizedTokenMixing, x: Tensor) -> Tensor:
     """Set the scales from float activations [N, B, C], and return the float layer's output."""
     layer = sublayer.layer
     sublayer.needed_scale.copy_(_channel_scale(layer.norm(x)))
     return layer(x)
 
 
-def _channel_mixing(sublayer: QuantizedChannelMixing, x: Tensor) -> Tensor:
+def _calibrate_channel_mixing(sublayer: QuantizedChannelMixing, x: Tensor) -> Tensor:
     """Set the scales from float activations [N, B, C], and return the float layer's output."""
     layer = sublayer.layer
     z = layer.act_in(layer.norm(x))
@@ -57,7 +57,7 @@ def _channel_mixing(sublayer: QuantizedChannelMixing, x: Tensor) -> Tensor:
     return x + layer.linear2(z)
 
 
-def _stage(stage: QuantizedStage, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _calibrate_stage(stage: QuantizedStage, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Set the scales of a stage from its float inputs.
 
     Return its float outputs and the scales that its residual stream needs: of each channel, [C], and of all channels
@@ -67,15 +67,15 @@ def _stage(stage: QuantizedStage, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = stage.merge(x)
     channels, common = _channel_scale(x), _common_scale(x)
     for block in stage.blocks():
-        x = _token_mixing(block.token_mixing, x)
+        x = _calibrate_token_mixing(block.token_mixing, x)
         channels, common = torch.maximum(channels, _channel_scale(x)), torch.maximum(common, _common_scale(x))
-        x = _channel_mixing(block.channel_mixing, x)
+        x = _calibrate_channel_mixing(block.channel_mixing, x)
         channels, common = torch.maximum(channels, _channel_scale(x)), torch.maximum(common, _common_scale(x))
     stage.residual_scale.copy_(channels)
     return x, channels, common
 
 
-def _pool(model: "QuantizedResMLP", x: Tensor) -> None:
+def _calibrate_pool(model: "QuantizedResMLP", x: Tensor) -> None:
     """Set the shift of the mean over tokens from the float outputs [N, B, C] of the last stage."""
     codes = x.sum(0).abs() / model.stages[-1].scales()[-1]
     model.pool_shift.copy_(_common_scale(codes).log2().ceil().clamp(min=0))
@@ -127,17 +127,17 @@ def calibrate(model: "QuantizedResMLP", images: Tensor) -> None:
     x = model.embed(model.patches(images) * PIXEL_SCALE)
     needed = []
     for stage in model.stages:
-        x, *scales = _stage(stage, x)
+        x, *scales = _calibrate_stage(stage, x)
         needed.append(scales)
     logits = model.head(model.norm(x).mean(0))
     model.logit_scale.copy_(2 * logits.abs().max() / (1 << (HEAD_BITS - 1)))  # the largest takes half of the range
-    _pool(model, x)
+    _calibrate_pool(model, x)
 
     def error() -> float:
-        _pool(model, x)
+        _calibrate_pool(model, x)
         return float((model(images) - logits).square().mean())
 
     for stage, (channels, common) in zip(model.stages, needed, strict=True):
         _choose_scale(stage, channels, common, error)
         _choose_halvings(stage, error)
-    _pool(model, x)
+    _calibrate_pool(model, x)

@@ -57,7 +57,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (ValueError, TypeError, KeyError):
         raise UserError(f"{path} must be a checkpoint or a float model of psahw") from None
     if type(version) is not int:
-        raise UserError(f"{path} is a network file; a run directory or its model.safetensors is wanted")
+        raise UserError(f"{path} must be a run directory or its model.safetensors, not a network file")
     if version != FORMAT:
         raise UserError(f"{path} has checkpoint format {version}; this version reads {FORMAT}")
     return tensors, metadata

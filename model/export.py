@@ -39,7 +39,7 @@ def _arrays(integers: Integers) -> _LinearArrays:
 
 
 def _table(values: Tensor | None) -> Table | None:
-    """Return a table from its values [256, C] before rounding, or None if it is the identity for every channel."""
+    """Return a table from its unrounded values [256, C], or None if it is the identity for every channel."""
     if values is None:
         return None
     rounded = _array(values.detach().round(), np.int8).T

@@ -348,8 +348,8 @@ def forward(model: ResMLP, images: Tensor, phase: int = 0) -> Tensor:
     """
     config, batch = model.config, len(images)
     if images.shape != (batch, *config.image, 3) or images.dtype != torch.uint8 or images.device.type != "cpu":
-        wanted = f"uint8 [B, {config.image[0]}, {config.image[1]}, 3] on the CPU"
-        raise ValueError(f"images must be {wanted}, not {images.dtype} {tuple(images.shape)} on {images.device}")
+        expected = f"uint8 [B, {config.image[0]}, {config.image[1]}, 3] on the CPU"
+        raise ValueError(f"images must be {expected}, not {images.dtype} {tuple(images.shape)} on {images.device}")
     if not usable(model, batch):
         raise ValueError(
             f"the training step in C needs a float32 ResMLP in one process and a multiple of {IMAGES} images, "

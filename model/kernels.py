@@ -199,8 +199,8 @@ def lookup(x: Tensor, table: Tensor) -> Tensor:
 
 def _check_tokens(x: Tensor, height: int, width: int, kernel: int) -> None:
     if x.ndim != 3 or len(x) != height * width or x.dtype not in SUFFIX:
-        wanted = f"float32 or bfloat16 [{height * width}, batch, channels]"
-        raise ValueError(f"x must be {wanted}, not {x.dtype} {tuple(x.shape)}")
+        expected = f"float32 or bfloat16 [{height * width}, batch, channels]"
+        raise ValueError(f"x must be {expected}, not {x.dtype} {tuple(x.shape)}")
     if kernel % 2 == 0 or not 1 <= kernel <= MAX_KERNEL:
         raise ValueError(f"kernel must be odd and at most {MAX_KERNEL}, not {kernel}")
 

@@ -96,7 +96,7 @@ class QuantizedTokenMixing(nn.Module):
         return after * self.gain(after).repeat_interleave(len(after) // self.layer.groups)
 
     def table_in(self, before: Tensor, after: Tensor) -> Tensor:
-        """Return the table of the norm before rounding, [256, C]."""
+        """Return the unrounded table of the norm, [256, C]."""
         scale, offset = self.layer.norm.affine()
         return saturate((_codes(scale) * before * scale + offset) / self.input_scale(after))
 
@@ -157,14 +157,14 @@ class QuantizedChannelMixing(nn.Module):
         self.register_buffer("hidden_scale", torch.ones(layer.linear1.out_features))
 
     def table_in(self, before: Tensor) -> Tensor | None:
-        """Return the table of the norm and the PSA before rounding, [256, C], or None if there is no table."""
+        """Return the unrounded table of the norm and the PSA, [256, C], or None if there is no table."""
         if not self.has_table_in:
             return None
         scale, offset = self.layer.norm.affine()
         return saturate(self.layer.act_in(_codes(scale) * before * scale + offset) / self.input_scale)
 
     def table_hidden(self) -> Tensor:
-        """Return the table of the hidden neurons before rounding, [256, H]."""
+        """Return the unrounded table of the hidden neurons, [256, H]."""
         x = _codes(self.linear1_scale) * self.linear1_scale
         return saturate(self.layer.act_hidden(x) / self.hidden_scale)
 

@@ -117,7 +117,10 @@ BAD = [
     ("train --config tiny --dataset nonsense -o run", r"unknown data set 'nonsense'; known are .*"),
     ("distill --teacher {}/absent -o run", r"cannot read .*/absent: No such file or directory"),
     ("quantize {}/absent --name x -o run", r"cannot read .*/absent: .*"),
-    ("quantize {}/small --name x -o run", r".*/small is a network file; a run directory .* is wanted"),
+    (
+        "quantize {}/small --name x -o run",
+        r".*/small must be a run directory or .*, not a network file",
+    ),
     ("package {}/small --for nonsense -o out", r".*nonsense.*"),
     ("package {}/small --for vivado -o out", r"a package for vivado needs a board: .*marble.*"),
     ("package {}/small --for vivado --board marble -o {}", r".* exists and was not written by psahw .*"),

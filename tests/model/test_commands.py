@@ -153,7 +153,7 @@ def test_setting_means_the_same_as_its_option(teacher, tmp_path, capsys):
     _run(capsys, *blocks, *both, "-o", tmp_path / "both")
     assert _phases(tmp_path / "both") == ["blocks", "train"]
     result = _run(capsys, "quantize", teacher, "--name", "x", "--set", "epochs=0", "-o", tmp_path / "int8", *SMOKE)
-    assert networkfile.load(result["network"]).metadata["quantisation"]["train"] is None
+    assert network_file.load(result["network"]).metadata["quantisation"]["train"] is None
     teach = ["teach", "--teacher", teacher, "--views", 1, "--dataset", "sample", "--set", "compile=false", "--json"]
     _run(capsys, *teach, "--set", "seed=7", "-o", tmp_path / "answers")
     assert checkpoint.read(tmp_path / "answers" / "view0000.safetensors")[1]["seed"] == 7

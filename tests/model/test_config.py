@@ -76,7 +76,7 @@ def test_shared():
 
 
 @pytest.mark.parametrize(
-    "name, value, wanted",
+    "name, value, expected",
     [
         ("epochs", 0, r"an integer in \[1, 1048576\]"),
         ("block_epochs", -1, r"an integer in \[0, 1048576\]"),
@@ -106,9 +106,9 @@ def test_shared():
         ("all_images", 1, "true or false"),
     ],
 )
-def test_wrong_training(name, value, wanted):
+def test_wrong_training(name, value, expected):
     shown = tuple(value) if isinstance(value, list) and len(value) == 1 else value[1] if name == "betas" else value
-    with pytest.raises(UserError, match=rf"^{name} must be {wanted}, not {re.escape(repr(shown))}$"):
+    with pytest.raises(UserError, match=rf"^{name} must be {expected}, not {re.escape(repr(shown))}$"):
         TrainConfig.from_dict({name: value})
 
 

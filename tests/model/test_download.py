@@ -15,9 +15,9 @@ class _Handler(BaseHTTPRequestHandler):
     requested: list  # the Range headers
 
     def do_GET(self):
-        wanted = self.headers.get("Range")
-        self.requested.append(wanted)
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0
+        header = self.headers.get("Range")
+        self.requested.append(header)
+        start = int(header.removeprefix("bytes=").rstrip("-")) if header and self.ranges else 0
         if start >= len(CONTENTS):
             self.send_error(416)
             return

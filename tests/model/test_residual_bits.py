@@ -103,7 +103,10 @@ def test_scales_of_another_network_leave_no_hook():
     [
         ("nonesuch", "cannot read nonesuch"),
         (ROOT / "trained" / "conv.safetensors", "must be a ResMLP, not a convolutional teacher"),
-        (ROOT / "psahw" / "networks" / "cifar10-psa-small.safetensors", "is a network file"),
+        (
+            ROOT / "psahw" / "networks" / "cifar10-psa-small.safetensors",
+            "must be a run directory or its model.safetensors, not a network file",
+        ),
     ],
 )
 def test_file_without_a_resmlp_is_refused_in_one_line(path, message, monkeypatch, capsys):

@@ -321,10 +321,10 @@ def test_only_matrices_decay(optimizer):
     model = ResMLP(PRESETS["plain"].model)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     config = TrainConfig(optimizer=optimizer, weight_decay=0.5, muon_lr=0.1, adamw_lr=0.1)
-    for optimizer_object in make_optimizers(model, config):
-        for p in model.parameters():
-            p.grad = torch.zeros_like(p)
-        optimizer_object.step()
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    for part in make_optimizers(model, config):
+        part.step()
     for name, p in model.named_parameters():
         decays = p.ndim == 2 and not any(part in name for part in ("act_", "head", "bias"))
         torch.testing.assert_close(p.detach(), before[name] * (0.95 if decays else 1), msg=name)
