@@ -25,6 +25,7 @@ extensions = [
 exclude_patterns = ["_build", "logs"]
 root_doc = "index"
 smartquotes = False  # options begin with two hyphens
+highlight_language = "none"  # blocks without a language are command lines, not Python
 
 html_theme = "furo"
 html_title = "psahw"
