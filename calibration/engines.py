@@ -276,9 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="WORD")
     parser.add_argument("--jobs", type=int, metavar="N")
-    parser.add_argument(
-        "--case", nargs=3, metavar=("LAYER", "BITS", "ENGINE"), help="measure one case, print JSON"
-    )
+    parser.add_argument("--case", nargs=3, metavar=("LAYER", "BITS", "ENGINE"), help="measure one case, print JSON")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--plot", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
