@@ -36,7 +36,7 @@ from .resmlp import ResMLP
 from .run_directory import model_file, provenance, refuse_other_files
 from .tables import compare
 from .teaching import Teaching
-from .train import fit
+from .training_loop import fit
 
 __all__ = ["DEFAULTS", "QuantizeResult", "quantize"]
 

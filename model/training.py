@@ -25,7 +25,7 @@ from .quant import why_inexact
 from .resmlp import ResMLP
 from .run_directory import provenance, refuse_other_files
 from .teaching import Teaching, load_described_model
-from .train import fit
+from .training_loop import fit
 from .transfer import adopt, narrow
 
 __all__ = ["BLOCK_EPOCHS", "Shape", "Start", "TrainingResult", "distill", "train"]

@@ -11,7 +11,7 @@ from psahw.model.config import ModelConfig, StageConfig, TrainConfig
 from psahw.model.losses import cross_entropy, smooth_targets
 from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ResMLP
-from psahw.model.train import fit
+from psahw.model.training_loop import fit
 
 STAGES = {
     "local": (StageConfig(24, 20, 2, groups=4, kernel=3),),

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from psahw.model import data, train
+from psahw.model import data, training_loop
 from psahw.model.config import TrainConfig
 from psahw.model.export import to_network
 from psahw.model.optim import Average
@@ -109,7 +109,7 @@ def _fit(directory, config=QUICK, **options):
         pruning.prune(cubic(epoch, config.epochs))
         counts.append((epoch, sum(int(layer.rows.kept.sum()) for layer in model.layers().values())))
 
-    train.fit(model, data.load("sample"), config, directory, before_epoch=before_epoch, **options)
+    training_loop.fit(model, data.load("sample"), config, directory, before_epoch=before_epoch, **options)
     return model, pruning, counts
 
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from psahw.model import checkpoint, data, targets, train
+from psahw.model import checkpoint, data, targets, training_loop
 from psahw.model.augment import View, pack
 from psahw.model.config import TrainConfig
 from psahw.model.losses import mean_answer, smooth_targets
@@ -82,7 +82,7 @@ def test_student_learns_as_beside_its_teachers(teachers, tmp_path):
     for name, options in (("online", {"teachers": teachers}), ("stored", {"targets": stored})):
         torch.manual_seed(5)
         student = ResMLP(PRESETS["tiny"].model)
-        train.fit(student, data.load("sample"), QUICK, tmp_path / name, **options)
+        training_loop.fit(student, data.load("sample"), QUICK, tmp_path / name, **options)
         weights.append(student.head.weight.detach())
     torch.testing.assert_close(*weights, rtol=1e-2, atol=1e-3)
     assert [stored.view(epoch) for epoch in (0, 2, 3, 7)] == [(1, 0), (1, 2), (1, 0), (1, 1)]
@@ -145,11 +145,11 @@ def test_run_of_other_images_is_refused(teachers, tmp_path):
     stored = _teach(teachers, tmp_path / "answers", views=1)
     student, dataset = ResMLP(PRESETS["tiny"].model), data.load("sample")
     with pytest.raises(UserError, match=r"^crop must be 4 as in the targets, not 2$"):
-        train.fit(student, dataset, dataclasses.replace(QUICK, crop=2), tmp_path, targets=stored)
+        training_loop.fit(student, dataset, dataclasses.replace(QUICK, crop=2), tmp_path, targets=stored)
     other = dataclasses.replace(dataset, name="other")
     message = "the targets are for 90 images of sample in 10 classes, not for 90 of other in 10"
     with pytest.raises(UserError, match=message):
-        train.fit(student, other, QUICK, tmp_path, targets=stored)
+        training_loop.fit(student, other, QUICK, tmp_path, targets=stored)
     assert not (tmp_path / "log.jsonl").exists()
 
 

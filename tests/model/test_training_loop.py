@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from psahw.model import checkpoint, data, processes, targets, train
+from psahw.model import checkpoint, data, processes, targets, training_loop
 from psahw.model.config import ConvConfig, TrainConfig
 from psahw.model.convnet import ConvNet
 from psahw.model.losses import Distillation, cross_entropy, smooth_targets
@@ -35,7 +35,7 @@ def _model(seed=1):
 
 def _fit(directory, config=QUICK, model=None, **options):
     model = model or _model()
-    result = train.fit(model, data.load("sample"), config, Path(directory), **options)
+    result = training_loop.fit(model, data.load("sample"), config, Path(directory), **options)
     return model, result
 
 
@@ -62,7 +62,7 @@ def test_augmenting_for_several_steps_at_once_changes_nothing(tmp_path, monkeypa
     """GPUs need this. The sample's 90 training images make five steps, so the last group is not full."""
     config = dataclasses.replace(QUICK, **changes)
     one, first = _fit(tmp_path / "one", config)
-    monkeypatch.setitem(train.AHEAD, "cpu", 3)
+    monkeypatch.setitem(training_loop.AHEAD, "cpu", 3)
     several, second = _fit(tmp_path / "several", config)
     for (name, a), b in zip(one.state_dict().items(), several.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
@@ -72,15 +72,15 @@ def test_augmenting_for_several_steps_at_once_changes_nothing(tmp_path, monkeypa
 @pytest.mark.parametrize("bad", [2, 4])
 def test_the_step_with_a_loss_that_is_not_finite_is_named(tmp_path, monkeypatch, bad):
     """The losses are read only at the end of a group of three steps, or of the two that are left."""
-    monkeypatch.setitem(train.AHEAD, "cpu", 3)
+    monkeypatch.setitem(training_loop.AHEAD, "cpu", 3)
     losses = itertools.count(1)
-    make = train.make_step
+    make = training_loop.make_step
 
     def make_step(*arguments):
         step = make(*arguments)
         return lambda *inputs: step(*inputs) * (float("nan") if next(losses) == bad else 1)
 
-    monkeypatch.setattr(train, "make_step", make_step)
+    monkeypatch.setattr(training_loop, "make_step", make_step)
     with pytest.raises(CheckFailed, match=f"the loss is nan in epoch 1, step {bad}; lower"):
         _fit(tmp_path)
 
@@ -133,7 +133,12 @@ def test_the_accuracy_reported_is_that_of_the_final_weights(tmp_path, monkeypatc
     config = dataclasses.replace(QUICK, epochs=1, ema=0.5)
     _fit(tmp_path, config)
     measured = []
-    monkeypatch.setattr(train, "accuracy", lambda model, *rest: measured.append(model.head.weight.clone()) or 1.0)
+
+    def measure(model, images, labels):
+        measured.append(model.head.weight.clone())
+        return 1.0
+
+    monkeypatch.setattr(training_loop, "accuracy", measure)
     model, _ = _fit(tmp_path, config)
     assert len(measured) == 1 and torch.equal(measured[0], model.head.weight)
 
@@ -220,7 +225,7 @@ def _fit_both(directory):
 
 def test_two_processes_equal_one(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("import sys\nfrom tests.model.test_train import _fit_both\n_fit_both(sys.argv[1])\n")
+    script.write_text("import sys\nfrom tests.model.test_training_loop import _fit_both\n_fit_both(sys.argv[1])\n")
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
@@ -241,20 +246,21 @@ def test_two_processes_equal_one(tmp_path):
 
 
 def test_convolutions_train_in_one_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "processes", lambda: (0, 2))
+    monkeypatch.setattr(training_loop, "processes", lambda: (0, 2))
     with pytest.raises(UserError, match="a convolutional teacher is trained by one process"):
         _fit(tmp_path, model=ConvNet(ConvConfig((4,))))
 
 
 KILLED = """
 import os, signal, sys
-from psahw.model import checkpoint, train
+from psahw.model import checkpoint
+from psahw.model.augment import View
 from psahw.cli import main
 
 kill, moment = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL), sys.argv[1]
 if moment == "step":  # the eighth step, with five per epoch
-    calls, make = [], train.View.__call__
-    train.View.__call__ = lambda view, index: kill() if len(calls) == 7 else calls.append(1) or make(view, index)
+    calls, make = [], View.__call__
+    View.__call__ = lambda view, index: kill() if len(calls) == 7 else calls.append(1) or make(view, index)
 else:  # the checkpoint of the next epoch is written but not renamed yet
     checkpoint.os.replace = kill
 sys.exit(main(sys.argv[2:]))
