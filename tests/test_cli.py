@@ -333,6 +333,24 @@ def test_steps(capfd):
     assert re.fullmatch(r"first +0\.\d s\nsecond +0\.\d s\n", err)
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress(terminal, monkeypatch, capfd):
+    """A bar is drawn on a terminal only, from the first item to the last, and another one may follow."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    with output.progress("things") as report:
+        for complete in (0, 30, 60, 0, 60):
+            report(complete, 60)
+    out, err = capfd.readouterr()
+    assert out == ""
+    if terminal:
+        assert "things" in err and "60/60" in err
+    else:
+        assert err.strip() == ""
+
+
 # -- errors inside of commands
 
 

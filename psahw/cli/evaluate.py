@@ -4,7 +4,7 @@ import click
 
 from . import output
 from .training_options import data_options
-from .training_output import item_bar, print_result
+from .training_output import print_result
 
 __all__ = ["COMMANDS"]
 
@@ -29,7 +29,7 @@ def evaluate(network, dataset, data, images, record, as_json):
     """
     from ..model import evaluation
 
-    with item_bar("images") as progress:
+    with output.progress("images") as progress:
         result = evaluation.evaluate(
             network, images=images, record=record, dataset=dataset, data=data, log=output.note, progress=progress
         ).to_dict()

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from .. import callbacks
 from ..display import cell, is_number
 
 __all__ = [
@@ -81,41 +82,67 @@ def _print_seconds(title: str, start: float) -> None:
     note(f"{title:<58} {time.monotonic() - start:7.1f} s")
 
 
-def _bar():
-    """Return a progress bar with rate and time left, which is silent in a pipe."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+class _Bar:
+    """A progress bar with rate and time left, which is silent in a pipe. It is shown until `stop` is called.
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True),
-    )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    Parameters
+    ----------
+    title
+        Text in front of the bar.
+    complete
+        Items that were complete before. They do not count for the rate.
+    total
+        Number of all items.
+    """
+
+    def __init__(self, title: str, complete: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task(title, completed=complete, total=total, rate="")
+        self._before, self._start = complete, time.monotonic()
+        self._bar.start()
+
+    def update(self, complete: int, total: int) -> None:
+        """Show the number of items that are complete, and of all."""
+        rate = (complete - self._before) / max(time.monotonic() - self._start, 1e-9)
+        self._bar.update(self._task, completed=complete, total=total, rate=f"{rate:,.3g}/s")
+
+    def stop(self) -> None:
+        """Remove the bar."""
+        self._bar.stop()
 
 
 @contextmanager
-def progress(title: str, total: int | None = None, *, as_step: bool = False) -> Iterator[Callable[..., None]]:
-    """Show a progress bar during a block.
+def progress(title: str) -> Iterator[callbacks.Progress]:
+    """Yield a callback that shows a bar for the items of a block, from its first call until all are complete.
 
-    Yields ``advance(items)``, which takes the number of items just completed, and the new total as the keyword
-    ``total``. With ``as_step`` the line of a `step` remains.
+    The bar ends with the last item, because only one can be drawn at a time and another one may follow.
     """
-    with _bar() as bar:
-        task, start, complete = bar.add_task(title, total=total, rate=""), time.monotonic(), 0
+    bar: _Bar | None = None
 
-        def advance(items: int = 1, total: int | None = total) -> None:
-            nonlocal complete
-            complete += items
-            rate = complete / max(time.monotonic() - start, 1e-9)
-            bar.update(task, advance=items, total=total, rate=f"{rate:,.3g}/s")
+    def report(complete: int, total: int) -> None:
+        nonlocal bar
+        bar = bar or _Bar(title, complete, total)
+        bar.update(complete, total)
+        if complete >= total:
+            bar.stop()
+            bar = None
 
-        yield advance
-    if as_step:
-        _print_seconds(title, start)
+    try:
+        yield report
+    finally:
+        if bar is not None:
+            bar.stop()
 
 
 @contextmanager
@@ -139,9 +166,7 @@ class Steps:
         self._title: str | None = None
         self._start = 0.0
         self._spinner: Any = None
-        self._bar: Any = None
-        self._task: Any = None
-        self._before = 0
+        self._bar: _Bar | None = None
 
     def step(self, title: str) -> None:
         """Begin a step, and end the one before."""
@@ -168,12 +193,8 @@ class Steps:
         """Show a bar in place of the spinner. The rate counts what was completed since the first call."""
         if self._bar is None:
             self._stop_spinner()
-            self._bar = _bar()
-            self._bar.start()
-            self._task = self._bar.add_task(self._title or "", total=total, rate="")
-            self._before = complete
-        rate = (complete - self._before) / max(time.monotonic() - self._start, 1e-9)
-        self._bar.update(self._task, completed=complete, total=total, rate=f"{rate:,.3g}/s")
+            self._bar = _Bar(self._title or "", complete, total)
+        self._bar.update(complete, total)
 
     def finish(self) -> None:
         """End the current step, and print its time."""

@@ -124,14 +124,7 @@ def make_plan(
     from ..flow.planning import plan
 
     _check_numbers(options)
-    with output.progress("adder graphs") as advance:
-        before: int | None = None
-
-        def progress(complete: int, total: int) -> None:
-            nonlocal before
-            advance(complete - (before or 0), total)
-            before = complete
-
+    with output.progress("adder graphs") as progress:
         return plan(
             network,
             board,

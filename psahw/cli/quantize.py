@@ -5,7 +5,7 @@ import click
 from . import output
 from .compression import compression_options
 from .training_options import parse_settings, run_options, targets_option, teacher_option
-from .training_output import TrainingBar, item_bar, print_run_result
+from .training_output import TrainingBar, print_run_result
 
 __all__ = ["COMMANDS"]
 
@@ -50,7 +50,7 @@ def quantize(
     """
     from ..model import quantize as quantization
 
-    with item_bar("layers") as progress:
+    with output.progress("layers") as progress:
         result = quantization.quantize(
             run, name, directory, network_path=network_path, teachers=teachers, targets=targets,
             calibration=calibration, bits=bits, lut_budget=lut_budget, search_images=search_images, prune=prune,

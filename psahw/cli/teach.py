@@ -4,7 +4,7 @@ import click
 
 from . import output
 from .training_options import data_options, parse_settings, set_option, teacher_option
-from .training_output import item_bar, print_result
+from .training_output import print_result
 
 __all__ = ["COMMANDS"]
 
@@ -33,7 +33,7 @@ def teach(teachers, views, seed, settings, directory, dataset, data, as_json):
     """
     from ..model import teaching
 
-    with item_bar("images") as progress:
+    with output.progress("images") as progress:
         result = teaching.teach(
             teachers, directory, views, dataset=dataset, data=data, log=output.note, progress=progress,
             **parse_settings(settings, seed=seed),

@@ -5,14 +5,12 @@ The progress is a bar on a terminal, and one line per epoch elsewhere.
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ..model.progress import EpochLines, TrainingObserver
 from . import output
 
-__all__ = ["TrainingBar", "item_bar", "print_result", "print_run_result"]
+__all__ = ["TrainingBar", "print_result", "print_run_result"]
 
 
 class TrainingBar(TrainingObserver):
@@ -52,28 +50,6 @@ class TrainingBar(TrainingObserver):
 def _print_line(line: str) -> None:
     """Print a line on standard error."""
     print(line, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def item_bar(items: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a `psahw.callbacks.Progress` that shows a bar for `items`, from its first call until all are complete.
-
-    The bar ends with the last item, because only one can be drawn at a time and a training may follow.
-    """
-    with ExitStack() as stack:
-        advance: Callable[..., None] | None = None
-        before = 0
-
-        def progress(complete: int, total: int) -> None:
-            nonlocal advance, before
-            if advance is None:
-                advance = stack.enter_context(output.progress(items, total))
-            advance(complete - before)
-            before = complete
-            if complete >= total:
-                stack.close()
-
-        yield progress
 
 
 def print_result(result: dict[str, Any], as_json: bool) -> None:
