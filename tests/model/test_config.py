@@ -141,27 +141,3 @@ def test_terms():
         "channel mixing of stage 1": 16,
         "head": 16,
     }
-
-
-def test_changes_to_a_shape():
-    config = load_model_config("pyramid", ("activation=relu", "hidden=[8,12,16]", "shared=false", "classes=7"))
-    assert config.activation == "relu" and config.classes == 7
-    assert [stage.hidden for stage in config.stages] == [8, 12, 16]
-    assert not any(stage.shared for stage in config.stages)
-    assert load_model_config("conv", ("widths=[8,9]",)).widths == (8, 9)
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ("hidden", "NAME=VALUE with a name of "),
-        ("kind=x", "NAME=VALUE with a name of "),
-        ("stages=[]", "NAME=VALUE with a name of "),
-        ("hidden=[1,2]", "3 stages need as many values, not 2"),
-        ("hidden=many", "hidden must be an integer"),
-        ("activation=tanh", "activation must be one of"),
-    ],
-)
-def test_wrong_changes(change, message):
-    with pytest.raises(UserError, match=message):
-        load_model_config("pyramid", (change,))

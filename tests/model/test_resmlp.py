@@ -4,16 +4,11 @@ import numpy as np
 import pytest
 import torch
 from psahw.model.config import ACTIVATIONS, ModelConfig, StageConfig
-from psahw.model.presets import PRESETS, load_model_config
+from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
 
-from psahw.errors import UserError
 from psahw.network import reference
 from psahw.network.layers import Patch
-
-PYRAMID = ModelConfig(
-    (StageConfig(8, 12, 1, groups=2, kernel=3), StageConfig(16, 8, 1)), patch_size=6, patch_padding=1
-)
 
 
 @pytest.mark.parametrize("size, stride, padding", [(4, 4, 0), (6, 4, 1), (4, 2, 1)])
@@ -97,31 +92,3 @@ def test_counts():
     psa = PRESETS["psa"].model
     assert psa.macs() == 64 * 108 * 96 + 4 * (484 * 96 + 2 * 64 * 96 * 96) + 960
     assert psa.weights() == 108 * 96 + 4 * (484 * 8 + 2 * 96 * 96) + 960
-
-
-def test_config_round_trip(tmp_path):
-    assert ModelConfig.from_dict(PYRAMID.to_dict()) == PYRAMID
-    path = tmp_path / "shape.json"
-    path.write_text('{"stages": [{"channels": 8, "hidden": 4, "blocks": 1}], "patch_size": 8, "patch_stride": 8}')
-    assert load_model_config(str(path)).grids == [(4, 4)]
-
-
-@pytest.mark.parametrize(
-    "data, message",
-    [
-        ({"stages": []}, "stages must not be empty"),
-        ({"stages": [{"channels": 8, "hidden": 4}]}, "stage 0.*blocks"),
-        ({"stages": [{"channels": 8, "hidden": 4, "blocks": 1, "heads": 2}]}, "unknown field 'heads'"),
-        ({"stages": [{"channels": 8, "hidden": 4, "blocks": 1, "groups": 3}]}, "groups must divide the 8 channels"),
-        ({"stages": [{"channels": 8, "hidden": 4, "blocks": 1, "kernel": 2}]}, "kernel must be"),
-        ({"stages": [{"channels": 8, "hidden": 4, "blocks": 1}], "activation": "tanh"}, "activation must be one of"),
-    ],
-)
-def test_wrong_config(data, message):
-    with pytest.raises(UserError, match=message):
-        ModelConfig.from_dict(data)
-
-
-def test_unknown_preset():
-    with pytest.raises(UserError, match="unknown configuration 'resnet'; known are teacher, psa"):
-        load_model_config("resnet")

@@ -11,7 +11,7 @@ import torch
 from psahw.model import checkpoint, data, targets, training_loop
 from psahw.model.augment import View, pack
 from psahw.model.config import TrainConfig
-from psahw.model.losses import mean_answer, smooth_targets
+from psahw.model.losses import smooth_targets
 from psahw.model.native import can_compile
 from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ResMLP
@@ -44,12 +44,6 @@ def _teach(teachers, directory, views=2, config=QUICK, **options):
     about = {"teachers": [{"model": teacher.config.to_dict()} for teacher in teachers]}
     targets.compute_targets(teachers, data.load("sample"), config, views, directory, about, **options)
     return Targets.load(directory)
-
-
-def test_mean_answer_is_the_mean_of_probabilities():
-    logits = torch.randn(3, 5, 10, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(mean_answer(list(logits)).exp(), logits.softmax(-1).mean(0))
-    torch.testing.assert_close(mean_answer([logits[0]]), logits[0].log_softmax(-1))
 
 
 def test_answers_are_to_the_images_of_the_view(teachers, tmp_path):

@@ -1,4 +1,4 @@
-"""Tests of the training loop: resuming, averaging, stopping, several processes; of optimisers and losses."""
+"""Tests of the training loop: resuming, averaging, stopping, several processes."""
 
 import dataclasses
 import itertools
@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from psahw.model import checkpoint, data, processes, targets, training_loop
+from psahw.model import checkpoint, data, targets, training_loop
 from psahw.model.config import ConvConfig, TrainConfig
 from psahw.model.convnet import ConvNet
-from psahw.model.losses import Distillation, cross_entropy, smooth_targets
-from psahw.model.optim import Average, learning_rate, make_optimizers
 from psahw.model.predict import accuracy
 from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ResMLP
@@ -153,24 +151,6 @@ def test_restored_average_stays_on_its_device(tmp_path):
     assert all(run.average.tensors[name] is tensor for name, tensor in before.items())
 
 
-def test_each_process_takes_its_own_gpu(monkeypatch):
-    taken, joined, at_exit = [], [], []
-    monkeypatch.setenv("RANK", "5")
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    monkeypatch.setattr(processes.atexit, "register", at_exit.append)
-    monkeypatch.setattr(torch.distributed, "init_process_group", joined.append)
-    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 5)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 8)
-    assert processes.processes() == (5, 8)
-    assert (taken, joined) == ([1], ["nccl"])
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: joined.pop())
-    at_exit.pop()()
-    assert joined == []
-
-
 def test_damaged_checkpoint(tmp_path):
     (tmp_path / "checkpoint.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"cannot read .*checkpoint\.safetensors"):
@@ -299,63 +279,6 @@ def test_checkpoint_from_before_a_setting_existed(tmp_path):
         _fit(tmp_path, dataclasses.replace(QUICK, mixup=0.5))
     _, result = _fit(tmp_path)
     assert result.epoch == 3
-
-
-@pytest.mark.parametrize("schedule", ["linear", "cosine", "onecycle"])
-def test_schedules(schedule):
-    factor = learning_rate(TrainConfig(schedule=schedule, warmup=0.2), 100)
-    values = [factor(step) for step in range(100)]
-    assert max(values) == pytest.approx(1, abs=0.06)
-    assert values.index(max(values)) in range(18, 22)
-    assert values[0] < 0.1 and values[-1] < 0.02
-    assert all(a >= b for a, b in itertools.pairwise(values[21:]))
-
-
-def test_muon_gets_the_matrices():
-    model = ResMLP(PRESETS["plain"].model)
-    muon, adamw = make_optimizers(model, TrainConfig())
-    names = {id(p): name for name, p in model.named_parameters()}
-    matrices = {names[id(p)] for p in muon.param_groups[0]["params"]}
-    assert "embed.weight" in matrices and "stages.0.blocks.0.token_mixing.weights.0" in matrices
-    assert not any("act_" in name or "head" in name for name in matrices)
-    assert len(matrices) + len(adamw.param_groups[0]["params"]) == len(names)
-
-
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
-def test_only_matrices_decay(optimizer):
-    """A step without gradients does nothing but decay."""
-    model = ResMLP(PRESETS["plain"].model)
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    config = TrainConfig(optimizer=optimizer, weight_decay=0.5, muon_lr=0.1, adamw_lr=0.1)
-    for p in model.parameters():
-        p.grad = torch.zeros_like(p)
-    for part in make_optimizers(model, config):
-        part.step()
-    for name, p in model.named_parameters():
-        decays = p.ndim == 2 and not any(part in name for part in ("act_", "head", "bias"))
-        torch.testing.assert_close(p.detach(), before[name] * (0.95 if decays else 1), msg=name)
-
-
-def test_average_forgets_the_start():
-    model = torch.nn.Linear(1, 1, bias=False)
-    average = Average(model, 0.99)
-    with torch.no_grad():
-        model.weight.fill_(5.0)
-    for _ in range(500):
-        average.update(model)
-    assert average.tensors["weight"].item() == pytest.approx(5.0, abs=0.05)
-
-
-def test_losses_against_torch():
-    torch.manual_seed(4)
-    logits, teacher, labels = torch.randn(6, 10), torch.randn(6, 10), torch.arange(6)
-    ours = cross_entropy(logits, smooth_targets(labels, 10, 0.1))
-    torch.testing.assert_close(ours, torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1))
-    soft = torch.nn.functional.kl_div(
-        (logits / 2).log_softmax(1), (teacher / 2).log_softmax(1), log_target=True, reduction="batchmean"
-    )
-    expected = 0.8 * 4 * soft + 0.2 * torch.nn.functional.cross_entropy(logits, labels)
-    torch.testing.assert_close(Distillation(0.8, 2.0)(logits, smooth_targets(labels, 10, 0), teacher), expected)
 
 
 def test_without_a_compiler_it_trains_uncompiled(tmp_path, monkeypatch):
