@@ -81,18 +81,39 @@ def test_template(planned, network, tmp_path):
         psahw.plan(network, "marble", fps=5, template=path)
 
 
-def test_room_for_the_link(planned, network):
-    """Block RAM is left for the buffers of the link if the device allows it."""
+def test_link(network):
+    """The plan keeps the link, with block RAM left for its buffers."""
     marble = boards.get("marble")
-    tight = dataclasses.replace(
-        marble, device=dataclasses.replace(marble.device, bram36=planned.resources.bram36 + 0.5)
-    )
+    link = choose_link(marble, "udp", "10.0.0.9")
+    result = psahw.plan(network, marble, fps=20_000, engines="mac", link=link)
+    buffers = link.bram36(frame_bytes=result.image_bytes, bus_bytes=result.bus_bytes)
+    assert result.link == link
+    assert buffers > 0 and result.resources.bram36 + buffers <= marble.device.bram36
+
+
+@pytest.mark.parametrize(
+    ("left", "budgets"),
+    [
+        (5.5, [{}]),  # of the device beside the buffers: enough for the first plan
+        (4.5, [{}, {"bram36": 4.5}]),
+        (0, [{}]),  # nothing: the first plan stays, and writing the project says that the link does not fit
+    ],
+)
+def test_room_for_the_link(left, budgets, planned):
+    """A second plan leaves block RAM for the buffers of the link if the first one does not."""
+    assert planned.resources.bram36 == 5.5
+    marble = boards.get("marble")
     link = choose_link(marble, "udp", "10.0.0.9")
     buffers = link.bram36(frame_bytes=planned.image_bytes, bus_bytes=planned.bus_bytes)
-    result = psahw.plan(network, tight, fps=20_000, engines="mac", link=link)
-    assert result.link == link
-    if buffers < tight.device.bram36:
-        assert result.resources.bram36 + buffers <= tight.device.bram36
+    tight = dataclasses.replace(marble, device=dataclasses.replace(marble.device, bram36=buffers + left))
+    asked = []
+
+    def make(*, budget):
+        asked.append(budget)
+        return planned
+
+    assert planning._with_room_for(link, tight, make, {}) is planned
+    assert asked == budgets
 
 
 @pytest.mark.parametrize(
