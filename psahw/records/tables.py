@@ -126,13 +126,9 @@ def comparison(records: Records) -> str:
 def accuracy(records: Records) -> str:
     """Return the accuracies of the shipped networks on the test images and on the validation images."""
     header = (
-        "network",
-        "INT8, test images, %",
-        "float, test images, %",
-        "INT8, validation, %",
-        "float, validation, %",
-    )
-    header += ("weights", "non-zero", "MAC per frame")
+        "network", "INT8, test images, %", "float, test images, %", "INT8, validation, %", "float, validation, %",
+        "weights", "non-zero", "MAC per frame",
+    )  # fmt: skip
     figures = (("accuracy", 2), ("float accuracy", 2), ("validation accuracy", 2), ("float validation accuracy", 2))
     counts = (("weights", None), ("non-zero weights", None), ("multiply-accumulates", None))
     rows = [
@@ -144,8 +140,10 @@ def accuracy(records: Records) -> str:
 
 def plans(records: Records) -> str:
     """Return all plans: frame interval, latency and resources."""
-    header = ("network", "configuration", "device", "frame interval", "latency", "MHz", "FPS")
-    header += ("LUT", "FF", "DSP", "BRAM36")
+    header = (
+        "network", "configuration", "device", "frame interval", "latency", "MHz", "FPS",
+        "LUT", "FF", "DSP", "BRAM36",
+    )  # fmt: skip
     figures = ("frame interval", "latency", "clock", "throughput", "lut", "ff", "dsp", "bram36")
     rows = [
         [_named(plan), plan.configuration, plan.device, *(_figure(plan, what) for what in figures)]
@@ -156,8 +154,10 @@ def plans(records: Records) -> str:
 
 def simulations(records: Records) -> str:
     """Return all simulations: images, wrong logits, and measured against planned cadence."""
-    header = ("network", "configuration", "mode", "images", "wrong logits", "frame interval", "planned")
-    header += ("latency", "planned", "commit")
+    header = (
+        "network", "configuration", "mode", "images", "wrong logits", "frame interval", "planned",
+        "latency", "planned", "commit",
+    )  # fmt: skip
     figures = ("images", "wrong logits", "frame interval", "planned frame interval", "latency", "planned latency")
     rows = [
         [
@@ -174,8 +174,10 @@ def simulations(records: Records) -> str:
 
 def synthesis(records: Records) -> str:
     """Return what Yosys makes of whole circuits beside the plan's estimate."""
-    header = ("network", "configuration", "LUT", "estimate / Yosys", "FF", "estimate / Yosys", "DSP", "BRAM36")
-    header += ("logic levels", "longest path, ns", "commit")
+    header = (
+        "network", "configuration", "LUT", "estimate / Yosys", "FF", "estimate / Yosys", "DSP", "BRAM36",
+        "logic levels", "longest path, ns", "commit",
+    )  # fmt: skip
     rows = []
     for record in records["synthesis"].values():
         ratios = {key: f"{float(record[f'planned {key}']) / float(record[key]):.3f}" for key in ("lut", "ff")}
