@@ -266,7 +266,7 @@ class _Job:
 
     @property
     def describe(self) -> dict[str, Any]:
-        """What identifies the run besides its settings."""
+        """Entries that identify the run, besides its settings."""
         return {
             "model": self.model.config.to_dict(),
             "dataset": self.dataset,

@@ -23,9 +23,9 @@ from .processes import processes
 from .progress import EpochLines, TrainingObserver
 from .quant import why_inexact
 from .resmlp import ResMLP
-from .run_directory import provenance, refuse_other_files
+from .run_directory import model_file, provenance, refuse_other_files
 from .teaching import Teaching, load_described_model
-from .training_loop import fit
+from .training_loop import FitResult, fit
 from .transfer import adopt, narrow
 
 __all__ = ["BLOCK_EPOCHS", "Shape", "Start", "TrainingResult", "distill", "train"]
@@ -197,12 +197,12 @@ def distill(
     if not teachers and not targets:
         raise UserError("distill needs teachers or targets (--teacher RUN, --targets DIR)")
     teaching = Teaching.load(teachers, targets)
-    first = load_described_model(source) if source else None
-    has_one = first is not None or len(teaching.teachers) == 1
+    loaded_source = load_described_model(source) if source else None
+    has_one = loaded_source is not None or len(teaching.teachers) == 1
     start = start or ("teacher" if has_one else "random")
     if start != "random" and not has_one:
         raise UserError(f"a student with --start {start} needs one --teacher, or --from RUN")
-    if start == "random" and first is not None:
+    if start == "random" and loaded_source is not None:
         raise UserError("a student that starts at random starts from no run (--start random, --from)")
     if start == "blocks":
         settings["block_epochs"] = block_epochs or BLOCK_EPOCHS
@@ -210,7 +210,7 @@ def distill(
         raise UserError("block_epochs need --start blocks, with a teacher whose blocks are learned")
     config = TrainConfig.from_dict(teaching.augmentation | settings)
     return _train(
-        shape, changes, directory, config, teaching, start, first,
+        shape, changes, directory, config, teaching, start, loaded_source,
         stop_after=stop_after, dataset=dataset, data=data, log=log, observer=observer,
     )  # fmt: skip
 
@@ -222,7 +222,7 @@ def _train(
     config: TrainConfig,
     teaching: Teaching,
     start: Start,
-    first: tuple[ResMLP | ConvNet, dict] | None,
+    source: tuple[ResMLP | ConvNet, dict] | None,
     *,
     stop_after: int | None,
     dataset: str | Dataset,
@@ -232,7 +232,7 @@ def _train(
 ) -> TrainingResult:
     """Train a network, and save it if all epochs are complete.
 
-    `first` is a model to start from in place of the teacher, with its description.
+    `source` is a model to start from in place of the teacher, with its description.
     """
     model_config = load_model_config(shape, changes)
     if isinstance(model_config, ModelConfig) and (reason := why_inexact(model_config)):
@@ -241,8 +241,8 @@ def _train(
     describe: dict[str, Any] = {"model": model_config.to_dict(), "dataset": dataset_name, **teaching.describe}
     if teaching.described:
         describe["start"] = start
-    if first is not None:
-        describe["from"] = first[1]
+    if source is not None:
+        describe["from"] = source[1]
     refuse_other_files(directory)
     with output_directory(directory) as output:
         images = datasets.load(dataset, data, log)
@@ -251,33 +251,18 @@ def _train(
         teaching.check(images)
         torch.manual_seed(config.seed)
         model = checkpoint.make_model(model_config)
-        block_teacher: nn.Module | None = None
+        origin: nn.Module | None = None
         if start != "random":
-            teacher = first[0] if first else teaching.models[0]
-            if start == "teacher":
-                narrow(teacher, model)
-            else:
-                adopt(teacher, model)
-                block_teacher = teacher
+            origin = source[0] if source else teaching.models[0]
+            (narrow if start == "teacher" else adopt)(origin, model)
         result = fit(
             model, images, config, output, teachers=teaching.models, targets=teaching.targets,
-            block_teacher=block_teacher, describe=describe, stop_after=stop_after, log=log,
+            block_teacher=origin if start == "blocks" else None, describe=describe, stop_after=stop_after, log=log,
             observer=observer or EpochLines(log),
         )  # fmt: skip
-    path = output / "model.safetensors"
+    path = model_file(output)
     if result.epoch >= config.all_epochs and processes()[0] == 0:
-        about = {
-            "dataset": dataset_name,
-            "train": config.to_dict(),
-            "teacher": describe.get("teacher"),
-            "targets": describe.get("targets"),
-            "start": start,
-            "from": describe.get("from"),
-            "validation_accuracy": result.validation_accuracy,
-            "seconds": result.seconds,
-            **provenance(),
-        }
-        checkpoint.save_model(path, model, model_config, about)
+        checkpoint.save_model(path, model, model_config, _about(describe, config, start, result))
     return TrainingResult(
         model=path,
         config=config,
@@ -288,3 +273,18 @@ def _train(
         weights=model_config.weights(),
         seconds=result.seconds,
     )
+
+
+def _about(describe: dict[str, Any], config: TrainConfig, start: Start, result: FitResult) -> dict[str, Any]:
+    """Return the description of a training that its model's file holds."""
+    return {
+        "dataset": describe["dataset"],
+        "train": config.to_dict(),
+        "teacher": describe.get("teacher"),
+        "targets": describe.get("targets"),
+        "start": start,
+        "from": describe.get("from"),
+        "validation_accuracy": result.validation_accuracy,
+        "seconds": result.seconds,
+        **provenance(),
+    }
