@@ -103,6 +103,7 @@ class _Norm(NamedTuple):
 
     @classmethod
     def from_variance(cls, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float) -> "_Norm":
+        """Return a norm with this mean and variance of its inputs."""
         return cls(gamma, beta, mean, (var + eps).sqrt())
 
     def affine(self) -> tuple[Tensor, Tensor]:

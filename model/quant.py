@@ -52,6 +52,7 @@ class Layer(NamedTuple):
     columns: int | None = None
 
     def integers(self) -> Integers:
+        """Return the layer in integers."""
         return self.rows(*self.folded())
 
 
@@ -96,6 +97,7 @@ class QuantizedResMLP(nn.Module):
                 module.eval()
 
     def train(self, mode: bool = True) -> "QuantizedResMLP":
+        """Set training or evaluation mode, but leave the norms in evaluation mode."""
         super().train(mode)
         self._freeze_norms()
         return self
@@ -128,6 +130,7 @@ class QuantizedResMLP(nn.Module):
         return dict(zip(names, layers, strict=True))
 
     def embed_integers(self) -> Integers:
+        """Return the patch embedding in integers."""
         return self.embed_rows(*self.embed_folded())
 
     def embed_folded(self) -> tuple[Tensor, Tensor]:
@@ -136,6 +139,7 @@ class QuantizedResMLP(nn.Module):
         return self.embed_rows.masked(self.embed.weight) * (PIXEL_SCALE / out)[:, None], self.embed.bias / out
 
     def head_integers(self) -> Integers:
+        """Return the head in integers."""
         return self.head_rows(*self.head_folded())
 
     def head_folded(self) -> tuple[Tensor, Tensor, Tensor]:

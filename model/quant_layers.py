@@ -101,6 +101,7 @@ class QuantizedTokenMixing(nn.Module):
         return saturate((_codes(scale) * before * scale + offset) / self.input_scale(after))
 
     def integers(self, after: Tensor) -> Integers:
+        """Return the linear map in integers, for a residual stream that it leaves at scale `after`."""
         return self.rows(*self.folded(after))
 
     def folded(self, after: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,9 +170,11 @@ class QuantizedChannelMixing(nn.Module):
         return saturate(self.layer.act_hidden(x) / self.hidden_scale)
 
     def linear1(self, before: Tensor) -> Integers:
+        """Return linear1 in integers, for a residual stream at scale `before`."""
         return self.rows1(*self.folded1(before))
 
     def linear2(self, after: Tensor) -> Integers:
+        """Return linear2 in integers, for a residual stream that it leaves at scale `after`."""
         return self.rows2(*self.folded2(after))
 
     def folded1(self, before: Tensor) -> tuple[Tensor, ...]:
@@ -256,6 +259,7 @@ class QuantizedStage(nn.Module):
             yield block.channel_mixing, block.between, block.after
 
     def merge_integers(self, input_scale: Tensor) -> Integers:
+        """Return the patch merging in integers; see `merge_folded`."""
         return self.merge_rows(*self.merge_folded(input_scale))
 
     def merge_folded(self, input_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -187,9 +187,7 @@ def quantize(
     config = TrainConfig.from_dict(DEFAULTS | teaching.augmentation | given)
     if config.bf16:
         raise UserError("bf16 must be false: bfloat16 cannot hold the codes of a quantised network")
-    model, about = checkpoint.load_model(model_file(run))
-    if not isinstance(model, ResMLP):
-        raise UserError(f"{run}: a convolutional teacher is never quantised")
+    model, about = _load(run)
     job = _Job(
         name=name,
         model=model,
@@ -204,9 +202,7 @@ def quantize(
     refuse_other_files(directory, f"{name}.safetensors", SEARCH_FILE)
     with output_directory(directory) as output:
         path = Path(network_path or output / f"{name}.safetensors")
-        if not path.parent.is_dir():
-            raise UserError(f"directory {path.parent} for the network file does not exist (--network)")
-        writable_directory(path.parent)
+        _check_folder(path)
         images = datasets.load(dataset, data, log)
         images.check((*model.config.image, 3), model.config.classes, f"run {run}")
         teaching.check(images)
@@ -243,6 +239,21 @@ def quantize(
         adder_luts_estimated=luts,
         seconds=seconds,
     )
+
+
+def _load(run: str | os.PathLike) -> tuple[ResMLP, dict[str, Any]]:
+    """Return a float model, and how it was trained. Raises UserError if it cannot be quantised."""
+    model, about = checkpoint.load_model(model_file(run))
+    if not isinstance(model, ResMLP):
+        raise UserError(f"{run}: a convolutional teacher is never quantised")
+    return model, about
+
+
+def _check_folder(path: Path) -> None:
+    """Raise UserError unless a network file can be written."""
+    if not path.parent.is_dir():
+        raise UserError(f"directory {path.parent} for the network file does not exist (--network)")
+    writable_directory(path.parent)
 
 
 @dataclass(frozen=True)
@@ -313,6 +324,7 @@ class _Validation:
 
     @classmethod
     def select(cls, dataset: Dataset, job: _Job) -> "_Validation":
+        """Return the validation images of a data set."""
         _, indices = datasets.split(len(dataset.train_images))
         untouched = held_out([job.describe, job.config.to_dict()])
         return cls(dataset.train_images[indices], dataset.train_labels[indices], untouched)

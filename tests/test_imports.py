@@ -44,7 +44,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
     ),
     "model": (
         BASE | {"network", "architecture", "adder_graph"},
-        {"numpy", "safetensors", "PIL", "torch", "rich", "scipy"},
+        {"numpy", "safetensors", "PIL", "torch"},
     ),
     "report": (
         {"errors", "network", "architecture", "records"},

@@ -73,6 +73,6 @@ def print_run_result(result: dict[str, Any], as_json: bool) -> None:
         print_result(result, as_json)
         return
     epochs = f"{result['epoch']} of {result['epochs']}"
-    output.note(f"stopped after epoch {epochs}; the same command without --stop-after goes on")
+    output.note(f"stopped after epoch {epochs}; the same command without --stop-after continues")
     if as_json:
         output.print_json(result)
