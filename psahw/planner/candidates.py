@@ -498,12 +498,12 @@ def _entry(
     return _merging(merge, before, stage)
 
 
-def _links(befores: Sequence, stages: Sequence, entry: Callable[..., Tree]) -> dict[tuple[int, int], Tree]:
+def _links(sources: Sequence, stages: Sequence, entry: Callable[..., Tree]) -> dict[tuple[int, int], Tree]:
     """Return ``entry(before, stage)`` for those pairs, by index, for which it does not raise `Infeasible`.
 
     If there is none, raises the first of these errors.
     """
-    pairs = {(a, b): (before, stage) for a, before in enumerate(befores) for b, stage in enumerate(stages)}
+    pairs = {(a, b): (before, stage) for a, before in enumerate(sources) for b, stage in enumerate(stages)}
     return _feasible(list(pairs), lambda pair: entry(*pairs[pair]), "no pairs")
 
 
@@ -533,18 +533,18 @@ def choices(network: Network, period: int, bus_bytes: int, engines: Engines) -> 
     if network.image[0] * row // bus_bytes > frame:
         raise Infeasible(f"input: {bus_bytes} bytes a cycle do not bring an image in {frame} cycles")
     states, links = [], []
-    befores: Sequence[_PacedStage | None] = [None]
+    sources: Sequence[_PacedStage | None] = [None]
     for index, stage in enumerate(network.stages):
         blocks = _states(network, index, frame // stage.tokens, engines)
-        links.append(_links(befores, list(blocks), partial(_entry, network, bus_bytes, stage.merge)))
+        links.append(_links(sources, list(blocks), partial(_entry, network, bus_bytes, stage.merge)))
         states.append(tuple(blocks.values()))
-        befores = list(blocks)
+        sources = list(blocks)
     head = Matrix.of(network.head, 1)
 
     def result(before: _PacedStage, _: None) -> Tree:
         pool = MeanPool("pool", before.tokens, before.channels, before.lanes, network.pool_shift)
         return All((Leaf((pool,)), engines.linear("head", head, before.lanes, 1, frame)))
 
-    links.append(_links(befores, [None], result))
+    links.append(_links(sources, [None], result))
     states.append((Leaf((Argmax("argmax", head.outputs, head.out_bits),)),))
     return Path(tuple(states), tuple(links))
