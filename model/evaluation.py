@@ -88,6 +88,8 @@ def evaluate(
     ------
     UserError
         If the network does not fit the data set, or its accuracy cannot be recorded.
+    ValueError
+        If `images` is not positive.
 
     Examples
     --------
@@ -108,6 +110,8 @@ def evaluate(
         classifier = _float_classifier(name) if in_float else _integer_classifier(network_file.load(name))
     test = datasets.load(dataset, data, log)
     test.check(classifier.shape, classifier.classes, name)
+    if images is not None and images < 1:
+        raise ValueError(f"images must be positive, not {images}")
     available = len(test.test_images)
     if images is not None and images > available:
         raise UserError(f"images must be at most the {available} test images of {test.name}, not {images}")

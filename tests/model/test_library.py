@@ -81,6 +81,9 @@ def test_unknown_setting(tmp_path):
 def test_network_without_a_file_cannot_be_recorded():
     with pytest.raises(UserError, match="record needs the name of a network file, not a network"):
         evaluate(network_file.load("cifar10-psa-small"), dataset="sample", record=True)
+    for images in (0, -5):
+        with pytest.raises(ValueError, match=f"^images must be positive, not {images}$"):
+            evaluate("cifar10-psa-small", dataset="sample", images=images)
 
 
 def test_results_are_frozen(trained):
