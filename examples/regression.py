@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from psahw.model.psa import PSA
 from torch import nn
+
+from psahw.model.psa import PSA
 
 Data = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # x and y for training, x and y for testing
 

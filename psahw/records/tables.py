@@ -10,7 +10,7 @@ A page marks the place of a table by two comments::
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ..errors import UserError
 from ..network.file import shipped
@@ -25,7 +25,7 @@ _PLACE = re.compile(r"(?P<open><!-- table: (?P<name>[a-z-]+) -->\n).*?(?P<close>
 _NOTHING = "–"
 
 
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1) -> str:
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], *, text: Collection[int] = (0,)) -> str:
     """Return a Markdown table.
 
     Parameters
@@ -34,10 +34,10 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], *, text_colum
         Headings.
     rows
         Cells, as many in each row as there are headings.
-    text_columns
-        Number of columns that are aligned left, from the first one. The others are aligned right.
+    text
+        Columns that are aligned left. The others, with numbers, are aligned right.
     """
-    rule = ["---" if column < text_columns else "--:" for column in range(len(header))]
+    rule = ["---" if column in text else "--:" for column in range(len(header))]
     lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
     return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])
 
@@ -113,14 +113,14 @@ def readme(records: Records) -> str:
     """Return the README's table: four published systems and four of our plans."""
     rows = [_published(records["published"][name]) for name in _README["published"]]
     rows += [_ours(records, name) for name in _README["plan"]]
-    return markdown(_SYSTEMS, rows)
+    return markdown(_SYSTEMS, rows, text=(0, 2, 8))
 
 
 def comparison(records: Records) -> str:
     """Return the table of all published systems and all of our plans, by device and frame rate."""
     rows = [_published(record) for record in records["published"].values()]
     plans = sorted(records["plan"].values(), key=lambda plan: (plan.device, float(plan["throughput"])))
-    return markdown(_SYSTEMS, rows + [_ours(records, plan.name) for plan in plans])
+    return markdown(_SYSTEMS, rows + [_ours(records, plan.name) for plan in plans], text=(0, 2, 8))
 
 
 def accuracy(records: Records) -> str:
@@ -149,7 +149,7 @@ def plans(records: Records) -> str:
         [_named(plan), plan.configuration, plan.device, *(_figure(plan, what) for what in figures)]
         for plan in records["plan"].values()
     ]
-    return markdown(header, rows, text_columns=3)
+    return markdown(header, rows, text=(0, 1, 2))
 
 
 def simulations(records: Records) -> str:
@@ -169,7 +169,7 @@ def simulations(records: Records) -> str:
         ]
         for record in records["simulation"].values()
     ]
-    return markdown(header, rows, text_columns=3)
+    return markdown(header, rows, text=(0, 1, 2))
 
 
 def synthesis(records: Records) -> str:
@@ -185,7 +185,7 @@ def synthesis(records: Records) -> str:
         row += [_figure(record, "lut"), ratios["lut"], _figure(record, "ff"), ratios["ff"]]
         row += [_figure(record, what) for what in ("dsp", "bram36", "logic levels", "longest path")]
         rows.append([*row, record.commit])
-    return markdown(header, rows, text_columns=2)
+    return markdown(header, rows, text=(0, 1))
 
 
 def efficiency(records: Records) -> str:
@@ -198,13 +198,13 @@ def efficiency(records: Records) -> str:
         per_dsp = f"{throughput / dsps:.1f}" if isinstance(dsps, int | float) and dsps else _NOTHING
         name = record.subject if record.source else f"{_named(record)}, {record.configuration}"
         rows.append([name, record.device, _figure(record, "throughput"), f"{throughput / luts:.3f}", per_dsp])
-    return markdown(("system", "device", "FPS", "FPS per LUT", "FPS per DSP"), rows, text_columns=2)
+    return markdown(("system", "device", "FPS", "FPS per LUT", "FPS per DSP"), rows, text=(0, 1))
 
 
 def sources(records: Records) -> str:
     """Return where each published row comes from."""
     rows = [[record.subject, record.device, record.source] for record in records["published"].values()]
-    return markdown(("system", "device", "source"), rows, text_columns=3)
+    return markdown(("system", "device", "source"), rows, text=(0, 1, 2))
 
 
 def _listing(kind: str) -> Callable[[Records], str]:
@@ -220,7 +220,7 @@ def _listing(kind: str) -> Callable[[Records], str]:
             )
             subject = f"{_named(record)}, {record.configuration}" if record.configuration else _named(record)
             rows.append([subject, figures, f"`{record.command}`", f"{record.commit}, {record.date}"])
-        return markdown(("what", "figures", "command", "commit, date"), rows, text_columns=4)
+        return markdown(("what", "figures", "command", "commit, date"), rows, text=(0, 1, 2, 3))
 
     return table
 

@@ -8,10 +8,10 @@ import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from psahw.boards.clock import settings
-from psahw.boards.tools.project import clock_for
 
 from psahw import boards
+from psahw.boards.clock import settings
+from psahw.boards.tools.project import clock_for
 from psahw.errors import UserError
 
 

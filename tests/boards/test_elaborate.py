@@ -12,13 +12,13 @@ import pytest
 from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
+
+from psahw import boards, generate
 from psahw.boards.link.link import Link
 from psahw.boards.link.options import choose_link
 from psahw.boards.lint import lint
 from psahw.boards.ports import interface
 from psahw.boards.tools import project
-
-from psahw import boards, generate
 from psahw.cli import main
 from psahw.errors import UserError
 from psahw.network import file as network_file

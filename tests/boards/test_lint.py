@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from psahw.boards.lint.__main__ import main
 
 

@@ -10,12 +10,12 @@ from statistics import mean
 from typing import NamedTuple
 
 import pytest
+
+from psahw import boards, verilog
 from psahw.boards import primitives
 from psahw.boards.core import AcceleratorInterface
 from psahw.boards.link.options import choose_link
 from psahw.boards.tools.project import clock_for, files
-
-from psahw import boards, verilog
 from tests.boards.ethernet.frames import (
     HOST,
     HOST_MAC,

@@ -5,10 +5,10 @@ import json
 from importlib import util
 
 import pytest
-from psahw.boards.link.options import choose_link
 
 import psahw
 from psahw import boards
+from psahw.boards.link.options import choose_link
 from psahw.errors import CheckFailed, UserError
 from psahw.flow import planning
 from psahw.planner.plan import Plan

@@ -5,11 +5,11 @@ import time
 
 import numpy as np
 import pytest
-from psahw.boards.simulated import CYCLES_PER_BIT
-from psahw.sim import board
 
+from psahw.boards.simulated import CYCLES_PER_BIT
 from psahw.errors import CheckFailed
 from psahw.host import Accelerator
+from psahw.sim import board
 from tests.boards.stub import answer
 from tests.torture import FAULTS, SHAPE, Watch, by_hand, by_host, udp_line, write_board, write_udp_board
 from tests.wire import message

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+
 from psahw.model import augment
 from psahw.model.augment import View, pack
 from psahw.model.config import TrainConfig

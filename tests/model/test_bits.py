@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
+
+from psahw.errors import UserError
 from psahw.model.bits import MIN_BITS, choose, layer_names, loss_by_bits, luts_by_bits
 from psahw.model.export import to_network
 from psahw.model.integers import BIAS_LIMIT, MAX_SHIFT, to_integers
 from psahw.model.quant import QuantizedResMLP
-
-from psahw.errors import UserError
 from psahw.network import reference, samples
 from psahw.network.summary import summarise, weight_bits
 from tests.model.test_quant import CLASSES, SHAPES, _trained

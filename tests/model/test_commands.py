@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from psahw.cli import main, quantize, training, training_options
 from psahw.model import checkpoint, data
 from psahw.model.config import TrainConfig
 from psahw.model.quant import QuantizedResMLP
 from psahw.model.quantize import DEFAULTS
 from psahw.model.training import BLOCK_EPOCHS
-
-from psahw.cli import main, quantize, training, training_options
 from psahw.network import file as network_file
 from psahw.network import reference, samples
 

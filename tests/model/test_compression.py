@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from psahw.model import compression
-from psahw.model.compression import Compression
 
 from psahw.cli import main
 from psahw.errors import UserError
+from psahw.model import compression
+from psahw.model.compression import Compression
 from psahw.network import file as network_file
 from psahw.network.summary import summarise, weight_bits
 

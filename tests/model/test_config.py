@@ -4,6 +4,8 @@ import json
 import re
 
 import pytest
+
+from psahw.errors import UserError
 from psahw.model.config import (
     ModelConfig,
     StageConfig,
@@ -12,8 +14,6 @@ from psahw.model.config import (
     model_config_from_dict,
 )
 from psahw.model.presets import PRESETS, load_model_config
-
-from psahw.errors import UserError
 
 STAGE = {"channels": 8, "hidden": 8, "blocks": 1}
 

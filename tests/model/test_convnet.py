@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
+
+from psahw.cli import main
+from psahw.errors import UserError
 from psahw.model import checkpoint
 from psahw.model.config import ConvConfig, TrainConfig
 from psahw.model.convnet import ConvNet, Convolution
 from psahw.model.native import can_compile
 from psahw.model.optim import Average, make_optimizers
 from psahw.model.presets import PRESETS, load_model_config
-from torch.nn import functional
-
-from psahw.cli import main
-from psahw.errors import UserError
 
 SMALL = ConvConfig((4, 6), stem=3, image=(9, 13), classes=5)
 

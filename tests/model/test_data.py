@@ -11,10 +11,10 @@ from http.client import IncompleteRead
 import numpy as np
 import pytest
 from PIL import Image
-from psahw.model import data
 
 from psahw.cli import main
 from psahw.errors import UserError
+from psahw.model import data
 from psahw.network import samples
 
 

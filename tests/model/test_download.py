@@ -4,6 +4,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
 from psahw.model.download import download
 
 CONTENTS = bytes(range(256)) * 40

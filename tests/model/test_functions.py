@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+
+from psahw.cli import main
 from psahw.model.export import to_network
 from psahw.model.functions import code_curves, float_curves, scales
 from psahw.model.quant import QuantizedResMLP
-
-from psahw.cli import main
 from psahw.network import file as network_file
 from psahw.network import samples
 from psahw.network.random import random_network

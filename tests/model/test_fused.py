@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+
 from psahw.model import data, fused
 from psahw.model.config import ModelConfig, StageConfig, TrainConfig
 from psahw.model.losses import cross_entropy, smooth_targets

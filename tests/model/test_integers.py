@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from psahw.model.integers import BIAS_LIMIT, MAX_SHIFT, MAX_TERMS, Requantise, to_integers
 
+from psahw.model.integers import BIAS_LIMIT, MAX_SHIFT, MAX_TERMS, Requantise, to_integers
 from psahw.network import reference
 
 

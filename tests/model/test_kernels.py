@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from psahw.model import kernels
 
 needs_kernels = pytest.mark.skipif(not kernels.kernels_available(), reason="no C compiler")

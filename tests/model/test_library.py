@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+
+from psahw.errors import UserError
 from psahw.model import checkpoint, data
 from psahw.model.config import ModelConfig, StageConfig
 from psahw.model.evaluation import evaluate
 from psahw.model.quantize import quantize
 from psahw.model.teaching import teach
 from psahw.model.training import distill, train
-
-from psahw.errors import UserError
 from psahw.network import file as network_file
 
 SHAPE = ModelConfig((StageConfig(8, 8, 1),), patch_size=8, patch_stride=8, classes=3)

@@ -1,6 +1,7 @@
 """The losses equal those of torch."""
 
 import torch
+
 from psahw.model.losses import Distillation, cross_entropy, mean_answer, smooth_targets
 
 

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+
 from psahw.model.config import TrainConfig
 from psahw.model.optim import Average, learning_rate, make_optimizers
 from psahw.model.presets import PRESETS

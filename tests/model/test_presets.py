@@ -1,9 +1,9 @@
 """Tests of configurations by name, from files, and with changes."""
 
 import pytest
-from psahw.model.presets import load_model_config
 
 from psahw.errors import UserError
+from psahw.model.presets import load_model_config
 
 
 def test_changes_to_a_shape():

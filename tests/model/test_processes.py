@@ -1,6 +1,7 @@
 """Tests of processes that train together, as `torchrun` starts them."""
 
 import torch
+
 from psahw.model import processes
 
 

@@ -6,13 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+
 from psahw.model import data, training_loop
 from psahw.model.config import TrainConfig
 from psahw.model.export import to_network
 from psahw.model.optim import Average
 from psahw.model.prune import Pruning, cubic
 from psahw.model.quant import QuantizedResMLP
-
 from psahw.network import reference, samples
 from tests.model.test_quant import CLASSES, SHAPES, _trained
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from psahw.model.config import GRID_SIZES
 from psahw.model.kernels import interpolate
 from psahw.model.psa import EPS, GRID_RANGE, PSA

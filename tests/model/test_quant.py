@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
+
+from psahw.errors import UserError
 from psahw.model.config import ModelConfig, StageConfig
 from psahw.model.export import to_network
 from psahw.model.presets import PRESETS
 from psahw.model.quant import QuantizedResMLP
 from psahw.model.quant_layers import rescale, table_residual
 from psahw.model.resmlp import ResMLP
-
-from psahw.errors import UserError
 from psahw.network import file as network_file
 from psahw.network import reference, samples
 from tests.model.test_psa import _published

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from psahw.model.predict import predict
 from psahw.model.quant import QuantizedResMLP
 from psahw.model.residual_bits import main, rounded, rounded_stream, scan
-
 from psahw.network import reference, samples
 from psahw.network.layers import Patch
 from tests.model.test_quant import SHAPES, _trained

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+
 from psahw.model.config import ACTIVATIONS, ModelConfig, StageConfig
 from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
-
 from psahw.network import reference
 from psahw.network.layers import Patch
 

@@ -6,11 +6,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+
 from psahw.model.export import to_network
 from psahw.model.functions import scales
 from psahw.model.quant import QuantizedResMLP
 from psahw.model.tables import compare, exact
-
 from psahw.network import samples
 from psahw.network.layers import Table
 from tests.model.test_psa import _published

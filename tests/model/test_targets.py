@@ -8,6 +8,9 @@ import re
 import numpy as np
 import pytest
 import torch
+
+from psahw.cli import main
+from psahw.errors import UserError
 from psahw.model import checkpoint, data, targets, training_loop
 from psahw.model.augment import View, pack
 from psahw.model.config import TrainConfig
@@ -16,9 +19,6 @@ from psahw.model.native import can_compile
 from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ResMLP
 from psahw.model.targets import Targets
-
-from psahw.cli import main
-from psahw.errors import UserError
 from psahw.network import file as network_file
 
 QUICK = TrainConfig(

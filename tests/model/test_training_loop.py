@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from psahw.cli import main
+from psahw.errors import CheckFailed, UserError
 from psahw.model import checkpoint, data, targets, training_loop
 from psahw.model.config import ConvConfig, TrainConfig
 from psahw.model.convnet import ConvNet
@@ -19,9 +22,6 @@ from psahw.model.predict import accuracy
 from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ResMLP
 from psahw.model.run_state import RunState
-
-from psahw.cli import main
-from psahw.errors import CheckFailed, UserError
 
 QUICK = TrainConfig(epochs=3, batch=16, bf16=False, compile=False)
 

@@ -6,11 +6,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+
+from psahw.errors import UserError
 from psahw.model.config import ModelConfig, StageConfig
 from psahw.model.resmlp import ResMLP
 from psahw.model.transfer import adopt, block_loss, narrow
-
-from psahw.errors import UserError
 from psahw.network import samples
 
 MIXINGS = {

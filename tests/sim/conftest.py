@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from psahw.sim.design import load_design
 
 WEIGHTS = np.array([3, -5, 7, 1, -8, 2, 127, -128, 11, 0, -1, 64, -33, 5, 9, -2])

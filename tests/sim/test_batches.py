@@ -5,12 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+
+from psahw.errors import UserError
 from psahw.sim import batches, building, runner
 from psahw.sim.design import load_design
 from psahw.sim.result import problems
 from psahw.sim.runner import simulate
-
-from psahw.errors import UserError
 from tests.sim.conftest import write_standin
 
 

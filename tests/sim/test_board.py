@@ -1,9 +1,9 @@
 """Tests of how a simulated board starts and ends, with shell scripts in place of simulators."""
 
 import pytest
-from psahw.sim import board
 
 from psahw.errors import CheckFailed, UserError
+from psahw.sim import board
 
 UART = board.Uart(8)
 PORT = "echo /dev/pts/99; cat > /dev/null; "

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+
 from psahw.sim import board, building
 
 HERE = Path(building.__file__).parent

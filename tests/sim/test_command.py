@@ -59,9 +59,8 @@ def test_stalls_and_resets(network, capsys):
 
 def test_wrong_plan(network, capsys, tmp_path):
     """A design whose manifest promises another cadence fails the check."""
-    from psahw.boards import get
-
     from psahw import generate
+    from psahw.boards import get
     from psahw.planner import search
 
     loaded = network_file.load(network)

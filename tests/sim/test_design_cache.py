@@ -5,9 +5,9 @@ import shutil
 import time
 
 import pytest
-from psahw.sim import design_cache
 
 import psahw
+from psahw.sim import design_cache
 
 
 @pytest.fixture

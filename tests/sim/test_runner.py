@@ -4,11 +4,11 @@ import json
 import shutil
 
 import pytest
+
+from psahw.errors import UserError
 from psahw.sim import building, simulator
 from psahw.sim.design import counter_widths, load_design
 from psahw.sim.result import problems
-
-from psahw.errors import UserError
 from tests.sim.conftest import MANIFEST, write_standin
 
 

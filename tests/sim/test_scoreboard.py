@@ -1,6 +1,7 @@
 """Tests of the comparison with the expected logits, and of the measured cycles."""
 
 import numpy as np
+
 from psahw.sim.scoreboard import Scoreboard, unpack_result
 
 

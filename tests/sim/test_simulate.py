@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+
 from psahw.boards.tools.power import PREFIX
 from psahw.sim.runner import problems, simulate
 

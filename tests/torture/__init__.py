@@ -17,15 +17,15 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+
+from psahw import verilog
 from psahw.boards import simulated
 from psahw.boards.core import AcceleratorInterface
 from psahw.boards.link.link import WINDOW
 from psahw.boards.link.udp_link import UDP_WINDOW
-from psahw.sim.board import Udp
-
-from psahw import verilog
 from psahw.host import Accelerator
 from psahw.host.protocol import Hello
+from psahw.sim.board import Udp
 from tests.boards.stub import CLASSES, Stub, answer
 from tests.wire import message, unstuff, words
 

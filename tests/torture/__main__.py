@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 
 from psahw.boards.simulated import CYCLES_PER_BIT
-from psahw.sim import board
-
 from psahw.cli.output import progress
+from psahw.sim import board
 from tests.torture import by_hand, by_host, udp_line, write_board, write_udp_board
 
 SEED = 20_000

@@ -5,8 +5,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from psahw.boards.axi.kernel import DATA_BYTES
 
+from psahw.boards.axi.kernel import DATA_BYTES
 from psahw.network import reference
 from tests.boards.axi.designs import OFFSETS
 

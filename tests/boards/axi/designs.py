@@ -1,11 +1,10 @@
 """AXI designs to simulate, with `tests.boards.stub.Stub` in the place of the accelerator."""
 
+from psahw import verilog
 from psahw.boards.axi.core import Core
 from psahw.boards.axi.interfaces import verilog_ports
 from psahw.boards.axi.kernel import Kernel
 from psahw.boards.axi.registers import CORE, KERNEL
-
-from psahw import verilog
 from tests.boards.stub import CLASSES, Stub, answer
 
 __all__ = ["OFFSETS", "expected_record", "manifest", "write_core", "write_kernel"]

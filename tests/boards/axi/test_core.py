@@ -4,8 +4,8 @@
 import random
 
 import pytest
-from psahw.boards.axi.registers import ID
 
+from psahw.boards.axi.registers import ID
 from tests.boards.axi.designs import DIGEST, OFFSETS, expected_record, manifest, write_core
 
 FRAME = 48

@@ -9,6 +9,7 @@ import pytest
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from psahw.boards.axi.bursts import PAGE, Bursts
 from psahw.boards.axi.interfaces import Axi4, Axi4Lite, Axi4Stream
 from psahw.boards.axi.kernel import Kernel, read_depth
@@ -16,7 +17,6 @@ from psahw.boards.axi.pack import Pack
 from psahw.boards.axi.reader import Reader
 from psahw.boards.axi.unpack import Gearbox, Unpack
 from psahw.boards.axi.writer import Writer
-
 from tests.boards.axi.designs import manifest
 from tests.boards.stub import Stub
 from tests.gateware.streams import run_streams

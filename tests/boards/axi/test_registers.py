@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+
 from psahw.boards.axi import __main__ as tables
 from psahw.boards.axi.identity import identity_values
 from psahw.boards.axi.register_file import RegisterFile
 from psahw.boards.axi.registers import CORE, KERNEL, Access, Register, identity
-
 from tests.boards.axi.designs import manifest
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "register-map.md"

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 from amaranth.sim import Simulator
-from psahw.boards.ethernet.endpoint import BUFFER_BYTES, LONGEST, Endpoint
 
+from psahw.boards.ethernet.endpoint import BUFFER_BYTES, LONGEST, Endpoint
 from tests.boards.ethernet.frames import (
     BOARD,
     BOARD_MAC,

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 from amaranth.sim import Simulator
+
 from psahw.boards.ethernet.mac_receiver import MacReceiver
 from psahw.boards.ethernet.mac_transmitter import MacTransmitter
-
 from tests.boards.ethernet.frames import fcs, on_the_wire, received
 
 RANDOM = random.Random(3)

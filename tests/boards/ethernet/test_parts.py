@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.sim import Simulator
+
 from psahw.boards.ethernet.arbiter import FrameArbiter
 from psahw.boards.ethernet.checksum import Checksum
 from psahw.boards.ethernet.datagrams import Datagrams
@@ -15,7 +16,6 @@ from psahw.boards.ethernet.identity import Identity
 from psahw.boards.ethernet.ipv4 import Ipv4Sender
 from psahw.boards.ethernet.mac_receiver import MacReceiver
 from psahw.boards.ethernet.packet_buffer import PacketBuffer
-
 from tests.boards.ethernet.frames import ME, checksum, on_the_wire
 
 RANDOM = random.Random(11)

@@ -5,9 +5,9 @@ Silicon Labs' are listed in AN205.
 """
 
 import pytest
+
 from psahw.boards import BOARDS
 from psahw.boards.link import bridges
-
 from psahw.errors import UserError
 
 

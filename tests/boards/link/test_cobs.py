@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from psahw.boards.link.cobs import CobsDecoder, CobsEncoder
 
+from psahw.boards.link.cobs import CobsDecoder, CobsEncoder
 from tests.gateware.streams import run_stream
 from tests.wire import stuff, unstuff
 

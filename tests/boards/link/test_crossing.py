@@ -1,6 +1,7 @@
 import pytest
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
+
 from psahw.boards.link.crossing import Crossing
 
 

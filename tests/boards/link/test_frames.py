@@ -4,8 +4,8 @@ import zlib
 
 import numpy as np
 import pytest
-from psahw.boards.link.frames import FrameReceiver, FrameSender
 
+from psahw.boards.link.frames import FrameReceiver, FrameSender
 from tests.gateware.streams import run_stream
 from tests.wire import stuff
 

@@ -1,8 +1,8 @@
 """The hello message of a board, from the manifest of its accelerator."""
 
 import pytest
-from psahw.boards.link.hello import describe_board
 
+from psahw.boards.link.hello import describe_board
 from psahw.errors import UserError
 from psahw.host.protocol import Hello
 

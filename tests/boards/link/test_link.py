@@ -9,9 +9,9 @@ import pytest
 from amaranth.hdl import ClockDomain, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
+
 from psahw.boards.link.link import Link
 from psahw.boards.link.uart_link import UartLink
-
 from tests.boards.stub import CLASSES, Stub, answer, result_layout
 from tests.wire import answers, message, stuff, words
 

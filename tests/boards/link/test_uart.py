@@ -3,6 +3,7 @@ from fractions import Fraction
 
 import pytest
 from amaranth.sim import Simulator
+
 from psahw.boards.link.uart import Receiver, Transmitter, bit_times
 
 TEXT = bytes(random.Random(1).sample(range(256), 8)) + b"\x00\xff\x55\xaa"

@@ -6,8 +6,8 @@ import struct
 import pytest
 from amaranth.hdl import ClockDomain
 from amaranth.sim import Simulator
-from psahw.boards.link.udp_link import UDP_WINDOW, UdpLink
 
+from psahw.boards.link.udp_link import UDP_WINDOW, UdpLink
 from tests.boards.ethernet.frames import (
     BOARD_MAC,
     BOARD_PORT,

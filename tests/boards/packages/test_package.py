@@ -4,10 +4,10 @@ import os
 import re
 
 import pytest
-from psahw.boards.lint import lint
-from psahw.boards.packages import TARGETS
 
 from psahw import boards
+from psahw.boards.lint import lint
+from psahw.boards.packages import TARGETS
 from psahw.cli import main
 from psahw.network import file as network_file
 from tests.boards.packages.conftest import BOARDS

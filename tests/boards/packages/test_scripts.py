@@ -9,8 +9,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from psahw.boards.axi.registers import CORE, KERNEL
 
+from psahw.boards.axi.registers import CORE, KERNEL
 from tests.boards.packages.test_package import ports
 
 SCRIPTS = {"vivado": ("package_ip.tcl", CORE), "vitis": ("package_kernel.tcl", KERNEL)}

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from psahw.boards.packages import fusesoc
-from psahw.boards.packages.contents import Contents
 
 from psahw import boards
+from psahw.boards.packages import fusesoc
+from psahw.boards.packages.contents import Contents
 
 SOC = """
 import sys

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.hdl import Fragment
-from psahw.boards.tools import build, project
-from psahw.boards.tools.toolchains import Step
 
 from psahw import boards
+from psahw.boards.tools import build, project
+from psahw.boards.tools.toolchains import Step
 from psahw.cli import main
 from psahw.errors import CheckFailed, UserError
 from psahw.network import file as network_file

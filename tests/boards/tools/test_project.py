@@ -3,11 +3,11 @@ import json
 import re
 
 import pytest
+
+from psahw import boards, verilog
 from psahw.boards.core import AcceleratorInterface
 from psahw.boards.lint import lint
 from psahw.boards.tools.project import clock_for, files
-
-from psahw import boards, verilog
 from psahw.errors import UserError
 from tests.boards.stub import Stub
 

@@ -4,8 +4,8 @@ import json
 import re
 
 import pytest
-from psahw.boards.tools import routed
 
+from psahw.boards.tools import routed
 from psahw.errors import CheckFailed
 
 NEXTPNR = {

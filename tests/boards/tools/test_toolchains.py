@@ -7,12 +7,12 @@ import subprocess
 import sys
 
 import pytest
+
+from psahw import boards
 from psahw.boards.clock import ClockSettings
 from psahw.boards.core import AcceleratorInterface
 from psahw.boards.tools import openxc7, toolchains
 from psahw.boards.tools.project import clock_for, files
-
-from psahw import boards
 from psahw.errors import UserError
 from tests.boards.stub import Stub
 

@@ -6,13 +6,13 @@ import re
 
 import numpy as np
 import pytest
+
+from psahw import boards, verilog
 from psahw.boards.core import AcceleratorInterface
 from psahw.boards.ethernet.clock import RgmiiClock
 from psahw.boards.link.options import choose_link
 from psahw.boards.lint import lint
 from psahw.boards.tools.project import clock_for, files
-
-from psahw import boards, verilog
 from psahw.cli import main
 from psahw.errors import UserError
 from psahw.network import file as network_file

@@ -1,6 +1,6 @@
 import pytest
-from psahw.boards.tools.whole_directory import whole_directory
 
+from psahw.boards.tools.whole_directory import whole_directory
 from psahw.errors import UserError
 
 
