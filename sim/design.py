@@ -113,7 +113,9 @@ def load_design(directory: str | os.PathLike) -> Design:
     try:
         entries = json.loads(manifest.read_text())
     except OSError as error:
-        raise UserError(f"cannot read {manifest}: {error.strerror}") from error
+        raise UserError(
+            f"cannot read {manifest}: {error.strerror}; name a directory that psahw elaborate wrote"
+        ) from error
     except ValueError as error:
         raise UserError(f"{manifest} must be JSON: {error}") from error
     values = {}

@@ -19,7 +19,8 @@ def _show_shipped(as_json: bool) -> None:
     rows = []
     for name in names:
         info = summarise(load(name))
-        accuracy = ", ".join(f"{images} {value:g} %" for images, value in info["accuracy"].items())
+        tested = {images: value for images, value in info["accuracy"].items() if " test " in images}
+        accuracy = ", ".join(f"{images} {value:g} %" for images, value in tested.items())
         rows.append([name, info["macs"], info["weights_nonzero"], info["tables"], accuracy])
     columns = ["network", "MAC per frame", "non-zero weights", "tables", "accuracy"]
     output.print_table(columns, rows, title="Networks that ship with psahw")

@@ -8,6 +8,11 @@ from ..architecture.device import Resources
 __all__ = ["PlannedStage"]
 
 
+def _lanes(count: int | None) -> str:
+    """Return a number of lanes as text."""
+    return "1 lane" if count == 1 else f"{count} lanes"
+
+
 @dataclass(frozen=True)
 class PlannedStage:
     """A stage of a plan's pipeline.
@@ -42,12 +47,12 @@ class PlannedStage:
             text += f", {get('pairs')} pairs" if get("pairs") else ""
         elif self.engine == "LocalMixing":
             text = "shared " if get("shared") else ""
-            text += f"{get('kernel')}x{get('kernel')}, {get('groups')} groups, {get('lanes')} lanes"
+            text += f"{get('kernel')}x{get('kernel')}, {get('groups')} groups, {_lanes(get('lanes'))}"
         elif self.engine == "GraphEngine":
             rate = f"digits of {get('digit')}" if get("digit") else "one vector per cycle"
             text = f"{get('outputs')}x{get('inputs')} adder graph, {rate}"
         elif "channels" in self.parameters and "lanes" in self.parameters:
-            text = f"{get('channels')} channels, {get('lanes')} lanes"
+            text = f"{get('channels')} channels, {_lanes(get('lanes'))}"
         if (slices := get("slices", 1)) > 1:
             text = f"{slices} side by side" + (f": {text}" if text else "")
         return text

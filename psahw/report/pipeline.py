@@ -38,7 +38,7 @@ def _shape_of_one(stage: Stage) -> str:
         case {"engine": "GraphEngine", "inputs": inputs, "outputs": outputs, "digit": digit}:
             return f"{outputs}×{inputs}, {f'digit {digit}' if digit else 'parallel'}"
         case {"engine": "LocalMixing", "kernel": kernel, "lanes": lanes}:
-            return f"{kernel}×{kernel} taps, {lanes} lanes"
+            return f"{kernel}×{kernel} taps, {lanes} lane{'' if lanes == 1 else 's'}"
         case {"engine": "Transpose", "rows": rows, "columns": columns}:
             return f"{rows}×{columns}"
         case {"engine": "TableRom", "channels": channels, "distinct": distinct}:

@@ -4,6 +4,7 @@ Each function takes results as the commands print them with ``--json``, or None 
 whose result is missing names the command that makes it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -162,7 +163,7 @@ def network(info: Result) -> Markup:
     patch = info["patch"]
     columns = [
         *("layer", "inputs → outputs", "vectors", "weights", "non-zero", "bits", "MAC per frame"),
-        join("LUTs as an adder graph ", mark("estimated")),
+        join("adder LUTs ", mark("estimated")),
     ]
     return join(
         tag(
@@ -248,10 +249,11 @@ def accuracy(info: Result, evaluation: Result | None) -> Markup:
 
 
 def _compared(row: systems.ComparedSystem) -> Markup:
-    """Return a row of the comparison. Our accuracy has two decimal places, our frame rate none."""
+    """Return a row of the comparison. Our accuracy has two decimal places; our frame rate is rounded down."""
+    fps = Figure(math.floor(row.fps.value), row.fps.kind) if row.ours and row.fps.value is not None else row.fps
     figures = [
         (row.accuracy, 2 if row.ours else 1),
-        (row.fps, 0 if row.ours else 1),
+        (fps, 0 if row.ours else 1),
         (row.lut, 0),
         (row.dsp, 0),
         (row.bram36, 1),
