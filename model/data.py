@@ -327,7 +327,7 @@ def _svhn(directory: Path | None, log: Log) -> Dataset:
     try:
         from scipy.io import loadmat
     except ImportError:
-        raise UserError("SVHN needs scipy: pip install 'psahw[train]'") from None
+        raise UserError("SVHN needs SciPy: pip install scipy") from None
     parts: list[np.ndarray] = []
     for part in ("train", "test"):
         name = f"{part}_32x32.mat"

@@ -89,4 +89,5 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Return the names of the module, with those that are not imported yet."""
-    return sorted({*globals(), *_MODULES})
+    hidden = {"Any", "TYPE_CHECKING", "import_module"}
+    return sorted({*globals(), *_MODULES} - hidden)

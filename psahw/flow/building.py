@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..boards.link.options import LinkOptions
     from ..boards.tools.routed import Routed
     from ..boards.tools.toolchains import Toolchain
+from .arguments import check_network
 
 __all__ = ["RESULT_FILE", "BuildResult", "build", "check_build"]
 
@@ -189,6 +190,7 @@ def build(
     CheckFailed
         If a tool fails, for example because the design does not fit the device.
     """
+    check_network(network)
     from ..boards.tools import toolchains
 
     chosen, missing = toolchains.choose(plan.board, toolchain)

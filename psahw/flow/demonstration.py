@@ -14,6 +14,7 @@ from ..network import samples
 from ..network.evaluation import evaluate
 from ..network.layers import Network
 from ..network.summary import summarise
+from .arguments import check_network
 from .elaboration import elaborate
 from .images import SHIPPED_IMAGES, LabelledImages
 from .planning import BoardPlan, plan
@@ -106,6 +107,7 @@ def demo(
     ValueError
         If ``images`` is out of range.
     """
+    check_network(network)
     from ..boards.link.options import choose_link
 
     if not 2 <= images <= SHIPPED_IMAGES:

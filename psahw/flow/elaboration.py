@@ -11,6 +11,7 @@ from .planning import BoardPlan
 
 if TYPE_CHECKING:
     from ..boards.link.options import LinkOptions
+from .arguments import check_network
 
 __all__ = ["ElaborationResult", "check_directory", "elaborate", "figures"]
 
@@ -108,6 +109,7 @@ def elaborate(network: Network, plan: BoardPlan, directory: str | os.PathLike, *
     >>> planned = psahw.plan(network, "marble")  # doctest: +SKIP
     >>> psahw.elaborate(network, planned, "build/marble").project["files"]  # doctest: +SKIP
     """
+    check_network(network)
     from ..boards.link.options import choose_link
     from ..boards.tools import project
     from ..boards.tools.whole_directory import whole_directory

@@ -76,7 +76,7 @@ def load_test_images(
     from ..model import data as datasets
 
     if count < 1:
-        raise ValueError(f"count must be positive, not {count}")
+        raise ValueError(f"the number of images must be positive, not {count}")
     if dataset is None:
         dataset = "sample" if count <= SHIPPED_IMAGES and data is None else "cifar10"
         if dataset == "cifar10":

@@ -13,6 +13,7 @@ from .planning import BoardPlan
 
 if TYPE_CHECKING:
     from ..boards.packages import Target
+from .arguments import check_network
 
 __all__ = ["PackageResult", "check_package", "package", "package_target"]
 
@@ -97,6 +98,7 @@ def package(network: Network, plan: BoardPlan, tool: str, directory: str | os.Pa
     >>> psahw.package(network, planned, "vivado", "build/ip").content["top"]  # doctest: +SKIP
     'psahw_axi'
     """
+    check_network(network)
     from ..boards import packages
     from ..boards.tools.whole_directory import whole_directory
 

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .. import boards
 from ..architecture.device import RESOURCES
 from ..boards import Board
 from ..callbacks import Log, Progress, silent
@@ -22,11 +21,12 @@ from ..planner.rules import KINDS, Rules
 
 if TYPE_CHECKING:
     from ..boards.link.options import LinkOptions
+from .arguments import board_of, check_network, check_number, engine_list
 
 __all__ = ["BoardPlan", "plan"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BoardPlan(Plan):
     """A `Plan` for a board, as `plan` returns it.
 
@@ -150,7 +150,7 @@ def plan(
     bus_bytes: int | None = None,
     budget: Mapping[str, float] | None = None,
     utilisation: float | Mapping[str, float] | None = None,
-    engines: str | None = None,
+    engines: str | Sequence[str] | None = None,
     layer_engines: Mapping[str, str] | Sequence[str] = (),
     template: str | os.PathLike | Mapping[str, Any] | None = None,
     link: "LinkOptions | None" = None,
@@ -178,8 +178,8 @@ def plan(
         Share of the device to fill, in (0, 1], for all resources or by resource. By default 0.8 of the LUTs and
         flip-flops, and all of the rest.
     engines
-        Engines to choose from, separated by commas: ``mac``, ``serial``, ``parallel`` (see `psahw.planner.rules`). By
-        default all of them, or those of the board.
+        Engines to choose from, as a list or separated by commas: ``mac``, ``serial``, ``parallel`` (see
+        `psahw.planner.rules`). By default all of them, or those of the board.
     layer_engines
         Engines of particular layers: ``{"stages.1.*": "serial:4"}`` or ``["stages.1.*=serial:4"]``. The last entry
         that matches a layer counts.
@@ -205,6 +205,8 @@ def plan(
         If no plan fits. The message names the smallest overrun.
     ValueError
         For a frame rate that is not positive, or a wrong budget or utilisation.
+    TypeError
+        For an argument of another type, such as the name of a network in place of the network.
 
     Examples
     --------
@@ -215,7 +217,10 @@ def plan(
     """
     from ..boards.tools import project
 
-    board = boards.get(board) if isinstance(board, str) else board
+    check_network(network)
+    for name, value in (("clock_hz", clock_hz), ("fps", fps), ("bus_bytes", bus_bytes)):
+        check_number(name, value)
+    board, engines = board_of(board), engine_list(engines)
     if link is not None:  # before minutes of solving
         project.clock_for(board, clock_hz, link)
     elif clock_hz is not None:

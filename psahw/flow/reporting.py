@@ -15,6 +15,7 @@ from ..network.file import digest, load
 from ..network.frontier import candidates
 from ..network.layers import Network
 from ..network.summary import summarise
+from .arguments import check_network
 
 __all__ = ["ReportResult", "Source", "fits_samples", "read_result", "write_report"]
 
@@ -171,6 +172,7 @@ def write_report(
     >>> planned = psahw.plan(network, "marble", engines="mac")  # doctest: +SKIP
     >>> psahw.write_report(network, "report.html", plan=planned).page  # doctest: +SKIP
     """
+    check_network(network)
     from ..report.curves import read_run
     from ..report.page import render
 

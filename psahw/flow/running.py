@@ -19,6 +19,7 @@ from ..errors import CheckFailed, UserError
 from ..network import reference
 from ..network.layers import Network
 from ..planner.plan import Plan
+from .arguments import check_network
 from .designs import load_design
 from .images import SHIPPED_IMAGES, LabelledImages, images_for
 from .planning import BoardPlan
@@ -314,6 +315,7 @@ def run(
     ValueError
         If a simulated board has no ``design``, or another one has a ``design`` or a ``link``.
     """
+    check_network(network)
     from ..host import Accelerator
 
     simulated = port == SIMULATED

@@ -14,6 +14,7 @@ from ..files import writable_directory
 from ..network import reference
 from ..network.layers import Network
 from ..planner.plan import Plan
+from .arguments import check_design, check_network
 from .designs import family_of, load_design, netlist_directory
 from .images import LabelledImages, images_for
 
@@ -278,6 +279,8 @@ def simulate(
     >>> result.mismatched_logits  # doctest: +SKIP
     0
     """
+    check_network(network)
+    check_design(design)
     from ..sim import runner
 
     check_simulation(waves=waves, jobs=jobs, batch=batch, keep=keep)

@@ -12,6 +12,7 @@ from ..callbacks import Log, Progress, silent
 from ..display import html_table
 from ..errors import UserError
 from ..network.layers import Network
+from .arguments import check_network
 from .planning import BoardPlan
 
 __all__ = ["SynthesisResult", "check_synthesis", "synthesise"]
@@ -150,6 +151,7 @@ def synthesise(
     UserError
         If there is no synthesis flow for the plan's device.
     """
+    check_network(network)
     check_synthesis(plan.board)
     from .. import generate
     from ..synthesis import static_timing, yosys

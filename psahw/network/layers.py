@@ -466,6 +466,11 @@ class Network:
     classes: tuple[str, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Return one line: the arrays would fill pages."""
+        height, width = self.image
+        return f"<Network {self.name!r}: images of {height} x {width} x {self.colours}, {len(self.classes)} classes>"
+
     def __post_init__(self) -> None:
         for length in self.image:
             _check_int("image", length, 1, 1024)

@@ -60,6 +60,11 @@ class Plan:
     limits: dict[str, float]
     limited_by: str
 
+    def __repr__(self) -> str:
+        """Return one line: the pipeline would fill pages."""
+        where = f"{self.device.name} at {self.clock_hz / 1e6:g} MHz"
+        return f"<{type(self).__name__} of {self.network!r} on {where}: {self.frame_interval} cycles per frame>"
+
     @cached_property
     def resources(self) -> Resources:
         """Resources of the whole accelerator, estimated by `psahw.planner.cost`."""
