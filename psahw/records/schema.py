@@ -12,7 +12,9 @@ from ..files import write_whole
 
 __all__ = ["KINDS", "PUBLISHED", "Record", "RecordError", "Value", "load", "load_all", "save"]
 
-KINDS = ("accuracy", "plan", "simulation", "synthesis", "routing", "training", "board", "time", "published")
+KINDS = (
+    "accuracy", "plan", "simulation", "synthesis", "component", "routing", "training", "board", "time", "published"
+)  # fmt: skip
 """Kinds of records. Each has one file, ``KIND.json``."""
 
 PUBLISHED = Path(__file__).with_name("published.json")

@@ -207,6 +207,17 @@ def sources(records: Records) -> str:
     return markdown(("system", "device", "source"), rows, text=(0, 1, 2))
 
 
+def _components(prefix: str, first: str, columns: Sequence[tuple[str, str]]) -> Callable[[Records], str]:
+    """Return a function that renders the component records whose names begin with a prefix, one per row."""
+
+    def table(records: Records) -> str:
+        chosen = [record for record in records["component"].values() if record.name.startswith(prefix)]
+        rows = [[record.configuration, *(_figure(record, what) for _, what in columns)] for record in chosen]
+        return markdown((first, *(heading for heading, _ in columns)), rows)
+
+    return table
+
+
 def _listing(kind: str) -> Callable[[Records], str]:
     """Return a function that renders the table of a kind of records."""
 
@@ -234,6 +245,33 @@ TABLES: dict[str, Callable[[Records], str]] = {
     "synthesis": synthesis,
     "efficiency": efficiency,
     "sources": sources,
+    "adder-graphs": _components(
+        "adder-graph/",
+        "outputs x inputs, bits",
+        (
+            ("adders", "adders"),
+            ("adder bits", "adder bits"),
+            ("LUT", "lut"),
+            ("estimate", "planned lut"),
+            ("FF", "ff"),
+            ("estimate", "planned ff"),
+            ("latency, cycles", "latency"),
+        ),
+    ),
+    "adder-graph-blocks": _components(
+        "adder-graph-blocks/",
+        "matrix, rows at a time",
+        (("solved in, s", "time"), ("adder bits", "adder bits")),
+    ),
+    "training-steps": _components(
+        "training-step/",
+        "shape",
+        (
+            ("GELU, ms", "gelu"),
+            ("PSA at input and hidden, ms", "psa"),
+            ("PSA compiled by torch, ms", "psa compiled"),
+        ),
+    ),
     "routing": _listing("routing"),
     "training": _listing("training"),
     "boards": _listing("board"),
