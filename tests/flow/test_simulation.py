@@ -93,7 +93,7 @@ def test_directory_of_another_network(network, tmp_path):
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_images(count, network):
-    with pytest.raises(ValueError, match=f"^count must be positive, not {count}$"):
+    with pytest.raises(ValueError, match=f"^the number of images must be positive, not {count}$"):
         images_for(network, count)
 
 
