@@ -15,8 +15,9 @@ from ..architecture.nodes import Node
 from ..errors import CheckFailed, UserError
 from ..network.file import digest
 from ..network.layers import Linear, Network, TokenMixing
-from .candidates import Engines, Infeasible, choices
+from .candidates import choices
 from .cost import cost
+from .engines import Engines, Infeasible
 from .graph_options import graph_layers, graph_options
 from .optimiser import GAP, Programme
 from .plan import Plan

@@ -10,7 +10,8 @@ from psahw.architecture.device import DEVICES, RESOURCES
 from psahw.architecture.nodes import LocalMixing, MacArray, Residual, Transpose, walk
 from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
-from psahw.planner.candidates import Engines, Infeasible, choices
+from psahw.planner.candidates import choices
+from psahw.planner.engines import Engines, Infeasible
 from psahw.planner.optimiser import Programme
 from psahw.planner.rules import MAC_ONLY
 from psahw.planner.schedule import Unsteady, intervals, schedule

@@ -9,7 +9,7 @@ from psahw.architecture.device import DEVICES, RESOURCES, Device, Resources
 from psahw.errors import CheckFailed, UserError
 from psahw.network.random import StageShape, random_network
 from psahw.planner import search
-from psahw.planner.candidates import Engines
+from psahw.planner.engines import Engines
 from psahw.planner.optimiser import GAP
 from psahw.planner.rules import MAC_ONLY, Rules
 

@@ -1,0 +1,226 @@
+"""Engines that can compute the linear layers of a network, for `psahw.planner.candidates`."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..architecture.nodes import Gather, GraphEngine, MacArray, Node
+from ..architecture.packing import OPERAND_BITS, laid_out, pairs
+from ..architecture.ranges import accumulator_range, signed_bits
+from ..network.layers import Linear, TokenMixing
+from .graph_options import GraphOption
+from .optimiser import Leaf, OneOf
+from .rules import Rules, graph_name
+
+__all__ = ["Engines", "Infeasible", "Matrix", "Sums"]
+
+MOST_FOLDINGS = 4
+"""Foldings of a MAC array that are offered: those with the fewest multipliers."""
+
+LOOKED_AT = 10
+"""Foldings for which the pairs of rows that can share a multiplier are counted, before the best are offered."""
+
+
+class Infeasible(Exception):
+    """A layer for which no candidate keeps the token period. The message names the layer and the reason."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Widths in bits of a layer's sums and of what the requantiser adds to them, and the span of its shifts."""
+
+    acc_bits: int
+    offset_bits: int
+    shift_range: int
+
+    @classmethod
+    def of(cls, layer: Linear | TokenMixing) -> "Sums":
+        """Return the widths for a layer."""
+        shift = layer.shift.astype(np.int64)
+        offset = layer.bias.astype(np.int64) + (1 << shift >> 1)
+        return cls(
+            acc_bits=signed_bits(*accumulator_range(layer.weight)),
+            offset_bits=signed_bits(int(offset.min()), int(offset.max())),
+            shift_range=int(shift.max() - shift.min()),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """The facts about a linear layer on which the choice of a folding depends.
+
+    ``weight`` is int8 (sets, outputs, inputs). The other fields are those of `psahw.architecture.nodes.MacArray`.
+    """
+
+    weight: np.ndarray
+    inputs: int
+    outputs: int
+    vectors: int
+    sets: int
+    out_bits: int
+    weight_bits: int
+    acc_bits: int
+    offset_bits: int
+    shift_range: int
+
+    @classmethod
+    def of(cls, layer: Linear | TokenMixing, vectors: int) -> "Matrix":
+        """Return the facts about a layer that computes ``vectors`` vectors per frame."""
+        weight = layer.weight if layer.weight.ndim == 3 else layer.weight[None]
+        sets, outputs, inputs = weight.shape
+        return cls(
+            weight=weight,
+            inputs=inputs,
+            outputs=outputs,
+            vectors=vectors,
+            sets=sets,
+            out_bits=layer.out_bits if isinstance(layer, Linear) else 8,
+            weight_bits=signed_bits(int(weight.min()), int(weight.max())),
+            **dataclasses.asdict(Sums.of(layer)),
+        )
+
+
+def _foldings(matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> Iterator[tuple[int, int]]:
+    """Yield (rows, columns) of the smallest arrays that take a vector every ``period`` cycles.
+
+    An array has at least as many columns as the stream has lanes, because a narrower one would have to hold up
+    bursts.
+    """
+    if matrix.inputs % i_lanes or matrix.outputs % o_lanes:
+        return
+    steps_before = None
+    for columns in range(i_lanes, matrix.inputs + 1, i_lanes):
+        steps = -(-matrix.inputs // columns)
+        passes = min(period // steps, matrix.outputs)
+        if steps == steps_before or passes == 0:
+            continue
+        steps_before = steps
+        rows = -(-matrix.outputs // passes)
+        rows += -rows % o_lanes
+        if rows <= o_lanes * steps:
+            yield rows, columns
+
+
+def _keeps(matrix: Matrix, i_lanes: int, o_lanes: int, period: int, rows: int, columns: int) -> bool:
+    """Return whether an array can be built between such streams and takes a vector every ``period`` cycles."""
+    steps, passes = -(-matrix.inputs // columns), -(-matrix.outputs // rows)
+    fits = columns % i_lanes == 0 and rows % o_lanes == 0 and matrix.inputs % i_lanes == matrix.outputs % o_lanes == 0
+    return fits and columns <= matrix.inputs and steps * passes <= period and rows <= o_lanes * steps
+
+
+def _array(
+    name: str,
+    matrix: Matrix,
+    i_lanes: int,
+    o_lanes: int,
+    rows: int,
+    columns: int,
+    shared: int,
+    multiplier: str | None,
+) -> Iterator[tuple[Node, ...]]:
+    """Yield a MAC array behind the component that widens its input, with its weights in LUTs and in block RAM."""
+    depth = -(-matrix.inputs // columns) * -(-matrix.outputs // rows) * matrix.sets
+    ratio, beats = columns // i_lanes, matrix.inputs // i_lanes
+    adapter = (Gather(f"{name}.gather", i_lanes, ratio, beats if beats % ratio else None),) if ratio > 1 else ()
+    fields = {f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix) if f.name != "weight"}
+    array = MacArray(
+        name=name,
+        rows=rows,
+        columns=columns,
+        o_lanes=o_lanes,
+        operand_bits=None if multiplier is None else OPERAND_BITS.get(multiplier),
+        multiplier=multiplier,
+        pairs=shared,
+        **fields,
+    )
+    styles = [style for style, fits in (("distributed", depth <= 512), ("block", depth >= 16)) if fits]
+    for style in styles:
+        yield (*adapter, dataclasses.replace(array, weight_style=style))
+
+
+def _graph(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, option: GraphOption) -> GraphEngine:
+    """Return the node of an adder graph between such streams."""
+    return GraphEngine(
+        name=name,
+        inputs=matrix.inputs,
+        outputs=matrix.outputs,
+        i_lanes=i_lanes,
+        o_lanes=o_lanes,
+        vectors=matrix.vectors,
+        out_bits=matrix.out_bits,
+        digit=option.digit,
+        graph_interval=option.interval,
+        graph_latency=option.latency,
+        lut=option.lut,
+        ff=option.ff,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Engines:
+    """The engines that may compute the linear layers.
+
+    Parameters
+    ----------
+    graphs
+        Adder graphs by layer, for those layers that an adder graph can compute.
+    rules
+        The engines that each layer may have.
+    multiplier
+        The device's multiplier primitive, if it can compute two products; otherwise None.
+    """
+
+    graphs: Mapping[str, tuple[GraphOption, ...]]
+    rules: Rules
+    multiplier: str | None
+    # Pairs of units in a multiplier, by layer, rows and columns: they are the same in every period.
+    _pairs: dict[tuple[str, int, int], int] = field(default_factory=dict)
+
+    def linear(self, name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> OneOf:
+        """Return the allowed engines that take a vector every ``period`` cycles.
+
+        Of the MAC arrays, only those with the fewest multipliers are offered, and those of a size that a rule names.
+        Raises `Infeasible` if there is no engine.
+        """
+        engines: list[tuple[Node, ...]] = [(node,) for node in self._graphs(name, matrix, i_lanes, o_lanes, period)]
+        named = [shape for shape in self.rules.sizes(name) if _keeps(matrix, i_lanes, o_lanes, period, *shape)]
+        free = list(_foldings(matrix, i_lanes, o_lanes, period)) if self.rules.allowed(name, "mac") else []
+        free.sort(key=lambda shape: _fewest_multipliers(shape, self.multiplier))
+        free = sorted(free[:LOOKED_AT], key=lambda shape: shape[0] * shape[1] - self._shared(name, matrix, *shape))
+        for shape in dict.fromkeys((*named, *free[:MOST_FOLDINGS])):
+            shared = self._shared(name, matrix, *shape)
+            engines += _array(name, matrix, i_lanes, o_lanes, *shape, shared, self.multiplier)
+        if not engines and not (self.rules.sizes(name) or self.rules.allowed(name, "mac") or name in self.graphs):
+            raise Infeasible(f"{name}: each group has a matrix of its own, which only a MAC array can compute")
+        if not engines:
+            raise Infeasible(
+                f"{name}: no engine for {matrix.outputs} x {matrix.inputs} takes a vector every {period} cycles "
+                f"with {i_lanes} lanes in and {o_lanes} out"
+            )
+        return OneOf(tuple(Leaf(nodes) for nodes in engines))
+
+    def _shared(self, name: str, matrix: Matrix, rows: int, columns: int) -> int:
+        """Return the number of pairs of units that share a multiplier."""
+        if self.multiplier is None:
+            return 0
+        key = name, rows, columns
+        if key not in self._pairs:
+            self._pairs[key] = len(pairs(laid_out(matrix.weight, rows, columns), OPERAND_BITS[self.multiplier]))
+        return self._pairs[key]
+
+    def _graphs(self, name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> Iterator[GraphEngine]:
+        """Yield the allowed adder graphs that take a vector every ``period`` cycles."""
+        if matrix.inputs % i_lanes or matrix.outputs % o_lanes:
+            return
+        for option in self.graphs.get(name, ()):
+            node = _graph(name, matrix, i_lanes, o_lanes, option)
+            if node.interval <= period and self.rules.allowed(name, graph_name(option.digit)):
+                yield node
+
+
+def _fewest_multipliers(shape: tuple[int, int], multiplier: str | None) -> int:
+    """Return the multipliers of an array (rows, columns) if every two of its rows could share one."""
+    rows, columns = shape
+    return columns * (rows if multiplier is None else -(-rows // 2))
