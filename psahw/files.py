@@ -11,8 +11,8 @@ from pathlib import Path
 from .errors import UserError
 
 __all__ = [
-    "cache_directory", "long_unused", "output_directory", "refuse_foreign", "writable_directory", "write_cached",
-    "write_whole",
+    "cache_directory", "long_unused", "output_directory", "refuse_foreign", "whole_file", "writable_directory",
+    "write_cached", "write_error", "write_whole", "writing",
 ]  # fmt: skip
 
 
@@ -40,21 +40,50 @@ def long_unused(entries: Iterable[Path], keep: int) -> list[Path]:
     return [entry for used, entry in sorted(times)[:-keep] if time.time() - used > _RECENT_SECONDS]
 
 
+def write_error(path: str | os.PathLike, error: OSError) -> UserError:
+    """Return the error that says which path could not be written and why, and how to move the cache if it is there."""
+    cache = cache_directory().absolute()
+    inside = Path(path).absolute().is_relative_to(cache)
+    hint = f"; make room, or set PSAHW_CACHE to another directory than {cache}" if inside else ""
+    return UserError(f"cannot write {path}: {error.strerror or error}{hint}")
+
+
+@contextmanager
+def writing(path: str | os.PathLike) -> Iterator[None]:
+    """Turn every OSError of a block that writes into ``path`` into a UserError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield the name of a file beside ``path``, which replaces ``path`` when the block ends.
+
+    If the block raises, however it ends, no file stays and ``path`` is what it was. The directory must exist.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    with writing(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+        try:
+            os.close(handle)
+            yield Path(name)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
 def write_whole(path: str | os.PathLike, data: str | bytes) -> None:
     """Write a file whole or not at all. Raises UserError if it cannot be written."""
-    path = Path(path)
-    content = data.encode() if isinstance(data, str) else data
-    name = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            name = file.name
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except OSError as error:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    with whole_file(path) as fresh:
+        fresh.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def write_cached(path: Path, data: str | bytes) -> None:
@@ -62,12 +91,8 @@ def write_cached(path: Path, data: str | bytes) -> None:
 
     Raises UserError if it cannot be written.
     """
-    try:
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path.parent}: {error.strerror}; PSAHW_CACHE says where the cache is"
-        ) from error
     write_whole(path, data)
 
 

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import re
+import resource
 import time
 
 import pytest
@@ -12,9 +14,11 @@ from psahw.files import (
     long_unused,
     output_directory,
     refuse_foreign,
+    whole_file,
     writable_directory,
     write_cached,
     write_whole,
+    writing,
 )
 
 
@@ -37,6 +41,40 @@ def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(UserError, match=r"^cannot write .*a\.txt: No space left on device$"):
         write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def small_disk():
+    """Let no file grow beyond 1,000 bytes, as on a full disk. Python then gets an OSError."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_full_disk_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(UserError, match=r"^cannot write .*/a\.txt: File too large$"):
+        write_whole(path, bytes(1001))
+    with pytest.raises(UserError, match=r"^cannot write .*/a\.txt: File too large$"), whole_file(path) as fresh:
+        fresh.write_bytes(bytes(1001))
+    with pytest.raises(UserError, match=r"^cannot write .*/place: File too large$"), writing(tmp_path / "place"):
+        (tmp_path / "b.txt").write_bytes(bytes(1001))
+    (tmp_path / "b.txt").unlink()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_interrupt_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), whole_file(path) as fresh:
+        fresh.write_text("new")
+        raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -109,9 +147,11 @@ def test_cache_directory(monkeypatch, tmp_path):
     assert not cache_directory().exists()
 
 
-def test_cache_that_cannot_be_written(tmp_path):
+def test_cache_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write .*/file/cache: Not a directory; PSAHW_CACHE says where"):
+    monkeypatch.setenv("PSAHW_CACHE", str(tmp_path / "file" / "cache"))
+    hint = re.escape(f"; make room, or set PSAHW_CACHE to another directory than {tmp_path}/file/cache")
+    with pytest.raises(UserError, match=rf"^cannot write .*/file/cache: Not a directory{hint}$"):
         write_cached(tmp_path / "file" / "cache" / "x.json", "{}")
     write_cached(tmp_path / "new" / "cache" / "x.json", "{}")
     assert (tmp_path / "new" / "cache" / "x.json").read_text() == "{}"
