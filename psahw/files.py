@@ -41,7 +41,7 @@ def long_unused(entries: Iterable[Path], keep: int) -> list[Path]:
 
 
 def write_error(path: str | os.PathLike, error: OSError) -> UserError:
-    """Return the error that says which path could not be written and why, and how to move the cache if it is there."""
+    """Return the error that says which path could not be written, why, and how to move the cache if it is there."""
     cache = cache_directory().absolute()
     inside = Path(path).absolute().is_relative_to(cache)
     hint = f"; make room, or set PSAHW_CACHE to another directory than {cache}" if inside else ""
