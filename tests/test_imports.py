@@ -16,38 +16,43 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAPPED = ("model", "sim", "boards")  # folders of the checkout that are packages inside of psahw
-BASE = {"callbacks", "errors", "files"}
+BASE = {"callbacks", "documents", "errors", "files", "quoting"}
 
 # package: (packages of psahw, packages from PyPI that are loaded when it is imported)
 PACKAGES: dict[str, tuple[set[str], set[str]]] = {
     "callbacks": (set(), set()),
     "errors": (set(), set()),
+    "quoting": (set(), set()),
+    "documents": ({"errors", "quoting"}, {"msgspec"}),
     "display": (set(), set()),
     "files": ({"errors"}, set()),
-    "sweep": (BASE, set()),
+    "sweep": (BASE, {"msgspec"}),
     "architecture": (set(), {"numpy"}),
-    "adder_graph": (BASE | {"architecture"}, {"numpy"}),
-    "network": (BASE | {"display", "architecture", "adder_graph"}, {"numpy", "safetensors", "PIL"}),
-    "planner": (BASE | {"display", "architecture", "adder_graph", "network"}, {"numpy", "safetensors", "PIL"}),
+    "adder_graph": (BASE | {"architecture"}, {"msgspec", "numpy"}),
+    "network": (BASE | {"display", "architecture", "adder_graph"}, {"msgspec", "numpy", "safetensors", "PIL"}),
+    "planner": (
+        BASE | {"display", "architecture", "adder_graph", "network"},
+        {"msgspec", "numpy", "safetensors", "PIL"},
+    ),
     "gateware": ({"architecture", "adder_graph"}, {"numpy", "amaranth"}),
     "verilog": ({"gateware"}, {"numpy", "amaranth"}),
     "generate": (
         {"network", "architecture", "adder_graph", "planner", "gateware", "verilog"},
-        {"numpy", "safetensors", "PIL", "amaranth"},
+        {"msgspec", "numpy", "safetensors", "PIL", "amaranth"},
     ),
-    "synthesis": (BASE | {"architecture", "gateware"}, {"numpy", "amaranth"}),
-    "host": ({"errors", "network"}, {"numpy", "safetensors", "PIL", "serial", "cobs"}),
-    "sim": (BASE, {"numpy", "cocotb", "cocotbext", "cocotb_tools"}),
+    "synthesis": (BASE | {"architecture", "gateware"}, {"msgspec", "numpy", "amaranth"}),
+    "host": (BASE | {"network"}, {"msgspec", "numpy", "safetensors", "PIL", "serial", "cobs"}),
+    "sim": (BASE, {"msgspec", "numpy", "cocotb", "cocotbext", "cocotb_tools"}),
     "boards": (
         BASE | {"network", "architecture", "planner", "gateware", "generate", "verilog", "synthesis", "host"},
-        {"numpy", "safetensors", "PIL", "serial", "cobs", "amaranth", "amaranth_boards"},
+        {"msgspec", "numpy", "safetensors", "PIL", "serial", "cobs", "amaranth", "amaranth_boards"},
     ),
     "model": (
         BASE | {"network", "architecture", "adder_graph"},
-        {"numpy", "safetensors", "PIL", "torch"},
+        {"msgspec", "numpy", "safetensors", "PIL", "torch"},
     ),
     "report": (
-        {"errors", "network", "architecture", "records"},
+        BASE | {"network", "architecture", "records"},
         {"msgspec", "numpy", "safetensors", "PIL", "matplotlib"},
     ),
     "records": (BASE | {"network"}, {"msgspec", "numpy", "safetensors", "PIL"}),
