@@ -4,6 +4,6 @@
 the README and the documentation are generated from them by ``make results``.
 """
 
-from .schema import KINDS, PUBLISHED, Record, RecordError, Value, load, load_all, save
+from .schema import KINDS, PUBLISHED, Record, RecordError, Value, load, load_all, save, store
 
-__all__ = ["KINDS", "PUBLISHED", "Record", "RecordError", "Value", "load", "load_all", "save"]
+__all__ = ["KINDS", "PUBLISHED", "Record", "RecordError", "Value", "load", "load_all", "save", "store"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import CheckFailed, UserError
 from ..files import write_whole
 from .capture import capture
-from .schema import load, load_all, save
+from .schema import load_all, store
 from .tables import render_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,9 +41,7 @@ def _add(options: argparse.Namespace) -> None:
     kind, record = capture(
         options.name, options.command, configuration=options.configuration, device=options.device, note=options.note
     )
-    path = ROOT / "results" / f"{kind}.json"
-    records = load(path) if path.exists() else {}
-    save(path, records | {record.name: record})
+    path = store(ROOT / "results", kind, record)
     print(f"{path.relative_to(ROOT)}: {record.name}")
 
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import CheckFailed, UserError
-from .schema import Record, Value
+from .schema import Record, Value, store
 
-__all__ = ["capture", "machine"]
+__all__ = ["add_record", "capture", "machine"]
 
 _RESOURCES = (("lut", "LUT"), ("ff", "FF"), ("dsp", "DSP"), ("bram36", "RAMB36"))
 
@@ -126,6 +126,48 @@ def capture(
         note=note,
     )
     return kind, record
+
+
+def add_record(
+    directory: str | Path,
+    kind: str,
+    name: str,
+    values: Sequence[Value],
+    *,
+    command: str,
+    subject: str = "psahw",
+    configuration: str = "",
+    device: str = "",
+    note: str = "",
+) -> Record:
+    """Write a record of figures that a program has just measured, and return it.
+
+    Long checks that are not commands of psahw, such as proofs, use this. Commit, date and machine are filled in.
+
+    Parameters
+    ----------
+    directory
+        Directory with the files of records, usually ``results``.
+    kind, name
+        Kind of the record, which names its file, and its name. A record of that name is replaced.
+    values
+        The figures.
+    command
+        The command line that measures them.
+    subject, configuration, device, note
+        As in `Record`.
+
+    Raises
+    ------
+    UserError
+        If the working tree has uncommitted changes, or the file cannot be read or written.
+    """  # fmt: skip
+    record = Record(
+        name=name, subject=subject, values=tuple(values), command=command, configuration=configuration, device=device,
+        note=note, commit=_commit(), date=datetime.now(UTC).date().isoformat(), machine=machine(),
+    )  # fmt: skip
+    store(directory, kind, record)
+    return record
 
 
 def _commit() -> str:

@@ -10,10 +10,11 @@ import msgspec
 from ..errors import UserError
 from ..files import write_whole
 
-__all__ = ["KINDS", "PUBLISHED", "Record", "RecordError", "Value", "load", "load_all", "save"]
+__all__ = ["KINDS", "PUBLISHED", "Record", "RecordError", "Value", "load", "load_all", "save", "store"]
 
 KINDS = (
-    "accuracy", "plan", "simulation", "synthesis", "component", "routing", "training", "board", "time", "published"
+    "accuracy", "plan", "simulation", "synthesis", "component", "routing", "training", "board", "time",
+    "verification", "published",
 )  # fmt: skip
 """Kinds of records. Each has one file, ``KIND.json``."""
 
@@ -127,3 +128,13 @@ def save(path: str | Path, records: dict[str, Record]) -> None:
     ordered = [records[name] for name in sorted(records)]
     text = msgspec.json.format(msgspec.json.encode(ordered), indent=1)
     write_whole(Path(path), text + b"\n")
+
+
+def store(directory: str | Path, kind: str, record: Record) -> Path:
+    """Add a record to the file of its kind, in place of an earlier record of that name, and return the file's path.
+
+    Raises `RecordError` or UserError if the file cannot be read or written.
+    """
+    path = Path(directory) / f"{kind}.json"
+    save(path, (load(path) if path.exists() else {}) | {record.name: record})
+    return path

@@ -6,8 +6,9 @@ import subprocess
 import pytest
 
 from psahw.errors import CheckFailed, UserError
+from psahw.records import Value, load
 from psahw.records import capture as capture_module
-from psahw.records.capture import capture, machine
+from psahw.records.capture import add_record, capture, machine
 
 PLAN = {
     "network": "tiny",
@@ -79,3 +80,14 @@ def test_uncommitted_changes(monkeypatch):
 
 def test_machine():
     assert "Python 3" in machine()
+
+
+def test_figures_of_a_program(tmp_path, monkeypatch):
+    monkeypatch.setattr(capture_module, "_commit", lambda: "0123abc")
+    for cases in (1, 2):
+        values = [Value("cases", cases, "cases", "measured")]
+        add_record(tmp_path, "verification", "fuzz/network", values, command="make fuzz")
+    records = load(tmp_path / "verification.json")
+    assert list(records) == ["fuzz/network"]
+    record = records["fuzz/network"]
+    assert (record["cases"], record.commit, record.command, record.machine) == (2, "0123abc", "make fuzz", machine())
