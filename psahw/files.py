@@ -12,7 +12,7 @@ from .errors import UserError
 
 __all__ = [
     "cache_directory", "long_unused", "output_directory", "refuse_foreign", "whole_file", "writable_directory",
-    "write_cached", "write_error", "write_whole", "writing",
+    "write_error", "write_whole", "writing",
 ]  # fmt: skip
 
 
@@ -37,7 +37,9 @@ def long_unused(entries: Iterable[Path], keep: int) -> list[Path]:
     for entry in entries:
         with contextlib.suppress(FileNotFoundError):
             times.append((entry.stat().st_mtime, entry))
-    return [entry for used, entry in sorted(times)[:-keep] if time.time() - used > _RECENT_SECONDS]
+    return [
+        entry for used, entry in sorted(times)[: max(len(times) - keep, 0)] if time.time() - used > _RECENT_SECONDS
+    ]
 
 
 def write_error(path: str | os.PathLike, error: OSError) -> UserError:
@@ -50,10 +52,18 @@ def write_error(path: str | os.PathLike, error: OSError) -> UserError:
 
 @contextmanager
 def writing(path: str | os.PathLike) -> Iterator[None]:
-    """Turn every OSError of a block that writes into ``path`` into a UserError that names the path."""
+    """Turn the OSErrors of a block that writes into ``path`` into a UserError that names the path.
+
+    Only an error that names a file in an unrelated directory is raised as it is.
+    """
     try:
         yield
     except OSError as error:
+        place = error.filename2 or error.filename  # a full disk names none
+        if isinstance(place, str | os.PathLike):
+            folder, other = Path(path).absolute().parent, Path(place).absolute()
+            if not (other.is_relative_to(folder) or folder.is_relative_to(other)):
+                raise
         raise write_error(path, error) from error
 
 
@@ -84,16 +94,6 @@ def write_whole(path: str | os.PathLike, data: str | bytes) -> None:
     """Write a file whole or not at all. Raises UserError if it cannot be written."""
     with whole_file(path) as fresh:
         fresh.write_bytes(data.encode() if isinstance(data, str) else data)
-
-
-def write_cached(path: Path, data: str | bytes) -> None:
-    """Write a file of the cache whole or not at all, and create its directories.
-
-    Raises UserError if it cannot be written.
-    """
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, data)
 
 
 def writable_directory(path: str | os.PathLike) -> Path:

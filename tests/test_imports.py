@@ -16,10 +16,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAPPED = ("model", "sim", "boards")  # folders of the checkout that are packages inside of psahw
-BASE = {"callbacks", "documents", "errors", "files", "quoting"}
+BASE = {"cache", "callbacks", "documents", "errors", "files", "quoting"}
 
 # package: (packages of psahw, packages from PyPI that are loaded when it is imported)
 PACKAGES: dict[str, tuple[set[str], set[str]]] = {
+    "cache": ({"files"}, set()),
     "callbacks": (set(), set()),
     "errors": (set(), set()),
     "quoting": (set(), set()),

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import cache_directory, write_cached
+from .. import cache
 from .builder import Builder, Term
 from .graph import Graph
 
@@ -55,7 +55,7 @@ class _Task(NamedTuple):
             "inputs": self.inputs,
         }
         content = json.dumps(header, sort_keys=True).encode() + self.weight.astype("<i8").tobytes()
-        return cache_directory() / "adder_graphs" / f"{hashlib.sha256(content).hexdigest()}.json"
+        return cache.place("adder_graphs") / f"{hashlib.sha256(content).hexdigest()}.graph"
 
     def answered_by(self, graph: Graph) -> bool:
         """Return whether a graph has the inputs of the task and computes its matrix."""
@@ -97,10 +97,9 @@ def _optimise(task: _Task) -> Graph:
 
 def _cached(path: Path, task: _Task) -> Graph | None:
     """Return the graph in a cached file, or None if the file is absent, damaged, or not an answer to the task."""
-    try:
-        graph = Graph.from_dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    if (content := cache.read(path)) is None:
         return None
+    graph = Graph.from_dict(json.loads(content))
     return graph if task.answered_by(graph) else None
 
 
@@ -123,7 +122,7 @@ def _answers(tasks: list[_Task], workers: int, progress: Callable[[int, int], No
 
     def add(path: Path, graph: Graph) -> None:
         graphs[path] = graph
-        write_cached(path, json.dumps(graph.to_dict()))
+        cache.write(path, json.dumps(graph.to_dict()).encode())
         report()
 
     report()

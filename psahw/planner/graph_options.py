@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import cache
 from ..adder_graph import Graph, solve_all
 from ..adder_graph.parallel import adder_graph_cost, pipeline
 from ..adder_graph.serial import DIGITS, digit_serial, digit_serial_cost
-from ..files import cache_directory, write_cached
 from ..network.layers import Linear, Network, TokenMixing
 
 __all__ = ["GraphOption", "graph_layers", "graph_options"]
@@ -75,13 +75,12 @@ def _cached(graph: Graph, layer: Linear) -> list[GraphOption]:
     """Return the options for a layer, from the cache if they are there."""
     header = {"format": _FORMAT, "psahw": metadata.version("psahw"), "out_bits": layer.out_bits}
     content = json.dumps([header, graph.to_dict(), layer.bias.tolist(), layer.shift.tolist()]).encode()
-    path = cache_directory() / "adder_graphs" / f"{hashlib.sha256(content).hexdigest()}.options.json"
-    try:
-        return [GraphOption(*option) for option in json.loads(path.read_bytes())]
-    except (OSError, ValueError, TypeError):
-        options = _calculated(graph, layer)
-        write_cached(path, json.dumps(options))
-        return options
+    path = cache.place("adder_graphs") / f"{hashlib.sha256(content).hexdigest()}.options"
+    if (cached := cache.read(path)) is not None:
+        return [GraphOption(*option) for option in json.loads(cached)]
+    options = _calculated(graph, layer)
+    cache.write(path, json.dumps(options).encode())
+    return options
 
 
 def graph_options(

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import cache
 from ..architecture.device import Resources
-from ..files import cache_directory, write_whole
 from ..gateware.graph_engine import SERIAL_GRAPH
 from . import lutrom, static_timing
 from . import verilog_modules as modules
@@ -258,11 +258,11 @@ def synthesise(
     settings = (*dataclasses.astuple(flow), *lutrom.sources().values(), _SCRIPT, str(_FORMAT), version)
     for name, part in parts.items():
         key = part.key(directory, *settings)
-        path = cache_directory() / "synthesis" / key[:2] / f"{key}.json.gz"
-        try:
-            records[name] = json.loads(gzip.decompress(path.read_bytes()))
-        except (OSError, ValueError):
+        path = cache.place("synthesis") / key[:2] / key
+        if (content := cache.read(path)) is None:
             missing[name] = path
+        else:
+            records[name] = json.loads(gzip.decompress(content))
     if progress is not None:
         progress(len(records), len(parts))
     with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
@@ -271,8 +271,7 @@ def synthesise(
         try:
             for future in as_completed(futures):
                 for name, record in future.result().items():
-                    missing[name].parent.mkdir(parents=True, exist_ok=True)
-                    write_whole(missing[name], gzip.compress(json.dumps(record).encode()))
+                    cache.write(missing[name], gzip.compress(json.dumps(record).encode()))
                     records[name] = record
                 if progress is not None:
                     progress(len(records), len(parts))

@@ -92,19 +92,21 @@ def test_processes_and_progress(quick, monkeypatch):
     assert graphs == solve_all(layers, block_rows=4, workers=1)
 
 
-def test_the_cache(cache, monkeypatch):
+def test_the_cache(cache, monkeypatch, caplog):
     """Damaged and wrong files are written again. Another matrix, range or release of da4ml is another entry."""
     weight = np.random.default_rng(0).integers(-128, 128, (4, 4))
     graph = solve(weight, workers=1)
     (entry,) = cache.iterdir()
-    assert Graph.from_dict(json.loads(entry.read_text())) == graph
-
     content = entry.read_text()
+    head, _, text = content.partition("\n")
+    assert Graph.from_dict(json.loads(text)) == graph
+
     other = json.dumps(solve(weight + 1, workers=1).to_dict())
-    for broken in ("", content[:-9], "[]", '{"inputs": 1}', '{"inputs": [[1]], "adders": [], "outputs": []}', other):
+    for n, broken in enumerate(("", content[:-9], "[]", text, other, f"{head}\n{other}"), 1):
         entry.write_text(broken)
         assert solve(weight, workers=1) == graph
         assert entry.read_text() == content
+        assert len(caplog.messages) == n
 
     def fail(task):
         raise AssertionError("solved again")

@@ -1,5 +1,7 @@
 """Adder graphs as options of a plan, against the components, and the cache of options."""
 
+import json
+
 import numpy as np
 import pytest
 from amaranth.hdl import Fragment
@@ -44,16 +46,30 @@ def test_cadence_equals_that_of_the_component(network):
             Fragment.get(dut, None)
 
 
-def test_cache(network, tmp_path, monkeypatch):
-    """The cache is read, and a damaged file is written again."""
-    layers = {"head": graph_layers(network)["head"]}
+def test_cache(network, tmp_path, monkeypatch, caplog):
+    """The cache is read. A file that is damaged, altered, or that of another layer is written again."""
+    layers = {name: graph_layers(network)[name] for name in ("head", "embed")}
     first = graph_options(layers, workers=1)
-    (path,) = tmp_path.glob("adder_graphs/*.options.json")
-    written = path.read_text()
     with monkeypatch.context() as patch:
         patch.setattr("psahw.planner.graph_options._calculated", None)
         assert graph_options(layers, workers=1) == first
-    for damaged in ("", "[1]", written[: len(written) // 2]):
-        path.write_text(damaged)
+    path, other = tmp_path.glob("adder_graphs/*.options")
+    written = path.read_text()
+    head, _, text = written.partition("\n")
+    options = json.loads(text)
+    cheap = json.dumps([[*option[:3], 1, 1] for option in options])
+    words = json.dumps([[*option[:3], "1", "1"] for option in options])
+    damaged = (
+        "",
+        "[1]",
+        written[: len(written) // 2],
+        f"{head}\n{cheap}",
+        f"{head}\n{words}",
+        other.read_text(),
+        cheap,
+    )
+    for n, content in enumerate(damaged, 1):
+        path.write_text(content)
         assert graph_options(layers, workers=1) == first
         assert path.read_text() == written
+        assert len(caplog.messages) == n

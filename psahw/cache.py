@@ -1,0 +1,256 @@
+"""The cache: designs, simulators, adder graphs and more, which are made again if they are not as they were written.
+
+There are two kinds of entries. A file begins with a line that has a SHA-256 of its name and of the rest. A directory
+has a list of its files with the SHA-256 of each, ``.psahw-entry``. What does not match, because a file was cut off,
+emptied, altered, or copied from another entry, is not used: one line on standard error says so (the logger
+``psahw.cache``), and the entry is made again.
+
+Entries appear whole, by renaming, and a key names everything that an entry depends on. Several processes and several
+versions of psahw can therefore share the cache.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .files import cache_directory, long_unused, write_whole, writing
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where two processes may make the same entry
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["directory", "place", "prune", "read", "write"]
+
+SEAL = ".psahw-entry"
+"""Name of the list of files in a directory entry."""
+
+_SCRATCH = ".new"  # ends the names of directories in which entries are made
+_MARK = b"psahw-entry "
+
+_logger = logging.getLogger(__name__)
+
+_intact: dict[Path, tuple] = {}
+"""States of the directories whose content this process has compared with their seals."""
+
+
+def place(kind: str) -> Path:
+    """Return the absolute path of the directory with the entries of a kind."""
+    return cache_directory().absolute() / kind
+
+
+def _complain(path: Path, reason: str) -> None:
+    _logger.warning("%s in the cache is damaged (%s): it is made again", path, reason)
+
+
+def _digest(name: str, content: bytes) -> bytes:
+    """Return the first line of a file entry."""
+    return _MARK + hashlib.sha256(name.encode() + b"\n" + content).hexdigest().encode() + b"\n"
+
+
+def read(path: Path) -> bytes | None:
+    """Return the content of a file entry, or None if it is absent or not as `write` has written it."""
+    try:
+        line, _, content = path.read_bytes().partition(b"\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        _complain(path, error.strerror or str(error))
+        return None
+    if line + b"\n" == _digest(path.name, content):
+        return content
+    _complain(path, "its content has another digest" if line.startswith(_MARK) else "it has no digest")
+    return None
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file entry whole or not at all, and create its directories.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, _digest(path.name, content) + content)
+
+
+def _files(entry: Path) -> dict[str, Path]:
+    """Return all files of a directory entry apart from its seal by their relative names."""
+    paths = {path.relative_to(entry).as_posix(): path for path in sorted(entry.rglob("*")) if not path.is_dir()}
+    paths.pop(SEAL, None)
+    return paths
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _seal(entry: Path, name: str) -> None:
+    """Write the list of an entry's files into it."""
+    lines = [f"{_sha256(path)}  {file}\n" for file, path in _files(entry).items()]
+    (entry / SEAL).write_text(f"# {name}\n{''.join(lines)}")
+
+
+def _difference(entry: Path) -> str | None:
+    """Return how a directory entry differs from its seal, in words, or None if it is as it was written.
+
+    Raises OSError if it is absent. The files are read only once by a process, unless their sizes or times
+    change.
+    """
+    entry.stat()
+    try:
+        paths = _files(entry)
+        stats = [path.stat() for path in (entry / SEAL, *paths.values())]
+        state = (*paths, *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats))
+        if _intact.get(entry) == state:
+            return None
+        head, *lines = (entry / SEAL).read_text().splitlines()
+        sealed = dict(line.split("  ", 1)[::-1] for line in lines)
+        if head != f"# {entry.name}" or not sealed:
+            return "its list of files is that of another entry"
+        for name in sorted(sealed.keys() | paths.keys()):
+            if name not in paths:
+                return f"{name} is missing"
+            if name not in sealed:
+                return f"{name} does not belong to it"
+            if _sha256(paths[name]) != sealed[name]:
+                return f"{name} has another digest"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    except ValueError:  # the list is not text, or has other lines
+        return f"{SEAL} is not a list of files"
+    _intact[entry] = state
+    return None
+
+
+def _usable(entry: Path) -> bool:
+    """Return whether a directory entry is as it was written, and mark it as used."""
+    try:
+        if _difference(entry) is not None:
+            return False
+    except OSError:  # it is absent, or the cache cannot be read
+        return False
+    with contextlib.suppress(OSError):  # the cache may be read-only
+        os.utime(entry)
+    return True
+
+
+@contextmanager
+def _locked(entry: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Keep other processes from making or removing an entry; yield whether the lock was free if not to ``wait``.
+
+    The lock ends with the process, and its file is removed with it.
+    """
+    path = entry.with_name(f"{entry.name}.lock")
+    if fcntl is None:
+        yield True
+        return
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            try:
+                current = os.path.samestat(os.fstat(handle), path.stat())
+            except FileNotFoundError:
+                current = False
+            if current:  # otherwise the process that held the lock has removed this file
+                try:
+                    yield True
+                finally:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+                return
+        finally:
+            os.close(handle)
+
+
+def directory(kind: str, key: str, make: Callable[[Path], object], *, keep: int) -> Path:
+    """Return the directory of an entry, which is made only if the cache does not have it as it was written.
+
+    Parameters
+    ----------
+    kind
+        Name of the directory below the cache.
+    key
+        Hash, in hexadecimal, over everything that the entry depends on.
+    make
+        Called with an empty directory to write the entry into, if the cache does not have it. It can use the
+        directory above for other files, which are deleted afterwards.
+    keep
+        Entries of this kind that stay in the cache, besides those used within the last day.
+
+    Raises
+    ------
+    UserError
+        If the entry cannot be written, with the way to move the cache. Nothing of it stays.
+    """
+    entry = place(kind) / key
+    if _usable(entry):
+        return entry
+    with writing(entry):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(entry):
+            if _usable(entry):  # another process has made it meanwhile
+                return entry
+            _make(entry, make)
+    prune(entry.parent, keep)
+    return entry
+
+
+def _make(entry: Path, make: Callable[[Path], object]) -> None:
+    """Make an entry in place of a damaged one or of none. The caller holds its lock."""
+    with contextlib.suppress(OSError):
+        _complain(entry, _difference(entry) or "")
+    scratch = entry.with_name(entry.name + _SCRATCH)
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+    fresh = scratch / "entry"
+    try:
+        fresh.mkdir(parents=True)
+        make(fresh)
+        _seal(fresh, entry.name)
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+        os.rename(fresh, entry)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove the directory entries in a folder that were not used for a long time, and what killed processes left.
+
+    Parameters
+    ----------
+    folder
+        Directory of a kind of entries.
+    keep
+        Entries that stay, besides those used within the last day.
+    """
+
+    def unused() -> list[Path]:
+        try:
+            folders = [path for path in folder.iterdir() if path.is_dir()]
+        except OSError:
+            return []
+        entries = [path for path in folders if path.suffix != _SCRATCH]
+        return long_unused(entries, keep) + long_unused([path for path in folders if path.suffix == _SCRATCH], 0)
+
+    for old in unused():
+        with contextlib.suppress(OSError), _locked(old.with_suffix(""), wait=False) as free:
+            if free and old in unused():
+                shutil.rmtree(old, ignore_errors=True)
