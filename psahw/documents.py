@@ -78,12 +78,11 @@ def read_bytes(path: str | os.PathLike, limit: int = MAX_BYTES, hint: str = "") 
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        seen: set[str] = set()
-        raise _Refused(
-            f"the key {quote(next(key for key, _ in pairs if key in seen or seen.add(key)))} appears twice"
-        )
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise _Refused(f"the key {quote(key)} appears twice")
+        content[key] = value
     return content
 
 

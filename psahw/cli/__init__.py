@@ -14,6 +14,7 @@ import sys
 import click
 
 from ..errors import CheckFailed, UserError
+from ..quoting import printable
 
 # The matrices of the integer model are small: BLAS threads gain little, and lose a factor of ten on busy cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -103,8 +104,8 @@ def _missing_module(error: ModuleNotFoundError) -> str | None:
 
 
 def _complain(where: str, message: object) -> None:
-    """Print an error as one line on standard error."""
-    print(f"{where}: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+    """Print an error as one line on standard error, without control characters."""
+    print(f"{where}: {printable(' '.join(str(message).split()))}", file=sys.stderr, flush=True)
 
 
 def _close_stdout() -> None:

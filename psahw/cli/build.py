@@ -27,8 +27,8 @@ def _show(result: "BuildResult") -> None:
     output.print_table(["", "used", "available", ""], rows, title=f"{result.network} on {result.board}, routed")
     for clock in result.routed.clocks:
         reached, constraint = clock.fmax_hz / 1e6, clock.constraint_hz / 1e6
-        click.echo(f"clock {clock.name}: routed {reached:.2f} MHz, constrained to {constraint:.2f} MHz")
-    click.echo(f"bitstream {result.bitstream}")
+        output.print_line(f"clock {clock.name}: routed {reached:.2f} MHz, constrained to {constraint:.2f} MHz")
+    output.print_line(f"bitstream {result.bitstream}")
 
 
 @click.command("build")
@@ -81,8 +81,10 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
         _show(result)
     result.check()
     if not as_json:
-        click.echo(f"{int(result.fps):,} FPS at {result.clock_hz / 1e6:g} MHz, which the routed design meets")
-        click.echo(f"psahw program {result.directory}, and then: psahw run {network} {result.link.host_options}")
+        output.print_line(f"{int(result.fps):,} FPS at {result.clock_hz / 1e6:g} MHz, which the routed design meets")
+        output.print_line(
+            f"psahw program {result.directory}, and then: psahw run {network} {result.link.host_options}"
+        )
 
 
 COMMANDS = [build_command]

@@ -43,7 +43,7 @@ def _show(result: "DemoResult") -> None:
     output.print_table(["", f"{result.network} on {plan.board.name}"], rows)
     here = Path.cwd()
     for title, path in (("Verilog  ", result.verilog), ("report   ", result.report)):
-        click.echo(f"{title}{path.relative_to(here) if path.is_relative_to(here) else path}")
+        output.print_line(f"{title}{path.relative_to(here) if path.is_relative_to(here) else path}")
 
 
 @click.command()

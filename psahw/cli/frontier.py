@@ -37,7 +37,7 @@ def frontier(networks, as_json, plot):
         output.print_json(result.to_dict())
         return
     output.print_table(*result.table())
-    click.echo("* estimated, of parallel adder graphs: one vector per clock cycle, no multipliers")
+    output.print_line("* estimated, of parallel adder graphs: one vector per clock cycle, no multipliers")
 
 
 COMMANDS = [frontier]

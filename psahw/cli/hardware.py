@@ -22,8 +22,8 @@ def _show_plan(planned: "BoardPlan", tokens: int) -> None:
     """Print the stages of a plan, and what limits it."""
     columns, rows, totals = planned.table()
     output.print_table(columns, rows, footer=totals)
-    click.echo(planned.summary)
-    click.echo(f"limited by: {planned.limited_by} (intervals are multiples of {tokens} cycles, one per token)")
+    output.print_line(planned.summary)
+    output.print_line(f"limited by: {planned.limited_by} (intervals are multiples of {tokens} cycles, one per token)")
 
 
 @click.command("plan")
@@ -77,12 +77,12 @@ def _show_synthesised(result: "SynthesisResult") -> None:
     columns, rows = result.table()
     output.print_table(columns, rows, title=f"{result.network} on {result.board}")
     if result.lut_levels:
-        click.echo(
+        output.print_line(
             f"longest path: {result.lut_levels} levels of LUTs, counted; {result.path_ns_estimate:.2f} ns, "
             "estimated (cells of Artix-7's slowest grade, assumed wires)"
         )
     if result.note:
-        click.echo(result.note)
+        output.print_line(result.note)
 
 
 @click.command("synth")

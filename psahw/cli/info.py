@@ -39,17 +39,17 @@ def _shape(layer: dict) -> str:
 def _show(info: dict) -> None:
     """Print a network's accuracy, layers and tables."""
     height, width, colours = info["image"]
-    click.echo(f"{info['network']}   {height}x{width}x{colours}, {len(info['classes'])} classes")
-    click.echo(f"digest {info['digest']}")
+    output.print_line(f"{info['network']}   {height}x{width}x{colours}, {len(info['classes'])} classes")
+    output.print_line(f"digest {info['digest']}")
     for name, value in info["accuracy"].items():
-        click.echo(f"accuracy {name} {value:g} %")
+        output.print_line(f"accuracy {name} {value:g} %")
     keys = ("vectors", "weights", "weights_nonzero", "weight_bits", "macs", "adder_luts")
     output.print_table(
         ["layer", "shape", "vectors", "weights", "non-zero", "bits", "MAC per frame", "adder LUTs*"],
         [[layer["name"], _shape(layer), *(layer[k] for k in keys)] for layer in info["layers"]],
         footer=["total", None, None, *(info[k] for k in keys[1:])],
     )
-    click.echo("* estimated, of a parallel adder graph: one vector per clock cycle, no multipliers")
+    output.print_line("* estimated, of a parallel adder graph: one vector per clock cycle, no multipliers")
     output.print_table(
         ["tables", "functions", "distinct", "identity"],
         [[entry[k] for k in ("name", "functions", "distinct", "identity")] for entry in info["functions"]],

@@ -6,6 +6,7 @@ A result is one JSON object with ``--json``, and a table without. rich is import
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ import click
 
 from .. import callbacks
 from ..display import cell, is_number
+from ..quoting import printable
 
 __all__ = [
-    "Steps", "json_option", "network_argument", "note", "print_json", "print_table", "progress", "step", "steps",
+    "Steps", "json_option", "network_argument", "note", "print_json", "print_line", "print_table", "progress", "step",
+    "steps",
 ]  # fmt: skip
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -40,8 +43,16 @@ def _plain(value: Any) -> Any:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one JSON object on standard output."""
-    click.echo(json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False))
+    """Print one JSON object on standard output, with escapes for characters that do not print."""
+    text = json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False)
+    click.echo(
+        re.sub(r"[^\n -~]", lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text)
+    )
+
+
+def print_line(text: str) -> None:
+    """Print a line of a result on standard output, without control characters."""
+    click.echo(printable(text))
 
 
 def print_table(
@@ -58,14 +69,17 @@ def print_table(
 
     lines = [list(row) for row in rows]
     table = Table(
-        title=title and Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_footer=footer is not None
+        title=title and Text(printable(title)),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_footer=footer is not None,
     )
     footers = [cell(value) for value in footer] if footer is not None else [""] * len(columns)
     for index, column in enumerate(columns):
         justify: Any = "right" if any(is_number(line[index]) for line in lines) else "left"
         table.add_column(column, footer=Text(footers[index]), justify=justify, overflow="fold")
     for line in lines:
-        table.add_row(*(Text(cell(value)) for value in line))
+        table.add_row(*(Text(printable(cell(value))) for value in line))
     console = Console()
     if not console.is_terminal:
         console.width = 160  # a pipe has no width: do not fold columns
@@ -73,8 +87,8 @@ def print_table(
 
 
 def note(text: str) -> None:
-    """Print a line for people on standard error."""
-    click.echo(text, err=True)
+    """Print a line for people on standard error, without control characters."""
+    click.echo(printable(text), err=True)
 
 
 def _print_seconds(title: str, start: float) -> None:
@@ -182,7 +196,7 @@ class Steps:
         console = Console(stderr=True)
         if self._title is None or not console.is_terminal:
             return
-        line = Text(f"{self._title} ... {text}", overflow="ellipsis", no_wrap=True)
+        line = Text(printable(f"{self._title} ... {text}"), overflow="ellipsis", no_wrap=True)
         if self._spinner is None:
             self._spinner = console.status(line)
             self._spinner.start()

@@ -189,12 +189,13 @@ def chosen_link(board: str, link: str, address: str | None, baud: int | None) ->
 
 
 def show_directory(result: "ElaborationResult | PackageResult", files: list[str], last: str, as_json: bool) -> None:
-    """Print the files that a command wrote, and ``last``, which says what to do next; or the result as JSON."""
+    """Print the files that a command wrote, and the lines ``last`` about what to do next; or the result as JSON."""
     if as_json:
         output.print_json(result.to_dict())
         return
     others = [name for name in files if not name.endswith(".mem")]
     memories = len(files) - len(others)
     text = f"{Path(result.directory)}: {', '.join(others)}"
-    click.echo(text + (f" and {memories} memory files" if memories else ""))
-    click.echo(last)
+    output.print_line(text + (f" and {memories} memory files" if memories else ""))
+    for line in last.split("\n"):
+        output.print_line(line)

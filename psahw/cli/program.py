@@ -45,9 +45,9 @@ def program_command(source, board, tool, cable, flash, dry_run, as_json):
     if as_json:
         output.print_json(result.to_dict())
     elif dry_run:
-        click.echo(shlex.join(result.command))
+        output.print_line(shlex.join(result.command))
     else:
-        click.echo(f"{boards.get(result.board).title} runs {result.bitstream}")
+        output.print_line(f"{boards.get(result.board).title} runs {result.bitstream}")
 
 
 COMMANDS = [program_command]

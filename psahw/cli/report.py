@@ -59,7 +59,7 @@ def report(network, board, plan_path, simulation, evaluation, synth, runs, front
     if as_json:
         output.print_json(result.to_dict())
     else:
-        click.echo(result.page)
+        output.print_line(result.page)
 
 
 COMMANDS = [report]

@@ -28,10 +28,10 @@ def _show(result: "RunResult") -> None:
         answers = [(str(path), result.class_names[index], int(logits[index])) for path, index, logits in shown]
         output.print_table(["picture", "class", "logit"], answers)
         if len(result.files) > SHOWN:
-            click.echo(f"and {len(result.files) - SHOWN} more; --json has all of them")
+            output.print_line(f"and {len(result.files) - SHOWN} more; --json has all of them")
     accuracy = "" if result.accuracy is None else f"accuracy {result.accuracy:g} %; "
     kind = " (the simulation's time, not a board's)" if result.simulated else ""
-    click.echo(
+    output.print_line(
         f"{accuracy}measured by this computer: {result.fps_host:,.1f} images/s, round trip of one image "
         f"{1e3 * result.round_trip_seconds:,.1f} ms{kind}; {result.resent} frames sent again"
     )

@@ -21,19 +21,19 @@ def _show(result: "SimulationResult") -> None:
     """Print what was measured beside what was planned."""
     columns, rows = result.table()
     output.print_table(columns, rows, title=result.title)
-    click.echo(
+    output.print_line(
         f"accuracy {result.accuracy:g} %, {result.cycles:,} cycles at {result.sim_cycles_per_second:,} cycles/s, "
         f"seed {result.seed}"
     )
     if result.batches is not None:
-        click.echo(f"{result.batches} batches, {result.batches_kept} of them from earlier runs")
+        output.print_line(f"{result.batches} batches, {result.batches_kept} of them from earlier runs")
     if result.frame_interval is None:
-        click.echo(
+        output.print_line(
             f"the frame interval needs at least {result.settling_frames + 2} images in a run, because the pipeline "
             "fills first"
         )
     for line in result.mismatches:
-        click.echo(line)
+        output.print_line(line)
 
 
 @click.command("simulate")

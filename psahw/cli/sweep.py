@@ -22,7 +22,7 @@ def _list(sweep: Sweep, recipe: str, as_json: bool) -> None:
     }
     if not as_json:
         for line in lines.values():
-            click.echo(shlex.join(line))
+            output.print_line(shlex.join(line))
         return
     jobs = [
         {"name": name, "after": list(job.after), "done": sweep.done(job), "line": lines[name],
@@ -47,7 +47,7 @@ def _run_one(sweep: Sweep, name: str, as_json: bool) -> None:
     if as_json:
         output.print_json({"name": name, "already": already, "result": sweep.result_path(job)})
     else:
-        click.echo(f"{name}: {'was done' if already else 'done'}, {sweep.result_path(job)}")
+        output.print_line(f"{name}: {'was done' if already else 'done'}, {sweep.result_path(job)}")
 
 
 @click.command()

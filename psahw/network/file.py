@@ -1,22 +1,26 @@
 """The network file: one ``.safetensors`` file of integer tensors and one JSON description.
 
 ``docs/reference/network-format.md`` specifies it. Nothing in a file is executed, and nothing is trusted: sizes are
-bounded before they are read, and the constructors of `psahw.network.layers` check every tensor.
+bounded before they are read, a checksum notices damage, and the constructors of `psahw.network.layers` check every
+tensor.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
+import msgspec
 import numpy as np
 import safetensors
 import safetensors.numpy
 
+from .. import documents
 from ..errors import UserError
 from ..files import write_whole
+from ..quoting import printable, quote
 from .layers import (
     Block,
     ChannelMixing,
@@ -38,11 +42,59 @@ FORMAT_VERSION = 2
 """The newest version. A file has the oldest version that can describe its network."""
 
 MAX_FILE_BYTES = 256 << 20
+MAX_DESCRIPTION_BYTES = 1 << 20
 
 _SHIPPED = Path(__file__).parents[1] / "networks"
 _LINEAR_PARTS = ("weight", "bias", "shift")
+_DTYPES = {  # of safetensors; other names are of floating point formats that NumPy lacks
+    "BOOL": np.bool_, "I8": np.int8, "U8": np.uint8, "I16": np.int16, "U16": np.uint16, "I32": np.int32,
+    "U32": np.uint32, "I64": np.int64, "U64": np.uint64, "F16": np.float16, "F32": np.float32, "F64": np.float64,
+}  # fmt: skip
+_NO_CHECKSUM = "0" * 64  # stands in for the checksum while that is calculated
 
 _T = TypeVar("_T")
+
+
+class _PatchEntry(msgspec.Struct):
+    """The windows of the image."""
+
+    size: int
+    stride: int
+    padding: int
+
+
+class _StageEntry(msgspec.Struct):
+    """A stage in version 1."""
+
+    grid: tuple[int, int]
+    kernels: tuple[int | None, ...]
+
+
+class _SharedStageEntry(_StageEntry):
+    """A stage in version 2."""
+
+    shared: tuple[bool, ...]
+
+
+class _Description(msgspec.Struct, kw_only=True):
+    """A description of version 1, as the page on the format lists its fields, apart from format and version."""
+
+    name: str
+    image: tuple[int, int]
+    patch: _PatchEntry
+    stages: tuple[_StageEntry, ...]
+    pool_shift: int
+    logit_bits: int
+    residual_bits: int
+    classes: tuple[str, ...]
+    metadata: dict[str, Any]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+
+
+class _Description2(_Description):
+    """A description of version 2."""
+
+    stages: tuple[_SharedStageEntry, ...]
 
 
 def shipped() -> list[str]:
@@ -89,6 +141,13 @@ def flatten(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return config, tensors
 
 
+def _update(state: Any, tensors: Mapping[str, np.ndarray]) -> None:
+    """Add tensors to a hash: for each a line with name, type and shape, then its bytes."""
+    for name in sorted(tensors):
+        tensor = np.ascontiguousarray(tensors[name])
+        state.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode() + tensor.tobytes())
+
+
 def digest(network: Network) -> str:
     """Return the SHA-256 hash of everything that determines the logits, in hexadecimal.
 
@@ -99,21 +158,34 @@ def digest(network: Network) -> str:
     for key in ("name", "metadata", "classes"):
         del config[key]
     state = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name])
-        state.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode() + tensor.tobytes())
+    _update(state, tensors)
+    return state.hexdigest()
+
+
+def _checksum(text: str, tensors: Mapping[str, np.ndarray]) -> str:
+    """Return the checksum of a file: of its description, with zeros in place of the checksum, and of its tensors."""
+    state = hashlib.sha256(text.encode())
+    _update(state, tensors)
     return state.hexdigest()
 
 
 def save(network: Network, path: str | os.PathLike) -> None:
     """Write a network file, which appears whole or not at all.
 
-    Raises UserError if it cannot be written.
+    Raises UserError if it cannot be written, or if its metadata is not strict JSON (`psahw.documents`).
     """
     config, tensors = flatten(network)
+    try:
+        text = json.dumps({"sha256": _NO_CHECKSUM, **config}, allow_nan=False)
+    except ValueError as error:
+        raise UserError(f"cannot write {path}: the metadata of {network.name}: {error}") from error
+    documents.decode(text, f"cannot write {path}: the description of {network.name}")
+    if len(text) > MAX_DESCRIPTION_BYTES:
+        raise UserError(f"cannot write {path}: the metadata of {network.name} is too large")
+    text = text.replace(_NO_CHECKSUM, _checksum(text, tensors), 1)
     data = safetensors.numpy.save(
         {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
-        metadata={"psahw": json.dumps(config)},
+        metadata={"psahw": text},
     )
     write_whole(path, data)
 
@@ -121,8 +193,8 @@ def save(network: Network, path: str | os.PathLike) -> None:
 class _Reader:
     """Makes a network from the contents of a file, and keeps track of the tensors that nothing has read."""
 
-    def __init__(self, path: Path, config: dict[str, Any], tensors: dict[str, np.ndarray]):
-        self.path, self.config, self.tensors = path, config, tensors
+    def __init__(self, path: Path, version: int, description: _Description, tensors: dict[str, np.ndarray]):
+        self.path, self.version, self.description, self.tensors = path, version, description, tensors
         self.unread = set(tensors)
 
     def fail(self, place: str, problem: object) -> NoReturn:
@@ -158,23 +230,8 @@ class _Reader:
             place: self.build(name, Table, self.tensor(name)) for place, name in names.items() if name in self.tensors
         }
 
-    def field(self, name: str, kind: type[_T], source: Any = None) -> _T:
-        """Return a field of the description, or of another object in it. Raises UserError for another type."""
-        source = self.config if source is None else source
-        value = source.get(name) if isinstance(source, dict) else None
-        if not isinstance(value, kind) or isinstance(value, bool):
-            self.fail(name, f"must be {kind.__name__}, not {value!r}")
-        return value
-
-    def pair(self, name: str, source: Any = None) -> tuple[int, int]:
-        """Return a field that is a list of two integers. Raises UserError for anything else."""
-        value = self.field(name, list, source)
-        if len(value) != 2 or not all(type(item) is int for item in value):
-            self.fail(name, f"must be two integers, not {value!r}")
-        return value[0], value[1]
-
-    def token_mixing(self, name: str, kernel: Any, shared: Any) -> TokenMixing:
-        """Return a token mixing; its constructor checks kernel and shared."""
+    def token_mixing(self, name: str, kernel: int | None, shared: bool) -> TokenMixing:
+        """Return a token mixing."""
         parts, tables = self.linear_parts(name), self.tables(name, TokenMixing.TABLES)
         return self.build(name, TokenMixing, *parts, kernel=kernel, shared=shared, **tables)
 
@@ -183,61 +240,58 @@ class _Reader:
         linears = self.linear(f"{name}.linear1"), self.linear(f"{name}.linear2")
         return self.build(name, ChannelMixing, *linears, **self.tables(name, ChannelMixing.TABLES))
 
-    def block(self, name: str, kernel: Any, shared: Any) -> Block:
+    def block(self, name: str, kernel: int | None, shared: bool) -> Block:
         """Return a block."""
         channel_mixing = self.channel_mixing(f"{name}.channel_mixing")
         return Block(self.token_mixing(f"{name}.token_mixing", kernel, shared), channel_mixing)
 
-    def stage(self, index: int, entry: Any) -> Stage:
+    def stage(self, index: int, entry: _StageEntry) -> Stage:
         """Return a stage from its entry in the description."""
-        kernels = self.field("kernels", list, entry)
-        shared = self.field("shared", list, entry) if self.config["version"] > 1 else [False] * len(kernels)
-        if len(shared) != len(kernels):
-            self.fail("shared", f"must have {len(kernels)} entries, one per block, not {len(shared)}")
+        shared = entry.shared if isinstance(entry, _SharedStageEntry) else (False,) * len(entry.kernels)
+        if len(shared) != len(entry.kernels):
+            self.fail(
+                f"stages[{index}].shared", f"must have {len(entry.kernels)} entries, one per block, not {len(shared)}"
+            )
         blocks = tuple(
             self.block(block_name(index, b), *parameters)
-            for b, parameters in enumerate(zip(kernels, shared, strict=True))
+            for b, parameters in enumerate(zip(entry.kernels, shared, strict=True))
         )
         merge = None if index == 0 else self.linear(merge_name(index))
-        return self.build(stage_name(index), Stage, self.pair("grid", entry), blocks, merge)
-
-    def patch(self) -> Patch:
-        """Return the windows of the image."""
-        entry = self.field("patch", dict)
-        return self.build("patch", Patch, *(self.field(key, int, entry) for key in ("size", "stride", "padding")))
+        return self.build(stage_name(index), Stage, entry.grid, blocks, merge)
 
     def network(self) -> Network:
         """Return the network. Raises UserError, naming the layer, if the contents are not those of one."""
-        if (bits := self.field("residual_bits", int)) != 8:
-            self.fail("residual_bits", f"must be 8 in version {self.config['version']}, not {bits}")
-        classes = self.field("classes", list)
-        if not all(isinstance(name, str) for name in classes):
-            self.fail("classes", f"must be strings, not {classes!r}")
-        patch = self.patch()
-        stages = tuple(self.stage(s, entry) for s, entry in enumerate(self.field("stages", list)))
+        description = self.description
+        if description.residual_bits != 8:
+            self.fail("residual_bits", f"must be 8 in version {self.version}, not {quote(description.residual_bits)}")
+        windows = description.patch
+        patch = self.build("patch", Patch, windows.size, windows.stride, windows.padding)
+        stages = tuple(self.stage(s, entry) for s, entry in enumerate(description.stages))
         network = self.build(
             "network",
             Network,
-            name=self.field("name", str),
-            image=self.pair("image"),
+            name=description.name,
+            image=description.image,
             input_table=self.tensor("input_table"),
             patch=patch,
             embed=self.linear("embed"),
             stages=stages,
-            pool_shift=self.field("pool_shift", int),
-            head=self.linear("head", self.field("logit_bits", int)),
-            classes=tuple(classes),
-            metadata=self.field("metadata", dict),
+            pool_shift=description.pool_shift,
+            head=self.linear("head", description.logit_bits),
+            classes=description.classes,
+            metadata=description.metadata,
         )
         if self.unread:
-            self.fail(min(self.unread), "this tensor does not belong to the network described in the file")
-        if (version := self.config["version"]) > _version(network):
-            self.fail("version", f"must be 1 if no kernel is shared, not {version}")
+            self.fail(
+                printable(min(self.unread), 120), "this tensor does not belong to the network described in the file"
+            )
+        if self.version > _version(network):
+            self.fail("version", f"must be 1 if no kernel is shared, not {self.version}")
         return network
 
 
 def find(name: str | os.PathLike) -> Path:
-    """Return the file of a network by its path, or by its name if it ships with psahw.
+    """Return the file of a network by its path, which may be a pipe, or by its name if it ships with psahw.
 
     Raises UserError if there is no such file.
     """
@@ -245,37 +299,45 @@ def find(name: str | os.PathLike) -> Path:
         return _SHIPPED / f"{name}.safetensors"
     path = Path(name)
     if path.is_dir():
-        raise UserError(f"no network {str(name)!r}: it is a directory; name a network file")
-    if not path.is_file():
+        raise UserError(f"no network {quote(str(name))}: it is a directory; name a network file")
+    if not path.exists():
         known = ", ".join(shipped()) or "none"
-        raise UserError(f"no network {str(name)!r}: neither a file nor one that ships with psahw ({known})")
+        raise UserError(f"no network {quote(str(name))}: neither a file nor one that ships with psahw ({known})")
     return path
 
 
-def _begins_as_safetensors(path: Path) -> bool:
-    """Return whether a file begins with the length of a JSON object and its brace, as safetensors files do."""
-    with open(path, "rb") as file:
-        head = file.read(9)
-    return len(head) < 9 or (int.from_bytes(head[:8], "little") <= MAX_FILE_BYTES and head[8:] == b"{")
+def _header(path: Path, data: bytes) -> dict[str, Any]:
+    """Return the header of a safetensors file. Raises UserError if it does not begin as one."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) > 8 and (length > MAX_FILE_BYTES or data[8:9] != b"{"):
+        raise UserError(f"{path}: not a safetensors file")
+    if len(data) < max(8 + length, 9):
+        raise UserError(f"{path}: not a complete safetensors file: it ends after {len(data)} bytes, in the header")
+    if length > 2 * MAX_DESCRIPTION_BYTES:
+        raise UserError(f"{path}: a header of {length} bytes is too large")
+    return documents.parse(data[8 : 8 + length], dict[str, Any], f"{path}: the header")
 
 
-def _read(path: Path) -> tuple[str | None, dict[str, np.ndarray]]:
-    """Return psahw's entry in a file's metadata, if there is one, and the tensors.
+def _read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
+    """Return the description in a file, as text, and the tensors.
 
-    Raises UserError if the file cannot be read, is too large, or is no safetensors file.
+    Raises UserError if the file cannot be read, is too large, is no safetensors file, or has no description.
     """
+    data = documents.read_bytes(path, MAX_FILE_BYTES)
+    header = _header(path, data)
+    metadata = documents.convert(header.get("__metadata__", {}), dict[str, str], f"{path}: the header's metadata")
     try:
-        if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            raise UserError(f"{path}: {size} bytes is more than a network file may have ({MAX_FILE_BYTES})")
-        with safetensors.safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get("psahw")
-            return text, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (safetensors.SafetensorError, AttributeError, TypeError) as error:
-        if not _begins_as_safetensors(path):
-            raise UserError(f"{path}: not a safetensors file") from error
-        raise UserError(f"{path}: not a complete safetensors file: {error}") from error
+        entries = dict(safetensors.deserialize(data))
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path}: not a complete safetensors file: {printable(str(error), 120)}") from error
+    if "psahw" not in metadata:
+        raise UserError(f"{path}: no 'psahw' entry in the metadata: this is not a psahw network")
+    tensors = {}
+    for name, entry in entries.items():
+        if (dtype := _DTYPES.get(entry["dtype"])) is None:
+            raise UserError(f"{path}: {printable(name, 120)}: the type {entry['dtype']} is not one of a network file")
+        tensors[name] = np.frombuffer(entry["data"], dtype).reshape(entry["shape"])
+    return metadata["psahw"], tensors
 
 
 def load(name: str | os.PathLike) -> Network:
@@ -284,7 +346,7 @@ def load(name: str | os.PathLike) -> Network:
     Parameters
     ----------
     name
-        Path of a network file, or one of `shipped`.
+        Path of a network file, or one of `shipped`. A pipe, such as ``/dev/stdin``, is read once.
 
     Raises
     ------
@@ -299,16 +361,15 @@ def load(name: str | os.PathLike) -> Network:
     """
     path = find(name)
     text, tensors = _read(path)
-    if text is None:
-        raise UserError(f"{path}: no 'psahw' entry in the metadata: this is not a psahw network")
-    try:
-        config = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: the 'psahw' metadata is not JSON: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
+    content = documents.decode(text, f"{path}: the description")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: format must be {FORMAT!r}: this is not a psahw network")
-    version = config.get("version")
+    version = content.get("version")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         hint = ": update psahw" if type(version) is int and version > FORMAT_VERSION else ""
-        raise UserError(f"{path}: format version must be 1 to {FORMAT_VERSION}, not {version!r}{hint}")
-    return _Reader(path, config, tensors).network()
+        raise UserError(f"{path}: format version must be 1 to {FORMAT_VERSION}, not {quote(version)}{hint}")
+    description = documents.convert(content, _Description if version == 1 else _Description2, path)
+    recorded = description.sha256
+    if recorded is not None and recorded != _checksum(text.replace(recorded, _NO_CHECKSUM, 1), tensors):
+        raise UserError(f"{path}: the file is damaged: its content does not match its checksum; copy it again")
+    return _Reader(path, version, description, tensors).network()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..architecture.geometry import SlidingWindow, neighbours
+from ..quoting import quote
 
 __all__ = [
     "Block", "ChannelMixing", "Linear", "NamedLayer", "Network", "Patch", "Stage", "Table", "TokenMixing",
@@ -21,6 +22,7 @@ __all__ = [
 
 MAX_SHIFT = 31
 MAX_OUT_BITS = 24
+MAX_NAME = 100  # characters
 
 
 def _check_array(name: str, value: object, dtype: DTypeLike, shape: tuple[int | None, ...]) -> None:
@@ -44,9 +46,30 @@ def _check_array(name: str, value: object, dtype: DTypeLike, shape: tuple[int | 
 def _check_int(name: str, value: object, low: int, high: int) -> None:
     """Raise TypeError if a value is no integer, and ValueError if it is not in [low, high]."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
+        raise TypeError(f"{name} must be an integer, not {quote(value)}")
     if not low <= value <= high:
-        raise ValueError(f"{name} must be in [{low}, {high}], not {value}")
+        raise ValueError(f"{name} must be in [{low}, {high}], not {quote(value)}")
+
+
+def _check_name(what: str, name: object) -> None:
+    """Raise TypeError if a name is no string, and ValueError unless it has 1 to 100 characters that print."""
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be a string, not {quote(name)}")
+    if not 1 <= len(name) <= MAX_NAME:
+        raise ValueError(f"{what} must have 1 to {MAX_NAME} characters, not {len(name)}: {quote(name)}")
+    if not name.isprintable():
+        raise ValueError(f"{what} must consist of characters that print, unlike {quote(name)}")
+
+
+def _check_accuracies(metadata: object) -> None:
+    """Raise TypeError or ValueError for an accuracy in the metadata that is no percentage, or has no valid name."""
+    if not isinstance(metadata, dict):
+        raise TypeError(f"metadata must be a dictionary, not {quote(metadata)}")
+    recorded = metadata.get("accuracy")
+    for name, value in (recorded if isinstance(recorded, dict) else {"int8": recorded}).items():
+        _check_name("the name of an accuracy", name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and not 0 <= value <= 100:
+            raise ValueError(f"the accuracy {name} must be in percent, 0 to 100, not {quote(value)}")
 
 
 def _check_rows(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> None:
@@ -57,7 +80,8 @@ def _check_rows(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> None
     if shift.max(initial=0) > MAX_SHIFT:
         index = np.unravel_index(shift.argmax(), shift.shape)
         raise ValueError(f"shift{list(map(int, index))} must be at most {MAX_SHIFT}, not {shift.max()}")
-    bound = 128 * np.abs(weight.astype(np.int64)).sum(-1) + np.abs(bias.astype(np.int64))
+    magnitudes = np.abs(weight, dtype=np.int16)  # no wider, because weights may be large
+    bound = 128 * magnitudes.sum(-1, dtype=np.int64) + np.abs(bias.astype(np.int64))
     if bound.max() >= 1 << 30:
         index = np.unravel_index(bound.argmax(), bound.shape)
         raise ValueError(
@@ -183,7 +207,7 @@ class TokenMixing:
 
     def __post_init__(self) -> None:
         if not isinstance(self.shared, bool):
-            raise TypeError(f"shared must be True or False, not {self.shared!r}")
+            raise TypeError(f"shared must be True or False, not {quote(self.shared)}")
         if self.kernel is not None:
             _check_int("kernel", self.kernel, 1, 15)
             if self.kernel % 2 == 0:
@@ -429,7 +453,7 @@ class Network:
     Parameters
     ----------
     name
-        Name of the network.
+        Name of the network, of 1 to 100 characters that print.
     image
         Height and width of an image in pixels, each in [1, 1024].
     input_table
@@ -445,9 +469,9 @@ class Network:
     head
         From the mean token to the logits.
     classes
-        Names of the classes.
+        Names of the classes, each of 1 to 100 characters that print.
     metadata
-        Free JSON about the origin of the network.
+        Free JSON about the origin of the network. Accuracies in it are in percent.
 
     Raises
     ------
@@ -472,6 +496,10 @@ class Network:
         return f"<Network {self.name!r}: images of {height} x {width} x {self.colours}, {len(self.classes)} classes>"
 
     def __post_init__(self) -> None:
+        _check_name("name", self.name)
+        for index, name in enumerate(self.classes):
+            _check_name(f"classes[{index}]", name)
+        _check_accuracies(self.metadata)
         for length in self.image:
             _check_int("image", length, 1, 1024)
         _check_array("input_table", self.input_table, np.int8, (None, 256))
@@ -572,7 +600,7 @@ class Network:
         for entry in self.layers():
             if entry.component == component:
                 return entry.layer
-        raise ValueError(f"component must be the name of a layer of {self.name}, not {component!r}")
+        raise ValueError(f"component must be the name of a layer of {self.name}, not {quote(component)}")
 
     def _repr_html_(self) -> str:
         """Return the table of layers for a notebook."""

@@ -1,7 +1,10 @@
 """Network files are read as they were written, and a wrong one is refused in a line that names file and place."""
 
+import dataclasses
 import json
+import os
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -87,9 +90,9 @@ def test_shared_kernels(tmp_path):
 @pytest.mark.parametrize(
     ("shared", "message"),
     [
-        (None, "shared: must be list, not None"),
-        ([], "shared: must have 1 entries, one per block, not 0"),
-        ([1], "stages.0.blocks.0.token_mixing: shared must be True or False, not 1"),
+        (None, "stages[0].shared must be a list, not null"),
+        ([], "stages[0].shared: must have 1 entries, one per block, not 0"),
+        ([1], "stages[0].shared[0] must be true or false, not 1"),
         ([True], "stages.0.blocks.0.token_mixing: weight must have shape (any, 1, any), not (2, 16, 9)"),
         ([False], "version: must be 1 if no kernel is shared, not 2"),
     ],
@@ -201,8 +204,7 @@ def test_not_safetensors(path, data):
 def test_too_large(network, path, monkeypatch):
     network_file.save(network, path)
     monkeypatch.setattr(network_file, "MAX_FILE_BYTES", 100)
-    size = path.stat().st_size
-    assert complaint(path) == f"{size} bytes is more than a network file may have (100)"
+    assert complaint(path) == "more than 100 bytes, which is too large"
 
 
 def test_someone_elses_safetensors(path):
@@ -210,10 +212,22 @@ def test_someone_elses_safetensors(path):
     assert complaint(path) == "no 'psahw' entry in the metadata: this is not a psahw network"
 
 
-@pytest.mark.parametrize("text", ["", "{", "not json", "[" * 100_000])
-def test_not_json(path, contents, text):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the description must be JSON: "),
+        ("{", "the description must be JSON: "),
+        ("not json", "the description must be JSON: "),
+        ("[" * 100_000, "the description: lists and objects are nested more than 64 deep"),
+        ('{"format": NaN}', "the description: NaN is not JSON: numbers must be finite"),
+        ('{"name": "a", "name": "b"}', "the description: the key 'name' appears twice"),
+        ('{"name": "\\ud800"}', "the description: '\\ud800' has a NUL character or half of a surrogate pair"),
+    ],
+    ids=range(7),
+)
+def test_not_json(path, contents, text, message):
     write(path, text, contents[1])
-    assert complaint(path).startswith("the 'psahw' metadata is not JSON: ")
+    assert complaint(path).startswith(message)
 
 
 @pytest.mark.parametrize("config", [[], 1, None, {}, {"format": "other"}])
@@ -241,25 +255,25 @@ def test_other_version(path, contents, version, message):
     ("changes", "message"),
     [
         ({"residual_bits": 12}, "residual_bits: must be 8 in version 1, not 12"),
-        ({"residual_bits": None}, "residual_bits: must be int, not None"),
-        ({"name": 3}, "name: must be str, not 3"),
-        ({"image": [8]}, "image: must be two integers, not [8]"),
-        ({"image": [8, 8.0]}, "image: must be two integers, not [8, 8.0]"),
+        ({"residual_bits": None}, "residual_bits must be an integer, not null"),
+        ({"name": 3}, "name must be a string, not 3"),
+        ({"image": [8]}, "image must be a list of length 2, not [8]"),
+        ({"image": [8, 8.0]}, "image[1] must be an integer, not 8.0"),
         ({"image": [8, 4096]}, "network: image must be in [1, 1024], not 4096"),
-        ({"patch": None}, "patch: must be dict, not None"),
-        ({"patch": {"size": 4, "stride": 2}}, "padding: must be int, not None"),
+        ({"patch": None}, "patch must be an object, not null"),
+        ({"patch": {"size": 4, "stride": 2}}, "patch.padding is missing"),
         (
             {"patch": {"size": 4, "stride": 5, "padding": 0}},
             "patch: patch.stride must be in [1, 4], not 5",
         ),
         ({"pool_shift": -1}, "network: pool_shift must be in [0, 31], not -1"),
-        ({"pool_shift": True}, "pool_shift: must be int, not True"),
+        ({"pool_shift": True}, "pool_shift must be an integer, not true"),
         ({"logit_bits": 99}, "head: out_bits must be in [2, 24], not 99"),
         ({"classes": ["a"]}, "network: head must have 1 outputs, one per class, not 5"),
-        ({"classes": [1, 2, 3, 4, 5]}, "classes: must be strings, not [1, 2, 3, 4, 5]"),
-        ({"metadata": "text"}, "metadata: must be dict, not 'text'"),
-        ({"stages": {}}, "stages: must be list, not {}"),
-        ({"stages": [7]}, "kernels: must be list, not None"),
+        ({"classes": [1, 2, 3, 4, 5]}, "classes[0] must be a string, not 1"),
+        ({"metadata": "text"}, "metadata must be an object, not 'text'"),
+        ({"stages": {}}, "stages must be a list, not {}"),
+        ({"stages": [7]}, "stages[0] must be an object, not 7"),
         ({"stages": []}, "network: stages must not be empty"),
     ],
 )
@@ -272,7 +286,7 @@ def test_wrong_description(path, contents, changes, message):
 @pytest.mark.parametrize(
     ("stage", "changes", "message"),
     [
-        (0, {"grid": [4]}, "grid: must be two integers, not [4]"),
+        (0, {"grid": [4]}, "stages[0].grid must be a list of length 2, not [4]"),
         (0, {"grid": [4, 3]}, "network: stages.0.grid must be (4, 4), not (4, 3)"),
         (0, {"grid": [4, 0]}, "stages.0: grid must be in [1, 256], not 0"),
         (
@@ -281,7 +295,7 @@ def test_wrong_description(path, contents, changes, message):
             "stages.0.blocks.0.token_mixing: weight must have shape (2, 16, 25), not (2, 16, 9)",
         ),
         (0, {"kernels": [2]}, "stages.0.blocks.0.token_mixing: kernel must be odd, not 2"),
-        (0, {"kernels": ["3"]}, "stages.0.blocks.0.token_mixing: kernel must be an integer, not '3'"),
+        (0, {"kernels": ["3"]}, "stages[0].kernels[0] must be an integer or null, not '3'"),
         (
             1,
             {"kernels": [None, None]},
@@ -376,6 +390,88 @@ def test_missing_table_is_the_identity(path, contents):
     del tensors[f"{LAST}.table_hidden"]
     write(path, config, tensors)
     assert network_file.load(path).stages[1].blocks[0].channel_mixing.table_hidden is None
+
+
+def test_changed_bytes_are_noticed(network, path):
+    """Every byte of every tensor is covered by the checksum, and so are the names of the classes."""
+    network_file.save(network, path)
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    rng = np.random.default_rng(2)
+    for place in [*rng.integers(start, len(data), 50).tolist(), data.index(b"class 3") + 6, len(data) - 1]:
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << int(rng.integers(3))]) + data[place + 1 :])
+        assert complaint(path) == "the file is damaged: its content does not match its checksum; copy it again"
+    path.write_bytes(data)
+    assert network_file.digest(network_file.load(path)) == network_file.digest(network)
+
+
+def test_files_without_a_checksum_load(network, path, contents):
+    """Files of psahw 0.1 have none."""
+    write(path, *contents)
+    assert network_file.digest(network_file.load(path)) == network_file.digest(network)
+    write(path, {"sha256": "0" * 63} | contents[0], contents[1])
+    assert complaint(path).startswith("sha256 must be a string matching regex ")
+
+
+def test_the_same_network_makes_the_same_file(network, path):
+    network_file.save(network, path)
+    first = path.read_bytes()
+    network_file.save(network_file.load(path), path)
+    assert path.read_bytes() == first
+
+
+def test_a_network_comes_through_a_pipe(network, tmp_path):
+    network_file.save(network, tmp_path / "network.safetensors")
+    data = (tmp_path / "network.safetensors").read_bytes()
+    os.mkfifo(pipe := tmp_path / "pipe")
+    threading.Thread(target=lambda: pipe.write_bytes(data)).start()
+    assert network_file.digest(network_file.load(pipe)) == network_file.digest(network)
+
+
+def test_reading_ends_at_the_largest_size(path, monkeypatch):
+    path.symlink_to("/dev/zero")
+    monkeypatch.setattr(network_file, "MAX_FILE_BYTES", 1 << 20)
+    assert complaint(path) == "more than 1048576 bytes, which is too large"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": ""}, "network: name must have 1 to 100 characters, not 0: ''"),
+        ({"name": "n" * 100_000}, "network: name must have 1 to 100 characters, not 100000: 'nnn"),
+        ({"name": "a\x1b[31mb"}, "network: name must consist of characters that print, unlike 'a\\x1b[31mb'"),
+        ({"name": "a\u202eb"}, "network: name must consist of characters that print, unlike 'a\\u202eb'"),
+        ({"classes": ["a", "b", "c\n", "d", "e"]}, "network: classes[2] must consist of characters that print"),
+        ({"classes": ["a", "b", "c" * 101, "d", "e"]}, "network: classes[2] must have 1 to 100 characters, not 101"),
+        ({"metadata": {"accuracy": -1}}, "network: the accuracy int8 must be in percent, 0 to 100, not -1"),
+        ({"metadata": {"accuracy": {"a": 100.5}}}, "network: the accuracy a must be in percent, 0 to 100, not 100.5"),
+        (
+            {"metadata": {"accuracy": {"a\x07": 1}}},
+            "network: the name of an accuracy must consist of characters that",
+        ),
+        ({"metadata": {"accuracy": {"a": 10**400}}}, "the description: an integer of 401 digits is too large"),
+    ],
+    ids=range(10),
+)
+def test_wrong_names_and_accuracies(path, contents, changes, message):
+    config, tensors = contents
+    write(path, config | changes, tensors)
+    found = complaint(path)
+    assert found.startswith(message) and found.isprintable() and len(found) < 200
+
+
+def test_a_network_with_a_wrong_name_cannot_be_made(network):
+    with pytest.raises(ValueError, match=r"^name must consist of characters that print"):
+        dataclasses.replace(network, name="a\tb")
+    with pytest.raises(TypeError, match=r"^name must be a string, not 7$"):
+        dataclasses.replace(network, name=7)
+
+
+@pytest.mark.parametrize("value", [float("nan"), "\ud800", {"a": 1 << 64}, "x" * (1 << 20)], ids=range(4))
+def test_metadata_that_could_not_be_read_is_not_written(network, path, value):
+    with pytest.raises(UserError, match=r"^cannot write .*spoiled\.safetensors: the (metadata|description) of "):
+        network_file.save(dataclasses.replace(network, metadata={"note": value}), path)
+    assert not path.exists()
 
 
 def test_dtype_that_numpy_lacks(path, contents):

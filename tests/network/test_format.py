@@ -35,7 +35,8 @@ def read(path):
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
-    description = json.loads(header.pop("__metadata__")["psahw"])
+    text = header.pop("__metadata__")["psahw"]
+    description = json.loads(text)
     shared = any(any(stage.get("shared", [])) for stage in description["stages"])
     assert (description["format"], description["version"]) == ("psahw-network", 2 if shared else 1)
     tensors, raw = {}, {}
@@ -45,17 +46,26 @@ def read(path):
         content = data[start + begin : start + end]
         tensors[name] = nest(array.array(code, content), entry["shape"])
         raw[name] = (dtype, tuple(entry["shape"]), content)
+    stored = description.pop("sha256")
+    state = hashlib.sha256(text.replace(stored, "0" * 64, 1).encode())
+    hash_tensors(state, raw)
+    assert state.hexdigest() == stored
     return description, tensors, raw
+
+
+def hash_tensors(state, raw):
+    """Add the tensors to a hash."""
+    for name in sorted(raw):
+        dtype, shape, content = raw[name]
+        state.update(f"{name} {dtype} {shape}\n".encode("ascii"))
+        state.update(content)
 
 
 def digest(description, raw):
     """Return the digest of a network file."""
     hashed = {k: v for k, v in description.items() if k not in ("name", "classes", "metadata")}
     state = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode("ascii"))
-    for name in sorted(raw):
-        dtype, shape, content = raw[name]
-        state.update(f"{name} {dtype} {shape}\n".encode("ascii"))
-        state.update(content)
+    hash_tensors(state, raw)
     return state.hexdigest()
 
 
