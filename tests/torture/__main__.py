@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from psahw.boards.simulated import CYCLES_PER_BIT
+from psahw.callbacks import counter
 from psahw.cli.output import progress
 from psahw.sim import board
 from tests.torture import by_hand, by_host, udp_line, write_board, write_udp_board
@@ -34,19 +35,19 @@ def main(arguments: list[str]) -> int:
         start = time.monotonic()
         with (
             board.running(folder, board.Uart(CYCLES_PER_BIT)) as port,
-            progress("damaged frames", frames) as advance,
+            progress("damaged frames") as report,
         ):
-            hand = by_hand(port, frames, seed=SEED, progress=advance)
+            hand = by_hand(port, frames, seed=SEED, progress=counter(report, frames))
         hand["seconds"] = round(time.monotonic() - start, 1)
         with (
             board.running(folder, board.Uart(CYCLES_PER_BIT, glitches=GLITCHES)) as port,
-            progress("images", frames) as advance,
+            progress("images") as report,
         ):
-            host = by_host(port, baud, frames, seed=SEED, share=0.2, timeout=0.1, progress=advance)
+            host = by_host(port, baud, frames, seed=SEED, share=0.2, timeout=0.1, progress=counter(report, frames))
     with tempfile.TemporaryDirectory() as folder:
         write_udp_board(Path(folder))
-        with board.running(folder, udp_line(DAMAGE)) as port, progress("images over UDP", frames) as advance:
-            udp = by_host(port, None, frames, seed=SEED, share=0.1, timeout=0.1, progress=advance)
+        with board.running(folder, udp_line(DAMAGE)) as port, progress("images over UDP") as report:
+            udp = by_host(port, None, frames, seed=SEED, share=0.1, timeout=0.1, progress=counter(report, frames))
     result = {"by_hand": hand, "by_host": host, "by_udp": udp}
     print(json.dumps({**result, "seed": SEED, "glitches": GLITCHES, "damage": DAMAGE}, indent=2))
     return any(counts["wrong_answers"] or counts.get("mismatched_logits") for counts in result.values())
