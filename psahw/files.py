@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UserError
+from .scratch import scratch_file
 
 __all__ = [
     "cache_directory", "long_unused", "output_directory", "refuse_foreign", "whole_file", "writable_directory",
@@ -71,7 +72,8 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Yield the name of a file beside ``path``, which replaces ``path`` when the block ends.
 
-    If the block raises, however it ends, no file stays and ``path`` is what it was. The directory must exist.
+    If the block raises, however it ends, no file stays and ``path`` is what it was. The directory must exist. What a
+    killed process has left is removed when the same path is written again (`psahw.scratch`).
 
     Raises
     ------
@@ -79,15 +81,10 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         If the file cannot be written.
     """
     path = Path(path)
-    with writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-        try:
-            os.close(handle)
-            yield Path(name)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+    with writing(path), scratch_file(f".{path.name[:100]}.psahw-", path.parent) as fresh:
+        yield fresh
+        os.chmod(fresh, 0o644)
+        os.replace(fresh, path)
 
 
 def write_whole(path: str | os.PathLike, data: str | bytes) -> None:
