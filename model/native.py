@@ -5,7 +5,6 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from psahw import processes
 from psahw.files import cache_directory
 
 __all__ = ["FLAGS", "build", "call", "can_compile", "pointer"]
@@ -66,7 +66,7 @@ def build(source: Path, flags: list[str]) -> ctypes.CDLL:
             built = Path(folder) / path.name
             compiler = [os.environ.get("CC", "cc"), *flags, "-I", str(source.parent)]
             command = [*compiler, str(source), "-lm", "-o", str(built)]
-            subprocess.run(command, check=True, capture_output=True, text=True)
+            processes.run(command, check=True, capture_output=True, text=True)
             os.replace(built, path)
     return ctypes.CDLL(str(path))
 

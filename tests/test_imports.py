@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAPPED = ("model", "sim", "boards")  # folders of the checkout that are packages inside of psahw
-BASE = {"cache", "callbacks", "documents", "errors", "files", "quoting"}
+BASE = {"cache", "callbacks", "documents", "errors", "files", "processes", "quoting", "scratch"}
 
 # package: (packages of psahw, packages from PyPI that are loaded when it is imported)
 PACKAGES: dict[str, tuple[set[str], set[str]]] = {
@@ -26,7 +26,11 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
     "quoting": (set(), set()),
     "documents": ({"errors", "quoting"}, {"msgspec"}),
     "display": (set(), set()),
-    "files": ({"errors"}, set()),
+    "files": ({"errors", "scratch"}, set()),
+    "scratch": (set(), set()),
+    "watchdog": (set(), set()),
+    "processes": ({"watchdog"}, set()),
+    "signals": ({"processes", "scratch"}, set()),
     "sweep": (BASE, {"msgspec"}),
     "architecture": (set(), {"numpy"}),
     "adder_graph": (BASE | {"architecture"}, {"msgspec", "numpy"}),
@@ -36,7 +40,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
         {"msgspec", "numpy", "safetensors", "PIL"},
     ),
     "gateware": ({"architecture", "adder_graph"}, {"numpy", "amaranth"}),
-    "verilog": ({"gateware"}, {"numpy", "amaranth"}),
+    "verilog": ({"gateware", "processes"}, {"numpy", "amaranth"}),
     "generate": (
         {"network", "architecture", "adder_graph", "planner", "gateware", "verilog"},
         {"msgspec", "numpy", "safetensors", "PIL", "amaranth"},

@@ -44,13 +44,13 @@ def stand_in(tmp_path, monkeypatch):
     """Run a script in place of psahw; return functions that list its calls and that make a job fail."""
     calls, broken = tmp_path / "calls", tmp_path / "broken"
     script = STAND_IN.format(calls=str(calls), broken=str(broken))
-    popen = subprocess.Popen
+    child = sweep.Child
 
     def start(command, **options):
         assert command[:3] == [sys.executable, "-m", "psahw"]
-        return popen([sys.executable, "-c", script, *command[3:]], **options)
+        return child([sys.executable, "-c", script, *command[3:]], **options)
 
-    monkeypatch.setattr(sweep.subprocess, "Popen", start)
+    monkeypatch.setattr(sweep, "Child", start)
 
     def called():
         return [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
@@ -224,10 +224,10 @@ def test_no_file(recipe, tmp_path):
 
 def test_interrupted(recipe, tmp_path, monkeypatch):
     """The running job is terminated, and no other job begins."""
-    processes, popen = [], subprocess.Popen
+    processes, child = [], sweep.Child
 
     def start(command, **options):
-        processes.append(popen([sys.executable, "-c", "import time; time.sleep(60)"], **options))
+        processes.append(child([sys.executable, "-c", "import time; time.sleep(60)"], **options))
         return processes[-1]
 
     def interrupt(*given, **options):
@@ -235,7 +235,7 @@ def test_interrupted(recipe, tmp_path, monkeypatch):
             pass
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweep.subprocess, "Popen", start)
+    monkeypatch.setattr(sweep, "Child", start)
     monkeypatch.setattr(sweep, "wait", interrupt)
     (tmp_path / "out").mkdir()
     with pytest.raises(KeyboardInterrupt):

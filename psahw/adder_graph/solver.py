@@ -12,10 +12,8 @@ rows.
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import cache
+from ..processes import call_each
 from .builder import Builder, Term
 from .graph import Graph
 
@@ -103,11 +102,6 @@ def _cached(path: Path, task: _Task) -> Graph | None:
     return graph if task.answered_by(graph) else None
 
 
-def _use_one_thread() -> None:
-    """Keep da4ml, which is loaded afterwards, to one thread: each process has a core of its own."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-
 def _answers(tasks: list[_Task], workers: int, progress: Callable[[int, int], None] | None) -> list[Graph]:
     """Return the graph of each task, from the cache or from da4ml. Equal tasks are solved once."""
     paths = [task.path() for task in tasks]
@@ -130,17 +124,12 @@ def _answers(tasks: list[_Task], workers: int, progress: Callable[[int, int], No
         for path, task in missing.items():
             add(path, _optimise(task))
     else:
-        # Spawned, not forked: a process that has used OpenMP before may not use it after a fork.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(missing)), context, initializer=_use_one_thread) as pool:
-            largest_first = sorted(missing, key=lambda path: -missing[path].weight.size)
-            path_of = {pool.submit(_optimise, missing[path]): path for path in largest_first}
-            try:
-                for future in as_completed(path_of):
-                    add(path_of[future], future.result())
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        # One thread in each process, which has a core of its own. Other processes than this one also because da4ml
+        # does not react to signals.
+        largest_first = sorted(missing, key=lambda path: -missing[path].weight.size)
+        tasks = [missing[path] for path in largest_first]
+        for index, graph in call_each(_optimise, tasks, workers=workers, environment={"OMP_NUM_THREADS": "1"}):
+            add(largest_first[index], graph)
     return [graphs[path] for path in paths]
 
 

@@ -4,17 +4,23 @@ A command parses its arguments, calls a function of the library, shows progress,
 a sub-command is imported only when it is used, so that ``psahw plan`` starts without torch.
 
 The exit status is 0 on success, 1 if what the command checked does not hold (:class:`~psahw.errors.CheckFailed`), 2
-for wrong use or bad input (:class:`~psahw.errors.UserError`), 3 for an internal error, and 130 if interrupted.
+for wrong use or bad input (:class:`~psahw.errors.UserError`), and 3 for an internal error. If a signal ends the
+command, it is 128 and the number of the signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. It is 141, without a
+message, if the reader of standard output goes away.
 """
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 
 import click
 
 from ..errors import CheckFailed, UserError
 from ..quoting import printable
+from ..signals import Ended
 
 # The matrices of the integer model are small: BLAS threads gain little, and lose a factor of ten on busy cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -42,6 +48,9 @@ _COMMANDS = {  # name: (module, summary), in the order from images to hardware
     "report": ("report", "Write one HTML page: pipeline, costs, functions, accuracy, comparison."),
 }
 
+_OUTPUT = "standard output"  # as errors name it, see psahw.__main__
+_BROKEN_PIPE = 141  # 128 and the number of SIGPIPE, as a shell reports other programs; Windows has no such signal
+
 _EXTRAS = {  # top-level package: the extra that installs it
     "torch": "train",
     "cocotb": "sim",
@@ -56,8 +65,31 @@ _EXTRAS = {  # top-level package: the extra that installs it
 }
 
 
+class _BrokenPipe(Exception):
+    """A BrokenPipeError, the only argument, which click would turn into exit status 1."""
+
+
+@contextlib.contextmanager
+def _broken_pipe_kept() -> Iterator[None]:
+    """Keep click from handling a BrokenPipeError of the block."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _BrokenPipe(error) from error
+
+
 class _LazyGroup(click.Group):
     """A group that imports the module of a command when it is used."""
+
+    def make_context(self, *arguments, **options):
+        """Return the context of a command line, as click does. This is where help is printed."""
+        with _broken_pipe_kept():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx):
+        """Run the command, as click does."""
+        with _broken_pipe_kept():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx):
         """Return the names of all commands, in the order from images to hardware."""
@@ -80,7 +112,7 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="NETWORK is a network file, or the name of a network that ships with psahw (psahw info lists them). "
-    "Exit status: 0 success, 1 a check failed, 2 wrong use or bad input.",
+    "Exit status: 0 success, 1 a check failed, 2 wrong use or bad input, 128 + N ended by signal N.",
 )
 @click.version_option(package_name="psahw")
 def psahw():
@@ -105,16 +137,39 @@ def _missing_module(error: ModuleNotFoundError) -> str | None:
 
 def _complain(where: str, message: object) -> None:
     """Print an error as one line on standard error, without control characters."""
-    print(f"{where}: {printable(' '.join(str(message).split()))}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # its reader may have gone, too
+        print(f"{where}: {printable(' '.join(str(message).split()))}", file=sys.stderr, flush=True)
 
 
-def _close_stdout() -> None:
-    """Redirect standard output after its reader has gone, so that the interpreter does not fail on it again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _give_up_output() -> None:
+    """Redirect standard output, which cannot be written, so that the interpreter does not fail on it once more."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    with contextlib.suppress(OSError, ValueError):  # not a file, in a test
+        os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _of_system(error: OSError) -> int:
+    """Return the exit status of an error of the system, and print it unless nobody reads the output any more.
+
+    Errors without a text are raised again, because psahw did not foresee them.
+    """
+    if isinstance(error, BrokenPipeError) and error.filename == _OUTPUT:
+        _give_up_output()
+        return _BROKEN_PIPE
+    if error.strerror is None:
+        raise error
+    if error.filename == _OUTPUT:
+        _give_up_output()
+    _complain("psahw", f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    return 2
 
 
 def _run(arguments: list[str] | None) -> int:
     """Run one command line and return its exit status. Errors that psahw did not foresee are raised."""
+    if sys.stdout is None:
+        _complain("psahw", "standard output is closed: redirect it to /dev/null if it is not wanted")
+        return 2
     try:
         status = psahw.main(arguments, prog_name="psahw", standalone_mode=False)
         sys.stdout.flush()
@@ -137,21 +192,23 @@ def _run(arguments: list[str] | None) -> int:
         return 1
     except (click.Abort, KeyboardInterrupt):
         _complain("psahw", "interrupted")
-        return 130
+        return 128 + signal.SIGINT
+    except Ended as signalled:
+        _complain("psahw", f"ended by {signalled}")
+        return 128 + signal.Signals[str(signalled)]
     except ModuleNotFoundError as error:
         if (message := _missing_module(error)) is None:
             raise
         _complain("psahw", message)
         return 2
-    except BrokenPipeError:
-        _close_stdout()
-        return 0
     except OSError as error:
-        if error.strerror is None:
+        return _of_system(error)
+    except _BrokenPipe as error:
+        return _of_system(error.args[0])
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        _complain("psahw", f"{place}{error.strerror}")
-        return 2
+        return _of_system(end.__context__)  # rich makes it an exit
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,12 +2,12 @@
 
 import json
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any
 
-from .. import boards
+from .. import boards, processes
 from ..callbacks import Log, silent
 from ..errors import CheckFailed, UserError
 from .building import RESULT_FILE
@@ -167,14 +167,7 @@ def program(
     command = chosen.command(target, bitstream, flash, cable)
     if not dry_run:
         step(f"{chosen.program}: {bitstream.name} into {target.title}")
-        finished = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+        finished = processes.run(command, stdout=PIPE, stderr=STDOUT, text=True, errors="replace")
         if finished.returncode:
             raise CheckFailed(programmers.explain(target, chosen, finished.stdout, finished.returncode))
     return ProgramResult(target.name, bitstream, chosen.name, tuple(command), not dry_run)

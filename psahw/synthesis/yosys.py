@@ -14,7 +14,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -22,9 +21,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
-from .. import cache
+from .. import cache, processes
 from ..architecture.device import Resources
 from ..gateware.graph_engine import SERIAL_GRAPH
 from . import lutrom, static_timing
@@ -187,20 +187,15 @@ class Synthesis:
         return static_timing.longest(self.paths.get(unit, {}))
 
 
-def _yosys(directory: Path, script: str) -> subprocess.CompletedProcess:
+def _yosys(directory: Path, script: str) -> CompletedProcess:
     """Run a script in a directory and return the finished process."""
     for name, text in (lutrom.sources() | {_SCRIPT_NAME: script}).items():
         (directory / name).write_text(text)
-    return subprocess.run(
-        [sys.executable, "-c", _YOSYS, "-q", "-L", _LOG_NAME, "-s", _SCRIPT_NAME],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
+    command = [sys.executable, "-c", _YOSYS, "-q", "-L", _LOG_NAME, "-s", _SCRIPT_NAME]
+    return processes.run(command, cwd=directory, capture_output=True, text=True)
 
 
-def _complaint(directory: Path, process: subprocess.CompletedProcess) -> str:
+def _complaint(directory: Path, process: CompletedProcess) -> str:
     """Return the end of the log and of the error stream."""
     log = directory / _LOG_NAME
     return ((log.read_text(errors="replace") if log.exists() else "")[-2000:] + process.stderr[-2000:]).strip()

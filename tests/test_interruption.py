@@ -1,0 +1,128 @@
+"""Commands that are ended by a signal: no process is left after two seconds, and nothing half-made.
+
+Each signal is sent to psahw's own process alone, as a scheduler, a closed terminal or the kernel does it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from psahw.network import file as network_file
+from psahw.network.random import StageShape, random_network
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
+
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGKILL: -9}
+
+
+class Command:
+    """A command of psahw in a process of its own, with a directory for its temporary files and its cache."""
+
+    def __init__(self, folder, *arguments, prefix=(), **environment):
+        self.mark = f"PSAHW_TEST={folder}/{os.getpid()}/{time.monotonic_ns()}"
+        self.temporary, self.cache = folder / "tmp", folder / "cache"
+        self.temporary.mkdir(exist_ok=True)
+        name, _, value = self.mark.partition("=")
+        own = {"TMPDIR": str(self.temporary), "PSAHW_CACHE": str(self.cache), name: value, **environment}
+        self.process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "psahw", *map(str, arguments)],
+            env=os.environ | own, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def others(self):
+        """Return the command lines of the processes that the command has started and that are running."""
+        lines = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            if int(entry.name) == self.process.pid:
+                continue
+            try:
+                state = (entry / "stat").read_text().rpartition(") ")[2][0]
+                if state != "Z" and self.mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    lines[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+        return lines
+
+    def wait_for(self, *texts, seconds=60):
+        """Wait until a process for each of the texts in its command line is running."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None:
+            lines = self.others().values()
+            if all(any(text in line for line in lines) for text in texts):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"not running: {texts}, {self.process.poll()}, {self.process.communicate(timeout=5)}")
+
+    def end(self, number):
+        """Send a signal to the command alone. Return its status, its standard error, and what runs 2 s later."""
+        start = time.monotonic()
+        self.process.send_signal(number)
+        try:
+            status = self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            status = None
+        while self.others() and time.monotonic() - start < 2:
+            time.sleep(0.05)
+        left = self.others()
+        for number in left:
+            os.kill(number, signal.SIGKILL)
+        self.process.kill()
+        return status, self.process.communicate()[1], left
+
+
+@pytest.fixture(scope="module")
+def slow_graphs(tmp_path_factory):
+    """Write a network with two matrices that da4ml takes about half a minute for."""
+    folder = tmp_path_factory.mktemp("network")
+    stages = (StageShape(channels=112, hidden=96),)
+    network_file.save(random_network(np.random.default_rng(0), image=(16, 16), stages=stages), folder / "slow")
+    return folder / "slow"
+
+
+@pytest.mark.parametrize("number", STATUS)
+def test_while_adder_graphs_are_solved(slow_graphs, tmp_path, number):
+    pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
+    command = Command(tmp_path, "plan", slow_graphs, "--board", "marble")
+    end = time.monotonic() + 60
+    while len(command.others()) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(3)  # the workers have begun
+    status, complaint, left = command.end(number)
+    assert (status, left) == (STATUS[number], {})
+    assert list(command.temporary.iterdir()) == []
+    message = {130: "psahw: interrupted\n", -9: ""}.get(status, f"psahw: ended by {number.name}\n")
+    assert complaint.lstrip().endswith(message)
+
+
+def _psahw(*arguments, script='exec "$@"'):
+    """Return the status of a command that a shell runs, and its standard error."""
+    command = ["bash", "-c", script, "bash", sys.executable, "-m", "psahw", *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    return finished.returncode, finished.stderr
+
+
+def test_reader_that_goes_away():
+    """The status is that of other programs, and there is no message."""
+    for arguments in (["info"], ["info", "--json"], ["--help"]):
+        script = 'set -o pipefail; "$@" | exec 0<&-'
+        assert _psahw(*arguments, script=script) == (141, ""), arguments
+
+
+def test_standard_output_that_cannot_be_written():
+    closed = "psahw: standard output is closed: redirect it to /dev/null if it is not wanted\n"
+    assert _psahw("info", script='exec "$@" >&-') == (2, closed)
+    full = "psahw: standard output: No space left on device\n"
+    assert _psahw("info", "--json", script='exec "$@" >/dev/full') == (2, full)
+    assert _psahw("info", script='exec "$@" >/dev/full') == (2, full)
+
+
+def test_other_standard_streams_that_are_closed(tmp_path):
+    """A message does not go into a file that was opened in place of standard error."""
+    assert _psahw("info", "absent", script='exec "$@" 2>&- <&-') == (2, "")
+    assert _psahw("info", script='exec "$@" <&- >/dev/null') == (0, "")
