@@ -4,6 +4,8 @@ The published networks are read from their authors' files (see `calibration.publ
 cache. Tests that need them skip without; `pytest -rs` lists those.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,26 @@ def test_batches_do_not_matter(network):
 
 def test_no_images(network):
     assert reference.run(network, np.empty((0, 16, 12, 3), np.uint8)).shape == (0, 5)
+
+
+def test_sums_beyond_single_precision():
+    """The embedding's sum is odd and above 2^24, which float32 cannot hold; the bias leaves only its low bits."""
+    network = random_network(
+        np.random.default_rng(0), image=(26, 26), patch=Patch(26, 26), stages=(StageShape(1, 1),), logit_bits=12
+    )
+    inputs = 26 * 26 * 3
+    total = 127 * 127 * (inputs - 1) + 127 * 126
+    assert total > 1 << 24
+    assert total % 2
+    embed = Linear(np.full((1, inputs), 127, np.int8), np.array([5 - total], np.int32), np.zeros(1, np.uint8))
+    table = np.full((3, 256), 127, np.int8)
+    table[:, 0] = 126
+    network = dataclasses.replace(network, embed=embed, input_table=table)
+    image = np.ones((1, 26, 26, 3), np.uint8)
+    image[0, 12, 7, 1] = 0
+    taps = {}
+    reference.run(network, image, taps=taps)
+    assert taps["embed"].tolist() == [[[5]]]
 
 
 def test_taps_follow_the_layers(network):

@@ -15,6 +15,7 @@ from psahw.planner.engines import Engines, Infeasible
 from psahw.planner.optimiser import Programme
 from psahw.planner.rules import MAC_ONLY
 from psahw.planner.schedule import Unsteady, intervals, schedule
+from psahw.planner.schedule import _visit as visit
 
 
 def brute_force_depth(writes, reads):
@@ -152,6 +153,19 @@ def test_a_transposition_that_is_too_slow():
     pipeline = changed(build(net, 16, 4), Transpose, lambda node: dataclasses.replace(node, period=node.period + 1))
     with pytest.raises(Unsteady, match=r"token_mixing\.transpose_in: a frame arrives before the one before"):
         schedule(pipeline, input_beats(net, 4), 4 * 16)
+
+
+@pytest.mark.parametrize("slack", [0, 1])
+def test_a_transposition_is_written_only_after_it_was_read(slack):
+    """Two frames of 2 x 3 values fit its memory: the third may enter in the cycle after the first one's last read."""
+    node = Transpose("transpose", rows=2, columns=3, i_lanes=1, o_lanes=1, period=5)
+    # The first frame enters in cycles 0 to 5. Its vectors start in 6, 11 and 16, and the last value is read in 17.
+    times = np.concatenate([np.arange(6), np.arange(6, 12), 17 + slack + np.arange(6)])
+    if slack:
+        assert visit(node, times)[0] == node
+    else:
+        with pytest.raises(Unsteady, match="transpose: a frame arrives before the one before the last has left"):
+            visit(node, times)
 
 
 @pytest.mark.parametrize("frame_interval", [63, 65, 128])

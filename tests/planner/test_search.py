@@ -87,6 +87,14 @@ def test_init_wrong_rates(network, name, value):
         search.make(network, K160T, **({"clock_hz": 100e6} | {name: value}))
 
 
+def test_a_budget_beyond_the_device(network):
+    """The device's limit holds if the user's is larger, and the user's if it is smaller."""
+    plan = search.make(network, K160T, clock_hz=100e6, budget={"dsp": 1e6, "lut": 20_000})
+    default = search.make(network, K160T, clock_hz=100e6)
+    assert plan.limits == default.limits | {"lut": 20_000}
+    assert default.limits["dsp"] <= 600  # DSP slices of the XC7K160T
+
+
 def test_init_wrong_budget(network):
     with pytest.raises(ValueError, match=r"budget must name one of lut, ff, dsp, bram36, not 'uram'"):
         search.make(network, K160T, clock_hz=100e6, budget={"uram": 1})

@@ -100,6 +100,17 @@ def test_receive_ignores_glitches():
     assert receive(line) == good(TEXT)
 
 
+@pytest.mark.parametrize("byte", [0x00, 0x55, 0xFF])
+def test_receive_ignores_a_glitch_in_any_cycle(byte):
+    """The n-th of the characters is disturbed in its n-th clock cycle, the bits' sampling points among them."""
+    period, bits = 8, 10
+    line = waveform([levels(byte)] * (period * bits), period, idle=3, gap=2)
+    length = period * (bits + 2)
+    for cycle in range(period * bits):
+        line[3 * period + cycle * length + cycle] ^= 1
+    assert receive(line, period=period) == good([byte] * (period * bits))
+
+
 def test_receive_ignores_a_short_start_bit():
     line = [1] * 40 + [0] * 6 + [1] * 40
     assert receive(line + waveform([levels(0x5A)], 16)) == good([0x5A])
