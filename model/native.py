@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from psahw import processes
 from psahw.files import cache_directory
+from psahw.scratch import scratch_directory
 
 __all__ = ["FLAGS", "build", "call", "can_compile", "pointer"]
 
@@ -62,8 +62,8 @@ def build(source: Path, flags: list[str]) -> ctypes.CDLL:
     path = cache_directory() / f"{source.stem}-{key}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            built = Path(folder) / path.name
+        with scratch_directory("compiling-", path.parent) as folder:
+            built = folder / path.name
             compiler = [os.environ.get("CC", "cc"), *flags, "-I", str(source.parent)]
             command = [*compiler, str(source), "-lm", "-o", str(built)]
             processes.run(command, check=True, capture_output=True, text=True)

@@ -10,15 +10,16 @@ and the memory files that they read. `psahw.sim.building` caches the simulators.
 import contextlib
 import os
 import select
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from subprocess import PIPE, TimeoutExpired
 from typing import ClassVar, TextIO
 
 from psahw.errors import CheckFailed, UserError
+from psahw.processes import Child
+from psahw.scratch import scratch_directory
 
 from . import building
 
@@ -149,18 +150,17 @@ def running(directory: str | os.PathLike, link: Uart | Udp, *, seed: int = 1) ->
         If the design sends something that violates the link's specification.
     """
     program = build(directory, link)
-    with tempfile.TemporaryDirectory(prefix="psahw-board-") as folder:
+    with scratch_directory("psahw-board-") as folder:
         for memory in (*Path(directory).glob("*.mem"), *Path(directory).glob("*.hex")):
             (Path(folder) / memory.name).symlink_to(memory.resolve())
         with open(Path(folder) / "stderr", "w+") as complaints:
-            process = subprocess.Popen(
+            process = Child(
                 [program, *link.arguments(), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
                 cwd=folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdin=PIPE,
+                stdout=PIPE,
                 stderr=complaints,
                 text=True,
-                start_new_session=True,  # an interrupt must reach only this process, which then ends the simulator
             )
             try:
                 started, _, _ = select.select([process.stdout], [], [], START_SECONDS)
@@ -174,7 +174,7 @@ def running(directory: str | os.PathLike, link: Uart | Udp, *, seed: int = 1) ->
                 process.stdout.close()
 
 
-def _watched(process: subprocess.Popen, port: str, complaints: TextIO) -> Iterator[str]:
+def _watched(process: Child, port: str, complaints: TextIO) -> Iterator[str]:
     """Yield the port. If the device has failed, raise its error instead of the one with which the block ends."""
     error = None
     try:
@@ -188,17 +188,17 @@ def _watched(process: subprocess.Popen, port: str, complaints: TextIO) -> Iterat
         raise error
 
 
-def _stop(process: subprocess.Popen) -> int:
+def _stop(process: Child) -> int:
     """End the simulator, and return its exit status, or 0 if it had to be killed."""
     if process.returncode is not None:
         return process.returncode
     process.stdin.close()
     try:
         return process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    except TimeoutExpired:
         return 0
+    finally:
+        process.end()
 
 
 def _excerpt(complaints: TextIO) -> str:

@@ -7,14 +7,15 @@ import importlib.metadata
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from subprocess import STDOUT
 from typing import Any
 
+from psahw import processes
 from psahw.errors import UserError
 from psahw.files import cache_directory, long_unused
 
@@ -99,12 +100,20 @@ def libraries() -> dict[str, str]:
 
 
 def cocotb_runner() -> Any:
-    """Return cocotb's runner for Verilator, which logs only errors."""
+    """Return cocotb's runner for Verilator, which logs only errors. What it runs ends with this process."""
     import logging
 
-    from cocotb_tools.runner import get_runner
+    from cocotb_tools.runner import Verilator
 
-    runner = get_runner("verilator")
+    class Runner(Verilator):
+        def _execute_cmds(self, cmds, cwd, stdout=None):
+            for command in cmds:
+                stderr = None if stdout is None else STDOUT
+                status = processes.run(command, cwd=cwd, env=self.env, stdout=stdout, stderr=stderr).returncode
+                if status:
+                    raise RuntimeError(f"{command[0]} ended with status {status}")
+
+    runner = Runner()
     runner.log.setLevel(logging.ERROR)
     return runner
 
@@ -280,13 +289,12 @@ def build_with_verilator(folder: Path, sources: Sequence[Path], arguments: Seque
     root = verilator()
     log = folder / "build.log"
     with open(log, "w") as file:
-        process = subprocess.run(
+        process = processes.run(
             ["perl", root / "bin" / "verilator", *arguments, "--Mdir", folder, *map(Path.resolve, sources)],
             cwd=folder,
             env={**os.environ, "VERILATOR_ROOT": str(root), "MAKEFLAGS": make_flags(one_file)},
-            stdin=subprocess.DEVNULL,
             stdout=file,
-            stderr=subprocess.STDOUT,
+            stderr=STDOUT,
         )
     if process.returncode:
         raise _build_error(log, sources[0], f"Verilator ended with status {process.returncode}")

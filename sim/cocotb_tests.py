@@ -7,9 +7,10 @@ The tests in `psahw.sim.axi_testbench` and `psahw.sim.pins_testbench` describe t
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from psahw.scratch import scratch_directory
 
 from . import building
 
@@ -82,8 +83,7 @@ def run(
     directory = Path(directory).resolve()
     simulator = _build(building.with_models([directory / source for source in sources]), top, arguments)
     module, testcase = test.split(".")
-    with tempfile.TemporaryDirectory(prefix="psahw-cocotb-") as name:
-        folder = Path(name)
+    with scratch_directory("psahw-cocotb-") as folder:
         for memory in directory.glob("*.mem"):
             (folder / memory.name).symlink_to(memory)
         (folder / "request.json").write_text(json.dumps(request))

@@ -8,12 +8,13 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+
+from psahw.scratch import scratch_directory
 
 from . import building
 from .design import Design, counter_widths, load_design
@@ -147,8 +148,7 @@ def simulate(
         raise ValueError(f"driver must be 'harness' or 'direct', not {driver!r}")
     top = HARNESS if driver == "harness" else design.top
     simulator, build_seconds = build(design, top=top, waves=None if waves is None else record(waves))
-    with tempfile.TemporaryDirectory(prefix="psahw-sim-") as name:
-        folder = Path(name)
+    with scratch_directory("psahw-sim-") as folder:
         request = {
             "frames": len(images),
             "bus_bytes": design.bus_bytes,

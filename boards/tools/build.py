@@ -4,12 +4,13 @@ import errno
 import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import STDOUT
 
 from psahw.errors import CheckFailed, UserError
+from psahw.processes import Child
 
 from .toolchains import Step
 
@@ -64,19 +65,14 @@ def _failure(directory: Path, step: Step, status: int) -> Exception:
 
 def _execute(directory: Path, step: Step, progress: Callable[[str], None]) -> int:
     """Run the program of a step, report its progress, and return its exit status."""
-    with (directory / OUTPUT).open("ab") as output:
-        process = subprocess.Popen(
-            step.command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            while process.poll() is None:
-                progress(_last_line(directory / step.log) or _last_line(directory / OUTPUT))
-                time.sleep(_POLL_SECONDS)
-        finally:  # an interrupt must not leave the program running
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-    return process.returncode
+    with (
+        (directory / OUTPUT).open("ab") as output,
+        Child(step.command, cwd=directory, stdout=output, stderr=STDOUT) as process,
+    ):
+        while process.poll() is None:
+            progress(_last_line(directory / step.log) or _last_line(directory / OUTPUT))
+            time.sleep(_POLL_SECONDS)
+        return process.returncode
 
 
 def run(directory: Path, step: Step, progress: Callable[[str], None] = lambda line: None) -> float:

@@ -1,13 +1,13 @@
 """Write a directory completely or not at all."""
 
+import ctypes
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from psahw.errors import UserError
+from psahw.scratch import scratch_directory
 
 __all__ = ["whole_directory"]
 
@@ -15,6 +15,23 @@ __all__ = ["whole_directory"]
 def _replaceable(path: Path, marker: str) -> bool:
     """Return whether ``path`` does not exist, is empty, or contains the marker."""
     return not path.exists() or (path.is_dir() and ((path / marker).is_file() or not any(path.iterdir())))
+
+
+def _exchange(fresh: Path, path: Path, old: Path) -> None:
+    """Put a directory into the place of another one, which becomes ``fresh`` or ``old``.
+
+    Linux exchanges the two in one step, so that there is always a directory at ``path``.
+    """
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of fcntl.h
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if os.name == "posix" else None
+    if rename is not None and rename(here, os.fsencode(fresh), here, os.fsencode(path), exchange) == 0:
+        return
+    path.rename(old)
+    try:
+        fresh.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
 
 
 @contextmanager
@@ -36,7 +53,6 @@ def whole_directory(path: str | os.PathLike, *, marker: str) -> Iterator[Path]:
     """
     path = Path(path).resolve()
     new_parents: list[Path] = []
-    scratch = None
     try:
         if not _replaceable(path, marker):
             raise UserError(
@@ -45,19 +61,18 @@ def whole_directory(path: str | os.PathLike, *, marker: str) -> Iterator[Path]:
         new_parents = [parent for parent in path.parents if not parent.exists()]  # the innermost first
         if new_parents:
             path.parent.mkdir(parents=True)
-        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        fresh = scratch / "new"
-        fresh.mkdir()
-        yield fresh
-        if path.exists():
-            path.rename(scratch / "old")
-        fresh.rename(path)
+        with scratch_directory(f".{path.name[:100]}.psahw-", path.parent) as scratch:
+            fresh = scratch / "new"
+            fresh.mkdir()
+            yield fresh
+            if path.exists():
+                _exchange(fresh, path, scratch / "old")
+            else:
+                fresh.rename(path)
         new_parents = []
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
         for parent in new_parents:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()

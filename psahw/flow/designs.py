@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from ..errors import UserError
 from ..network.file import digest
 from ..network.layers import Network
 from ..planner.plan import Plan
+from ..scratch import scratch_directory
 from ..sim import design_cache
 from .planning import BoardPlan
 
@@ -95,10 +95,10 @@ def netlist_directory(design: "Design", family: str) -> Path:
         key.update(path.read_bytes())
 
     def write(directory: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="psahw-") as folder:
+        with scratch_directory("psahw-netlist-") as folder:
             for path in files:
-                shutil.copyfile(path, Path(folder) / path.name)
-            written = yosys.netlist(Path(folder), design.top, family)
+                shutil.copyfile(path, folder / path.name)
+            written = yosys.netlist(folder, design.top, family)
             netlist.netlist_design(design.directory, written, family, directory)
 
     return design_cache.cached_design(key.hexdigest(), write)

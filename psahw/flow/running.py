@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..errors import CheckFailed, UserError
 from ..network import reference
 from ..network.layers import Network
 from ..planner.plan import Plan
+from ..scratch import scratch_directory
 from .arguments import check_network
 from .designs import load_design
 from .images import SHIPPED_IMAGES, LabelledImages, images_for
@@ -227,8 +227,7 @@ def _simulation(
     from ..sim import building
 
     loaded = load_design(network, design, step)
-    with tempfile.TemporaryDirectory(prefix="psahw-run-") as name:
-        folder = Path(name)
+    with scratch_directory("psahw-run-") as folder:
         for pattern in ("accelerator*", building.MODELS, "*.hex"):
             for path in loaded.directory.glob(pattern):
                 (folder / path.name).symlink_to(path)

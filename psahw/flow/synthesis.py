@@ -1,9 +1,7 @@
 """Synthesise a planned accelerator with Yosys, and compare its resources with the plan's estimate."""
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..architecture.device import Resources
@@ -12,6 +10,7 @@ from ..callbacks import Log, Progress, silent
 from ..display import html_table
 from ..errors import UserError
 from ..network.layers import Network
+from ..scratch import scratch_directory
 from .arguments import check_network
 from .planning import BoardPlan
 
@@ -157,8 +156,7 @@ def synthesise(
     from ..synthesis import static_timing, yosys
     from ..synthesis.by_stage import by_stage
 
-    with tempfile.TemporaryDirectory(prefix="psahw-") as name:
-        directory = Path(name)
+    with scratch_directory("psahw-synthesis-") as directory:
         step("elaborate")
         generate.write(network, plan.accelerator, directory)
         step("synthesise")

@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -27,6 +26,7 @@ from typing import Any
 from .. import cache, processes
 from ..architecture.device import Resources
 from ..gateware.graph_engine import SERIAL_GRAPH
+from ..scratch import scratch_directory
 from . import lutrom, static_timing
 from . import verilog_modules as modules
 
@@ -287,8 +287,7 @@ def _synthesise_batch(
     directory: Path, batch: list[modules.Module], parts: dict[str, modules.Module], family: str
 ) -> dict[str, dict[str, Any]]:
     """Return the records of a batch of modules by name; ``parts`` are all modules of the file."""
-    with tempfile.TemporaryDirectory(prefix="psahw-yosys-") as name:
-        folder = Path(name)
+    with scratch_directory("psahw-yosys-") as folder:
         for part in batch:
             for memory in part.memories:
                 shutil.copyfile(directory / memory, folder / memory)  # WebAssembly follows no link to other folders
