@@ -14,23 +14,18 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from .files import cache_directory, long_unused, write_whole, writing
+from .scratch import locked, scratch_directory
 
-try:
-    import fcntl
-except ImportError:  # on Windows, where two processes may make the same entry
-    fcntl = None  # type: ignore[assignment]
-
-__all__ = ["directory", "place", "prune", "read", "write"]
+__all__ = ["directory", "find", "place", "prune", "read", "write"]
 
 SEAL = ".psahw-entry"
 """Name of the list of files in a directory entry."""
 
-_SCRATCH = ".new"  # ends the names of directories in which entries are made
+_SCRATCH = "new-"  # begins the names of directories in which entries are made
 _MARK = b"psahw-entry "
 
 _logger = logging.getLogger(__name__)
@@ -145,37 +140,10 @@ def _usable(entry: Path) -> bool:
     return True
 
 
-@contextmanager
-def _locked(entry: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Keep other processes from making or removing an entry; yield whether the lock was free if not to ``wait``.
-
-    The lock ends with the process, and its file is removed with it.
-    """
-    path = entry.with_name(f"{entry.name}.lock")
-    if fcntl is None:
-        yield True
-        return
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            try:
-                current = os.path.samestat(os.fstat(handle), path.stat())
-            except FileNotFoundError:
-                current = False
-            if current:  # otherwise the process that held the lock has removed this file
-                try:
-                    yield True
-                finally:
-                    with contextlib.suppress(OSError):
-                        path.unlink()
-                return
-        finally:
-            os.close(handle)
+def find(kind: str, key: str) -> Path | None:
+    """Return the directory of an entry, or None if the cache does not have it as it was written."""
+    entry = place(kind) / key
+    return entry if _usable(entry) else None
 
 
 def directory(kind: str, key: str, make: Callable[[Path], object], *, keep: int) -> Path:
@@ -211,15 +179,18 @@ def directory(kind: str, key: str, make: Callable[[Path], object], *, keep: int)
     return entry
 
 
+def _locked(entry: Path, *, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
+    """Keep other processes from making or removing an entry."""
+    return locked(entry.with_name(f"{entry.name}.lock"), wait=wait)
+
+
 def _make(entry: Path, make: Callable[[Path], object]) -> None:
     """Make an entry in place of a damaged one or of none. The caller holds its lock."""
     with contextlib.suppress(OSError):
         _complain(entry, _difference(entry) or "")
-    scratch = entry.with_name(entry.name + _SCRATCH)
-    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-    fresh = scratch / "entry"
-    try:
-        fresh.mkdir(parents=True)
+    with scratch_directory(_SCRATCH, entry.parent) as scratch:
+        fresh = scratch / "entry"
+        fresh.mkdir()
         make(fresh)
         _seal(fresh, entry.name)
         if entry.is_dir() and not entry.is_symlink():
@@ -227,12 +198,10 @@ def _make(entry: Path, make: Callable[[Path], object]) -> None:
         else:
             entry.unlink(missing_ok=True)
         os.rename(fresh, entry)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Remove the directory entries in a folder that were not used for a long time, and what killed processes left.
+    """Remove the directory entries in a folder that were not used for a long time, except those that a process holds.
 
     Parameters
     ----------
@@ -243,14 +212,12 @@ def prune(folder: Path, keep: int) -> None:
     """
 
     def unused() -> list[Path]:
-        try:
-            folders = [path for path in folder.iterdir() if path.is_dir()]
-        except OSError:
-            return []
-        entries = [path for path in folders if path.suffix != _SCRATCH]
-        return long_unused(entries, keep) + long_unused([path for path in folders if path.suffix == _SCRATCH], 0)
+        with contextlib.suppress(OSError):
+            folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(_SCRATCH)]
+            return long_unused(folders, keep)
+        return []
 
     for old in unused():
-        with contextlib.suppress(OSError), _locked(old.with_suffix(""), wait=False) as free:
+        with contextlib.suppress(OSError), _locked(old, wait=False) as free:
             if free and old in unused():
                 shutil.rmtree(old, ignore_errors=True)

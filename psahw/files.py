@@ -12,8 +12,8 @@ from .errors import UserError
 from .scratch import scratch_file
 
 __all__ = [
-    "cache_directory", "long_unused", "output_directory", "refuse_foreign", "whole_file", "writable_directory",
-    "write_error", "write_whole", "writing",
+    "cache_directory", "has_room", "long_unused", "output_directory", "refuse_foreign", "whole_file",
+    "writable_directory", "write_error", "write_whole", "writing",
 ]  # fmt: skip
 
 
@@ -91,6 +91,16 @@ def write_whole(path: str | os.PathLike, data: str | bytes) -> None:
     """Write a file whole or not at all. Raises UserError if it cannot be written."""
     with whole_file(path) as fresh:
         fresh.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def has_room(directory: str | os.PathLike) -> bool:
+    """Return whether a file of a megabyte can be written into a directory: neither disk nor quota are used up."""
+    try:
+        with tempfile.TemporaryFile(dir=directory, prefix=".psahw") as file:
+            file.write(bytes(1 << 20))
+        return True
+    except OSError:
+        return False
 
 
 def writable_directory(path: str | os.PathLike) -> Path:

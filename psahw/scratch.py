@@ -18,9 +18,9 @@ try:
 except ImportError:  # on Windows, where what a killed process has left stays
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["remove_all", "scratch_directory", "scratch_file"]
+__all__ = ["locked", "remove_all", "scratch_directory", "scratch_file"]
 
-_LOCK = ".lock"
+_LOCK = ".scratch"  # ends the names of the files that lock directories
 
 _open: set[Path] = set()
 
@@ -118,6 +118,52 @@ def scratch_directory(prefix: str, parent: str | os.PathLike | None = None) -> I
         directory = lock.with_suffix("")
         directory.mkdir(mode=0o700)
         yield directory
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock within a block, and yield whether it was free, which it is after waiting.
+
+    Its file exists only while a process holds it or waits for it, or after a kill until the lock is taken again.
+
+    Parameters
+    ----------
+    path
+        Name of the lock's file, in a directory that exists.
+    wait
+        Wait for a process that holds the lock.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be made.
+    """
+    if fcntl is None:
+        yield True
+        return
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                break
+        except BlockingIOError:
+            os.close(descriptor)
+            yield False
+            return
+        except FileNotFoundError:  # the process that held the lock has removed its file
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    try:
+        _open.add(path)
+        yield True
+    finally:
+        path.unlink(missing_ok=True)
+        _open.discard(path)
+        os.close(descriptor)
 
 
 def remove_all() -> None:

@@ -40,8 +40,6 @@ ARGUMENTS = (
     f"V{TOP}",
     "-o",
     TOP,
-    "-CFLAGS",
-    f"-I{HERE}",
     *building.BUILD_ARGS[1:],
 )
 
@@ -121,7 +119,7 @@ def build(directory: str | os.PathLike, link: Uart | Udp) -> Path:
     }
 
     def verilate(folder: Path) -> None:
-        building.build_with_verilator(folder, sources, ARGUMENTS, one_file=one_file)
+        building.build_with_verilator(folder, sources, ARGUMENTS, one_file=one_file, includes=[HERE])
 
     target, _ = building.cached_build(recipe, sources, TOP, verilate)
     return target / TOP

