@@ -27,7 +27,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from psahw import processes
+from psahw import cache, processes
 from psahw.callbacks import Log, silent
 from psahw.errors import UserError
 from psahw.files import cache_directory
@@ -333,8 +333,7 @@ def _svhn(directory: Path | None, log: Log) -> Dataset:
     for part in ("train", "test"):
         name = f"{part}_32x32.mat"
         if directory is None:
-            with locked_cache():
-                parts += _cached_svhn(cache_directory() / "svhn" / name, SVHN_IMAGES[part], loadmat, log)
+            parts += _cached_svhn(name, SVHN_IMAGES[part], loadmat, log)
         elif (directory / name).is_file():
             parts += _read_svhn(directory / name, SVHN_IMAGES[part], loadmat)
         else:
@@ -342,22 +341,28 @@ def _svhn(directory: Path | None, log: Log) -> Dataset:
     return Dataset("svhn", tuple("0123456789"), *parts)
 
 
-def _cached_svhn(path: Path, count: int, loadmat: Callable, log: Log) -> tuple[np.ndarray, np.ndarray]:
+def _cached_svhn(name: str, count: int, loadmat: Callable, log: Log) -> tuple[np.ndarray, np.ndarray]:
     """Return images and labels of one file in the cache, which is downloaded if it is not there."""
-    if not path.is_file():
-        url = f"{SVHN_URL}/{path.name}"
+    downloaded = cache.place("svhn") / name
+    url = f"{SVHN_URL}/{name}"
+
+    def fetch(folder: Path) -> None:
+        if not downloaded.is_file():
+            try:
+                download(url, downloaded, log)
+            except (OSError, HTTPException) as error:
+                raise UserError(
+                    f"SVHN is not available; tried the cache {downloaded} and {url} ({error}). "
+                    "Name a directory that holds it with --data"
+                ) from None
         try:
-            download(url, path, log)
-        except (OSError, HTTPException) as error:
-            raise UserError(
-                f"SVHN is not available; tried the cache {path} and {url} ({error}). "
-                "Name a directory that holds it with --data"
-            ) from None
-    try:
-        return _read_svhn(path, count, loadmat)
-    except UserError:
-        path.unlink()  # it was downloaded, so the next run fetches it again
-        raise
+            _read_svhn(downloaded, count, loadmat)
+        except UserError:
+            downloaded.unlink()  # the next run fetches it again
+            raise
+        os.replace(downloaded, folder / name)
+
+    return _read_svhn(cache.directory("svhn", Path(name).stem, fetch, keep=len(SVHN_IMAGES)) / name, count, loadmat)
 
 
 def _read_svhn(path: Path, count: int, loadmat: Callable) -> tuple[np.ndarray, np.ndarray]:

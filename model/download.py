@@ -7,6 +7,8 @@ import urllib.request
 from pathlib import Path
 
 from psahw.callbacks import Log
+from psahw.errors import UserError
+from psahw.files import writing
 
 __all__ = ["download"]
 
@@ -35,8 +37,11 @@ def download(url: str, path: Path, log: Log, timeout: float = 20) -> None:
     ------
     OSError
         If the server cannot be reached, or the file ends early.
+    UserError
+        If the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     size = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={size}-"} if size else {})
@@ -55,10 +60,18 @@ def download(url: str, path: Path, log: Log, timeout: float = 20) -> None:
         total = size + int(length) if length else None
         log(f"downloading {url}" + (f" ({total / 1e6:.0f} MB)" if total else ""))
         reported = time.monotonic()
-        with open(part, "ab" if size else "wb") as file:
+        with writing(path):
+            file = open(part, "ab" if size else "wb", buffering=0)  # noqa: SIM115 - errors of reading are others
+        with file:
             while chunk := response.read(CHUNK):
-                file.write(chunk)
                 size += len(chunk)
+                try:
+                    with writing(path):
+                        while chunk:
+                            chunk = chunk[file.write(chunk) :]
+                except UserError:
+                    part.unlink()  # it would fill the disk
+                    raise
                 if time.monotonic() - reported > REPORT_SECONDS:
                     reported = time.monotonic()
                     log(f"{size / 1e6:.0f} MB" + (f" of {total / 1e6:.0f}" if total else ""))

@@ -21,6 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from psahw.errors import UserError
+
 from .native import FLAGS, build, call, pointer
 from .psa import GRID_POINTS, GRID_RANGE, PSA, grid_of
 from .resmlp import PIXEL_SCALE, Block, ChannelNorm, PatchMerging, ResMLP
@@ -41,7 +43,7 @@ def _library() -> ctypes.CDLL | None:
         if "avx512f" not in Path("/proc/cpuinfo").read_text():
             return None
         library = build(SOURCE, FLAGS)
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, UserError, subprocess.CalledProcessError):
         return None
     _keep_memory()
     return library

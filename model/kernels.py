@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from psahw.errors import UserError
+
 from .native import FLAGS, build, call
 
 __all__ = ["interpolate", "kernels_available", "lookup", "mix_local"]
@@ -34,7 +36,7 @@ def _library() -> ctypes.CDLL | None:
     for flags in (FLAGS, PLAIN_FLAGS):
         try:
             return build(SOURCE, flags)
-        except (OSError, subprocess.CalledProcessError) as error:
+        except (OSError, UserError, subprocess.CalledProcessError) as error:
             reason = (getattr(error, "stderr", None) or str(error)).strip().partition("\n")[0]
     warnings.warn(f"no C kernels, training is slower: {reason}", RuntimeWarning, stacklevel=2)
     return None

@@ -11,11 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
-from psahw import processes
-from psahw.files import cache_directory
-from psahw.scratch import scratch_directory
+from psahw import cache, processes
 
 __all__ = ["FLAGS", "build", "call", "can_compile", "pointer"]
+
+CACHED = 8
+"""Libraries that stay in the cache, besides those used within the last day."""
 
 FLAGS = [
     "-O3",
@@ -57,18 +58,18 @@ def build(source: Path, flags: list[str]) -> ctypes.CDLL:
         If there is no compiler, or the library cannot be loaded.
     subprocess.CalledProcessError
         If the compiler fails; `stderr` holds its messages.
+    UserError
+        If the cache cannot be written.
     """
     key = hashlib.sha256("\n".join([source.read_text(), *flags, _processor()]).encode()).hexdigest()[:16]
-    path = cache_directory() / f"{source.stem}-{key}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_directory("compiling-", path.parent) as folder:
-            built = folder / path.name
-            compiler = [os.environ.get("CC", "cc"), *flags, "-I", str(source.parent)]
-            command = [*compiler, str(source), "-lm", "-o", str(built)]
-            processes.run(command, check=True, capture_output=True, text=True)
-            os.replace(built, path)
-    return ctypes.CDLL(str(path))
+    name = f"{source.stem}.so"
+
+    def compile_into(folder: Path) -> None:
+        compiler = [os.environ.get("CC", "cc"), *flags, "-I", str(source.parent)]
+        command = [*compiler, str(source), "-lm", "-o", str(folder / name)]
+        processes.run(command, check=True, capture_output=True, text=True)
+
+    return ctypes.CDLL(str(cache.directory("kernels", f"{source.stem}-{key}", compile_into, keep=CACHED) / name))
 
 
 def pointer(tensor: Tensor | None) -> ctypes.c_void_p:

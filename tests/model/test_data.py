@@ -316,6 +316,26 @@ def test_svhn_with_other_contents(cache, monkeypatch, count, label, message):
     assert (cache / "train_32x32.mat").exists()
 
 
+def test_damaged_svhn_is_fetched_again(cache, monkeypatch, caplog):
+    savemat = pytest.importorskip("scipy.io").savemat
+    monkeypatch.setattr(data, "SVHN_IMAGES", {"train": 12, "test": 12})
+    fetched = []
+
+    def fetch(url, path, log):
+        fetched.append(path.name)
+        savemat(path, {"X": np.full((32, 32, 3, 12), 7, np.uint8), "y": np.ones((12, 1), np.uint8)})
+
+    monkeypatch.setattr(data, "download", fetch)
+    (cache / "svhn").mkdir(parents=True)
+    first = data.load("svhn")
+    path = cache / "svhn" / "train_32x32" / "train_32x32.mat"
+    path.write_bytes(path.read_bytes().replace(bytes([7] * 4), bytes([8] * 4), 1))
+    np.testing.assert_array_equal(data.load("svhn").train_images, first.train_images)
+    assert fetched == ["train_32x32.mat", "test_32x32.mat", "train_32x32.mat"]
+    assert len(caplog.messages) == 1
+    assert sorted(path.name for path in (cache / "svhn").iterdir()) == ["test_32x32", "train_32x32"]
+
+
 def test_sample():
     images, labels = samples.load()
     assert images.shape == (100, 32, 32, 3) and images.dtype == np.uint8

@@ -5,6 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from psahw.errors import UserError
 from psahw.model.download import download
 
 CONTENTS = bytes(range(256)) * 40
@@ -66,3 +67,10 @@ def test_useless_partial_file_is_discarded(server, tmp_path, ranges):
     (tmp_path / "file.part").write_bytes(b"x" * (len(CONTENTS) if ranges else 10))
     download(server.url, tmp_path / "file", lambda line: None)
     assert (tmp_path / "file").read_bytes() == CONTENTS
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_full_disk(server, tmp_path):
+    with pytest.raises(UserError, match=r"^cannot write .*/file: File too large$"):
+        download(server.url, tmp_path / "file", lambda line: None)
+    assert list(tmp_path.iterdir()) == []

@@ -101,7 +101,19 @@ def test_compiler_that_does_not_know_the_flags(fresh, tmp_path_factory, monkeypa
     script = 'case "$*" in *-mprefer*) echo "unknown flag" >&2; exit 1;; esac; exec cc "$@"'
     monkeypatch.setenv("CC", _compiler(tmp_path_factory.mktemp("bin") / "cc", script))
     assert kernels._library() is not None
-    assert len(list(fresh.iterdir())) == 1
+    assert len(list(fresh.glob("kernels/*"))) == 1
+
+
+@needs_kernels
+def test_damaged_library_is_compiled_again(fresh, caplog):
+    """An emptied library would end the process when it is loaded."""
+    assert kernels._library() is not None
+    (library,) = fresh.rglob("*.so")
+    library.unlink()  # it is in use
+    library.write_bytes(bytes(1000))
+    kernels._library.cache_clear()
+    assert kernels._library() is not None
+    assert len(caplog.messages) == 1 and "kernels.so has another digest" in caplog.messages[0]
 
 
 @pytest.mark.parametrize(
