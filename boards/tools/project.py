@@ -23,6 +23,8 @@ TOP = "top"
 MARKER = "project.json"
 """Name of the file that describes a project."""
 
+_RESTART = 'if [ -z "$BASH" ] ; then exec /bin/bash "$0" "$@"; fi\n'  # Amaranth's, in scripts for Vivado
+
 
 def clock_of(board: Board, clock_hz: float | None = None) -> ClockSettings:
     """Return the settings of the PLL that makes the accelerator's clock.
@@ -64,6 +66,15 @@ def clock_for(board: Board, clock_hz: float | None = None, link: LinkOptions | N
     return clock
 
 
+def _from_anywhere(script: str) -> str:
+    """Return a shell script that changes into its own directory before its first command."""
+    head, separator, commands = script.partition(_RESTART)
+    if not separator:
+        head, separator, commands = script.partition("set -e\n")
+    assert separator, "Amaranth's scripts stop at an error"
+    return f'{head}{separator}cd -- "$(dirname -- "$0")"\n{commands}'
+
+
 def files(
     board: Board,
     clock: ClockSettings,
@@ -96,11 +107,12 @@ def files(
     platform.constraints = shell.link.constraints
     platform.add_file(source, "")  # the scripts need only the name
     plan = platform.build(shell, name=TOP, do_build=False, emit_src=False)
-    return {
+    texts = {
         name: (content if isinstance(content, str) else content.decode()).rstrip("\n") + "\n"
         for name, content in plan.files.items()
         if name != source and not name.endswith(".debug.v")  # empty unless Amaranth is asked for it
     }
+    return {name: _from_anywhere(text) if name.endswith(".sh") else text for name, text in texts.items()}
 
 
 def _check_room(board: Board, plan: Plan, link: LinkOptions) -> None:

@@ -1,6 +1,7 @@
 """``psahw build``."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -83,7 +84,8 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
     if not as_json:
         output.print_line(f"{int(result.fps):,} FPS at {result.clock_hz / 1e6:g} MHz, which the routed design meets")
         output.print_line(
-            f"psahw program {result.directory}, and then: psahw run {network} {result.link.host_options}"
+            f"psahw program {quote(str(result.directory))}, and then: "
+            f"psahw run {quote(network)} {result.link.host_options}"
         )
 
 

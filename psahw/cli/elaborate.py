@@ -1,5 +1,8 @@
 """``psahw elaborate``."""
 
+from pathlib import Path
+from shlex import quote
+
 import click
 
 from ..network.file import load
@@ -35,11 +38,12 @@ def elaborate_command(network, directory, link, address, baud, as_json, **option
     planned = make_plan(loaded, link=chosen, **options)
     with output.step(f"{loaded.name} for {planned.board.name}"):
         result = elaborate(loaded, planned, directory)
+    script = Path(directory) / f"build_{result.project['top']}.sh"
     last = (
         f"{loaded.name} on {planned.board.title}, {result.clock_hz / 1e6:g} MHz (target), "
         f"{int(planned.fps):,} FPS at that clock\n"
-        f"next: ./build_{result.project['top']}.sh there makes the bitstream, psahw program {directory} loads it, "
-        f"psahw run {network} {result.link.host_options} uses it"
+        f"next: {quote(str(script))} makes the bitstream, psahw program {quote(directory)} loads it, "
+        f"psahw run {quote(network)} {result.link.host_options} uses it"
     )
     show_directory(result, result.project["files"], last, as_json)
 

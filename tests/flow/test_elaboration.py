@@ -2,14 +2,17 @@
 
 import json
 import os
+import shlex
 
 import pytest
 
 import psahw
+from psahw.cli import main
 from psahw.errors import UserError
 from psahw.flow.designs import accelerator_directory
 from psahw.flow.elaboration import check_directory
 from psahw.flow.running import simulated_board
+from psahw.network import file as network_file
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,19 @@ def test_elaborate(project, planned):
     result = project.to_dict()
     assert (result["directory"], result["fps"]) == (str(project.directory), planned.fps)
     json.dumps(result)  # plain values only
+
+
+def test_printed_commands(network, tmp_path, capsys):
+    """A shell splits the commands that are printed into the arguments that they stand for."""
+    path, directory = tmp_path / "my network.safetensors", tmp_path / "a b ü $x 'y'"
+    network_file.save(network, path)
+    options = ["--board", "marble", "--fps", "20000", "--engines", "mac"]
+    assert main(["elaborate", str(path), *options, "-o", str(directory)]) == 0
+    (last,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("next: "))
+    words = shlex.split(last)
+    assert words[1] == str(directory / "build_top.sh") and os.access(words[1], os.X_OK)
+    assert words[words.index("program") + 1] == str(directory)
+    assert words[words.index("run") + 1] == str(path)
 
 
 def test_design_is_cached(network, planned, project, tmp_path, monkeypatch):

@@ -12,15 +12,16 @@ set registers {
 }
 
 create_project -force @{top} [file join $folder build] -part @{part}
+# add_files takes a list of files, and get_files a list of patterns: the folder may have spaces in its name.
 foreach name [concat $sources $memories] {
-    add_files -norecurse [file join $folder $name]
+    add_files -norecurse [list [file join $folder $name]]
 }
 # $readmemb finds memory files among the project's files (UG901).
 foreach name $memories {
-    set_property file_type {Memory File} [get_files [file join $folder $name]]
+    set_property file_type {Memory File} [get_files [list "*/$name"]]
 }
-add_files -fileset constrs_1 -norecurse [file join $folder clock.xdc]
-set_property USED_IN {synthesis out_of_context} [get_files [file join $folder clock.xdc]]
+add_files -fileset constrs_1 -norecurse [list [file join $folder clock.xdc]]
+set_property USED_IN {synthesis out_of_context} [get_files [list */clock.xdc]]
 set_property top @{top} [current_fileset]
 update_compile_order -fileset sources_1
 

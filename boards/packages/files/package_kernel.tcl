@@ -12,12 +12,13 @@ set registers {
 }
 
 create_project -force @{top} [file join $folder build] -part @{part}
+# add_files takes a list of files, and get_files a list of patterns: the folder may have spaces in its name.
 foreach name [concat $sources $memories] {
-    add_files -norecurse [file join $folder $name]
+    add_files -norecurse [list [file join $folder $name]]
 }
 # $readmemb finds memory files among the project's files (UG901).
 foreach name $memories {
-    set_property file_type {Memory File} [get_files [file join $folder $name]]
+    set_property file_type {Memory File} [get_files [list "*/$name"]]
 }
 set_property top @{top} [current_fileset]
 update_compile_order -fileset sources_1

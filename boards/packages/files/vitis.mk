@@ -14,4 +14,4 @@ psahw.xclbin: @{top}.xo link.cfg
 	v++ --link --target $(TARGET) --config link.cfg --output $@@ $<
 
 host: host.cpp psahw_kernel.h
-	$(CXX) -std=c++17 -O2 -Wall -I$(XILINX_XRT)/include -o $@@ host.cpp -L$(XILINX_XRT)/lib -lxrt_coreutil -pthread
+	$(CXX) -std=c++17 -O2 -Wall -I'$(XILINX_XRT)/include' -o $@@ host.cpp -L'$(XILINX_XRT)/lib' -lxrt_coreutil -pthread

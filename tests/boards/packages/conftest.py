@@ -31,7 +31,7 @@ def package(network_path, tmp_path_factory):
 
     def get(tool):
         if tool not in packages:
-            directory = tmp_path_factory.mktemp(tool) / tool
+            directory = tmp_path_factory.mktemp(tool) / f"{tool} b [ü] $x"
             command = ["package", network_path, "--for", tool, "--board", BOARDS[tool], "--engines", "mac"]
             assert main([*command, "-o", str(directory)]) == 0
             packages[tool] = directory, json.loads((directory / "package.json").read_text())

@@ -2,6 +2,7 @@
 """Tests that execute the packages' scripts, with stand-ins for Vivado's commands in Tcl."""
 
 import configparser
+import fnmatch
 import os
 import re
 import subprocess
@@ -45,7 +46,7 @@ class Vivado:
             self.tcl.createcommand(f"ipx::{name}", getattr(self, name, self._call(name)))
 
     def run(self, script):
-        self.tcl.eval(f"source {{{self.directory / script}}}")
+        self.tcl.call("source", str(self.directory / script))
         return self
 
     def _call(self, name):
@@ -64,14 +65,15 @@ class Vivado:
         self.project = None
 
     def add_files(self, *arguments):
-        path = Path(arguments[-1])
+        (path,) = map(Path, self.tcl.splitlist(arguments[-1]))  # a list of files
         assert self.project and path.is_file() and path.parent == self.directory
         assert arguments[:-1] in (("-norecurse",), ("-fileset", "constrs_1", "-norecurse"))
         self.files.append(path.name)
 
-    def get_files(self, path):
-        assert Path(path).name in self.files
-        return path
+    def get_files(self, patterns):
+        (pattern,) = self.tcl.splitlist(patterns)  # a list of patterns
+        (name,) = (name for name in self.files if fnmatch.fnmatch(str(self.directory / name), pattern))
+        return str(self.directory / name)
 
     def set_property(self, name, value, handle):
         self.properties[name, Path(handle).name] = value

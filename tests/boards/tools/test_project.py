@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 import json
+import os
 import re
+import subprocess
 
 import pytest
 
@@ -119,6 +121,34 @@ def interpreter(calls):
     tcl.createcommand("vivado", vivado)
     tcl.eval("proc unknown args {uplevel 1 [list vivado {*}$args]}")
     return tcl
+
+
+@pytest.mark.parametrize("script", ["build_top.sh", "openxc7.sh"])
+def test_shell_script_runs_anywhere(project, script, tmp_path):
+    """A script runs its commands in its own directory, wherever that, the tools and their settings are."""
+    _, content, _ = project
+    if script not in content:
+        pytest.skip("not for this board")
+    directory, programs = tmp_path / "a b ü $x 'y'", tmp_path / "to ols"
+    for folder in (directory, programs, tmp_path / "elsewhere"):
+        folder.mkdir()
+    (directory / script).write_text(content[script])
+    names = {"vivado", "yosys", "nextpnr-ecp5", "ecppack", "nextpnr-himbaechel", "gowin_pack"}
+    for name in names | {"nextpnr-xilinx", "fasm2frames", "xc7frames2bit"}:
+        (programs / name).write_text(f'#!/bin/sh\n[ "$SETTINGS" ] && pwd >> "{tmp_path}/calls"\n')
+        (programs / name).chmod(0o755)
+    (tmp_path / "set up.sh").write_text("export SETTINGS=read\n")
+    settings = {f"AMARANTH_ENV_{name}": str(tmp_path / "set up.sh") for name in ("VIVADO", "TRELLIS", "APICULA")}
+    settings |= {name.upper().replace("-", "_"): str(programs / name) for name in names}
+    if script == "openxc7.sh":
+        settings = {"SETTINGS": "read", "CHIPDB": "c d", "PRJXRAY_DB_DIR": "p d"}
+    settings["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.run(
+        ["sh", directory / script], cwd=tmp_path / "elsewhere", env=settings, capture_output=True
+    )
+    assert (process.returncode, process.stderr) == (0, b"")
+    commands = len(json.loads(content["build_top.json"])["commands"]) if script == "build_top.sh" else 4
+    assert (tmp_path / "calls").read_text() == f"{directory}\n" * commands
 
 
 def test_vivado_script_runs(xilinx, monkeypatch):
