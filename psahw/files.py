@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, directories that are checked before long work, and the cache."""
 
 import contextlib
+import errno
 import os
 import tempfile
 import time
@@ -9,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UserError
-from .scratch import scratch_file
+from .scratch import scratch_directory, scratch_file
 
 __all__ = [
-    "cache_directory", "has_room", "long_unused", "output_directory", "refuse_foreign", "whole_file",
-    "writable_directory", "write_error", "write_whole", "writing",
+    "cache_directory", "check_room", "has_room", "long_unused", "output_directory", "refuse_foreign",
+    "temporary_directory", "whole_file", "writable_directory", "write_error", "write_whole", "writing",
 ]  # fmt: skip
 
 
@@ -51,20 +52,29 @@ def write_error(path: str | os.PathLike, error: OSError) -> UserError:
     return UserError(f"cannot write {path}: {error.strerror or error}{hint}")
 
 
+_WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}  # with which writes fail
+
+
+def _concerns(error: OSError, folder: Path) -> bool:
+    """Return whether an error can be one of writing into a folder: it names a place in or above it, or none."""
+    place = error.filename2 or error.filename  # a full disk names none
+    if not isinstance(place, str | os.PathLike):
+        return error.errno in _WRITE_ERRORS
+    other = Path(place).absolute()
+    return other.is_relative_to(folder) or folder.is_relative_to(other)
+
+
 @contextmanager
 def writing(path: str | os.PathLike) -> Iterator[None]:
-    """Turn the OSErrors of a block that writes into ``path`` into a UserError that names the path.
+    """Turn the errors of a block that writes into ``path`` or beside it into a UserError that names the path.
 
-    Only an error that names a file in an unrelated directory is raised as it is.
+    Errors of other files, and others than those of writing, are raised as they are.
     """
     try:
         yield
     except OSError as error:
-        place = error.filename2 or error.filename  # a full disk names none
-        if isinstance(place, str | os.PathLike):
-            folder, other = Path(path).absolute().parent, Path(place).absolute()
-            if not (other.is_relative_to(folder) or folder.is_relative_to(other)):
-                raise
+        if not _concerns(error, Path(path).absolute().parent):
+            raise
         raise write_error(path, error) from error
 
 
@@ -93,6 +103,27 @@ def write_whole(path: str | os.PathLike, data: str | bytes) -> None:
         fresh.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+@contextmanager
+def temporary_directory(prefix: str) -> Iterator[Path]:
+    """Yield a new directory among the system's temporary files, which is removed when the block ends.
+
+    Raises
+    ------
+    UserError
+        If the directory or a file in it cannot be written, with the way to move it.
+    """
+    place = tempfile.gettempdir()
+    try:
+        with scratch_directory(prefix) as directory:
+            yield directory
+    except OSError as error:
+        if not _concerns(error, Path(place).absolute()):
+            raise
+        raise UserError(
+            f"cannot write {place}: {error.strerror or error}; make room, or set TMPDIR to another directory"
+        ) from error
+
+
 def has_room(directory: str | os.PathLike) -> bool:
     """Return whether a file of a megabyte can be written into a directory: neither disk nor quota are used up."""
     try:
@@ -101,6 +132,12 @@ def has_room(directory: str | os.PathLike) -> bool:
         return True
     except OSError:
         return False
+
+
+def check_room(directory: str | os.PathLike) -> None:
+    """Raise OSError unless there is room in a directory, after a program that does not notice a full disk."""
+    if not has_room(directory):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(directory))
 
 
 def writable_directory(path: str | os.PathLike) -> Path:

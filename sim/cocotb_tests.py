@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from psahw.scratch import scratch_directory
+from psahw.files import temporary_directory
 
 from . import building
 
@@ -83,7 +83,7 @@ def run(
     directory = Path(directory).resolve()
     simulator = _build(building.with_models([directory / source for source in sources]), top, arguments)
     module, testcase = test.split(".")
-    with scratch_directory("psahw-cocotb-") as folder:
+    with temporary_directory("psahw-cocotb-") as folder:
         for memory in directory.glob("*.mem"):
             (folder / memory.name).symlink_to(memory)
         (folder / "request.json").write_text(json.dumps(request))

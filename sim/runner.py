@@ -5,6 +5,7 @@ result = simulate(design, images, expected_logits)
 """
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from psahw.scratch import scratch_directory
+from psahw.files import check_room, temporary_directory, writing
 
 from . import building
 from .design import Design, counter_widths, load_design
@@ -148,7 +149,7 @@ def simulate(
         raise ValueError(f"driver must be 'harness' or 'direct', not {driver!r}")
     top = HARNESS if driver == "harness" else design.top
     simulator, build_seconds = build(design, top=top, waves=None if waves is None else record(waves))
-    with scratch_directory("psahw-sim-") as folder:
+    with temporary_directory("psahw-sim-") as folder:
         request = {
             "frames": len(images),
             "bus_bytes": design.bus_bytes,
@@ -166,14 +167,17 @@ def simulate(
             **{name: str(folder / name) for name in ("images", "expected", "progress", "report")},
         }
         (folder / "images").write_bytes(np.ascontiguousarray(images).tobytes())
-        with open(folder / "expected", "wb") as file:
-            np.save(file, expected.astype(np.int64), allow_pickle=False)
+        array = io.BytesIO()  # NumPy's own errors of a file have no number
+        np.save(array, expected.astype(np.int64), allow_pickle=False)
+        (folder / "expected").write_bytes(array.getbuffer())
         (folder / "progress").touch()
         (folder / "request.json").write_text(json.dumps(request))
         for memory in design.memories:
             (folder / memory.name).symlink_to(memory)
         options = _simulator_options(simulator, top, driver, folder, request, waves, plusargs)
         report = _execute(options, folder, progress)
+    if waves is not None:
+        _check_waves(Path(waves))
     if "error" in report:
         raise RuntimeError(
             f"{report['error']}; {report['results']} results before, {report['mismatched_logits']} logits wrong"
@@ -243,12 +247,23 @@ def _execute(options: dict, folder: Path, progress: Callable[[int], None] | None
             results = size
     if (folder / "report").exists():
         return json.loads((folder / "report").read_text())
+    check_room(folder)
     log = folder / "simulation.log"
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
     # An exception of Python or an error of the simulator, rather than any line that mentions one.
     likely = [line for line in lines if re.search(r"^\w+(Error|Exception)\b|%Error|%Fatal", line)]
     first = next((line for line in [*likely, *lines] if re.search(r"[Ee]rror|%Fatal", line)), str(errors[:1]))
     raise RuntimeError(f"the simulation ended without a report: {first.strip()[:300]}{building.keep_log(lines)}")
+
+
+def _check_waves(path: Path) -> None:
+    """Raise UserError and remove a recording if the disk is full, which the simulator does not notice."""
+    with writing(path):
+        try:
+            check_room(path.resolve().parent)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ each other under `pytest -n`.
 
 import os
 import resource
+import shutil
+import subprocess
 
 import pytest
 
@@ -19,3 +21,22 @@ def small_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.fixture
+def small_file_system(tmp_path):
+    """Return a function that mounts a file system of a number of kilobytes; skip without permission to mount."""
+    mounted = []
+
+    def mount(kilobytes):
+        path = tmp_path / f"disk{len(mounted)}"
+        path.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(path)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("no permission to mount a file system")
+        mounted.append(path)
+        return path
+
+    yield mount
+    for path in mounted:
+        subprocess.run(["umount", path], check=True)

@@ -9,9 +9,11 @@ import pytest
 from psahw.errors import UserError
 from psahw.files import (
     cache_directory,
+    check_room,
     long_unused,
     output_directory,
     refuse_foreign,
+    temporary_directory,
     whole_file,
     writable_directory,
     write_whole,
@@ -142,5 +144,22 @@ def test_error_of_another_file(tmp_path):
         (tmp_path / "b" / "y").read_text()
     with pytest.raises(UserError, match=r"^cannot write .*/a/x/y: No such file"), writing(tmp_path / "a" / "x" / "y"):
         (tmp_path / "a" / "x" / "z").write_text("")
-    with pytest.raises(UserError, match=r"^cannot write .*/a: Permission denied$"), writing(tmp_path / "a"):
-        raise PermissionError(errno.EACCES, "Permission denied")
+    with pytest.raises(UserError, match=r"^cannot write .*/a: No space left on device$"), writing(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(ConnectionResetError), writing(tmp_path / "a"):
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_full_disk_for_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    hint = "; make room, or set TMPDIR to another directory"
+    message = rf"^cannot write {tmp_path}: File too large{hint}$"
+    with pytest.raises(UserError, match=message), temporary_directory("test-") as directory:
+        (directory / "x").write_bytes(bytes(1001))
+    message = rf"^cannot write {tmp_path}: No space left on device{hint}$"
+    with pytest.raises(UserError, match=message), temporary_directory("test-") as directory:
+        check_room(directory)
+    with pytest.raises(FileNotFoundError), temporary_directory("test-") as directory:
+        (tmp_path.parent / "elsewhere" / "y").read_text()
+    assert list(tmp_path.iterdir()) == []

@@ -40,7 +40,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
         {"msgspec", "numpy", "safetensors", "PIL"},
     ),
     "gateware": ({"architecture", "adder_graph"}, {"numpy", "amaranth"}),
-    "verilog": ({"gateware", "processes"}, {"numpy", "amaranth"}),
+    "verilog": (BASE | {"gateware"}, {"msgspec", "numpy", "amaranth"}),
     "generate": (
         {"network", "architecture", "adder_graph", "planner", "gateware", "verilog"},
         {"msgspec", "numpy", "safetensors", "PIL", "amaranth"},

@@ -10,6 +10,7 @@ from pathlib import Path
 from subprocess import STDOUT
 
 from psahw.errors import CheckFailed, UserError
+from psahw.files import has_room
 from psahw.processes import Child
 
 from .toolchains import Step
@@ -22,7 +23,7 @@ _POLL_SECONDS = 0.2
 _TAIL = 4096  # bytes of a log that are searched for its last line
 
 _ERROR = re.compile(r"^(?:ERROR|%Error|\w*Error|terminate called|[\w.]*Trap)\b.*", re.M)  # Trap: WebAssembly
-_NO_ROOM = re.compile(r"No space left on device|ENOSPC|os error 28", re.I)
+_NO_ROOM = re.compile(r"No space left on device|ENOSPC|os error 28|Disk quota exceeded", re.I)
 _NO_FIT = re.compile(
     r"Unable to find (?:a )?placement location|no BELs remaining|Unable to place cell|failed to find a placement"
     r"|\[Place 30-640\]|\[DRC UTLZ-1\]|exceeds? the number of available",
@@ -50,7 +51,7 @@ def _failure(directory: Path, step: Step, status: int) -> Exception:
     """Return an error that quotes the first error message of the failed program."""
     text = "\n".join(_tail(directory / name, 1 << 16) for name in (step.log, OUTPUT))
     logs = f"see {directory / step.log} and {OUTPUT} beside it"
-    if _NO_ROOM.search(text) or shutil.disk_usage(directory).free < 1 << 20:
+    if _NO_ROOM.search(text) or not has_room(directory):
         return UserError(
             f"{step.name} failed: {os.strerror(errno.ENOSPC)} in {directory}; make room, then run it again"
         )
@@ -107,6 +108,6 @@ def run(directory: Path, step: Step, progress: Callable[[str], None] = lambda li
     absent = [
         name for name in step.products if not (directory / name).is_file() or not (directory / name).stat().st_size
     ]
-    if status or absent:
+    if status or absent or not has_room(directory):  # some programs do not notice a full disk
         raise _failure(directory, step, status)
     return time.monotonic() - start

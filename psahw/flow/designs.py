@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from ..architecture.device import DEVICES
 from ..callbacks import Log, silent
 from ..errors import UserError
+from ..files import temporary_directory
 from ..network.file import digest
 from ..network.layers import Network
 from ..planner.plan import Plan
-from ..scratch import scratch_directory
 from ..sim import design_cache
 from .planning import BoardPlan
 
@@ -95,7 +95,7 @@ def netlist_directory(design: "Design", family: str) -> Path:
         key.update(path.read_bytes())
 
     def write(directory: Path) -> None:
-        with scratch_directory("psahw-netlist-") as folder:
+        with temporary_directory("psahw-netlist-") as folder:
             for path in files:
                 shutil.copyfile(path, folder / path.name)
             written = yosys.netlist(folder, design.top, family)

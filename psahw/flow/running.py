@@ -15,10 +15,10 @@ from ..boards import Board
 from ..callbacks import Log, Progress, counter, silent
 from ..display import html_table
 from ..errors import CheckFailed, UserError
+from ..files import temporary_directory
 from ..network import reference
 from ..network.layers import Network
 from ..planner.plan import Plan
-from ..scratch import scratch_directory
 from .arguments import check_network
 from .designs import load_design
 from .images import SHIPPED_IMAGES, LabelledImages, images_for
@@ -227,7 +227,7 @@ def _simulation(
     from ..sim import building
 
     loaded = load_design(network, design, step)
-    with scratch_directory("psahw-run-") as folder:
+    with temporary_directory("psahw-run-") as folder:
         for pattern in ("accelerator*", building.MODELS, "*.hex"):
             for path in loaded.directory.glob(pattern):
                 (folder / path.name).symlink_to(path)

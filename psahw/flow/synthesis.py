@@ -9,8 +9,8 @@ from ..boards import Board
 from ..callbacks import Log, Progress, silent
 from ..display import html_table
 from ..errors import UserError
+from ..files import temporary_directory
 from ..network.layers import Network
-from ..scratch import scratch_directory
 from .arguments import check_network
 from .planning import BoardPlan
 
@@ -156,7 +156,7 @@ def synthesise(
     from ..synthesis import static_timing, yosys
     from ..synthesis.by_stage import by_stage
 
-    with scratch_directory("psahw-synthesis-") as directory:
+    with temporary_directory("psahw-synthesis-") as directory:
         step("elaborate")
         generate.write(network, plan.accelerator, directory)
         step("synthesise")

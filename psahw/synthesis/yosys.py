@@ -25,8 +25,8 @@ from typing import Any
 
 from .. import cache, processes
 from ..architecture.device import Resources
+from ..files import check_room, temporary_directory
 from ..gateware.graph_engine import SERIAL_GRAPH
-from ..scratch import scratch_directory
 from . import lutrom, static_timing
 from . import verilog_modules as modules
 
@@ -192,7 +192,9 @@ def _yosys(directory: Path, script: str) -> CompletedProcess:
     for name, text in (lutrom.sources() | {_SCRIPT_NAME: script}).items():
         (directory / name).write_text(text)
     command = [sys.executable, "-c", _YOSYS, "-q", "-L", _LOG_NAME, "-s", _SCRIPT_NAME]
-    return processes.run(command, cwd=directory, capture_output=True, text=True)
+    finished = processes.run(command, cwd=directory, capture_output=True, text=True)
+    check_room(directory)  # Yosys does not notice a full disk
+    return finished
 
 
 def _complaint(directory: Path, process: CompletedProcess) -> str:
@@ -287,7 +289,7 @@ def _synthesise_batch(
     directory: Path, batch: list[modules.Module], parts: dict[str, modules.Module], family: str
 ) -> dict[str, dict[str, Any]]:
     """Return the records of a batch of modules by name; ``parts`` are all modules of the file."""
-    with scratch_directory("psahw-yosys-") as folder:
+    with temporary_directory("psahw-yosys-") as folder:
         for part in batch:
             for memory in part.memories:
                 shutil.copyfile(directory / memory, folder / memory)  # WebAssembly follows no link to other folders

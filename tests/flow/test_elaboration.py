@@ -61,6 +61,19 @@ def test_design_is_cached(network, planned, project, tmp_path, monkeypatch):
     assert accelerator_directory(network, planned.accelerator) == directory
 
 
+@pytest.mark.parametrize("kilobytes", [100, 900])  # Yosys itself does not notice that the disk is full
+def test_full_disk(network, planned, kilobytes, small_file_system, monkeypatch):
+    """A full disk is reported with the path, and nothing half-written stays, of a project or of a cached design."""
+    disk = small_file_system(kilobytes)
+    with pytest.raises(UserError, match=rf"^cannot write {disk}/x/y: No space left on device$"):
+        psahw.elaborate(network, planned, disk / "x" / "y")
+    assert os.listdir(disk) == []
+    monkeypatch.setenv("PSAHW_CACHE", str(disk))
+    with pytest.raises(UserError, match=rf"^cannot write {disk}/verilog/\w+: No space left.*set PSAHW_CACHE to"):
+        accelerator_directory(network, planned)
+    assert [path for path in disk.rglob("*") if path.is_file()] == []
+
+
 def test_check_directory(project, tmp_path):
     """A directory is refused early, and nothing of the trial stays."""
     (tmp_path / "thesis").write_text("")
