@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -19,13 +19,18 @@ from msgspec import inspect
 from .errors import UserError
 from .quoting import printable, quote
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "convert", "decode", "parse", "read", "read_bytes", "read_lines"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Sha256", "convert", "decode", "parse", "read", "read_bytes", "read_lines"]
 
 MAX_BYTES = 4 << 20
 """The largest file that is read. Its content takes up to 40 times as much memory."""
 
 MAX_DEPTH = 64
 """The most lists and objects inside one another."""
+
+Sha256 = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z", extra={"must be": "64 hexadecimal digits in lower case"})
+]
+"""A SHA-256 hash."""
 
 _INTEGERS = range(-(1 << 63), 1 << 64)
 _DIGITS = 20  # of the largest of them
@@ -238,10 +243,24 @@ def _place(steps: Iterable[_Step]) -> str:
     return text.removeprefix(".")
 
 
+def _plain(described: Any) -> Any:
+    """Return msgspec's description of a type without extra information about it."""
+    return described.type if isinstance(described, inspect.Metadata) else described
+
+
+def _extra(described: Any, name: str) -> str | None:
+    """Return extra information about a type, or about one of those that a value may have."""
+    for entry in (described, *getattr(_plain(described), "types", ())):
+        if isinstance(entry, inspect.Metadata) and name in (entry.extra or {}):
+            return entry.extra[name]
+    return None
+
+
 def _type_at(kind: Any, steps: Iterable[_Step]) -> Any:
     """Return msgspec's description of the type at a place, or None if there may be several."""
     described: Any = inspect.type_info(kind)
     for step in steps:
+        described = _plain(described)
         if isinstance(described, inspect.StructType):
             described = next(field.type for field in described.fields if field.encode_name == step)
         elif isinstance(described, inspect.DictType):
@@ -260,7 +279,7 @@ def _expected(types: str, bound: str) -> str:
     words = " or ".join(_TYPES.get(name, name) for name in types.split(" | "))
     if match := re.fullmatch(r"(of length )?(>=|<=|>|<)? ?(\S+)", bound):
         length, sign, number = match.groups()
-        return f"{words} {length or 'of '}{_SIGNS.get(sign, '{}').format(number)}"
+        return f"{words} {length or 'of '}{_SIGNS.get(sign, '{}').format(number.removesuffix('.0'))}"
     return f"{words} {bound}".rstrip()
 
 
@@ -270,17 +289,17 @@ def _complaint(failure: _Failure, value: Any, kind: Any) -> str:
     if match := _MISSING.fullmatch(problem):
         return f": {place}{place and '.'}{match[1]} is missing"
     if match := _UNKNOWN.fullmatch(problem):
-        fields = getattr(_type_at(kind, failure.steps), "fields", ())
+        fields = getattr(_plain(_type_at(kind, failure.steps)), "fields", ())
         known = ", ".join(field.encode_name for field in fields)
         return f": {place}{place and ': '}unknown field {quote(match[1])}; known fields: {known}"
     where = f": {place}" if place else ""
     wrong = _at(value, failure.steps)
     quoted = json.dumps(wrong) if wrong is None or isinstance(wrong, bool) else quote(wrong)
     if problem.startswith("Invalid enum value"):
-        choices = getattr(_type_at(kind, failure.steps), "values", ())
+        choices = getattr(_plain(_type_at(kind, failure.steps)), "values", ())
         return f"{where} must be one of {', '.join(map(str, choices))}, not {quoted}"
     if match := _EXPECTED.fullmatch(problem):
-        expected = _expected(match[1], match[2] or "")
+        expected = _extra(_type_at(kind, failure.steps), "must be") or _expected(match[1], match[2] or "")
         return (
             f"{where}: each key must be {expected}" if failure.in_key else f"{where} must be {expected}, not {quoted}"
         )
@@ -296,7 +315,8 @@ def convert(value: Any, kind: type[_T], name: object) -> _T:
         What `decode` returns, or the like.
     kind
         The type, such as a `msgspec.Struct` or ``dict[str, int]``. Integers are not read as strings or the like, but
-        an integer may stand for a float.
+        an integer may stand for a float. ``Meta(pattern=..., extra={"must be": "64 digits"})`` in it says in words
+        what a value must be.
     name
         Where the value is from, for messages.
 

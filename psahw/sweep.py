@@ -22,11 +22,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
+import msgspec
+
+from . import documents
 from .errors import UserError
 from .files import write_whole
 from .processes import Child
+from .quoting import quote
 
 __all__ = ["COMMANDS", "Job", "Sweep", "find", "load", "shipped"]
 
@@ -34,6 +38,26 @@ COMMANDS = ("train", "teach", "distill", "quantize", "evaluate")
 _GIVEN = ("-o", "--output", "--name", "--network", "--json", "--stop-after")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _REFERENCE = re.compile(r"\{([^{}]*)\}")
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    """A job as a recipe describes it."""
+
+    command: Literal[COMMANDS]  # type: ignore[valid-type]  # a tuple stands for its entries
+    arguments: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+class _Recipe(msgspec.Struct):
+    """The content of a recipe."""
+
+    jobs: Annotated[dict[str, _Entry], msgspec.Meta(min_length=1)]
+
+
+class _Result(msgspec.Struct):
+    """The entry of a job's result that matters here: command and arguments."""
+
+    job: list[str]
 
 
 @dataclass(frozen=True)
@@ -105,10 +129,7 @@ class Sweep:
         path = self.result_path(job)
         if not path.exists():
             return False
-        try:
-            asked = json.loads(path.read_text())["job"]
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path} is not the result of a job: remove it, and the job runs again") from error
+        asked = documents.read(path, _Result, hint="remove it, and the job runs again").job
         if asked != job.asked():
             was, now = " ".join(asked), " ".join(job.asked())
             raise UserError(f"{path}: job {job.name!r} was {was!r} and now is {now!r}: name another job or directory")
@@ -133,8 +154,8 @@ class Sweep:
         if process.returncode:
             return f"exit status {process.returncode}, {self.log_path(job)}{_last_line(self.log_path(job), begin)}"
         try:
-            result = json.loads(out)
-        except ValueError:
+            result = documents.decode(out, "the result")
+        except UserError:
             return f"no JSON on standard output, {self.log_path(job)}"
         write_whole(
             self.result_path(job),
@@ -186,36 +207,22 @@ def _fail(path: str | Path, where: str, problem: str) -> NoReturn:
     raise UserError(f"{path}: {where}: {problem}")
 
 
-def _strings(path: str | Path, where: str, value: Any) -> tuple[str, ...]:
-    """Return a list of strings as a tuple. Raises UserError if it is something else."""
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        _fail(path, where, f"must be a list of strings, not {value!r}")
-    return tuple(value)
-
-
-def _job(path: str | Path, name: str, entry: Any, known: dict[str, Any]) -> Job:
+def _job(path: str | Path, name: str, entry: _Entry, known: dict[str, Any]) -> Job:
     """Return a job of a recipe. Raises UserError, naming the job, if it is not valid."""
-    where = f"job {name!r}"
+    where = f"job {quote(name)}"
     if not _NAME.fullmatch(name):
         _fail(
             path, where, "a name must consist of letters, digits, '.', '_' and '-', and begin with a letter or digit"
         )
-    if not isinstance(entry, dict):
-        _fail(path, where, f"must be an object, not {entry!r}")
-    if unknown := sorted(entry.keys() - {"command", "arguments", "after"}):
-        _fail(path, where, f"unknown field {unknown[0]!r}; known fields: command, arguments, after")
-    if (command := entry.get("command")) not in COMMANDS:
-        _fail(path, where, f"command must be one of {', '.join(COMMANDS)}, not {command!r}")
-    arguments = _strings(path, f"{where}, arguments", entry.get("arguments", []))
-    for argument in arguments:
+    for argument in entry.arguments:
         if argument.partition("=")[0] in _GIVEN:
             _fail(path, where, f"{argument.partition('=')[0]} must not be among the arguments of a job")
-    mentioned = [name for argument in arguments for name in _REFERENCE.findall(argument)]
-    after = tuple(dict.fromkeys([*_strings(path, f"{where}, after", entry.get("after", [])), *mentioned]))
+    mentioned = [name for argument in entry.arguments for name in _REFERENCE.findall(argument)]
+    after = tuple(dict.fromkeys([*entry.after, *mentioned]))
     for other in after:
         if other not in known:
-            _fail(path, where, f"there is no job {other!r}")
-    return Job(name, command, arguments, after)
+            _fail(path, where, f"there is no job {quote(other)}")
+    return Job(name, entry.command, entry.arguments, after)
 
 
 def _shipped_files() -> dict[str, Path]:
@@ -270,15 +277,7 @@ def load(recipe: str | Path, directory: str | Path) -> Sweep:
     ['answers', 'h192-relu-s1']
     """
     path = find(recipe)
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} must be JSON: {error}") from error
-    entries = content.get("jobs") if isinstance(content, dict) else None
-    if not isinstance(entries, dict) or not entries:
-        raise UserError(f'{path} must be {{"jobs": {{NAME: ...}}}}, with at least one job')
+    entries = documents.read(path, _Recipe).jobs
     jobs = {name: _job(path, name, entry, entries) for name, entry in entries.items()}
     order: list[Job] = []
     while len(order) < len(jobs):

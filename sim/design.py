@@ -1,16 +1,43 @@
 """Designs that can be simulated: directories with Verilog, memory files and a manifest."""
 
-import json
 import os
 import re
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta
+
+from psahw import documents
 from psahw.errors import UserError
 
 __all__ = ["Design", "counter_widths", "load_design"]
 
-_POSITIVE = ("colours", "bus_bytes", "classes", "logit_bits", "frame_interval", "latency")
+_Name = Annotated[str, Meta(min_length=1, max_length=100)]
+_Identifier = Annotated[
+    str, Meta(max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", extra={"must be": "an identifier of Verilog"})
+]
+_Length = Annotated[int, Meta(ge=1, le=1 << 16)]
+_Cycles = Annotated[int, Meta(ge=1, le=1 << 40)]
+
+
+class _Manifest(msgspec.Struct):
+    """The entries of ``manifest.json`` that a simulation needs. `Design` explains them."""
+
+    network: _Name
+    digest: documents.Sha256
+    top: _Identifier
+    image: tuple[_Length, _Length]
+    colours: _Length
+    bus_bytes: _Length
+    classes: _Length
+    logit_bits: Annotated[int, Meta(ge=2, le=64)]
+    frame_interval: _Cycles
+    latency: _Cycles
+    stages: tuple[_Name, ...] = ()
+    clock_hz: Annotated[float, Meta(ge=1, le=1e12)] | None = None
+    settling_frames: Annotated[int, Meta(ge=0, lt=1 << 16)] = 0
 
 
 @dataclass(frozen=True)
@@ -110,26 +137,8 @@ def load_design(directory: str | os.PathLike) -> Design:
     """
     directory = Path(directory)
     manifest = directory / "manifest.json"
-    try:
-        entries = json.loads(manifest.read_text())
-    except OSError as error:
-        raise UserError(
-            f"cannot read {manifest}: {error.strerror}; name a directory that psahw elaborate wrote"
-        ) from error
-    except ValueError as error:
-        raise UserError(f"{manifest} must be JSON: {error}") from error
-    values = {}
-    for field in fields(Design):
-        if field.name in entries:
-            values[field.name] = entries[field.name]
-        elif field.default is MISSING and field.name != "directory":
-            raise UserError(f"{manifest} lacks {field.name!r}")
-    for name in _POSITIVE:
-        if not isinstance(values[name], int) or values[name] < 1:
-            raise UserError(f"{manifest}: {name} must be a positive integer, not {values[name]!r}")
-    values |= {"directory": directory.resolve(), "image": tuple(values["image"])}
-    values["stages"] = tuple(values.get("stages", ()))
-    design = Design(**values)
+    entries = documents.read(manifest, _Manifest, hint="name a directory that psahw elaborate wrote")
+    design = Design(directory=directory.resolve(), **msgspec.structs.asdict(entries))
     if design.frame_bytes % design.bus_bytes or design.beats < 2:
         raise UserError(
             f"{manifest}: a frame of {design.frame_bytes} bytes must be two beats or more of {design.bus_bytes} bytes"

@@ -278,7 +278,7 @@ def test_report(networks, here, capfd):
         ("synth", {"resources": {}, "board": "kc705"},
          "synth: this is the result of another plan, board kc705, not marble"),
         ("simulation", {"images": 1, "mismatched_logits": 0, "mismatched_classes": 0, "frame_interval": 7,
-                        "frame_interval_predicted": 7},
+                        "frame_interval_predicted": 7, "latency": 9, "latency_predicted": 9},
          r"simulation: this is the result of another plan, frame interval 7, not \d+"),
     ],
 )  # fmt: skip

@@ -22,6 +22,7 @@ class Stage(msgspec.Struct):
     kind: Literal["mac", "serial"] = "mac"
     size: tuple[int, int] = (1, 1)
     rate: float | None = None
+    digest: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}\Z", extra={"must be": "4 digits"})] | None = None
 
 
 class Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,6 +57,7 @@ GOOD = {"name": "input"}
         ({"stages": [GOOD | {"size": [1]}]}, "d.json: stages[0].size must be a list of length 2, not [1]"),
         ({"stages": [GOOD | {"size": [1, "2"]}]}, "d.json: stages[0].size[1] must be an integer, not '2'"),
         ({"stages": [GOOD | {"rate": "1"}]}, "d.json: stages[0].rate must be a number or null, not '1'"),
+        ({"stages": [GOOD | {"digest": "1234\n"}]}, "d.json: stages[0].digest must be 4 digits, not '1234\\n'"),
         ({"stages": [GOOD] * 4}, "d.json: there must be at most 3 stages"),
         (
             {"stages": [], "engines": {f"e{n}": {"name": "x" if n != 23 else None} for n in range(50)}},

@@ -157,7 +157,8 @@ def test_result_of_other_arguments(recipe, stand_in, tmp_path, capsys):
     message = "job 'teacher' was 'train --config tiny' and now is 'train --config psa': name another job or directory"
     assert f"teacher.json: {message}" in err
     (tmp_path / "out" / "teacher.json").write_text("{")
-    assert "teacher.json is not the result of a job: remove it" in _run(capsys, recipe, tmp_path / "out")[2]
+    err = _run(capsys, recipe, tmp_path / "out")[2]
+    assert "teacher.json must be JSON: " in err and err.endswith("; remove it, and the job runs again\n")
 
 
 def test_another_spelling_of_the_directory(recipe, stand_in, tmp_path, capsys, monkeypatch):
@@ -191,13 +192,14 @@ def _jobs(**changes):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], 'must be {"jobs": {NAME: ...}}, with at least one job'),
-        ({"jobs": {}}, 'must be {"jobs": {NAME: ...}}, with at least one job'),
+        ([], "recipe.json must be an object, not []"),
+        ({}, "recipe.json: jobs is missing"),
+        ({"jobs": {}}, "recipe.json: jobs must be an object of length 1 or more, not {}"),
         (_jobs(**{"../x": {"command": "train"}}), "job '../x': a name must consist of letters, digits,"),
-        (_jobs(x=3), "job 'x': must be an object, not 3"),
-        (_jobs(x={"command": "rm"}), "job 'x': command must be one of train, teach, distill, quantize, evaluate"),
-        (_jobs(x={"command": "train", "arguments": "-x"}), "job 'x', arguments: must be a list of strings, not '-x'"),
-        (_jobs(x={"command": "train", "when": 1}), "job 'x': unknown field 'when'; known fields: command, "),
+        (_jobs(x=3), ": jobs['x'] must be an object, not 3"),
+        (_jobs(x={"command": "rm"}), ": jobs['x'].command must be one of distill, evaluate, quantize, teach, train"),
+        (_jobs(x={"command": "train", "arguments": "-x"}), ": jobs['x'].arguments must be a list, not '-x'"),
+        (_jobs(x={"command": "train", "when": 1}), ": jobs['x']: unknown field 'when'; known fields: command, "),
         (_jobs(x={"command": "train", "arguments": ["-o", "y"]}), "job 'x': -o must not be among the arguments"),
         (_jobs(x={"command": "train", "arguments": ["{y}"]}), "job 'x': there is no job 'y'"),
         (_jobs(x={"command": "train", "after": ["y"]}), "job 'x': there is no job 'y'"),

@@ -8,6 +8,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from .. import documents
 from ..architecture.device import DEVICES
 from ..callbacks import Log, silent
 from ..errors import UserError
@@ -15,6 +18,7 @@ from ..files import temporary_directory
 from ..network.file import digest
 from ..network.layers import Network
 from ..planner.plan import Plan
+from ..quoting import quote
 from ..sim import design_cache
 from .planning import BoardPlan
 
@@ -54,6 +58,12 @@ def load_design(network: Network, design: Plan | str | os.PathLike, step: Log = 
     return loaded
 
 
+class _Planned(msgspec.Struct):
+    """The entry of ``plan.json`` that matters here."""
+
+    device: str
+
+
 def family_of(design: Plan | str | os.PathLike) -> str:
     """Return the device family that a design was planned for.
 
@@ -65,10 +75,10 @@ def family_of(design: Plan | str | os.PathLike) -> str:
         family = design.device.family
     else:
         path = Path(design) / "plan.json"
-        try:
-            family = DEVICES[json.loads(path.read_text())["device"]].family
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} must name the device, as psahw elaborate writes it: {error!r}") from None
+        device = documents.read(path, _Planned, hint="psahw elaborate writes it").device
+        if device not in DEVICES:
+            raise UserError(f"{path}: device must be one of {', '.join(DEVICES)}, not {quote(device)}")
+        family = DEVICES[device].family
     if family not in FAMILIES:
         known = ", ".join(name for name, device in DEVICES.items() if device.family in FAMILIES)
         raise UserError(f"the cells of {family} have no simulation models; netlists are simulated for {known}")

@@ -1,14 +1,16 @@
 """Plan a network's accelerator for a board."""
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
+from msgspec import Meta
+
+from .. import documents
 from ..architecture.device import RESOURCES
 from ..boards import Board
 from ..callbacks import Log, Progress, silent
@@ -62,11 +64,15 @@ class BoardPlan(Plan):
         return {"network": self.network, "board": self.board.name} | super().to_dict()
 
 
-class _Choices(NamedTuple):
+_Positive = Annotated[int, Meta(ge=1, lt=1 << 31)]
+
+
+class _Choices(msgspec.Struct):
     """The parts of a plan that another plan is made after."""
 
-    bus_bytes: int
-    token_period: int
+    digest: str
+    bus_bytes: _Positive
+    token_period: _Positive
     engines: dict[str, str]
 
 
@@ -75,25 +81,13 @@ def _choices(source: str | os.PathLike | Mapping[str, Any], network: Network) ->
 
     Raises UserError if the file cannot be read, is not a plan, or is a plan of another network.
     """
-    name = "the plan" if isinstance(source, Mapping) else str(source)
     if isinstance(source, Mapping):
-        data: Any = source
+        name, choices = "the plan", documents.convert(source, _Choices, "the plan")
     else:
-        try:
-            data = json.loads(Path(source).read_text())
-        except OSError as error:
-            raise UserError(f"cannot read {source}: {error.strerror}") from None
-        except ValueError as error:
-            raise UserError(f"{source} is not JSON: {error}") from None
-    kinds = {"digest": str, "token_period": int, "bus_bytes": int, "engines": dict}
-    for field, kind in kinds.items():
-        value = data.get(field) if isinstance(data, Mapping) else None
-        valid = isinstance(value, kind) and not isinstance(value, bool)
-        if not valid or (isinstance(value, int) and not 0 < value < 1 << 31):
-            raise UserError(f"{name}: {field} must be {kind.__name__} as psahw plan -o writes it, not {value!r}")
-    if data["digest"] != digest(network):
+        name, choices = str(source), documents.read(source, _Choices, hint="psahw plan -o writes plans")
+    if choices.digest != digest(network):
         raise UserError(f"{name} is a plan for another network than {network.name}")
-    return _Choices(data["bus_bytes"], data["token_period"], data["engines"])
+    return choices
 
 
 def _rules(engines: str | None, layer_engines: tuple[str, ...], log: Log) -> Rules:

@@ -1,13 +1,14 @@
 """Load a bitstream into a board."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 from typing import Any
 
-from .. import boards, processes
+import msgspec
+
+from .. import boards, documents, processes
 from ..callbacks import Log, silent
 from ..errors import CheckFailed, UserError
 from .building import RESULT_FILE
@@ -52,42 +53,48 @@ class ProgramResult:
         }
 
 
-def _entries(path: Path, **kinds: Any) -> list:
-    """Return entries of a JSON file, checked to be of these kinds. Raises UserError if they are not."""
-    try:
-        content = json.loads(path.read_text())
-        values = [content[name] for name in kinds]
-        if not all(map(isinstance, values, kinds.values())):
-            raise TypeError
-        return values
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is not what psahw writes: build again, or name a bitstream file") from None
+class _Project(msgspec.Struct):
+    """The entry of ``project.json`` that matters here."""
+
+    board: str
+
+
+class _Build(msgspec.Struct):
+    """The entries of ``build.json`` that matter here."""
+
+    board: str
+    bitstream: str
+    met: bool
+    fmax_hz: float
+    clock_hz: float
+
+
+_HINT = "build again, or name a bitstream file"
 
 
 def _elaborated(directory: Path, log: Log) -> tuple[str, Path]:
     """Return board and bitstream of a project whose script was run by hand."""
     from ..boards.tools.project import MARKER, TOP
 
-    (board,) = _entries(directory / MARKER, board=str)
+    project = documents.read(directory / MARKER, _Project, hint=_HINT)
     candidates = (directory / f"{TOP}{suffix}" for suffix in _SUFFIXES)
     bitstream = next((path for path in candidates if path.is_file()), None)
     if bitstream is None:
         raise UserError(f"{directory} has no bitstream yet: run ./build_{TOP}.sh in it, or psahw build")
     log(f"{bitstream} was not made by psahw build: check in the reports of the tools that the clock is met")
-    return board, bitstream
+    return project.board, bitstream
 
 
 def _built(directory: Path) -> tuple[str, Path]:
     """Return board and bitstream of a directory that `psahw.build` left. Raises UserError if it misses its clock."""
-    board, name, met = _entries(directory / RESULT_FILE, board=str, bitstream=str, met=bool)
-    bitstream = directory / Path(name).name  # the directory may have been moved
-    if not met:
-        reached, wanted = _entries(directory / RESULT_FILE, fmax_hz=float | int, clock_hz=float | int)
+    build = documents.read(directory / RESULT_FILE, _Build, hint=_HINT)
+    bitstream = directory / Path(build.bitstream).name  # the directory may have been moved
+    if not build.met:
         raise UserError(
-            f"{directory} misses its clock ({reached / 1e6:.2f} of {wanted / 1e6:g} MHz) and may compute wrongly: "
-            f"build it with a lower --clock, or name {bitstream} itself"
+            f"{directory} misses its clock ({build.fmax_hz / 1e6:.2f} of {build.clock_hz / 1e6:g} MHz) and may "
+            f"compute wrongly: build it with a lower --clock, or name {bitstream} itself"
         )
-    return board, bitstream
+    return build.board, bitstream
 
 
 def _bitstream(source: Path, board: str | None, log: Log) -> tuple[str, Path]:

@@ -1,12 +1,12 @@
 """Write the HTML page of a network: pipeline, costs, functions, accuracy, comparison and training curves."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from .. import documents
 from ..errors import UserError
 from ..files import write_whole
 from ..network import samples
@@ -15,16 +15,10 @@ from ..network.file import digest, load
 from ..network.frontier import candidates
 from ..network.layers import Network
 from ..network.summary import summarise
+from ..quoting import quote
 from .arguments import check_network
 
 __all__ = ["ReportResult", "Source", "fits_samples", "read_result", "write_report"]
-
-_REQUIRED = {  # what the page reads of each kind of result
-    "plan": ("frame_interval", "fps", "latency", "clock_hz", "resources", "limits", "stages"),
-    "simulation": ("images", "mismatched_logits", "mismatched_classes", "frame_interval", "frame_interval_predicted"),
-    "evaluation": ("images", "correct", "accuracy", "dataset"),
-    "synth": ("resources",),
-}
 
 
 class _Result(Protocol):
@@ -75,29 +69,27 @@ def read_result(kind: str, source: Source | None, network: Network) -> dict[str,
     Raises
     ------
     UserError
-        If a file cannot be read, the result lacks a key that the page needs, or it is about another network.
+        If a file cannot be read, a key that the page needs is missing or of another type, or the result is about
+        another network.
     """
     if source is None:
         return None
-    value: Any
+    from ..report.results import KINDS
+
     if isinstance(source, str | os.PathLike):
-        name = f"{kind}: {source}"
-        try:
-            value = json.loads(Path(source).read_text())
-        except OSError as error:
-            raise UserError(f"{kind}: cannot read {source}: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{name} must be JSON: {error}") from error
+        name, content = f"{kind}: {source}", documents.read_bytes(source)
+        value = documents.parse(content, dict[str, Any], name)
     else:
         name = f"{kind}: the result"
-        value = source if isinstance(source, Mapping) else source.to_dict()
-    if not isinstance(value, Mapping) or any(key not in value for key in _REQUIRED[kind]):
-        raise UserError(f"{name} must be a {kind} result, with {', '.join(_REQUIRED[kind])}")
+        value = dict(source) if isinstance(source, Mapping) else source.to_dict()
+    documents.convert(value, KINDS[kind], name)
     if value.get("network", network.name) != network.name:
-        raise UserError(f"{name} is about network {value['network']!r}, not {network.name!r}")
+        raise UserError(f"{name} is about network {quote(value['network'])}, not {network.name!r}")
     if "digest" in value and value["digest"] != digest(network):
         raise UserError(f"{name} is about another network that is called {network.name!r}: the digests differ")
-    return dict(value)
+    if kind == "evaluation" and len(value.get("confusion") or network.classes) != len(network.classes):
+        raise UserError(f"{name}: confusion must have {len(network.classes)} rows, one per class")
+    return value
 
 
 def _check_one_design(

@@ -1,16 +1,16 @@
 """Classify images on a board, or on a simulated one, and compare with the integer model."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from .. import boards
+from .. import boards, documents
 from ..boards import Board
 from ..callbacks import Log, Progress, counter, silent
 from ..display import html_table
@@ -164,6 +164,19 @@ class RunResult:
         return html_table(columns, rows, caption=self.title)
 
 
+class _Link(msgspec.Struct):
+    """The link of a project."""
+
+    kind: str
+
+
+class _Project(msgspec.Struct):
+    """The entries of ``project.json`` that matter here."""
+
+    board: str
+    link: _Link
+
+
 def _written_for(directory: Path) -> dict[str, str]:
     """Return board and link of a project; empty for a directory that holds the accelerator alone."""
     from ..boards.tools.project import MARKER
@@ -171,11 +184,8 @@ def _written_for(directory: Path) -> dict[str, str]:
     path = directory / MARKER
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(path.read_text())
-        return {"board": content["board"], "link": content["link"]["kind"]}
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is not what psahw elaborate writes; elaborate again") from None
+    project = documents.read(path, _Project, hint="psahw elaborate writes it")
+    return {"board": project.board, "link": project.link.kind}
 
 
 def simulated_board(
@@ -231,8 +241,10 @@ def _simulation(
         for pattern in ("accelerator*", building.MODELS, "*.hex"):
             for path in loaded.directory.glob(pattern):
                 (folder / path.name).symlink_to(path)
-        manifest = json.loads((loaded.directory / "manifest.json").read_text())
-        clock_hz = manifest["clock_hz"]
+        path = loaded.directory / "manifest.json"
+        manifest = documents.read(path, dict[str, Any])  # load_design has checked the types of its entries
+        if (clock_hz := loaded.clock_hz) is None:
+            raise UserError(f"{path}: clock_hz is missing; elaborate again")
         interface = AcceleratorInterface.from_manifest(
             manifest, board=board.name, clock_hz=clock_hz, verilog=folder / "accelerator.v", window=WINDOWS[link]
         )

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import numpy as np
@@ -88,7 +88,7 @@ class _Description(msgspec.Struct, kw_only=True):
     residual_bits: int
     classes: tuple[str, ...]
     metadata: dict[str, Any]
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: documents.Sha256 | None = None
 
 
 class _Description2(_Description):

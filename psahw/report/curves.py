@@ -1,16 +1,19 @@
 """Charts that compare runs and networks: training curves, and accuracy against cost."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import documents
 from ..errors import UserError
 from ..network.frontier import Candidate
 from .chart import Series, chart
 from .markup import Markup
+from .results import Event
 
 __all__ = ["frontier_chart", "read_run", "training_charts"]
+
+_MAX_LOG = 16 << 20  # bytes, of more than 50,000 epochs
 
 
 def read_run(directory: str | Path) -> list[dict[str, Any]]:
@@ -25,21 +28,14 @@ def read_run(directory: str | Path) -> list[dict[str, Any]]:
         For each epoch ``epoch``, ``loss``, and ``validation_accuracy`` in percent or None.
     """
     path = Path(directory) / "log.jsonl"
-    epochs = {}
-    try:
-        for line in path.read_text().splitlines():
-            event = json.loads(line)
-            if event["event"] == "epoch":
-                accuracy = event["validation_accuracy"]
-                epochs[event["epoch"]] = {
-                    "epoch": float(event["epoch"]),
-                    "loss": float(event["loss"]),
-                    "validation_accuracy": None if accuracy is None else float(accuracy),
-                }
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is not the log of a run") from error
+    events = documents.read_lines(path, Event, hint="a run directory has one", limit=_MAX_LOG)
+    epochs: dict[int, dict[str, Any]] = {
+        event.epoch: {
+            "epoch": float(event.epoch), "loss": event.loss, "validation_accuracy": event.validation_accuracy
+        }
+        for event in events
+        if event.event == "epoch" and event.epoch is not None
+    }  # fmt: skip
     if not epochs:
         raise UserError(f"{path} has no finished epoch")
     return [epochs[number] for number in sorted(epochs)]

@@ -75,8 +75,16 @@ def test_template(planned, network, tmp_path):
         again = psahw.plan(network, "marble", engines="mac", template=template)
         assert again.to_dict()["engines"] == planned.to_dict()["engines"]
         assert again.frame_interval == planned.frame_interval
-    with pytest.raises(UserError, match="the plan: token_period must be int as psahw plan -o writes it, not None"):
+    with pytest.raises(UserError, match="^the plan: bus_bytes is missing$"):
         psahw.plan(network, "marble", template={"digest": planned.digest})
+    for change, message in (
+        ({"token_period": "8"}, "token_period must be an integer, not '8'"),
+        ({"token_period": 0}, "token_period must be an integer of 1 or more, not 0"),
+        ({"engines": {"embed": 1}}, r"engines\['embed'\] must be a string, not 1"),
+    ):
+        path.write_text(json.dumps(planned.to_dict() | change))
+        with pytest.raises(UserError, match=rf"plan\.json: {message}; psahw plan -o writes plans$"):
+            psahw.plan(network, "marble", template=path)
     with pytest.raises(UserError, match="give neither a frame rate nor a bus with it"):
         psahw.plan(network, "marble", fps=5, template=path)
 

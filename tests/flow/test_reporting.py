@@ -33,7 +33,12 @@ def test_write_report(network, planned, tmp_path):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({}, "plan: the result must be a plan result, with frame_interval, "),
+        ({}, "plan: the result: frame_interval is missing$"),
+        ({"stages": {}}, "plan: the result: stages must be a list, not {}$"),
+        ({"stages": [{"name": "a", "engine": 1}]}, r"plan: the result: stages\[0\].engine must be a string, not 1$"),
+        ({"resources": {"lut": "12"}}, r"plan: the result: resources\['lut'\] must be a number, not '12'$"),
+        ({"frame_interval": 0}, "plan: the result: frame_interval must be an integer of 1 or more, not 0$"),
+        ({"device": None}, "plan: the result: device must be a string, not null$"),
         ({"network": "other"}, "plan: the result is about network 'other', not 'tiny'"),
         ({"digest": "0"}, "plan: the result is about another network that is called 'tiny': the digests differ"),
     ],
@@ -41,6 +46,26 @@ def test_write_report(network, planned, tmp_path):
 def test_wrong_results(value, message, network, planned):
     with pytest.raises(UserError, match=message):
         read_result("plan", planned.to_dict() | value if value else value, network)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"confusion": [[1], [2]]},
+            "evaluation: .*r.json: confusion must be a square of numbers, with 2 in each row$",
+        ),
+        ({"confusion": [[1]]}, "evaluation: .*r.json: confusion must have 10 rows, one per class$"),
+        ({"accuracy": 101}, "evaluation: .*r.json: accuracy must be a number of 100 or less, not 101$"),
+        ({"dataset": "x" * 80_000 + "\0"}, "evaluation: .*r.json: 'x{77}…' has a NUL character"),
+    ],
+    ids=range(4),
+)
+def test_wrong_evaluations(change, message, network, tmp_path):
+    result = {"images": 3, "correct": 1, "accuracy": 33.3, "dataset": "sample"} | change
+    (tmp_path / "r.json").write_text(json.dumps(result))
+    with pytest.raises(UserError, match=message):
+        read_result("evaluation", tmp_path / "r.json", network)
 
 
 def test_frontier():

@@ -116,12 +116,23 @@ def test_run_without_held_out_images(tmp_path):
     ("events", "message"),
     [
         ([{"event": "start"}], r"log.jsonl has no finished epoch$"),
-        ([{"event": "epoch", "epoch": 1}], r"log.jsonl is not the log of a run$"),
-        ([3], r"log.jsonl is not the log of a run$"),
+        ([{"event": "epoch", "epoch": 1}], r"log.jsonl, line 1: an epoch must have the fields epoch and loss; a r"),
+        (
+            [{"event": "epoch", "epoch": 1, "loss": "low"}],
+            r"log.jsonl, line 1: loss must be a number or null, not 'l",
+        ),
+        ([{"event": "start"}, 3], r"log.jsonl, line 2 must be an object, not 3; a run directory has one$"),
     ],
 )
 def test_no_log(events, message, tmp_path):
     with pytest.raises(UserError, match=message):
         read_run(_log(tmp_path / "run", *events))
-    with pytest.raises(UserError, match=r"^cannot read .*absent.log.jsonl: No such file or directory$"):
+    with pytest.raises(UserError, match=r"^cannot read .*absent.log.jsonl: No such file or directory; a r"):
         read_run(tmp_path / "absent")
+
+
+def test_a_log_whose_last_line_was_interrupted(tmp_path):
+    run = _log(tmp_path / "run", {"event": "epoch", "epoch": 1, "loss": 2.0})
+    with open(run / "log.jsonl", "a") as file:
+        file.write('{"event": "epoch", "ep')
+    assert [epoch["epoch"] for epoch in read_run(run)] == [1]

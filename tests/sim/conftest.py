@@ -12,7 +12,7 @@ from psahw.sim.design import load_design
 WEIGHTS = np.array([3, -5, 7, 1, -8, 2, 127, -128, 11, 0, -1, 64, -33, 5, 9, -2])
 MANIFEST = {
     "network": "standin",
-    "digest": "0",
+    "digest": "0" * 64,
     "top": "psahw_accelerator",
     "image": [8, 8],
     "colours": 2,

@@ -116,7 +116,7 @@ def design(directory: Path, stages, *, inputs: int, lanes: int, outputs: int) ->
     verilog.emit(chain, "accelerator", directory)
     manifest = {
         "network": "engines",
-        "digest": "0",
+        "digest": "0" * 64,
         "top": "psahw_accelerator",
         "image": [1, inputs],
         "colours": 1,

@@ -20,9 +20,15 @@ def test_load_design(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"latency": None}, "latency must be a positive integer, not None"),
+        ({"latency": None}, "latency must be an integer, not null"),
+        ({"latency": 1 << 41}, "latency must be an integer of 1099511627776 or less, not 2199023255552"),
+        ({"top": "a b"}, "top must be an identifier of Verilog, not 'a b'"),
+        ({"image": [8]}, r"image must be a list of length 2, not \[8\]"),
+        ({"stages": ["input", 7]}, r"stages\[1\] must be a string, not 7"),
+        ({"digest": "0"}, "digest must be 64 hexadecimal digits in lower case, not '0'"),
+        ({"clock_hz": "fast"}, "clock_hz must be a number or null, not 'fast'"),
         ({"bus_bytes": 3}, "a frame of 128 bytes must be two beats or more of 3 bytes"),
-        ({"frame_interval": 0}, "frame_interval must be a positive integer, not 0"),
+        ({"frame_interval": 0}, "frame_interval must be an integer of 1 or more, not 0"),
     ],
 )
 def test_wrong_manifest(tmp_path, change, message):
@@ -40,7 +46,9 @@ def test_missing_parts(tmp_path):
     with pytest.raises(UserError, match=r"accelerator.v does not exist"):
         load_design(directory)
     (directory / "manifest.json").write_text(json.dumps({"network": "x"}))
-    with pytest.raises(UserError, match="lacks 'digest'"):
+    with pytest.raises(
+        UserError, match=r"manifest\.json: digest is missing; name a directory that psahw elaborate wrote$"
+    ):
         load_design(directory)
     (directory / "manifest.json").write_text("{")
     with pytest.raises(UserError, match="must be JSON"):
