@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from psahw.architecture.device import DEVICES, Device
 from psahw.errors import UserError
+from psahw.quoting import quote
 
 __all__ = ["BOARDS", "Board", "get"]
 
@@ -124,7 +125,7 @@ def get(name: str) -> Board:
     Parameters
     ----------
     name
-        A key of `BOARDS`, such as ``"marble"``.
+        A key of `BOARDS`, such as ``"marble"``, in capital or small letters.
 
     Raises
     ------
@@ -137,6 +138,6 @@ def get(name: str) -> Board:
     'Berkeley Marble'
     """
     try:
-        return BOARDS[name]
+        return BOARDS[name.lower()]
     except KeyError:
-        raise UserError(f"unknown board {name!r}; known boards: {', '.join(BOARDS)}") from None
+        raise UserError(f"unknown board {quote(name)}; known boards: {', '.join(BOARDS)}") from None

@@ -2,9 +2,10 @@
 
 With input divider D, multiplier M and output divider O, the VCO runs at ``input / D * M`` and the output at
 ``VCO / O``. The limits come from the data sheets: Kintex-7 DS182 (MMCM), Virtex UltraScale+ DS923 (MMCM),
-ECP5 FPGA-DS-02012 (sysCLOCK PLL) and GW2A DS102 (rPLL). On the 7 series this module uses the MMCM instead of
-the PLL because the MMCM's dividers have steps of 1/8, so that 125 MHz gives exactly 143 MHz. The rPLL feeds
-back its output, not its VCO: FBDIV in UG286 is M / O, which must be a whole number.
+ECP5 FPGA-DS-02012 (sysCLOCK PLL) and GW2A DS102 (rPLL). The network that takes the clock to the flip-flops limits
+the output, too (F_MAX_BUFG in DS182 and DS923, f_MAX_PRI in FPGA-DS-02012). On the 7 series this module uses the MMCM
+instead of the PLL because the MMCM's dividers have steps of 1/8, so that 125 MHz gives exactly 143 MHz. The rPLL
+feeds back its output, not its VCO: FBDIV in UG286 is M / O, which must be a whole number.
 """
 
 from collections.abc import Iterator
@@ -33,13 +34,15 @@ class _Pll:
     """Limits of a PLL primitive.
 
     ``pfd``, ``vco`` and ``output`` are the lowest and highest frequencies in MHz of the phase detector, the VCO and
-    the output. The multiplier and the output divider have steps of 1 / ``steps``.
+    the output; ``network`` is the highest one that the device distributes to its flip-flops. The multiplier and the
+    output divider have steps of 1 / ``steps``.
     """
 
     primitive: str
     pfd: tuple[float, float]
     vco: tuple[int, int]
     output: tuple[float, int]
+    network: int
     steps: int
     max_input_divider: int
     max_multiplier: int
@@ -47,11 +50,12 @@ class _Pll:
 
 
 _PLLS = {  # keys: family and speed grade
-    ("xc7", "1"): _Pll("MMCME2_ADV", (10, 450), (600, 1200), (4.69, 800), 8, 106, 64, 128),
-    ("xc7", "2"): _Pll("MMCME2_ADV", (10, 500), (600, 1440), (4.69, 933), 8, 106, 64, 128),
-    ("xcup", "2L-e"): _Pll("MMCME4_ADV", (10, 500), (800, 1600), (6.25, 775), 8, 106, 128, 128),
-    **{("ecp5", speed): _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 1, 128, 128, 128) for speed in "68"},
-    ("gw2a", "C8/I7"): _Pll("rPLL", (3, 500), (500, 1250), (3.90625, 625), 1, 64, 64 * 128, 128),
+    ("xc7", "1"): _Pll("MMCME2_ADV", (10, 450), (600, 1200), (4.69, 800), 625, 8, 106, 64, 128),
+    ("xc7", "2"): _Pll("MMCME2_ADV", (10, 500), (600, 1440), (4.69, 933), 710, 8, 106, 64, 128),
+    ("xcup", "2L-e"): _Pll("MMCME4_ADV", (10, 500), (800, 1600), (6.25, 775), 775, 8, 106, 128, 128),
+    ("ecp5", "6"): _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 257, 1, 128, 128, 128),
+    ("ecp5", "8"): _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 370, 1, 128, 128, 128),
+    ("gw2a", "C8/I7"): _Pll("rPLL", (3, 500), (500, 1250), (3.90625, 625), 625, 1, 64, 64 * 128, 128),
 }
 
 _RPLL_DIVIDERS = (2, 4, 8, *range(16, 129, 16))  # ODIV, from UG286, rPLL
@@ -143,7 +147,7 @@ def settings(family: str, speed: str, input_hz: float, target_hz: float) -> Cloc
     Raises
     ------
     UserError
-        If no settings come within 1 % of ``target_hz``.
+        If no settings come within 1 % of ``target_hz``, or if the device's clock network is too slow for it.
 
     Examples
     --------
@@ -157,7 +161,7 @@ def settings(family: str, speed: str, input_hz: float, target_hz: float) -> Cloc
         whole = multiplier % pll.steps == divider % pll.steps == 0
         return multiplier / (input_divider * divider), whole, -input_divider, multiplier
 
-    low, high = pll.output
+    low, high = pll.output[0], min(pll.output[1], pll.network)
     best = None
     if low * 10**6 <= target <= high * 10**6:
         candidates = _rpll_candidates if pll.primitive == "rPLL" else _candidates
@@ -179,7 +183,7 @@ def settings(family: str, speed: str, input_hz: float, target_hz: float) -> Cloc
         )
     raise UserError(
         f"a clock of {target_hz / 1e6:g} MHz cannot be made from {input_hz / 1e6:g} MHz; this device's "
-        f"{pll.primitive} makes {low:g} to {high} MHz"
+        f"{pll.primitive} makes {low:g} to {high} MHz{' for its clock network' if high < pll.output[1] else ''}"
     )
 
 

@@ -8,12 +8,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from psahw import documents
 from psahw.errors import UserError
+from psahw.quoting import printable
 
 from .config import ConvConfig, ModelConfig, model_config_from_dict
 from .convnet import ConvNet
@@ -51,12 +54,10 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError) as error:
         reason = str(error).removesuffix(f": {path}")
         raise UserError(f"cannot read {path}: {reason}") from None
-    try:
-        metadata = json.loads(header or "")
-        version = metadata["format"]
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{path} must be a checkpoint or a float model of psahw") from None
-    if type(version) is not int:
+    metadata = documents.decode(header, f"{path}: the description") if header is not None else None
+    if not isinstance(metadata, dict) or "format" not in metadata:
+        raise UserError(f"{path} must be a checkpoint or a float model of psahw")
+    if type(version := metadata["format"]) is not int:
         raise UserError(f"{path} must be a run directory or its model.safetensors, not a network file")
     if version != FORMAT:
         raise UserError(f"{path} has checkpoint format {version}; this version reads {FORMAT}")
@@ -99,6 +100,13 @@ def save_model(path: Path, model: nn.Module, config: ModelConfig | ConvConfig, a
     write(path, model.state_dict(), {"kind": "model", "model": config.to_dict(), "about": about})
 
 
+class _Described(msgspec.Struct):
+    """The entries that a trained model has besides its tensors."""
+
+    model: dict[str, Any]
+    about: dict[str, Any]
+
+
 def load_model(path: Path) -> tuple[ResMLP | ConvNet, dict[str, Any]]:
     """Return a float model in evaluation mode, and how it was trained.
 
@@ -110,6 +118,19 @@ def load_model(path: Path) -> tuple[ResMLP | ConvNet, dict[str, Any]]:
     tensors, metadata = read(path)
     if metadata.get("kind") != "model":
         raise UserError(f"{path} must be a trained model: give the run's model.safetensors")
-    model = make_model(model_config_from_dict(metadata["model"], str(path)))
+    described = documents.convert(metadata, _Described, path)
+    config = model_config_from_dict(described.model, str(path))
+    with torch.device("meta"):  # before memory is spent on a size that the file does not have
+        expected = {name: tensor.shape for name, tensor in make_model(config).state_dict().items()}
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in expected:
+            raise UserError(f"{path}: {printable(name, 120)}: this tensor does not belong to the model described")
+        if name not in tensors:
+            raise UserError(f"{path}: {name}: this tensor is missing")
+        if tensors[name].shape != expected[name]:
+            raise UserError(
+                f"{path}: {name} must have shape {tuple(expected[name])}, not {tuple(tensors[name].shape)}"
+            )
+    model = make_model(config)
     model.load_state_dict(tensors)
-    return model.eval(), metadata["about"]
+    return model.eval(), described.about

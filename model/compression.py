@@ -1,17 +1,20 @@
 """Smaller adder graphs: bits per layer, a budget of LUTs and pruning, as they are asked for by layer name."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+import msgspec
 import numpy as np
 
+from psahw import documents
 from psahw.callbacks import Log, Progress, counter
 from psahw.errors import UserError
 from psahw.files import write_whole
+from psahw.quoting import quote
 
 from .bits import check_budget, choose, loss_by_bits, luts_by_bits
 from .prune import Pruning
@@ -38,13 +41,13 @@ def _per_layer(
         try:
             number = convert(value)
         except ValueError:
-            raise UserError(f"{parameter} must be {expected}, not {value!r}") from None
+            raise UserError(f"{parameter} must be {expected}, not {quote(value)}") from None
         if not separator:
             common = number
             continue
         layers = [name for name in names if fnmatchcase(name, pattern.strip())]
         if not layers:
-            raise UserError(f"{parameter}: no layer {pattern.strip()!r}; layers are {', '.join(names)}")
+            raise UserError(f"{parameter}: no layer {quote(pattern.strip())}; layers are {', '.join(names)}")
         by_name |= dict.fromkeys(layers, number)
     return common, by_name
 
@@ -160,8 +163,8 @@ def choose_bits(
         return compression.bits
     path = directory / SEARCH_FILE
     about = json.loads(json.dumps(about | compression.describe()))
-    search = _read_search(path, about)
-    if search is None:
+    bits = _read_search(path, about, layers)
+    if bits is None:
         if pruning is not None:
             pruning.prune()
         luts = luts_by_bits(model)
@@ -175,14 +178,21 @@ def choose_bits(
         search = {"about": about, "bits": bits, "luts": luts, "loss": loss}
         write_whole(path, json.dumps(search, indent=1))
     for name, layer in layers.items():
-        layer.rows.bits = search["bits"][name]
-    return search["bits"]
+        layer.rows.bits = bits[name]
+    return bits
 
 
-def _read_search(path: Path, about: dict) -> dict | None:
-    """Return the search that a file holds, or None if there is none, or none for this description."""
+class _Search(msgspec.Struct):
+    """The entries of a search that matter here: what it was for, and the bits of each layer."""
+
+    about: dict[str, Any]
+    bits: dict[str, Annotated[int, msgspec.Meta(ge=2, le=8)]]
+
+
+def _read_search(path: Path, about: dict, layers: Collection[str]) -> dict[str, int] | None:
+    """Return the bits that a search has chosen, or None if there is none, or none for this description."""
     try:
-        search = json.loads(path.read_text())
-    except (OSError, ValueError):
+        search = documents.read(path, _Search)
+    except UserError:
         return None
-    return search if isinstance(search, dict) and search.get("about") == about else None
+    return search.bits if search.about == about and search.bits.keys() == set(layers) else None

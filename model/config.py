@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from psahw.architecture.geometry import SlidingWindow, neighbour_count
 from psahw.errors import UserError
+from psahw.quoting import quote
 
 __all__ = [
     "ACTIVATIONS",
@@ -35,11 +36,11 @@ Config = TypeVar("Config")
 def _from_dict(cls: type[Config], data: Any, where: str) -> Config:
     """Return `cls(**data)`, and raise UserError for a field that `cls` does not have."""
     if not isinstance(data, dict):
-        raise UserError(f"{where} must be a JSON object, not {data!r}")
+        raise UserError(f"{where} must be a JSON object, not {quote(data)}")
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type] # a dataclass
     for key in data:
         if key not in known:
-            raise UserError(f"{where}: unknown field {key!r}; known are {', '.join(known)}")
+            raise UserError(f"{where}: unknown field {quote(key)}; known are {', '.join(known)}")
     try:
         return cls(**data)
     except TypeError as error:
@@ -48,7 +49,7 @@ def _from_dict(cls: type[Config], data: Any, where: str) -> Config:
 
 def _check_int(name: str, value: object, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
-        raise UserError(f"{name} must be an integer in [{low}, {high}], not {value!r}")
+        raise UserError(f"{name} must be an integer in [{low}, {high}], not {quote(value)}")
 
 
 def _check_number(name: str, value: object, low: float, high: float, *, open_low: bool = False) -> None:
@@ -58,12 +59,14 @@ def _check_number(name: str, value: object, low: float, high: float, *, open_low
         or not low <= value <= high
         or (open_low and value == low)
     ):
-        raise UserError(f"{name} must be a number in {'(' if open_low else '['}{low:g}, {high:g}], not {value!r}")
+        raise UserError(
+            f"{name} must be a number in {'(' if open_low else '['}{low:g}, {high:g}], not {quote(value)}"
+        )
 
 
 def _check_pair(name: str, value: object) -> None:
     if not isinstance(value, tuple) or len(value) != 2:
-        raise UserError(f"{name} must be two numbers, not {value!r}")
+        raise UserError(f"{name} must be two numbers, not {quote(value)}")
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,9 @@ class StageConfig:
         if self.channels % self.groups:
             raise UserError(f"groups must divide the {self.channels} channels, not {self.groups}")
         if self.kernel is not None and (type(self.kernel) is not int or self.kernel not in (1, 3, 5, 7, 9)):
-            raise UserError(f"kernel must be 1, 3, 5, 7, 9 or null, not {self.kernel!r}")
+            raise UserError(f"kernel must be 1, 3, 5, 7, 9 or null, not {quote(self.kernel)}")
         if not isinstance(self.shared, bool):
-            raise UserError(f"shared must be true or false, not {self.shared!r}")
+            raise UserError(f"shared must be true or false, not {quote(self.shared)}")
         if self.shared and self.kernel is None:
             raise UserError("shared must be false without a kernel, not True")
 
@@ -143,7 +146,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
-            raise UserError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
+            raise UserError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {quote(self.activation)}")
         if not self.stages:
             raise UserError("stages must not be empty")
         _check_int("patch_size", self.patch_size, 1, 64)
@@ -151,7 +154,9 @@ class ModelConfig:
         _check_int("patch_padding", self.patch_padding, 0, self.patch_size - 1)
         _check_int("segments", self.segments, 1, 1 << 10)
         if type(self.grid_size) is not int or self.grid_size not in GRID_SIZES:
-            raise UserError(f"grid_size must be one of {', '.join(map(str, GRID_SIZES))}, not {self.grid_size!r}")
+            raise UserError(
+                f"grid_size must be one of {', '.join(map(str, GRID_SIZES))}, not {quote(self.grid_size)}"
+            )
         _check_int("classes", self.classes, 2, 1 << 16)
         _check_pair("image", self.image)
         for n in self.image:
@@ -222,7 +227,7 @@ class ModelConfig:
         data = dict(data)
         stages = data.get("stages", ())
         if not isinstance(stages, list | tuple):
-            raise UserError(f"{where}: stages must be a list, not {stages!r}")
+            raise UserError(f"{where}: stages must be a list, not {quote(stages)}")
         data["stages"] = tuple(_from_dict(StageConfig, s, f"{where}, stage {i}") for i, s in enumerate(stages))
         if isinstance(data.get("image"), list):
             data["image"] = tuple(data["image"])
@@ -255,7 +260,7 @@ class ConvConfig:
 
     def __post_init__(self) -> None:
         if self.kind != "conv":
-            raise UserError(f"kind must be 'conv', not {self.kind!r}")
+            raise UserError(f"kind must be 'conv', not {quote(self.kind)}")
         if not self.widths:
             raise UserError("widths must not be empty")
         for width in self.widths:
@@ -335,7 +340,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, known in (("optimizer", ("muon", "adamw")), ("schedule", ("linear", "cosine", "onecycle"))):
             if getattr(self, name) not in known:
-                raise UserError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+                raise UserError(f"{name} must be one of {', '.join(known)}, not {quote(getattr(self, name))}")
         for name, low, high in (
             ("epochs", 1, 1 << 20), ("block_epochs", 0, 1 << 20), ("batch", 1, 1 << 20),
             ("seed", 0, (1 << 63) // 1_000_003 - (1 << 20)),
@@ -357,7 +362,7 @@ class TrainConfig:
             _check_number("betas", value, 0, 0.999999)
         for name in ("all_images", "flip", "bf16", "compile"):
             if not isinstance(getattr(self, name), bool):
-                raise UserError(f"{name} must be true or false, not {getattr(self, name)!r}")
+                raise UserError(f"{name} must be true or false, not {quote(getattr(self, name))}")
 
     @property
     def all_epochs(self) -> int:

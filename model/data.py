@@ -32,6 +32,7 @@ from psahw.callbacks import Log, silent
 from psahw.errors import UserError
 from psahw.files import cache_directory
 from psahw.network import samples
+from psahw.quoting import quote
 from psahw.scratch import scratch_directory
 
 from .cache import locked_cache
@@ -140,7 +141,7 @@ def load(name: str | Dataset, directory: str | os.PathLike | None = None, log: L
         return Dataset(name, samples.CLASSES, *arrays)
     if name == "svhn":
         return _svhn(Path(directory) if directory else None, log)
-    raise UserError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
+    raise UserError(f"unknown data set {quote(name)}; known are {', '.join(DATASETS)}")
 
 
 def _cifar10(directory: Path | None, log: Log) -> tuple[np.ndarray, ...]:

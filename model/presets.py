@@ -1,14 +1,15 @@
 """Configurations of networks by name, from JSON files, and with changes to single fields."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from psahw import documents
 from psahw.errors import UserError
+from psahw.quoting import printable, quote
 
 from .config import ConvConfig, ModelConfig, StageConfig, model_config_from_dict
 
@@ -93,11 +94,11 @@ def load_model_config(
         name, separator, text = change.partition("=")
         if not separator or (name not in data and name not in stage_fields) or name in ("stages", "kind"):
             names = [key for key in (*data, *stage_fields) if key not in ("stages", "kind")]
-            raise UserError(f"--shape needs NAME=VALUE with a name of {', '.join(names)}, not {change!r}")
+            raise UserError(f"--shape needs NAME=VALUE with a name of {', '.join(names)}, not {quote(change)}")
         try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
+            value = documents.decode(text, "--shape")
+        except UserError:
+            value = text  # a word without quotation marks
         if name in data:
             data[name] = value
             continue
@@ -106,7 +107,7 @@ def load_model_config(
             raise UserError(f"--shape {name}: {len(data['stages'])} stages need as many values, not {len(values)}")
         data["stages"] = [stage | {name: entry} for stage, entry in zip(data["stages"], values, strict=True)]
     origin = "the configuration" if isinstance(shape, ModelConfig | ConvConfig) else os.fspath(shape)
-    return model_config_from_dict(data, f"{origin} with {', '.join(changes)}")
+    return model_config_from_dict(data, f"{origin} with {printable(', '.join(changes), 80)}")
 
 
 def _load_model_config(name_or_path: str) -> ModelConfig | ConvConfig:
@@ -114,13 +115,7 @@ def _load_model_config(name_or_path: str) -> ModelConfig | ConvConfig:
         return PRESETS[name_or_path].model
     path = Path(name_or_path)
     if path.suffix != ".json":
-        raise UserError(f"unknown configuration {name_or_path!r}; known are {', '.join(PRESETS)}, or a .json file")
-    try:
-        data = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"{path} must be JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path} must be a JSON object")
-    return model_config_from_dict(data, str(path))
+        raise UserError(
+            f"unknown configuration {quote(name_or_path)}; known are {', '.join(PRESETS)}, or a .json file"
+        )
+    return model_config_from_dict(documents.read(path, dict[str, Any]), str(path))

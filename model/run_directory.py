@@ -4,7 +4,6 @@ A run directory holds `log.jsonl` (one event per line), `checkpoint.safetensors`
 and the result: `model.safetensors` of a float model, or a network file. Nothing here imports torch.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from psahw import processes
+from psahw import documents, processes
+from psahw.errors import UserError
 from psahw.files import refuse_foreign
 
 __all__ = ["is_float_model", "model_file", "provenance", "refuse_other_files"]
@@ -31,10 +31,13 @@ def is_float_model(path: str | os.PathLike) -> bool:
     """
     if Path(path).is_dir():
         return True
+    if not Path(path).is_file():
+        return False  # a network may come from a pipe, which can be read only once
     try:
         with safe_open(path, framework="numpy") as file:
-            return type(json.loads((file.metadata() or {})["psahw"])["format"]) is int
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError):
+            header = documents.decode((file.metadata() or {}).get("psahw", ""), path)
+            return isinstance(header, dict) and type(header.get("format")) is int
+    except (OSError, SafetensorError, UserError):
         return False  # it may be no network either; whoever reads it as one says what is wrong with it
 
 
@@ -64,10 +67,11 @@ def refuse_other_files(directory: str | os.PathLike, *results: str) -> None:
 def _is_log(path: Path) -> bool:
     """Return True if the first line of a file is an event of a run."""
     try:
-        with open(path) as file:
-            return "event" in json.loads(file.readline(1 << 20))
-    except (OSError, ValueError, TypeError):
+        with open(path, "rb") as file:
+            event = documents.decode(file.readline(1 << 20), path)
+    except (OSError, UserError):
         return False
+    return isinstance(event, dict) and "event" in event
 
 
 def provenance() -> dict:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
+from psahw import documents
 from psahw.callbacks import silent
 from psahw.errors import UserError
 
@@ -80,6 +82,8 @@ class Targets:
             first = first or kind
             if different := sorted(key for key in kind if kind[key] != first[key]):
                 raise UserError(f"{path} has another {', '.join(different)} than {_path(directory, 0)}")
+            if answers and answer.shape != answers[0].shape:
+                raise UserError(f"{path} has answers of another shape than {_path(directory, 0)}")
             answers.append(answer)
         if first is None:
             raise UserError(f"{directory} holds no teachers' answers: psahw teach writes them")
@@ -103,15 +107,26 @@ def _path(directory: Path, view: int) -> Path:
     return directory / f"view{view:04}.safetensors"
 
 
+class _About(msgspec.Struct):
+    """The entries that all views of a directory share."""
+
+    dataset: str
+    seed: int
+    augmentation: dict[str, Any]
+    teachers: list[dict[str, Any]]
+
+
 def _read(path: Path) -> tuple[Tensor, dict[str, Any]]:
     """Return the answers of a file, and the entries that all views of a directory share."""
     tensors, metadata = checkpoint.read(path)
     if metadata.get("kind") != "targets":
         raise UserError(f"{path} holds no teachers' answers")
-    kind = {key: metadata[key] for key in ("dataset", "seed", "augmentation", "teachers")}
+    about = documents.convert(metadata, _About, path)
+    if (answers := tensors.get("answers")) is None or answers.dtype != torch.float16 or answers.ndim != 2:
+        raise UserError(f"{path}: answers must be a matrix of float16")
     # A setting that did not exist when the file was written has its default.
-    kind["augmentation"] = TrainConfig().augmentation() | kind["augmentation"]
-    return tensors["answers"], kind
+    kind = msgspec.structs.asdict(about) | {"augmentation": TrainConfig().augmentation() | about.augmentation}
+    return answers, kind
 
 
 @torch.inference_mode()

@@ -132,7 +132,10 @@ class Sweep:
         asked = documents.read(path, _Result, hint="remove it, and the job runs again").job
         if asked != job.asked():
             was, now = " ".join(asked), " ".join(job.asked())
-            raise UserError(f"{path}: job {job.name!r} was {was!r} and now is {now!r}: name another job or directory")
+            raise UserError(
+                f"{path}: job {quote(job.name)} was {quote(was)} and now is {quote(now)}: "
+                "name another job or directory"
+            )
         return True
 
     def missing(self, job: Job) -> list[str]:
@@ -246,7 +249,7 @@ def find(recipe: str | Path) -> Path:
         return known[str(recipe)]
     if not Path(recipe).exists():
         raise UserError(
-            f"no recipe {str(recipe)!r}: neither a file nor one that ships with psahw ({', '.join(known)})"
+            f"no recipe {quote(str(recipe))}: neither a file nor one that ships with psahw ({', '.join(known)})"
         )
     return Path(recipe)
 

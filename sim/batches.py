@@ -9,10 +9,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
+from psahw import documents
 from psahw.errors import UserError
 from psahw.files import write_whole
 
@@ -132,6 +135,39 @@ def _digest(design: Design, options: dict[str, Any]) -> bytes:
     return state.digest()
 
 
+_Count = Annotated[int, Meta(ge=0)]
+_Measured = int | list[int] | None
+
+
+class _Result(msgspec.Struct):
+    """The entries of a result that `merge` and `psahw.sim.result.problems` read."""
+
+    images: Annotated[int, Meta(ge=1)]
+    mismatched_logits: _Count
+    mismatched_classes: _Count
+    correct: _Count
+    cycles: _Count
+    seconds: Annotated[float, Meta(gt=0)]
+    results: _Count
+    frame_interval: _Measured
+    frame_interval_predicted: int
+    latency: _Measured
+    latency_predicted: int
+    latency_all: _Measured
+    frames_counted: _Count | None
+    stage_stalls: dict[str, _Count]
+    mismatches: list[str]
+    stalls: bool
+    gap: tuple[int, int]
+
+
+class _Record(msgspec.Struct):
+    """A file with the result of a batch."""
+
+    key: str
+    result: dict[str, Any]
+
+
 def _kept_result(path: Path | None, key: str) -> dict[str, Any] | None:
     """Return the result of a batch that has been kept in a file, or None if there is no such file.
 
@@ -142,13 +178,11 @@ def _kept_result(path: Path | None, key: str) -> dict[str, Any] | None:
     """
     if path is None or not path.exists():
         return None
-    try:
-        record = json.loads(path.read_bytes())
-        if record["key"] == key:
-            return record["result"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read as a batch's result: {error!r}") from error
-    raise UserError(f"{path} is from another simulation (design, images or options): name another directory")
+    record = documents.read(path, _Record)
+    if record.key != key:
+        raise UserError(f"{path} is from another simulation (design, images or options): name another directory")
+    documents.convert(record.result, _Result, f"{path}: result")
+    return record.result
 
 
 def merge(by_start: dict[int, dict[str, Any]]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ BAD = [
     ("plan {}/small --board marble --utilisation lut=0.5,0.7", r"--utilisation needs a share .*, not '0.7'"),
     ("plan {}/small --board marble --utilisation uram=1", r"--utilisation needs a share .*, not 'uram=1'"),
     ("plan {}/small --board marble --plan {}/absent", r"cannot read .*/absent: No such file or directory"),
-    ("plan {}/small --board marble --plan {}/text", r".*/text is not JSON: .*"),
+    ("plan {}/small --board marble --plan {}/text", r".*/text must be JSON: .*"),
     (
         "plan {}/small --board marble --plan {}/list",
         r".*/list: digest must be str as psahw plan -o writes it, not None",

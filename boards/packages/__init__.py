@@ -11,6 +11,7 @@ from psahw.errors import UserError
 from psahw.gateware.dsp48 import MODELS
 from psahw.network.layers import Network
 from psahw.planner.plan import Plan
+from psahw.quoting import quote
 
 from .. import Board
 from ..axi.core import Core
@@ -112,7 +113,7 @@ def target(name: str) -> Target:
     try:
         return TARGETS[name]
     except KeyError:
-        raise UserError(f"unknown target {name!r} of --for; known targets: {', '.join(TARGETS)}") from None
+        raise UserError(f"unknown target {quote(name)} of --for; known targets: {', '.join(TARGETS)}") from None
 
 
 def write(tool: Target, board: Board, network: Network, plan: Plan, directory: Path) -> dict:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psahw.errors import UserError
+from psahw.quoting import quote
 
 from .. import Board
 
@@ -114,9 +115,11 @@ def choose(
         If no tool can do this, or the bitstream's name contains braces, backslashes or line breaks.
     """
     if name is not None and name not in TOOLS:
-        raise UserError(f"--tool must be one of {', '.join(TOOLS)}, not {name!r}")
+        raise UserError(f"--tool must be one of {', '.join(TOOLS)}, not {quote(name)}")
     if re.search(r"[{}\\\n]", str(bitstream)):
-        raise UserError(f"{str(bitstream)!r}: braces and backslashes in the name would confuse the tools; rename it")
+        raise UserError(
+            f"{quote(str(bitstream))}: braces and backslashes in the name would confuse the tools; rename it"
+        )
     reasons: list[str] = []
     able: list[Tool] = []
     for tool in TOOLS.values() if name is None else (TOOLS[name],):

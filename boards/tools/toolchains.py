@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from psahw.errors import UserError
+from psahw.quoting import quote
 
 from .. import Board
 from . import openxc7, routed
@@ -251,7 +252,7 @@ def choose(board: Board, name: str | None = None) -> tuple[Toolchain | None, lis
     """
     possible = of_board(board)
     if name is not None and name not in TOOLCHAINS:
-        raise UserError(f"--toolchain must be one of {', '.join(TOOLCHAINS)}, not {name!r}")
+        raise UserError(f"--toolchain must be one of {', '.join(TOOLCHAINS)}, not {quote(name)}")
     if name is not None and name not in possible:
         raise UserError(f"{name} does not build for {board.name}; {' or '.join(possible)} does")
     missing: list[Missing] = []

@@ -10,6 +10,7 @@ from ..architecture.device import RESOURCES
 from ..errors import UserError
 from ..network.layers import Network
 from ..planner.rules import KINDS
+from ..quoting import quote
 from . import output
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ def _utilisation(text: str | None) -> dict[str, float] | None:
         except ValueError:
             share = -1.0
         if not 0 < share <= 1 or not set(names) <= set(RESOURCES):
-            raise UserError(f"--utilisation needs a share in (0, 1] or {'|'.join(RESOURCES)}=SHARE, not {part!r}")
+            raise UserError(
+                f"--utilisation needs a share in (0, 1] or {'|'.join(RESOURCES)}=SHARE, not {quote(part)}"
+            )
         shares |= dict.fromkeys(names, share)
     return shares
 
@@ -154,7 +157,7 @@ class Baud(click.ParamType):
         except ValueError:
             number = 0.0
         if not 300 <= number <= 100_000_000 or number != int(number):  # neither nan nor inf
-            self.fail(f"{value!r} is not a whole number from 300 to 100e6", param, ctx)
+            self.fail(f"{quote(value)} is not a whole number from 300 to 100e6", param, ctx)
         return int(number)
 
 

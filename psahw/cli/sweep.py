@@ -8,6 +8,7 @@ import click
 
 from ..errors import CheckFailed, UserError
 from ..files import writable_directory
+from ..quoting import quote
 from ..sweep import Sweep, load
 from . import output
 
@@ -35,15 +36,15 @@ def _list(sweep: Sweep, recipe: str, as_json: bool) -> None:
 def _run_one(sweep: Sweep, name: str, as_json: bool) -> None:
     """Run one job, unless it is done already."""
     if name not in sweep.jobs:
-        raise UserError(f"--only: no job {name!r}; jobs are {', '.join(sweep.jobs)}")
+        raise UserError(f"--only: no job {quote(name)}; jobs are {', '.join(sweep.jobs)}")
     job = sweep.jobs[name]
     if missing := sweep.missing(job):
-        raise UserError(f"job {name!r} needs {', '.join(missing)}, which must be done first")
+        raise UserError(f"job {quote(name)} needs {', '.join(missing)}, which must be done first")
     already = sweep.done(job)
     if not already:
         writable_directory(sweep.directory)
         if (problem := sweep.run_job(job)) is not None:
-            raise CheckFailed(f"job {name!r} failed: {problem}")
+            raise CheckFailed(f"job {quote(name)} failed: {problem}")
     if as_json:
         output.print_json({"name": name, "already": already, "result": sweep.result_path(job)})
     else:

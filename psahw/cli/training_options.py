@@ -1,13 +1,14 @@
 """Options that ``train``, ``teach``, ``distill``, ``quantize`` and ``evaluate`` share."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from .. import documents
 from ..errors import UserError
+from ..quoting import quote
 from . import output
 
 __all__ = [
@@ -119,12 +120,12 @@ def parse_settings(settings: tuple[str, ...], **options: Any) -> dict[str, Any]:
     for setting in settings:
         name, separator, text = setting.partition("=")
         if not separator or name not in types:
-            raise UserError(f"--set needs NAME=VALUE with a name of {', '.join(types)}, not {setting!r}")
+            raise UserError(f"--set needs NAME=VALUE with a name of {', '.join(types)}, not {quote(setting)}")
         accepted, kind = _KINDS.get(types[name], (list, "a list"))
         try:
-            values[name] = text if accepted is str else json.loads(text)
-        except ValueError:
+            values[name] = text if accepted is str else documents.decode(text, f"--set {name}")
+        except UserError:
             values[name] = None  # which is of no kind
         if not isinstance(values[name], accepted):
-            raise UserError(f"--set {name} must be {kind}, not {text!r}")
+            raise UserError(f"--set {name} must be {kind}, not {quote(text)}")
     return values | {name: value for name, value in options.items() if value is not None}

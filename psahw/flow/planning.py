@@ -20,6 +20,7 @@ from ..network.layers import Network
 from ..planner import search
 from ..planner.plan import Plan
 from ..planner.rules import KINDS, Rules
+from ..quoting import quote
 
 if TYPE_CHECKING:
     from ..boards.link.options import LinkOptions
@@ -124,7 +125,9 @@ def _shares(utilisation: float | Mapping[str, float] | None) -> dict[str, float]
     shares = dict(utilisation) if isinstance(utilisation, Mapping) else dict.fromkeys(RESOURCES, utilisation)
     for name, share in shares.items():
         if name not in RESOURCES or not 0 < share <= 1:
-            raise ValueError(f"utilisation must be in (0, 1] for {', '.join(RESOURCES)}, not {share!r} for {name!r}")
+            raise ValueError(
+                f"utilisation must be in (0, 1] for {', '.join(RESOURCES)}, not {quote(share)} for {quote(name)}"
+            )
     return shares
 
 

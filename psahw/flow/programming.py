@@ -11,6 +11,7 @@ import msgspec
 from .. import boards, documents, processes
 from ..callbacks import Log, silent
 from ..errors import CheckFailed, UserError
+from ..quoting import printable
 from .building import RESULT_FILE
 
 __all__ = ["ProgramResult", "program"]
@@ -113,8 +114,8 @@ def _bitstream(source: Path, board: str | None, log: Log) -> tuple[str, Path]:
         name, bitstream = _elaborated(source, log)
     else:
         raise UserError(f"{source} was not written by psahw build or elaborate; name a bitstream file")
-    if board is not None and board != name:
-        raise UserError(f"{source} was built for {name}, not for {board}")
+    if board is not None and boards.get(board).name != name:
+        raise UserError(f"{source} was built for {printable(name, 80)}, not for {boards.get(board).name}")
     return name, bitstream
 
 

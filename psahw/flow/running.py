@@ -19,6 +19,7 @@ from ..files import temporary_directory
 from ..network import reference
 from ..network.layers import Network
 from ..planner.plan import Plan
+from ..quoting import printable
 from .arguments import check_network
 from .designs import load_design
 from .images import SHIPPED_IMAGES, LabelledImages, images_for
@@ -207,6 +208,8 @@ def simulated_board(
     """
     from ..boards.link.options import UartOptions, check_link
 
+    if board is not None:
+        board = boards.get(board).name  # as it is written, and not as the caller wrote it
     wanted = {name: value for name, value in (("board", board), ("link", link)) if value is not None}
     known: dict[str, str] = {}
     if isinstance(design, BoardPlan):
@@ -216,7 +219,7 @@ def simulated_board(
     for name in known.keys() & wanted.keys():
         if wanted[name] != known[name]:
             subject = "the plan" if isinstance(design, Plan) else design
-            raise UserError(f"{subject} is for {name} {known[name]}, not {wanted[name]}")
+            raise UserError(f"{subject} is for {name} {printable(known[name], 80)}, not {wanted[name]}")
     chosen = {"link": UartOptions.kind} | wanted | known
     if "board" not in chosen:
         raise UserError(f"{design} does not say which board it is for: give --board, or what psahw elaborate wrote")
@@ -343,6 +346,8 @@ def run(
             board = target.name
         elif baud is None:
             baud = boards.get(board).baud if board else DEFAULT_BAUD
+        if board is not None:
+            board = boards.get(board).name
         device = Accelerator(
             port,
             baud=baud or DEFAULT_BAUD,

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ..errors import UserError
+from ..quoting import quote
 
 __all__ = ["KINDS", "MAC_ONLY", "Rules", "engine_name", "graph_name"]
 
 KINDS = ("mac", "serial", "parallel")
 """Kinds of engines."""
 
-_NAME = re.compile(r"mac(:[1-9]\d*x[1-9]\d*)?|serial(:[1248])?|parallel")
+_NAME = re.compile(r"mac(:[1-9][0-9]{0,4}x[1-9][0-9]{0,4})?|serial(:[1248])?|parallel")
 
 
 def graph_name(digit: int | None) -> str:
@@ -41,7 +42,7 @@ def _checked(names: str) -> frozenset[str]:
     for name in engines:
         if not _NAME.fullmatch(name):
             raise UserError(
-                f"engine must be mac, mac:ROWSxCOLUMNS, serial, serial:1, 2, 4 or 8, or parallel, not {name!r}"
+                f"engine must be mac, mac:ROWSxCOLUMNS, serial, serial:1, 2, 4 or 8, or parallel, not {quote(name)}"
             )
     return engines
 
@@ -76,7 +77,7 @@ class Rules:
         for rule in rules:
             layer, separator, names = rule.partition("=")
             if not separator or not layer:
-                raise UserError(f"a rule for engines must be LAYER=ENGINE, not {rule!r}")
+                raise UserError(f"a rule for engines must be LAYER=ENGINE, not {quote(rule)}")
             parsed.append((layer, _checked(names)))
         return cls(_checked(default), tuple(parsed))
 

@@ -15,6 +15,7 @@ from ..architecture.nodes import Node
 from ..errors import CheckFailed, UserError
 from ..network.file import digest
 from ..network.layers import Linear, Network, TokenMixing
+from ..quoting import quote
 from .candidates import choices
 from .cost import cost
 from .engines import Engines, Infeasible
@@ -177,7 +178,8 @@ class _Search:
         if isinstance(outcome, _Impossible):
             return outcome.reason
         name, factor = next(iter(self.overrun(outcome).items()))
-        return f"{self.complaint(outcome)} (smallest overrun: {name}, {factor:.2f}x)"
+        overrun = f"{name}, {factor:.2f}x" if self.limits[name] else f"{name}, of which none may be used"
+        return f"{self.complaint(outcome)} (smallest overrun: {overrun})"
 
     def for_rate(self, fps: float, clock_hz: float) -> tuple[_Arrangement, str]:
         """Return the pipeline of the longest period that reaches a frame rate, and what limits it."""
@@ -268,7 +270,7 @@ def _limits(
     limits: dict[str, float] = {name: int(amount * share[name]) for name, amount in device.limits().items()}
     for name, amount in (budget or {}).items():
         if name not in RESOURCES:
-            raise ValueError(f"budget must name one of {', '.join(RESOURCES)}, not {name!r}")
+            raise ValueError(f"budget must name one of {', '.join(RESOURCES)}, not {quote(name)}")
         limits[name] = min(limits[name], amount)
     return limits
 
@@ -277,7 +279,7 @@ def _engines(network: Network, device: Device, rules: Rules, progress: Callable[
     """Return the engines that the rules allow, with the adder graphs of the layers that may have one."""
     named = list(_engine_layers(network))
     for pattern in rules.unused(named):
-        raise UserError(f"no layer with a choice of engines is called {pattern!r}; there are {', '.join(named)}")
+        raise UserError(f"no layer with a choice of engines is called {quote(pattern)}; there are {', '.join(named)}")
     graph_engines = [graph_name(digit) for digit in (None, *DIGITS)]
     wanted = {
         name: layer
@@ -335,7 +337,7 @@ def make(
     """
     for name, value in (("clock_hz", clock_hz), ("fps", fps)):
         if value is not None and not value > 0:
-            raise ValueError(f"{name} must be positive, not {value!r}")
+            raise ValueError(f"{name} must be positive, not {quote(value)}")
     row = network.image[1] * network.colours
     if bus_bytes < 1 or row % bus_bytes:
         raise ValueError(f"bus_bytes must divide the {row} bytes of an image's row, not {bus_bytes}")

@@ -5,6 +5,9 @@ import re
 import pytest
 
 import psahw
+from psahw.boards import BOARDS
+from psahw.errors import UserError
+from psahw.flow import arguments
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,9 @@ def test_networks_and_plans_print_as_one_line(network):
     assert repr(network).startswith(f"<Network {network.name!r}: images of ")
     assert repr(planned).startswith(f"<BoardPlan of {network.name!r} on xc7k160t at 143 MHz: ")
     assert "\n" not in repr(network) + repr(planned)
+
+
+def test_names_of_boards_may_have_capital_letters():
+    assert arguments.board_of("Marble") is arguments.board_of("MARBLE") is BOARDS["marble"]
+    with pytest.raises(UserError, match=r"^unknown board 'x{77}…'; known boards: kc705, "):
+        arguments.board_of("x" * 5000)

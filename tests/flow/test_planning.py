@@ -75,7 +75,7 @@ def test_template(planned, network, tmp_path):
         again = psahw.plan(network, "marble", engines="mac", template=template)
         assert again.to_dict()["engines"] == planned.to_dict()["engines"]
         assert again.frame_interval == planned.frame_interval
-    with pytest.raises(UserError, match="^the plan: bus_bytes is missing$"):
+    with pytest.raises(UserError, match=r"^the plan: bus_bytes is missing$"):
         psahw.plan(network, "marble", template={"digest": planned.digest})
     for change, message in (
         ({"token_period": "8"}, "token_period must be an integer, not '8'"),

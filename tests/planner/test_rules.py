@@ -43,3 +43,11 @@ def test_wrong_engine(name):
 def test_wrong_rule(rule):
     with pytest.raises(UserError, match=f"^a rule for engines must be LAYER=ENGINE, not '{rule}'$"):
         Rules.parse("mac", (rule,))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "mac:" + "9" * 5000 + "x1", "mac:4x٤"], ids=range(3))
+def test_long_and_foreign_names_are_refused_in_a_short_line(name):
+    for arguments in ((name,), ("mac", (f"embed={name}",)), ("mac", (name.replace("mac", "embed"),))):
+        with pytest.raises(UserError) as error:
+            Rules.parse(*arguments)
+        assert len(str(error.value)) < 170

@@ -157,6 +157,14 @@ def test_fastest(fits, period, reason, search_where):
     assert (arrangement.period, limited_by) == (period, reason)
 
 
+def test_overrun_of_a_resource_that_may_not_be_used(search_where):
+    """There is no factor by which 3 exceeds 0."""
+    found = search_where(lambda period, gap: False)
+    found.limits["lut"] = 0.0
+    with pytest.raises(CheckFailed, match=r"lut 3 of 0 \(smallest overrun: lut, of which none may be used\)"):
+        found.fastest()
+
+
 def test_nothing_fits(search_where):
     with pytest.raises(
         CheckFailed, match=r"does not fit xc7k160t at any rate: lut 3 of 2 \(smallest overrun: lut, 1\.50x"

@@ -103,7 +103,7 @@ def test_error_names_the_images(standin):
 
 def test_file_that_is_not_a_result(standin, tmp_path):
     (tmp_path / "images00000-00011.json").write_text(json.dumps([1]))
-    with pytest.raises(UserError, match=r"images00000-00011\.json cannot be read as a batch's result"):
+    with pytest.raises(UserError, match=r"images00000-00011\.json must be an object, not \[1\]$"):
         batches.simulate(*standin, labels=np.zeros(12, int), batch=12, directory=tmp_path)
 
 

@@ -172,15 +172,22 @@ def test_bitstream_built_by_hand(board, name, tmp_path, tool, capsys):
     assert "was not made by psahw build: check in the reports of the tools that the clock is met" in err
     (tmp_path / "project.json").write_text("[]")
     assert main(["program", str(tmp_path), "--dry-run"]) == 2
-    assert "project.json is not what psahw writes" in capsys.readouterr().err
+    assert "project.json must be an object, not []; build again, or name a bitstream file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("entries", [{"bitstream": None}, {"board": ["marble"]}, {"met": "yes"}])
-def test_wrong_build_json(entries, built, tool, capsys, tmp_path):
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"bitstream": None}, "build.json: bitstream must be a string, not null; build again"),
+        ({"board": ["marble"]}, "build.json: board must be a string, not ['marble']; build again"),
+        ({"met": "yes"}, "build.json: met must be true or false, not 'yes'; build again"),
+    ],
+)
+def test_wrong_build_json(entries, message, built, tool, capsys, tmp_path):
     result = json.loads((Path(built()) / "build.json").read_text())
     (tmp_path / "build.json").write_text(json.dumps(result | entries))
     assert main(["program", str(tmp_path), "--dry-run"]) == 2
-    assert "build.json is not what psahw writes: build again" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_name_that_tcl_would_interpret(tmp_path, tool, capsys):
