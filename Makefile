@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole torture axi lint types wheel docs results calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole torture torture-link mutate axi lint types wheel docs results calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -15,7 +15,9 @@ help:
 	@echo "make test       the test suite (ARGS='-k table' for a part of it)"
 	@echo "make test-slow  the tests that take minutes, or that need the whole data set"
 	@echo "make whole      the whole test set through the circuit of cifar10-psa-small for Marble, resumable (an hour)"
-	@echo "make torture    10,000 damaged frames, twice, into a simulated board (minutes)"
+	@echo "make torture    200 random networks, planned and simulated with stalls and resets (an hour)"
+	@echo "make torture-link  10,000 damaged frames, twice, into a simulated board (minutes)"
+	@echo "make mutate     faults in the sources, one at a time, that the tests must notice (hours; resumable)"
 	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
 	@echo "make lint       ruff, the first words of docstrings, spelling"
 	@echo "make types      mypy"
@@ -52,7 +54,13 @@ whole: $(INSTALLED)
 	$(BIN)/psahw simulate cifar10-psa-small --clock 200e6 --dataset cifar10 --images 10000 --jobs $(JOBS) --keep build/whole $(ARGS)
 
 torture: $(INSTALLED)
+	$(BIN)/python -m tests.torture.networks --jobs $(JOBS) $(ARGS)
+
+torture-link: $(INSTALLED)
 	$(BIN)/python -m tests.torture $(ARGS)
+
+mutate: $(INSTALLED)
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 axi: $(INSTALLED)
 	$(BIN)/python -m tests.boards.axi $(ARGS)

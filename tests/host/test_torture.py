@@ -1,4 +1,4 @@
-"""The torture tests of the link, with a few hundred frames; ``make torture`` runs them at length."""
+"""The torture tests of the link, with a few hundred frames; ``make torture-link`` runs them at length."""
 
 import struct
 import time
