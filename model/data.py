@@ -38,7 +38,7 @@ from psahw.scratch import scratch_directory
 from .cache import locked_cache
 from .download import download
 
-__all__ = ["DATASETS", "Dataset", "load", "split"]
+__all__ = ["DATASETS", "Dataset", "check_fits", "load", "split"]
 
 DATASETS = ("cifar10", "svhn", "sample")
 """Names of the data sets that can be loaded."""
@@ -49,6 +49,7 @@ SVHN_IMAGES = {"train": 73_257, "test": 26_032}
 # Of training images [50000, 32, 32, 3], training labels, test images and test labels, all uint8.
 CIFAR10_SHA256 = "80387ddb9a0edf3fc4a964ee3770296169bb26a651050df20035579673099660"
 SPLIT_SEED = 45_000
+_FORM = ((32, 32, 3), 10)  # of the images of every named data set, and its classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,23 +76,33 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
 
-    def check(self, shape: tuple[int, ...], classes: int, name: str) -> None:
-        """Raise UserError unless a model fits this data set.
 
-        Parameters
-        ----------
-        shape
-            Height, width and colours of the model's images.
-        classes
-            Number of the model's classes.
-        name
-            What the message calls the model.
-        """
-        if shape != self.test_images.shape[1:] or classes != len(self.classes):
-            raise UserError(
-                f"{name} takes images of {shape} in {classes} classes; "
-                f"{self.name} has {self.test_images.shape[1:]} in {len(self.classes)}"
-            )
+def check_fits(dataset: str | Dataset, shape: tuple[int, ...], classes: int, name: str) -> None:
+    """Raise UserError unless a model fits a data set, which is not loaded or downloaded for this.
+
+    Parameters
+    ----------
+    dataset
+        One of `DATASETS`, or a data set.
+    shape
+        Height, width and colours of the model's images.
+    classes
+        Number of the model's classes.
+    name
+        What the message calls the model.
+
+    Raises
+    ------
+    UserError
+        If the model takes other images or has another number of classes, or there is no such data set.
+    """
+    called, fitting, count = dataset, *_FORM
+    if isinstance(dataset, Dataset):
+        called, fitting, count = dataset.name, dataset.test_images.shape[1:], len(dataset.classes)
+    elif dataset not in DATASETS:
+        raise UserError(f"unknown data set {quote(dataset)}; known are {', '.join(DATASETS)}")
+    if shape != fitting or classes != count:
+        raise UserError(f"{name} takes images of {shape} in {classes} classes; {called} has {fitting} in {count}")
 
 
 def split(count: int, *, all_images: bool = False) -> tuple[np.ndarray, np.ndarray]:

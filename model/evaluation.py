@@ -103,13 +103,15 @@ def evaluate(
     else:
         name = os.fspath(network)
         in_float = is_float_model(name)
+        if record and os.path.exists(name) and not os.path.isfile(name) and not in_float:
+            raise UserError(f"--record needs a network file that can be written, not the pipe {name}")
         if record and (in_float or images is not None):
             raise UserError("--record needs a network file and all test images: no float model, no --images")
         if record and name in network_file.shipped():
             raise UserError(f"--record: {name} ships with psahw; to record into it, give {network_file.find(name)}")
         classifier = _float_classifier(name) if in_float else _integer_classifier(network_file.load(name))
+    datasets.check_fits(dataset, classifier.shape, classifier.classes, name)  # before a download
     test = datasets.load(dataset, data, log)
-    test.check(classifier.shape, classifier.classes, name)
     if images is not None and images < 1:
         raise ValueError(f"images must be positive, not {images}")
     available = len(test.test_images)

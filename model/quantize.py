@@ -16,7 +16,7 @@ from psahw.errors import CheckFailed, UserError
 from psahw.files import output_directory, writable_directory
 from psahw.network import file as network_file
 from psahw.network import reference
-from psahw.network.layers import Network
+from psahw.network.layers import Network, check_name
 from psahw.network.summary import summarise
 
 from . import checkpoint
@@ -199,13 +199,17 @@ def quantize(
         calibration=calibration,
         compression=Compression.parse(layer_names(model.config), bits, lut_budget, search_images, prune),
     )
+    try:
+        check_name("--name", name)  # before hours of training
+    except ValueError as error:
+        raise UserError(str(error)) from None
     refuse_other_files(directory, f"{name}.safetensors", SEARCH_FILE)
     with output_directory(directory) as output:
         path = Path(network_path or output / f"{name}.safetensors")
         _check_folder(path)
+        datasets.check_fits(dataset, (*model.config.image, 3), model.config.classes, f"run {run}")
+        teaching.check(dataset)
         images = datasets.load(dataset, data, log)
-        images.check((*model.config.image, 3), model.config.classes, f"run {run}")
-        teaching.check(images)
         validation = _Validation.select(images, job)
         validation.measure("validation float", model)
         quantized, pruning, chosen_bits = _prepare(job, images, output, log, progress)

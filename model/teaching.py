@@ -80,10 +80,10 @@ class Teaching:
         """Settings that the targets prescribe."""
         return {} if self.targets is None else self.targets.augmentation
 
-    def check(self, dataset: Dataset) -> None:
+    def check(self, dataset: str | Dataset) -> None:
         """Raise UserError if a teacher takes other images or classes than those of the data set."""
         for path, model in self.teachers:
-            dataset.check((*model.config.image, 3), model.config.classes, f"teacher {path}")
+            datasets.check_fits(dataset, (*model.config.image, 3), model.config.classes, f"teacher {path}")
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ def teach(
     refuse_foreign(directory, lambda path: any(path.glob("view*.safetensors")), "teachers' answers")
     started = time.monotonic()
     with output_directory(directory) as output:
+        teaching.check(dataset)
         images = datasets.load(dataset, data, log)
-        teaching.check(images)
         train, _ = datasets.split(len(images.train_images), all_images=config.all_images)
         compute_targets(
             teaching.models, images, config, views, output, {"teachers": teaching.described, **provenance()},

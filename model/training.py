@@ -245,10 +245,10 @@ def _train(
         describe["from"] = source[1]
     refuse_other_files(directory)
     with output_directory(directory) as output:
-        images = datasets.load(dataset, data, log)
         name = f"configuration {shape}" if isinstance(shape, str | os.PathLike) else "the configuration"
-        images.check((*model_config.image, 3), model_config.classes, name)
-        teaching.check(images)
+        datasets.check_fits(dataset, (*model_config.image, 3), model_config.classes, name)
+        teaching.check(dataset)
+        images = datasets.load(dataset, data, log)
         torch.manual_seed(config.seed)
         model = checkpoint.make_model(model_config)
         origin: nn.Module | None = None

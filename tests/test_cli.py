@@ -84,11 +84,11 @@ BAD = [
     ("plan {}/small --board marble --utilisation 1.5", r"--utilisation needs a share in \(0, 1\] or .*, not '1.5'"),
     ("plan {}/small --board marble --utilisation lut=0.5,0.7", r"--utilisation needs a share .*, not '0.7'"),
     ("plan {}/small --board marble --utilisation uram=1", r"--utilisation needs a share .*, not 'uram=1'"),
-    ("plan {}/small --board marble --plan {}/absent", r"cannot read .*/absent: No such file or directory"),
+    ("plan {}/small --board marble --plan {}/absent", r"cannot read .*/absent: No such file or directory; .*"),
     ("plan {}/small --board marble --plan {}/text", r".*/text must be JSON: .*"),
     (
         "plan {}/small --board marble --plan {}/list",
-        r".*/list: digest must be str as psahw plan -o writes it, not None",
+        r".*/list must be an object, not \[\]; psahw plan -o writes plans",
     ),
     (
         "plan {}/small --board marble --plan {}/list --fps 5",
@@ -104,7 +104,11 @@ BAD = [
     ("simulate {}/cifar --board breadboard", r"unknown board 'breadboard'; known boards: .*"),
     ("simulate {}/cifar --fps 0", r".*--fps.* must be positive, not 0"),
     ("simulate {}/cifar --waves x.vcd", r"waves: the name must end in .fst or .saif, not 'x.vcd'"),
+    ("plan {}/small --board marble --clock 900e6", r"a clock of 900 MHz cannot be made .* makes 4.69 to 710 MHz .*"),
     ("evaluate {}/absent", r"no network '.*"),
+    ("evaluate {}/small", r".* takes images of \(8, 8, 3\) in 5 classes; cifar10 has \(32, 32, 3\) in 10"),
+    ("simulate {}/small --images 1000", r"small takes images of \(8, 8, 3\) in 5 classes; cifar10 has .*"),
+    ("quantize {}/absent --name x/y\x1b[31m -o run", r"cannot read .*/absent: .*"),
     ("evaluate {}/small --dataset sample", r".* takes images of \(8, 8, 3\) in 5 classes; .*"),
     ("evaluate {}/cifar --dataset nonsense", r"unknown data set 'nonsense'; known are .*"),
     (
@@ -128,7 +132,10 @@ BAD = [
     ("report {}/small --board marble --plan x", r"--board and --plan exclude each other"),
     ("report {}/small --plan {}/absent", r"plan: cannot read .*/absent: No such file or directory"),
     ("report {}/small --plan {}/text", r"plan: .*/text must be JSON: .*"),
-    ("report {}/small --run {}/absent", r"cannot read .*/absent/log.jsonl: No such file or directory"),
+    (
+        "report {}/small --run {}/absent",
+        r"cannot read .*/absent/log.jsonl: No such file or directory; a run directory has one",
+    ),
     ("report {}/small --frontier {}/text", r".*/text: not a safetensors file"),
     ("report {}/small -o {}/blocked/x.html", r"cannot write .*/blocked/x.html: Not a directory"),
     ("demo {}/absent", r"no network '.*"),
@@ -164,6 +171,36 @@ def test_wrong_use(arguments, message, here, capfd):
     out, err = capfd.readouterr()
     assert re.fullmatch(f"{message}\n", err), err
     assert (status, out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["x" * 5000],
+        ["plan", "x", "--" + "x" * 5000],
+        ["plan", "x", "--board", "b", "--fps", "x" * 5000],
+        ["plan", "cifar10-psa-small", "--board", "marble", "--engine", "x" * 5000],
+        ["plan", "cifar10-psa-small", "--board", "x\x1b[31m" * 1000],
+        ["train", "--config", "tiny", "--dataset", "sample", "-o", "run", "--set", "seed=" + "x" * 5000],
+    ],
+    ids=range(6),
+)
+def test_messages_are_short_and_without_control_characters(arguments, here, capfd):
+    assert main(arguments) == 2
+    err = capfd.readouterr().err
+    assert len(err) < 700 and "x" * 81 not in err and err.rstrip("\n").isprintable() and err.count("\n") == 1
+
+
+def test_output_is_without_control_characters(capfd):
+    nasty = "a\x1b[31m\x9b\u202e\ud800\nb"
+    output.print_json({nasty: nasty})
+    out, _ = capfd.readouterr()
+    assert json.loads(out) == {nasty: nasty} and all(line.isprintable() for line in out.splitlines())
+    output.print_line(nasty)
+    output.print_table(["column"], [[nasty]], title=nasty)
+    output.note(nasty)
+    for text in capfd.readouterr():
+        assert r"a\x1b[31m\x9b\u202e\ud800\nb" in text and all(line.isprintable() for line in text.splitlines())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -12,6 +12,7 @@ message, if the reader of standard output goes away.
 import contextlib
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 import click
 
 from ..errors import CheckFailed, UserError
-from ..quoting import printable
+from ..quoting import QUOTE_LIMIT, printable
 from ..signals import Ended
 
 # The matrices of the integer model are small: BLAS threads gain little, and lose a factor of ten on busy cores.
@@ -135,6 +136,13 @@ def _missing_module(error: ModuleNotFoundError) -> str | None:
     return None
 
 
+def _shortened(message: str) -> str:
+    """Return a message of click with what it quotes of the command line, which may be long, cut."""
+    return re.sub(
+        rf"'[^']{{{QUOTE_LIMIT},}}'|\S{{{QUOTE_LIMIT},}}", lambda match: printable(match[0], QUOTE_LIMIT), message
+    )
+
+
 def _complain(where: str, message: object) -> None:
     """Print an error as one line on standard error, without control characters."""
     with contextlib.suppress(OSError):  # its reader may have gone, too
@@ -179,10 +187,10 @@ def _run(arguments: list[str] | None) -> int:
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
             print(error.format_message())
         else:
-            _complain(where, f"{error.format_message().rstrip('.')} (see {where} --help)")
+            _complain(where, f"{_shortened(error.format_message()).rstrip('.')} (see {where} --help)")
         return 2
     except click.ClickException as error:
-        _complain("psahw", error.format_message())
+        _complain("psahw", _shortened(error.format_message()))
         return 2
     except UserError as error:
         _complain("psahw", error)

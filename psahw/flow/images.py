@@ -77,15 +77,14 @@ def load_test_images(
 
     if count < 1:
         raise ValueError(f"the number of images must be positive, not {count}")
-    if dataset is None:
-        dataset = "sample" if count <= SHIPPED_IMAGES and data is None else "cifar10"
-        if dataset == "cifar10":
-            log(f"{count} images: the test set of CIFAR-10, downloaded if it is not in the cache (139 MB)")
-    loaded = datasets.load(dataset, None if data is None else os.fspath(data), log=log)
-    loaded.check((*network.image, network.colours), len(network.classes), network.name)
+    chosen = dataset or ("sample" if count <= SHIPPED_IMAGES and data is None else "cifar10")
+    datasets.check_fits(chosen, (*network.image, network.colours), len(network.classes), network.name)
+    if dataset is None and chosen == "cifar10":
+        log(f"{count} images: the test set of CIFAR-10, downloaded if it is not in the cache (139 MB)")
+    loaded = datasets.load(chosen, None if data is None else os.fspath(data), log=log)
     if count > len(loaded.test_images):
-        raise UserError(f"{dataset} has {len(loaded.test_images)} test images, not {count}")
-    return LabelledImages(dataset, loaded.test_images[:count], loaded.test_labels[:count])
+        raise UserError(f"{chosen} has {len(loaded.test_images)} test images, not {count}")
+    return LabelledImages(chosen, loaded.test_images[:count], loaded.test_labels[:count])
 
 
 def pictures(

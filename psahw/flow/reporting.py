@@ -77,8 +77,11 @@ def read_result(kind: str, source: Source | None, network: Network) -> dict[str,
     from ..report.results import KINDS
 
     if isinstance(source, str | os.PathLike):
-        name, content = f"{kind}: {source}", documents.read_bytes(source)
-        value = documents.parse(content, dict[str, Any], name)
+        name = f"{kind}: {source}"
+        try:
+            value = documents.read(source, dict[str, Any])
+        except UserError as error:
+            raise UserError(f"{kind}: {error}") from None
     else:
         name = f"{kind}: the result"
         value = dict(source) if isinstance(source, Mapping) else source.to_dict()

@@ -17,7 +17,7 @@ from ..quoting import quote
 
 __all__ = [
     "Block", "ChannelMixing", "Linear", "NamedLayer", "Network", "Patch", "Stage", "Table", "TokenMixing",
-    "block_name", "linear_names", "merge_name", "stage_name",
+    "block_name", "check_name", "linear_names", "merge_name", "stage_name",
 ]  # fmt: skip
 
 MAX_SHIFT = 31
@@ -51,7 +51,7 @@ def _check_int(name: str, value: object, low: int, high: int) -> None:
         raise ValueError(f"{name} must be in [{low}, {high}], not {quote(value)}")
 
 
-def _check_name(what: str, name: object) -> None:
+def check_name(what: str, name: object) -> None:
     """Raise TypeError if a name is no string, and ValueError unless it has 1 to 100 characters that print."""
     if not isinstance(name, str):
         raise TypeError(f"{what} must be a string, not {quote(name)}")
@@ -67,7 +67,7 @@ def _check_accuracies(metadata: object) -> None:
         raise TypeError(f"metadata must be a dictionary, not {quote(metadata)}")
     recorded = metadata.get("accuracy")
     for name, value in (recorded if isinstance(recorded, dict) else {"int8": recorded}).items():
-        _check_name("the name of an accuracy", name)
+        check_name("the name of an accuracy", name)
         if isinstance(value, int | float) and not isinstance(value, bool) and not 0 <= value <= 100:
             raise ValueError(f"the accuracy {name} must be in percent, 0 to 100, not {quote(value)}")
 
@@ -496,9 +496,9 @@ class Network:
         return f"<Network {self.name!r}: images of {height} x {width} x {self.colours}, {len(self.classes)} classes>"
 
     def __post_init__(self) -> None:
-        _check_name("name", self.name)
+        check_name("name", self.name)
         for index, name in enumerate(self.classes):
-            _check_name(f"classes[{index}]", name)
+            check_name(f"classes[{index}]", name)
         _check_accuracies(self.metadata)
         for length in self.image:
             _check_int("image", length, 1, 1024)

@@ -43,6 +43,13 @@ def test_train(trained, dataset):
     assert (result.images, result.dataset) == (30, "noise")
 
 
+@pytest.mark.parametrize("name", ["", "a" * 101, "a\x1b[31m"])
+def test_wrong_names_are_refused_before_training(name, trained, dataset, tmp_path):
+    with pytest.raises(UserError, match=r"^--name must (have 1 to 100 characters|consist of characters that print)"):
+        quantize(trained.model, name, tmp_path / "run", dataset=dataset, **QUICK)
+    assert not (tmp_path / "run").exists()
+
+
 def test_unfinished_run(dataset, tmp_path):
     lines = []
     settings = QUICK | {"epochs": 2}
