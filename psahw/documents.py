@@ -19,7 +19,7 @@ from msgspec import inspect
 from .errors import UserError
 from .quoting import printable, quote
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Sha256", "convert", "decode", "parse", "read", "read_bytes", "read_lines"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Sha256", "convert", "decode", "parse", "read", "read_bytes"]
 
 MAX_BYTES = 4 << 20
 """The largest file that is read. Its content takes up to 40 times as much memory."""
@@ -373,26 +373,3 @@ def read(path: str | os.PathLike, kind: type[_T], *, hint: str = "", limit: int 
         if hint:
             raise UserError(f"{error}; {hint}") from None
         raise
-
-
-def read_lines(path: str | os.PathLike, kind: type[_T], *, hint: str = "", limit: int = MAX_BYTES) -> list[_T]:
-    """Return the lines of a file, each of which is JSON, as instances of a type.
-
-    A last line without an end, which its writer was interrupted in, is left out unless it is complete. The parameters
-    are those of `read`.
-
-    Raises
-    ------
-    UserError
-        As `read` does. The message has the number of the first line that is wrong.
-    """
-    lines = read_bytes(path, limit, hint).split(b"\n")
-    values = []
-    for number, line in enumerate(lines, 1):
-        try:
-            if line.strip():
-                values.append(parse(line, kind, f"{path}, line {number}"))
-        except UserError as error:
-            if number < len(lines):
-                raise UserError(f"{error}{hint and f'; {hint}'}") from None
-    return values

@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 
-from . import documents
+from . import documents, logs
 from .errors import UserError
 from .files import write_whole
 from .processes import Child
@@ -145,7 +145,7 @@ class Sweep:
     def run_job(self, job: Job) -> str | None:
         """Run a job to its end, and return None, or one line that says why there is no result."""
         arguments = self.arguments(job)
-        with open(self.log_path(job), "a") as log:
+        with logs.open_text(self.log_path(job)) as log:
             begin = log.tell()
             command = [sys.executable, "-m", "psahw", *arguments]
             with Child(command, stdout=PIPE, stderr=log, text=True) as process:

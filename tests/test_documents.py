@@ -160,17 +160,3 @@ def test_the_largest_files_take_little_memory_and_time():
         "d must be an object, not [{'': {}}, {'': {}}, {'': {}}, {'': {}}, {'': {}}, {'': {}}, ...]\n",
         "",
     )
-
-
-def test_lines_are_read_and_an_interrupted_last_one_is_left_out(tmp_path):
-    path = tmp_path / "log.jsonl"
-    path.write_text('{"a": 1}\n\n{"a": 2}\n{"a": 3')
-    assert documents.read_lines(path, dict[str, int]) == [{"a": 1}, {"a": 2}]
-    path.write_text('{"a": 1}\n{"a": 2}')
-    assert documents.read_lines(path, dict[str, int]) == [{"a": 1}, {"a": 2}]
-    path.write_text('{"a": 1}\n{"a": 3\n{"a": "b"}\n')
-    with pytest.raises(UserError, match=r"log\.jsonl, line 2 must be JSON: "):
-        documents.read_lines(path, dict[str, int])
-    path.write_text('{"a": 1}\n{"a": "b"}\n')
-    with pytest.raises(UserError, match=r"line 2: \['a'\] must be an integer, not 'b'; train again$"):
-        documents.read_lines(path, dict[str, int], hint="train again")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import documents
+from .. import logs
 from ..errors import UserError
 from ..network.frontier import Candidate
 from .chart import Series, chart
@@ -13,14 +13,12 @@ from .results import Event
 
 __all__ = ["frontier_chart", "read_run", "training_charts"]
 
-_MAX_LOG = 16 << 20  # bytes, of more than 50,000 epochs
-
 
 def read_run(directory: str | Path) -> list[dict[str, Any]]:
     """Return the epochs in the log of a run directory, in order.
 
     An epoch that was trained again after an interruption counts as it was trained last. Raises UserError for a
-    directory without a log and for a log without a finished epoch.
+    directory without a log and for a log without a finished epoch. What a kill has left of a record is left out.
 
     Returns
     -------
@@ -28,7 +26,7 @@ def read_run(directory: str | Path) -> list[dict[str, Any]]:
         For each epoch ``epoch``, ``loss``, and ``validation_accuracy`` in percent or None.
     """
     path = Path(directory) / "log.jsonl"
-    events = documents.read_lines(path, Event, hint="a run directory has one", limit=_MAX_LOG)
+    events = logs.read(path, Event, hint="a run directory has one")
     epochs: dict[int, dict[str, Any]] = {
         event.epoch: {
             "epoch": float(event.epoch), "loss": event.loss, "validation_accuracy": event.validation_accuracy

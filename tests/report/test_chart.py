@@ -104,6 +104,17 @@ def test_run_that_was_resumed(tmp_path):
     assert "run" in accuracy and "other" in accuracy
 
 
+@pytest.mark.parametrize("left", ["", '{"event": "epo', '{"event": "epoch", "epoch": 3, "loss"'])
+def test_run_that_was_killed(tmp_path, left):
+    """The last line of the log is cut off, and a resumed run may have appended to it."""
+    epoch = {"event": "epoch", "epoch": 1, "loss": 2.0, "validation_accuracy": 50.0}
+    run = _log(tmp_path / "run", epoch)
+    for more in ("", json.dumps(epoch | {"epoch": 2}) + "\n"):
+        with open(run / "log.jsonl", "a") as log:
+            log.write(more or left)
+        assert [e["epoch"] for e in read_run(run)] == ([1, 2] if more else [1])
+
+
 def test_run_without_held_out_images(tmp_path):
     epoch = {"event": "epoch", "epoch": 1, "loss": 2.0, "validation_accuracy": None}
     epochs = read_run(_log(tmp_path / "run", epoch))
