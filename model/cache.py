@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from psahw.errors import UserError
 from psahw.files import cache_directory
 
 try:
@@ -18,9 +19,14 @@ __all__ = ["locked_cache"]
 def locked_cache() -> Iterator[None]:
     """Within the block, the cache directory exists and other processes wait for it.
 
-    The lock is on the directory itself and ends with the process, so no lock file is left behind.
+    The lock is on the directory itself and ends with the process, so no lock file is left behind. Raises UserError if
+    the directory cannot be created.
     """
-    cache_directory().mkdir(parents=True, exist_ok=True)
+    try:
+        cache_directory().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        place = cache_directory()
+        raise UserError(f"cannot create {place}: {error.strerror}; PSAHW_CACHE says where the cache is") from error
     if fcntl is None:
         yield
         return

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from psahw.errors import UserError
+
+from . import finite
 from .quant_layers import HEAD_BITS, QuantizedChannelMixing, QuantizedStage, QuantizedTokenMixing
 from .resmlp import PIXEL_SCALE
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 QUANTILE = 0.9999
+SMALLEST = 1e-6  # a value that is always smaller counts as this, so that no scale is 0
 RESIDUAL_FACTORS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of the scale that the quantile gives
 RESIDUAL_EXPONENTS = (0.0, 0.5, 1.0)  # 0: one scale for all channels; 1: each channel's own scale
 HALVING_GAIN = 0.9  # a halving must reduce the squared error of the logits to this share or less
@@ -30,7 +34,7 @@ def _channel_scale(x: Tensor) -> Tensor:
     """Return the scale per channel that maps the quantile of |x| to code 127: [..., C] to [C]."""
     rows = x.flatten(0, -2).abs()
     count = max(1, round((1 - QUANTILE) * len(rows)))
-    return rows.topk(count, dim=0).values[-1].clamp(min=1e-6) / 127
+    return rows.topk(count, dim=0).values[-1].clamp(min=SMALLEST) / 127
 
 
 def _common_scale(x: Tensor) -> Tensor:
@@ -122,6 +126,11 @@ def calibrate(model: "QuantizedResMLP", images: Tensor) -> None:
         The network, whose scales are still 1; it is put into evaluation mode.
     images
         uint8 [B, height, width, 3].
+
+    Raises
+    ------
+    UserError
+        If the float network's logits are not finite.
     """
     model.eval()
     x = model.embed(model.patches(images) * PIXEL_SCALE)
@@ -130,7 +139,9 @@ def calibrate(model: "QuantizedResMLP", images: Tensor) -> None:
         x, *scales = _calibrate_stage(stage, x)
         needed.append(scales)
     logits = model.head(model.norm(x).mean(0))
-    model.logit_scale.copy_(2 * logits.abs().max() / (1 << (HEAD_BITS - 1)))  # the largest takes half of the range
+    finite.require("the float model", {"logits of the calibration images": logits}, error=UserError)
+    largest = logits.abs().max().clamp(min=SMALLEST)
+    model.logit_scale.copy_(2 * largest / (1 << (HEAD_BITS - 1)))  # the largest takes half of the range
     _calibrate_pool(model, x)
 
     def error() -> float:

@@ -1,23 +1,25 @@
 """Checkpoints and trained models as safetensors files: tensors, and JSON in the header, without pickle.
 
-A file is written under another name and then renamed, so one that exists is complete.
+A file is written under another name and then renamed, so one that exists is complete. Numbers that no model may hold
+(`finite`) are neither written nor read.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from psahw import documents
-from psahw.errors import UserError
+from psahw.errors import CheckFailed, UserError
+from psahw.files import write_whole, writing
 from psahw.quoting import printable
 
+from . import finite
 from .config import ConvConfig, ModelConfig, model_config_from_dict
 from .convnet import ConvNet
 from .resmlp import ResMLP
@@ -25,18 +27,25 @@ from .resmlp import ResMLP
 __all__ = ["load_model", "make_model", "pack_optimizer", "read", "save_model", "unpack_optimizer", "write"]
 
 FORMAT = 1
+OPTIMIZER = "optimizer"  # begins the names of an optimiser's tensors, which may hold larger numbers than a model's
 
 
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write tensors and JSON metadata into a file that appears as a whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part{os.getpid()}")
+    """Write tensors and JSON metadata into a file, which appears whole or not at all.
+
+    Raises
+    ------
+    CheckFailed
+        If a tensor holds a number that no model may hold; the message names the tensor and the index.
+    UserError
+        If the file cannot be written.
+    """
+    finite.require(f"{path} was not written", tensors, error=CheckFailed, unlimited=[OPTIMIZER])
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(contiguous, part, metadata={"psahw": json.dumps({"format": FORMAT, **metadata})})
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    text = json.dumps({"format": FORMAT, **metadata}, allow_nan=False)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, save(contiguous, metadata={"psahw": text}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -45,7 +54,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises
     ------
     UserError
-        If the file cannot be read, is of another kind, or has another version of the format.
+        If the file cannot be read, is of another kind, has another version of the format, or holds a number that no
+        model may hold; then the message names the tensor and the index.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -61,6 +71,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(f"{path} must be a run directory or its model.safetensors, not a network file")
     if version != FORMAT:
         raise UserError(f"{path} has checkpoint format {version}; this version reads {FORMAT}")
+    finite.require(str(path), tensors, error=UserError, unlimited=[OPTIMIZER])
     return tensors, metadata
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from psahw.errors import UserError
 from psahw.network.layers import block_name, linear_names
 
+from . import finite
 from .calibration import calibrate
 from .config import ModelConfig
 from .integers import MAX_TERMS, Integers, Requantise, RowQuantizer, linear, rounding_half
@@ -24,6 +25,8 @@ from .quant_layers import HEAD_BITS, QuantizedBlock, QuantizedStage
 from .resmlp import PIXEL_SCALE, ChannelNorm, ResMLP, extract_patches
 
 __all__ = ["Layer", "QuantizedResMLP", "why_inexact"]
+
+PARTS = ("weight in codes", "bias in codes", "mean input in codes")  # of what `Layer.folded` returns
 
 
 def why_inexact(config: ModelConfig) -> str | None:
@@ -71,7 +74,8 @@ class QuantizedResMLP(nn.Module):
     Raises
     ------
     UserError
-        If a sum of the network is too long to be exact in float32.
+        If a sum of the network is too long to be exact in float32, or if the float model or what it computes from the
+        images holds a number that no model may hold.
     """
 
     pool_shift: Tensor
@@ -89,7 +93,9 @@ class QuantizedResMLP(nn.Module):
         self.register_buffer("pool_shift", torch.zeros(()))
         self.register_buffer("logit_scale", torch.ones(()))
         self._freeze_norms()
+        finite.require("the float model", model.state_dict(), error=UserError)
         calibrate(self, torch.from_numpy(images))
+        self.check()
 
     def _freeze_norms(self) -> None:
         for module in self.modules():
@@ -101,6 +107,17 @@ class QuantizedResMLP(nn.Module):
         super().train(mode)
         self._freeze_norms()
         return self
+
+    @torch.no_grad()
+    def check(self) -> None:
+        """Raise UserError if a scale, or a weight or bias in codes, is a number that no model may hold.
+
+        That is possible with float parameters that are good by themselves, where their products overflow.
+        """
+        tensors = {name: tensor for name, tensor in self.named_buffers() if "scale" in name or "shift" in name}
+        for name, layer in self.layers().items():
+            tensors |= {f"{name}.{part}": tensor for part, tensor in zip(PARTS, layer.folded(), strict=False)}
+        finite.require("the quantised model", tensors, error=UserError)
 
     def patches(self, images: Tensor) -> Tensor:
         """Return the codes of the patches: uint8 [B, height, width, 3] to [N, B, size·size·3]."""

@@ -65,13 +65,16 @@ def refuse_other_files(directory: str | os.PathLike, *results: str) -> None:
 
 
 def _is_log(path: Path) -> bool:
-    """Return True if the first line of a file is an event of a run."""
+    """Return True if a file begins as the log of a run, or is the beginning of one.
+
+    A kill or a full disk may have left a part of the first line, or nothing.
+    """
+    begin = b'{"event": '
     try:
         with open(path, "rb") as file:
-            event = documents.decode(file.readline(1 << 20), path)
-    except (OSError, UserError):
+            return begin.startswith(file.read(len(begin)))
+    except OSError:
         return False
-    return isinstance(event, dict) and "event" in event
 
 
 def provenance() -> dict:

@@ -5,14 +5,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from psahw.errors import UserError
+from psahw import logs
+from psahw.errors import CheckFailed, UserError
 
-from . import checkpoint
+from . import checkpoint, finite
 from .config import TrainConfig
 from .optim import Average, make_optimizers
 
@@ -66,19 +67,40 @@ class RunState:
         finally:
             self.model.load_state_dict(trained)
 
-    def save(self) -> None:
-        """Write the checkpoint, which replaces the one before as a whole."""
+    def _tensors(self) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+        """Return the tensors of model, optimisers and average by name, and the rest of each optimiser as JSON."""
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
-        tensors["rng"] = torch.get_rng_state()
         optimizers = []
         for i, optimizer in enumerate(self.optimizers):
             state, rest = checkpoint.pack_optimizer(optimizer)
-            tensors |= {f"optimizer{i}/{name}": value for name, value in state.items()}
+            tensors |= {f"{checkpoint.OPTIMIZER}{i}/{name}": value for name, value in state.items()}
             optimizers.append(rest)
-        average_steps = 0
         if self.average is not None:
             tensors |= {f"average/{name}": value for name, value in self.average.tensors.items()}
-            average_steps = self.average.steps
+        return tensors, optimizers
+
+    def fail(self, problem: str) -> NoReturn:
+        """Raise CheckFailed for a training that diverges, and name the checkpoint if there is one.
+
+        Its numbers are good: those of every checkpoint are checked before it is written, and when it is read.
+        """
+        there = self.path.exists()
+        last = f"The last good state is {self.path}" if there else "There is no checkpoint yet"
+        raise CheckFailed(f"{problem}; lower the learning rates. {last}")
+
+    def check(self) -> None:
+        """Raise CheckFailed if model, optimisers or average hold a number that no model may hold."""
+        bad = finite.find_bad_number(self._tensors()[0], unlimited=[checkpoint.OPTIMIZER])
+        if bad is not None:
+            self.fail(f"training diverges in epoch {self.epoch}: {bad}")
+
+    def save(self) -> None:
+        """Write the checkpoint, which replaces the one before as a whole.
+
+        Raises UserError if it cannot be written. The one before then stays.
+        """
+        tensors, optimizers = self._tensors()
+        tensors["rng"] = torch.get_rng_state()
         metadata = {
             "kind": "checkpoint",
             "epoch": self.epoch,
@@ -86,7 +108,7 @@ class RunState:
             "train": self.config.to_dict(),
             "describe": self.describe,
             "optimizers": optimizers,
-            "average_steps": average_steps,
+            "average_steps": 0 if self.average is None else self.average.steps,
         }
         checkpoint.write(self.path, tensors, metadata)
 
@@ -109,24 +131,27 @@ class RunState:
         try:
             self.model.load_state_dict(part("model/"))
             for i, (optimizer, rest) in enumerate(zip(self.optimizers, metadata["optimizers"], strict=True)):
-                checkpoint.unpack_optimizer(optimizer, part(f"optimizer{i}/"), rest)
-        except (RuntimeError, ValueError) as error:
+                checkpoint.unpack_optimizer(optimizer, part(f"{checkpoint.OPTIMIZER}{i}/"), rest)
+            if self.average is not None:
+                for name, tensor in part("average/").items():
+                    self.average.tensors[name].copy_(tensor)  # in place, so that they stay on the model's device
+                self.average.steps = metadata["average_steps"]
+            torch.set_rng_state(tensors["rng"])
+            self.epoch, self.seconds = int(metadata["epoch"]), float(metadata["seconds"])
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise UserError(
                 f"{self.path} was written by another version of psahw: start again in another directory"
             ) from error
-        if self.average is not None:
-            for name, tensor in part("average/").items():
-                self.average.tensors[name].copy_(tensor)  # in place, so that they stay on the model's device
-            self.average.steps = metadata["average_steps"]
-        torch.set_rng_state(tensors["rng"])
-        self.epoch, self.seconds = metadata["epoch"], metadata["seconds"]
 
     def _check_same_run(self, metadata: dict[str, Any]) -> None:
         """Raise UserError if the checkpoint's settings or description differ from this run's."""
         # The number of epochs may change: the schedule then follows the new length. A setting that did not exist when
         # the checkpoint was written has its default.
-        settings = TrainConfig().to_dict() | metadata["train"] | {"epochs": self.config.epochs}
-        written = json.loads(json.dumps(metadata["describe"] | settings))
+        train, describe = metadata.get("train"), metadata.get("describe")
+        if not isinstance(train, dict) or not isinstance(describe, dict):
+            raise UserError(f"{self.path} must hold the settings and the description of its run")
+        settings = TrainConfig().to_dict() | train | {"epochs": self.config.epochs}
+        written = json.loads(json.dumps(describe | settings))
         expected = json.loads(json.dumps(self.describe | self.config.to_dict()))
         absent = object()
         keys = written.keys() | expected.keys()
@@ -134,7 +159,5 @@ class RunState:
             raise UserError(f"{self.path} belongs to a run with another {', '.join(different)}")
 
     def log(self, event: str, **values: Any) -> None:
-        """Append one event to the log, with the time in seconds since 1970."""
-        self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.log_path, "a") as file:
-            file.write(json.dumps({"event": event, "time": round(time.time(), 1), **values}) + "\n")
+        """Append one event to the log, with the time in seconds since 1970. Raises UserError if that fails."""
+        logs.append(self.log_path, event, time=round(time.time(), 1), **values)

@@ -20,7 +20,7 @@ from psahw import documents
 from psahw.callbacks import silent
 from psahw.errors import UserError
 
-from . import checkpoint
+from . import checkpoint, finite
 from .augment import View, pack
 from .config import TrainConfig
 from .data import Dataset, split
@@ -30,6 +30,7 @@ from .resmlp import ResMLP
 
 __all__ = ["Targets", "compute_targets"]
 
+LEAST = torch.finfo(torch.float16).min
 BATCH = {"cpu": 100, "cuda": 500}  # on a CPU, a batch that fits into the cache is faster by a fifth
 
 
@@ -165,7 +166,10 @@ def compute_targets(
     Raises
     ------
     UserError
-        If the directory holds answers of another kind, or the settings do not fit the images.
+        If the directory holds answers of another kind, the settings do not fit the images, or a file cannot be
+        written.
+    CheckFailed
+        If a teacher's answer is not finite.
     """
     train, _ = split(len(dataset.train_images), all_images=config.all_images)
     if (smallest := min(dataset.train_images.shape[1:3])) <= config.crop:
@@ -188,6 +192,7 @@ def compute_targets(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for teacher in teachers:
         teacher.to(device).eval()
+        finite.require("a teacher", teacher.state_dict(), error=UserError)
     models: list[Callable[[Tensor], Tensor]] = list(teachers)
     if config.compile and can_compile(device):  # a ResMLP answers half again as fast, a ConvNet does not
         models = [torch.compile(teacher) if isinstance(teacher, ResMLP) else teacher for teacher in teachers]
@@ -201,7 +206,8 @@ def compute_targets(
             images, _ = view(index)
             with torch.autocast(device, torch.bfloat16, enabled=config.bf16):
                 logits = [model(images) for model in models]
-            answers.append(mean_answer(logits).to("cpu", torch.float16))
+            # The logarithm of a probability near 0 may be below what float16 holds.
+            answers.append(mean_answer(logits).clamp(min=LEAST).to("cpu", torch.float16))
             progress(len(index))
         checkpoint.write(
             _path(directory, number),

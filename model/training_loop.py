@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from psahw.callbacks import Log, silent
-from psahw.errors import CheckFailed, UserError
+from psahw.errors import UserError
 
-from . import fused
+from . import finite, fused
 from .augment import View, pack
 from .config import TrainConfig, held_out
 from .data import Dataset, split
@@ -164,9 +164,10 @@ def fit(
     Raises
     ------
     UserError
-        If the settings do not fit the data set or the number of processes, or the checkpoint is of another run.
+        If the settings do not fit the data set or the number of processes, the checkpoint is of another run, or a
+        file cannot be written. The checkpoint before then stays, and the run can be resumed.
     CheckFailed
-        If the loss is not finite.
+        If the loss or a parameter is not finite.
     """
     rank, world = processes()
     _check(model, config, block_teacher, world)
@@ -174,6 +175,7 @@ def fit(
     model.to(device).train()
     for teacher in (*teachers, *([] if block_teacher is None else [block_teacher])):
         teacher.to(device).eval().requires_grad_(False)
+        finite.require("a teacher", teacher.state_dict(), error=UserError)
     run = RunState(model, config, directory, describe or {})
     if run.path.exists():
         run.restore()
@@ -199,6 +201,7 @@ def fit(
             seconds = time.monotonic() - started
             run.epoch += 1
             run.seconds += seconds
+            run.check()
             loss, rate = mean_over_processes(process_loss, world, device), setup.images / seconds
             with run.averaged():
                 result = FitResult(run.epoch, _validate(run, setup), loss, run.seconds, rate)
@@ -326,10 +329,7 @@ def _check_finite(losses: list[float], first: int, run: RunState) -> None:
     """Raise CheckFailed if the loss of a step is not finite. `first` is the step of the first one, counted from 1."""
     for step, value in enumerate(losses, first):
         if not math.isfinite(value):
-            raise CheckFailed(
-                f"the loss is {value} in epoch {run.epoch + 1}, step {step}; lower the learning rates. "
-                f"The last good state is {run.path}"
-            )
+            run.fail(f"the loss is {value} in epoch {run.epoch + 1}, step {step}")
 
 
 def _batches(epoch: int, setup: _Setup, ahead: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from psahw.errors import UserError
 
+from . import finite
 from .config import ModelConfig, StageConfig
 from .kernels import mix_local
 from .psa import PSA
@@ -123,6 +124,7 @@ def _stream(config: ModelConfig) -> tuple:
 def _as_resmlps(teacher: nn.Module, student: nn.Module) -> tuple[ResMLP, ResMLP]:
     """Return both models, and raise UserError unless they are ResMLPs."""
     if isinstance(teacher, ResMLP) and isinstance(student, ResMLP):
+        finite.require("the model to start from", teacher.state_dict(), error=UserError)
         return teacher, student
     raise UserError("only a ResMLP can start from its teacher, and only from a ResMLP; others need --start random")
 

@@ -11,6 +11,7 @@ from psahw import sweep
 from psahw.cli import main
 from psahw.errors import UserError
 from psahw.network.file import load
+from tests.test_logs import full_disk
 
 RECIPE = {
     "teacher": {"command": "train", "arguments": ["--config", "tiny"]},
@@ -264,3 +265,20 @@ def test_real_commands(tmp_path, capsys):
     assert network.metadata["accuracy"]["sample test INT8"] == written["accuracy"]
     assert set(_run(capsys, recipe, tmp_path / "out")[1]["jobs"].values()) == {"was done"}
     assert Path(tmp_path / "out" / "float" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", ["teacher.log", "teacher.json"])
+def test_full_disk(recipe, stand_in, tmp_path, capsys, name):
+    """The sweep ends in one line that names the file, and goes on when there is room."""
+    called, _ = stand_in
+    out = tmp_path / "out"
+    out.mkdir()
+    log = out / "teacher.log"
+    if name == "teacher.log":
+        log.write_text("epoch 1/2\nepo")  # and it was killed before
+    with full_disk(log.stat().st_size if log.exists() else 150):
+        status, _, err = _run(capsys, recipe, out)
+    assert (status, err) == (2, f"psahw: cannot write {out / name}: File too large\n")
+    assert not (out / "teacher.json").exists() and len(called()) == (name == "teacher.json")
+    assert _run(capsys, recipe, out)[0] == 0
+    assert log.read_text() == ("epoch 1/2\nepo\n" if name == "teacher.log" else "")

@@ -233,7 +233,7 @@ def test_convolutions_train_in_one_process(tmp_path, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-from psahw.model import checkpoint
+from psahw import files
 from psahw.model.augment import View
 from psahw.cli import main
 
@@ -242,7 +242,7 @@ if moment == "step":  # the eighth step, with five per epoch
     calls, make = [], View.__call__
     View.__call__ = lambda view, index: kill() if len(calls) == 7 else calls.append(1) or make(view, index)
 else:  # the checkpoint of the next epoch is written but not renamed yet
-    checkpoint.os.replace = kill
+    files.os.replace = kill
 sys.exit(main(sys.argv[2:]))
 """
 
