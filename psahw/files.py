@@ -127,7 +127,7 @@ def temporary_directory(prefix: str) -> Iterator[Path]:
 def has_room(directory: str | os.PathLike) -> bool:
     """Return whether a file of a megabyte can be written into a directory: neither disk nor quota are used up."""
     try:
-        with tempfile.TemporaryFile(dir=directory, prefix=".psahw") as file:
+        with tempfile.TemporaryFile(dir=Path(directory), prefix=".psahw") as file:
             file.write(bytes(1 << 20))
         return True
     except OSError:
