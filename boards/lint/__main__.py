@@ -1,9 +1,11 @@
 """Lint a directory that ``psahw elaborate`` has written: ``python -m psahw.boards.lint DIR``."""
 
-import json
 import sys
 from pathlib import Path
 
+import msgspec
+
+from psahw import documents
 from psahw.errors import UserError
 
 from .. import get
@@ -12,16 +14,15 @@ from . import lint
 _ADVICE = "DIR must be a directory that psahw elaborate has written"
 
 
+class _Project(msgspec.Struct):
+    """The entry of ``project.json`` that matters here."""
+
+    board: str
+
+
 def _family(directory: Path) -> str:
     """Return the device family of a project, or raise UserError if the directory does not contain one."""
-    path = directory / "project.json"
-    try:
-        name = json.loads(path.read_text())["board"]
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: {_ADVICE}") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} does not name a board: {_ADVICE}") from None
-    return get(name).device.family
+    return get(documents.read(directory / "project.json", _Project, hint=_ADVICE).board).device.family
 
 
 def main(arguments: list[str]) -> int:

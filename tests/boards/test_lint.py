@@ -10,9 +10,10 @@ from psahw.boards.lint.__main__ import main
 @pytest.mark.parametrize(
     "content, message",
     [
-        (None, "project.json: No such file or directory: DIR must be a directory that psahw elaborate has written"),
-        ("{", "does not name a board"),
-        ("[]", "does not name a board"),
+        (None, "project.json: No such file or directory; DIR must be a directory that psahw elaborate has written"),
+        ("{", "project.json must be JSON: "),
+        ("[]", "project.json must be an object, not []; DIR must be a directory"),
+        ('{"board": 7}', "project.json: board must be a string, not 7; DIR must be a directory"),
         (json.dumps({"board": "breadboard"}), "unknown board 'breadboard'"),
     ],
 )

@@ -80,6 +80,20 @@ def classify(pyxrt, xclbin, manifest, images, *, device=0, batch=4096, timeout=6
     return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
 
 
+def load_manifest(path):
+    """Return the description of the accelerator. Raise OSError or ValueError if the file does not contain one."""
+    try:
+        manifest = json.loads(path.read_text())
+        sizes = [*manifest["image"], manifest["colours"], manifest["classes"]]
+        names = manifest["class_names"]
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is not what psahw package writes: {type(error).__name__}") from None
+    counts = all(type(size) is int and 0 < size < 1 << 16 for size in sizes)
+    if not counts or len(sizes) != 4 or not isinstance(names, list) or len(names) != manifest["classes"]:
+        raise ValueError(f"{path} is not what psahw package writes: wrong image, colours, classes or class_names")
+    return manifest
+
+
 def load_images(path, manifest):
     """Return the images in a file. Raise OSError or ValueError if the file does not contain suitable images."""
     images = np.load(path, allow_pickle=False)
@@ -101,8 +115,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.batch < 1:
         parser.error("--batch must be at least 1")
-    manifest = json.loads((Path(__file__).parent / "manifest.json").read_text())
     try:
+        manifest = load_manifest(Path(__file__).parent / "manifest.json")
         images = load_images(options.images, manifest)
     except (OSError, ValueError) as error:
         parser.error(str(error))

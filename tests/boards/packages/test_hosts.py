@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from psahw.boards import packages
+
 CLASSES, IMAGE = 5, (8, 8, 3)
 XRT = Path(__file__).parent / "xrt"
+HOST = Path(packages.__file__).parent / "files" / "host.py"
 
 
 def images(count):
@@ -142,6 +145,25 @@ def script(package, monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "[" * 100_000, "{}",
+        '{"image": [8, 8], "colours": 3, "classes": 2, "class_names": ["a"]}',
+        '{"image": [8], "colours": 3, "classes": 1, "class_names": ["a"]}',
+        '{"image": [8, "8"], "colours": 3, "classes": 1, "class_names": ["a"]}',
+    ],
+    ids=range(7),
+)  # fmt: skip
+def test_script_with_a_wrong_manifest(text, tmp_path):
+    spec = importlib.util.spec_from_file_location("psahw_host", HOST)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(ValueError):
+        module.load_manifest(tmp_path / "manifest.json")
 
 
 @pytest.mark.parametrize(("count", "batch"), [(1, 10), (10, 10), (25, 10)])
