@@ -18,6 +18,7 @@ _Name = Annotated[str, Meta(min_length=1, max_length=100)]
 _Identifier = Annotated[
     str, Meta(max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", extra={"must be": "an identifier of Verilog"})
 ]
+_COUNTER = re.compile(rb"\s*(?:input|output)\s+(?:\[([0-9]{1,3}):0\]\s+)?counters__(addr|data|clear)\s*;")
 _Length = Annotated[int, Meta(ge=1, le=1 << 16)]
 _Cycles = Annotated[int, Meta(ge=1, le=1 << 40)]
 
@@ -154,10 +155,10 @@ def counter_widths(design: Design) -> dict[str, int]:
     The widths come from the Verilog. The result is empty if the accelerator has no counters.
     """
     widths = {}
-    with open(design.verilog) as file:
+    with open(design.verilog, "rb") as file:
         for line in file:
-            if match := re.match(r"\s*(?:input|output)\s+(?:\[(\d+):0\]\s+)?counters__(addr|data|clear)\s*;", line):
-                widths[match[2]] = int(match[1] or 0) + 1
+            if match := _COUNTER.match(line):
+                widths[match[2].decode()] = int(match[1] or 0) + 1
                 if len(widths) == 3:
                     break
     return widths

@@ -5,6 +5,7 @@ from ipaddress import AddressValueError, IPv4Address
 
 from psahw.errors import UserError
 from psahw.host.protocol import UDP_PORT
+from psahw.quoting import printable, quote
 
 __all__ = ["Identity"]
 
@@ -50,12 +51,12 @@ class Identity:
         address, separator, port = text.partition(":")
         try:
             if separator and not (port.isascii() and port.isdecimal() and len(port) <= 5):
-                raise ValueError(f"port must be in [1, 65535], not {port!r}")
+                raise ValueError(f"port must be in [1, 65535], not {quote(port)}")
             return cls(IPv4Address(address), int(port) if separator else UDP_PORT)
         except AddressValueError:
-            raise UserError(f"--address must be an IPv4 address such as 192.168.1.50, not {text!r}") from None
+            raise UserError(f"--address must be an IPv4 address such as 192.168.1.50, not {quote(text)}") from None
         except ValueError as error:
-            raise UserError(f"--address {text}: {error}") from None
+            raise UserError(f"--address {printable(text, 80)}: {error}") from None
 
     @property
     def mac(self) -> int:

@@ -15,6 +15,7 @@ from psahw.errors import UserError
 from psahw.host.protocol import VERSION
 from psahw.host.udp_port import SCHEME
 from psahw.planner.primitives import block_ram
+from psahw.quoting import quote
 
 from .. import BOARDS, Board
 from ..core import AcceleratorInterface
@@ -145,7 +146,7 @@ KINDS = tuple(WINDOWS)
 def check_link(board: Board, kind: str) -> None:
     """Raise UserError if there is no link of this kind, or if the board does not have one."""
     if kind not in KINDS:
-        raise UserError(f"unknown link {kind!r}; known links: {', '.join(KINDS)}")
+        raise UserError(f"unknown link {quote(kind)}; known links: {', '.join(KINDS)}")
     if kind not in board.links:
         others = ", ".join(name for name, other in BOARDS.items() if kind in other.links)
         raise UserError(f"{board.name} has no {kind} link; boards that have one: {others}")
