@@ -23,8 +23,8 @@ from .plain_paths import Links, plain_directory
 
 __all__ = [
     "BUILD_ARGS", "MAKE_FLAGS", "MODELS", "SMALL", "build_with_cocotb", "build_with_verilator", "cached_build",
-    "check_tools", "cocotb_runner", "environment", "keep_log", "key", "libraries", "make_flags", "verilator",
-    "versions", "with_models",
+    "check_tools", "cocotb_runner", "environment", "keep_log", "key", "libraries", "verilator", "versions",
+    "with_models",
 ]  # fmt: skip
 
 HERE = Path(__file__).parent
@@ -235,14 +235,13 @@ def _cached_runtime(folder: Path, recipe: dict[str, Any]) -> Iterator[None]:
         cache.directory(RUNTIME_KIND, name, copy, keep=CACHED_RUNTIMES)
 
 
-def make_flags(one_file: bool, python: Path | None = None) -> str:
+def _make_flags(one_file: bool, python: Path) -> str:
     """Return the value of MAKEFLAGS. With ``one_file``, make compiles all C++ code at once.
 
-    ``python`` is a plain path of this Python interpreter; its own path by default.
+    ``python`` is a plain path of this interpreter. The wheel's makefiles would call "python", which may not exist or
+    be another version.
     """
-    flags = MAKE_FLAGS | {"PYTHON3": str(python or sys.executable)}
-    if one_file:
-        flags["VM_PARALLEL_BUILDS"] = "0"
+    flags = MAKE_FLAGS | {"PYTHON3": str(python)} | ({"VM_PARALLEL_BUILDS": "0"} if one_file else {})
     return " ".join(f"{name}={value}" for name, value in flags.items())
 
 
@@ -339,7 +338,7 @@ def build_with_verilator(
     # Verilator's Perl script would add the path of the package to the makefiles as it is. It raises the limit of the
     # stack, which the compiler needs for long files.
     command = ["sh", "-c", 'ulimit -s unlimited 2>/dev/null; exec "$@"', "sh", root / "bin" / "verilator_bin"]
-    flags = make_flags(one_file, links.plain(sys.executable))
+    flags = _make_flags(one_file, links.plain(sys.executable))
     with open(folder / "build.log", "w") as file:
         process = processes.run(
             [

@@ -1,6 +1,5 @@
 """Tests of two products in a DSP slice with every pair of operands, as primitives and as inferred multipliers."""
 
-import os
 import re
 import subprocess
 
@@ -92,19 +91,10 @@ def run(directory, bits):
     """
     bench = BENCH.replace("BITS", str(bits)).replace("CYCLES", str(LATENCY))
     (directory / "bench.cpp").write_text(bench)
-    root = building.verilator()
-    make = building.make_flags(False)
-    path = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    options = ["--cc", "--exe", "--build", "-Wno-fatal", "--top-module", "psahw_products"]
     sources = building.with_models([directory / "products.v", directory / "bench.cpp"])
-    subprocess.run(
-        ["verilator", *options, *sources],
-        cwd=directory,
-        env=os.environ | {"VERILATOR_ROOT": str(root), "PATH": path, "MAKEFLAGS": make},
-        check=True,
-        capture_output=True,
-    )
-    process = subprocess.run([directory / "obj_dir" / "Vpsahw_products"], check=True, capture_output=True, text=True)
+    options = ["--cc", "--exe", "--build", "-Wno-fatal", "--top-module", "psahw_products", "-o", "program"]
+    building.build_with_verilator(directory, sources, options, one_file=False)
+    process = subprocess.run([directory / "program"], check=True, capture_output=True, text=True)
     return tuple(map(int, process.stdout.split()))
 
 
