@@ -97,8 +97,7 @@ def _seal(entry: Path, name: str) -> None:
 def _difference(entry: Path) -> str | None:
     """Return how a directory entry differs from its seal, in words, or None if it is as it was written.
 
-    Raises OSError if it is absent. The files are read only once by a process, unless their sizes or times
-    change.
+    Raises OSError if it is absent. A process reads the files only once, unless their sizes or times change.
     """
     entry.stat()
     try:

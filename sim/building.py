@@ -96,8 +96,7 @@ def environment(**values: str) -> Iterator[None]:
 def libraries() -> dict[str, str]:
     """Return environment variables with the directory of cocotb's libraries.
 
-    A simulator contains the directory where they were when it was built, but the cache may outlive the virtual
-    environment that it was in.
+    A simulator does not contain the directory, because the cache may outlive the virtual environment.
     """
     from cocotb_tools.config import libs_dir
 
