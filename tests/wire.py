@@ -3,7 +3,7 @@
 import struct
 import zlib
 
-__all__ = ["answers", "message", "stuff", "unstuff", "words"]
+__all__ = ["answers", "frame", "message", "split", "stuff", "unstuff", "words"]
 
 
 def stuff(content: bytes) -> bytes:
@@ -35,9 +35,19 @@ def unstuff(stuffed: bytes) -> bytes:
     return bytes(out)
 
 
+def _sequence_bytes(kind: int) -> int:
+    """Return the length of the sequence number in a hello (1), a reset (5), their answers, or anything else."""
+    return 1 if kind & 0x7F in (1, 5) else 4
+
+
 def message(kind: int, sequence: int, payload: bytes = b"") -> bytes:
     """Return a frame with its checksum, between zero bytes."""
-    body = bytes([kind, sequence]) + payload
+    number = sequence.to_bytes(4, "little")[: _sequence_bytes(kind)]
+    return frame(bytes([kind]) + number + payload)
+
+
+def frame(body: bytes) -> bytes:
+    """Return any bytes as a frame with its checksum, between zero bytes."""
     return b"\0" + stuff(body + struct.pack("<I", zlib.crc32(body))) + b"\0"
 
 
@@ -49,8 +59,14 @@ def answers(received: bytes) -> list[tuple[int, int, bytes]]:
     for piece in pieces[1::2]:
         content = unstuff(piece)
         assert struct.unpack("<I", content[-4:])[0] == zlib.crc32(content[:-4])
-        frames.append((content[0], content[1], content[2:-4]))
+        frames.append(split(content[:-4]))
     return frames
+
+
+def split(body: bytes) -> tuple[int, int, bytes]:
+    """Return kind, sequence number and payload of a frame's body."""
+    end = 1 + _sequence_bytes(body[0])
+    return body[0], int.from_bytes(body[1:end], "little"), body[end:]
 
 
 def words(payload: bytes) -> list[int]:

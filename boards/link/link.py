@@ -145,7 +145,7 @@ class Link(wiring.Component):
             stopwatch.begin.eq(buffer.begin),
             *(getattr(stopwatch, name).eq(getattr(replier, name)) for name in ("offered", "next_image")),
             *(getattr(replier, name).eq(getattr(stopwatch, name)) for name in TIMES),
-            *(getattr(replier, name).eq(getattr(dispatcher, name)) for name in ("reset", "reset_sequence")),
+            replier.reset.eq(dispatcher.reset),
             dispatcher.flush.eq(replier.flush),
             *(getattr(self, name).eq(getattr(replier, name)) for name in ("activity", "error")),
             self.reset.eq(replier.flush),

@@ -1,12 +1,12 @@
 """Answer requests in the order in which they were accepted, images when their results are available."""
 
-from amaranth.hdl import Array, Module, Shape, Signal, unsigned
+from amaranth.hdl import Array, Module, Mux, Shape, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from psahw.gateware.counters import READER
-from psahw.host.protocol import ANSWER, MAX_CLASSES, Kind
+from psahw.host.protocol import ANSWER, MAX_CLASSES, SEQUENCE_BYTES, SHORT_KINDS, Kind
 
 from .cobs import FRAME_BYTE
 from .dispatcher import TICKET
@@ -24,7 +24,7 @@ class Replier(wiring.Component):
 
     A result is taken from the accelerator when its answer has been sent. Of a repeated image, all
     results except the last are discarded. A reset is carried out between two answers, so no answer
-    mixes values from before and after it.
+    mixes values from before and after it. Its own answer is a ticket like any other.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ class Replier(wiring.Component):
         Counters of the accelerator and the link.
     latency, span, stamp, offered, next_image
         Connect to the ports of the same names of `psahw.boards.link.stopwatch.Stopwatch`.
-    reset, reset_sequence
-        Connect to the ports of the same names of `psahw.boards.link.dispatcher.Dispatcher`.
+    reset
+        Connect to the port of the same name of `psahw.boards.link.dispatcher.Dispatcher`.
     flush : Out(1)
         High for four cycles to reset the accelerator and everything that belongs to the images in
         it.
@@ -84,7 +84,6 @@ class Replier(wiring.Component):
                 "offered": Out(1),
                 "next_image": Out(1),
                 "reset": In(1),
-                "reset_sequence": In(8),
                 "flush": Out(1),
                 "activity": Out(1),
                 "error": Out(1),
@@ -96,10 +95,12 @@ class Replier(wiring.Component):
         result_words = 1 + len(TIMES) + self.classes
         index = Signal(range(max(result_words, len(self._hello))))
         word, part = Signal(32), Signal(2)
-        kind, sequence, words = Signal(8), Signal(8), Signal(range(max(result_words, len(self._hello)) + 1))
+        words = Signal(range(max(result_words, len(self._hello)) + 1))
         waiting = Signal(range(max(RESET_CYCLES, FETCH_CYCLES)))
         last_word = index == words - 1
         o, ticket = self.o, self.i.payload
+        kind = ticket.kind
+        sequence_end = part == Mux(kind.matches(*SHORT_KINDS), 0, SEQUENCE_BYTES - 1)
 
         fetched = self._word(m, kind, index)
         taken, ready = self._results(m)
@@ -108,24 +109,22 @@ class Replier(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [index.eq(0), waiting.eq(0), part.eq(0)]
-                m.d.sync += [kind.eq(ticket.kind), sequence.eq(ticket.sequence)]
                 with m.If(self.reset):
-                    m.d.sync += [kind.eq(Kind.RESET), sequence.eq(self.reset_sequence), words.eq(0)]
                     m.next = "RESET"
                 with m.Elif(self.i.valid):
                     m.next = "KIND"
-                    with m.Switch(ticket.kind):
+                    with m.Switch(kind):
                         with m.Case(Kind.HELLO):
                             m.d.sync += words.eq(len(self._hello))
                         with m.Case(Kind.IMAGE):
                             m.d.sync += words.eq(result_words)
                             m.next = "RESULT"
-                        with m.Case(Kind.CLEAR):
+                        with m.Case(Kind.CLEAR, Kind.RESET, Kind.OPEN):
                             m.d.sync += words.eq(0)
-                            m.d.comb += self.counters.clear.eq(1)
+                            m.d.comb += self.counters.clear.eq(kind == Kind.CLEAR)
                         with m.Default():  # a counter or an error
                             m.d.sync += words.eq(1)
-                            m.d.comb += self.error.eq(ticket.kind == Kind.ERROR)
+                            m.d.comb += self.error.eq(kind == Kind.ERROR)
             with m.State("RESULT"):
                 with m.If(self.reset):
                     m.next = "IDLE"
@@ -137,18 +136,24 @@ class Replier(wiring.Component):
             with m.State("RESET"):
                 m.d.sync += [waiting.eq(waiting + 1), self.flush.eq(1)]
                 with m.If(waiting == RESET_CYCLES - 1):
-                    m.next = "KIND"
+                    m.next = "IDLE"
             with m.State("KIND"):
                 m.d.comb += [o.valid.eq(1), o.payload.byte.eq(kind | ANSWER)]
                 with m.If(o.ready):
                     m.next = "SEQUENCE"
             with m.State("SEQUENCE"):
-                m.d.comb += [o.valid.eq(1), o.payload.byte.eq(sequence), o.payload.last.eq(words == 0)]
+                m.d.comb += [
+                    o.valid.eq(1),
+                    o.payload.byte.eq(ticket.sequence.word_select(part, 8)),
+                    o.payload.last.eq(sequence_end & (words == 0)),
+                ]
                 m.d.sync += waiting.eq(0)
                 with m.If(o.ready):
-                    m.next = "FETCH"
-                    with m.If(words == 0):
-                        m.next = "DONE"
+                    m.d.sync += part.eq(Mux(sequence_end, 0, part + 1))
+                    with m.If(sequence_end):
+                        m.next = "FETCH"
+                        with m.If(words == 0):
+                            m.next = "DONE"
             with m.State("FETCH"):
                 m.d.sync += [waiting.eq(waiting + 1), word.eq(fetched)]
                 with m.If(waiting == FETCH_CYCLES - 1):
@@ -163,7 +168,7 @@ class Replier(wiring.Component):
                         with m.If(last_word):
                             m.next = "DONE"
             with m.State("DONE"):
-                m.d.comb += [self.i.ready.eq(kind != Kind.RESET), self.next_image.eq(kind == Kind.IMAGE)]
+                m.d.comb += [self.i.ready.eq(1), self.next_image.eq(kind == Kind.IMAGE)]
                 m.next = "IDLE"
         return m
 

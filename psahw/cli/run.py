@@ -31,8 +31,9 @@ def _show(result: "RunResult") -> None:
             output.print_line(f"and {len(result.files) - SHOWN} more; --json has all of them")
     accuracy = "" if result.accuracy is None else f"accuracy {result.accuracy:g} %; "
     kind = " (the simulation's time, not a board's)" if result.simulated else ""
+    rate = "not measurable" if result.fps_host is None else f"{result.fps_host:,.1f} images/s"
     output.print_line(
-        f"{accuracy}measured by this computer: {result.fps_host:,.1f} images/s, round trip of one image "
+        f"{accuracy}measured by this computer: {rate}, round trip of one image "
         f"{1e3 * result.round_trip_seconds:,.1f} ms{kind}; {result.resent} frames sent again"
     )
 

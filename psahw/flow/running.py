@@ -65,15 +65,17 @@ class RunResult:
     clock_hz
         Clock of the accelerator, in Hz.
     fps_device
-        Frames per second that the accelerator reaches by itself.
+        Frames per second that the accelerator reaches by itself, or None if they are not measurable, because the
+        board gives all results the same time.
     frame_interval, frame_interval_planned
-        Clock cycles between the results of two frames, as the board measures them, and as planned.
+        Clock cycles between the results of two frames, as the board measures them (None if they are not measurable),
+        and as planned.
     latency, latency_planned
         Clock cycles from an image's first beat to its result, as the board measures them, and as planned.
     fps_link
-        Frames per second over the link, or None for a single image.
+        Frames per second over the link, or None for a single image, or if they are not measurable.
     fps_host
-        Frames per second as the host sees them.
+        Frames per second as the host sees them, or None if they took no time that the host can measure.
     round_trip_seconds
         Seconds from sending an image to its answer.
     frames_counted, stage_stalls, link_losses
@@ -100,13 +102,13 @@ class RunResult:
     mismatched_classes: int
     accuracy: float | None
     clock_hz: float
-    fps_device: float
-    frame_interval: float
+    fps_device: float | None
+    frame_interval: float | None
     frame_interval_planned: int
     latency: int
     latency_planned: int
     fps_link: float | None
-    fps_host: float
+    fps_host: float | None
     round_trip_seconds: float
     frames_counted: int
     stage_stalls: list[int]
@@ -149,13 +151,15 @@ class RunResult:
         """Return headings and rows of measured and expected values, for display."""
         # The simulated UART is as fast as simulation allows, so its rate is not that of the board.
         rate = f" at {self.baud / 1e6:g} Mbaud" if self.simulated and self.baud else ""
+        own = None if self.fps_device is None else int(self.fps_device)
+        link = self.fps_link if self.images < 2 else _measured(self.fps_link)
         rows: list[list] = [
             ["wrong logits", self.mismatched_logits, 0],
             ["wrong classes", self.mismatched_classes, 0],
-            ["frame interval, cycles", self.frame_interval, float(self.frame_interval_planned)],
+            ["frame interval, cycles", _measured(self.frame_interval), float(self.frame_interval_planned)],
             ["latency, cycles", self.latency, self.latency_planned],
-            ["frames per second, the accelerator's own", int(self.fps_device), None],
-            [f"frames per second over the link{rate}", self.fps_link, None],
+            ["frames per second, the accelerator's own", _measured(own), None],
+            [f"frames per second over the link{rate}", link, None],
         ]
         return ["", "measured", "expected"], rows
 
@@ -176,6 +180,16 @@ class _Project(msgspec.Struct):
 
     board: str
     link: _Link
+
+
+def _measured(value: float | None) -> float | str:
+    """Return a measured value, or what a table shows in its place."""
+    return "not measurable" if value is None else value
+
+
+def _ratio(numerator: float, denominator: float | None) -> float | None:
+    """Return a quotient, or None if the denominator is zero or None."""
+    return numerator / denominator if denominator else None
 
 
 def _written_for(directory: Path) -> dict[str, str]:
@@ -325,7 +339,8 @@ def run(
     UserError
         If the port cannot be opened, the board does not answer, or it holds another network.
     CheckFailed
-        If a simulated board breaks the rules of its link.
+        If a result contradicts itself (see `psahw.host.Accelerator.run`), or a simulated board breaks the rules of
+        its link.
     ValueError
         If a simulated board has no ``design``, or another one has a ``design`` or a ``link``.
     """
@@ -378,13 +393,13 @@ def run(
         mismatched_classes=int((answers.classes != expected.argmax(1)).sum()),
         accuracy=accuracy,
         clock_hz=hello.clock_hz,
-        fps_device=hello.clock_hz / timing.frame_interval,
+        fps_device=_ratio(hello.clock_hz, timing.frame_interval),
         frame_interval=timing.frame_interval,
         frame_interval_planned=hello.frame_interval,
         latency=timing.latency,
         latency_planned=hello.latency,
-        fps_link=hello.clock_hz * (len(chosen) - 1) / answers.cycles if answers.cycles else None,
-        fps_host=len(chosen) / answers.seconds,
+        fps_link=_ratio(hello.clock_hz * (len(chosen) - 1), answers.cycles),
+        fps_host=_ratio(len(chosen), answers.seconds),
         round_trip_seconds=timing.round_trip,
         frames_counted=counters["frames"],
         stage_stalls=counters["stalls"],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import CheckFailed, UserError
 from ..network.file import digest
 from ..network.layers import Network
 from .exchange import Exchange, NoAnswer, Request, Statistics
@@ -16,6 +16,8 @@ from .protocol import (
     FIRST_STALLS,
     LINK_LOSSES,
     MAX_CLASSES,
+    MAX_REPEAT,
+    SEQUENCES,
     Hello,
     Kind,
     ProtocolError,
@@ -63,13 +65,14 @@ class Timing:
     latency
         Clock cycles from the first beat of an image to its result, in an accelerator that is otherwise empty.
     frame_interval
-        Clock cycles between the results of two images that follow each other without a gap.
+        Clock cycles between the results of two images that follow each other without a gap, or None if it is not
+        measurable, because the device gives all results the same time.
     round_trip
         Seconds on the host from sending an image to receiving its answer.
     """
 
     latency: int
-    frame_interval: float
+    frame_interval: float | None
     round_trip: float
 
 
@@ -91,6 +94,7 @@ class Accelerator:
         The name of the board that the device must have, or None to accept any.
     timeout
         Seconds to wait for an answer, in addition to the time that bytes take on the line and images in the circuit.
+        Nothing that the device sends except the answers prolongs this.
     attempts
         Number of times that a request is sent before it is given up.
 
@@ -137,10 +141,11 @@ class Accelerator:
                 timeout=timeout,
                 attempts=attempts,
                 longest=longest_answer(MAX_CLASSES),
-                sequence=random.randrange(256),  # so that late answers to an earlier program are not taken for ours
+                sequence=random.randrange(SEQUENCES),  # so that late answers to an earlier program are not ours
             )
             self._port.drain(QUIET_SECONDS)
             self.hello = self._greet()
+            self._exchange.open()
             if network is not None:
                 self._check(network)
             if board is not None and board != self.hello.board:
@@ -213,6 +218,9 @@ class Accelerator:
             If ``images`` is not a uint8 array.
         ValueError
             If ``images`` has another shape.
+        CheckFailed
+            If a result contradicts itself: a logit does not fit ``hello.logit_bits``, or the class is not that of the
+            first of the greatest logits.
         """
         self._check_images(images)
         count, classes = len(images), self.hello.classes
@@ -241,13 +249,17 @@ class Accelerator:
         Raises
         ------
         TypeError, ValueError
-            If the image does not fit, as in `run`.
+            If the image does not fit, as in `run`, or if ``frames`` is less than 1 or more than a request allows.
+        CheckFailed
+            As in `run`.
         """
         self._check_images(image[None])
         settle = self.hello.settling_frames + 1
+        if not 1 <= frames <= MAX_REPEAT - settle:
+            raise ValueError(f"frames must be in [1, {MAX_REPEAT - settle}], not {frames!r}")
         single, settled, longer = (self._repeated(image, repeat) for repeat in (1, settle, settle + frames))
-        interval = (longer[0].span - settled[0].span) / frames
-        return Timing(single[0].latency, interval, single[1])
+        cycles = (longer[0].span - settled[0].span) % (1 << 32)
+        return Timing(single[0].latency, cycles / frames if cycles else None, single[1])
 
     def _repeated(self, image: np.ndarray, repeat: int) -> tuple[Result, float]:
         """Return the result of an image that goes through the device repeatedly, and its round trip in seconds."""
@@ -284,9 +296,8 @@ class Accelerator:
 
     def _image(self, image: np.ndarray, repeat: int = 1, index: int = 0) -> Request:
         """Return a request to send an image through the device, once or repeatedly."""
-        cycles = self.hello.latency + repeat * self.hello.frame_interval
         content = np.ascontiguousarray(image).tobytes()
-        return Request(Kind.IMAGE, image_payload(content, repeat), index, cycles / self.hello.clock_hz)
+        return Request(Kind.IMAGE, image_payload(content, repeat), index, self.hello.seconds(repeat))
 
     def _ask(self, kind: Kind) -> bytes:
         """Send a request without a payload, and return the payload of its answer."""
@@ -297,9 +308,12 @@ class Accelerator:
         """Yield each request with its result and the seconds from sending to answer."""
         for request, payload, now in self._exchange.run(requests, window):
             try:
-                yield request, Result.unpack(payload, self.hello.classes), now - request.sent
+                result = Result.unpack(payload, self.hello.classes)
             except ProtocolError as error:
                 raise UserError(f"{self._port.name}: {error}") from None
+            if (reason := result.contradiction(self.hello.logit_bits)) is not None:
+                raise CheckFailed(f"{self._port.name}: a result contradicts itself: {reason}")
+            yield request, result, now - request.sent
 
     def _check_images(self, images: np.ndarray) -> None:
         """Raise TypeError or ValueError for images that the device does not take."""

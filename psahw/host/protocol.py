@@ -1,28 +1,43 @@
-"""The host protocol, version 1: kinds of messages, faults, and the contents of answers.
+"""The host protocol, version 2: kinds of messages, faults, and the contents of answers.
 
 ``docs/reference/host-protocol.md`` specifies the protocol. Host and device both take its constants from this module.
-The body of a frame is a kind (one byte), a sequence number (one byte) and a payload; the payload of an answer
-consists of 32-bit words. Numbers are little-endian.
+The body of a frame is a kind (one byte), a sequence number (four bytes, or one in a hello and a reset, whose form is
+the same in all versions) and a payload; the payload of an answer consists of 32-bit words. Numbers are little-endian.
 """
 
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
+
+from ..quoting import printable
 
 __all__ = [
-    "ANSWER", "FIRST_STALLS", "HEADER", "LINK_LOSSES", "MAX_CLASSES", "MAX_REPEAT", "MAX_STAGES", "UDP_PAYLOAD",
-    "UDP_PORT", "VERSION", "Fault", "Hello", "Kind", "ProtocolError", "Result", "image_payload", "longest_answer",
+    "AHEAD_BYTES", "ANSWER", "FIRST_STALLS", "HEADER", "LINK_LOSSES", "MAX_AHEAD", "MAX_CLASSES", "MAX_REPEAT",
+    "MAX_SETTLING", "MAX_STAGES", "SEQUENCES", "SEQUENCE_BYTES", "SHORT_HEADER", "SHORT_KINDS", "UDP_PAYLOAD",
+    "UDP_PORT", "VERSION", "Answer", "Fault", "Hello", "Kind", "ProtocolError", "Result", "body", "image_payload",
+    "longest_answer", "parse",
 ]  # fmt: skip
 
-VERSION = 1
+VERSION = 2
 ANSWER = 0x80  # the bit that an answer sets in the kind of its request
 MAX_REPEAT = 0xFFFF  # times that one request can send an image through the accelerator
 MAX_CLASSES = 256
 FIRST_STALLS = 2  # address of the first stage's counter; counter 0 counts frames, counter 1 clock cycles
 LINK_LOSSES = 0xFF  # address of the link's own counter
 MAX_STAGES = LINK_LOSSES - FIRST_STALLS  # of an accelerator, with one counter each
+MAX_SETTLING = 4096  # results before the frame interval is steady; a plan needs at most four per layer, and four more
+MAX_FRAME_BYTES = 1 << 24  # of an image
+MAX_SECONDS = 60  # that a device may plan for an image
 MAX_TEXT = 63  # bytes of UTF-8 in a text of the hello
-HEADER = 2  # bytes: kind and sequence number
+SEQUENCE_BYTES = 4
+SEQUENCES = 1 << 8 * SEQUENCE_BYTES
+AHEAD_BYTES = 2
+MAX_AHEAD = (
+    1 << 8 * AHEAD_BYTES
+) - 1  # by which a request's number may exceed the latest one that the device accepted
+HEADER = 1 + SEQUENCE_BYTES  # bytes: kind and sequence number
+SHORT_HEADER = 2  # bytes of the header of a hello and of a reset, and of their answers
 UDP_PORT = 50_000  # of a device that was built without another one
 UDP_PAYLOAD = 1472  # bytes: the 1,500 of an Ethernet frame without 20 for the header of IPv4 and 8 for that of UDP
 _FIXED = struct.Struct("<BBHHBHBBIIIH32s")  # the hello without its texts
@@ -36,8 +51,13 @@ class Kind(IntEnum):
     IMAGE = 2  # classify an image
     COUNTER = 3  # read a counter
     CLEAR = 4  # set all counters to zero
-    RESET = 5  # empty the accelerator and the link
+    RESET = 5  # empty the accelerator and the link; for a host that does not know the version yet
+    OPEN = 6  # the same, and take only requests whose sequence numbers follow this one's
     ERROR = 0x7F  # never sent as a request; its answer reports a `Fault`
+
+
+SHORT_KINDS = (Kind.HELLO, Kind.RESET)
+"""The kinds whose sequence number has one byte, in all versions of the protocol."""
 
 
 class Fault(IntEnum):
@@ -57,6 +77,43 @@ class Fault(IntEnum):
 
 class ProtocolError(Exception):
     """An answer does not follow this version of the protocol."""
+
+
+class Answer(NamedTuple):
+    """The body of a frame from the device.
+
+    Attributes
+    ----------
+    kind
+        A `Kind` with the bit `ANSWER`, or any other number.
+    sequence
+        Sequence number of the request.
+    payload
+        What follows the header.
+    """
+
+    kind: int
+    sequence: int
+    payload: bytes
+
+
+def header_bytes(kind: int) -> int:
+    """Return the number of bytes of the header of a request, or of an answer, of this kind."""
+    return SHORT_HEADER if kind & ~ANSWER in SHORT_KINDS else HEADER
+
+
+def body(kind: Kind, sequence: int, payload: bytes = b"") -> bytes:
+    """Return the body of a request. Only the lowest byte of ``sequence`` counts for `SHORT_KINDS`."""
+    count = header_bytes(kind) - 1
+    return bytes([kind]) + sequence.to_bytes(SEQUENCE_BYTES, "little")[:count] + payload
+
+
+def parse(received: bytes) -> Answer | None:
+    """Return what the body of a frame says, or None if it is shorter than the header of its kind."""
+    header = header_bytes(received[0]) if received else HEADER
+    if len(received) < header:
+        return None
+    return Answer(received[0], int.from_bytes(received[1:header], "little"), received[header:])
 
 
 @dataclass(frozen=True)
@@ -148,7 +205,10 @@ class Hello:
             If the payload is of another version, or is not a hello.
         """
         if payload and payload[0] != VERSION:
-            raise ProtocolError(f"it must speak version {VERSION} of the host protocol, not {payload[0]}")
+            raise ProtocolError(
+                f"it must speak version {VERSION} of the host protocol, not {payload[0]}; build its circuit again, "
+                "or use the version of psahw that it was built with"
+            )
         if len(payload) < _FIXED.size:
             raise ProtocolError(f"its hello must have at least {_FIXED.size} bytes, not {len(payload)}")
         (
@@ -160,16 +220,50 @@ class Hello:
             length = payload[at] if at < len(payload) else MAX_TEXT + 1
             if length > MAX_TEXT or at + 1 + length > len(payload):
                 raise ProtocolError("its hello is incomplete")
-            texts.append(payload[at + 1 : at + 1 + length].decode(errors="replace"))
+            texts.append(printable(payload[at + 1 : at + 1 + length].decode(errors="replace"), MAX_TEXT))
             at += 1 + length
         hello = cls(
             window, height, width, colours, classes, logit_bits, stages, clock_hz, frame_interval, latency,
             settling_frames, digest.hex(), *texts,
         )  # fmt: skip
-        counts = hello.frame_bytes, hello.window, hello.classes, hello.clock_hz
-        if not all(counts) or hello.classes > MAX_CLASSES or hello.stages > MAX_STAGES:
-            raise ProtocolError(f"its hello has impossible values: {hello}")
+        hello.check()
         return hello
+
+    def check(self) -> None:
+        """Raise ProtocolError if a number is one that no device can have."""
+        for name, (low, high) in _RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ProtocolError(f"its hello says {name} {getattr(self, name)}, which must be in [{low}, {high}]")
+        if self.frame_bytes > MAX_FRAME_BYTES:
+            raise ProtocolError(
+                f"its hello says images of {self.height} x {self.width} x {self.colours} bytes, more than "
+                f"{MAX_FRAME_BYTES}"
+            )
+        if (seconds := self.seconds()) > MAX_SECONDS:
+            raise ProtocolError(
+                f"its hello says frame_interval {self.frame_interval} and latency {self.latency} at {self.clock_hz} "
+                f"Hz, which is {seconds:.0f} s per image, more than {MAX_SECONDS} s"
+            )
+
+    def seconds(self, repeat: int = 1) -> float:
+        """Return the time in seconds that an image takes that goes through the accelerator ``repeat`` times."""
+        return (self.latency + repeat * self.frame_interval) / self.clock_hz
+
+
+_RANGES = {
+    "window": (1, 255),
+    "height": (1, 0xFFFF),
+    "width": (1, 0xFFFF),
+    "colours": (1, 255),
+    "classes": (1, MAX_CLASSES),
+    "logit_bits": (2, 32),
+    "stages": (1, MAX_STAGES),
+    "clock_hz": (1_000, 0xFFFF_FFFF),
+    "frame_interval": (1, 0xFFFF_FFFF),
+    "latency": (1, 0xFFFF_FFFF),
+    "settling_frames": (0, MAX_SETTLING),
+}
+"""Smallest and greatest values of the numbers of a hello."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +308,17 @@ class Result:
         if result.class_index >= classes:
             raise ProtocolError(f"the class of a result must be below {classes}, not {result.class_index}")
         return result
+
+    def contradiction(self, logit_bits: int) -> str | None:
+        """Return what makes the result impossible, or None: too wide a logit, or another class than the argmax."""
+        limit = 1 << (logit_bits - 1)
+        for index, logit in enumerate(self.logits):
+            if not -limit <= logit < limit:
+                return f"logit {index} is {logit}, which does not fit the {logit_bits} bits of the device's logits"
+        best = self.logits.index(max(self.logits))
+        if self.class_index != best:
+            return f"the class is {self.class_index}, but the first of the greatest logits is that of class {best}"
+        return None
 
 
 def image_payload(image: bytes, repeat: int = 1) -> bytes:

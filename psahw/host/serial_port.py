@@ -1,5 +1,6 @@
 """A serial port, a pseudo-terminal, or anything else that pyserial opens by its URL."""
 
+import contextlib
 import errno
 import time
 from typing import Any
@@ -97,5 +98,7 @@ class SerialPort:
         return UserError(f"lost {self.name} ({_reason(error)}): was the board unplugged?")
 
     def close(self) -> None:
-        """Close the port."""
+        """Close the port, without waiting for bytes that have not left this computer."""
+        with contextlib.suppress(Exception):  # the port may be lost or closed already; termios.error is no OSError
+            self._port.reset_output_buffer()
         self._port.close()

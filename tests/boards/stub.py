@@ -1,6 +1,6 @@
 """A stand-in for the accelerator, with the same signature, which classifies an image by the sum of its bytes."""
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,7 +17,7 @@ def result_layout(classes: int = CLASSES, bits: int = 20) -> data.StructLayout:
 def answer(image: bytes) -> tuple[int, list[int]]:
     """Return the class and the logits that `Stub` computes for an image."""
     total = sum(image)
-    return total % 4, [total * (k - 2) for k in range(CLASSES)]
+    return total % 4, [total + 1 if k == total % 4 else -total * k for k in range(CLASSES)]
 
 
 class Stub(wiring.Component):
@@ -77,5 +77,6 @@ class Stub(wiring.Component):
         with m.Else():
             m.d.sync += self.counters.data.eq(self.counters.addr)
         m.d.comb += self.o.payload.class_index.eq(total[:2])
-        m.d.comb += [self.o.payload.logits[k].eq(total * (k - 2)) for k in range(CLASSES)]
+        for k in range(CLASSES):  # the greatest logit is that of the class
+            m.d.comb += self.o.payload.logits[k].eq(Mux(total[:2] == k, total + 1, -total * k))
         return m

@@ -10,7 +10,7 @@ import threading
 import tty
 import zlib
 
-from tests.wire import message, unstuff
+from tests.wire import message, split, unstuff
 
 __all__ = ["CLASSES", "DIGEST", "SHAPE", "Device", "UdpDevice", "hello", "logits"]
 
@@ -20,11 +20,12 @@ DIGEST = "5a" * 32
 
 
 def hello(
-    version=1, window=4, shape=SHAPE, classes=CLASSES, digest=DIGEST, board="bench", name="adder", clock=100_000_000
-):
+    version=2, window=4, shape=SHAPE, classes=CLASSES, bits=24, stages=2, digest=DIGEST, board="bench", name="adder",
+    clock=100_000_000, interval=50, latency=120, settling=3,
+):  # fmt: skip
     """Return the payload of the answer to a hello."""
-    payload = struct.pack("<BBHHBHBB", version, window, *shape, classes, 16, 2)
-    payload += struct.pack("<IIIH", clock, 50, 120, 3) + bytes.fromhex(digest)
+    payload = struct.pack("<BBHHBHBB", version, window, *shape, classes, bits, stages)
+    payload += struct.pack("<IIIH", clock, interval, latency, settling) + bytes.fromhex(digest)
     for text in (name, board, "by hand"):
         payload += bytes([len(text)]) + text.encode()
     return payload + bytes(-len(payload) % 4)
@@ -50,11 +51,19 @@ class Device:
         Number of answers after which the port disappears, or None.
     logits
         Function from the bytes of an image to its logits.
+
+    Attributes
+    ----------
+    requests
+        Kinds of the requests that it obeyed.
+    ignored
+        Number of requests that it ignored, because their sequence numbers do not follow the latest one.
     """
 
     def __init__(self, *, greeting=None, spoil=lambda kind, count: None, unplug=None, logits=logits):
         self.greeting, self.spoil, self.unplug, self.logits = greeting or hello(), spoil, unplug, logits
-        self.requests, self.most_waiting, self._stamp = [], 0, 0xFFFF_FF00  # so that it wraps soon
+        self.requests, self.ignored, self._latest = [], 0, 0
+        self._stamp = 0xFFFF_FF00  # so that it wraps soon
         self.port = self._open()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -92,7 +101,7 @@ class Device:
                 if struct.unpack("<I", content[-4:])[0] != zlib.crc32(content[:-4]):
                     self._send(message(0xFF, 0, struct.pack("<I", 3)))
                     continue
-                self._obey(content[0], content[1], content[2:-4])
+                self._take(*split(content[:-4]))
                 if self.unplug is not None and len(self.requests) >= self.unplug:
                     os.close(self._master)
                     return
@@ -102,6 +111,14 @@ class Device:
 
     def _send(self, data):
         os.write(self._master, data)
+
+    def _take(self, kind, sequence, payload):
+        if kind not in (1, 5, 6) and not 1 <= (sequence - self._latest) % (1 << 32) <= 0xFFFF:
+            self.ignored += 1
+            return
+        if kind not in (1, 5):
+            self._latest = sequence
+        self._obey(kind, sequence, payload)
 
     def _obey(self, kind, sequence, payload):
         count = len(self.requests)

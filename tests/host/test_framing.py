@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psahw.host.framing import FrameReader, frame
-from tests.wire import message
+from tests import wire
 
 BODY = bytes([3, 9, 0, 0, 255])
 
 
 @given(st.binary(min_size=2, max_size=900))
 def test_equals_the_specification(body):
-    assert frame(body) == message(body[0], body[1], body[2:])
+    assert frame(body) == wire.frame(body)
     assert list(FrameReader(len(body)).feed(frame(body))) == [body]
 
 

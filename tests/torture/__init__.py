@@ -27,7 +27,7 @@ from psahw.host import Accelerator
 from psahw.host.protocol import Hello
 from psahw.sim.board import Udp
 from tests.boards.stub import CLASSES, Stub, answer
-from tests.wire import message, unstuff, words
+from tests.wire import message, split, unstuff, words
 
 __all__ = ["FAULTS", "SHAPE", "by_hand", "by_host", "udp_line", "write_board", "write_udp_board"]
 
@@ -36,6 +36,7 @@ BUS = 4  # bytes per beat
 CLOCK_HZ = 100_000_000
 IMAGE, ERROR = 2, 0x7F  # kinds of the host protocol
 ANSWER = 0x80  # added to the kind of a request in its answer
+REMEMBERED = 10_000  # requests
 SECONDS = 60.0  # the device hangs if no byte comes for this long
 FAULTS = ("flip", "truncate", "remove", "insert", "double", "swap", "noise", "merge", "pause")
 
@@ -105,14 +106,15 @@ class Watch:
 
     def __init__(self, *, lossy: bool = False):
         self.lossy = lossy
-        self.requested = {}  # the latest images by sequence number
+        self.requested = {}  # images by sequence number
         self.wrong, self.errors, self.answers = 0, Counter(), 0
         self._pending = b""
 
     def sent(self, sequence: int, image: bytes) -> None:
-        """Record a request. Sequence numbers recur, so the last three images of a number are remembered."""
-        self.requested.setdefault(sequence, []).append(image)
-        del self.requested[sequence][:-3]
+        """Record a request. The numbers do not recur, and those of long ago are forgotten."""
+        self.requested[sequence] = image
+        if len(self.requested) > REMEMBERED:
+            del self.requested[next(iter(self.requested))]
 
     def see(self, data: bytes) -> list[int]:
         """Take bytes from the device, and return the sequence numbers of the right answers that are complete now."""
@@ -126,12 +128,12 @@ class Watch:
                 if self.lossy:
                     continue
                 raise
-            kind, sequence, payload = content[0], content[1], content[2:-4]
+            kind, sequence, payload = split(content[:-4])
             if kind == ERROR | ANSWER:
                 self.errors[words(payload)[0]] += 1
             elif kind == IMAGE | ANSWER:
                 self.answers += 1
-                right = any(self._right(payload, image) for image in self.requested.get(sequence, ()))
+                right = sequence in self.requested and self._right(payload, self.requested[sequence])
                 self.wrong += not right
                 answered += [sequence] * right
         return answered
@@ -157,7 +159,7 @@ def by_hand(port: str, frames: int, *, seed: int, progress=lambda steps: None) -
             bad, good = draw.randbytes(12), draw.randbytes(12)
             fault = FAULTS[n % len(FAULTS)]
             kinds[fault] += 1
-            a, b = 2 * n % 256, (2 * n + 1) % 256
+            a, b = 2 * n + 1, 2 * n + 2
             watch.sent(a, bad)
             watch.sent(b, good)
             for piece in damage(draw, message(IMAGE, a, b"\1\0" + bad), fault):
@@ -201,9 +203,9 @@ class DamagedPort:
         return damage(self._draw, data, self._draw.choice(FAULTS))
 
     def write(self, data: bytes) -> None:
-        content = unstuff(data.strip(b"\0"))
-        if content[0] == IMAGE:
-            self._watch.sent(content[1], content[4:-4])
+        kind, sequence, payload = split(unstuff(data.strip(b"\0"))[:-4])
+        if kind == IMAGE:
+            self._watch.sent(sequence, payload[2:])
         for piece in self._damage(data):
             self._port.write(piece)
             if self._draw.random() < self._share / 4:

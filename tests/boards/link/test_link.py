@@ -3,7 +3,6 @@
 
 import itertools
 import struct
-import zlib
 
 import pytest
 from amaranth.hdl import ClockDomain, Module, ResetInserter, Signal
@@ -13,10 +12,10 @@ from amaranth.sim import Simulator
 from psahw.boards.link.link import Link
 from psahw.boards.link.uart_link import UartLink
 from tests.boards.stub import CLASSES, Stub, answer, result_layout
-from tests.wire import answers, message, stuff, words
+from tests.wire import answers, frame, message, words
 
 BUS, FRAME, WINDOW = 4, 12, 4
-HELLO, IMAGE, COUNTER, CLEAR, RESET, ERROR = 1, 2, 3, 4, 5, 0x7F
+HELLO, IMAGE, COUNTER, CLEAR, RESET, OPEN, ERROR = 1, 2, 3, 4, 5, 6, 0x7F
 RECEIVE, FRAMING, CHECKSUM, LENGTH, UNKNOWN, BUSY, LOST = range(1, 8)
 SELF = b"who the device is, 32 bytes long"
 BAD = object()  # a character that the receiver marks as malformed
@@ -24,12 +23,12 @@ BAD = object()  # a character that the receiver marks as malformed
 IMAGES = [bytes(range(k, k + FRAME)) for k in (0, 40, 240)]
 
 
-def image(index, sequence=0, repeat=1):
+def image(index, sequence=1, repeat=1):
     """Return the request to classify one of `IMAGES`."""
     return message(IMAGE, sequence, struct.pack("<H", repeat) + IMAGES[index])
 
 
-def result(index, sequence=0):
+def result(index, sequence=1):
     """Return the answer to `image`, without the times."""
     class_index, logits = answer(IMAGES[index])
     return "result", sequence, class_index, logits
@@ -58,11 +57,13 @@ def connected(link, stub):
 
 
 def plain(replies):
-    """Yield the answers; those to images without their times."""
+    """Yield the answers: those to images without their times, errors that name no request without their numbers."""
     for kind, sequence, payload in replies:
         if kind == IMAGE | 0x80:
             class_index, *_ = words(payload)
             yield "result", sequence, class_index, list(struct.unpack(f"<{CLASSES}i", payload[16:]))
+        elif kind == ERROR | 0x80 and words(payload)[0] in (RECEIVE, FRAMING, CHECKSUM, LOST):
+            yield kind, 0, payload
         else:
             yield kind, sequence, payload
 
@@ -124,8 +125,8 @@ def test_hello():
 @pytest.mark.parametrize("tx_stalls", [(False,), (True, False, True, True)])
 @pytest.mark.parametrize("pause", [0, 7])
 def test_images_in_flight(pause, tx_stalls):
-    events = [image(0, 7), image(1, 8), 5, image(2, 255), image(0, 0)]
-    expected = [result(0, 7), result(1, 8), result(2, 255), result(0, 0)]
+    events = [image(0, 7), image(1, 8), 5, image(2, 255), image(0, 0x0001_00FE)]
+    expected = [result(0, 7), result(1, 8), result(2, 255), result(0, 0x0001_00FE)]
     assert talk(events, pause=pause, tx_stalls=tx_stalls) == expected
 
 
@@ -134,11 +135,11 @@ def test_bytes_with_gaps():
 
 
 def test_more_images_than_the_window_holds():
-    events = [*(image(k % 3, k) for k in range(WINDOW + 2)), 3000, image(1, 77)]
+    events = [*(image(k % 3, 1 + k) for k in range(WINDOW + 2)), 3000, image(1, 77)]
     expected = [
-        *(result(k % 3, k) for k in range(WINDOW)),
-        error(BUSY, WINDOW),
+        *(result(k % 3, 1 + k) for k in range(WINDOW)),
         error(BUSY, WINDOW + 1),
+        error(BUSY, WINDOW + 2),
         result(1, 77),
     ]
     assert talk(events, latency=400) == expected
@@ -146,8 +147,8 @@ def test_more_images_than_the_window_holds():
 
 @pytest.mark.parametrize(("bus", "window"), [(4, 4), (1, 1), (2, 3), (12, 2)])
 def test_the_ring_of_images_wraps(bus, window):
-    events = [event for k in range(2 * window + 1) for event in (image(k % 3, k), 330)]
-    assert talk(events, bus=bus, window=window) == [result(k % 3, k) for k in range(2 * window + 1)]
+    events = [event for k in range(1, 2 * window + 2) for event in (image(k % 3, k), 330)]
+    assert talk(events, bus=bus, window=window) == [result(k % 3, k) for k in range(1, 2 * window + 2)]
 
 
 def test_times():
@@ -166,9 +167,9 @@ def test_times():
 
 
 def test_counters_are_answered_in_order():
-    events = [image(0), message(COUNTER, 1, b"\x00"), message(COUNTER, 2, b"\x85"), message(CLEAR, 3),
-              message(COUNTER, 4, b"\x00")]  # fmt: skip
-    expected = [result(0), counter(1, 1), counter(0x85, 2), (CLEAR | 0x80, 3, b""), counter(0, 4)]
+    events = [image(0), message(COUNTER, 2, b"\x00"), message(COUNTER, 3, b"\x85"), message(CLEAR, 4),
+              message(COUNTER, 5, b"\x00")]  # fmt: skip
+    expected = [result(0), counter(1, 2), counter(0x85, 3), (CLEAR | 0x80, 4, b""), counter(0, 5)]
     assert talk(events, latency=60) == expected
 
 
@@ -203,10 +204,13 @@ def test_reset_at_any_time_mixes_no_answers():
     """A reset never damages the answers before and after it."""
     rounds = range(0, 400, 23)
     events = [
-        event for at in rounds for event in (image(0, 1), image(1, 2), at, message(RESET, 3), 500, image(2, 4), 200)
+        event
+        for at in rounds
+        for event in (message(OPEN, 0), 400, image(0, 1), image(1, 2), at, message(RESET, 3), 500, image(2, 4), 200)
     ]
     replies = talk(events, tx_stalls=(False, True))
     for _ in rounds:
+        assert replies.pop(0) == (OPEN | 0x80, 0, b"")
         reset = replies.index((RESET | 0x80, 3, b""))
         assert replies[:reset] == [result(0, 1), result(1, 2)][:reset]
         assert replies[reset + 1] == result(2, 4)
@@ -229,16 +233,16 @@ def test_reset_while_an_image_arrives():
 
 def test_truncated_frames():
     """A truncated frame is ended by the leading zero of the next one."""
-    sent = range(1, FRAME + 8)
-    replies = talk([event for n in sent for event in (image(0, 1)[: 1 + n], 9, image(1, n), 200)])
+    sent = range(1, FRAME + 11)
+    replies = talk([event for n in sent for event in (image(0, n)[: 1 + n], 9, image(1, n), 200)])
     assert replies[1::2] == [result(1, n) for n in sent]
     assert all(fault in (error(FRAMING), error(CHECKSUM)) for fault in replies[::2])
     assert len(replies) == 2 * len(sent)
 
 
 def test_malformed_characters():
-    frame, places = image(0, 1), range(1, FRAME + 8)
-    replies = talk([event for at in places for event in (frame[:at], BAD, frame[at:], image(1, at), 200)])
+    sent, places = image(0, 1), range(1, FRAME + 11)
+    replies = talk([event for at in places for event in (sent[:at], BAD, sent[at:], image(1, at), 200)])
     assert replies == [answer for at in places for answer in (error(RECEIVE), result(1, at))]
 
 
@@ -257,11 +261,12 @@ INVALID_REQUESTS = [
     (IMAGE, b"", LENGTH),
     (COUNTER, b"", LENGTH),
     (COUNTER, b"\0\0", LENGTH),
-    (HELLO, b"\1", LENGTH),
+    (HELLO, b"\0\0\0\0", LENGTH),
     (CLEAR, b"\1", LENGTH),
-    (RESET, b"\1", LENGTH),
+    (RESET, b"\0\0\0\0", LENGTH),
+    (OPEN, b"\1", LENGTH),
     (0, b"", UNKNOWN),
-    (6, b"", UNKNOWN),
+    (7, b"", UNKNOWN),
     (ERROR, b"\0\0\0\0", UNKNOWN),
     (IMAGE | 0x80, b"\1\0" + bytes(FRAME), UNKNOWN),
 ]
@@ -271,21 +276,101 @@ def test_invalid_requests():
     events = [
         event
         for k, (kind, payload, _) in enumerate(INVALID_REQUESTS)
-        for event in (message(kind, k, payload), image(2, k), 200)
+        for event in (message(kind, 2 * k + 1, payload), image(2, 2 * k + 2), 200)
     ]
     expected = [
-        reply for k, (_, _, fault) in enumerate(INVALID_REQUESTS) for reply in (error(fault, k), result(2, k))
+        reply
+        for k, (_, _, fault) in enumerate(INVALID_REQUESTS)
+        for reply in (error(fault, 2 * k + 1), result(2, 2 * k + 2))
     ]
     assert talk(events) == expected
 
 
-@pytest.mark.parametrize("body", [b"", b"\x02"])
-def test_a_body_without_a_header(body):
+@pytest.mark.parametrize("body", [b"", b"\2", b"\2\7", b"\2\7\0\0", b"\1", b"\5", b"\6\7\0\0"])
+def test_a_body_without_a_whole_header(body):
     """It must not be taken for a request of the previous kind."""
-    content = stuff(body + struct.pack("<I", zlib.crc32(body)))
-    replies = talk([message(CLEAR, 1), b"\0" + content + b"\0", image(1, 2)])
+    replies = talk([message(CLEAR, 1), frame(body), image(1, 2)])
     assert [replies[0], replies[2]] == [(CLEAR | 0x80, 1, b""), result(1, 2)]
-    assert replies[1] in (error(UNKNOWN), error(LENGTH))
+    assert replies[1] == error(FRAMING)
+
+
+NUMBERS = [  # the number of an open; those of the requests after it; and those that are answered
+    (4, [5, 5, 6, 6, 6], [5, 6]),
+    (4, [5, 4, 6, 5, 7, 1], [5, 6, 7]),
+    (0, [0x100, 0xFF, 0x101, 0x1FF, 0x100], [0x100, 0x101, 0x1FF]),
+    (0, [0xFFFF, 0x1FFFF, 0x1FFFE, 0x11FFE], [0xFFFF, 0x1FFFE]),
+    (0x0123_4566, [0x0123_4567, 0x0123_4566, 0x0023_4568, 0x0123_4600], [0x0123_4567, 0x0123_4600]),
+    (0x0123_FFFF, [0x0124_FFFF, 0x0124_0000, 0x0123_FFFF, 0x8124_0001], [0x0124_0000]),
+    (0xFFFF_FFFE, [0xFFFF_FFFF, 0xFFFF_FFFE, 0, 3, 0xFFFF_FFFF, 2, 4], [0xFFFF_FFFF, 0, 3, 4]),
+    (0xFFFF_0002, [1, 2, 0xFFFF_0001, 0xFFFF_0002], [1, 2]),
+]
+
+
+def test_requests_that_come_twice_or_late():
+    """A request is obeyed only if its number exceeds the latest one by 1 to 65,535, modulo 2^32."""
+    events, expected = [], []
+    for first, numbers, answered in NUMBERS:
+        latest, followed = first, []
+        for number in numbers:
+            if 1 <= (number - latest) % (1 << 32) <= 0xFFFF:
+                latest = number
+                followed.append(number)
+        assert followed == answered, "the test must say what it means"
+        events += [message(OPEN, first), 200]
+        events += [event for number in numbers for event in (message(COUNTER, number, b"\x09"), 100)]
+        expected += [(OPEN | 0x80, first, b""), *(counter(9, number) for number in answered)]
+    assert talk(events) == expected
+
+
+def test_a_late_request_has_no_effect():
+    """It neither occupies the buffer, nor clears counters, nor is it answered, if it is invalid, with an error."""
+    late = [message(CLEAR, 1), *(image(1, 1),) * (WINDOW + 2), message(COUNTER, 1, b""), message(9, 1)]
+    events = [image(0, 1), 300, *late, image(2, 2), 300, message(COUNTER, 3, b"\x00")]
+    assert talk(events) == [result(0, 1), result(2, 2), counter(2, 3)]
+
+
+@pytest.mark.parametrize("refusal", [message(COUNTER, 5, b""), message(0x33, 5)])
+def test_a_request_that_was_refused_is_not_obeyed_later(refusal):
+    events = [refusal, 200, message(COUNTER, 5, b"\x09"), 200, message(COUNTER, 6, b"\x09")]
+    replies = talk(events)
+    assert [(kind, sequence) for kind, sequence, _ in replies] == [(ERROR | 0x80, 5), (COUNTER | 0x80, 6)]
+
+
+@pytest.mark.parametrize("number", [0, 7, 0x8000_0000, 0xFFFF_FFFF])
+def test_open(number):
+    """It has an effect like a reset, and determines which numbers follow."""
+    after = (number + 1) % (1 << 32)
+    events = [image(0, 0x4000), message(COUNTER, 0x4001, b"\0"), 300, message(OPEN, number), 200,
+              message(COUNTER, number, b"\x09"), 200, image(2, after)]  # fmt: skip
+    assert talk(events, latency=(1 << 16) - 1) == [(OPEN | 0x80, number, b"")]
+    assert talk(events)[-2:] == [(OPEN | 0x80, number, b""), result(2, after)]
+
+
+def test_reset_keeps_the_sequence_number():
+    events = [message(COUNTER, 300, b"\x09"), 200, message(RESET, 2), 200, message(COUNTER, 300, b"\x09"), 200,
+              message(COUNTER, 301, b"\x09")]  # fmt: skip
+    assert talk(events) == [counter(9, 300), (RESET | 0x80, 2, b""), counter(9, 301)]
+
+
+def test_only_the_last_of_several_resets_need_be_confirmed():
+    """They come while an answer is being sent."""
+    slow = (True,) * 5 + (False,)
+    events = [
+        message(HELLO, 1),
+        message(OPEN, 5),
+        message(RESET, 6),
+        message(OPEN, 0x0102_0304),
+        1500,
+        image(1, 0x0102_0305),
+    ]
+    replies = talk(events, tx_stalls=slow)
+    assert replies == [(HELLO | 0x80, 1, SELF), (OPEN | 0x80, 0x0102_0304, b""), result(1, 0x0102_0305)]
+
+
+def test_a_host_of_version_1():
+    """Hello and reset are answered in the form in which that version sends them, so that it reads the version."""
+    events = [frame(b"\5\x21"), 200, frame(b"\1\x22")]
+    assert talk(events) == [(RESET | 0x80, 0x21, b""), (HELLO | 0x80, 0x22, SELF)]
 
 
 def test_more_requests_than_tickets_can_wait():

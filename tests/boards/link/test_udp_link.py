@@ -129,10 +129,11 @@ def test_a_full_window_of_real_images():
     None is refused or dropped.
     """
     size = 3072
-    sent = b"".join(message(IMAGE, k, struct.pack("<H", 1) + bytes([k + 1]) * size) for k in range(UDP_WINDOW))
+    numbers = range(1, 1 + UDP_WINDOW)
+    sent = b"".join(message(IMAGE, k, struct.pack("<H", 1) + bytes([k]) * size) for k in numbers)
     cycles = [cycle for start in range(0, len(sent), 1472) for cycle in wire(sent[start : start + 1472])]
     replies, _, errors = converse(cycles + IDLE * 2500, frame_bytes=size)
-    assert [(kind, sequence) for kind, sequence, _ in replies] == [(IMAGE | 0x80, k) for k in range(UDP_WINDOW)]
+    assert [(kind, sequence) for kind, sequence, _ in replies] == [(IMAGE | 0x80, k) for k in numbers]
     assert errors == 0
     assert UDP_WINDOW * 125e6 / len(cycles) > 30_000, "images per second on the wire"
 

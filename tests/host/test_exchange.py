@@ -1,0 +1,246 @@
+"""The exchange of requests and answers with devices that send what nobody asked for, in simulated time."""
+
+import itertools
+import random
+import struct
+
+import numpy as np
+import pytest
+
+from psahw.errors import UserError
+from psahw.host import Accelerator, accelerator, exchange
+from psahw.host.protocol import SEQUENCES
+from tests.host.device import SHAPE, Device, hello, logits
+from tests.wire import message, split, unstuff
+
+HELLO, IMAGE, COUNTER, CLEAR, RESET, OPEN, ERROR = 1, 2, 3, 4, 5, 6, 0x7F
+ANSWER = 0x80
+TIMEOUT, ATTEMPTS = 1.0, 3
+FIRST = 0x1234_5678  # sequence number of a session, which is random outside of tests
+IMAGES = np.random.default_rng(6).integers(0, 256, (300, *SHAPE), np.uint8)
+EXPECTED = np.array([logits(image.tobytes()) for image in IMAGES])
+RESULT = struct.pack("<4I3i", 0, 120, 0, 1, 3, 2, 1)
+
+
+class Bench(Device):
+    """A device and the port to it in one object, with a clock that only waiting moves.
+
+    Parameters
+    ----------
+    flood
+        Returns bytes that the device sends whenever the host reads and nothing else is there, or None for silence.
+    """
+
+    name, baud, settings, advice = "bench", None, "", "is it there?"
+
+    def __init__(self, flood=None, **options):
+        self.now, self.flood, self.queue = 0.0, flood, []
+        super().__init__(**options)
+
+    def _open(self):
+        return self.name
+
+    def _send(self, data):
+        self.queue.append(data)
+
+    def monotonic(self):
+        """Return the time, as `time.monotonic` does."""
+        return self.now
+
+    def seconds(self, count):
+        """Return the time that bytes take on the line."""
+        return 0.0
+
+    def write(self, data):
+        """Take a request from the host."""
+        self._take(*split(unstuff(data.strip(b"\0"))[:-4]))
+
+    def read(self, seconds):
+        """Return what the device has sent; otherwise let time pass."""
+        assert self.now < 10_000, "the exchange does not end"
+        if self.queue:
+            self.now += 1e-4
+            return self.queue.pop(0)
+        if self.flood is not None:
+            self.now += 0.01
+            return self.flood()
+        self.now += seconds
+        return b""
+
+    def drain(self, seconds):
+        """Discard what has been sent, for a limited time."""
+        self.queue.clear()
+        self.now += seconds
+
+    def close(self):
+        """Do nothing."""
+
+
+@pytest.fixture
+def connect(monkeypatch):
+    """Return a function that opens a bench."""
+
+    def opened(bench, first=FIRST, **options):
+        monkeypatch.setattr(accelerator.random, "randrange", lambda numbers: first % numbers)
+        monkeypatch.setattr(accelerator, "SerialPort", lambda port, baud: bench)
+        for module in (accelerator, exchange):
+            monkeypatch.setattr(module, "time", bench)
+        return Accelerator("bench", **{"timeout": TIMEOUT, "attempts": ATTEMPTS, **options})
+
+    return opened
+
+
+FLOODS = {
+    "results": lambda draw: message(IMAGE | ANSWER, draw.randrange(SEQUENCES), RESULT),
+    "counters": lambda draw: message(COUNTER | ANSWER, draw.randrange(SEQUENCES), bytes(4)),
+    "requests": lambda draw: message(IMAGE, draw.randrange(SEQUENCES), RESULT),
+    "greetings": lambda draw: message(HELLO | ANSWER, 0, hello()),
+    "busy": lambda draw: message(ERROR | ANSWER, draw.randrange(SEQUENCES), struct.pack("<I", 6)),
+    "checksum": lambda draw: message(ERROR | ANSWER, 0, struct.pack("<I", 3)),
+    "unknown faults": lambda draw: message(ERROR | ANSWER, 0, draw.randbytes(4)),
+    "short frames": lambda draw: message(HELLO, draw.randrange(256)),
+    "noise": lambda draw: draw.randbytes(50) + b"\0",
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("confirms", [False, True])
+@pytest.mark.parametrize("place", [RESET, HELLO, OPEN, IMAGE, COUNTER, CLEAR])
+def test_a_device_that_never_stops_sending(place, confirms, flood, connect):
+    """From the first request of a kind on, it answers no request of that kind, and confirms resets or does not."""
+    draw, failed = random.Random(1), []
+
+    def spoil(kind, count):
+        if kind == place:
+            failed.append(kind)
+        return "drop" if failed and not (confirms and kind in (RESET, OPEN) and kind != place) else None
+
+    bench = Bench(lambda: FLOODS[flood](draw) if failed else b"", spoil=spoil)
+    begun = 0.0
+    with pytest.raises(UserError) as caught:
+        device = connect(bench)
+        begun = bench.now
+        {IMAGE: lambda: device.run(IMAGES), COUNTER: device.counters, CLEAR: device.clear_counters}[place]()
+    assert "\n" not in str(caught.value)
+    assert bench.now - begun < 2 * ATTEMPTS * TIMEOUT
+
+
+def test_a_reset_that_is_not_confirmed(connect):
+    draw = random.Random(2)
+    bench = Bench()
+    device = connect(bench)
+    bench.spoil, bench.flood = lambda kind, count: "drop", lambda: FLOODS["results"](draw)
+    begun = bench.now
+    with pytest.raises(UserError, match=r"^bench does not answer$"):
+        device.reset()
+    assert bench.now - begun < ATTEMPTS * TIMEOUT + 0.1
+
+
+def test_stale_answers_do_not_prolong_the_wait(connect):
+    """The device repeats its answer to the first image forever."""
+    results = []
+
+    def spoil(kind, count):
+        if kind == IMAGE:
+            results.append(count)
+        return "drop" if len(results) > 1 else None
+
+    bench = Bench(spoil=spoil)
+    device = connect(bench)
+    first = message(IMAGE | ANSWER, device._exchange._sequence, RESULT)
+    bench.flood = lambda: first if results else b""
+    begun = bench.now
+    with pytest.raises(UserError, match=r"^bench(: image was sent 3 times| does not answer)"):
+        device.run(IMAGES)
+    assert bench.now - begun < 2 * ATTEMPTS * TIMEOUT
+
+
+def test_an_unknown_fault_fills_no_memory(connect):
+    codes = itertools.count(1000)
+    bench = Bench(spoil=lambda kind, count: "drop" if kind == IMAGE else None)
+    device = connect(bench)
+    bench.flood = lambda: message(ERROR | ANSWER, 0, struct.pack("<I", next(codes)))
+    with pytest.raises(UserError):
+        device.run(IMAGES)
+    assert list(device.statistics.reported) == ["unknown fault"]
+
+
+def test_the_caller_may_take_time(connect):
+    """Only the device is waited for. Answers that arrived while the caller was busy are not lost."""
+    bench = Bench()
+    device = connect(bench)
+
+    def busy(_):
+        bench.now += 10 * TIMEOUT
+
+    assert np.array_equal(device.run(IMAGES[:9], progress=busy).logits, EXPECTED[:9])
+    assert (device.statistics.timeouts, device.statistics.resent) == (0, 0)
+
+
+@pytest.mark.parametrize("distance", [1, 2, 5, 255, 256, 257])
+def test_answers_that_arrive_late(distance, connect):
+    """Each answer arrives once more after ``distance`` others, just before the answer that is due.
+
+    A sequence number of one byte recurs after 256 requests, so that the answer would be taken for another image's.
+    """
+    answers = []
+
+    class Late(Bench):
+        def _send(self, data):
+            answers.append(data)
+            if len(answers) > distance:
+                super()._send(answers[-1 - distance])
+            super()._send(data)
+
+    device = connect(Late())
+    assert np.array_equal(device.run(IMAGES).logits, EXPECTED)
+    assert device.statistics.strays >= len(IMAGES) - distance
+
+
+@pytest.mark.parametrize("window", [1, 4, 8])
+@pytest.mark.parametrize("seed", range(4))
+def test_loss_duplication_and_reordering(seed, window, connect):
+    """Requests and answers are lost, come twice, and come late, a fifth of each."""
+    draw = random.Random(seed)
+
+    class Network:
+        def __init__(self, deliver):
+            self.deliver, self.late = deliver, []
+
+        def __call__(self, item):
+            chance = draw.random()
+            if chance < 0.2:
+                return
+            if chance < 0.4:
+                self.late.append(item)
+            if chance < 0.6 and chance >= 0.4:
+                self.late.append(item)
+                self.deliver(item)
+            elif chance >= 0.6:
+                self.deliver(item)
+            while self.late and draw.random() < 0.4:
+                self.deliver(self.late.pop(draw.randrange(len(self.late))))
+
+    class Lossy(Bench):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.inward, self.outward = Network(super().write), Network(self.queue.append)
+
+        def write(self, data):
+            self.inward(data)
+
+        def _send(self, data):
+            self.outward(data)
+
+    bench = Lossy(greeting=hello(window=window))
+    device = connect(bench, attempts=100)
+    answers = device.run(IMAGES)
+    assert np.array_equal(answers.logits, EXPECTED)
+    assert bench.ignored > 10 and device.statistics.strays > 10 and device.statistics.resent > 10
+
+
+def test_sequence_numbers_wrap(connect):
+    bench = Bench()
+    device = connect(bench, first=SEQUENCES - 20)
+    assert np.array_equal(device.run(IMAGES[:40]).logits, EXPECTED[:40])
+    assert (device.statistics.resent, bench.ignored, bench._latest) == (0, 0, 22)
