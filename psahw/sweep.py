@@ -13,6 +13,7 @@ nothing else, and no process watches them, so that they can run on several machi
 """
 
 import json
+import os
 import re
 import sys
 import threading
@@ -247,7 +248,7 @@ def find(recipe: str | Path) -> Path:
     known = _shipped_files()
     if str(recipe) in known:
         return known[str(recipe)]
-    if not Path(recipe).exists():
+    if not os.path.exists(recipe):  # unlike Path.exists, false for a name that is too long
         raise UserError(
             f"no recipe {quote(str(recipe))}: neither a file nor one that ships with psahw ({', '.join(known)})"
         )

@@ -160,6 +160,10 @@ class _Result(msgspec.Struct):
     stalls: bool
     gap: tuple[int, int]
 
+    def __post_init__(self) -> None:
+        if (self.mismatched_logits or self.mismatched_classes) and not self.mismatches:
+            raise ValueError("mismatches must describe the logits or classes that are wrong")
+
 
 class _Record(msgspec.Struct):
     """A file with the result of a batch."""

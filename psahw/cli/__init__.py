@@ -169,7 +169,8 @@ def _of_system(error: OSError) -> int:
         raise error
     if error.filename == _OUTPUT:
         _give_up_output()
-    _complain("psahw", f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    place = f"{printable(str(error.filename), 300)}: " if error.filename else ""
+    _complain("psahw", f"{place}{error.strerror}")
     return 2
 
 

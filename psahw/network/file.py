@@ -298,9 +298,9 @@ def find(name: str | os.PathLike) -> Path:
     if str(name) in shipped():
         return _SHIPPED / f"{name}.safetensors"
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, false for a name that is too long
         raise UserError(f"no network {quote(str(name))}: it is a directory; name a network file")
-    if not path.exists():
+    if not os.path.exists(path):
         known = ", ".join(shipped()) or "none"
         raise UserError(f"no network {quote(str(name))}: neither a file nor one that ships with psahw ({known})")
     return path

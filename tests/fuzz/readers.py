@@ -48,14 +48,12 @@ class Reader:
     ----------
     name
         Its name.
-    examples
-        Returns valid cases: files by name, or a text.
+    valid
+        Returns valid cases: files by name, or something else that ``read`` takes.
     damaged
         Returns the strategy that draws damaged cases.
     read
         Called with the case and with the directory that holds its files.
-    needs
-        Packages from PyPI that it needs.
     errors
         Errors besides UserError and CheckFailed with which it may refuse a case.
     """
@@ -64,7 +62,6 @@ class Reader:
     valid: Callable[[], Sequence[Any]]
     damaged: Callable[[], st.SearchStrategy[Any]]
     read: Callable[[Any, Path], None]
-    needs: tuple[str, ...] = ()
     errors: tuple[type[Exception], ...] = ()
 
     @staticmethod
