@@ -251,8 +251,9 @@ def _plain(described: Any) -> Any:
 def _extra(described: Any, name: str) -> str | None:
     """Return extra information about a type, or about one of those that a value may have."""
     for entry in (described, *getattr(_plain(described), "types", ())):
-        if isinstance(entry, inspect.Metadata) and name in (entry.extra or {}):
-            return entry.extra[name]
+        extra = (entry.extra or {}) if isinstance(entry, inspect.Metadata) else {}
+        if name in extra:
+            return extra[name]
     return None
 
 

@@ -303,6 +303,8 @@ def test_report(networks, here, capfd):
     result = json.loads(capfd.readouterr().out)
     assert result["page"] == str(here / "small.html")
     assert (here / "small.html").stat().st_size == result["bytes"]
+    assert main(["report", network, "--plan", "plan.json"]) == 0
+    assert capfd.readouterr().out == f"{here / 'small.html'}\n"
     assert main(["report", str(networks / "cifar"), "--plan", "plan.json"]) == 2
     assert "plan.json is about network 'small', not 'cifar'" in capfd.readouterr().err
 

@@ -50,9 +50,9 @@ def print_json(value: dict[str, Any]) -> None:
     )
 
 
-def print_line(text: str) -> None:
+def print_line(content: object) -> None:
     """Print a line of a result on standard output, without control characters."""
-    click.echo(printable(text))
+    click.echo(printable(str(content)))
 
 
 def print_table(

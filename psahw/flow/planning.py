@@ -244,7 +244,7 @@ def plan(
         bus_bytes=bus_bytes or search.widest_bus(network, board.bus_bytes),
         utilisation=_shares(utilisation),
         rules=_rules(engines or board.engines, rules, log),
-        period=choices and choices.token_period,
+        period=None if choices is None else choices.token_period,
         progress=_announced(progress, log),
     )
     limits = dict(budget or {})
