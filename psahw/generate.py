@@ -12,6 +12,7 @@ from amaranth.lib import wiring
 from . import verilog
 from .adder_graph import solve
 from .architecture import nodes
+from .architecture.geometry import SlidingWindow
 from .gateware.accelerator import CHAIN, Accelerator
 from .gateware.argmax import Argmax
 from .gateware.chain import Chain
@@ -236,6 +237,13 @@ def accelerator(network: Network, plan: Plan) -> Accelerator:
     return Accelerator(stages=_components(plan.pipeline, network))
 
 
+def _needed_beats(network: Network, bus_bytes: int) -> int:
+    """Return the number of input beats of a frame up to the last one with a pixel in a window."""
+    patch = network.patch
+    window = SlidingWindow(*network.image, patch.size, patch.stride, patch.padding)
+    return -(-window.needed_pixels * network.colours // bus_bytes)
+
+
 def manifest(network: Network, plan: Plan, circuit: Accelerator) -> dict[str, Any]:
     """Return the facts about a circuit that a simulation or a host needs."""
     return {
@@ -245,6 +253,7 @@ def manifest(network: Network, plan: Plan, circuit: Accelerator) -> dict[str, An
         "image": list(network.image),
         "colours": network.colours,
         "bus_bytes": plan.bus_bytes,
+        "needed_beats": _needed_beats(network, plan.bus_bytes),
         "classes": len(network.classes),
         "class_names": list(network.classes),
         "logit_bits": network.head.out_bits,

@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +39,7 @@ class _Manifest(msgspec.Struct):
     stages: tuple[_Name, ...] = ()
     clock_hz: Annotated[float, Meta(ge=1, le=1e12)] | None = None
     settling_frames: Annotated[int, Meta(ge=0, lt=1 << 16)] = 0
+    needed_beats: Annotated[int, Meta(ge=0, le=1 << 40)] = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ class Design:
         Planned clock frequency in Hz, or None if the manifest does not have it.
     settling_frames
         Number of results before the frame interval is constant.
+    needed_beats
+        Number of a frame's first beats that hold all pixels on which the result depends. The result may be offered
+        as soon as they have been taken. All beats if the manifest has no such entry, or 0.
     """
 
     directory: Path
@@ -91,6 +95,7 @@ class Design:
     stages: tuple[str, ...] = ()
     clock_hz: float | None = None
     settling_frames: int = 0
+    needed_beats: int = 0
 
     @property
     def verilog(self) -> Path:
@@ -140,9 +145,15 @@ def load_design(directory: str | os.PathLike) -> Design:
     manifest = directory / "manifest.json"
     entries = documents.read(manifest, _Manifest, hint="name a directory that psahw elaborate wrote")
     design = Design(directory=directory.resolve(), **msgspec.structs.asdict(entries))
-    if design.frame_bytes % design.bus_bytes or design.beats < 2:
+    if design.frame_bytes % design.bus_bytes:
         raise UserError(
-            f"{manifest}: a frame of {design.frame_bytes} bytes must be two beats or more of {design.bus_bytes} bytes"
+            f"{manifest}: a frame of {design.frame_bytes} bytes must be whole beats of {design.bus_bytes} bytes"
+        )
+    if not design.needed_beats:
+        design = replace(design, needed_beats=design.beats)
+    if design.needed_beats > design.beats:
+        raise UserError(
+            f"{manifest}: needed_beats must be at most {design.beats}, a frame's, not {design.needed_beats}"
         )
     if not design.verilog.is_file():
         raise UserError(f"{design.verilog} does not exist")

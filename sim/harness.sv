@@ -2,8 +2,12 @@
 //
 // Everything that happens in every cycle is in this module, so that it runs at the speed of compiled code. Python
 // (sim/testbench.py) sets the registers under "orders" during reset, waits for `notice` to toggle and reads the
-// registers under "reports". Frame n of a run is frame n of the image file, which has raw bytes in raster order. A
-// result belongs to the oldest frame without a result.
+// registers under "reports". Frame n of a run is frame n of the image file, which has raw bytes in raster order.
+//
+// A result belongs to the oldest frame without a result. It may be offered once the first needed_beats beats of that
+// frame have been transferred, and no earlier. These are the beats up to the last one with a pixel in a window; the
+// accelerator takes the rest of the frame and drops it. A result is therefore early if it is offered before the frame
+// that it belongs to has begun, even if the frame before it is still being sent.
 //
 // Stalls: in a cycle without a stall, a stall of 1 to 8 cycles begins with probability *_short / 2^32, and a stall of 1
 // to long_mask + 1 cycles with probability *_long / 2^32. An offered beat stays offered. In addition, the source pauses
@@ -14,7 +18,7 @@ module psahw_harness #(
     parameter int RESULT_BITS = 84,  // width of the output payload
     parameter int COUNTER_ADDRESS_BITS = 1,
     parameter int COUNTER_BITS = 1,
-    parameter int IN_FLIGHT = 64     // largest number of frames between input and output
+    parameter int IN_FLIGHT = 4096   // largest number of frames between input and output
 ) (
     input clk /*verilator public_flat_rw*/
 );
@@ -22,6 +26,7 @@ module psahw_harness #(
   reg        rst          /*verilator public_flat_rw*/ = 1'b1;
   reg [31:0] first_frame  /*verilator public_flat_rw*/ = 0;
   reg [31:0] frame_limit  /*verilator public_flat_rw*/ = 0;  // number of the first frame that is not sent
+  reg [31:0] needed_beats /*verilator public_flat_rw*/ = BEATS;  // beats on which a result depends, at most BEATS
   reg [31:0] gap_min      /*verilator public_flat_rw*/ = 0;  // idle cycles between frames ...
   reg [31:0] gap_span     /*verilator public_flat_rw*/ = 0;  // ... and largest number of additional ones
   reg [31:0] source_short /*verilator public_flat_rw*/ = 0;
@@ -91,6 +96,8 @@ module psahw_harness #(
   wire o_move = o_valid & o_ready;
   wire [31:0] starve = source_frame == starve_after ? starve_cycles : 0;
   wire i_last = i_move & source_beat == BEATS - 1;
+  // All beats on which the next result depends have been transferred in earlier cycles.
+  wire complete = source_frame == sink_frame ? source_beat >= needed_beats : $signed(source_frame - sink_frame) > 0;
 
   // The frame that is being sent. It is read from the file at falling edges, when no other process reads it.
   reg [7:0] frame[BUS_BYTES*BEATS];
@@ -163,7 +170,7 @@ module psahw_harness #(
       end
       if (o_held & ~o_valid) notify(WITHDRAWN);
       else if (o_held & o_payload != o_before) notify(CHANGED);
-      else if (o_valid & sink_frame >= source_frame) notify(EARLY);
+      else if (o_valid & ~complete) notify(EARLY);
       else if (short_file) notify(SHORT_FILE);
       else if (i_move & $signed(source_frame - sink_frame) >= IN_FLIGHT) notify(CROWDED);
       else if (o_move) notify(RESULT);

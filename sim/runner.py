@@ -54,6 +54,7 @@ def _orders(design: Design, frames: int, stalls: bool, gap: tuple[int, int]) -> 
     pause = 2 * design.latency + 4 * design.frame_interval if stalls else 0
     gap_min, gap_span = gap
     return {
+        "needed_beats": design.needed_beats,
         "gap_min": gap_min,
         "gap_span": gap_span,
         "source_short": short,
@@ -154,6 +155,7 @@ def simulate(
             "frames": len(images),
             "bus_bytes": design.bus_bytes,
             "beats": design.beats,
+            "needed_beats": design.needed_beats,
             "logit_bits": design.logit_bits,
             "settling_frames": design.settling_frames,
             "orders": _orders(design, len(images), stalls, gap),

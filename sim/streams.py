@@ -13,9 +13,16 @@ __all__ = ["run_streams"]
 
 
 async def run_streams(
-    dut: Any, beats: list[int], results: int, *, stall: float = 0.0, seed: int = 0, patience: int = 100_000
+    dut: Any,
+    beats: list[int],
+    results: int,
+    *,
+    needed: int,
+    stall: float = 0.0,
+    seed: int = 0,
+    patience: int = 100_000,
 ) -> tuple[list[int], list[int], list[int]]:
-    """Send beats into stream ``i`` while taking results from stream ``o``.
+    """Send beats into stream ``i`` while taking results from stream ``o``, until all have been transferred.
 
     Parameters
     ----------
@@ -24,7 +31,9 @@ async def run_streams(
     beats
         Payloads to send.
     results
-        Number of results to take.
+        Number of results to take, which is the number of frames.
+    needed
+        Number of a frame's first beats that must be transferred before its result may be offered.
     stall
         Probability that the source, or the sink, stalls in a cycle.
     seed
@@ -40,14 +49,14 @@ async def run_streams(
     Raises
     ------
     AssertionError
-        If an offered result changes before it is taken.
+        If an offered result changes before it is taken, or is offered too early.
     RuntimeError
         If the accelerator is stuck.
     """
     draw = random.Random(seed)
     sent, taken, payloads = [], [], []
     offered, held, cycle = False, None, 0
-    while len(taken) < results:
+    while len(taken) < results or len(sent) < len(beats):
         await FallingEdge(dut.clk)
         offered = len(sent) < len(beats) and (offered or draw.random() >= stall)
         ready = draw.random() >= stall
@@ -59,6 +68,9 @@ async def run_streams(
         payload = int(dut.o__payload.value) if dut.o__valid.value else None
         if held is not None:
             assert payload == held, f"cycle {cycle}: result {held:#x} was offered, now {payload!r}"
+        if payload is not None:
+            start = len(taken) * len(beats) // results
+            assert len(sent) >= start + needed, f"cycle {cycle}: a result was offered after {len(sent) - start} beats"
         if offered and dut.i__ready.value:
             sent.append(cycle)
             offered = False

@@ -22,7 +22,7 @@ RESULT, STUCK = 1, 5  # kinds of notices, as in sim/harness.sv
 COMPLAINTS = {
     2: "the result changed while it was offered and not taken",
     3: "the result was withdrawn before it was taken",
-    4: "a result was offered before its frame was complete",
+    4: "a result was offered before the beats on which it depends had been taken",
     STUCK: "nothing moved",
     6: "more frames are under way than the harness can track",
     7: "the image file ended early",
@@ -58,7 +58,7 @@ class _Bench:
         lines = [
             f"cycle {int(dut.cycle.value)}: {COMPLAINTS[kind]}",
             f"input: frame {int(dut.source_frame.value)} of {int(dut.frame_limit.value)}, "
-            f"beat {int(dut.source_beat.value)} of {self.request['beats']}, "
+            f"beat {int(dut.source_beat.value)} of {self.request['beats']} ({self.request['needed_beats']} needed), "
             f"valid {dut.i_valid.value}, ready {dut.i_ready.value}",
             f"output: {int(dut.sink_frame.value)} results taken, "
             f"valid {dut.o_valid.value}, ready {dut.o_ready.value}",
@@ -98,6 +98,11 @@ class _Bench:
         await self.finished.wait()
         if self.error:
             raise self.error
+
+    async def sent(self, frames):
+        """Wait until the accelerator has taken the rest of the last frame, which may follow its result."""
+        while int(self.dut.source_frame.value) < frames:
+            await self.pause(1)
 
     async def counters(self, stages):
         """Return the frames, the cycles and the stalled cycles of every stage since the last reset.
@@ -144,6 +149,7 @@ async def harness(dut):
             await bench.reset(draw.choice((1, 1, 2, 5)), draw.randrange(frames) if left else 0, frames)
         await bench.results(frames)
         await Timer(bench.period // 2, "step")
+        await bench.sent(frames)
         await bench.pause(request["drain"])
         counters = await bench.counters(request["counters"])
     except RuntimeError as error:
@@ -177,8 +183,9 @@ async def direct(dut):
     dut.rst.value = 0
     try:
         sent, taken, payloads = await run_streams(
-            dut, beats, frames, stall=request["stall"], seed=request["seed"], patience=request["orders"]["patience"]
-        )
+            dut, beats, frames, needed=request["needed_beats"], stall=request["stall"], seed=request["seed"],
+            patience=request["orders"]["patience"],
+        )  # fmt: skip
     except (RuntimeError, AssertionError) as error:
         _finish(request, error=str(error), cycles=0, **board.summary())
         raise
@@ -187,4 +194,6 @@ async def direct(dut):
     predictions = [board.predictions[frame] for frame in range(frames)]
     seconds = time.perf_counter() - start
     summary = board.summary()
-    _finish(request, cycles=taken[-1] + 1, seconds=seconds, predictions=predictions, counters=[], **summary)
+    _finish(
+        request, cycles=max(sent[-1], taken[-1]) + 1, seconds=seconds, predictions=predictions, counters=[], **summary
+    )

@@ -51,6 +51,7 @@ SHAPES = {
     "few tokens": dict(image=(4, 4), colours=1, patch=Patch(2, 2), stages=(StageShape(8, 2, kernel=1),)),
     "one row": dict(image=(2, 10), colours=1, patch=Patch(2, 2), stages=(StageShape(4, 4, kernel=3),)),
     "rows left over": dict(image=(11, 9), colours=1, patch=Patch(4, 2), stages=(StageShape(4, 4),)),
+    "half left over": dict(image=(15, 8), colours=1, patch=Patch(8, 4), stages=(StageShape(2, 2, blocks=0),)),
     "extremes": dict(stages=(StageShape(8, 6, groups=2),), extremes=True),
 }
 
@@ -155,6 +156,23 @@ def test_adder_graphs_with_stalls_and_a_reset():
     stalls = np.random.default_rng(1).integers(0, 2, (2, 23)).astype(bool)
     logits, *_ = simulate(network, plan, images, i_stalls=stalls[0], o_stalls=stalls[1], reset_at=plan.latency // 2)
     assert np.array_equal(logits, reference.run(network, images))
+
+
+@pytest.mark.parametrize(
+    ("name", "rules"), [("rows left over", MAC_ONLY), ("half left over", Rules.parse("serial:1"))]
+)
+def test_the_rest_of_a_frame_is_taken_before_its_result(name, rules):
+    """The beats behind the last one that a window needs enter while the result waits, even if it is never taken."""
+    network, plan = make(name, rules=rules)
+    circuit = generate.accelerator(network, inferred(plan))
+    needed = generate.manifest(network, plan, circuit)["needed_beats"]
+    (image,) = random_images(np.random.default_rng(1), network, 1)
+    payloads = [int.from_bytes(bytes(beat), "little") for beat in beats(image, plan.bus_bytes)]
+    assert needed < len(payloads)
+    wait = [True] * (2 * plan.latency)  # until the result is there
+    i_stalls = [False] * needed + wait + [False] * len(payloads)
+    results, i_cycles, _ = run_stream(circuit, payloads, quiet=len(wait) + 50, i_stalls=i_stalls, o_stalls=[True])
+    assert results == [] and np.diff(i_cycles[needed:]).tolist() == [1] * (len(payloads) - needed - 1)
 
 
 def test_wide_shapes_are_wide():

@@ -50,7 +50,10 @@ class ImageBuffer(wiring.Component):
     repeat : In(16)
         How often the committed image is sent to the accelerator; not 0.
     release : In(1)
-        Free the slot of the oldest committed image.
+        Free the slot of the oldest committed image, only while ``sent`` is high.
+    sent : Out(1)
+        All beats of the oldest committed image have been read, for the last time if the image is repeated. The image
+        may have its result before that, because a result need not depend on the last beats.
     o : stream of ``bus_bytes`` bytes
         Images for the accelerator.
     begin : Out(1)
@@ -72,6 +75,7 @@ class ImageBuffer(wiring.Component):
                 "keep": In(1),
                 "repeat": In(REPEAT_BITS),
                 "release": In(1),
+                "sent": Out(1),
                 "o": Out(stream.Signature(data.ArrayLayout(unsigned(8), bus_bytes))),
                 "begin": Out(1),
             }
@@ -90,7 +94,7 @@ class ImageBuffer(wiring.Component):
         repeats = Array(Signal(REPEAT_BITS, name=f"repeat_{slot}") for slot in range(self.slots))
         sent = Signal()  # the last beat of an image's last repetition is being read
         m.d.sync += [taken.eq(taken + self.keep - self.release), waiting.eq(waiting + self.keep - sent)]
-        m.d.comb += self.free.eq(taken != self.slots)
+        m.d.comb += [self.free.eq(taken != self.slots), self.sent.eq(taken != waiting)]
         self._write(m, memory.write_port(), repeats)
         self._read(m, memory.read_port(), repeats, waiting != 0, sent)
         return m

@@ -142,6 +142,7 @@ class Link(wiring.Component):
             ),
             dispatcher.free.eq(buffer.free),
             buffer.release.eq(replier.next_image),
+            replier.sent.eq(buffer.sent),
             stopwatch.begin.eq(buffer.begin),
             *(getattr(stopwatch, name).eq(getattr(replier, name)) for name in ("offered", "next_image")),
             *(getattr(replier, name).eq(getattr(stopwatch, name)) for name in TIMES),

@@ -22,9 +22,11 @@ TIMES = ("latency", "span", "stamp")
 class Replier(wiring.Component):
     """Write the bodies of answers: kind, sequence number, and 32-bit words.
 
-    A result is taken from the accelerator when its answer has been sent. Of a repeated image, all
-    results except the last are discarded. A reset is carried out between two answers, so no answer
-    mixes values from before and after it. Its own answer is a ticket like any other.
+    A result is taken from the accelerator when its answer has been sent. The answer begins when
+    the whole image has been sent to the accelerator, so that there is room for another after it. Of
+    a repeated image, all results except the last are discarded. A reset is carried out between two
+    answers, so no answer mixes values from before and after it. Its own answer is a ticket like any
+    other.
 
     Parameters
     ----------
@@ -50,6 +52,8 @@ class Replier(wiring.Component):
         Results of the accelerator.
     counters : Out(`psahw.gateware.counters.READER`)
         Counters of the accelerator and the link.
+    sent : In(1)
+        Connect to the port of the same name of `psahw.boards.link.image_buffer.ImageBuffer`.
     latency, span, stamp, offered, next_image
         Connect to the ports of the same names of `psahw.boards.link.stopwatch.Stopwatch`.
     reset
@@ -80,6 +84,7 @@ class Replier(wiring.Component):
                 "o": Out(stream.Signature(FRAME_BYTE)),
                 "result": In(stream.Signature(result)),
                 "counters": Out(READER),
+                "sent": In(1),
                 **{name: In(32) for name in TIMES},
                 "offered": Out(1),
                 "next_image": Out(1),
@@ -103,7 +108,7 @@ class Replier(wiring.Component):
         sequence_end = part == Mux(kind.matches(*SHORT_KINDS), 0, SEQUENCE_BYTES - 1)
 
         fetched = self._word(m, kind, index)
-        taken, ready = self._results(m)
+        taken, last = self._results(m)
         m.d.comb += self.counters.addr.eq(ticket.argument)
         m.d.sync += self.flush.eq(0)
         with m.FSM():
@@ -128,11 +133,11 @@ class Replier(wiring.Component):
             with m.State("RESULT"):
                 with m.If(self.reset):
                     m.next = "IDLE"
-                with m.Elif(ready):
+                with m.Elif(last & self.sent):
                     m.d.comb += self.activity.eq(1)
                     m.next = "KIND"
                 with m.Else():
-                    m.d.comb += taken.eq(self.result.valid)
+                    m.d.comb += taken.eq(self.result.valid & ~last)
             with m.State("RESET"):
                 m.d.sync += [waiting.eq(waiting + 1), self.flush.eq(1)]
                 with m.If(waiting == RESET_CYCLES - 1):
@@ -179,7 +184,7 @@ class Replier(wiring.Component):
         -------
         taken
             Signal to set in a cycle in which a result is to be discarded.
-        ready
+        last
             Expression that is true while the image's last result is offered.
         """
         taken, done, shown = Signal(), Signal(16), Signal()

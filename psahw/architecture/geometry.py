@@ -55,6 +55,15 @@ class SlidingWindow:
         return np.bincount(self.freed_after(), minlength=self.grid[0])
 
     @property
+    def needed_pixels(self) -> int:
+        """Positions of the grid in raster order, from its first one to the last one that a window needs."""
+        row, column = (
+            min((count - 1) * self.stride - self.padding + self.size, length)
+            for count, length in zip(self.grid, (self.height, self.width), strict=True)
+        )
+        return (row - 1) * self.width + column
+
+    @property
     def buffered_rows(self) -> int:
         """Rows of the grid that a ring buffer must hold so that the windows need not wait for a steady source.
 

@@ -42,6 +42,15 @@ def test_rows(window):
     assert window.rows_freed().tolist() == [freed_after.count(y) for y in range(len(covered))]
 
 
+@given(sliding_windows())
+def test_needed_pixels(window):
+    needed = np.zeros((window.height, window.width), bool)
+    for top in tops(window.height, window):
+        for left in tops(window.width, window):
+            needed[max(top, 0) : top + window.size, max(left, 0) : left + window.size] = True
+    assert window.needed_pixels == np.flatnonzero(needed)[-1] + 1
+
+
 @pytest.mark.parametrize(
     "height, size, stride, padding, rows",
     [(32, 6, 4, 1, 10), (32, 4, 4, 0, 8), (32, 4, 2, 1, 6), (8, 2, 2, 0, 4), (6, 6, 4, 0, 12), (9, 4, 4, 0, 9)],

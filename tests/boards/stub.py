@@ -32,14 +32,17 @@ class Stub(wiring.Component):
     frame_bytes
         Length of an image in bytes.
     pause
-        Minimum number of cycles between two beats that are not taken. No beat is taken while a
+        Minimum number of cycles between two beats that are not taken. No frame begins while a
         result is offered.
     latency
-        A result is offered ``1 + latency`` cycles after the last beat.
+        A result is offered ``1 + latency`` cycles after the last beat that counts.
+    rest
+        Number of beats at the end of a frame that do not count: the result may be offered and taken before them.
     """
 
-    def __init__(self, *, bus_bytes: int, frame_bytes: int, pause: int = 0, latency: int = 0):
+    def __init__(self, *, bus_bytes: int, frame_bytes: int, pause: int = 0, latency: int = 0, rest: int = 0):
         self.beats, self.bus_bytes, self.pause, self.latency = frame_bytes // bus_bytes, bus_bytes, pause, latency
+        self.rest = rest
         counters = wiring.Signature({"addr": Out(8), "data": In(32), "clear": Out(1)})
         super().__init__(
             {
@@ -52,17 +55,20 @@ class Stub(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         beat, total, frames = Signal(range(self.beats)), Signal(16), Signal(32)
+        counts = beat < self.beats - self.rest
         pause = Signal(range(max(self.pause, 1) + 1))
         done = self.o.valid & self.o.ready
         left, thinking = Signal(range(self.latency + 1)), Signal()
-        m.d.comb += self.i.ready.eq((pause == 0) & ~self.o.valid & ~thinking)
+        m.d.comb += self.i.ready.eq((pause == 0) & ((beat != 0) | ~(self.o.valid | thinking)))
         with m.If(pause != 0):
             m.d.sync += pause.eq(pause - 1)
         with m.If(self.i.valid & self.i.ready):
             added = sum((self.i.payload[lane] for lane in range(self.bus_bytes)), start=total)
-            m.d.sync += [total.eq(added), beat.eq(beat + 1), pause.eq(self.pause)]
+            m.d.sync += [total.eq(Mux(counts, added, total)), beat.eq(beat + 1), pause.eq(self.pause)]
             with m.If(beat == self.beats - 1):
-                m.d.sync += [beat.eq(0), left.eq(self.latency), thinking.eq(self.latency != 0)]
+                m.d.sync += beat.eq(0)
+            with m.If(beat == self.beats - 1 - self.rest):
+                m.d.sync += [left.eq(self.latency), thinking.eq(self.latency != 0)]
                 m.d.sync += self.o.valid.eq(self.latency == 0)
         with m.If(thinking):
             m.d.sync += left.eq(left - 1)

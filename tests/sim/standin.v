@@ -1,6 +1,7 @@
 // A stand-in for an accelerator with two classes. Logit c of a frame is the sum over its bytes of
 // byte * weights[(index + 3 * c) % 16]. It takes one beat of two bytes per clock cycle, and pauses for 20 cycles after
-// each frame. The plusarg +bug=N selects one of nine bugs.
+// each frame. With the plusarg +needed=N only the first N beats of a frame count, and the result follows them. The
+// plusarg +bug=N selects one of eleven bugs.
 module psahw_accelerator (
     input             clk,
     input             rst,
@@ -13,10 +14,10 @@ module psahw_accelerator (
 );
   parameter BEATS = 64;
   parameter PAUSE = 20;
-  reg [31:0] bug;
+  reg [31:0] bug, needed;
   initial begin
-    bug = 0;
     if (!$value$plusargs("bug=%d", bug)) bug = 0;
+    if (!$value$plusargs("needed=%d", needed)) needed = BEATS;
   end
 
   reg [7:0] weights[15:0];
@@ -30,7 +31,7 @@ module psahw_accelerator (
   reg signed [19:0] result0, result1;
   reg valid;
   reg [3:0] changes;
-  wire stop = bug == 1 & frames == 3;
+  wire stop = bug == 1 & frames == 3 | bug == 10 & frames == 11 & beat >= needed;  // 10: the last frame's rest stays
   wire room = ~done;
   assign i__ready = pause == 0 & room & ~stop;
   wire move = i__valid & i__ready;
@@ -45,10 +46,12 @@ module psahw_accelerator (
     if (pause != 0) pause <= pause - 1;
     if (move) begin
       beat <= beat + 1;
-      sum0 <= (first ? 20'sd0 : sum0) + part0;
-      sum1 <= (first ? 20'sd0 : sum1) + part1;
+      if (beat < needed) begin
+        sum0 <= (first ? 20'sd0 : sum0) + part0;
+        sum1 <= (first ? 20'sd0 : sum1) + part1;
+      end
+      done <= beat == needed - 1 | bug == 11 & beat == 63;  // 11: a second result at the end of the frame
       if (beat == 63) begin
-        done <= 1;
         pause <= PAUSE - 1 + (bug == 3 & frames[1:0] == 2);  // 3: every fourth frame takes one more cycle
         frames <= frames + 1;
         if (bug == 2) {sum0, sum1} <= {part0, part1};

@@ -15,6 +15,9 @@ from tests.sim.conftest import MANIFEST, write_standin
 def test_load_design(tmp_path):
     design = load_design(write_standin(tmp_path / "d"))
     assert (design.beats, design.frame_bytes, design.result_bits) == (64, 128, 41)
+    assert design.needed_beats == 64, "a result depends on all beats unless the manifest says otherwise"
+    (tmp_path / "d" / "manifest.json").write_text(json.dumps(MANIFEST | {"needed_beats": 20}))
+    assert load_design(tmp_path / "d").needed_beats == 20
 
 
 @pytest.mark.parametrize(
@@ -27,7 +30,9 @@ def test_load_design(tmp_path):
         ({"stages": ["input", 7]}, r"stages\[1\] must be a string, not 7"),
         ({"digest": "0"}, "digest must be 64 hexadecimal digits in lower case, not '0'"),
         ({"clock_hz": "fast"}, "clock_hz must be a number or null, not 'fast'"),
-        ({"bus_bytes": 3}, "a frame of 128 bytes must be two beats or more of 3 bytes"),
+        ({"bus_bytes": 3}, "a frame of 128 bytes must be whole beats of 3 bytes"),
+        ({"needed_beats": -1}, "needed_beats must be an integer of 0 or more, not -1"),
+        ({"needed_beats": 65}, "needed_beats must be at most 64, a frame's, not 65"),
         ({"frame_interval": 0}, "frame_interval must be an integer of 1 or more, not 0"),
     ],
 )

@@ -8,6 +8,9 @@ import pytest
 
 from psahw.boards.tools.power import PREFIX
 from psahw.sim.runner import problems, simulate
+from tests.sim.conftest import standin_logits
+
+EARLY = "a result was offered before the beats on which it depends had been taken"
 
 
 def test_back_to_back(standin):
@@ -84,18 +87,76 @@ def test_wrong_result(standin, bug, options, message):
         (
             1,
             {},
-            r"nothing moved for \d+ cycles; input: frame 3 of 12, beat 0 of 64, valid 1, ready 0; "
+            r"nothing moved for \d+ cycles; input: frame 3 of 12, beat 0 of 64 \(64 needed\), valid 1, ready 0; "
             r"output: 3 results taken, valid 0, ready 1; 3 results before, 0 logits wrong",
         ),
         (4, {"stalls": True}, "the result was withdrawn before it was taken"),
-        (6, {"resets": 5}, "a result was offered before its frame was complete|logits differ"),
-        (7, {}, "a result was offered before its frame was complete"),
+        (6, {"resets": 5}, f"{EARLY}|logits differ"),
+        (7, {}, EARLY),
         (9, {"stalls": True}, "the result changed while it was offered and not taken"),
     ],
 )
 def test_broken_protocol(standin, bug, options, message):
     with pytest.raises(RuntimeError, match=message):
         simulate(*standin, plusargs=(f"+bug={bug}",), **options)
+
+
+def early(standin, needed):
+    """Return a stand-in of whose frames only the first beats count, with its arguments and the plusarg for it."""
+    design, images, _ = standin
+    kept = images.copy()
+    kept.reshape(len(images), -1)[:, 2 * needed :] = 0
+    timing = {"latency": needed + 1, "frame_interval": 84 if needed < 64 else 83}
+    return (
+        dataclasses.replace(design, needed_beats=needed, **timing),
+        images,
+        standin_logits(kept),
+    ), f"+needed={needed}"
+
+
+@pytest.mark.parametrize(
+    ("needed", "driver", "options"),
+    [
+        (1, "harness", {"stalls": True}),
+        (20, "harness", {}),
+        (20, "direct", {}),
+        (63, "harness", {"stalls": True, "seed": 2}),
+        (63, "direct", {"stalls": True}),
+    ],
+)
+def test_results_before_the_end_of_a_frame(standin, needed, driver, options):
+    arguments, plusarg = early(standin, needed)
+    result = simulate(*arguments, driver=driver, plusargs=(plusarg,), **options)
+    assert problems(result) == [] and result["mismatched_logits"] == 0
+    assert result["results"] == 12
+
+
+@pytest.mark.parametrize("stalls", [False, True])
+def test_reset_between_a_result_and_the_end_of_its_frame(standin, stalls):
+    """Two thirds of a frame follow its result, so that some of the resets come between the two."""
+    arguments, plusarg = early(standin, 20)
+    result = simulate(*arguments, plusargs=(plusarg,), resets=12, stalls=stalls)
+    assert problems(result) == [] and result["mismatched_logits"] == 0
+    assert result["results"] > 12
+
+
+@pytest.mark.parametrize("driver", ["harness", "direct"])
+@pytest.mark.parametrize(("needed", "planned", "bug"), [(20, 21, 0), (20, 20, 11)])
+def test_results_that_come_too_early(standin, needed, planned, bug, driver):
+    """A result that is offered a single beat too early is detected, and so is a second one of the same frame."""
+    (design, images, expected), plusarg = early(standin, needed)
+    design = dataclasses.replace(design, needed_beats=planned)
+    message = EARLY if driver == "harness" else f"a result was offered after {0 if bug else needed} beats"
+    with pytest.raises(RuntimeError, match=message):
+        simulate(design, images, expected, driver=driver, plusargs=(plusarg, f"+bug={bug}"))
+
+
+@pytest.mark.parametrize("driver", ["harness", "direct"])
+def test_rest_of_the_last_frame_that_is_not_taken(standin, driver):
+    arguments, plusarg = early(standin, 20)
+    message = r"nothing moved for \d+ cycles; input: frame 11 of 12, beat 20 of 64 \(20 needed\), valid 1, ready 0"
+    with pytest.raises(RuntimeError, match=message if driver == "harness" else "no beat moved"):
+        simulate(*arguments, driver=driver, plusargs=(plusarg, "+bug=10"))
 
 
 def test_other_working_directory(standin, tmp_path, monkeypatch):

@@ -24,23 +24,23 @@ def manifest(*, bus_bytes, image, colours=3, interval=None):
     }  # fmt: skip
 
 
-def _stub(directory, about, pause):
-    """Write the Verilog of the stub, and return its signature."""
+def _stub(directory, about, pause, rest):
+    """Write the Verilog of the stub, and return its signature. The last ``rest`` beats of a frame do not count."""
     height, width = about["image"]
-    stub = Stub(bus_bytes=about["bus_bytes"], frame_bytes=height * width * about["colours"], pause=pause)
+    stub = Stub(bus_bytes=about["bus_bytes"], frame_bytes=height * width * about["colours"], pause=pause, rest=rest)
     verilog.emit(stub, "accelerator", directory)
     return stub.signature
 
 
-def write_core(directory, about, *, pause=0):
+def write_core(directory, about, *, pause=0, rest=0):
     """Write the Verilog of a core."""
-    core = Core(_stub(directory, about, pause), about)
+    core = Core(_stub(directory, about, pause, rest), about)
     verilog.emit(core, "axi", directory, ports=verilog_ports(core))
 
 
-def write_kernel(directory, about, *, pause=0, data_bytes=64, beats=16):
+def write_kernel(directory, about, *, rest=0, data_bytes=64, beats=16):
     """Write the Verilog of a kernel."""
-    kernel = Kernel(_stub(directory, about, pause), about, data_bytes=data_bytes, beats=beats)
+    kernel = Kernel(_stub(directory, about, 0, rest), about, data_bytes=data_bytes, beats=beats)
     verilog.emit(kernel, "kernel", directory, ports=verilog_ports(kernel))
 
 

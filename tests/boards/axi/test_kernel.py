@@ -12,10 +12,11 @@ IDLE, DONE, READY = 0b0100, 0b0010, 0b1000
 READ_ERROR = 8  # flag in a record
 PAGE = 4096
 UNTOUCHED = 0xA5
-DESIGNS = {  # bus_bytes, image, data_bytes, beats
-    "narrow": (4, (4, 4), 8, 16),
-    "odd": (3, (3, 5), 64, 16),  # 45 bytes per image, which divide no word
-    "equal": (4, (2, 4), 4, 8),
+DESIGNS = {  # bus_bytes, shape of an image, data_bytes, beats, rest
+    "narrow": (4, (4, 4, 3), 8, 16, 0),
+    # 45 bytes per image, which divide no word; results come before the end of their frames.
+    "odd": (3, (3, 5, 3), 64, 16, 4),
+    "equal": (4, (2, 2, 1), 4, 8, 0),  # a word holds one image, which is a single beat
 }
 
 
@@ -23,17 +24,19 @@ DESIGNS = {  # bus_bytes, image, data_bytes, beats
 def kernel(request, tmp_path_factory):
     """Return a simulated kernel of each design."""
     pytest.importorskip("cocotbext.axi", reason="the extra `sim` is not installed")
-    bus_bytes, image, data_bytes, beats = DESIGNS[request.param]
+    bus_bytes, (*image, colours), data_bytes, beats, rest = DESIGNS[request.param]
     directory = tmp_path_factory.mktemp("kernel")
-    write_kernel(directory, manifest(bus_bytes=bus_bytes, image=image), data_bytes=data_bytes, beats=beats)
-    return Simulated(directory, image[0] * image[1] * 3, data_bytes, beats)
+    about = manifest(bus_bytes=bus_bytes, image=image, colours=colours)
+    write_kernel(directory, about, rest=rest, data_bytes=data_bytes, beats=beats)
+    return Simulated(directory, image[0] * image[1] * colours, rest * bus_bytes, data_bytes, beats)
 
 
 class Simulated:
-    """A kernel with a stub in the place of the accelerator."""
+    """A kernel with a stub in the place of the accelerator, which ignores the last ``rest`` bytes of a frame."""
 
-    def __init__(self, directory, frame, data_bytes, beats):
+    def __init__(self, directory, frame, rest, data_bytes, beats):
         self.directory, self.frame, self.data_bytes, self.beats = directory, frame, data_bytes, beats
+        self.rest = rest
 
     def images(self, count, seed=1):
         """Return random images."""
@@ -76,6 +79,15 @@ class Simulated:
         )
         return [bytes.fromhex(part) for part in report["memory"]], report
 
+    def records(self, images):
+        """Return the expected results of ``images``."""
+        return b"".join(expected_record(image[: self.frame - self.rest]) for image in images)
+
+    def memory(self, images, margin=300):
+        """Return the expected memory contents where the results of ``images`` should be."""
+        guard = bytes([UNTOUCHED] * margin)
+        return guard + self.records(images) + guard
+
     def check_bursts(self, report, batches):
         """Check the addresses and lengths of all bursts.
 
@@ -98,19 +110,13 @@ class Simulated:
             assert touched == expected
 
 
-def memory(images, margin=300, flags=0):
-    """Return the expected memory contents where the results of ``images`` should be."""
-    guard = bytes([UNTOUCHED] * margin)
-    return guard + b"".join(expected_record(image, flags) for image in images) + guard
-
-
 @pytest.mark.parametrize("pauses", [0, 0.3, 0.7])
 def test_batch(kernel, pauses):
     """Images and results begin just before a page, at odd addresses."""
     images = kernel.images(40)
     batches = [(PAGE - 3, 9 * PAGE - 15, images)]
     contents, report = kernel.run(batches, pauses=pauses, watch=True)
-    assert contents == [memory(images)]
+    assert contents == [kernel.memory(images)]
     assert report["states"] == [IDLE, IDLE | DONE | READY, IDLE] or report["states"] == [IDLE, DONE | READY, IDLE]
     assert report["registers"]["STATUS"] == 0
     kernel.check_bursts(report, batches)
@@ -124,7 +130,7 @@ def test_every_alignment(kernel):
         for k in range(8)
     ]
     contents, report = kernel.run(batches)
-    assert contents == [memory(images) for _, _, images in batches]
+    assert contents == [kernel.memory(images) for _, _, images in batches]
     assert report["registers"]["STATUS"] == 0
 
 
@@ -137,14 +143,14 @@ def test_chained_batches(kernel):
         (0x4000, 0xC003, kernel.images(1, seed=3)),
     ]
     contents, report = kernel.run(batches, chain=True, pauses=0.3)
-    assert contents == [memory(images) for _, _, images in batches]
+    assert contents == [kernel.memory(images) for _, _, images in batches]
     assert all(state & DONE for state in report["states"][1:-1]) and report["states"][-1] & DONE == 0
 
 
 def test_addresses_above_32_bits(kernel):
     images = kernel.images(3)
     contents, _ = kernel.run([(0x0FF1, 0x9003, images)], base=0x7_FFFF_F000, broken=[["read", 0, 1]])
-    assert contents == [memory(images)]
+    assert contents == [kernel.memory(images)]
 
 
 def test_read_errors(kernel):
@@ -158,8 +164,8 @@ def test_read_errors(kernel):
     word = hole // kernel.data_bytes * kernel.data_bytes  # the first byte that was not read
     bad = (word - at) // kernel.frame
     assert heads == [0] * bad + [READ_ERROR] * (12 - bad)
-    assert contents[0][300 : 300 + 24 * bad] == b"".join(expected_record(image) for image in images[:bad])
-    assert contents[1] == memory(later)
+    assert contents[0][300 : 300 + 24 * bad] == kernel.records(images[:bad])
+    assert contents[1] == kernel.memory(later)
 
 
 def test_write_errors(kernel):
@@ -170,11 +176,11 @@ def test_write_errors(kernel):
     contents, report = kernel.run(batches, broken=[["write", hole, hole + 1]])
     assert report["registers"]["STATUS"] == 2
     assert all(state & DONE for state in report["states"][1:-1])
-    expected, word = memory(images), hole // kernel.data_bytes * kernel.data_bytes
+    expected, word = kernel.memory(images), hole // kernel.data_bytes * kernel.data_bytes
     first = 300 + word - 0x9000
     assert contents[0][first : first + kernel.data_bytes] == bytes([UNTOUCHED] * kernel.data_bytes)
     assert (
         contents[0][:first] + contents[0][first + kernel.data_bytes :]
         == expected[:first] + expected[first + kernel.data_bytes :]
     )
-    assert contents[1] == memory(later)
+    assert contents[1] == kernel.memory(later)

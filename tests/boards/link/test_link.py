@@ -19,6 +19,7 @@ HELLO, IMAGE, COUNTER, CLEAR, RESET, OPEN, ERROR = 1, 2, 3, 4, 5, 6, 0x7F
 RECEIVE, FRAMING, CHECKSUM, LENGTH, UNKNOWN, BUSY, LOST = range(1, 8)
 SELF = b"who the device is, 32 bytes long"
 BAD = object()  # a character that the receiver marks as malformed
+ANSWERED = object()  # wait for one more answer
 
 IMAGES = [bytes(range(k, k + FRAME)) for k in (0, 40, 240)]
 
@@ -68,12 +69,12 @@ def plain(replies):
             yield kind, sequence, payload
 
 
-def converse(events, *, bus=BUS, window=WINDOW, pause=0, latency=0, gap=0, tx_stalls=(False,), settle=900):
+def converse(events, *, bus=BUS, window=WINDOW, pause=0, latency=0, rest=0, gap=0, tx_stalls=(False,), settle=900):
     """Return the answers to ``events``.
 
-    An event is bytes, BAD, or a number of idle cycles. ``gap`` cycles pass between two bytes.
+    An event is bytes, BAD, ANSWERED, or a number of idle cycles. ``gap`` cycles pass between two bytes.
     """
-    stub = Stub(bus_bytes=bus, frame_bytes=FRAME, pause=pause, latency=latency)
+    stub = Stub(bus_bytes=bus, frame_bytes=FRAME, pause=pause, latency=latency, rest=rest)
     link = Link(hello=SELF, bus_bytes=bus, frame_bytes=FRAME, result=result_layout(), window=window)
     received = bytearray()
 
@@ -87,9 +88,15 @@ def converse(events, *, bus=BUS, window=WINDOW, pause=0, latency=0, gap=0, tx_st
             await ctx.tick().repeat(gap)
 
     async def host(ctx):
+        zeros = 0
         for event in events:
             if isinstance(event, int):
                 await ctx.tick().repeat(max(event, 1))
+            elif event is ANSWERED:
+                zeros += 2
+                for _ in range(settle):
+                    if received.count(0) < zeros:
+                        await ctx.tick()
             else:
                 for byte in [event] if event is BAD else event:
                     await send(ctx, byte)
@@ -149,6 +156,17 @@ def test_more_images_than_the_window_holds():
 def test_the_ring_of_images_wraps(bus, window):
     events = [event for k in range(1, 2 * window + 2) for event in (image(k % 3, k), 330)]
     assert talk(events, bus=bus, window=window) == [result(k % 3, k) for k in range(1, 2 * window + 2)]
+
+
+@pytest.mark.parametrize(("pause", "repeat"), [(0, 3), (400, 1)])
+def test_results_before_the_end_of_an_image(pause, repeat):
+    """After an answer there is room for the next image, although the last two of three beats follow the result."""
+    events = [event for k in range(4) for event in (image(k % 3, k + 1, repeat), ANSWERED)]
+    expected = []
+    for k in range(4):
+        class_index, logits = answer(IMAGES[k % 3][:BUS])
+        expected.append(("result", k + 1, class_index, logits))
+    assert talk(events, window=1, pause=pause, rest=2, settle=2000) == expected
 
 
 def test_times():
