@@ -348,8 +348,9 @@ HELLO = protocol.Hello(
 def packets() -> list[bytes]:
     """Return frames with a hello, a result and a counter."""
     result = np.array([1, 65, 0, 12345, 1, 2, 3, -4, 5], "<i4").tobytes()
-    bodies = [b"\x81\0" + HELLO.pack(), b"\x82\1" + result, b"\x83\2" + bytes(4)]
-    return [frame(body) for body in bodies]
+    payloads = {protocol.Kind.HELLO: HELLO.pack(), protocol.Kind.IMAGE: result, protocol.Kind.COUNTER: bytes(4)}
+    headers = {kind: bytes([protocol.ANSWER | kind]).ljust(protocol.header_bytes(kind), b"\0") for kind in payloads}
+    return [frame(headers[kind] + payload) for kind, payload in payloads.items()]
 
 
 @st.composite
@@ -370,11 +371,13 @@ def read_packets(case, folder):
     reader = FrameReader(protocol.longest_answer(5))
     for body in reader.feed(case):
         assert len(body) <= protocol.longest_answer(5)
-        if body[:1] == b"\x81":
-            hello = protocol.Hello.unpack(body[2:])
+        if (answer := protocol.parse(body)) is None:
+            continue
+        if answer.kind == protocol.ANSWER | protocol.Kind.HELLO:
+            hello = protocol.Hello.unpack(answer.payload)
             assert hello.frame_bytes > 0 and 0 < hello.classes <= protocol.MAX_CLASSES
-        elif body[:1] == b"\x82":
-            assert protocol.Result.unpack(body[2:], 5).class_index < 5
+        elif answer.kind == protocol.ANSWER | protocol.Kind.IMAGE:
+            assert protocol.Result.unpack(answer.payload, 5).class_index < 5
     if reader.broken:
         raise UserError("broken frames")
 

@@ -192,7 +192,7 @@ def test_identity():
         "address": "10.0.0.9",
         "port": 4000,
         "mac": "02:00:0a:00:00:09",
-        "protocol": 1,
+        "protocol": 2,
     }
 
 
