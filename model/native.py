@@ -6,14 +6,17 @@ import os
 import platform
 import shutil
 import sys
+import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from psahw import cache, processes
 
-__all__ = ["FLAGS", "build", "call", "can_compile", "pointer"]
+__all__ = ["FLAGS", "build", "call", "can_compile", "pointer", "reason_against_compiling"]
 
 CACHED = 8
 """Libraries that stay in the cache, besides those used within the last day."""
@@ -30,10 +33,24 @@ FLAGS = [
 ]
 
 
-def can_compile(device: str) -> bool:
-    """Return whether `torch.compile` has the compiler that it needs; on a CPU that is a C++ compiler."""
+def reason_against_compiling(device: str) -> str | None:
+    """Return why `torch.compile` cannot work on a device, or None if it can."""
+    if device != "cpu":
+        return None
     usual = "clang++" if sys.platform == "darwin" else "g++"
-    return device != "cpu" or shutil.which(os.environ.get("CXX", usual)) is not None
+    if shutil.which(os.environ.get("CXX", usual)) is None:
+        return f"no C++ compiler ({usual}, or $CXX) is found"
+    # It does not quote these paths for the compiler.
+    cache = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or tempfile.gettempdir()
+    for path in (str(Path(torch.__file__).parent), sysconfig.get_path("include"), cache):
+        if any(character.isspace() for character in path):
+            return f"torch.compile cannot handle the space in {path}"
+    return None
+
+
+def can_compile(device: str) -> bool:
+    """Return whether `torch.compile` has what it needs; on a CPU that is a C++ compiler, and paths without spaces."""
+    return reason_against_compiling(device) is None
 
 
 def _processor() -> str:

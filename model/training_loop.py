@@ -32,7 +32,7 @@ from .augment import View, pack
 from .config import TrainConfig, held_out
 from .data import Dataset, split
 from .losses import smooth_targets
-from .native import can_compile
+from .native import can_compile, reason_against_compiling
 from .optim import learning_rate
 from .predict import accuracy
 from .processes import average_gradients, mean_over_processes, processes
@@ -184,7 +184,7 @@ def fit(
         observer = TrainingObserver()
     if rank == 0:
         if config.compile and setup.step_kind == "torch":
-            log("no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower")
+            log(f"{reason_against_compiling(device)}: trains without torch.compile, slower")
         _log_start(run, setup)
 
     result = None

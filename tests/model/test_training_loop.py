@@ -281,12 +281,19 @@ def test_checkpoint_from_before_a_setting_existed(tmp_path):
     assert result.epoch == 3
 
 
-def test_without_a_compiler_it_trains_uncompiled(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("CXX", "no-such-compiler", "no C++ compiler (g++, or $CXX) is found"),
+        ("TORCHINDUCTOR_CACHE_DIR", "/x/c d", "torch.compile cannot handle the space in /x/c d"),
+    ],
+)
+def test_without_what_compiling_needs_it_trains_uncompiled(tmp_path, monkeypatch, variable, value, reason):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch, "compile", lambda *arguments: pytest.fail("compiled"))
-    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv(variable, value)
     config = dataclasses.replace(QUICK, epochs=1, compile=True)
     messages = []
     _fit(tmp_path, config, log=messages.append)
-    assert messages == ["no C++ compiler (g++, or $CXX) is found: trains without torch.compile, slower"]
+    assert messages == [f"{reason}: trains without torch.compile, slower"]
     assert checkpoint.read(tmp_path / "checkpoint.safetensors")[1]["train"]["compile"] is True
