@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from psahw.architecture.device import DEVICES, Device
 from psahw.errors import UserError
+from psahw.lookup import look_up
 from psahw.quoting import quote
 
 __all__ = ["BOARDS", "Board", "get"]
@@ -60,9 +61,14 @@ class Board:
     links: tuple[str, ...] = ("uart",)
 
     def platform(self):
-        """Return a new Amaranth platform. A platform can build only one design."""
+        """Return a new Amaranth platform. A platform can build only one design.
+
+        Raises UserError if `psahw.boards.platforms` does not have the board's class.
+        """
         from . import platforms
 
+        if not hasattr(platforms, self.platform_class):
+            raise UserError(f"board {self.name}: psahw.boards.platforms has no class {quote(self.platform_class)}")
         return getattr(platforms, self.platform_class)()
 
 
@@ -137,7 +143,4 @@ def get(name: str) -> Board:
     >>> get("marble").title
     'Berkeley Marble'
     """
-    try:
-        return BOARDS[name.lower()]
-    except KeyError:
-        raise UserError(f"unknown board {quote(name)}; known boards: {', '.join(BOARDS)}") from None
+    return look_up(BOARDS, name.lower() if name.lower() in BOARDS else name, "board")

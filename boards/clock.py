@@ -17,6 +17,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from psahw.errors import UserError
+from psahw.lookup import look_up
 
 __all__ = ["MMCM_AT_REST", "ClockGenerator", "ClockSettings", "settings"]
 
@@ -49,13 +50,17 @@ class _Pll:
     max_output_divider: int
 
 
-_PLLS = {  # keys: family and speed grade
-    ("xc7", "1"): _Pll("MMCME2_ADV", (10, 450), (600, 1200), (4.69, 800), 625, 8, 106, 64, 128),
-    ("xc7", "2"): _Pll("MMCME2_ADV", (10, 500), (600, 1440), (4.69, 933), 710, 8, 106, 64, 128),
-    ("xcup", "2L-e"): _Pll("MMCME4_ADV", (10, 500), (800, 1600), (6.25, 775), 775, 8, 106, 128, 128),
-    ("ecp5", "6"): _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 257, 1, 128, 128, 128),
-    ("ecp5", "8"): _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 370, 1, 128, 128, 128),
-    ("gw2a", "C8/I7"): _Pll("rPLL", (3, 500), (500, 1250), (3.90625, 625), 625, 1, 64, 64 * 128, 128),
+_PLLS = {  # by family and speed grade
+    "xc7": {
+        "1": _Pll("MMCME2_ADV", (10, 450), (600, 1200), (4.69, 800), 625, 8, 106, 64, 128),
+        "2": _Pll("MMCME2_ADV", (10, 500), (600, 1440), (4.69, 933), 710, 8, 106, 64, 128),
+    },
+    "xcup": {"2L-e": _Pll("MMCME4_ADV", (10, 500), (800, 1600), (6.25, 775), 775, 8, 106, 128, 128)},
+    "ecp5": {
+        "6": _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 257, 1, 128, 128, 128),
+        "8": _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 370, 1, 128, 128, 128),
+    },
+    "gw2a": {"C8/I7": _Pll("rPLL", (3, 500), (500, 1250), (3.90625, 625), 625, 1, 64, 64 * 128, 128)},
 }
 
 _RPLL_DIVIDERS = (2, 4, 8, *range(16, 129, 16))  # ODIV, from UG286, rPLL
@@ -147,14 +152,16 @@ def settings(family: str, speed: str, input_hz: float, target_hz: float) -> Cloc
     Raises
     ------
     UserError
-        If no settings come within 1 % of ``target_hz``, or if the device's clock network is too slow for it.
+        If no settings come within 1 % of ``target_hz``, or if the device's clock network is too slow for it, or if
+        the limits of the PLL are not known for the family and the speed grade.
 
     Examples
     --------
     >>> settings("xc7", "2", 125e6, 143e6).hz
     Fraction(143000000, 1)
     """
-    pll, target = _PLLS[family, speed], Fraction(target_hz)
+    grades = look_up(_PLLS, family, "family", plural="families")
+    pll, target = look_up(grades, speed, "speed grade", f" of {family}"), Fraction(target_hz)
 
     def rank(candidate: tuple[int, int, int]) -> tuple:
         input_divider, multiplier, divider = candidate

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAPPED = ("model", "sim", "boards")  # folders of the checkout that are packages inside of psahw
-BASE = {"cache", "callbacks", "documents", "errors", "files", "logs", "processes", "quoting", "scratch"}
+BASE = {"cache", "callbacks", "documents", "errors", "files", "logs", "lookup", "processes", "quoting", "scratch"}
 
 # package: (packages of psahw, packages from PyPI that are loaded when it is imported)
 PACKAGES: dict[str, tuple[set[str], set[str]]] = {
@@ -27,6 +27,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
     "documents": ({"errors", "quoting"}, {"msgspec"}),
     "display": (set(), set()),
     "files": ({"errors", "scratch"}, set()),
+    "lookup": ({"errors", "quoting"}, set()),
     "logs": ({"documents", "errors", "files"}, {"msgspec"}),
     "scratch": (set(), set()),
     "watchdog": (set(), set()),

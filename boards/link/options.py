@@ -14,8 +14,8 @@ from amaranth.lib import wiring
 from psahw.errors import UserError
 from psahw.host.protocol import VERSION
 from psahw.host.udp_port import SCHEME
+from psahw.lookup import look_up
 from psahw.planner.primitives import block_ram
-from psahw.quoting import quote
 
 from .. import BOARDS, Board
 from ..core import AcceleratorInterface
@@ -145,8 +145,7 @@ KINDS = tuple(WINDOWS)
 
 def check_link(board: Board, kind: str) -> None:
     """Raise UserError if there is no link of this kind, or if the board does not have one."""
-    if kind not in KINDS:
-        raise UserError(f"unknown link {quote(kind)}; known links: {', '.join(KINDS)}")
+    look_up(WINDOWS, kind, "link")
     if kind not in board.links:
         others = ", ".join(name for name, other in BOARDS.items() if kind in other.links)
         raise UserError(f"{board.name} has no {kind} link; boards that have one: {others}")

@@ -9,9 +9,9 @@ from pathlib import Path
 from psahw import generate, verilog
 from psahw.errors import UserError
 from psahw.gateware.dsp48 import MODELS
+from psahw.lookup import look_up
 from psahw.network.layers import Network
 from psahw.planner.plan import Plan
-from psahw.quoting import quote
 
 from .. import Board
 from ..axi.core import Core
@@ -110,10 +110,7 @@ def target(name: str) -> Target:
     UserError
         If the target is not known. The message lists the known targets.
     """
-    try:
-        return TARGETS[name]
-    except KeyError:
-        raise UserError(f"unknown target {quote(name)} of --for; known targets: {', '.join(TARGETS)}") from None
+    return look_up(TARGETS, name, "target", " of --for")
 
 
 def write(tool: Target, board: Board, network: Network, plan: Plan, directory: Path) -> dict:

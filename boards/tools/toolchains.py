@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from psahw.errors import UserError
+from psahw.lookup import look_up
 from psahw.quoting import quote
 
 from .. import Board
@@ -224,8 +225,11 @@ _BY_FAMILY = {  # in order of preference
 
 
 def of_board(board: Board) -> tuple[str, ...]:
-    """Return the names of the toolchains that can build for a board, in order of preference."""
-    return _BY_FAMILY[board.device.family]
+    """Return the names of the toolchains that can build for a board, in order of preference.
+
+    Raises UserError if its device family is not known.
+    """
+    return look_up(_BY_FAMILY, board.device.family, "family", f" of {board.device.name}", plural="families")
 
 
 def choose(board: Board, name: str | None = None) -> tuple[Toolchain | None, list[Missing]]:

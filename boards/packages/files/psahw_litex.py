@@ -24,6 +24,7 @@ from migen import ClockSignal, Instance, ResetSignal
 
 FOLDER = Path(__file__).resolve().parent
 ADDRESS_BITS = 12
+PLANNED_BYTES = 1 << 16  # assumed for a region that the SoC's map names, but that has not been added
 
 
 class Psahw(LiteXModule):
@@ -90,10 +91,15 @@ def add_psahw(soc, name="psahw", origin=None):
     name : str
         Name of the accelerator in the SoC, and prefix of the DMAs' names.
     origin : int
-        Address of the registers. By default LiteX chooses one.
+        Address of the registers. By default that of ``name`` in ``soc.mem_map``, or else a free address among those
+        for input and output.
     """
     core = Psahw(soc.platform)
     soc.add_module(name=name, module=core)
+    if origin is None:
+        origin = soc.mem_map.get(name)
+    if origin is None:
+        origin = _free_origin(soc, name)
     soc.bus.add_slave(name=name, slave=core.bus, region=SoCRegion(origin, 1 << ADDRESS_BITS, cached=False))
 
     # LiteX' DMAs reverse the bytes of words with the given endianness. Here the first byte belongs into the low bits.
@@ -113,6 +119,26 @@ def add_psahw(soc, name="psahw", origin=None):
         outward.source.connect(writer.sink),
     ]
     return core
+
+
+def _free_origin(soc, name):
+    """Return an address for the registers at which nothing is, and nothing will be that the SoC's map contains.
+
+    LiteX adds the region of its CSRs only at the end, so that its own search would overlook it. In a SoC without a
+    CPU it is at address 0, the first that LiteX tries.
+    """
+    sizes = {"csr": 4 << soc.csr.address_width}
+    planned = {
+        f"planned_{other}": SoCRegion(address, sizes.get(other, PLANNED_BYTES), cached=False)
+        for other, address in soc.mem_map.items()
+        if other not in soc.bus.regions
+    }
+    soc.bus.regions.update(planned)
+    try:
+        return soc.bus.alloc_region(name, 1 << ADDRESS_BITS, cached=False).origin
+    finally:
+        for other in planned:
+            del soc.bus.regions[other]
 
 
 def _master(soc, name):

@@ -26,15 +26,19 @@ def network_path(network, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def package(network_path, tmp_path_factory):
-    """Return a function that returns a tool's package: its directory and the content of ``package.json``."""
+    """Return a function that returns a tool's package: its directory and the content of ``package.json``.
+
+    The board is that of `BOARDS`, unless another is given.
+    """
     packages = {}
 
-    def get(tool):
-        if tool not in packages:
+    def get(tool, board=None):
+        board = board or BOARDS[tool]
+        if (tool, board) not in packages:
             directory = tmp_path_factory.mktemp(tool) / f"{tool} b [ü] $x"
-            command = ["package", network_path, "--for", tool, "--board", BOARDS[tool], "--engines", "mac"]
+            command = ["package", network_path, "--for", tool, "--board", board, "--engines", "mac"]
             assert main([*command, "-o", str(directory)]) == 0
-            packages[tool] = directory, json.loads((directory / "package.json").read_text())
-        return packages[tool]
+            packages[tool, board] = directory, json.loads((directory / "package.json").read_text())
+        return packages[tool, board]
 
     return get

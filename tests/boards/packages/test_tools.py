@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """Tests in which FuseSoC and LiteX read their packages, and Verilator lints the result."""
 
+import ast
+import itertools
 import os
 import subprocess
 import sys
@@ -49,9 +51,10 @@ def run(*command, **options):
     return process.stdout + process.stderr
 
 
-def test_fusesoc(package, tmp_path):
+@pytest.mark.parametrize("board", ["marble", "ulx3s-85f"])
+def test_fusesoc(board, package, tmp_path):
     pytest.importorskip("fusesoc", reason="the extra `dev` is not installed")
-    directory, _ = package("fusesoc")
+    directory, _ = package("fusesoc", board)
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "fusesoc.main", "--cores-root", str(directory)]
     out = run(*command, "run", "--target", "lint", "psahw:psahw:axi", cwd=tmp_path, env=verilator() | home)
@@ -92,13 +95,45 @@ def test_fusesoc_dependency(package, tmp_path, tool):
     assert ("dsp48.v" in scripts) == (tool == "verilator")
 
 
-def test_fusesoc_without_models():
-    """The package of a plan without DSP slices has no models of them."""
-    yaml = pytest.importorskip("yaml", reason="the extra `dev` is not installed")
-    contents = Contents(boards.get("ulx3s-85f"), {"network": "n"}, None, "psahw_axi", ("axi.v",), ("a.mem",))
-    core = yaml.safe_load(fusesoc.files(contents)["psahw.core"])
-    assert core["filesets"]["models"]["files"] == []
-    assert core["filesets"]["rtl"]["files"] == ["axi.v"]
+def resolved(directory, target, tool):
+    """Return the names of the files that FuseSoC gives a tool, and the top module, from a package's core file."""
+    from fusesoc.config import Config
+    from fusesoc.coremanager import CoreManager
+    from fusesoc.librarymanager import Library
+    from fusesoc.vlnv import Vlnv
+
+    (directory / "fusesoc.conf").write_text("")
+    cores = CoreManager(Config(path=str(directory / "fusesoc.conf")))
+    cores.add_library(Library("package", str(directory)), [])
+    core = cores.get_core(Vlnv("psahw:psahw:axi"))
+    flags = {"target": target, "tool": tool, "is_toplevel": True}
+    return [file["name"] for file in core.get_files(flags)], core.get_toplevel(flags)
+
+
+@pytest.mark.parametrize("memories", [(), ("a.mem", "b.mem")], ids=["no memories", "memories"])
+@pytest.mark.parametrize("models", [(), ("dsp48.v",)], ids=["no models", "models"])
+@pytest.mark.parametrize("name", boards.BOARDS)
+def test_fusesoc_resolves_the_core_of_every_board(name, models, memories, tmp_path):
+    """A plan may use no DSP slices, as on ECP5, and its ROMs may all be in LUTs."""
+    pytest.importorskip("fusesoc", reason="the extra `dev` is not installed")
+    contents = Contents(boards.get(name), {"network": 'n: "#'}, None, "psahw_axi", ("axi.v",), memories, models)
+    for file, text in fusesoc.files(contents).items():
+        (tmp_path / file).write_text(text)
+    assert resolved(tmp_path, "lint", "verilator") == (["waivers.vlt", *models, "axi.v", *memories], "psahw_axi")
+    assert resolved(tmp_path, "default", "verilator") == (["axi.v", *memories, *models], "psahw_axi")
+    assert resolved(tmp_path, "default", "vivado") == (["axi.v", *memories], "psahw_axi")
+
+
+@pytest.mark.parametrize(
+    "board", [pytest.param(name, marks=() if name == "ulx3s-85f" else pytest.mark.slow) for name in boards.BOARDS]
+)
+def test_fusesoc_resolves_the_package_of_a_board(board, package):
+    pytest.importorskip("fusesoc", reason="the extra `dev` is not installed")
+    directory, content = package("fusesoc", board)
+    files, top = resolved(directory, "default", "verilator")
+    assert top == content["top"]
+    assert set(files) == {name for name in content["files"] if name.endswith((".v", ".mem"))}
+    assert ("dsp48.v" in files) == (boards.get(board).device.family in ("xc7", "xcup"))
 
 
 def test_fusesoc_sees_a_broken_core(package, tmp_path):
@@ -114,6 +149,50 @@ def test_fusesoc_sees_a_broken_core(package, tmp_path):
     command += ["run", "--target", "lint", "psahw:psahw:axi"]
     process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=verilator() | home)
     assert process.returncode != 0
+
+
+NO_CPU = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from litex.build.generic_platform import Pins
+from litex.build.sim import SimPlatform
+from litex.soc.integration.soc_core import SoCMini
+from migen import ClockDomain
+from psahw_litex import add_psahw
+
+platform = SimPlatform("SIM", [("sys_clk", 0, Pins(1)), ("sys_rst", 0, Pins(1))])
+soc = SoCMini(platform, clk_freq=int(1e6), cpu_type=None, **eval(sys.argv[2]))
+soc.cd_sys = ClockDomain()
+soc.comb += [soc.cd_sys.clk.eq(platform.request("sys_clk")), soc.cd_sys.rst.eq(platform.request("sys_rst"))]
+soc.mem_map.update(eval(sys.argv[3]))
+for name in ("psahw", "second"):
+    add_psahw(soc, name=name)
+soc.finalize()
+print("regions", {name: (region.origin, region.size) for name, region in soc.bus.regions.items()})
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "addresses", "origin"),
+    [
+        ({}, {}, None),
+        ({"integrated_sram_size": 0x1000, "csr_address_width": 15}, {}, None),
+        ({"integrated_rom_size": 0x20000}, {"csr": 0x9000_0000}, None),
+        ({"bus_standard": "axi-lite"}, {"psahw": 0x3000_0000}, 0x3000_0000),
+    ],
+)
+def test_litex_without_cpu(options, addresses, origin, package, tmp_path):
+    """LiteX maps the CSRs of such a SoC at address 0, where it would also put the first registers."""
+    pytest.importorskip("litex", reason="the extra `dev` is not installed")
+    directory, _ = package("litex")
+    out = run(sys.executable, "-c", NO_CPU, str(directory), repr(options), repr(addresses), cwd=tmp_path)
+    (line,) = [line for line in out.splitlines() if line.startswith("regions ")]
+    regions = ast.literal_eval(line.removeprefix("regions "))
+    assert {"psahw", "second", "csr"} <= regions.keys()
+    assert regions["psahw"][1] == regions["second"][1] == 0x1000
+    for (name, (start, size)), (other, (begin, length)) in itertools.combinations(regions.items(), 2):
+        assert start + size <= begin or begin + length <= start, (name, other)
+    assert origin in (None, regions["psahw"][0])
 
 
 def test_litex(package, tmp_path):
