@@ -26,7 +26,7 @@ class _Stage(msgspec.Struct):
 
 
 class Plan(msgspec.Struct):
-    """What ``psahw plan --json`` prints."""
+    """The result that ``psahw plan --json`` prints."""
 
     frame_interval: _Positive
     fps: _Amount
@@ -41,7 +41,7 @@ class Plan(msgspec.Struct):
 
 
 class Simulation(msgspec.Struct):
-    """What ``psahw simulate --json`` prints."""
+    """The result that ``psahw simulate --json`` prints."""
 
     images: _Positive
     mismatched_logits: _Count
@@ -60,7 +60,7 @@ class Simulation(msgspec.Struct):
 
 
 class Evaluation(msgspec.Struct):
-    """What ``psahw evaluate --json`` prints."""
+    """The result that ``psahw evaluate --json`` prints."""
 
     images: _Positive
     correct: _Count
@@ -75,7 +75,7 @@ class Evaluation(msgspec.Struct):
 
 
 class Synthesis(msgspec.Struct):
-    """What ``psahw synth --json`` prints."""
+    """The result that ``psahw synth --json`` prints."""
 
     resources: _Resources
     board: str | None = None

@@ -21,7 +21,7 @@ LONGEST = 600  # characters of a message, besides paths
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the cases of a reader.
+    """Numbers of cases of a reader, and what they took.
 
     Attributes
     ----------

@@ -143,7 +143,7 @@ def test_colours_of_16_bits_keep_the_upper_ones(tmp_path):
 
 
 def test_palettes_become_colours_and_their_transparency_black(tmp_path):
-    """Of the palette's three colours the second is transparent, and the third half so."""
+    """The second of the palette's three colours is transparent, and the third half so."""
     palette, alpha = (b"PLTE", bytes([9, 8, 7, 255, 255, 255, 200, 100, 50])), (b"tRNS", bytes([255, 0, 128]))
     (tmp_path / "a.png").write_bytes(png(3, 8, [[0, 1, 2, 0, 1, 2]] * 4, palette, alpha))
     image = load([tmp_path / "a.png"], SHAPE)[0]
