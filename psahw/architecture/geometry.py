@@ -74,7 +74,7 @@ class SlidingWindow:
         return int((np.append(end[1:], self.height + end[0]) - first).max())
 
 
-def neighbours(grid: tuple[int, int], kernel: int) -> np.ndarray:
+def neighbours(grid: tuple[int, int], kernel: int, tokens: slice = slice(None)) -> np.ndarray:
     """Return the token at each entry of a local mixing's kernel.
 
     Parameters
@@ -84,6 +84,8 @@ def neighbours(grid: tuple[int, int], kernel: int) -> np.ndarray:
     kernel
         Rows and columns of the kernel, odd. Entry ``i`` of token ``n`` stands for the token at the (row, column)
         offset ``divmod(i, kernel) - kernel // 2`` from ``n``.
+    tokens
+        The tokens whose neighbours are returned; all unless given.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def neighbours(grid: tuple[int, int], kernel: int) -> np.ndarray:
         Token numbers of shape (tokens, kernel²); -1 where the neighbour lies outside the grid.
     """
     height, width = grid
-    row, column = np.divmod(np.arange(height * width)[:, None], width)
+    row, column = np.divmod(np.arange(height * width)[tokens, None], width)
     dy, dx = np.divmod(np.arange(kernel**2)[None], kernel)
     row, column = row + dy - kernel // 2, column + dx - kernel // 2
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)

@@ -5,6 +5,7 @@
 shapes and ranges, so that a `Network` that exists can be computed and built.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -12,13 +13,16 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..architecture.geometry import SlidingWindow, neighbours
+from ..architecture.geometry import SlidingWindow, neighbour_reach, neighbours
 from ..quoting import quote
 
 __all__ = [
     "Block", "ChannelMixing", "Linear", "NamedLayer", "Network", "Patch", "Stage", "Table", "TokenMixing",
     "block_name", "check_name", "linear_names", "merge_name", "stage_name",
 ]  # fmt: skip
+
+MAX_CODES = 1 << 27
+"""Most codes of an image, and of all tokens of a stage. The integer model holds up to six arrays of them."""
 
 MAX_SHIFT = 31
 MAX_OUT_BITS = 24
@@ -70,6 +74,16 @@ def _check_accuracies(metadata: object) -> None:
         check_name("the name of an accuracy", name)
         if isinstance(value, int | float) and not isinstance(value, bool) and not 0 <= value <= 100:
             raise ValueError(f"the accuracy {name} must be in percent, 0 to 100, not {quote(value)}")
+
+
+def _check_codes(name: str, *lengths: int) -> None:
+    """Raise ValueError if an array of codes is so large that computing an image takes unreasonable memory."""
+    if (codes := math.prod(lengths)) > MAX_CODES:
+        size = " x ".join(map(str, lengths))
+        raise ValueError(
+            f"{name} must have at most {MAX_CODES} codes, not {size}, with which the integer model would need "
+            f"{6 * codes / (1 << 30):.1f} GiB for one image"
+        )
 
 
 def _check_rows(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> None:
@@ -239,13 +253,36 @@ class TokenMixing:
 
     def dense(self, grid: tuple[int, int]) -> np.ndarray:
         """Return the weights of the equivalent dense mixing, int8 of shape (G, N, N)."""
+        return self.band(grid, slice(0, grid[0] * grid[1]))[1]
+
+    def band(self, grid: tuple[int, int], tokens: slice, groups: slice = slice(None)) -> tuple[slice, np.ndarray]:
+        """Return rows of the equivalent dense mixing, without most of the columns on both sides that are zero.
+
+        Parameters
+        ----------
+        grid
+            Rows and columns of tokens.
+        tokens, groups
+            The rows and the groups to return.
+
+        Returns
+        -------
+        columns
+            The tokens that the rows are mixed from.
+        weights
+            int8 of shape (groups, rows, columns).
+        """
+        count = grid[0] * grid[1]
         if self.kernel is None:
-            return self.weight
-        index = self.neighbours(grid)
-        token, entry = np.nonzero(index >= 0)
-        full = np.zeros((self.groups, len(index), len(index)), np.int8)
-        full[:, token, index[token, entry]] = self.weight[:, 0 if self.shared else token, entry]
-        return full
+            return slice(0, count), self.weight[groups, tokens]
+        reach = neighbour_reach(grid, self.kernel)
+        columns = slice(max(0, tokens.start - reach), min(count, tokens.stop + reach))
+        index = neighbours(grid, self.kernel, tokens)
+        row, entry = np.nonzero(index >= 0)
+        weight = self.weight[groups]
+        rows = np.zeros((len(weight), len(index), columns.stop - columns.start), np.int8)
+        rows[:, row, index[row, entry] - columns.start] = weight[:, 0 if self.shared else tokens.start + row, entry]
+        return columns, rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -503,6 +540,7 @@ class Network:
         for length in self.image:
             _check_int("image", length, 1, 1024)
         _check_array("input_table", self.input_table, np.int8, (None, 256))
+        _check_codes("image", *self.image, self.colours)
         _check_int("pool_shift", self.pool_shift, 0, MAX_SHIFT)
         if not self.stages:
             raise ValueError("stages must not be empty")
@@ -521,6 +559,7 @@ class Network:
                 grid, channels = (grid[0] // 2, grid[1] // 2), stage.merge.outputs
             if stage.grid != grid:
                 raise ValueError(f"{stage_name(s)}.grid must be {grid}, not {stage.grid}")
+            _check_codes(stage_name(s), *grid, channels)
             for b, block in enumerate(stage.blocks):
                 self._check_block(block_name(s, b), block, grid, channels)
         if self.head.inputs != channels:

@@ -233,6 +233,18 @@ def test_network_wrong(network, changes, kind, message):
         replace(network, **changes)
 
 
+def test_network_too_large(network):
+    """The memory that an image would take is said before anything is computed."""
+    huge = "with which the integer model would need 0.8 GiB for one image"
+    with raises(ValueError, f"image must have at most 134217728 codes, not 1024 x 1024 x 129, {huge}"):
+        replace(network, image=(1024, 1024), input_table=np.zeros((129, 256), np.int8))
+    codes = "stages.0 must have at most 134217728 codes, not 256 x 256 x 2049"
+    with raises(ValueError, f"{codes}, {huge}"):
+        stages = (Stage((256, 256), ()),)
+        embed, head = Linear(**zeros(2049, 48)), Linear(**zeros(5, 2049))
+        replace(network, image=(1024, 1024), embed=embed, stages=stages, head=head)
+
+
 def test_network_wrong_merge(network):
     first, second = network.stages
     with raises(ValueError, "stages.1.merge must be present in every stage but the first"):

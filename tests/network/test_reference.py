@@ -5,6 +5,7 @@ cache. Tests that need them skip without; `pytest -rs` lists those.
 """
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from calibration.published import convert
 from psahw.network import reference, samples
 from psahw.network.layers import Linear, Patch
 from psahw.network.random import StageShape, random_images, random_network
+from tests.network.test_format import compare
 
 
 def published(name):
@@ -74,6 +76,67 @@ def test_batches_do_not_matter(network):
     assert logits.dtype == np.int32
 
 
+@pytest.mark.parametrize("chunk", [1, 50, 3000])
+def test_parts_do_not_matter(tmp_path, monkeypatch, chunk):
+    """The second implementation computes each image at once. The first grid has more tokens than a band."""
+    stages = (StageShape(4, 3, 1, 2, 3), StageShape(4, 5, 1, 2), StageShape(4, 3, 1, 2, 3, shared=True))
+    rng = np.random.default_rng(chunk)
+    network = random_network(rng, image=(24, 24), patch=Patch(3, 2, 1), stages=stages, logit_bits=12)
+    monkeypatch.setattr(reference, "CHUNK", chunk)
+    compare(network, random_images(rng, network, 3), tmp_path)
+
+
+def _mixed(layer, grid, x):
+    """Return the sums of a token mixing of one image, int64 (N, C), entry by entry."""
+    height, width = grid
+    x = x.astype(np.int64).reshape(height, width, -1)
+    weight = layer.weight.astype(np.int64).repeat(x.shape[2] // layer.groups, 0)  # (C, N, kernel²)
+    margin = layer.kernel // 2
+    padded = np.pad(x, ((margin, margin), (margin, margin), (0, 0)))
+    total = layer.bias.repeat(x.shape[2] // layer.groups, 0).T.astype(np.int64).reshape(x.shape)
+    for i in range(layer.kernel**2):
+        dy, dx = divmod(i, layer.kernel)
+        total = total + weight[..., i].T.reshape(x.shape) * padded[dy : dy + height, dx : dx + width]
+    return total.reshape(height * width, -1)
+
+
+@pytest.mark.parametrize(("side", "kernel"), [(256, 1), (100, 5)])
+def test_memory_of_local_mixing_in_large_grids(side, kernel):
+    """The matrices over all tokens would take 16 GiB and 381 MiB."""
+    rng = np.random.default_rng(0)
+    stages = (StageShape(4, 4, 1, 2, kernel),)
+    network = random_network(rng, image=(side, side), patch=Patch(1, 1), stages=stages)
+    image, taps = random_images(rng, network, 1), {}
+    tracemalloc.start()
+    reference.run(network, image, taps=taps)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 128 << 20
+    layer, grid = network.stages[0].blocks[0].token_mixing, network.stages[0].grid
+    expected = _mixed(layer, grid, taps["stages.0.blocks.0.token_mixing.table_in"][0])
+    shift = layer.shift.repeat(2, 0).T.astype(np.int64)
+    expected = np.floor(expected / 2.0**shift + 0.5).clip(-128, 127)
+    np.testing.assert_array_equal(taps["stages.0.blocks.0.token_mixing.linear"][0], expected)
+
+
+def test_memory_of_dense_mixing_in_large_grids():
+    """The matrix takes 16 MiB in the file; in floating point it would take 64 MiB or 128 MiB."""
+    rng = np.random.default_rng(0)
+    network = random_network(rng, image=(64, 64), patch=Patch(1, 1), stages=(StageShape(2, 2, 1),))
+    image, taps = random_images(rng, network, 1), {}
+    tracemalloc.start()
+    reference.run(network, image, taps=taps)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60 << 20
+    layer = network.stages[0].blocks[0].token_mixing
+    x = taps["stages.0.blocks.0.token_mixing.table_in"][0].astype(np.int64)
+    rows = rng.choice(4096, 50, replace=False)
+    total = layer.weight[0, rows].astype(np.int64) @ x + layer.bias[0, rows, None]
+    expected = np.floor(total / 2.0 ** layer.shift[0, rows, None] + 0.5).clip(-128, 127)
+    np.testing.assert_array_equal(taps["stages.0.blocks.0.token_mixing.linear"][0, rows], expected)
+
+
 def test_no_images(network):
     assert reference.run(network, np.empty((0, 16, 12, 3), np.uint8)).shape == (0, 5)
 
@@ -98,8 +161,10 @@ def test_sums_beyond_single_precision():
     assert taps["embed"].tolist() == [[[5]]]
 
 
-def test_taps_follow_the_layers(network):
-    """Taps hold the output of every layer under its name, in data order."""
+@pytest.mark.parametrize("chunk", [reference.CHUNK, 60])
+def test_taps_follow_the_layers(network, monkeypatch, chunk):
+    """Taps hold the output of every layer under its name, in data order, also if it is computed in parts."""
+    monkeypatch.setattr(reference, "CHUNK", chunk)
     images = random_images(np.random.default_rng(1), network, 3)
     taps = {}
     logits = reference.run(network, images, taps=taps)
