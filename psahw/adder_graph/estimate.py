@@ -41,7 +41,7 @@ def row_bits(weight: np.ndarray) -> np.ndarray:
     The powers of two that all weights of a row share are shifted out before. A row of zeros has 1 bit, and no row
     has more than 8.
     """
-    weight = np.asarray(weight, np.int64)
+    weight = np.asarray(weight, np.int16)
     joined = np.bitwise_or.reduce(weight, axis=-1)
     shared = np.where(joined == 0, 1, joined & -joined)
     magnitude = np.where(weight < 0, ~weight, weight).max(-1)  # -4 needs the bits of 3

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
+from ..adder_graph.estimate import layer_luts
 from ..adder_graph.serial import DIGITS
 from ..architecture.device import RESOURCES, Device, Resources
 from ..architecture.nodes import Node
@@ -31,6 +32,7 @@ UTILISATION = {"lut": 0.8, "ff": 0.8, "dsp": 1.0, "bram36": 1.0}
 """Share of a device that a plan fills. Above 80 % of the LUTs, routing decides more than logic does."""
 
 _TRIES = 5  # to make room for buffers, which are known only after a choice
+_SERIAL_SAVING = 16  # a bit-serial graph takes more than a sixteenth of the LUTs of a parallel one
 _ROUGH_GAP = 0.05  # in place of `psahw.planner.optimiser.GAP`, where only the fact that something fits matters
 
 
@@ -286,7 +288,10 @@ def _engines(network: Network, device: Device, rules: Rules, progress: Callable[
         for name, layer in graph_layers(network).items()
         if any(rules.allowed(name, engine) for engine in graph_engines)
     }
-    graphs = graph_options(wanted, progress=progress) if wanted else {}
+    # A graph that the device cannot hold even bit by bit need not be solved, which takes hours for a large matrix.
+    most = _SERIAL_SAVING * device.limits()["lut"]
+    small = {name: layer for name, layer in wanted.items() if layer_luts(layer.weight) <= most}
+    graphs = dict.fromkeys(wanted, ()) | (graph_options(small, progress=progress) if small else {})
     return Engines(graphs, rules, device.multiplier)
 
 

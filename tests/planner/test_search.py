@@ -7,6 +7,7 @@ import pytest
 
 from psahw.architecture.device import DEVICES, RESOURCES, Device, Resources
 from psahw.errors import CheckFailed, UserError
+from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
 from psahw.planner import search
 from psahw.planner.engines import Engines
@@ -170,3 +171,14 @@ def test_nothing_fits(search_where):
         CheckFailed, match=r"does not fit xc7k160t at any rate: lut 3 of 2 \(smallest overrun: lut, 1\.50x"
     ):
         search_where(lambda period, gap: False).fastest()
+
+
+def test_a_graph_that_cannot_fit_is_not_solved(monkeypatch):
+    """The matrix of 256 x 256 weights would take 700,000 LUTs as a parallel graph, and the device has 20,736."""
+    network = random_network(np.random.default_rng(0), image=(16, 16), patch=Patch(1, 1), stages=(StageShape(2, 2),))
+    solved = []
+    monkeypatch.setattr(search, "graph_options", lambda layers, **options: solved.extend(layers) or {})
+    planned = search.make(network, DEVICES["gw2a-18c"], clock_hz=27e6, rules=Rules.parse("mac,serial,parallel"))
+    assert "stages.0.blocks.0.token_mixing.linear" not in solved and "embed" in solved
+    engines = {stage["name"]: stage["engine"] for stage in planned.to_dict()["stages"]}
+    assert engines["stages.0.blocks.0.token_mixing.linear"] == "MacArray"
