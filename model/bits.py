@@ -17,6 +17,7 @@ from psahw.errors import UserError
 from psahw.network.layers import linear_names
 
 from .config import ModelConfig
+from .predict import images_at_once
 from .quant import Layer, QuantizedResMLP
 
 __all__ = ["MIN_BITS", "check_budget", "choose", "layer_names", "loss_by_bits", "luts_by_bits"]
@@ -58,6 +59,7 @@ def luts_by_bits(model: QuantizedResMLP) -> ByBits:
 def _loss(model: QuantizedResMLP, images: np.ndarray, labels: np.ndarray, batch: int = 500) -> float:
     """Return the mean cross-entropy on images uint8 [n, h, w, 3] with labels [n]."""
     device = next(model.parameters()).device
+    batch = images_at_once(model, batch)
     total = 0.0
     for start in range(0, len(images), batch):
         logits = model(torch.from_numpy(images[start : start + batch]).to(device))

@@ -15,7 +15,8 @@ from torch import Tensor
 from psahw.errors import UserError
 
 from . import finite
-from .quant_layers import HEAD_BITS, QuantizedChannelMixing, QuantizedStage, QuantizedTokenMixing
+from .predict import images_at_once
+from .quant_layers import HEAD_BITS, QuantizedStage
 from .resmlp import PIXEL_SCALE
 
 if TYPE_CHECKING:
@@ -30,59 +31,118 @@ RESIDUAL_EXPONENTS = (0.0, 0.5, 1.0)  # 0: one scale for all channels; 1: each c
 HALVING_GAIN = 0.9  # a halving must reduce the squared error of the logits to this share or less
 
 
-def _channel_scale(x: Tensor) -> Tensor:
-    """Return the scale per channel that maps the quantile of |x| to code 127: [..., C] to [C]."""
-    rows = x.flatten(0, -2).abs()
-    count = max(1, round((1 - QUANTILE) * len(rows)))
-    return rows.topk(count, dim=0).values[-1].clamp(min=SMALLEST) / 127
+class _Largest:
+    """The largest magnitudes of each channel over all images, of which the least sets the channel's scale.
 
-
-def _common_scale(x: Tensor) -> Tensor:
-    """Return the scale that maps the quantile of all |x| to code 127, as a scalar."""
-    return _channel_scale(x.reshape(-1, 1))[0]
-
-
-def _calibrate_token_mixing(sublayer: QuantizedTokenMixing, x: Tensor) -> Tensor:
-    """Set the scales from float activations [N, B, C], and return the float layer's output."""
-    layer = sublayer.layer
-    sublayer.needed_scale.copy_(_channel_scale(layer.norm(x)))
-    return layer(x)
-
-
-def _calibrate_channel_mixing(sublayer: QuantizedChannelMixing, x: Tensor) -> Tensor:
-    """Set the scales from float activations [N, B, C], and return the float layer's output."""
-    layer = sublayer.layer
-    z = layer.act_in(layer.norm(x))
-    sublayer.input_scale.copy_(_channel_scale(z))
-    z = layer.norm_hidden(layer.linear1(z))
-    sublayer.linear1_scale.copy_(_channel_scale(z))
-    z = layer.act_hidden(z)
-    sublayer.hidden_scale.copy_(_channel_scale(z))
-    return x + layer.linear2(z)
-
-
-def _calibrate_stage(stage: QuantizedStage, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Set the scales of a stage from its float inputs.
-
-    Return its float outputs and the scales that its residual stream needs: of each channel, [C], and of all channels
-    together, a scalar.
+    Parameters
+    ----------
+    rows
+        Values of a channel, over all images.
     """
-    if stage.merge is not None:
-        x = stage.merge(x)
-    channels, common = _channel_scale(x), _common_scale(x)
-    for block in stage.blocks():
-        x = _calibrate_token_mixing(block.token_mixing, x)
-        channels, common = torch.maximum(channels, _channel_scale(x)), torch.maximum(common, _common_scale(x))
-        x = _calibrate_channel_mixing(block.channel_mixing, x)
-        channels, common = torch.maximum(channels, _channel_scale(x)), torch.maximum(common, _common_scale(x))
-    stage.residual_scale.copy_(channels)
-    return x, channels, common
+
+    def __init__(self, rows: int):
+        self.count = max(1, round((1 - QUANTILE) * rows))
+        self.values: Tensor | None = None
+
+    def add(self, x: Tensor) -> None:
+        """Take in the values of some images, [..., C]."""
+        rows = x.flatten(0, -2).abs()
+        if self.values is not None:
+            rows = torch.cat((self.values, rows))
+        self.values = rows.topk(min(self.count, len(rows)), dim=0).values
+
+    def scale(self) -> Tensor:
+        """Return the scale per channel that maps the quantile of the magnitudes to code 127, [C]."""
+        assert self.values is not None  # something was added
+        return self.values[-1].clamp(min=SMALLEST) / 127
 
 
-def _calibrate_pool(model: "QuantizedResMLP", x: Tensor) -> None:
-    """Set the shift of the mean over tokens from the float outputs [N, B, C] of the last stage."""
-    codes = x.sum(0).abs() / model.stages[-1].scales()[-1]
-    model.pool_shift.copy_(_common_scale(codes).log2().ceil().clamp(min=0))
+class _Statistics:
+    """The magnitudes at all places of a float network, over several parts of the images.
+
+    Parameters
+    ----------
+    images
+        Number of all images.
+    """
+
+    def __init__(self, images: int):
+        self.images = images
+        self._places: dict[str, _Largest] = {}
+
+    def add(self, place: str, x: Tensor) -> None:
+        """Take in the activations [N, B, C] of some images."""
+        if place not in self._places:
+            self._places[place] = _Largest(len(x) * self.images)
+        self._places[place].add(x)
+
+    def add_stream(self, place: str, x: Tensor) -> None:
+        """Take in the residual stream [N, B, C] of some images, by channel and for all channels together."""
+        self.add(place, x)
+        common = f"{place}.common"
+        if common not in self._places:
+            self._places[common] = _Largest(len(x) * x.shape[2] * self.images)
+        self._places[common].add(x.reshape(-1, 1))
+
+    def scale(self, place: str) -> Tensor:
+        """Return the scale of each channel at a place, [C]."""
+        return self._places[place].scale()
+
+    def stream_scales(self, prefix: str) -> tuple[Tensor, Tensor]:
+        """Return the scales that the residual stream of a stage needs: of each channel, [C], and one for all."""
+        places = [place for place in self._places if place.startswith(prefix) and f"{place}.common" in self._places]
+        channels = torch.stack([self.scale(place) for place in places]).amax(0)
+        common = torch.stack([self.scale(f"{place}.common")[0] for place in places]).amax()
+        return channels, common
+
+
+def _observe(model: "QuantizedResMLP", images: Tensor, statistics: _Statistics) -> tuple[Tensor, Tensor]:
+    """Compute what the float network does with images uint8 [B, h, w, 3], and take in its activations.
+
+    Return the sums over the tokens [B, C] that are pooled, and the logits [B, classes].
+    """
+    x = model.embed(model.patches(images) * PIXEL_SCALE)
+    for s, stage in enumerate(model.stages):
+        if stage.merge is not None:
+            x = stage.merge(x)
+        statistics.add_stream(f"{s}/in", x)
+        for b, (token_mixing, channel_mixing, *_) in enumerate(stage.blocks()):
+            layer = token_mixing.layer
+            statistics.add(f"{s}/{b}/needed", layer.norm(x))
+            x = layer(x)
+            statistics.add_stream(f"{s}/{b}/between", x)
+            layer = channel_mixing.layer
+            z = layer.act_in(layer.norm(x))
+            statistics.add(f"{s}/{b}/input", z)
+            z = layer.norm_hidden(layer.linear1(z))
+            statistics.add(f"{s}/{b}/linear1", z)
+            z = layer.act_hidden(z)
+            statistics.add(f"{s}/{b}/hidden", z)
+            x = x + layer.linear2(z)
+            statistics.add_stream(f"{s}/{b}/out", x)
+    return x.sum(0), model.head(model.norm(x).mean(0))
+
+
+def _set_scales(model: "QuantizedResMLP", statistics: _Statistics) -> list[tuple[Tensor, Tensor]]:
+    """Set the scales of all places, and return what the residual stream of each stage needs (`stream_scales`)."""
+    needed = []
+    for s, stage in enumerate(model.stages):
+        for b, (token_mixing, channel_mixing, *_) in enumerate(stage.blocks()):
+            token_mixing.needed_scale.copy_(statistics.scale(f"{s}/{b}/needed"))
+            channel_mixing.input_scale.copy_(statistics.scale(f"{s}/{b}/input"))
+            channel_mixing.linear1_scale.copy_(statistics.scale(f"{s}/{b}/linear1"))
+            channel_mixing.hidden_scale.copy_(statistics.scale(f"{s}/{b}/hidden"))
+        needed.append(statistics.stream_scales(f"{s}/"))
+        stage.residual_scale.copy_(needed[-1][0])
+    return needed
+
+
+def _calibrate_pool(model: "QuantizedResMLP", sums: Tensor) -> None:
+    """Set the shift of the mean over tokens from the sums over tokens [B, C] of the last stage's float outputs."""
+    codes = sums.abs() / model.stages[-1].scales()[-1]
+    largest = _Largest(codes.numel())
+    largest.add(codes.reshape(-1, 1))
+    model.pool_shift.copy_(largest.scale()[0].log2().ceil().clamp(min=0))
 
 
 def _choose_scale(stage: QuantizedStage, channels: Tensor, common: Tensor, error: Callable[[], float]) -> None:
@@ -125,7 +185,7 @@ def calibrate(model: "QuantizedResMLP", images: Tensor) -> None:
     model
         The network, whose scales are still 1; it is put into evaluation mode.
     images
-        uint8 [B, height, width, 3].
+        uint8 [B, height, width, 3]. Large images are taken in parts (`predict.images_at_once`).
 
     Raises
     ------
@@ -133,22 +193,20 @@ def calibrate(model: "QuantizedResMLP", images: Tensor) -> None:
         If the float network's logits are not finite.
     """
     model.eval()
-    x = model.embed(model.patches(images) * PIXEL_SCALE)
-    needed = []
-    for stage in model.stages:
-        x, *scales = _calibrate_stage(stage, x)
-        needed.append(scales)
-    logits = model.head(model.norm(x).mean(0))
+    parts = images.split(images_at_once(model, len(images)))
+    statistics = _Statistics(len(images))
+    observed = [_observe(model, part, statistics) for part in parts]
+    sums, logits = (torch.cat(values) for values in zip(*observed, strict=True))
     finite.require("the float model", {"logits of the calibration images": logits}, error=UserError)
     largest = logits.abs().max().clamp(min=SMALLEST)
     model.logit_scale.copy_(2 * largest / (1 << (HEAD_BITS - 1)))  # the largest takes half of the range
-    _calibrate_pool(model, x)
+    needed = _set_scales(model, statistics)
 
     def error() -> float:
-        _calibrate_pool(model, x)
-        return float((model(images) - logits).square().mean())
+        _calibrate_pool(model, sums)
+        return float((torch.cat([model(part) for part in parts]) - logits).square().mean())
 
     for stage, (channels, common) in zip(model.stages, needed, strict=True):
         _choose_scale(stage, channels, common, error)
         _choose_halvings(stage, error)
-    _calibrate_pool(model, x)
+    _calibrate_pool(model, sums)

@@ -30,6 +30,9 @@ The points of a coarse grid are among the 64 of the finest, so that the kernels,
 draw its straight lines exactly.
 """
 
+MAX_WEIGHTS = 1 << 28
+"""Most weights of a network; a network file has no room for more."""
+
 Config = TypeVar("Config")
 
 
@@ -168,6 +171,8 @@ class ModelConfig:
                 )
             if index + 1 < len(self.stages) and (height % 2 or width % 2):
                 raise UserError(f"merging after stage {index} needs an even grid, not {height} x {width}")
+        if (weights := self.weights()) > MAX_WEIGHTS:
+            raise UserError(f"the network may have at most {MAX_WEIGHTS:,} weights, not {weights:,}")
 
     def terms(self) -> dict[str, int]:
         """Return the number of products in a row's sum, for each kind of linear map by name."""
@@ -197,6 +202,13 @@ class ModelConfig:
             mixing = self._pairs(s) * stage.channels
             total += stage.blocks * (mixing + 2 * tokens[s] * stage.channels * stage.hidden)
         return total
+
+    def largest_activation(self) -> int:
+        """Return the number of values that the largest activation of an image has."""
+        tokens = [h * w for h, w in self.grids]
+        values = [tokens[0] * 3 * self.patch_size**2]
+        values += [n * max(stage.channels, stage.hidden) for n, stage in zip(tokens, self.stages, strict=True)]
+        return max(values)
 
     def weights(self) -> int:
         """Return the entries of all weight matrices that may be non-zero. A shared kernel counts once."""
@@ -282,6 +294,11 @@ class ConvConfig:
             height, width, channels = height // 2, width // 2, out
             total += height * width * 9 * out * out
         return total
+
+    def largest_activation(self) -> int:
+        """Return the number of values that the largest activation of an image has."""
+        height, width = (n - 1 for n in self.image)
+        return height * width * max(self.stem, self.widths[0])
 
     def weights(self) -> int:
         """Return the number of weights."""

@@ -8,7 +8,16 @@ from torch import nn
 
 from psahw.callbacks import silent
 
-__all__ = ["accuracy", "predict", "top1"]
+__all__ = ["accuracy", "images_at_once", "predict", "top1"]
+
+LARGEST = 1 << 27
+"""Most values of an activation, of all images that are computed at once; each takes 4 bytes."""
+
+
+def images_at_once(model: nn.Module, most: int) -> int:
+    """Return how many images a model should compute at once, 1 to ``most``: fewer if their activations are large."""
+    config = getattr(model, "config", None)
+    return most if config is None else min(most, max(1, LARGEST // config.largest_activation()))
 
 
 @torch.no_grad()
@@ -24,7 +33,7 @@ def predict(
     images
         uint8 [n, h, w, 3].
     batch
-        Images that are computed at once.
+        Most images that are computed at once; see `images_at_once`.
     progress
         Called with the number of images of each batch.
 
@@ -36,6 +45,7 @@ def predict(
     training = model.training
     device = next(model.parameters()).device
     model.eval()
+    batch = images_at_once(model, batch)
     logits = []
     for start in range(0, len(images), batch):
         part = torch.from_numpy(images[start : start + batch]).to(device)

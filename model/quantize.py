@@ -27,7 +27,7 @@ from .config import TrainConfig, held_out
 from .data import Dataset
 from .export import to_network
 from .functions import scales
-from .predict import predict, top1
+from .predict import images_at_once, predict, top1
 from .processes import processes
 from .progress import EpochLines, TrainingObserver
 from .prune import Pruning, cubic
@@ -401,7 +401,7 @@ def _check_integers(
         If the network's `logits` of `images` differ from those of the torch model `quantized`, or if its tables are
         not the functions of the float `model`.
     """
-    parts = np.array_split(images, -(-len(images) // 500))
+    parts = np.array_split(images, -(-len(images) // images_at_once(quantized, 500)))
     with torch.no_grad():
         codes = np.concatenate([quantized.codes(torch.from_numpy(part)).numpy() for part in parts])
     if not (codes == logits).all():

@@ -26,6 +26,7 @@ from .config import TrainConfig
 from .data import Dataset, split
 from .losses import mean_answer, smooth_targets
 from .native import can_compile
+from .predict import images_at_once
 from .resmlp import ResMLP
 
 __all__ = ["Targets", "compute_targets"]
@@ -199,10 +200,11 @@ def compute_targets(
     packed = pack(dataset.train_images[train]).to(device)
     labels = torch.from_numpy(dataset.train_labels[train]).long().to(device)
     targets = smooth_targets(labels, len(dataset.classes), 0)
+    batch = min(images_at_once(teacher, BATCH[device]) for teacher in teachers)
     for number in missing:
         started = time.monotonic()
         view, answers = View(packed, targets, config, config.seed, number), []
-        for index in torch.arange(len(train), device=device).split(BATCH[device]):
+        for index in torch.arange(len(train), device=device).split(batch):
             images, _ = view(index)
             with torch.autocast(device, torch.bfloat16, enabled=config.bf16):
                 logits = [model(images) for model in models]

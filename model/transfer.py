@@ -171,11 +171,11 @@ def _write_out(source: TokenMixing, target: TokenMixing) -> None:
         return
     if source.kernel is not None:  # each tap alone maps the identity to the matrix that says where it reads
         identity = torch.eye(tokens)[:, :, None]  # tokens, images, channels
-        taps = [
-            mix_local(identity, tap[None, :, None].expand(tokens, -1, 1), source.grid, source.kernel)
-            for tap in torch.eye(source.kernel**2)
-        ]
-        weight = torch.einsum("gnt,tnm->gnm", weight, torch.stack(taps)[..., 0])
+        full = torch.zeros(target.groups, tokens, tokens)
+        for i, tap in enumerate(torch.eye(source.kernel**2)):
+            reads = mix_local(identity, tap[None, :, None].expand(tokens, -1, 1), source.grid, source.kernel)
+            full += weight[:, :, i, None] * reads[..., 0]
+        weight = full
     for parameter, matrix in zip(target.weights, weight, strict=True):
         parameter.copy_(matrix)
 

@@ -7,6 +7,7 @@ import pytest
 
 from psahw.errors import UserError
 from psahw.model.config import (
+    ConvConfig,
     ModelConfig,
     StageConfig,
     TrainConfig,
@@ -141,3 +142,13 @@ def test_terms():
         "channel mixing of stage 1": 16,
         "head": 16,
     }
+
+
+def test_more_weights_than_a_file_holds():
+    """A dense mixing of 256 x 256 tokens would take 16 GiB."""
+    stages = (StageConfig(8, 8, 1),)
+    with pytest.raises(UserError, match=r"^the network may have at most 268,435,456 weights, not 4,294,967,888$"):
+        ModelConfig(stages, image=(1024, 1024))
+    local = ModelConfig((StageConfig(8, 8, 1, kernel=3),), image=(1024, 1024))
+    assert local.largest_activation() == 256 * 256 * 48
+    assert ConvConfig((4,), stem=24).largest_activation() == 31 * 31 * 24

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from psahw.errors import UserError
+from psahw.model import predict
 from psahw.model.config import ModelConfig, StageConfig
 from psahw.model.export import to_network
 from psahw.model.presets import PRESETS
@@ -69,6 +70,26 @@ def test_equals_the_integer_model(quantized):
             np.testing.assert_array_equal(codes.detach().numpy(), expected)
         torch.nn.functional.cross_entropy(quantized(torch.from_numpy(images)), torch.arange(100) % 10).backward()
         optimizer.step()
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_scales_are_quantiles_over_all_images(parts, monkeypatch):
+    """Also if the images are taken in parts, because their activations are large."""
+    config = SHAPES["dense groups"]
+    model, images = _trained(config), samples.load()[0][:99]
+    monkeypatch.setattr(predict, "LARGEST", 99 // parts * config.largest_activation())
+    assert predict.images_at_once(model, 500) == 99 // parts
+    seen = []
+    with torch.no_grad():
+        block = model.stages[0].blocks[0]
+        block.token_mixing.norm.register_forward_hook(lambda module, inputs, output: seen.append(output.numpy()))
+        model(torch.from_numpy(images))
+        largest = np.sort(np.abs(seen[0]).reshape(-1, 8), 0)
+        needed = QuantizedResMLP(model, images).stages[0].token_mixing[0].needed_scale
+    count = round(0.0001 * len(largest))
+    assert count >= 1
+    np.testing.assert_allclose(needed, largest[-count] / 127, rtol=1e-5)
+    assert len(seen) >= 1 + parts and max(output.shape[1] for output in seen[1:]) == 99 // parts
 
 
 def test_survives_the_file(quantized, tmp_path):

@@ -198,7 +198,7 @@ def _fit_both(directory):
     dataset = data.load("sample")
     answers = directory.parent / "answers"
     if not answers.exists():  # the first process computes them
-        about = {"teachers": ["a teacher"]}
+        about = {"teachers": [{"model": "a teacher"}]}
         targets.compute_targets([_model(5)], dataset, config, 2, answers, about)
     return _fit(directory / "stored", config, targets=targets.Targets.load(answers))[0]
 
