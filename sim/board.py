@@ -51,18 +51,23 @@ class Uart:
     Attributes
     ----------
     cycles_per_bit
-        Clock cycles per bit, which must be those of the design.
+        Clock cycles of the UART per bit, which must be those of the design.
     glitches
-        Mean number of cycles between disturbances of the line to the device, each of up to three bits, or 0 for none.
+        Mean number of these cycles between disturbances of the line to the device, each of up to three bits, or 0 for
+        none.
+    uart_cycles
+        Clock cycles of the UART per cycle of clk. If this exceeds 1, it must be even, and the UART has a clock of its
+        own, uart_clk, with the reset uart_rst.
     """
 
     cycles_per_bit: int
     glitches: int = 0
+    uart_cycles: int = 1
     program: ClassVar[Path] = HERE / "board_uart.cpp"
 
     def arguments(self) -> list[str]:
         """Return the arguments of the simulator."""
-        return [str(self.cycles_per_bit), str(self.glitches)]
+        return [str(self.cycles_per_bit), str(self.glitches), str(self.uart_cycles)]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 // A simulated board: the Verilated design, its UART bit by bit, and a pseudo-terminal at the other end of the line.
 //
-// Usage: board_uart CYCLES_PER_BIT GLITCHES [+verilator+...]
+// Usage: board_uart CYCLES_PER_BIT GLITCHES UART_CYCLES [+verilator+...]
 //
-// GLITCHES is the mean number of cycles between disturbances of the line to the device, or 0 for none. The program
-// writes the name of the pseudo-terminal to standard output, and ends when its standard input does.
+// GLITCHES is the mean number of cycles between disturbances of the line to the device, or 0 for none. UART_CYCLES is
+// the number of the UART's clock cycles per cycle of the accelerator's clock. If it is 1, both have the same clock, and
+// otherwise the UART has the clock uart_clk. The program writes the name of the pseudo-terminal to standard output, and
+// ends when its standard input does.
 #include <fcntl.h>
 #include <stdlib.h>
 #include <termios.h>
@@ -18,7 +20,7 @@
 
 namespace {
 
-constexpr unsigned kReset = 4;   // cycles
+constexpr unsigned kReset = 4;   // cycles of the accelerator's clock
 constexpr size_t kChunk = 4096;  // bytes per read from the terminal
 
 // Sends characters to the device, each with a start bit, eight data bits and a stop bit.
@@ -116,12 +118,44 @@ void send(int terminal, unsigned char byte) {
   }
 }
 
+// The board's clocks, whose cycles are counted by those of the UART. The accelerator's edges lie at falling edges of the
+// UART's clock, so that what crosses between the two was stable for half of its cycle.
+template <class Board>
+class Clocks {
+ public:
+  Clocks(Board &board, unsigned ratio) : board_(board), ratio_(ratio) {}
+  void reset(int level) {
+    board_.rst = level;
+    if constexpr (requires { board_.uart_rst; }) board_.uart_rst = level;
+  }
+  void step(uint64_t cycle) {
+    if constexpr (requires { board_.uart_clk; }) {
+      if (cycle % ratio_ == 0) board_.clk = 1;
+      if (cycle % ratio_ == ratio_ / 2) board_.clk = 0;
+      edge(board_.uart_clk, 0);
+      edge(board_.uart_clk, 1);
+    } else {
+      edge(board_.clk, 0);
+      edge(board_.clk, 1);
+    }
+  }
+
+ private:
+  void edge(CData &clock, int level) {
+    clock = level;
+    board_.eval();
+  }
+  Board &board_;
+  uint64_t ratio_;
+};
+
 }  // namespace
 
 int main(int argc, char **argv) {
   const unsigned period = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 0;
-  if (period < 4 || argc < 3) {
-    std::fprintf(stderr, "usage: %s CYCLES_PER_BIT GLITCHES, the former at least 4\n", argv[0]);
+  const unsigned ratio = argc > 3 ? std::strtoul(argv[3], nullptr, 10) : 0;
+  if (period < 4 || ratio < 1 || (ratio > 1 && ratio % 2)) {
+    std::fprintf(stderr, "usage: %s CYCLES_PER_BIT GLITCHES UART_CYCLES: at least 4, any, 1 or even\n", argv[0]);
     return 2;
   }
   const auto context = std::make_unique<VerilatedContext>();
@@ -131,25 +165,24 @@ int main(int argc, char **argv) {
   Sender sender(period);
   Receiver receiver(period);
   Glitches glitches(std::strtoull(argv[2], nullptr, 10), period);
+  Clocks clocks(*board, ratio);
   uint64_t quiet = 0;
   bool ended = false;
 
-  board->rst = 1;
+  const uint64_t started = kReset * ratio;
+  clocks.reset(1);
   for (uint64_t cycle = 0; !ended; cycle++) {
-    if (cycle == kReset) board->rst = 0;
-    if (cycle % kLook == 0 && look(terminal, quiet, ended) && sender.idle()) {
+    if (cycle == started) clocks.reset(0);
+    if (cycle % kLook == 0 && look(terminal, quiet / ratio, ended) && sender.idle()) {
       unsigned char bytes[kChunk];
       const ssize_t count = read(terminal, bytes, sizeof bytes);
       if (count > 0) sender.put(bytes, count);
     }
-    const int byte = cycle > kReset ? receiver.level(board->uart_tx) : -1;
+    const int byte = cycle > started ? receiver.level(board->uart_tx) : -1;
     if (byte >= 0) send(terminal, static_cast<unsigned char>(byte));
     quiet = sender.idle() && receiver.idle() ? quiet + 1 : 0;
     board->uart_rx = glitches.level(sender.level());
-    board->clk = 0;
-    board->eval();
-    board->clk = 1;
-    board->eval();
+    clocks.step(cycle);
   }
   board->final();
   return 0;

