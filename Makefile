@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole torture torture-link fuzz mutate axi lint types wheel docs results calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole torture torture-link soak fuzz mutate axi lint types wheel docs results calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -17,6 +17,7 @@ help:
 	@echo "make whole      the whole test set through the circuit of cifar10-psa-small for Marble, resumable (an hour)"
 	@echo "make torture    200 random networks, planned and simulated with stalls and resets (an hour)"
 	@echo "make torture-link  10,000 damaged frames, twice, into a simulated board (minutes)"
+	@echo "make soak       20,000 images over UDP to a simulated board, with packets lost, repeated and late (minutes)"
 	@echo "make fuzz       10,000 damaged inputs for each reader of files, packets and options (an hour)"
 	@echo "make mutate     faults in the sources, one at a time, that the tests must notice (hours; resumable)"
 	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
@@ -59,6 +60,9 @@ torture: $(INSTALLED)
 
 torture-link: $(INSTALLED)
 	$(BIN)/python -m tests.torture $(ARGS)
+
+soak: $(INSTALLED)
+	$(BIN)/python -m tests.torture.soak $(ARGS)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz --jobs $(JOBS) $(ARGS)
