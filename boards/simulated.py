@@ -18,9 +18,9 @@ CYCLES_PER_BIT = SHORTEST_BIT
 UART_CYCLES = 32
 """Cycles of a fast simulated UART per clock cycle of the accelerator.
 
-An accelerator takes much longer to simulate than a UART, and an image at one byte per 40 clock cycles would take thirty
-times as many cycles as its computation. A byte comes every 1.25 cycles of the accelerator at most, and the link takes
-one in every cycle.
+An accelerator takes much longer to simulate than a UART, and an image at one byte per 40 clock cycles would take
+thirty times as many cycles as its computation. A byte comes every 1.25 cycles of the accelerator at most, and the
+link takes one in every cycle.
 """
 
 _UART_DOMAIN = "uart"

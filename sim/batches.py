@@ -27,7 +27,7 @@ __all__ = ["merge", "simulate"]
 PACKAGE = Path(__file__).parent
 
 _RECORD = re.compile(r"images\d+-\d+\.json")
-_SUMS = ("images", "mismatched_logits", "mismatched_classes", "correct", "cycles", "seconds", "results")
+_SUMS = ("images", "mismatched_logits", "mismatched_classes", "cycles", "seconds", "results")
 _RANGES = ("frame_interval", "latency", "latency_all")
 
 
@@ -36,7 +36,7 @@ def simulate(
     images: np.ndarray,
     expected: np.ndarray,
     *,
-    labels: np.ndarray,
+    labels: np.ndarray | None,
     batch: int,
     jobs: int = 1,
     seed: int = 1,
@@ -85,7 +85,7 @@ def simulate(
     results: dict[int, dict[str, Any]] = {}
     for start in range(0, len(images), batch):
         part = slice(start, min(start + batch, len(images)))
-        arrays = (images[part], expected[part], np.asarray(labels[part]))
+        arrays = (images[part], expected[part], *([] if labels is None else [np.asarray(labels[part])]))
         key = hashlib.sha256(common + b"".join(array.tobytes() for array in arrays)).hexdigest()
         path = None if directory is None else directory / f"images{start:05}-{part.stop - 1:05}.json"
         if (result := _kept_result(path, key)) is None:
@@ -97,8 +97,8 @@ def simulate(
     def run(part: slice, path: Path | None, key: str) -> tuple[int, dict[str, Any]]:
         try:
             result = runner.simulate(
-                design, images[part], expected[part], labels=labels[part], seed=seed + part.start, progress=progress,
-                **options,
+                design, images[part], expected[part], labels=None if labels is None else labels[part],
+                seed=seed + part.start, progress=progress, **options,
             )  # fmt: skip
         except RuntimeError as error:
             raise RuntimeError(f"images {part.start} to {part.stop - 1}: {error}") from error
@@ -204,7 +204,9 @@ def merge(by_start: dict[int, dict[str, Any]]) -> dict[str, Any]:
     merged |= {name: sum(result[name] for result in results) for name in _SUMS}
     merged |= {name: _range(result[name] for result in results) for name in _RANGES}
     merged["latency_all"] = np.broadcast_to(merged["latency_all"], 2).tolist()
-    merged["accuracy"] = round(100 * merged["correct"] / merged["images"], 2)
+    labelled = all(result["correct"] is not None for result in results)
+    merged["correct"] = sum(result["correct"] for result in results) if labelled else None
+    merged["accuracy"] = round(100 * merged["correct"] / merged["images"], 2) if labelled else None
     merged["sim_cycles_per_second"] = round(merged["cycles"] / merged["seconds"])
     counted = [result["frames_counted"] for result in results]
     merged["frames_counted"] = None if None in counted else sum(counted)

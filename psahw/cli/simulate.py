@@ -52,12 +52,12 @@ def _show(result: "SimulationResult") -> None:
     metavar="FILE",
     help="Write all signals to an .fst file, which is large, or how often each changes to a .saif file.",
 )
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Runs at once.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at once; by default one per processor.")
 @click.option(
     "--batch",
     type=click.IntRange(1),
     metavar="N",
-    help="Images per run; by default at most 500 with --jobs or --keep.",
+    help="Images per run; by default chosen by the length of the simulation, and at most 500.",
 )
 @click.option("--keep", metavar="DIR", help="Keep the result of each run in DIR; results in DIR are not made again.")
 @output.json_option
@@ -83,8 +83,8 @@ def simulate_command(
     This counts logits and classes that differ, and measures frame interval and latency, which must be those of the
     plan. Verilog and simulator are kept in a cache, so that only the first run of a design compiles.
 
-    Many images are split into batches, each a run of its own that begins with a reset. With --jobs several run at
-    once; with --keep a simulation that was interrupted continues.
+    Long simulations are split into batches, each a run of its own that begins with a reset, of which several run at
+    once. With --keep a simulation that was interrupted continues.
 
     With --netlist the circuit after synthesis is simulated: LUTs, flip-flops, DSP slices and block RAMs of a 7 series
     or ECP5 device, as the models of Yosys and of this project describe them.
@@ -96,7 +96,7 @@ def simulate_command(
     psahw simulate cifar10-psa --design build/marble --images 2 --waves two.fst
     psahw simulate cifar10-psa --design build/marble --images 10 --waves activity.saif
     psahw simulate cifar10-psa-small --fps 2000 --netlist --images 4
-    psahw simulate cifar10-psa-small --images 10000 --jobs 2 --keep build/all
+    psahw simulate cifar10-psa-small --images 10000 --keep build/all
     """
     from ..flow.images import load_test_images
     from ..flow.simulation import check_simulation, simulate

@@ -1,12 +1,14 @@
 """Test simulation results, and arguments that are refused before any long work."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
 
 import psahw
 from psahw.errors import CheckFailed, UserError
+from psahw.flow import simulation
 from psahw.flow.images import LabelledImages, images_for, load_test_images
 from psahw.flow.simulation import SimulationResult, check_simulation
 
@@ -80,9 +82,33 @@ def test_other_images(network, tmp_path):
     small = LabelledImages("mine", np.zeros((1, 8, 8, 3), np.uint8))
     with pytest.raises(UserError, match=r"tiny takes images of \(32, 32, 3\); mine has \(8, 8, 3\)"):
         psahw.simulate(network, tmp_path, images=small)
-    unlabelled = LabelledImages("mine", np.zeros((1, 32, 32, 3), np.uint8))
-    with pytest.raises(ValueError, match="images must have labels to be simulated in batches"):
-        psahw.simulate(network, tmp_path, images=unlabelled, jobs=2)
+
+
+@pytest.fixture
+def ways(monkeypatch, tmp_path):
+    """Return a function that says how images of a design are simulated: the size of a batch and the jobs, or None."""
+    (tmp_path / "accelerator.v").write_bytes(bytes(10_000_000))
+    timing = {"frame_interval": 3500, "latency": 14_000, "settling_frames": 1}
+    design = types.SimpleNamespace(verilog=tmp_path / "accelerator.v", **timing)
+    monkeypatch.setattr(simulation, "_cores", lambda: 3)
+
+    def way(images, waves=None, jobs=None, batch=None, keep=None):
+        chosen = simulation._runs(design, images, waves, jobs, batch, keep).keywords
+        return (chosen["batch"], chosen["jobs"]) if "batch" in chosen else None
+
+    return way
+
+
+def test_long_simulations_are_split(ways):
+    """A batch has at least 20 times as many images as the pipeline, which holds 5."""
+    assert ways(20) is ways(100) is ways(199) is None
+    assert (ways(200), ways(201)) == ((100, 3), (101, 3))
+    assert ways(1000) == (100, 3)
+    assert (ways(4000), ways(9990)) == ((250, 3), (500, 3))
+    assert ways(10_000, batch=50) == (50, 3)
+    assert ways(1000, keep="x") == (500, 3)
+    assert ways(1000, jobs=2) == (500, 2)
+    assert ways(1000, jobs=1) is ways(1000, waves="x.fst") is None
 
 
 def test_directory_of_another_network(network, tmp_path):

@@ -55,6 +55,11 @@ def test_equals_one_run(standin):
         assert merged[name] == single[name]
 
 
+def test_images_without_labels(standin):
+    result = batches.simulate(*standin, labels=None, batch=6, jobs=2)
+    assert problems(result) == [] and (result["images"], result["correct"], result["accuracy"]) == (12, None, None)
+
+
 def test_continues_where_it_stopped(standin, tmp_path, monkeypatch):
     """The second of three batches fails at first, and then only batches without results are simulated."""
     design, images, expected = standin
