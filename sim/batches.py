@@ -147,7 +147,7 @@ class _Result(msgspec.Struct):
     mismatched_classes: _Count
     correct: _Count
     cycles: _Count
-    seconds: Annotated[float, Meta(gt=0)]
+    seconds: Annotated[float, Meta(ge=0, le=1e9)]
     results: _Count
     frame_interval: _Measured
     frame_interval_predicted: int
@@ -207,7 +207,7 @@ def merge(by_start: dict[int, dict[str, Any]]) -> dict[str, Any]:
     labelled = all(result["correct"] is not None for result in results)
     merged["correct"] = sum(result["correct"] for result in results) if labelled else None
     merged["accuracy"] = round(100 * merged["correct"] / merged["images"], 2) if labelled else None
-    merged["sim_cycles_per_second"] = round(merged["cycles"] / merged["seconds"])
+    merged["sim_cycles_per_second"] = round(merged["cycles"] / max(merged["seconds"], 1e-3))
     counted = [result["frames_counted"] for result in results]
     merged["frames_counted"] = None if None in counted else sum(counted)
     merged["stage_stalls"] = {
