@@ -115,19 +115,3 @@ class Graph:
         low, high = np.array(self.inputs, np.int64).reshape(-1, 2).T
         ends = self.forms * low, self.forms * high
         return tuple(zip(np.minimum(*ends).sum(1).tolist(), np.maximum(*ends).sum(1).tolist(), strict=True))
-
-    def to_dict(self) -> dict:
-        """Return the fields in a form that JSON can store."""
-        return {"inputs": self.inputs, "adders": self.adders, "outputs": self.outputs}
-
-    @classmethod
-    def from_dict(cls, fields: dict) -> "Graph":
-        """Return the graph that `to_dict` described.
-
-        Raises KeyError, TypeError, IndexError or ValueError for anything that `to_dict` does not write.
-        """
-        return cls(
-            tuple((int(low), int(high)) for low, high in fields["inputs"]),
-            tuple(Adder(int(x[0]), int(x[1]), int(x[2]), bool(x[3]), int(x[4])) for x in fields["adders"]),
-            tuple(None if x is None else Output(int(x[0]), int(x[1]), bool(x[2])) for x in fields["outputs"]),
-        )

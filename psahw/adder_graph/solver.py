@@ -7,7 +7,7 @@ outputs, in exact integers, must be the rows of the matrix.
 
 Optimising takes seconds for a 48x64 matrix and a minute and a half for 96x96, and grows faster than the matrix.
 Results are therefore cached by content, matrices are solved in parallel, and a matrix can be solved in blocks of
-rows.
+rows. The graphs of the networks that ship with psahw ship with them (`psahw.adder_graph.shipped`).
 """
 
 import hashlib
@@ -22,12 +22,14 @@ import numpy as np
 
 from .. import cache
 from ..processes import call_each
+from . import shipped
 from .builder import Builder, Term
+from .encoding import decode, encode
 from .graph import Graph
 
-__all__ = ["MAX_WEIGHT", "solve", "solve_all"]
+__all__ = ["MAX_WEIGHT", "digest", "solve", "solve_all"]
 
-_FORMAT = 1  # of the cached files
+_FORMAT = 2  # of the cached and the shipped files
 _OPTIONS: dict[str, Any] = {"adder_size": 1, "carry_size": -1, "search_all_decompose_dc": False}
 """Options of da4ml: an adder costs its bits, and only one split of the matrix into simpler rows is tried."""
 
@@ -38,6 +40,25 @@ MAX_WEIGHT = 1 << 15
 """Largest magnitude of a weight."""
 
 
+_Ranges = Sequence[tuple[int, int]]
+
+
+def digest(weight: np.ndarray, inputs: _Ranges | None = None) -> str:
+    """Return a SHA-256, in hexadecimal, over all that the graph of a matrix depends on.
+
+    Parameters are those of `solve`, without options. Raises PackageNotFoundError if da4ml is not installed.
+    """
+    header = {
+        "format": _FORMAT,
+        "da4ml": metadata.version("da4ml"),
+        "options": _OPTIONS,
+        "shape": weight.shape,
+        "inputs": [(-128, 127)] * weight.shape[1] if inputs is None else inputs,
+    }
+    content = json.dumps(header, sort_keys=True).encode() + weight.astype("<i8").tobytes()
+    return hashlib.sha256(content).hexdigest()
+
+
 class _Task(NamedTuple):
     """A question to da4ml: a matrix without rows or columns of zeros, and the ranges of its inputs."""
 
@@ -46,15 +67,7 @@ class _Task(NamedTuple):
 
     def path(self) -> Path:
         """Return the path of the answer in the cache."""
-        header = {
-            "format": _FORMAT,
-            "da4ml": metadata.version("da4ml"),
-            "options": _OPTIONS,
-            "shape": self.weight.shape,
-            "inputs": self.inputs,
-        }
-        content = json.dumps(header, sort_keys=True).encode() + self.weight.astype("<i8").tobytes()
-        return cache.place("adder_graphs") / f"{hashlib.sha256(content).hexdigest()}.graph"
+        return cache.place("adder_graphs") / f"{digest(self.weight, self.inputs)}.graph"
 
     def answered_by(self, graph: Graph) -> bool:
         """Return whether a graph has the inputs of the task and computes its matrix."""
@@ -98,7 +111,7 @@ def _cached(path: Path, task: _Task) -> Graph | None:
     """Return the graph in a cached file, or None if the file is absent, damaged, or not an answer to the task."""
     if (content := cache.read(path)) is None:
         return None
-    graph = Graph.from_dict(json.loads(content))
+    graph = decode(content)
     return graph if task.answered_by(graph) else None
 
 
@@ -116,7 +129,7 @@ def _answers(tasks: list[_Task], workers: int, progress: Callable[[int, int], No
 
     def add(path: Path, graph: Graph) -> None:
         graphs[path] = graph
-        cache.write(path, json.dumps(graph.to_dict()).encode())
+        cache.write(path, encode(graph))
         report()
 
     report()
@@ -131,9 +144,6 @@ def _answers(tasks: list[_Task], workers: int, progress: Callable[[int, int], No
         for index, graph in call_each(_optimise, tasks, workers=workers, environment={"OMP_NUM_THREADS": "1"}):
             add(largest_first[index], graph)
     return [graphs[path] for path in paths]
-
-
-_Ranges = Sequence[tuple[int, int]]
 
 
 def _checked(name: str, weight: np.ndarray, inputs: _Ranges | None) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
@@ -194,7 +204,7 @@ def solve_all(
         Number of processes that work on blocks that are not in the cache; None takes one for each core.
     progress
         Called with the number of finished blocks and the number of all blocks. It is not called if the blocks that
-        are not in the cache take only a moment.
+        are not in the cache take only a moment, and blocks of graphs that ship do not count.
 
     Returns
     -------
@@ -213,12 +223,24 @@ def solve_all(
     if block_rows is not None and block_rows < 1:
         raise ValueError(f"block_rows must be at least 1, not {block_rows}")
     matrices = [_checked(f"layers[{n}]", *layer) for n, layer in enumerate(layers)]
-    places, tasks = _split(matrices, block_rows)
+    graphs = [_shipped(*matrix) if block_rows is None else None for matrix in matrices]
+    others = [matrix for matrix, graph in zip(matrices, graphs, strict=True) if graph is None]
+    places, tasks = _split(others, block_rows)
     answers = _answers(tasks, workers or os.cpu_count() or 1, progress)
-    blocks: list[list[tuple[_Place, Graph]]] = [[] for _ in matrices]
-    for place, graph in zip(places, answers, strict=True):
-        blocks[place.matrix].append((place, graph))
-    return [_joined(*matrix, parts) for matrix, parts in zip(matrices, blocks, strict=True)]
+    blocks: list[list[tuple[_Place, Graph]]] = [[] for _ in others]
+    for place, answer in zip(places, answers, strict=True):
+        blocks[place.matrix].append((place, answer))
+    joined = iter([_joined(*matrix, parts) for matrix, parts in zip(others, blocks, strict=True)])
+    return [graph or next(joined) for graph in graphs]
+
+
+def _shipped(weight: np.ndarray, inputs: tuple[tuple[int, int], ...]) -> Graph | None:
+    """Return the graph of a matrix of a network that ships with psahw, or None if it is another matrix."""
+    try:
+        content = shipped.read(f"{digest(weight, inputs)}.graph")
+    except metadata.PackageNotFoundError:  # of da4ml: another release would find another graph
+        return None
+    return None if content is None else decode(content)
 
 
 def _joined(weight: np.ndarray, inputs: tuple[tuple[int, int], ...], blocks: list[tuple[_Place, Graph]]) -> Graph:

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import NamedTuple
 
-import numpy as np
-
 from .. import cache
-from ..adder_graph import Graph, solve_all
+from ..adder_graph import Graph, shipped, solve_all
+from ..adder_graph.encoding import encode
 from ..adder_graph.parallel import adder_graph_cost, pipeline
 from ..adder_graph.serial import DIGITS, digit_serial, digit_serial_cost
+from ..adder_graph.solver import digest
 from ..network.layers import Linear, Network, TokenMixing
 
-__all__ = ["GraphOption", "graph_layers", "graph_options"]
+__all__ = ["GraphOption", "calculate", "graph_layers", "graph_options", "shipped_name"]
 
-_FORMAT = 1  # of the cached files; to be increased when schedules or costs change
+_FORMAT = 2  # of the cached and shipped files; to be increased when schedules or costs change
 
 
 class GraphOption(NamedTuple):
@@ -59,7 +59,7 @@ def _as_linear(mixing: TokenMixing) -> Linear:
     return Linear(mixing.weight[0], mixing.bias[0], mixing.shift[0])
 
 
-def _calculated(graph: Graph, layer: Linear) -> list[GraphOption]:
+def calculate(graph: Graph, layer: Linear) -> list[GraphOption]:
     """Return the options for a layer, from the graph of its matrix."""
     pipelined = pipeline(graph, bias=layer.bias, shift=layer.shift, out_bits=layer.out_bits)
     cost = adder_graph_cost(pipelined)
@@ -71,14 +71,39 @@ def _calculated(graph: Graph, layer: Linear) -> list[GraphOption]:
     return options
 
 
+def _name(source: bytes, layer: Linear) -> str:
+    """Return the name of a file with the options for a layer; ``source`` is what its graph is known by."""
+    rows = [layer.bias.tolist(), layer.shift.tolist(), layer.out_bits]
+    return f"{hashlib.sha256(json.dumps([_FORMAT, *rows]).encode() + source).hexdigest()}.options"
+
+
+def shipped_name(layer: Linear) -> str:
+    """Return the name under which the options of a layer ship, if they do (`psahw.adder_graph.shipped`).
+
+    Raises PackageNotFoundError if da4ml is not installed.
+    """
+    return _name(digest(layer.weight).encode(), layer)
+
+
+def _shipped(layer: Linear) -> bytes | None:
+    """Return the file with the options for a layer that ships, or None."""
+    try:
+        return shipped.read(shipped_name(layer))
+    except metadata.PackageNotFoundError:  # of da4ml
+        return None
+
+
+def _read(content: bytes) -> list[GraphOption]:
+    """Return the options in a file."""
+    return [GraphOption(*option) for option in json.loads(content)]
+
+
 def _cached(graph: Graph, layer: Linear) -> list[GraphOption]:
     """Return the options for a layer, from the cache if they are there."""
-    header = {"format": _FORMAT, "psahw": metadata.version("psahw"), "out_bits": layer.out_bits}
-    content = json.dumps([header, graph.to_dict(), layer.bias.tolist(), layer.shift.tolist()]).encode()
-    path = cache.place("adder_graphs") / f"{hashlib.sha256(content).hexdigest()}.options"
+    path = cache.place("adder_graphs") / _name(metadata.version("psahw").encode() + encode(graph), layer)
     if (cached := cache.read(path)) is not None:
-        return [GraphOption(*option) for option in json.loads(cached)]
-    options = _calculated(graph, layer)
+        return _read(cached)
+    options = calculate(graph, layer)
     cache.write(path, json.dumps(options).encode())
     return options
 
@@ -91,9 +116,14 @@ def graph_options(
 ) -> dict[str, tuple[GraphOption, ...]]:
     """Return the adder graphs that can compute each layer, by name.
 
-    Graphs that are not in the cache are solved, with ``workers`` and ``progress`` as in
+    Graphs that neither ship nor are in the cache are solved, with ``workers`` and ``progress`` as in
     `psahw.adder_graph.solve_all`. Raises ImportError if that needs da4ml and it is not installed.
     """
-    matrices = [(np.asarray(layer.weight), None) for layer in layers.values()]
-    graphs = solve_all(matrices, workers=workers, progress=progress)
-    return {name: tuple(_cached(graph, layer)) for (name, layer), graph in zip(layers.items(), graphs, strict=True)}
+    contents = {name: _shipped(layer) for name, layer in layers.items()}
+    others = {name: layer for name, layer in layers.items() if contents[name] is None}
+    graphs = solve_all([(layer.weight, None) for layer in others.values()], workers=workers, progress=progress)
+    solved = dict(zip(others, graphs, strict=True))
+    return {
+        name: tuple(_cached(solved[name], layer) if content is None else _read(content))
+        for (name, layer), content in zip(layers.items(), contents.values(), strict=True)
+    }

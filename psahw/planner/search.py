@@ -6,6 +6,7 @@ computes buffers, frame interval and latency, and `psahw.planner.cost` the resou
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
@@ -66,6 +67,7 @@ class _Search:
     limits: dict[str, float]
     engines: Engines
     _outcomes: dict[tuple[int, float], _Outcome] = field(default_factory=dict)
+    _programmes: dict[int, Programme | Infeasible] = field(default_factory=dict)
 
     @property
     def _tokens(self) -> int:
@@ -93,8 +95,7 @@ class _Search:
         First the solver says whether anything fits: it takes much longer to prove that nothing is cheap enough.
         Raises `Infeasible` or `Unsteady` if there is no pipeline for the period.
         """
-        tree = choices(self.network, period, self.bus_bytes, self.engines)
-        programme = Programme(tree, self.device.family)
+        programme = self._programme(period)
         nearest = programme.nearest(self.limits, rough=gap > GAP)
         if nearest is None:
             raise Infeasible("no engines that are allowed fit each other's streams")
@@ -102,6 +103,19 @@ class _Search:
         if overrun == 0:
             return self._with_buffers(programme, nodes, period, gap)
         return self._scheduled(nodes, period)
+
+    def _programme(self, period: int) -> Programme:
+        """Return the choice of engines for a period. Raises `Infeasible` if there is none."""
+        if period not in self._programmes:
+            try:
+                tree = choices(self.network, period, self.bus_bytes, self.engines)
+                self._programmes[period] = Programme(tree, self.device.family)
+            except Infeasible as reason:
+                self._programmes[period] = reason
+        programme = self._programmes[period]
+        if isinstance(programme, Infeasible):
+            raise programme
+        return programme
 
     def _with_buffers(self, programme: Programme, nodes: tuple[Node, ...], period: int, gap: float) -> _Arrangement:
         """Return the cheapest pipeline that leaves room for its buffers and counters.
@@ -217,11 +231,18 @@ class _Search:
         """
         best = self._refined(self._bisected(self._slowest()))
         reason = None
-        while best.period > 1 and reason is None:
-            shorter = self.attempt(best.period - 1)
-            reason = self.refusal(shorter)
-            if self.fits(shorter):
-                best = shorter
+        # The next shorter period rarely fits, so that both are needed. The solver lets other threads run.
+        pool = ThreadPoolExecutor(1)
+        try:
+            again = pool.submit(self.attempt, best.period)
+            while best.period > 1 and reason is None:
+                shorter = self.attempt(best.period - 1)
+                reason = self.refusal(shorter)
+                if self.fits(shorter):
+                    best = shorter
+            again.result()
+        finally:
+            pool.shutdown(wait=False)  # an interrupt waits for nothing
         cheapest = self.attempt(best.period)
         return cheapest if self.fits(cheapest) else best, reason or "a token period of one clock cycle"
 

@@ -1,6 +1,5 @@
 """Adder graphs of random matrices, in exact integers, the cache, and blocks in several processes."""
 
-import json
 import re
 
 import numpy as np
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from psahw.adder_graph import Graph, Output, solve, solve_all, solver
+from psahw.adder_graph.encoding import decode, encode
 
 pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
 
@@ -39,7 +39,10 @@ matrices = arrays.arrays(np.int8, st.tuples(st.integers(1, 12), st.integers(1, 1
 @settings(max_examples=60, deadline=None)
 @given(matrices, st.sampled_from([None, 1, 3]))
 def test_any_matrix(weight, block_rows):
-    check(solve(weight, block_rows=block_rows, workers=1), weight)
+    """The graph computes the matrix, also after it was written as bytes and read again."""
+    graph = solve(weight, block_rows=block_rows, workers=1)
+    check(graph, weight)
+    assert decode(encode(graph)) == graph
 
 
 @settings(max_examples=20, deadline=None)
@@ -97,15 +100,15 @@ def test_the_cache(cache, monkeypatch, caplog):
     weight = np.random.default_rng(0).integers(-128, 128, (4, 4))
     graph = solve(weight, workers=1)
     (entry,) = cache.iterdir()
-    content = entry.read_text()
-    head, _, text = content.partition("\n")
-    assert Graph.from_dict(json.loads(text)) == graph
+    content = entry.read_bytes()
+    head, _, own = content.partition(b"\n")
+    assert decode(own) == graph
 
-    other = json.dumps(solve(weight + 1, workers=1).to_dict())
-    for n, broken in enumerate(("", content[:-9], "[]", text, other, f"{head}\n{other}"), 1):
-        entry.write_text(broken)
+    other = encode(solve(weight + 1, workers=1))
+    for n, broken in enumerate((b"", content[:-9], b"[]", own, other, head + b"\n" + other), 1):
+        entry.write_bytes(broken)
         assert solve(weight, workers=1) == graph
-        assert entry.read_text() == content
+        assert entry.read_bytes() == content
         assert len(caplog.messages) == n
 
     def fail(task):

@@ -51,7 +51,7 @@ def test_cache(network, tmp_path, monkeypatch, caplog):
     layers = {name: graph_layers(network)[name] for name in ("head", "embed")}
     first = graph_options(layers, workers=1)
     with monkeypatch.context() as patch:
-        patch.setattr("psahw.planner.graph_options._calculated", None)
+        patch.setattr("psahw.planner.graph_options.calculate", None)
         assert graph_options(layers, workers=1) == first
     path, other = tmp_path.glob("adder_graphs/*.options")
     written = path.read_text()

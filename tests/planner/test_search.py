@@ -182,3 +182,10 @@ def test_a_graph_that_cannot_fit_is_not_solved(monkeypatch):
     assert "stages.0.blocks.0.token_mixing.linear" not in solved and "embed" in solved
     engines = {stage["name"]: stage["engine"] for stage in planned.to_dict()["stages"]}
     assert engines["stages.0.blocks.0.token_mixing.linear"] == "MacArray"
+
+
+def test_no_progress_without_adder_graphs(network):
+    """A plan of MAC arrays alone solves none, so that no bar for them appears."""
+    calls = []
+    search.make(network, K160T, clock_hz=100e6, fps=10_000, progress=lambda *call: calls.append(call))
+    assert calls == []
