@@ -21,9 +21,11 @@ __all__ = ["COMMANDS"]
 def _show_plan(planned: "BoardPlan", tokens: int) -> None:
     """Print the stages of a plan, and what limits it."""
     columns, rows, totals = planned.table()
-    output.print_table(columns, rows, footer=totals)
-    output.print_line(planned.summary)
-    output.print_line(f"limited by: {planned.limited_by} (intervals are multiples of {tokens} cycles, one per token)")
+    output.print_table(columns, rows, footer=totals, optional=("size", "buffer"))
+    output.print_paragraph(planned.summary)
+    output.print_paragraph(
+        f"limited by: {planned.limited_by} (intervals are multiples of {tokens} cycles, one per token)"
+    )
 
 
 @click.command("plan")
@@ -73,16 +75,17 @@ def _stage_row(stage: dict[str, Any]) -> list:
 def _show_synthesised(result: "SynthesisResult") -> None:
     """Print the resources of every stage and of the whole accelerator, and the longest path."""
     columns = ["stage", "engine", "LUT", "planned", "FF", "planned", "DSP", "BRAM36", "levels", "ns", "from"]
-    output.print_table(columns, [_stage_row(stage) for stage in result.stages])
+    rows = [_stage_row(stage) for stage in result.stages]
+    output.print_table(columns, rows, optional=("from", "engine", "planned", "planned"))
     columns, rows = result.table()
     output.print_table(columns, rows, title=f"{result.network} on {result.board}")
     if result.lut_levels:
-        output.print_line(
+        output.print_paragraph(
             f"longest path: {result.lut_levels} levels of LUTs, counted; {result.path_ns_estimate:.2f} ns, "
             "estimated (cells of Artix-7's slowest grade, assumed wires)"
         )
     if result.note:
-        output.print_line(result.note)
+        output.print_paragraph(result.note)
 
 
 @click.command("synth")

@@ -48,8 +48,9 @@ def _show(info: dict) -> None:
         ["layer", "shape", "vectors", "weights", "non-zero", "bits", "MAC per frame", "adder LUTs*"],
         [[layer["name"], _shape(layer), *(layer[k] for k in keys)] for layer in info["layers"]],
         footer=["total", None, None, *(info[k] for k in keys[1:])],
+        optional=("shape", "vectors"),
     )
-    output.print_line("* estimated, of a parallel adder graph: one vector per clock cycle, no multipliers")
+    output.print_paragraph("* estimated, of a parallel adder graph: one vector per clock cycle, no multipliers")
     output.print_table(
         ["tables", "functions", "distinct", "identity"],
         [[entry[k] for k in ("name", "functions", "distinct", "identity")] for entry in info["functions"]],

@@ -8,19 +8,19 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from .. import callbacks
-from ..display import cell, is_number
 from ..quoting import printable
+from .tables import print_paragraph, print_table
 
 __all__ = [
-    "Steps", "json_option", "network_argument", "note", "print_json", "print_line", "print_table", "progress", "step",
-    "steps",
+    "Steps", "json_option", "network_argument", "note", "print_json", "print_line", "print_paragraph", "print_table",
+    "progress", "step", "steps",
 ]  # fmt: skip
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -53,37 +53,6 @@ def print_json(value: dict[str, Any]) -> None:
 def print_line(content: object) -> None:
     """Print a line of a result on standard output, without control characters."""
     click.echo(printable(str(content)))
-
-
-def print_table(
-    columns: list[str], rows: Iterable[Iterable], *, title: str | None = None, footer: Iterable | None = None
-) -> None:
-    """Print a table on standard output.
-
-    Columns with numbers are right-aligned, numbers are grouped by thousands, and None is a dash.
-    """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    lines = [list(row) for row in rows]
-    table = Table(
-        title=title and Text(printable(title)),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_footer=footer is not None,
-    )
-    footers = [cell(value) for value in footer] if footer is not None else [""] * len(columns)
-    for index, column in enumerate(columns):
-        justify: Any = "right" if any(is_number(line[index]) for line in lines) else "left"
-        table.add_column(column, footer=Text(footers[index]), justify=justify, overflow="fold")
-    for line in lines:
-        table.add_row(*(Text(printable(cell(value))) for value in line))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a pipe has no width: do not fold columns
-    console.print(table)
 
 
 def note(text: str) -> None:
