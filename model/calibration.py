@@ -107,18 +107,18 @@ def _observe(model: "QuantizedResMLP", images: Tensor, statistics: _Statistics) 
             x = stage.merge(x)
         statistics.add_stream(f"{s}/in", x)
         for b, (token_mixing, channel_mixing, *_) in enumerate(stage.blocks()):
-            layer = token_mixing.layer
-            statistics.add(f"{s}/{b}/needed", layer.norm(x))
-            x = layer(x)
+            mixing = token_mixing.layer
+            statistics.add(f"{s}/{b}/needed", mixing.norm(x))
+            x = mixing(x)
             statistics.add_stream(f"{s}/{b}/between", x)
-            layer = channel_mixing.layer
-            z = layer.act_in(layer.norm(x))
+            perceptron = channel_mixing.layer
+            z = perceptron.act_in(perceptron.norm(x))
             statistics.add(f"{s}/{b}/input", z)
-            z = layer.norm_hidden(layer.linear1(z))
+            z = perceptron.norm_hidden(perceptron.linear1(z))
             statistics.add(f"{s}/{b}/linear1", z)
-            z = layer.act_hidden(z)
+            z = perceptron.act_hidden(z)
             statistics.add(f"{s}/{b}/hidden", z)
-            x = x + layer.linear2(z)
+            x = x + perceptron.linear2(z)
             statistics.add_stream(f"{s}/{b}/out", x)
     return x.sum(0), model.head(model.norm(x).mean(0))
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ LIMIT = 1e15
 """Largest magnitude of a parameter or a statistic. A million squares of it still add up to a float32."""
 
 
-class BadNumber(NamedTuple):
+@dataclass(frozen=True)
+class BadNumber:
     """A number that no model may hold.
 
     Attributes

@@ -182,10 +182,10 @@ def _serve() -> None:
         except EOFError:
             return
         try:
-            answer = function(argument), None
+            outcome: tuple[Any, Exception | None] = function(argument), None
         except Exception as error:
-            answer = None, error
-        pickle.dump(answer, answers)
+            outcome = None, error
+        pickle.dump(outcome, answers)
         answers.flush()
 
 
@@ -219,7 +219,7 @@ def call_each(
     RuntimeError
         If a process has died.
     """
-    results: queue.Queue[tuple[int, _Answer | None, Exception | None]] = queue.Queue()
+    results: queue.Queue[tuple[int, Any, Exception | None]] = queue.Queue()
     indices = iter(range(len(arguments)))
     lock = threading.Lock()
     stopped = threading.Event()
@@ -230,6 +230,7 @@ def call_each(
             return None if stopped.is_set() else next(indices, None)
 
     def work(child: Child) -> None:
+        assert child.stdin is not None and child.stdout is not None  # both are pipes
         while (index := next_index()) is not None:
             try:
                 pickle.dump((function, arguments[index]), child.stdin)
