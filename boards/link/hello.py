@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from psahw.errors import UserError
 from psahw.host.protocol import MAX_STAGES, Hello
+from psahw.quoting import printable
 
 from .link import WINDOW
 
@@ -32,12 +33,12 @@ def describe_board(manifest: dict, *, board: str, clock_hz: float, circuit: byte
     ------
     UserError
         If the accelerator has more stages than `psahw.host.protocol.MAX_STAGES`, since each needs a
-        counter.
+        counter, or if another number does not fit the message.
     """
     if (stages := len(manifest["stages"])) > MAX_STAGES:
         raise UserError(f"a board's link counts the stalls of at most {MAX_STAGES} stages, not {stages}")
     height, width = manifest["image"]
-    return Hello(
+    hello = Hello(
         window=window,
         height=height,
         width=width,
@@ -54,3 +55,6 @@ def describe_board(manifest: dict, *, board: str, clock_hz: float, circuit: byte
         board=board,
         build=f"psahw {version('psahw')}, circuit {hashlib.sha256(circuit).hexdigest()[:12]}",
     )
+    if (problem := hello.problem()) is not None:
+        raise UserError(f"a board's link cannot serve {printable(hello.network, 80)}: it has {problem}")
+    return hello

@@ -226,24 +226,23 @@ class Hello:
             window, height, width, colours, classes, logit_bits, stages, clock_hz, frame_interval, latency,
             settling_frames, digest.hex(), *texts,
         )  # fmt: skip
-        hello.check()
+        if (problem := hello.problem()) is not None:
+            raise ProtocolError(f"its hello says {problem}")
         return hello
 
-    def check(self) -> None:
-        """Raise ProtocolError if a number is one that no device can have."""
+    def problem(self) -> str | None:
+        """Return a number that no device can have, and the limits that it exceeds, or None if there is none."""
         for name, (low, high) in _RANGES.items():
             if not low <= getattr(self, name) <= high:
-                raise ProtocolError(f"its hello says {name} {getattr(self, name)}, which must be in [{low}, {high}]")
+                return f"{name} {getattr(self, name)}, which must be in [{low}, {high}]"
         if self.frame_bytes > MAX_FRAME_BYTES:
-            raise ProtocolError(
-                f"its hello says images of {self.height} x {self.width} x {self.colours} bytes, more than "
-                f"{MAX_FRAME_BYTES}"
-            )
+            return f"images of {self.height} x {self.width} x {self.colours} bytes, more than {MAX_FRAME_BYTES}"
         if (seconds := self.seconds()) > MAX_SECONDS:
-            raise ProtocolError(
-                f"its hello says frame_interval {self.frame_interval} and latency {self.latency} at {self.clock_hz} "
-                f"Hz, which is {seconds:.0f} s per image, more than {MAX_SECONDS} s"
+            return (
+                f"frame_interval {self.frame_interval} and latency {self.latency} at {self.clock_hz} Hz, which is "
+                f"{seconds:.0f} s per image, more than {MAX_SECONDS} s"
             )
+        return None
 
     def seconds(self, repeat: int = 1) -> float:
         """Return the time in seconds that an image takes that goes through the accelerator ``repeat`` times."""
