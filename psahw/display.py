@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["cell", "html_table", "is_number"]
+__all__ = ["cell", "counted", "html_table", "is_number"]
 
 
 def is_number(value: object) -> bool:
@@ -22,6 +22,17 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.1f}"
     return str(value)
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun, in the plural unless it is 1.
+
+    Examples
+    --------
+    >>> counted(1, "block"), counted(2_000, "class", "classes")
+    ('1 block', '2,000 classes')
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def html_table(

@@ -59,7 +59,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
         {"msgspec", "numpy", "safetensors", "PIL", "torch"},
     ),
     "report": (
-        BASE | {"network", "architecture", "records"},
+        BASE | {"display", "network", "architecture", "records"},
         {"msgspec", "numpy", "safetensors", "PIL", "matplotlib"},
     ),
     "records": (BASE | {"network"}, {"msgspec", "numpy", "safetensors", "PIL"}),

@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..files import write_whole
 from ..network import samples
 from ..network.evaluation import evaluate
-from ..network.file import digest, load
+from ..network.file import digest, load, shipped
 from ..network.frontier import candidates
 from ..network.layers import Network
 from ..network.summary import summarise
@@ -119,6 +119,13 @@ def fits_samples(network: Network) -> bool:
     return images.shape[1:] == shape and len(network.classes) == len(samples.CLASSES)
 
 
+def _source(network: Network) -> str:
+    """Return what commands must be given for a network: its name if it ships, else the usual name of its file."""
+    if network.name in shipped() and digest(load(network.name)) == digest(network):
+        return network.name
+    return f"{network.name}.safetensors"
+
+
 def write_report(
     network: Network,
     path: str | os.PathLike | None = None,
@@ -185,6 +192,7 @@ def write_report(
         **results,
         runs=curves,
         frontier=candidates(compared) if frontier else None,
+        source=name or _source(network),
     )
     target = Path(path or f"{network.name}.html")
     write_whole(target, html)

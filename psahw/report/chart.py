@@ -10,6 +10,7 @@ from .markup import Markup, join, tag
 __all__ = ["Series", "chart", "standalone", "ticks"]
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _LEGEND = 560, 300, 62, 14, 58, 18
+_LABEL, _NAME = 24, 60  # most letters of a dot's label and of a name in the legend
 _COLOURS = 6  # classes series-0 .. series-5
 
 
@@ -57,6 +58,12 @@ def _short(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / limit:g}{unit}"
     return f"{value:g}"
+
+
+def _short_name(name: str, letters: int) -> str:
+    """Return a name without its middle if it is long. Its end often says how it differs from others."""
+    half = (letters - 1) // 2
+    return name if len(name) <= letters else f"{name[:half]}…{name[-half:]}"
 
 
 class _Axis:
@@ -114,16 +121,18 @@ def _series(index: int, series: Series, x: _Axis, y: _Axis) -> Markup:
             title = tag("title", f"{label or series.name}: {point[0]:,.6g}, {point[1]:.6g}")
             parts.append(tag("circle", title, cx=a, cy=b, r=4, class_="dot"))
             if label:
-                parts.append(tag("text", label, x=a + 7, y=b - 6))
+                before = a > _LEFT + _WIDTH / 2
+                place = {"x": a - 7, "text_anchor": "end"} if before else {"x": a + 7}
+                parts.append(tag("text", tag("title", label), _short_name(label, _LABEL), **place, y=b - 6))
     return tag("g", *parts, class_=f"series-{index % _COLOURS}")
 
 
 def _legend(index: int, name: str, y: float) -> Markup:
     """Return the line of the legend for one series."""
-    mark = tag("path", d=f"M{_LEFT} {y}h18", class_="line")
+    mark = tag("path", d=f"M{_LEFT} {y}h30", class_="line")
     return join(
         tag("g", mark, class_=f"series-{index % _COLOURS}"),
-        tag("text", name, x=_LEFT + 26, y=y + 4),
+        tag("text", tag("title", name), _short_name(name, _NAME), x=_LEFT + 38, y=y + 4),
     )
 
 

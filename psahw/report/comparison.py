@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import records
+from ..network.samples import CLASSES
 from ..records import Record
 
-__all__ = ["DATASET", "WHOLE_TEST_SET", "ComparedSystem", "Figure", "our_system", "published_systems"]
+__all__ = ["DATASET", "WHOLE_TEST_SET", "ComparedSystem", "Figure", "is_compared", "our_system", "published_systems"]
 
 DATASET = "cifar10"
 """Name of the data set that the comparison is about."""
@@ -98,6 +99,15 @@ def _published(record: Record) -> ComparedSystem:
 def published_systems() -> list[ComparedSystem]:
     """Return the systems whose figures their authors have published, in the order of their names."""
     return [_published(record) for record in records.load(records.PUBLISHED).values()]
+
+
+def is_compared(info: Mapping[str, Any]) -> bool:
+    """Return whether a network is for the data set that the comparison is about.
+
+    Its metadata says so, or, if they name no data set, its classes do.
+    """
+    dataset = info["metadata"].get("dataset")
+    return dataset == DATASET if isinstance(dataset, str) else tuple(info["classes"]) == CLASSES
 
 
 def _accuracy(info: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> Figure:

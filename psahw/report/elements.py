@@ -1,11 +1,13 @@
 """Elements of the report's page: numbers with a mark of their origin, tables, cards, and notes of what is missing."""
 
+import re
 from collections.abc import Sequence
+from html import unescape
 
 from .comparison import Figure
 from .markup import Markup, join, tag
 
-__all__ = ["LEGEND", "card", "cell", "mark", "missing", "number", "section", "table"]
+__all__ = ["LEGEND", "card", "cell", "mark", "missing", "number", "plain", "section", "table"]
 
 LEGEND = {
     "measured": "by running the model, the simulation or the synthesis",
@@ -26,31 +28,45 @@ def number(value: object, digits: int = 0) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def plain(content: object) -> str:
+    """Return markup as text without its tags."""
+    return unescape(re.sub("<[^>]*>", "", content)) if isinstance(content, Markup) else str(content)
+
+
 def mark(kind: str) -> Markup:
     """Return the mark of a figure that is ``measured``, ``estimated`` or a ``target``."""
     return tag("span", kind, class_=f"kind {kind}")
 
 
-def cell(value: object, digits: int = 1) -> Markup:
-    """Return a cell of a table. A `Figure` shows how it was obtained, unless it was published."""
+def cell(value: object, digits: int = 1, heading: object = None) -> Markup:
+    """Return a cell of a table. A `Figure` shows how it was obtained, unless it was published.
+
+    On a narrow screen, each cell is a line, which begins with its ``heading``.
+    """
+    label = None if heading is None else plain(heading)
     if isinstance(value, Figure):
         if value.value is None:
-            return tag("td", "–", class_="number")
+            return tag("td", "–", class_="number", data_label=label)
         shown = number(float(value.value), digits).removesuffix(".0")
-        return tag("td", shown, None if value.kind == "published" else mark(value.kind), class_="number")
+        kind = None if value.kind == "published" else mark(value.kind)
+        return tag("td", shown, " " if kind else None, kind, class_="number", data_label=label)
     numeric = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     shown = value if isinstance(value, Markup) else number(value, 1)
-    return tag("td", shown, class_="number" if numeric else None)
+    return tag("td", shown, class_="number" if numeric else None, data_label=label)
 
 
 def table(columns: Sequence[object], rows: Sequence[Sequence], *, total: Sequence | None = None) -> Markup:
     """Return a table with headings, rows of values, and a last row of totals."""
     numeric = [any(isinstance(row[i], int | float | Figure) for row in rows) for i in range(len(columns))]
     head = [tag("th", name, class_="number" if n else None) for name, n in zip(columns, numeric, strict=True)]
-    body = [tag("tr", *map(cell, row)) for row in rows]
+
+    def cells(row: Sequence) -> list[Markup]:
+        return [cell(value, heading=name) for value, name in zip(row, columns, strict=True)]
+
+    body = [tag("tr", *cells(row)) for row in rows]
     if total is not None:
-        body.append(tag("tr", *map(cell, total), class_="total"))
-    return tag("div", tag("table", tag("tr", *head), *body), class_="scroll")
+        body.append(tag("tr", *cells(total), class_="total"))
+    return tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body))
 
 
 def missing(result: str, command: str) -> Markup:

@@ -25,6 +25,7 @@ def render(
     synth: Mapping[str, Any] | None = None,
     runs: Mapping[str, list[dict[str, Any]]] | None = None,
     frontier: Sequence[Candidate] | None = None,
+    source: str | None = None,
 ) -> str:
     """Return the page as HTML.
 
@@ -41,8 +42,11 @@ def render(
         Epochs of training runs by name, from `psahw.report.curves.read_run`.
     frontier
         Networks to compare with.
+    source
+        Path or name by which commands find the network; its name if None.
     """
     name = info["network"]
+    source = name if source is None else source
     legend = [join(mark(kind), f" {meaning}; ") for kind, meaning in LEGEND.items()]
     body = tag(
         "main",
@@ -55,10 +59,10 @@ def render(
             class_="soft",
         ),
         sections.cards(info, plan, simulation, evaluation),
-        section("Pipeline", sections.pipeline(info, plan, synth)),
-        section("Simulation", sections.simulation(info, simulation)),
-        section("Accuracy", sections.accuracy(info, evaluation)),
-        section("Comparison", sections.comparison(info, plan, simulation, evaluation, synth)),
+        section("Pipeline", sections.pipeline(source, plan, synth)),
+        section("Simulation", sections.simulation(source, simulation)),
+        section("Accuracy", sections.accuracy(info, source, evaluation)),
+        section("Comparison", sections.comparison(info, source, plan, simulation, evaluation, synth)),
         section("Network", sections.network(info)),
         section("Frontier", sections.frontier(frontier)) if frontier else None,
         section("Training", sections.training(runs)) if runs else None,

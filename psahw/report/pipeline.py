@@ -1,13 +1,12 @@
-"""The pipeline of a plan as inline SVG. Colours come from the style sheet, by class."""
+"""The pipeline of a plan as boxes in lines. Their look comes from the style sheet, by class."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .markup import Markup, join, tag
+from ..display import counted
+from .markup import Markup, tag
 
 __all__ = ["pipeline_picture"]
-
-_BOX, _SMALL, _HEIGHT, _GAP, _LINE = 172, 66, 84, 22, 176
 
 Stage = Mapping[str, Any]  # an entry of ``stages`` in a plan's JSON
 
@@ -38,11 +37,11 @@ def _shape_of_one(stage: Stage) -> str:
         case {"engine": "GraphEngine", "inputs": inputs, "outputs": outputs, "digit": digit}:
             return f"{outputs}×{inputs}, {f'digit {digit}' if digit else 'parallel'}"
         case {"engine": "LocalMixing", "kernel": kernel, "lanes": lanes}:
-            return f"{kernel}×{kernel} taps, {lanes} lane{'' if lanes == 1 else 's'}"
+            return f"{kernel}×{kernel} taps, {counted(lanes, 'lane')}"
         case {"engine": "Transpose", "rows": rows, "columns": columns}:
             return f"{rows}×{columns}"
         case {"engine": "TableRom", "channels": channels, "distinct": distinct}:
-            return f"{channels} functions" if distinct else "one function"
+            return counted(channels, "function") if distinct else "one function"
         case {"engine": "Windows", "size": size, "stride": stride}:
             return f"{size}×{size}, stride {stride}"
         case {"engine": "Gather", "ratio": ratio}:
@@ -50,34 +49,21 @@ def _shape_of_one(stage: Stage) -> str:
     return ""
 
 
-def _text(x: float, y: float, content: str, class_: str | None = None) -> Markup:
-    """Return a line of text at a place."""
-    return tag("text", content, x=x, y=y, class_=class_)
-
-
-def _box(stage: Stage, label: str, x: float, y: float, frame_interval: int) -> tuple[Markup, int]:
-    """Return a stage as a box, and the width of the box.
+def _box(stage: Stage, label: str, frame_interval: int) -> Markup:
+    """Return a stage as a box.
 
     The bar in the box is the share of the frame interval in which the stage is busy.
     """
-    small = stage.get("engine") == "Gather"
-    width = _SMALL if small else _BOX
-    parts = [
-        tag("rect", x=x, y=y, width=width, height=_HEIGHT, rx=6, class_=f"box engine-{stage.get('engine', '')}"),
-        _text(x + 9, y + 19, label.rpartition(".")[2] if small else label, "name"),
-        _text(x + 9, y + 36, stage.get("engine", "")),
-        _text(x + 9, y + 52, _shape(stage)),
-    ]
-    if not small:
-        parts.append(_text(x + 9, y + 68, _cost(stage.get("resources", {})), "cost"))
+    lines = [stage.get("engine", ""), _shape(stage)]
+    parts = [tag("b", label), *(tag("span", line) for line in lines if line)]
+    if cost := _cost(stage.get("resources", {})):
+        parts.append(tag("span", cost, class_="cost"))
+    title = f"{stage.get('name')}: {stage.get('engine')}"
     if busy := stage.get("interval"):
         share = min(1.0, busy / frame_interval)
-        parts.append(tag("rect", x=x + 9, y=y + 75, width=width - 18, height=3, class_="idle"))
-        parts.append(tag("rect", x=x + 9, y=y + 75, width=round((width - 18) * share, 1), height=3, class_="busy"))
-    title = f"{stage.get('name')}: {stage.get('engine')}"
-    if busy:
+        parts.append(tag("span", tag("i", style=f"width: {100 * share:.1f}%"), class_="busy"))
         title += f", busy in {busy:,} of {frame_interval:,} cycles"
-    return tag("g", tag("title", title), *parts), width
+    return tag("div", *parts, title=title, class_=f"box engine-{stage.get('engine', '')}")
 
 
 def _lines(stages: Sequence[Stage]) -> list[tuple[Stage | None, list[Stage]]]:
@@ -103,81 +89,38 @@ def _merging(stages: Sequence[Stage]) -> str:
     return name.partition(".merge")[0] if ".merge" in name else ""
 
 
-def _wire(x: float, y: float) -> Markup:
-    """Return an arrow to the next box."""
-    return tag("path", d=f"M{x} {y}h{_GAP}", class_="wire", marker_end="url(#tip)")
-
-
-def _bypass(
-    residual: Stage, stages: Sequence[Stage], prefix: str, start: float, end: float, middle: float, below: float
-) -> list[Markup]:
-    """Return the way around a branch, from ``start`` to the adder at ``end``, with its queue and its tables."""
-    notes = [f"queue of {residual.get('queue') or 0:,} beats, {_cost(residual.get('resources', {}))}"]
+def _bypass(residual: Stage, stages: Sequence[Stage], prefix: str) -> Markup:
+    """Return the way around a branch to its adder, with its queue and its tables."""
+    beats = counted(residual.get("queue") or 0, "beat")
+    notes = [f"queue of {beats}, {_cost(residual.get('resources', {}))}".removesuffix(", ")]
     notes += [f"{s['name'].removeprefix(prefix)}: {_shape(s)}, {_cost(s.get('resources', {}))}" for s in stages]
-    return [
-        tag("path", d=f"M{start} {middle}V{below}H{end}V{middle + 11}", class_="wire", fill="none"),
-        tag("circle", cx=end, cy=middle, r=10, class_="add"),
-        tag("path", d=f"M{end - 5} {middle}h10M{end} {middle - 5}v10", class_="wire"),
-        _text(start + 24, below - 7, "   →   ".join(notes), "bypass"),
-    ]
+    return tag("div", "around it: ", " → ".join(notes), class_="bypass")
 
 
-def _line(residual: Stage | None, stages: Sequence[Stage], y: float, frame_interval: int) -> tuple[Markup, float]:
-    """Return one line of the picture and its width: boxes from left to right, and a bypass below them."""
+def _line(residual: Stage | None, stages: Sequence[Stage], frame_interval: int) -> Markup:
+    """Return one line of the picture: boxes from left to right, and a bypass below them."""
     title = residual["name"] if residual else _merging(stages)
     prefix = f"{title}."
     bypass = [s for s in stages if residual and s["name"].removeprefix(prefix).startswith("table_residual")]
-    branch = [s for s in stages if s not in bypass]
-    start, middle = 30, y + _HEIGHT / 2
-    parts = [_text(0, y - 10, title, "row")]
-    x: float = start
+    boxes = [_box(s, s["name"].removeprefix(prefix), frame_interval) for s in stages if s not in bypass]
     if residual:
-        parts.append(tag("circle", cx=x, cy=middle, r=4, class_="node"))
-        x += 4
-    for stage in branch:
-        box, width = _box(stage, stage["name"].removeprefix(prefix), x + _GAP, y, frame_interval)
-        parts += [_wire(x, middle), box]
-        x += _GAP + width
-    parts.append(_wire(x, middle))
-    if residual:
-        x += _GAP + 10
-        parts += _bypass(residual, bypass, prefix, start, x, middle, y + _HEIGHT + 30)
-        parts.append(_wire(x + 10, middle))
-    return join(*parts), x + 2 * _GAP
+        boxes.append(tag("div", "+", title="adder of the residual connection", class_="adder"))
+    arrow = tag("span", "→", class_="arrow")
+    chain = [part for box in boxes for part in (box, arrow)][:-1]
+    return tag(
+        "div",
+        tag("h4", title) if title else None,
+        tag("div", *chain, class_="branch"),
+        _bypass(residual, bypass, prefix) if residual else None,
+        class_="line",
+    )
 
 
 def pipeline_picture(plan: Mapping[str, Any]) -> Markup:
     """Return a picture of every stage of a plan with its engine, its cost and its share of the time.
 
-    Each sublayer of the network is a line.
+    Each sublayer of the network is a line, which breaks where the page ends.
     """
     frame_interval = max(1, plan.get("frame_interval") or 1)
-    parts: list[Markup] = []
-    width: float = 0
-    y = 30
-    for residual, stages in _lines(plan.get("stages", [])):
-        line, extent = _line(residual, stages, y, frame_interval)
-        parts.append(line)
-        width, y = max(width, extent), y + (_LINE if residual else _LINE - 40)
-    tip = tag(
-        "marker",
-        tag("path", d="M0 0L7 3.5L0 7z", class_="tip"),
-        id="tip",
-        viewBox="0 0 7 7",
-        refX=7,
-        refY=3.5,
-        markerWidth=7,
-        markerHeight=7,
-        orient="auto",
-        markerUnits="userSpaceOnUse",
-    )
-    return tag(
-        "svg",
-        tag("defs", tip),
-        *parts,
-        viewBox=f"-4 0 {width + 8} {y}",
-        class_="pipeline",
-        style=f"min-width: {round(width * 0.8)}px; max-width: {width + 8}px",
-        role="img",
-        aria_label="pipeline",
-    )
+    lines = [_line(residual, stages, frame_interval) for residual, stages in _lines(plan.get("stages", []))]
+    return tag("div", *lines, class_="pipeline")

@@ -6,10 +6,12 @@ whose result is missing names the command that makes it.
 
 import math
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 import numpy as np
 
+from ..display import counted
 from ..network.frontier import Candidate
 from . import comparison as systems
 from .comparison import Figure
@@ -27,12 +29,13 @@ __all__ = [
 Result = Mapping[str, Any]
 
 _RESOURCES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36"}
+_COMPARED = ("system", "device", "accuracy, %", "FPS", "LUT", "DSP", "BRAM36", "FPS/LUT", "FPS/DSP", "MHz", "W")
 _LEARNED = ("channel_mixing.table_in", "channel_mixing.table_hidden")
 
 
-def _command(command: str, info: Result, file: str, options: str = "") -> str:
-    """Return the command line that writes a result about this network into a file."""
-    return f"psahw {command} {info['network']} {options}--json > {file}.json"
+def _command(command: str, source: str, file: str, options: str = "") -> str:
+    """Return the command line that writes a result about a network, given by path or name, into a file."""
+    return f"psahw {command} {quote(source)} {options}--json > {file}.json"
 
 
 def _board_option(plan: Result | None) -> str:
@@ -44,12 +47,12 @@ def cards(info: Result, plan: Result | None, simulation: Result | None, evaluati
     """Return the most important figures as cards."""
     parts = []
     if evaluation:
-        label = f"accuracy, {evaluation['images']:,} images of {evaluation['dataset']}"
+        label = f"accuracy, {counted(evaluation['images'], 'image')} of {evaluation['dataset']}"
         parts.append(card(f"{evaluation['accuracy']:.2f} %", label, "measured"))
     for name, value in info["accuracy"].items():
         parts.append(card(f"{value:.2f} %", f"{name} accuracy, as recorded in the network", "measured"))
     if simulation:
-        label = f"wrong logits in {simulation['images']:,} simulated images"
+        label = f"wrong logits in {counted(simulation['images'], 'simulated image')}"
         parts.append(card(number(simulation["mismatched_logits"]), label, "measured"))
     if plan:
         interval, latency = plan["frame_interval"], plan["latency"] / plan["clock_hz"] * 1e6
@@ -58,7 +61,7 @@ def cards(info: Result, plan: Result | None, simulation: Result | None, evaluati
         parts += [
             card(number(int(plan["fps"])), f"frames per second at {plan['clock_hz'] / 1e6:g} MHz", "target"),
             card(number(interval), label, "measured" if agrees else None),
-            card(f"{latency:,.0f} µs", f"latency, {plan['latency']:,} clock cycles", "target"),
+            card(f"{latency:,.0f} µs", f"latency, {counted(plan['latency'], 'clock cycle')}", "target"),
         ]
     parts += [
         card(f"{info['macs'] / 1e6:.2f} M", "multiply-accumulates per frame"),
@@ -87,10 +90,10 @@ def _resources(plan: Result, synth: Result | None) -> Markup:
     return table(["", "plan", "Yosys", "limit", "share", ""], rows)
 
 
-def pipeline(info: Result, plan: Result | None, synth: Result | None) -> Markup:
+def pipeline(source: str, plan: Result | None, synth: Result | None) -> Markup:
     """Return the pipeline of the plan as a picture, its resources, and its stages as a table."""
     if not plan:
-        return missing("plan", _command("plan", info, "plan", "--board marble "))
+        return missing("plan", _command("plan", source, "plan", "--board marble "))
     rows = [
         [stage.get("name"), stage.get("engine"), stage.get("interval"), *map(stage["resources"].get, _RESOURCES)]
         for stage in plan["stages"]
@@ -100,16 +103,17 @@ def pipeline(info: Result, plan: Result | None, synth: Result | None) -> Markup:
     return join(
         tag(
             "p",
-            f"{plan.get('board', '')} ({plan.get('device', '')}), one frame every {plan['frame_interval']:,} clock "
-            "cycles. The bar in a box shows the share of this time in which the component is busy. "
+            f"{plan.get('board', '')} ({plan.get('device', '')}), one frame every "
+            f"{counted(plan['frame_interval'], 'clock cycle')}. The bar in a box shows the share of this time "
+            "in which the component is busy. "
             f"Limited by: {plan.get('limited_by') or 'nothing stated'}. Costs with ≈ are ",
             mark("estimated"),
             ".",
         ),
-        tag("div", pipeline_picture(plan), class_="scroll"),
+        pipeline_picture(plan),
         tag("h3", "Resources"),
         _resources(plan, synth),
-        None if synth else missing("synthesis result", _command("synth", info, "synth", _board_option(plan))),
+        None if synth else missing("synthesis result", _command("synth", source, "synth", _board_option(plan))),
         tag(
             "details",
             tag("summary", "Every stage as a table"),
@@ -118,10 +122,10 @@ def pipeline(info: Result, plan: Result | None, synth: Result | None) -> Markup:
     )
 
 
-def simulation(info: Result, result: Result | None) -> Markup:
+def simulation(source: str, result: Result | None) -> Markup:
     """Return what the simulation measured, beside what was expected."""
     if not result:
-        return missing("simulation result", _command("simulate", info, "simulation", "--images 20 "))
+        return missing("simulation result", _command("simulate", source, "simulation", "--images 20 "))
     stalls = "with random stalls on both ends" if result.get("stalls") else "back to back"
     speed = result.get("sim_cycles_per_second")
     rows = [
@@ -133,8 +137,8 @@ def simulation(info: Result, result: Result | None) -> Markup:
     return join(
         tag(
             "p",
-            f"Verilator ran the Verilog on {result['images']:,} images, {stalls}, and the results were compared with "
-            "those of the integer model."
+            f"Verilator ran the Verilog on {counted(result['images'], 'image')}, {stalls}, and the results were "
+            "compared with those of the integer model."
             + (f" The simulation ran {speed:,.0f} clock cycles per second." if speed else ""),
         ),
         table(
@@ -156,7 +160,8 @@ def network(info: Result) -> Markup:
     ]
     total = ["total", "", None, *(info[key] for key in keys[1:])]
     stages = ", then ".join(
-        f"{stage['blocks']} blocks on {stage['grid'][0]}×{stage['grid'][1]} tokens of {stage['channels']} channels"
+        f"{counted(stage['blocks'], 'block')} on {stage['grid'][0]}×{stage['grid'][1]} "
+        f"{'token' if stage['tokens'] == 1 else 'tokens'} of {counted(stage['channels'], 'channel')}"
         for stage in info["stages"]
     )
     height, width, colours = info["image"]
@@ -169,7 +174,7 @@ def network(info: Result) -> Markup:
         tag(
             "p",
             f"Images of {height}×{width}×{colours} in windows of {patch['size']}×{patch['size']} at stride "
-            f"{patch['stride']}; {stages}; {len(info['classes'])} classes.",
+            f"{patch['stride']}; {stages}; {counted(len(info['classes']), 'class', 'classes')}.",
         ),
         table(columns, rows, total=total),
     )
@@ -203,7 +208,7 @@ def _place(name: str, values: np.ndarray) -> Markup:
     """Return the functions of one place; functions that are all alike are drawn once."""
     distinct = np.unique(values, axis=0)
     alike = len(distinct) == 1 and len(values) > 1
-    title = f"{name}: {len(values)} functions{', all alike' if alike else ''}"
+    title = f"{name}: {counted(len(values), 'function')}{', all alike' if alike else ''}"
     return tag("div", tag("h3", title), functions_picture(distinct if alike else values))
 
 
@@ -223,26 +228,26 @@ def functions(tables: Mapping[str, np.ndarray]) -> Markup:
     if learned:
         parts.append(tag("div", *(_place(name, values) for name, values in learned.items()), class_="places"))
     if others:
-        text = f"The {len(others)} other places with tables: scales, saturations and residual paths"
+        text = f"{counted(len(others), 'other place')} with tables: scales, saturations and residual paths"
         pictures = tag("div", *(_place(name, values) for name, values in others.items()), class_="places")
         parts.append(tag("details", tag("summary", text), pictures))
     return join(*parts)
 
 
-def accuracy(info: Result, evaluation: Result | None) -> Markup:
+def accuracy(info: Result, source: str, evaluation: Result | None) -> Markup:
     """Return the accuracy of the integer model with its confusion matrix."""
-    command = _command("evaluate", info, "evaluation")
+    command = _command("evaluate", source, "evaluation")
     if not evaluation:
         return missing("evaluation", command)
     text = (
-        f"The integer model classifies {evaluation['correct']:,} of {evaluation['images']:,} images of "
+        f"The integer model classifies {evaluation['correct']:,} of {counted(evaluation['images'], 'image')} of "
         f"{evaluation['dataset']} correctly: {evaluation['accuracy']:.2f} % "
     )
     parts = [tag("p", text, mark("measured"))]
     if matrix := evaluation.get("confusion"):
         parts.append(tag("p", "The rows are the true classes, the columns the answers.", class_="soft"))
         parts.append(confusion_picture(matrix, info["classes"]))
-    if evaluation["images"] < systems.WHOLE_TEST_SET:
+    if evaluation["images"] < systems.WHOLE_TEST_SET and systems.is_compared(info):
         text = "These images are a sample. This command evaluates the whole test set: "
         parts.append(tag("p", text, tag("code", command), class_="missing"))
     return join(*parts)
@@ -262,23 +267,30 @@ def _compared(row: systems.ComparedSystem) -> Markup:
         (row.mhz, 0),
         (row.watt, 1),
     ]
-    cells = [cell(figure, digits) for figure, digits in figures]
-    return tag("tr", tag("td", row.system), tag("td", row.device), *cells, class_="ours" if row.ours else None)
+    columns = _COMPARED[2:]
+    cells = [cell(figure, digits, name) for (figure, digits), name in zip(figures, columns, strict=True)]
+    system = tag("b", row.system) if row.ours else row.system
+    names = tag("td", system, data_label="system"), tag("td", row.device, data_label="device")
+    return tag("tr", *names, *cells, class_="ours" if row.ours else None)
 
 
 def comparison(
     info: Result,
+    source: str,
     plan: Result | None,
     simulation: Result | None,
     evaluation: Result | None,
     synth: Result | None,
 ) -> Markup:
-    """Return the table of published systems, with ours below them."""
+    """Return the table of published systems, with ours below them, if the network is for their images."""
+    if not systems.is_compared(info):
+        return tag(
+            "p", "The published systems that psahw knows are for CIFAR-10, and this network is for other images."
+        )
     rows = systems.published_systems()
     if plan:
         rows.append(systems.our_system(info, plan, simulation, evaluation, synth))
-    columns = ["system", "device", "accuracy, %", "FPS", "LUT", "DSP", "BRAM36", "FPS/LUT", "FPS/DSP", "MHz", "W"]
-    head = [tag("th", name, class_="number" if i > 1 else None) for i, name in enumerate(columns)]
+    head = [tag("th", name, class_="number" if i > 1 else None) for i, name in enumerate(_COMPARED)]
     return join(
         tag(
             "p",
@@ -286,6 +298,6 @@ def comparison(
             "frequency is a target until place and route has met it, and so are the frames per second. No power is "
             "claimed without a measurement.",
         ),
-        tag("div", tag("table", tag("tr", *head), *map(_compared, rows)), class_="scroll"),
-        None if plan else missing("plan for a row of ours", _command("plan", info, "plan", "--board marble ")),
+        tag("table", tag("thead", tag("tr", *head)), tag("tbody", *map(_compared, rows)), class_="wide"),
+        None if plan else missing("plan for a row of ours", _command("plan", source, "plan", "--board marble ")),
     )

@@ -15,6 +15,7 @@ def network():
     """Return a network of two stages."""
     stages = (StageShape(8, 6, 1, groups=2, kernel=3), StageShape(12, 5, 1))
     network = random_network(np.random.default_rng(0), image=(16, 16), stages=stages, name=NASTY)
+    network.metadata["dataset"] = "cifar10"
     network.metadata["accuracy"] = {"cifar10 test INT8": 82.5, NASTY: 1.0}
     return network
 

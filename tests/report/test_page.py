@@ -1,14 +1,19 @@
 """The page is well-formed, stands alone, escapes every name, and says which results are missing."""
 
 import re
+import shlex
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 
+from psahw.network import samples
 from psahw.network.frontier import candidates
-from psahw.network.random import random_network
+from psahw.network.random import StageShape, random_network
 from psahw.network.summary import summarise
 from psahw.report.comparison import published_systems
+from psahw.report.confusion import confusion_picture
+from psahw.report.elements import plain
 from psahw.report.page import render
 from tests.report import NASTY
 
@@ -71,7 +76,7 @@ def test_every_subset_of_results(network, results):
         given = {kind: result for i, (kind, result) in enumerate(results.items()) if count >> i & 1}
         text = "".join(parse(page(network, **given)).text)
         for kind, command in (("plan", "plan"), ("simulation", "simulate"), ("evaluation", "evaluate")):
-            named = f"psahw {command} {NASTY}" in text
+            named = f"psahw {command} {shlex.quote(NASTY)}" in text
             assert named == (kind not in given or kind == "evaluation"), (given.keys(), kind)
 
 
@@ -93,7 +98,7 @@ def test_costs_of_stages_are_marked(network, results):
 
 def test_half_a_block_ram_is_not_rounded_away(network, results):
     """It is in the table of resources and in the comparison."""
-    assert page(network, **results).count('<td class="number">3.5<span class="kind measured">') == 2
+    assert page(network, **results).count('>3.5 <span class="kind measured">') == 2
 
 
 def test_all_functions_are_drawn(network):
@@ -131,3 +136,42 @@ def test_training_curves_and_frontier(network, results):
     del network.metadata["accuracy"]["validation INT8"]
     html = page(network, frontier=candidates([("b", other)]))
     assert ">Frontier<" in html and 'class="chart"' not in html
+
+
+def test_hints_name_the_file(network):
+    """Commands take a path, which may need quotes, and not the name of a network that does not ship."""
+    tables = {name: table.values for name, table, _ in network.tables()}
+    text = "".join(parse(render(summarise(network), tables, source="my runs/w5.safetensors")).text)
+    for command in ("plan", "simulate", "evaluate"):
+        assert f"psahw {command} 'my runs/w5.safetensors' " in text
+        assert f"psahw {command} {shlex.quote(NASTY)}" not in text
+
+
+@pytest.mark.parametrize(
+    ("metadata", "classes", "compared"),
+    [({"dataset": "cifar10"}, None, True), ({"dataset": "svhn"}, samples.CLASSES, False), ({}, None, False),
+     ({}, samples.CLASSES, True)],
+)  # fmt: skip
+def test_only_networks_for_the_same_images_are_compared(network, results, metadata, classes, compared):
+    info = summarise(network) | {"metadata": metadata}
+    info["classes"] = list(classes or info["classes"])
+    evaluation = results["evaluation"] | {"confusion": None}
+    html = render(info, {}, plan=results["plan"], evaluation=evaluation)
+    assert ("FINN" in html, "evaluates the whole test set" in html) == (compared, compared)
+    assert ("this network is for other images" in html) != compared
+
+
+def test_one_of_everything():
+    stages = (StageShape(1, 1, 1),)
+    network = random_network(np.random.default_rng(0), image=(4, 4), stages=stages, classes=1, tables=False)
+    text = "".join(parse(page(network)).text)
+    assert "1 block on 1×1 token of 1 channel; 1 class." in text
+    assert not re.search(r"\b1 [a-z]+s\b", text.replace("1 class", ""))
+
+
+def test_many_classes():
+    """The most frequent confusions are listed."""
+    matrix = np.zeros((30, 30), int)
+    matrix[3, 4], matrix[5, 6] = 2, 7
+    text = plain(confusion_picture(matrix.tolist(), [f"c{i}" for i in range(30)]))
+    assert text == "classanswerimagesc5c67c3c42"
