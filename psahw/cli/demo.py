@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..display import counted
 from ..network.file import load
 from . import output
 
@@ -18,7 +19,7 @@ __all__ = ["COMMANDS"]
 def _measured(measured: "Cycles", planned: int, settling_frames: int) -> str:
     """Return a measured number of clock cycles beside the planned one, as text."""
     if measured is None:
-        return f"not measured, which takes {settling_frames + 2} images; {planned:,} planned"
+        return f"not measured, which takes {counted(settling_frames + 2, 'image')}; {planned:,} planned"
     values = measured if isinstance(measured, list) else [measured]
     return f"{' to '.join(f'{cycles:,}' for cycles in values)} measured, {planned:,} planned"
 
@@ -34,7 +35,7 @@ def _show(result: "DemoResult") -> None:
             "accuracy of the integer model",
             f"{evaluation['accuracy']:g} % of the {evaluation['images']} shipped images",
         ],
-        ["wrong logits in simulation", f"{simulation.mismatched_logits} in {simulation.images} images"],
+        ["wrong logits in simulation", f"{simulation.mismatched_logits} in {counted(simulation.images, 'image')}"],
         ["frame interval, cycles", interval],
         ["latency, cycles", latency],
         ["frames per second", f"{int(plan.fps):,} at {plan.clock_hz / 1e6:g} MHz (target)"],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..display import counted
 from ..files import writable_directory, write_whole
 from ..network.file import load
 from . import output
@@ -24,7 +25,7 @@ def _show_plan(planned: "BoardPlan", tokens: int) -> None:
     output.print_table(columns, rows, footer=totals, optional=("size", "buffer"))
     output.print_paragraph(planned.summary)
     output.print_paragraph(
-        f"limited by: {planned.limited_by} (intervals are multiples of {tokens} cycles, one per token)"
+        f"limited by: {planned.limited_by} (intervals are multiples of {counted(tokens, 'cycle')}, one per token)"
     )
 
 

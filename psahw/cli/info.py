@@ -2,6 +2,7 @@
 
 import click
 
+from ..display import counted
 from ..errors import UserError
 from ..network.file import load, shipped
 from ..network.summary import summarise
@@ -33,13 +34,15 @@ def _shape(layer: dict) -> str:
     kind = "shared " if layer["shared"] else ""
     extent = f"{kind}{layer['kernel']}x{layer['kernel']} of " if layer["kernel"] else ""
     groups = f", {layer['groups']} groups" if layer["groups"] > 1 else ""
-    return f"{extent}{layer['inputs']} tokens{groups}"
+    return f"{extent}{counted(layer['inputs'], 'token')}{groups}"
 
 
 def _show(info: dict) -> None:
     """Print a network's accuracy, layers and tables."""
     height, width, colours = info["image"]
-    output.print_line(f"{info['network']}   {height}x{width}x{colours}, {len(info['classes'])} classes")
+    output.print_line(
+        f"{info['network']}   {height}x{width}x{colours}, {counted(len(info['classes']), 'class', 'classes')}"
+    )
     output.print_line(f"digest {info['digest']}")
     for name, value in info["accuracy"].items():
         output.print_line(f"accuracy {name} {value:g} %")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..display import counted
 from ..errors import UserError
 from ..network.file import load
 from ..network.layers import Network
@@ -34,7 +35,7 @@ def _show(result: "RunResult") -> None:
     rate = "not measurable" if result.fps_host is None else f"{result.fps_host:,.1f} images/s"
     output.print_line(
         f"{accuracy}measured by this computer: {rate}, round trip of one image "
-        f"{1e3 * result.round_trip_seconds:,.1f} ms{kind}; {result.resent} frames sent again"
+        f"{1e3 * result.round_trip_seconds:,.1f} ms{kind}; {counted(result.resent, 'frame')} sent again"
     )
 
 

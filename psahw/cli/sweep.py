@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..display import counted
 from ..errors import CheckFailed, UserError
 from ..files import writable_directory
 from ..quoting import quote
@@ -94,7 +95,7 @@ def sweep(recipe, directory, workers, only, listed, as_json):
     if problems:
         left = [name for name, state in states.items() if state == "not run"]
         rest = f"; not run because they need those results: {', '.join(left)}" if left else ""
-        raise CheckFailed(f"{len(problems)} of {len(states)} jobs failed: {', '.join(problems)}{rest}")
+        raise CheckFailed(f"{len(problems)} of {counted(len(states), 'job')} failed: {', '.join(problems)}{rest}")
 
 
 COMMANDS = [sweep]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..callbacks import Log, Progress, counter, silent
+from ..display import counted
 from ..errors import UserError
 from ..network.layers import Network
 
@@ -80,7 +81,7 @@ def load_test_images(
     chosen = dataset or ("sample" if count <= SHIPPED_IMAGES and data is None else "cifar10")
     datasets.check_fits(chosen, (*network.image, network.colours), len(network.classes), network.name)
     if dataset is None and chosen == "cifar10":
-        log(f"{count} images: the test set of CIFAR-10, downloaded if it is not in the cache (139 MB)")
+        log(f"{counted(count, 'image')}: the test set of CIFAR-10, downloaded if it is not in the cache (139 MB)")
     loaded = datasets.load(chosen, None if data is None else os.fspath(data), log=log)
     if count > len(loaded.test_images):
         raise UserError(f"{chosen} has {len(loaded.test_images)} test images, not {count}")

@@ -13,7 +13,7 @@ import numpy as np
 from .. import boards, documents
 from ..boards import Board
 from ..callbacks import Log, Progress, counter, silent
-from ..display import html_table
+from ..display import counted, html_table
 from ..errors import CheckFailed, UserError
 from ..files import temporary_directory
 from ..network import reference
@@ -145,7 +145,7 @@ class RunResult:
     def title(self) -> str:
         """Network, board and port, as the heading of a table."""
         where = f"{self.board} at {self.port}" + (", simulated" if self.simulated else "")
-        return f"{self.network} on {where}: {self.images} images"
+        return f"{self.network} on {where}: {counted(self.images, 'image')}"
 
     def table(self) -> tuple[list[str], list[list]]:
         """Return headings and rows of measured and expected values, for display."""
@@ -376,7 +376,7 @@ def run(
         step("measure the frame interval")
         timing = device.measure(chosen.pixels[0], frames=_SIMULATED_FRAMES if simulated else _FRAMES)
         device.clear_counters()
-        step(f"classify {len(chosen)} images")
+        step(f"classify {counted(len(chosen), 'image')}")
         answers = device.run(chosen.pixels, progress=counter(progress, len(chosen)))
         counters: dict[str, Any] = device.counters()
         hello, statistics = device.hello, device.statistics

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..callbacks import Log, Progress, counter, silent
-from ..display import html_table
+from ..display import counted, html_table
 from ..errors import CheckFailed, UserError
 from ..files import writable_directory
 from ..network import reference
@@ -329,7 +329,7 @@ def simulate(
     step("compile with Verilator")
     runner.build(loaded, waves=None if waves is None else runner.record(waves))
     run = _runs(loaded, len(chosen), waves, jobs, batch, keep)
-    step(f"simulate {len(chosen)} images")
+    step(f"simulate {counted(len(chosen), 'image')}")
     try:
         result = run(
             loaded,
