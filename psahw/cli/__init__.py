@@ -13,15 +13,14 @@ import contextlib
 import importlib
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator
 
 import click
 
+from .. import signals
 from ..errors import CheckFailed, UserError
 from ..quoting import QUOTE_LIMIT, printable
-from ..signals import Ended
 
 # The matrices of the integer model are small: BLAS threads gain little, and lose a factor of ten on busy cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -199,12 +198,10 @@ def _run(arguments: list[str] | None) -> int:
     except CheckFailed as error:
         _complain("psahw", error)
         return 1
-    except (click.Abort, KeyboardInterrupt):
-        _complain("psahw", "interrupted")
-        return 128 + signal.SIGINT
-    except Ended as signalled:
-        _complain("psahw", f"ended by {signalled}")
-        return 128 + signal.Signals[str(signalled)]
+    except (click.Abort, KeyboardInterrupt, signals.Ended) as error:
+        end = error if isinstance(error, signals.Ended) else KeyboardInterrupt()
+        _complain("psahw", signals.describe(end))
+        return signals.status(end)
     except ModuleNotFoundError as error:
         if (message := _missing_module(error)) is None:
             raise

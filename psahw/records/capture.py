@@ -3,12 +3,13 @@
 import json
 import platform
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import PIPE
 
+from .. import processes
 from ..errors import CheckFailed, UserError
 from .schema import Record, Value, store
 
@@ -107,7 +108,7 @@ def capture(
         raise UserError(f"a record is made of {', '.join(_READERS)}, not of {shlex.join(arguments)[:80]!r}")
     commit = _commit()
     command = [sys.executable, "-m", "psahw", *arguments, "--json"]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    run = processes.run(command, stdout=PIPE, text=True)
     if run.returncode:
         raise CheckFailed(f"psahw {shlex.join(arguments)} ended with status {run.returncode}")
     result = json.loads(run.stdout)
@@ -173,7 +174,7 @@ def add_record(
 def _commit() -> str:
     """Return the commit of the checkout. Raises UserError outside of one, or if it has uncommitted changes."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    run = processes.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
     commit = run.stdout.strip()
     if run.returncode or not commit or commit.endswith("-dirty"):
         raise UserError("a record names its commit: run this in a checkout without uncommitted changes")

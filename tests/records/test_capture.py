@@ -32,7 +32,7 @@ def command(monkeypatch):
             runs.append(arguments)
             return subprocess.CompletedProcess(arguments, status, output)
 
-        monkeypatch.setattr(capture_module.subprocess, "run", run)
+        monkeypatch.setattr(capture_module.processes, "run", run)
         monkeypatch.setattr(capture_module, "_commit", lambda: "0123abc")
         return runs
 
@@ -73,7 +73,7 @@ def test_uncommitted_changes(monkeypatch):
     def run(arguments, **options):
         return subprocess.CompletedProcess(arguments, 0, "0123abc-dirty\n")
 
-    monkeypatch.setattr(capture_module.subprocess, "run", run)
+    monkeypatch.setattr(capture_module.processes, "run", run)
     with pytest.raises(UserError, match="run this in a checkout without uncommitted changes"):
         capture("tiny/marble", ["plan", "tiny"])
 

@@ -1,0 +1,142 @@
+"""Run psahw in a directory of its own, end it at some moment, and see what it leaves."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Command", "Ended"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended.
+
+    Parameters
+    ----------
+    status
+        Exit status; None if the command did not end within two seconds of a signal.
+    out, err
+        Standard output and standard error.
+    left
+        Command lines of the processes that the command has left, by number. They have been killed.
+    seconds
+        Time from the start to the end.
+    """
+
+    status: int | None
+    out: str
+    err: str
+    left: dict[int, str]
+    seconds: float
+
+
+class Command:
+    """A command of psahw in a process of its own, with its temporary files and its cache below a directory.
+
+    Parameters
+    ----------
+    folder
+        Directory in which the command runs. Temporary files are in ``tmp`` and the cache is in ``cache`` there.
+    arguments
+        The command line, without ``psahw``.
+    prefix
+        Program and arguments in front of the interpreter, such as ``prlimit``.
+    environment
+        More environment variables.
+    """
+
+    def __init__(
+        self, folder: Path, *arguments: object, prefix: Sequence[str] = (), environment: dict[str, str] | None = None
+    ) -> None:
+        self.temporary, self.cache = folder / "tmp", folder / "cache"
+        self.temporary.mkdir(exist_ok=True)
+        self._mark = f"{folder}/{os.getpid()}/{time.monotonic_ns()}"
+        own = {"TMPDIR": str(self.temporary), "PSAHW_CACHE": str(self.cache), "PSAHW_TEST": self._mark}
+        self._start = time.monotonic()
+        self.process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "psahw", *map(str, arguments)],
+            env={**os.environ, **own, **(environment or {})},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+
+    def others(self) -> dict[int, str]:
+        """Return the command lines of the processes that the command has started and that are running."""
+        lines = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                zombie = (entry / "stat").read_text().rpartition(") ")[2][0] == "Z"
+                ours = f"PSAHW_TEST={self._mark}".encode() in (entry / "environ").read_bytes().split(b"\0")
+                if ours and not zombie and int(entry.name) != self.process.pid:
+                    lines[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+        return lines
+
+    def wait_for(self, *texts: str, seconds: float = 240) -> None:
+        """Wait until, for each of the texts, a process that has it in its command line is running."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None:
+            lines = self.others().values()
+            if all(any(text in line for line in lines) for text in texts):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"not running: {texts}, {self.process.poll()}, {self.finish(1)}")
+
+    def finish(self, seconds: float | None = None) -> Ended:
+        """Wait for the end of the command, for at most so many seconds, and kill what is left."""
+        status: int | None = None
+        try:
+            out, err = self.process.communicate(timeout=seconds)
+            status = self.process.returncode
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            out, err = self.process.communicate()
+        return self._ended(status, out, err)
+
+    def end(self, number: int, after: float = 0) -> Ended:
+        """Send a signal to the command alone after so many seconds, unless it has ended, and return what came of it.
+
+        The command and all that it has started get two seconds to end.
+        """
+        try:
+            out, err = self.process.communicate(timeout=after)
+            return self._ended(self.process.returncode, out, err)
+        except subprocess.TimeoutExpired:
+            pass
+        start = time.monotonic()
+        self.process.send_signal(number)
+        try:
+            status: int | None = self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            status = None
+        while self.others() and time.monotonic() - start < 2:
+            time.sleep(0.02)
+        left = self._kill_others()
+        self.process.kill()
+        out, err = self.process.communicate()
+        return Ended(status, out, err, left, time.monotonic() - self._start)
+
+    def _ended(self, status: int | None, out: str, err: str) -> Ended:
+        """Return how the command has ended, after killing what it has left."""
+        seconds = time.monotonic() - self._start
+        end = time.monotonic() + 2
+        while self.others() and time.monotonic() < end:
+            time.sleep(0.02)
+        return Ended(status, out, err, self._kill_others(), seconds)
+
+    def _kill_others(self) -> dict[int, str]:
+        """Kill what the command has left, and return it."""
+        left = self.others()
+        for number in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        return left
