@@ -1,7 +1,7 @@
 """Fixtures of all tests.
 
-Each process gets one BLAS thread before NumPy is imported, because the threads of several processes would wait for
-each other under `pytest -n`.
+Each process gets one thread for BLAS and for torch before they are imported, because the threads of several processes
+would wait for each other under `pytest -n`.
 """
 
 import os
@@ -11,7 +11,8 @@ import subprocess
 
 import pytest
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+for _library in ("OPENBLAS", "OMP"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
 
 @pytest.fixture

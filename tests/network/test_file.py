@@ -170,12 +170,14 @@ def test_digest(version, shape, digest, tmp_path):
     assert network_file.digest(network_file.load(tmp_path / "x.safetensors")) == digest
 
 
-def test_missing(tmp_path):
-    path = tmp_path / "absent.safetensors"
+def test_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
-        network_file.load(path)
+        network_file.load("absent.safetensors")
     known = ", ".join(network_file.shipped()) or "none"
-    assert str(caught.value) == (f"no network '{path}': neither a file nor one that ships with psahw ({known})")
+    assert str(caught.value) == (
+        f"no network 'absent.safetensors': neither a file nor one that ships with psahw ({known})"
+    )
 
 
 @pytest.mark.parametrize("length", [0, 4, 8, 100, 0.5, 0.999, -1])
