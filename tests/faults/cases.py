@@ -15,7 +15,7 @@ from psahw.network.random import StageShape, random_network
 
 from .running import Command
 
-__all__ = ["CASES", "Case", "prepare"]
+__all__ = ["CASES", "Case", "networks", "prepare"]
 
 PLAN = ("--engines", "mac", "--fps", "1000")
 TRAINING = ("--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false")
@@ -120,13 +120,14 @@ def _tools(folder: Path) -> None:
         (folder / name).chmod(0o755)
 
 
-def _networks(folder: Path) -> Iterator[tuple[str, Path]]:
+def networks(folder: Path) -> Iterator[tuple[str, Path]]:
     """Write two networks for images of the shipped size, and yield their names and paths."""
     for name, seed in (("network", 0), ("other", 1)):
         network = random_network(
             np.random.default_rng(seed), image=(32, 32), patch=Patch(16, 16), stages=(StageShape(8, 4),), classes=10,
             name=name,
         )  # fmt: skip
+        network.metadata["accuracy"] = {"validation INT8": 50.0 + seed}
         network_file.save(network, folder / f"{name}.safetensors")
         yield name, folder / f"{name}.safetensors"
 
@@ -136,7 +137,7 @@ def prepare(folder: Path) -> dict[str, Path]:
 
     The directory ``bin`` among them belongs in front of the PATH.
     """
-    materials = dict(_networks(folder))
+    materials = dict(networks(folder))
     _tools(folder / "bin")
     smoke = {"command": "train", "arguments": ["--config", "tiny", "--epochs", "2", *TRAINING]}
     jobs = {"float": smoke, "test": {"command": "evaluate", "arguments": ["{float}", "--dataset", "sample"]}}

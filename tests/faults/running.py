@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,16 +59,16 @@ class Command:
         self.temporary.mkdir(exist_ok=True)
         self._mark = f"{folder}/{os.getpid()}/{time.monotonic_ns()}"
         own = {"TMPDIR": str(self.temporary), "PSAHW_CACHE": str(self.cache), "PSAHW_TEST": self._mark}
+        # Not pipes: an orphan would keep them open.
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         self._start = time.monotonic()
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "psahw", *map(str, arguments)],
             env={**os.environ, **own, **(environment or {})},
             cwd=folder,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
+            stdout=self._out,
+            stderr=self._err,
         )
 
     def others(self) -> dict[int, str]:
@@ -92,46 +93,38 @@ class Command:
         raise AssertionError(f"not running: {texts}, {self.process.poll()}, {self.finish(1)}")
 
     def finish(self, seconds: float | None = None) -> Ended:
-        """Wait for the end of the command, for at most so many seconds, and kill what is left."""
-        status: int | None = None
+        """Wait for the end of the command, for at most so many seconds, and return what came of it."""
         try:
-            out, err = self.process.communicate(timeout=seconds)
-            status = self.process.returncode
+            status: int | None = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            out, err = self.process.communicate()
-        return self._ended(status, out, err)
+            status = None
+        return self._ended(status)
 
     def end(self, number: int, after: float = 0) -> Ended:
         """Send a signal to the command alone after so many seconds, unless it has ended, and return what came of it.
 
-        The command and all that it has started get two seconds to end.
+        The command gets two seconds to end.
         """
-        try:
-            out, err = self.process.communicate(timeout=after)
-            return self._ended(self.process.returncode, out, err)
-        except subprocess.TimeoutExpired:
-            pass
-        start = time.monotonic()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._ended(self.process.wait(after))
         self.process.send_signal(number)
-        try:
-            status: int | None = self.process.wait(2)
-        except subprocess.TimeoutExpired:
-            status = None
-        while self.others() and time.monotonic() - start < 2:
+        return self.finish(2)
+
+    def _ended(self, status: int | None) -> Ended:
+        """Return how the command has ended. What it has started gets two seconds to end, and is then killed."""
+        end = time.monotonic() + 2
+        seconds = time.monotonic() - self._start
+        while self.others() and time.monotonic() < end:
             time.sleep(0.02)
         left = self._kill_others()
         self.process.kill()
-        out, err = self.process.communicate()
-        return Ended(status, out, err, left, time.monotonic() - self._start)
-
-    def _ended(self, status: int | None, out: str, err: str) -> Ended:
-        """Return how the command has ended, after killing what it has left."""
-        seconds = time.monotonic() - self._start
-        end = time.monotonic() + 2
-        while self.others() and time.monotonic() < end:
-            time.sleep(0.02)
-        return Ended(status, out, err, self._kill_others(), seconds)
+        self.process.wait()
+        texts = []
+        for file in (self._out, self._err):
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+            file.close()
+        return Ended(status, *texts, left, seconds)
 
     def _kill_others(self) -> dict[int, str]:
         """Kill what the command has left, and return it."""
