@@ -1,8 +1,12 @@
-"""The exchange of requests and answers with devices that send what nobody asked for, in simulated time."""
+"""The exchange of requests and answers with devices that send what nobody asked for, mostly in simulated time."""
 
+import contextlib
 import itertools
 import random
 import struct
+import termios
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from psahw.errors import UserError
 from psahw.host import Accelerator, accelerator, exchange
 from psahw.host.protocol import SEQUENCES
-from tests.host.device import SHAPE, Device, hello, logits
+from tests.host.device import SHAPE, Device, UdpDevice, hello, logits
 from tests.wire import message, split, unstuff
 
 HELLO, IMAGE, COUNTER, CLEAR, RESET, OPEN, ERROR = 1, 2, 3, 4, 5, 6, 0x7F
@@ -244,3 +248,36 @@ def test_sequence_numbers_wrap(connect):
     device = connect(bench, first=SEQUENCES - 20)
     assert np.array_equal(device.run(IMAGES[:40]).logits, EXPECTED[:40])
     assert (device.statistics.resent, bench.ignored, bench._latest) == (0, 0, 22)
+
+
+@pytest.mark.parametrize("kind", [Device, UdpDevice])
+def test_a_flood_in_real_time(kind):
+    """Reading and closing a real port end in time, too, while a device sends as fast as it can."""
+    flooding = threading.Event()
+
+    def spoil(request, count):
+        if request != IMAGE:
+            return None
+        flooding.set()
+        return "drop"
+
+    def flood(device):
+        flooding.wait()
+        stray = message(IMAGE | ANSWER, 1, RESULT)
+        while flooding.is_set():
+            with contextlib.suppress(OSError):  # the other end is being closed
+                device._send(stray)
+
+    with kind(spoil=spoil) as device:
+        opened = Accelerator(device.port, timeout=0.1, attempts=2)
+        thread = threading.Thread(target=flood, args=[device], daemon=True)
+        thread.start()
+        begun = time.monotonic()
+        with pytest.raises(UserError):
+            opened.run(IMAGES[:3])
+        opened.close()
+        assert time.monotonic() - begun < 5
+        flooding.clear()
+        if kind is Device:  # its thread may wait for room in the terminal
+            termios.tcflush(device._slave, termios.TCIFLUSH)
+        thread.join(10)
