@@ -27,10 +27,10 @@ def encode(graph: Graph) -> bytes:
     outputs = np.array(rows, np.int64).reshape(-1, 3)
     nodes = np.arange(inputs, graph.nodes)
     header = np.array([inputs, len(adders), len(outputs), *np.ravel(graph.inputs)], "<i4").tobytes()
-    fields = (nodes - adders[:, 0], nodes - adders[:, 1], 2 * adders[:, 2] + adders[:, 3], adders[:, 4])
-    parts = [_planes(numbers, size) for numbers, size in zip(fields, _ADDER, strict=True)]
-    fields = (outputs[:, 0], 2 * outputs[:, 1] + outputs[:, 2])
-    parts += [_planes(numbers, size) for numbers, size in zip(fields, _OUTPUT, strict=True)]
+    of_adders = (nodes - adders[:, 0], nodes - adders[:, 1], 2 * adders[:, 2] + adders[:, 3], adders[:, 4])
+    parts = [_planes(numbers, size) for numbers, size in zip(of_adders, _ADDER, strict=True)]
+    of_outputs = (outputs[:, 0], 2 * outputs[:, 1] + outputs[:, 2])
+    parts += [_planes(numbers, size) for numbers, size in zip(of_outputs, _OUTPUT, strict=True)]
     return header + b"".join(parts)
 
 

@@ -18,7 +18,7 @@ SUFFIX = ".graphs.zip"
 @functools.cache
 def _archives(directory: Path) -> dict[str, Path]:
     """Return the archive of each member, by the member's name."""
-    archives = {}
+    archives: dict[str, Path] = {}
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         with zipfile.ZipFile(path) as archive:
             archives |= dict.fromkeys(archive.namelist(), path)

@@ -26,7 +26,7 @@ _LONGEST = 700  # characters of a message
 
 @dataclass(frozen=True)
 class Reference:
-    """What a command does without a fault.
+    """Duration and output of a command without a fault.
 
     Parameters
     ----------
