@@ -220,6 +220,15 @@ def test_a_result_that_contradicts_itself(values, class_index, reason):
         assert str(caught.value) == f"{device.port}: a result contradicts itself: {reason}"
 
 
+@pytest.mark.parametrize("class_index", [3, 0xFFFF_FFFF])
+def test_a_class_that_does_not_exist(class_index):
+    device, accelerator_of = answering((120, 0, 7), 1, 2, 3, class_index=class_index)
+    with device, connect(device) as accelerator:
+        accelerator_of.append(accelerator)
+        with pytest.raises(UserError, match=f": the class of a result must be below 3, not {class_index}$"):
+            accelerator.run(IMAGES[:2])
+
+
 def test_equal_time_stamps():
     """The device's clock stands still, so that no rate can be computed."""
     device, accelerator_of = answering((120, 9, 7), 1, 2, 3, class_index=2)

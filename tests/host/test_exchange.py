@@ -140,6 +140,27 @@ def test_a_reset_that_is_not_confirmed(connect):
     assert bench.now - begun < ATTEMPTS * TIMEOUT + 0.1
 
 
+def test_an_answer_of_another_kind(connect):
+    """It has the number of a request under way and the length of its answer, but is not the answer."""
+    wrong = []
+
+    def spoil(kind, count):
+        if kind != IMAGE or wrong:
+            return None
+        wrong.append(message(COUNTER | ANSWER, bench._latest, RESULT))
+        return wrong[0]
+
+    bench = Bench(spoil=spoil)
+    device = connect(bench)
+    assert np.array_equal(device.run(IMAGES[:9]).logits, EXPECTED[:9])
+    assert (device.statistics.strays, device.statistics.resent) == (1, 1)
+
+
+def test_an_answer_of_another_kind_confirms_no_reset(connect):
+    with pytest.raises(UserError, match=r"^bench does not answer; is it there\?$"):
+        connect(Bench(spoil=lambda kind, count: message(HELLO | ANSWER, FIRST + count, hello())))
+
+
 def test_stale_answers_do_not_prolong_the_wait(connect):
     """The device repeats its answer to the first image forever."""
     results = []

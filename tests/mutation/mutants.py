@@ -83,8 +83,6 @@ def _in_annotation(node) -> bool:
     while parent is not None:
         if parent.type == "funcdef" and child is parent.annotation:
             return True
-        if parent.type in ("tfpdef", "annassign") and child is not parent.children[-1]:
-            return True
         if parent.type == "tfpdef" or (parent.type == "annassign" and child is parent.children[1]):
             return True
         child, parent = parent, parent.parent

@@ -57,14 +57,14 @@ TARGETS = (
     *_targets(
         "protocol",
         {
-            "psahw/host/protocol.py": "tests/host/test_framing.py tests/host/test_accelerator.py",
-            "psahw/host/exchange.py": "tests/host/test_accelerator.py tests/host/test_udp.py",
-            "psahw/host/accelerator.py": "tests/host/test_accelerator.py",
+            "psahw/host/protocol.py": "tests/boards/link/test_hello.py tests/host/test_accelerator.py",
+            "psahw/host/exchange.py": "tests/host/test_exchange.py tests/host/test_accelerator.py",
+            "psahw/host/accelerator.py": "tests/host/test_accelerator.py tests/host/test_exchange.py",
             "boards/link/uart.py": "tests/boards/link/test_uart.py",
             "boards/link/cobs.py": "tests/boards/link/test_cobs.py",
-            "boards/link/dispatcher.py": "tests/boards/link/test_dispatcher.py",
-            "boards/link/replier.py": "tests/boards/link/test_replier.py",
-            "boards/link/image_buffer.py": "tests/boards/link/test_image_buffer.py",
+            "boards/link/dispatcher.py": "tests/boards/link/test_link.py",
+            "boards/link/replier.py": "tests/boards/link/test_link.py",
+            "boards/link/image_buffer.py": "tests/boards/link/test_link.py",
         },
     ),
     *_targets(
