@@ -76,6 +76,40 @@ def test_by_hand():
     assert [lag(9, lane, 4) for lane in range(4)] == [3, 2, 2, 2]
 
 
+@pytest.mark.parametrize(
+    ("digit", "cost"), [(1, (27, 69, 16)), (2, (30, 71, 11)), (4, (42, 78, 8)), (8, (60, 98, 7))]
+)
+def test_cost_by_hand(digit, cost):
+    """Two additions of numbers of 12 bits, and a row that saturates.
+
+    For one bit per cycle, the LUTs are 2 x 1.005 for additions, 2 x 2.5 for inputs, 2.7 for the constant, 4.0 for
+    saturation, 4 for the windows of the shifts (0, 2) and (1, 1), of the result (2, 8) and of the sign (9, 5), 5.0
+    for a count of digits, and 4 to load the inputs. The flip-flops are 2 x 9 for inputs, 3 x 2 for sums and carries,
+    8 + 3 for the result, 1 + 2 for values that wait, 1 + 12 + 3 for the time of the first and of the last digit, 3
+    for pulses, 4 for windows, 4 for the count, and 4 to load the inputs.
+    """
+    graph = Graph((BYTE,) * 2, (Adder(0, 1, 2, False), Adder(0, 2, 0, True)), (Output(3, 1, False),))
+    assert digit_serial_cost(digit_serial(graph, bias=[0], shift=[0], digit=digit)) == cost
+
+
+@pytest.mark.parametrize(
+    ("shift", "cost"), [(3, (25, 66, 16)), (4, (26, 65, 17)), (33, (26, 96, 46)), (34, (27, 97, 47))]
+)
+def test_cost_of_waiting(shift, cost):
+    """``x1 << shift`` waits in three registers, then in a register and a LUT of up to 32 bits, then in two LUTs."""
+    graph = Graph((BYTE,) * 2, (Adder(0, 1, shift, False),), (Output(2, 0, False),))
+    assert digit_serial_cost(digit_serial(graph, bias=[0], shift=[0])) == cost
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "cost"), [(32, 1, (93, 318, 11)), (33, 1, (99, 331, 11)), (1, 33, (108, 364, 11))]
+)
+def test_control_signals_are_copied(inputs, outputs, cost):
+    """A signal has at most 32 loads: the loading of inputs, or the pulse, the window and the count of the rows."""
+    graph = Graph((BYTE,) * inputs, (), (Output(0, 0, False),) * outputs)
+    assert digit_serial_cost(digit_serial(graph, bias=[0] * outputs, shift=[0] * outputs)) == cost
+
+
 def late_sum(operands_wait):
     """Return a schedule in which node 5 = x0 + x1 is wanted four cycles after its operands are present.
 

@@ -80,6 +80,7 @@ def test_requantise_input_width_is_exact():
         ({"bias": [0]}, "bias must have shape (2,), not (1,)"),
         ({"low": []}, "low must have shape (any,), not (0,)"),
         ({"shift": [0, 32]}, "shift must be in [0, 31], not 0 to 32"),
+        ({"shift": [-1, 0]}, "shift must be in [0, 31], not -1 to 0"),
         ({"out_bits": 1}, "out_bits must be at least 2, not 1"),
     ],
 )

@@ -61,15 +61,20 @@ class Mutant:
     after: str
 
 
-class _OutsideAnnotations:
-    """An operator that is not applied to annotations, where a mutation changes nothing that runs."""
+class _InExpressions:
+    """An operator that is applied neither to annotations, where a mutation changes nothing that runs, nor to stars.
+
+    A star that is no multiplication or power, as in ``f(*x)``, would become a mistake in syntax or in type, which no
+    test could miss.
+    """
 
     def __init__(self, operator):
         self.operator = operator
 
     def mutation_positions(self, node):
         """Yield the places in a node at which the operator is applied."""
-        if not _in_annotation(node):
+        is_star = node.type == "operator" and node.value in ("*", "**") and node.parent.type not in ("term", "power")
+        if not is_star and not _in_annotation(node):
             yield from self.operator.mutation_positions(node)
 
     def mutate(self, node, index):
@@ -90,9 +95,9 @@ def _in_annotation(node) -> bool:
 
 
 @functools.cache
-def _operator(name: str) -> _OutsideAnnotations:
+def _operator(name: str) -> _InExpressions:
     """Return one of Cosmic Ray's operators."""
-    return _OutsideAnnotations(get_operator(f"core/{name}")())
+    return _InExpressions(get_operator(f"core/{name}")())
 
 
 def places(source: str) -> list[tuple[str, int]]:
