@@ -59,8 +59,8 @@ def test_by_hand():
     # Four inputs, two sums, one sum, its upper bits, the result, and five bits of validity.
     assert adder_graph_cost(pipelined).ff == 4 * 8 + 2 * 9 + 10 + 9 + 8 + 5
     assert adder_graph_cost(pipelined).latency == pipelined.latency == 5
-    # The bits of the adders, without those for which Yosys finds no LUT: the highest bit of each sum, and nine bits of
-    # the constant 1. Then 0.4 for each sum, and 1.1 for each bit of a result that can saturate.
+    # Yosys finds no LUT for the highest bit of each sum, and for nine bits of the constant 1. Each sum takes 0.4 LUTs
+    # more, and each bit of a result that can saturate 1.1.
     assert pipelined.unseen_bits == 3 + 9
     assert adder_graph_cost(pipelined).lut == 38 - 12 + round(3 * 0.4 + 8 * 1.1)
     assert pipeline(graph, bias=[0], shift=[1], depth=4).latency == 2

@@ -1,10 +1,11 @@
 """Put faults into the sources, one at a time, and count those that no test notices.
 
-    python -m tests.mutation [--group GROUP] [--module PATH] [--sample N] [--seed S] [--record]
+    python -m tests.mutation [--group GROUP] [--module PATH] [--sample N] [--seed S] [--again]
+                             [--record]
 
-Results are kept in ``build/mutation/``, and a run that was interrupted continues there. A mutant counts as killed if
-a test fails or takes five times as long as with the right source. ``tests/mutation/equivalent.json`` lists mutants
-that no test can notice, with the reason for each.
+Results are kept in ``build/mutation/``, and a run that was interrupted continues there. A mutant survives if all
+tests of its module pass. Tests that take five times as long as with the right source are stopped, and counted apart.
+``tests/mutation/equivalent.json`` lists mutants that no test can notice, with the reason for each.
 """
 
 import argparse
@@ -26,8 +27,9 @@ from .trees import ROOT, SURVIVED, Tree, preload
 
 FOLDER = ROOT / "build" / "mutation"
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
-SLOWER = 5  # times as long as the right source: a mutant that does not end counts as killed
-GRACE = 20.0  # additional seconds, because the machine may be busy
+SLOWER = 5  # times as long as the right source
+GRACE = 10.0  # additional seconds, because the machine may be busy
+SURVIVES, EXPLAINED, KILLED, ENDLESS = "survives", "explained", "killed", "endless"
 
 
 def chosen(target: Target, sample: int | None, seed: int) -> list[Mutant]:
@@ -45,19 +47,20 @@ def _key(target: Target, one: Mutant) -> str:
 
 
 def _log(path: Path) -> dict[str, str]:
-    """Return the outcomes in a log by key."""
+    """Return the outcomes in a log by key. The last one counts."""
     if not path.exists():
         return {}
     lines = [line.split() for line in path.read_text().splitlines()]
     return {line[0]: line[1] for line in lines if len(line) == 2}
 
 
-def run_target(target: Target, mutants: list[Mutant], log: Path) -> list[Mutant]:
-    """Test mutants of a module, except those with an outcome in the log, and return those that survive.
+def run_target(target: Target, mutants: list[Mutant], log: Path, again: bool = False) -> list[str]:
+    """Test mutants of a module, except those with an outcome in the log, and return all outcomes.
 
-    Raises RuntimeError if the tests fail with the right source.
+    If ``again`` is set, those that survive according to the log are tested once more. Raises RuntimeError if the
+    tests fail with the right source.
     """
-    outcomes = _log(log)
+    outcomes = {key: outcome for key, outcome in _log(log).items() if not (again and outcome == SURVIVES)}
     pending = [one for one in mutants if _key(target, one) not in outcomes]
     if pending:
         tree = Tree(FOLDER / "tree" / target.group)
@@ -68,11 +71,11 @@ def run_target(target: Target, mutants: list[Mutant], log: Path) -> list[Mutant]
             advance = counter(report, len(pending))
             for one in pending:
                 status, _ = tree.run(target, one.source, SLOWER * seconds + GRACE)
-                outcome = "survived" if status == SURVIVED else "killed"
+                outcome = {SURVIVED: SURVIVES, None: ENDLESS}.get(status, KILLED)
                 outcomes[_key(target, one)] = outcome
                 print(_key(target, one), outcome, file=file, flush=True)
                 advance(1)
-    return [one for one in mutants if outcomes[_key(target, one)] == "survived"]
+    return [outcomes[_key(target, one)] for one in mutants]
 
 
 def _reasons() -> dict[tuple[str, str, str], str]:
@@ -90,6 +93,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--module", action="append", help="only this module")
     parser.add_argument("--sample", type=int, help="mutants per module, chosen at random; by default all")
     parser.add_argument("--seed", type=int, default=1, help="seed of the choice")
+    parser.add_argument("--again", action="store_true", help="test those once more that have survived")
     parser.add_argument("--record", action="store_true", help="add the scores to results/verification.json")
     options = parser.parse_args(arguments)
     targets = [
@@ -100,28 +104,39 @@ def main(arguments: list[str]) -> int:
     preload()
     FOLDER.mkdir(parents=True, exist_ok=True)
     reasons = _reasons()
-    tested, survivors, explained = Counter(), Counter(), Counter()
+    counts: dict[str, Counter[str]] = {target.group: Counter() for target in targets}
     for target in targets:
         mutants = chosen(target, options.sample, options.seed)
-        tested[target.group] += len(mutants)
-        for one in run_target(target, mutants, FOLDER / f"{target.group}.log"):
-            reason = reasons.get((target.module, one.before, one.after))
-            survivors[target.group] += 1
-            explained[target.group] += reason is not None
-            if reason is None:
-                print(f"{target.module}:{one.line}: {one.operator}\n    {one.before}\n    {one.after}")
+        outcomes = run_target(target, mutants, FOLDER / f"{target.group}.log", options.again)
+        for one, outcome in zip(mutants, outcomes, strict=True):
+            if outcome == SURVIVES and (target.module, one.before, one.after) in reasons:
+                outcome = EXPLAINED
+            counts[target.group][outcome] += 1
+            if outcome == SURVIVES:
+                print(f"{target.module}:{one.line}: {one.operator}\n    {one.before}\n    {one.after}", flush=True)
     command = f"python -m tests.mutation {' '.join(arguments)}".strip()
-    for group in tested:
-        open_share = 100 * (survivors[group] - explained[group]) / tested[group]
-        print(f"{group}: {tested[group]} mutants, {survivors[group]} survive, {explained[group]} of them explained")
+    for group, count in counts.items():
+        print(
+            f"{group}: {count.total()} mutants; {count[KILLED]} fail, {count[ENDLESS]} take too long, "
+            f"{count[EXPLAINED]} have the same meaning, {count[SURVIVES]} survive ({100 * _share(count):.1f} %)"
+        )
         if options.record:
             values = [
-                Value("mutants", tested[group], "mutants", "measured"),
-                Value("survivors", survivors[group], "mutants", "measured"),
-                Value("survivors without a reason", round(open_share, 1), "%", "measured"),
+                Value("mutants", count.total(), "mutants", "measured"),
+                Value("stopped because the tests took too long", count[ENDLESS], "mutants", "measured"),
+                Value("equivalent", count[EXPLAINED], "mutants", "measured"),
+                Value("survivors", count[SURVIVES], "mutants", "measured"),
+                Value(
+                    "survivors among those that are not equivalent", round(100 * _share(count), 1), "%", "measured"
+                ),
             ]
             add_record(ROOT / "results", "verification", f"mutation/{group}", values, command=command)
-    return any(survivors[group] - explained[group] >= 0.05 * tested[group] for group in tested)
+    return any(_share(count) >= 0.05 for count in counts.values())
+
+
+def _share(count: Counter[str]) -> float:
+    """Return the share of survivors among the mutants of a group that are not equivalent."""
+    return count[SURVIVES] / max(1, count.total() - count[EXPLAINED])
 
 
 if __name__ == "__main__":

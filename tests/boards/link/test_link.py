@@ -405,8 +405,8 @@ def test_more_requests_than_tickets_can_wait():
 def test_an_image_without_room_for_its_ticket():
     """It is not kept, or its result would be taken for that of the next image."""
     counters = (message(COUNTER, 2 + k, b"\x09") for k in range(40))
-    events = [image(0, 1), *counters, image(1, 50), 6000, image(2, 51)]
-    replies = talk(events, latency=2000, settle=3000)
+    events = [image(0, 1), *counters, image(1, 50), 2500, image(2, 51)]
+    replies = talk(events, latency=800, settle=1200)
     assert replies[0] == result(0, 1)
     assert replies[-2:] == [error(LOST), result(2, 51)]
 
