@@ -190,6 +190,65 @@ def test_an_unknown_fault_fills_no_memory(connect):
     assert list(device.statistics.reported) == ["unknown fault"]
 
 
+class Slow(Bench):
+    """A device on a line that takes a millisecond per byte."""
+
+    def seconds(self, count):
+        """Return the time that bytes take on the line."""
+        return count / 1000
+
+
+LONGEST = 5 + 16 + 4 * 256  # bytes of the longest answer: header, times, and the logits of 256 classes
+
+
+def test_how_long_the_host_waits_for_results(connect):
+    """It waits for the timeout, and for the work and the bytes of all images under way.
+
+    Each of the four images takes 120 + 50 clock cycles at 1 kHz, and 2 + 18 bytes; 32 are allowed for the rest of a
+    frame.
+    """
+    bench = Slow(spoil=lambda kind, count: "drop" if kind == IMAGE else None, greeting=hello(clock=1000))
+    device = connect(bench, attempts=1)
+    begun = bench.now
+    with pytest.raises(UserError, match=r"^bench: image was sent 1 times: no answer$"):
+        device.run(IMAGES[:9])
+    assert bench.requests == [RESET, HELLO, OPEN, *[IMAGE] * 4, OPEN]
+    waits = TIMEOUT + 4 * 0.17 + 4 * (20 + 32 + LONGEST) / 1000
+    assert bench.now - begun == pytest.approx(waits, abs=1e-3)
+    assert device.statistics.timeouts == 1
+
+
+def test_how_long_the_host_waits_for_a_reset(connect):
+    """Another answer may be in front of that to the reset, which is sent three times."""
+    bench = Slow(spoil=lambda kind, count: "drop")
+    with pytest.raises(UserError, match=r"^bench does not answer; is it there\?$"):
+        connect(bench)
+    assert bench.requests == [RESET] * ATTEMPTS
+    assert bench.now == pytest.approx(0.02 + ATTEMPTS * (TIMEOUT + 2 * LONGEST / 1000))
+
+
+def test_statistics_of_a_session_without_faults(connect):
+    device = connect(Bench())
+    device.run(IMAGES[:9])
+    device.clear_counters()
+    device.reset()
+    opening, images = ["reset", "hello", "open"], 9
+    expected = exchange.Statistics(frames=len(opening) + images + 2, answers=1 + images + 1, resets=3)
+    assert device.statistics == expected
+
+
+def test_statistics_of_faults(connect):
+    """The answer to the fourth image is lost, that to the fifth is garbled, and the sixth is reported as damaged."""
+    faults = {3: "drop", 4: "garble", 5: "checksum"}
+    seen = itertools.count()
+    bench = Bench(spoil=lambda kind, count: faults.get(next(seen)) if kind == IMAGE else None)
+    device = connect(bench)
+    assert np.array_equal(device.run(IMAGES[:9]).logits, EXPECTED[:9])
+    statistics = device.statistics
+    assert (statistics.resent, statistics.broken, statistics.timeouts) == (3, 1, 0)
+    assert statistics.reported == {"CHECKSUM": 1}
+
+
 def test_the_caller_may_take_time(connect):
     """Only the device is waited for. Answers that arrived while the caller was busy are not lost."""
     bench = Bench()

@@ -1,5 +1,6 @@
 """The modules that are mutated, and the tests that must notice."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = ["GROUPS", "TARGETS", "Target"]
@@ -25,66 +26,82 @@ class Target:
 
 
 def _targets(group: str, modules: dict[str, str]) -> tuple[Target, ...]:
-    """Return the targets of a group from modules and their tests, which are separated by spaces."""
-    return tuple(Target(group, module, tuple(tests.split())) for module, tests in modules.items())
+    """Return the targets of a group from modules and their tests below ``tests``, which are separated by spaces.
+
+    Tests that begin with ``::`` are in the same file as the one before.
+    """
+
+    def paths(tests: str) -> Iterator[str]:
+        file = ""
+        for test in tests.split():
+            file = test.partition("::")[0] or file
+            yield f"tests/{file}" + test.removeprefix(file)
+
+    return tuple(Target(group, module, tuple(paths(tests))) for module, tests in modules.items())
 
 
 TARGETS = (
     *_targets(
         "arithmetic",
         {
-            "psahw/network/reference.py": "tests/network/test_reference.py tests/network/test_format.py",
-            "psahw/architecture/ranges.py": "tests/network/test_layers.py tests/planner/test_cost.py "
-            "tests/gateware/test_mac_array.py",
-            "psahw/architecture/packing.py": "tests/architecture/test_packing.py",
-            "psahw/adder_graph/graph.py": "tests/adder_graph/test_graph.py tests/adder_graph/test_builder.py",
-            "psahw/adder_graph/serial.py": "tests/adder_graph/test_serial.py",
-            "psahw/adder_graph/parallel.py": "tests/adder_graph/test_parallel.py",
-            "psahw/gateware/arith.py": "tests/gateware/test_arith.py",
-            "psahw/gateware/mac_array.py": "tests/gateware/test_mac_array.py",
+            "psahw/network/reference.py": "network/test_reference.py network/test_format.py",
+            "psahw/architecture/ranges.py": "architecture/test_ranges.py",
+            "psahw/architecture/packing.py": "architecture/test_packing.py",
+            "psahw/adder_graph/graph.py": "adder_graph/test_graph.py adder_graph/test_encoding.py "
+            "adder_graph/test_builder.py",
+            "psahw/adder_graph/serial.py": "adder_graph/test_serial.py gateware/test_graph_engine.py::test_cadence "
+            "::test_right_shifts_in_the_graph ::test_shifts_beyond_a_word ::test_outputs",
+            "psahw/adder_graph/parallel.py": "adder_graph/test_parallel.py "
+            "gateware/test_adder_graph.py::test_shared_low_bits_and_shifts_to_the_right "
+            "::test_registers_are_those_of_the_plan ::test_outputs ::test_resources_are_those_of_the_estimate",
+            "psahw/gateware/arith.py": "gateware/test_arith.py",
+            "psahw/gateware/mac_array.py": "gateware/test_mac_array.py",
         },
     ),
     *_targets(
         "scheduling",
         {
-            "psahw/planner/schedule.py": "tests/planner/test_schedule.py tests/planner/test_depths.py",
-            "psahw/architecture/timing.py": "tests/architecture/test_timing.py tests/planner/test_schedule.py "
-            "tests/planner/test_depths.py",
-            "psahw/architecture/buffers.py": "tests/architecture/test_buffers.py tests/planner/test_schedule.py",
-            "psahw/architecture/geometry.py": "tests/architecture/test_geometry.py",
+            "psahw/planner/schedule.py": "planner/test_schedule.py planner/test_depths.py",
+            "psahw/architecture/timing.py": "architecture/test_timing.py gateware/test_pool.py "
+            "gateware/test_argmax.py gateware/test_residual_add.py gateware/test_table.py gateware/test_stream.py "
+            "gateware/test_transpose.py gateware/test_windows.py gateware/test_graph_engine.py::test_cadence "
+            "gateware/test_local_mixing.py::test_outputs_and_timing planner/test_schedule.py",
+            "psahw/architecture/buffers.py": "architecture/test_buffers.py gateware/test_transpose.py "
+            "gateware/test_windows.py",
+            "psahw/architecture/geometry.py": "architecture/test_geometry.py",
         },
     ),
     *_targets(
         "protocol",
         {
-            "psahw/host/protocol.py": "tests/boards/link/test_hello.py tests/host/test_accelerator.py",
-            "psahw/host/exchange.py": "tests/host/test_exchange.py tests/host/test_accelerator.py",
-            "psahw/host/accelerator.py": "tests/host/test_accelerator.py tests/host/test_exchange.py",
-            "boards/link/uart.py": "tests/boards/link/test_uart.py",
-            "boards/link/cobs.py": "tests/boards/link/test_cobs.py",
-            "boards/link/dispatcher.py": "tests/boards/link/test_link.py",
-            "boards/link/replier.py": "tests/boards/link/test_link.py",
-            "boards/link/image_buffer.py": "tests/boards/link/test_link.py",
+            "psahw/host/protocol.py": "boards/link/test_hello.py host/test_accelerator.py host/test_udp.py",
+            "psahw/host/exchange.py": "host/test_exchange.py host/test_accelerator.py",
+            "psahw/host/accelerator.py": "host/test_accelerator.py host/test_exchange.py",
+            "boards/link/uart.py": "boards/link/test_uart.py",
+            "boards/link/cobs.py": "boards/link/test_cobs.py",
+            "boards/link/dispatcher.py": "boards/link/test_link.py",
+            "boards/link/replier.py": "boards/link/test_link.py",
+            "boards/link/image_buffer.py": "boards/link/test_link.py",
         },
     ),
     *_targets(
         "planner",
         {
-            "psahw/planner/engines.py": "tests/planner/test_search.py tests/planner/test_schedule.py",
-            "psahw/planner/candidates.py": "tests/planner/test_search.py tests/planner/test_schedule.py",
-            "psahw/planner/optimiser.py": "tests/planner/test_optimiser.py tests/planner/test_search.py",
-            "psahw/planner/search.py": "tests/planner/test_search.py tests/planner/test_plan.py",
-            "psahw/planner/rules.py": "tests/planner/test_rules.py",
-            "psahw/planner/plan.py": "tests/planner/test_plan.py tests/flow/test_planning.py",
-            "psahw/flow/planning.py": "tests/flow/test_planning.py tests/planner/test_plan.py",
+            "psahw/planner/engines.py": "planner/test_schedule.py planner/test_search.py",
+            "psahw/planner/candidates.py": "planner/test_schedule.py planner/test_search.py",
+            "psahw/planner/optimiser.py": "planner/test_optimiser.py planner/test_search.py",
+            "psahw/planner/search.py": "planner/test_search.py planner/test_plan.py",
+            "psahw/planner/rules.py": "planner/test_rules.py",
+            "psahw/planner/plan.py": "planner/test_plan.py flow/test_planning.py",
+            "psahw/flow/planning.py": "flow/test_planning.py planner/test_plan.py",
         },
     ),
     *_targets(
         "simulation",
         {
-            "sim/scoreboard.py": "tests/sim/test_scoreboard.py",
-            "sim/result.py": "tests/sim/test_runner.py",
-            "sim/batches.py": "tests/sim/test_batches.py",
+            "sim/scoreboard.py": "sim/test_scoreboard.py",
+            "sim/result.py": "sim/test_runner.py",
+            "sim/batches.py": "sim/test_batches.py",
         },
     ),
 )

@@ -10,4 +10,6 @@ from tests.mutation.trees import ROOT
 def test_every_path_exists(target: Target):
     """A path that does not exist would end pytest with an error, as a mutant that the tests notice does."""
     for path in (target.module, *target.tests):
-        assert (ROOT / path.partition("::")[0]).is_file(), path
+        file, _, test = path.partition("::")
+        assert (ROOT / file).is_file(), path
+        assert not test or f"def {test}(" in (ROOT / file).read_text(), path
