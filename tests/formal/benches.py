@@ -1,0 +1,319 @@
+"""Benches of components that have more than one input or output, or other ports than streams."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
+from amaranth.asserts import AnyConst, AnySeq, Initial
+from amaranth.hdl import Assume, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data
+
+from psahw.adder_graph import Graph
+from psahw.gateware.banks import Banks
+from psahw.gateware.counters import Counters
+from psahw.gateware.digit_serial import DigitSerial
+from psahw.gateware.residual import Add
+from psahw.gateware.ring import VectorRing
+from psahw.gateware.stream import Fork
+from psahw.gateware.taps import DelayTaps
+
+from .contract import Bench, Frames, Internals, Model, Route
+
+__all__ = [
+    "AddBench", "BanksBench", "CountersBench", "DelayTapsBench", "ForkBench", "RingBench", "SerialArithmetic",
+    "SerialControl", "requantised",
+]  # fmt: skip
+
+COPY = Route([[(0, 0)]])
+ONE = Frames((1,))
+
+
+def requantised(total: Value, shift: int, bits: int = 8) -> Value:
+    """Return ``sat(rshift(total, shift))``, where ``rshift`` rounds half up, by comparisons with the limits."""
+    shifted = (total + ((1 << shift) >> 1)) >> shift
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    return Mux(shifted > high, high, Mux(shifted < low, low, shifted))
+
+
+class ForkBench(Bench):
+    """A `Fork`: the contract holds for each output, whatever the other's sink does.
+
+    While the source offers beats and the other sink is ready, an output offers its beat in the next clock cycle at
+    the latest: it has then taken the last one.
+    """
+
+    component: Fork
+
+    def build(self, m, internals):
+        i = self.component.i
+        waiting = self.source(m, i)
+        arrives = self.flow(m, i, i.valid & ~waiting, 1)
+        for o, other in ((self.component.o_a, self.component.o_b), (self.component.o_b, self.component.o_a)):
+            self.sink(m, o)
+            leaves = self.flow(m, o, o.valid & o.ready, 1)
+            self.beats_due(m, arrives, leaves, ONE, capacity=1, patience=0, transparent=True)
+            self.never_longer(m, "live", i.valid & other.ready & ~o.valid, 1)
+            self.ordered(m, COPY, arrives, leaves, 2)
+
+
+class AddBench(Bench):
+    """An `Add`, which takes a beat from both inputs in the same clock cycle, or from none."""
+
+    component: Add
+
+    def build(self, m, internals):
+        a, b, o = self.component.a, self.component.b, self.component.o
+        self.source(m, a)
+        self.source(m, b)
+        self.sink(m, o)
+        taken = a.valid & a.ready
+        self.require(m, "counts", taken == (b.valid & b.ready))
+        both = Signal(data.ArrayLayout(signed(8), 2))
+        m.d.comb += both.eq(Cat(a.payload, b.payload))
+        arrives = self.flow(m, SimpleNamespace(payload=both), taken, 1)
+        leaves = self.flow(m, o, o.valid & o.ready, 1)
+        self.beats_due(m, arrives, leaves, ONE, capacity=1, patience=0, transparent=False)
+        self.never_longer(m, "live", a.valid & b.valid & ~o.valid, 1)
+        order = Model(lambda x: [[requantised(x[0][0].as_signed() + x[0][1].as_signed(), 0)]])
+        self.ordered(m, order, arrives, leaves, 2)
+
+
+class RingBench(Bench):
+    """A `VectorRing`: ``whole`` is high exactly while reads of a complete vector remain, and each reads its beat.
+
+    The reader reads whenever it likes and may, and holds the last beat whenever it likes.
+    """
+
+    component: VectorRing
+
+    def __init__(self, component: VectorRing, properties: Sequence[str], *, steps: int, passes: int, depth: int):
+        super().__init__(component, properties)
+        self.steps, self.passes, self.depth = steps, passes, depth
+
+    def build(self, m, internals):
+        ring, steps, reads = self.component, self.steps, self.steps * self.passes
+        frames = Frames((*[0] * (steps - 1), reads))
+        self.source(m, ring.i)
+        m.d.comb += [ring.en.eq(AnySeq(1)), ring.read.eq(AnySeq(1) & ring.whole & ring.en)]
+        arrives = self.flow(m, ring.i, ring.i.valid & ring.i.ready, steps)
+        reader = SimpleNamespace(valid=ring.whole, payload=ring.x)
+        read = self.flow(m, reader, ring.read, reads)
+        capacity = (self.depth // steps + 1) * reads
+        self.beats_due(m, arrives, read, frames, capacity=capacity, patience=0, transparent=False)
+        place = read.place if steps > 1 else 0
+        step = sum((place >= n * steps for n in range(1, self.passes)), 0) * steps
+        self.require(m, "counts", ~ring.whole | (ring.first == (place == step)))
+        self.require(m, "counts", ~ring.whole | (ring.last == (place == step + steps - 1)))
+        self.never_longer(m, "live", ring.i.valid & ~ring.whole, steps - 1)
+
+        offered = Signal()  # ``x`` is the beat that was read
+        with m.If(ring.en):
+            m.d.sync += offered.eq(ring.read)
+        held = SimpleNamespace(valid=offered, payload=ring.x)
+        leaves = self.flow(m, held, offered & ring.en, reads)
+        order = Route([[(step, 0)] for _ in range(self.passes) for step in range(steps)])
+        self.ordered(m, order, arrives, leaves, self.depth // steps + 2)
+
+
+class BanksBench(Bench):
+    """`Banks`: an element that is read is the one that was last written to its address."""
+
+    component: Banks
+
+    def build(self, m, internals):
+        banks, layout = self.component, self.component.layout
+        depth = layout.depth
+        w_addr, r_addr = (self._address(m, layout.depth, align) for align in (layout.i_align, layout.o_align))
+        m.d.comb += [
+            banks.w_en.eq(AnySeq(1)),
+            banks.w_addr.eq(w_addr),
+            Value.cast(banks.w_data).eq(AnySeq(len(Value.cast(banks.w_data)))),
+            banks.r_en.eq(AnySeq(1)),
+            banks.r_addr.eq(r_addr),
+        ]
+        followed = Signal(range(depth))
+        m.d.comb += followed.eq(AnyConst(len(followed)))
+        known, value = Signal(), Signal(8)
+        for lane in range(layout.i_lanes):
+            with m.If(banks.w_en & (w_addr + lane == followed)):
+                m.d.sync += [known.eq(1), value.eq(banks.w_data[lane])]
+        for lane in range(layout.o_lanes):
+            reads, wanted = Signal(name=f"reads_{lane}"), Signal(8, name=f"wanted_{lane}")
+            with m.If(banks.r_en):
+                m.d.sync += [reads.eq(known & (r_addr + lane * layout.step == followed)), wanted.eq(value)]
+            self.require(m, "order", ~reads | (Value.cast(banks.r_data[lane]) == wanted))
+
+    def _address(self, m, depth, align):
+        """Return any address that is a multiple of ``align``."""
+        address = Signal(range(depth))
+        places = depth // align
+        number = AnySeq(max((places - 1).bit_length(), 1))
+        m.d.comb += address.eq(Mux(number < places, number, 0) * align)
+        return address
+
+
+class DelayTapsBench(Bench):
+    """`DelayTaps`: tap k holds the value that was pushed ``k·distance`` pushes before the last one."""
+
+    component: DelayTaps
+
+    def __init__(self, component: DelayTaps, properties: Sequence[str], *, width: int, distance: int, taps: int):
+        super().__init__(component, properties)
+        self.width, self.distance, self.taps = width, distance, taps
+
+    def build(self, m, internals):
+        line = self.component
+        m.d.comb += [line.en.eq(AnySeq(1)), line.push.eq(AnySeq(1)), line.i.eq(AnySeq(self.width))]
+        chosen, value = Signal(), Signal(self.width)
+        since = Signal(range(self.taps * self.distance + 2))  # pushes since that of the chosen value
+        step = line.en & line.push
+        with m.If(step & chosen & (since <= self.taps * self.distance)):
+            m.d.sync += since.eq(since + 1)
+        with m.If(AnySeq(1) & step & ~chosen):
+            m.d.sync += [chosen.eq(1), value.eq(line.i)]
+        for tap in range(self.taps + 1):
+            held = line.o.word_select(tap, self.width)
+            self.require(m, "order", ~(chosen & (since == tap * self.distance)) | (held == value))
+
+
+class CountersBench(Bench):
+    """`Counters`: any of them counts its event since it was cleared, and is read one clock cycle after its address."""
+
+    component: Counters
+
+    def build(self, m, internals):
+        counters = self.component
+        m.d.comb += [
+            counters.frame.eq(AnySeq(1)),
+            counters.stall.eq(AnySeq(counters.stages)),
+            counters.clear.eq(AnySeq(1)),
+            counters.addr.eq(AnySeq(8)),
+        ]
+        chosen, anything = Signal(8), AnyConst(8)
+        m.d.comb += chosen.eq(Mux(anything < counters.stages + 2, anything, 0))
+        expected, selected, wanted = Signal(32), Signal(), Signal(32)
+        events = Cat(counters.frame, 1, counters.stall)
+        m.d.sync += [
+            expected.eq(Mux(counters.clear, 0, expected + events.bit_select(chosen, 1))),
+            selected.eq(counters.addr == chosen),
+            wanted.eq(expected),
+        ]
+        counted = Value.cast(internals(counters).counters).word_select(chosen, 32)
+        self.invariant(m, counted == expected)
+        self.require(m, "counts", ~selected | (counters.data == wanted))
+
+
+class _SerialBench(Bench):
+    """A `DigitSerial` that gets vectors at its initiation interval at the earliest."""
+
+    component: DigitSerial
+
+    def build(self, m, internals):
+        graph, self.before = self.component, Signal(self.component.latency + self.component.interval)
+        x = AnySeq(len(Value.cast(graph.i.payload)))
+        recent = self.before[: graph.interval - 1].any()
+        m.d.comb += [graph.i.valid.eq(AnySeq(1) & ~recent), Value.cast(graph.i.payload).eq(x)]
+        m.d.sync += self.before.eq(Cat(graph.i.valid, self.before))
+
+    def history(self, internals: Internals) -> list[Value]:
+        """Return conditions that tie all control signals to the clock cycles in which vectors came.
+
+        Bit ``n`` of ``before`` says whether one came ``n + 1`` clock cycles ago.
+        """
+        graph, before = self.component, self.before
+        pulse = internals(graph).pulse
+        conditions = [
+            ~(before[n] & before[n + 1 : n + graph.interval].any()) for n in range(len(before) - graph.interval)
+        ]
+        conditions += [register == before[n] for n, register in enumerate(pulse._line[1:])]
+        for (kind, *when), (copies, _) in pulse._copies.items():
+            if kind == "window":
+                time, length = when
+                conditions += [copy == before[time + 1 : time + 1 + length].any() for copy in copies]
+            if kind == "pulse":
+                conditions += [copy == before[when[0] + 1] for copy in copies]
+        return conditions
+
+
+class SerialControl(_SerialBench):
+    """Every control signal of a `DigitSerial` is a function of the last clock cycles, and ``o.valid`` is a delay."""
+
+    def build(self, m, internals):
+        super().build(m, internals)
+        for condition in self.history(internals):
+            self.invariant(m, condition)
+        self.require(m, "counts", self.component.o.valid == self.before[self.component.latency - 1])
+
+
+class SerialArithmetic(_SerialBench):
+    """A `DigitSerial` computes ``sat(rshift(W·x + bias, shift))`` from any state that `SerialControl` allows.
+
+    The vector comes in the first clock cycle, in which every register may hold anything that does not contradict the
+    invariants of `SerialControl`, such as the remains of any vectors before it. Others may follow. Its result must be
+    there ``latency`` clock cycles later. Every one of the circuit's vectors comes in such a state, so that the depth
+    of this proof does not bound what it shows.
+
+    Parameters
+    ----------
+    component, properties
+        As in `Bench`.
+    graph, bias, shift
+        What the component was made of.
+    rows
+        Rows that are compared.
+    products
+        The reference multiplies the vector by the graph's matrix; otherwise it adds in the order of the graph.
+    """
+
+    resets = False
+
+    def __init__(
+        self,
+        component: DigitSerial,
+        properties: Sequence[str],
+        *,
+        graph: Graph,
+        bias: Sequence[int],
+        shift: Sequence[int],
+        rows: Sequence[int],
+        products: bool,
+    ):
+        super().__init__(component, properties)
+        self.graph, self.bias, self.shift, self.rows, self.products = graph, bias, shift, rows, products
+
+    def build(self, m, internals):
+        super().build(m, internals)
+        circuit = self.component
+        kept = Signal.like(circuit.i.payload)
+        age = Signal(range(circuit.latency + 2))
+        with m.If(Initial()):
+            m.d.comb += [Assume(condition) for condition in (circuit.i.valid, *self.history(internals))]
+            m.d.sync += [kept.eq(circuit.i.payload), age.eq(1)]
+        with m.Elif(age <= circuit.latency):
+            m.d.sync += age.eq(age + 1)
+        words = self._products(kept) if self.products else self._sums(m, kept)
+        for row in self.rows:
+            wanted = requantised(words[row] + int(self.bias[row]), int(self.shift[row]))
+            result = circuit.finish(circuit.o.payload[row])
+            self.require(m, "order", (age != circuit.latency) | (result == wanted))
+
+    def _products(self, x) -> list[Value]:
+        """Return ``W·x``."""
+        return [
+            sum((int(weight) * element for weight, element in zip(row, x, strict=True)), 0)
+            for row in self.graph.weight
+        ]
+
+    def _sums(self, m: Module, x) -> list[Value]:
+        """Return the outputs of the graph as it defines them."""
+        nodes = list(x)
+        for a, b, shift, subtract, right in self.graph.adders:
+            term = nodes[b] << shift
+            total = nodes[a] - term if subtract else nodes[a] + term
+            nodes.append(Signal((total >> right).shape(), name=f"node_{len(nodes)}"))
+            m.d.comb += nodes[-1].eq(total >> right)
+        outputs = [output and nodes[output.node] << output.shift for output in self.graph.outputs]
+        return [
+            Const(0) if output is None else -value if output.negative else value
+            for output, value in zip(self.graph.outputs, outputs, strict=True)
+        ]
