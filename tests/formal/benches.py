@@ -250,19 +250,23 @@ class SerialArithmetic(_SerialBench):
 
     The vector comes in the first clock cycle, in which every register may hold anything that does not contradict the
     invariants of `SerialControl`, such as the remains of any vectors before it. Others may follow. Its result must be
-    there ``latency`` clock cycles later. Every one of the circuit's vectors comes in such a state, so that the depth
-    of this proof does not bound what it shows.
+    there ``latency`` clock cycles later. Every vector of the circuit comes in such a state, so that the depth of this
+    proof does not bound what it shows.
+
+    On the way, every digit of every sum is compared with that of the whole number when it is there. The solver may
+    then take for granted what was shown for earlier digits.
 
     Parameters
     ----------
     component, properties
         As in `Bench`.
-    graph, bias, shift
-        What the component was made of.
+    weight, bias, shift
+        What the component must compute.
     rows
-        Rows that are compared.
+        Rows whose results are compared.
     products
-        The reference multiplies the vector by the graph's matrix; otherwise it adds in the order of the graph.
+        Compare with ``W·x``. Otherwise compare with the sums of the schedule as whole numbers; that these are ``W·x``
+        is checked without a solver, since both are linear and exact.
     """
 
     resets = False
@@ -272,48 +276,74 @@ class SerialArithmetic(_SerialBench):
         component: DigitSerial,
         properties: Sequence[str],
         *,
-        graph: Graph,
+        weight: np.ndarray,
         bias: Sequence[int],
         shift: Sequence[int],
         rows: Sequence[int],
         products: bool,
     ):
         super().__init__(component, properties)
-        self.graph, self.bias, self.shift, self.rows, self.products = graph, bias, shift, rows, products
+        self.weight, self.bias, self.shift, self.rows, self.products = weight, bias, shift, rows, products
 
     def build(self, m, internals):
         super().build(m, internals)
-        circuit = self.component
-        kept = Signal.like(circuit.i.payload)
-        age = Signal(range(circuit.latency + 2))
+        circuit, schedule = self.component, self.component.schedule
+        kept, age = Signal.like(circuit.i.payload), Signal(range(circuit.latency + 2))
         with m.If(Initial()):
             m.d.comb += [Assume(condition) for condition in (circuit.i.valid, *self.history(internals))]
             m.d.sync += [kept.eq(circuit.i.payload), age.eq(1)]
         with m.Elif(age <= circuit.latency):
             m.d.sync += age.eq(age + 1)
-        words = self._products(kept) if self.products else self._sums(m, kept)
+
+        nodes, forms = self._nodes(m, kept)
+        lines = internals(circuit).lanes._lines
+        for node, word in enumerate(nodes):
+            long = Cat(word, word[-1].replicate(schedule.word_bits + schedule.digit))
+            for n in range(schedule.period):
+                bits = long[n * schedule.digit : (n + 1) * schedule.digit]
+                lanes = Cat(lines[node, lane][0] for lane in range(schedule.digit))
+                self.require(m, "order", (age != 2 + schedule.time[node] + n) | (lanes == bits))
         for row in self.rows:
-            wanted = requantised(words[row] + int(self.bias[row]), int(self.shift[row]))
+            total = self._product(row, kept) if self.products else self._sum(row, nodes, forms)
+            wanted = requantised(total + int(self.bias[row]), int(self.shift[row]))
             result = circuit.finish(circuit.o.payload[row])
             self.require(m, "order", (age != circuit.latency) | (result == wanted))
 
-    def _products(self, x) -> list[Value]:
-        """Return ``W·x``."""
-        return [
-            sum((int(weight) * element for weight, element in zip(row, x, strict=True)), 0)
-            for row in self.graph.weight
-        ]
+    def _nodes(self, m: Module, x) -> tuple[list[Signal], list[np.ndarray]]:
+        """Return the inputs and all sums of the schedule as whole numbers, and as linear forms in the inputs."""
+        nodes, forms = [], []
 
-    def _sums(self, m: Module, x) -> list[Value]:
-        """Return the outputs of the graph as it defines them."""
-        nodes = list(x)
-        for a, b, shift, subtract, right in self.graph.adders:
-            term = nodes[b] << shift
-            total = nodes[a] - term if subtract else nodes[a] + term
-            nodes.append(Signal((total >> right).shape(), name=f"node_{len(nodes)}"))
-            m.d.comb += nodes[-1].eq(total >> right)
-        outputs = [output and nodes[output.node] << output.shift for output in self.graph.outputs]
-        return [
-            Const(0) if output is None else -value if output.negative else value
-            for output, value in zip(self.graph.outputs, outputs, strict=True)
-        ]
+        def add(value, form):
+            nodes.append(Signal(value.shape(), name=f"node_{len(nodes)}"))
+            forms.append(form)
+            m.d.comb += nodes[-1].eq(value)
+
+        for element, form in zip(x, np.eye(len(x), dtype=object), strict=True):
+            add(element, form)
+        for a, b, subtract in self.component.schedule.steps:
+            (left, left_form), (right, right_form) = (
+                (nodes[operand.node] << operand.shift, forms[operand.node] * 2**operand.shift) for operand in (a, b)
+            )
+            if subtract:
+                add(left - right, left_form - right_form)
+            else:
+                add(left + right, left_form + right_form)
+        return nodes, forms
+
+    def _sum(self, row: int, nodes: list[Signal], forms: list[np.ndarray]) -> Value:
+        """Return a row of ``W·x`` as the multiple of a sum that it is; raise ValueError if it is none."""
+        operand, negative = (getattr(self.component.schedule.rows[row], name) for name in ("operand", "negative"))
+        if operand is None:
+            if any(self.weight[row]):
+                raise ValueError(f"row {row} must not be constant")
+            return Const(0)
+        sign = -1 if negative else 1
+        for left in range(64):
+            for right in (0,) if left else range(64):
+                if (forms[operand.node] * sign * 2**left == np.array(self.weight[row], object) * 2**right).all():
+                    return (sign * nodes[operand.node] << left) >> right
+        raise ValueError(f"row {row} must be a multiple of node {operand.node}")
+
+    def _product(self, row: int, x) -> Value:
+        """Return a row of ``W·x``."""
+        return sum((int(weight) * element for weight, element in zip(self.weight[row], x, strict=True)), Const(0))
