@@ -8,7 +8,6 @@ from amaranth.asserts import AnyConst, AnySeq, Initial
 from amaranth.hdl import Assume, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 
-from psahw.adder_graph import Graph
 from psahw.gateware.banks import Banks
 from psahw.gateware.counters import Counters
 from psahw.gateware.digit_serial import DigitSerial
@@ -104,7 +103,7 @@ class RingBench(Bench):
         step = sum((place >= n * steps for n in range(1, self.passes)), 0) * steps
         self.require(m, "counts", ~ring.whole | (ring.first == (place == step)))
         self.require(m, "counts", ~ring.whole | (ring.last == (place == step + steps - 1)))
-        self.never_longer(m, "live", ring.i.valid & ~ring.whole, steps - 1)
+        self.never_longer(m, "live", ring.i.valid & ~ring.whole, steps)
 
         offered = Signal()  # ``x`` is the beat that was read
         with m.If(ring.en):
@@ -116,14 +115,18 @@ class RingBench(Bench):
 
 
 class BanksBench(Bench):
-    """`Banks`: an element that is read is the one that was last written to its address."""
+    """`Banks`: an element that is read is the one that was last written to its address.
+
+    Writes end at the last element. Reads wrap, as the component's docstring says.
+    """
 
     component: Banks
 
     def build(self, m, internals):
         banks, layout = self.component, self.component.layout
         depth = layout.depth
-        w_addr, r_addr = (self._address(m, layout.depth, align) for align in (layout.i_align, layout.o_align))
+        w_addr = self._address(m, depth - layout.i_lanes + 1, layout.i_align)
+        r_addr = self._address(m, depth, layout.o_align)
         m.d.comb += [
             banks.w_en.eq(AnySeq(1)),
             banks.w_addr.eq(w_addr),
@@ -140,13 +143,16 @@ class BanksBench(Bench):
         for lane in range(layout.o_lanes):
             reads, wanted = Signal(name=f"reads_{lane}"), Signal(8, name=f"wanted_{lane}")
             with m.If(banks.r_en):
-                m.d.sync += [reads.eq(known & (r_addr + lane * layout.step == followed)), wanted.eq(value)]
-            self.require(m, "order", ~reads | (Value.cast(banks.r_data[lane]) == wanted))
+                m.d.sync += [
+                    reads.eq(known & ((r_addr + lane * layout.step)[: len(followed)] == followed)),
+                    wanted.eq(value),
+                ]
+            self.require(m, "order", ~reads | (Value.cast(banks.r_data[lane]).as_unsigned() == wanted))
 
-    def _address(self, m, depth, align):
-        """Return any address that is a multiple of ``align``."""
-        address = Signal(range(depth))
-        places = depth // align
+    def _address(self, m, end, align):
+        """Return any address below ``end`` that is a multiple of ``align``."""
+        address = Signal(range(end))
+        places = -(-end // align)
         number = AnySeq(max((places - 1).bit_length(), 1))
         m.d.comb += address.eq(Mux(number < places, number, 0) * align)
         return address
@@ -177,7 +183,7 @@ class DelayTapsBench(Bench):
 
 
 class CountersBench(Bench):
-    """`Counters`: any of them counts its event since it was cleared, and is read one clock cycle after its address."""
+    """`Counters`: each counts its event since it was cleared, and is read one clock cycle after its address."""
 
     component: Counters
 
@@ -284,6 +290,7 @@ class SerialArithmetic(_SerialBench):
     ):
         super().__init__(component, properties)
         self.weight, self.bias, self.shift, self.rows, self.products = weight, bias, shift, rows, products
+        self.cycles = component.latency + 1
 
     def build(self, m, internals):
         super().build(m, internals)

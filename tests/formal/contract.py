@@ -1,9 +1,9 @@
 """The stream contract as assertions around a component, for a model checker.
 
-A `Bench` connects a component to sources and sinks that may do anything that the contract of a stream allows: a source
-offers any beat in any clock cycle and keeps it until it is taken, a sink is ready whenever it likes. The first clock
-cycle is a reset from an arbitrary state, so that whatever is proven also holds after a reset in the middle of a frame.
-Nothing else is assumed.
+A `Bench` connects a component to sources and sinks that may do anything that the contract of a stream allows: a
+source offers any beat in any clock cycle and keeps it until it is taken, a sink is ready whenever it likes. The first
+clock cycle is a reset from an arbitrary state, so that whatever is proven also holds after a reset in the middle of a
+frame. Nothing else is assumed.
 
 The properties of `PROPERTIES` are:
 
@@ -165,6 +165,8 @@ class Bench(Elaboratable):
 
     resets = True
     """The component is reset in the first clock cycle."""
+    cycles = 0
+    """Clock cycles in which everything happens, if the bench begins in any state that can be reached; otherwise 0."""
 
     def __init__(self, component, properties: Sequence[str]):
         unknown = {*properties} - {*PROPERTIES}
@@ -231,7 +233,9 @@ class Bench(Elaboratable):
             m.d.sync += place.eq(Mux(place == beats - 1, 0, place + 1))
         return Flow(stream, now, place, beats)
 
-    def beats_due(self, m: Module, i: Flow, o: Flow, frames: Frames, *, capacity: int, patience: int, transparent: bool):
+    def beats_due(
+        self, m: Module, i: Flow, o: Flow, frames: Frames, *, capacity: int, patience: int, transparent: bool
+    ):
         """Require that the beats of an output are *counted* and *offered*; return how many are due.
 
         The parameters are those of `StreamBench`.
@@ -259,7 +263,10 @@ class Bench(Elaboratable):
         self.invariant(m, flight <= frames)
 
         choose, chosen, done, reading = Signal(), Signal(), Signal(), Signal()
-        ahead, ahead_now = Signal(range(frames + 2)), Signal(range(frames + 2))  # frames that leave before the chosen one
+        ahead, ahead_now = (
+            Signal(range(frames + 2)),
+            Signal(range(frames + 2)),
+        )  # frames that leave before the chosen one
         m.d.comb += [choose.eq(AnySeq(1) & i.begins & ~chosen), ahead_now.eq(Mux(choose, flight, ahead))]
         m.d.sync += [
             chosen.eq(chosen | choose),

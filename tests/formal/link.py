@@ -1,0 +1,404 @@
+"""Benches of parts of a link to a host, and of the parts of the AXI kernel that cut and join words."""
+
+from collections.abc import Sequence
+from unittest.mock import patch
+
+from amaranth.asserts import AnyConst, AnySeq
+from amaranth.hdl import Array, Const, Elaboratable, Fragment, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from psahw.boards.axi.pack import Pack
+from psahw.boards.axi.unpack import Unpack
+from psahw.boards.link import cobs
+from psahw.boards.link.dispatcher import Dispatcher
+from psahw.boards.link.image_buffer import ImageBuffer
+from psahw.boards.link.replier import Replier
+from psahw.host.protocol import ANSWER, HEADER, SHORT_HEADER, SHORT_KINDS, Kind
+
+from .contract import Bench
+
+__all__ = [
+    "CobsBench", "CobsRoundTrip", "DispatcherBench", "ImageBufferBench", "PackBench", "ReplierBench", "UnpackBench",
+]  # fmt: skip
+
+
+class _WithShortBlocks(Elaboratable):
+    """A part of `psahw.boards.link.cobs`, with blocks of at most ``longest`` bytes instead of 254."""
+
+    def __init__(self, part, longest: int):
+        self.part, self.longest = part, longest
+
+    def elaborate(self, platform):
+        with patch.object(cobs, "LONGEST", self.longest):
+            return Fragment.get(self.part, platform)
+
+
+class CobsRoundTrip(wiring.Component):
+    """A `CobsEncoder` and the `CobsDecoder` behind it, with blocks of at most ``longest`` bytes."""
+
+    def __init__(self, *, longest: int):
+        self.longest = longest
+        super().__init__({"i": In(stream.Signature(cobs.FRAME_BYTE)), "o": Out(stream.Signature(cobs.DECODED_BYTE))})
+
+    def elaborate(self, platform):
+        m = Module()
+        encoder, decoder = cobs.CobsEncoder(), cobs.CobsDecoder()
+        m.submodules.encoder = _WithShortBlocks(encoder, self.longest)
+        m.submodules.decoder = _WithShortBlocks(decoder, self.longest)
+        wiring.connect(m, wiring.flipped(self.i), encoder.i)
+        m.d.comb += [
+            decoder.i.valid.eq(encoder.o.valid),
+            decoder.i.payload.byte.eq(encoder.o.payload),
+            encoder.o.ready.eq(decoder.i.ready),
+        ]
+        wiring.connect(m, decoder.o, wiring.flipped(self.o))
+        return m
+
+
+class CobsBench(Bench):
+    """Frames leave a `CobsRoundTrip` as they came, with an end behind each.
+
+    A byte is due when its block is complete. The zero behind a block is due with the block after it, because a frame
+    could end there.
+    """
+
+    component: CobsRoundTrip
+
+    def build(self, m, internals):
+        i, o, longest = self.component.i, self.component.o, self.component.longest
+        self.source(m, i)
+        self.sink(m, o)
+        taken, leaves = Signal(), Signal()
+        m.d.comb += [taken.eq(i.valid & i.ready), leaves.eq(o.valid & o.ready)]
+        zero, last = i.payload.byte == 0, i.payload.last
+        held, behind = (
+            Signal(range(longest + 1)),
+            Signal(),
+        )  # bytes of the block; a zero that is due with the next block
+        complete, gain = zero | last | (held == longest - 1), Signal(range(longest + 5))
+        due = Signal(range(longest + 8))
+        with m.If(taken & complete):
+            m.d.comb += gain.eq(behind + held + Mux(last, 2, ~zero))
+            m.d.sync += [held.eq(0), behind.eq(zero & ~last)]
+        with m.Elif(taken):
+            m.d.sync += held.eq(held + 1)
+        m.d.sync += due.eq(due + gain - leaves)
+        self.invariant(m, due <= longest + 3)
+        self.require(m, "counts", ~o.valid | (due != 0))
+        self.never_longer(m, "offers", (due != 0) & ~o.valid, 4)
+        self.never_longer(m, "live", i.valid & ~o.valid, longest + 6)
+
+        flight = Signal(range(2 * longest + 8))
+        m.d.sync += flight.eq(flight + Mux(taken, 1 + last, 0) - leaves)
+        self.require(m, "order", flight <= 2 * longest + 5)
+        chosen, done, end = Signal(), Signal(), Signal()
+        ahead, byte, is_last = Signal.like(flight), Signal(8), Signal()
+        with m.If(AnySeq(1) & taken & ~chosen):
+            m.d.sync += [chosen.eq(1), ahead.eq(flight - leaves), byte.eq(i.payload.byte), is_last.eq(last)]
+        mine = chosen & ~done & (ahead == 0)
+        with m.If(leaves & chosen & ~done):
+            with m.If(ahead != 0):
+                m.d.sync += ahead.eq(ahead - 1)
+            with m.Else():
+                m.d.sync += [end.eq(1), done.eq(end | ~is_last)]
+        self.require(m, "order", ~(o.valid & o.payload.end) | (o.payload.fault == 0))
+        self.require(m, "order", ~(o.valid & mine) | (o.payload.end == end))
+        self.require(m, "order", ~(o.valid & mine & ~end) | (o.payload.byte == byte))
+
+
+class ImageBufferBench(Bench):
+    """Committed images leave an `ImageBuffer` byte by byte, in their order, and as often as they must.
+
+    The writer begins anew whenever it likes, and keeps to what the buffer's docstring demands. Images are sent once
+    or twice.
+    """
+
+    component: ImageBuffer
+
+    def build(self, m, internals):
+        buffer, o = self.component, self.component.o
+        size, beats = buffer.beats * buffer.bus_bytes, buffer.beats
+        self.sink(m, o)
+        begun, written = Signal(), Signal(range(size + 1))
+        restart, put, keep, repeat = Signal(), Signal(), Signal(), Signal(range(3))
+        m.d.comb += [
+            restart.eq(AnySeq(1)),
+            put.eq(AnySeq(1) & begun & ~restart & buffer.free & (written != size)),
+            keep.eq(AnySeq(1) & begun & ~restart & ~put & buffer.free & (written == size)),
+            repeat.eq(Mux(AnySeq(1), 1, 2)),
+            buffer.restart.eq(restart),
+            buffer.put.eq(put),
+            buffer.byte.eq(AnySeq(8)),
+            buffer.keep.eq(keep),
+            buffer.repeat.eq(Mux(keep, repeat, AnySeq(16))),
+            buffer.release.eq(AnySeq(1) & buffer.sent),
+        ]
+        m.d.sync += [begun.eq(restart | (begun & ~keep)), written.eq(Mux(restart, 0, written + put))]
+
+        leaves = self.flow(m, o, o.valid & o.ready, beats)
+        most = 2 * buffer.slots
+        frames = Signal(range(most + 3))  # frames that are committed and have not left
+        m.d.sync += frames.eq(frames + Mux(keep, repeat, 0) - leaves.ends)
+        self.invariant(m, frames <= most + 1)
+        self.require(m, "counts", ~o.valid | (frames != 0))
+        self.never_longer(m, "offers", (frames != 0) & ~o.valid, 1)
+
+        place = Signal(range(size))  # the byte that is followed
+        anything = AnyConst(size.bit_length())
+        m.d.comb += place.eq(Mux(anything < size, anything, 0))
+        writing, chosen = Signal(), Signal()
+        byte, ahead, mine = Signal(8), Signal.like(frames), Signal(range(3))
+        with m.If(restart & ~chosen):
+            m.d.sync += writing.eq(AnySeq(1))
+        with m.If(put & writing & (written == place)):
+            m.d.sync += byte.eq(buffer.byte)
+        with m.If(keep & writing):
+            m.d.sync += [writing.eq(0), chosen.eq(1), mine.eq(repeat), ahead.eq(frames - leaves.ends)]
+        with m.If(leaves.ends & chosen):
+            with m.If(ahead != 0):
+                m.d.sync += ahead.eq(ahead - 1)
+            with m.Elif(mine != 0):
+                m.d.sync += mine.eq(mine - 1)
+        beat, lane = (Array(divmod(n, buffer.bus_bytes)[field] for n in range(size))[place] for field in (0, 1))
+        shown = chosen & (ahead == 0) & (mine != 0) & o.valid & (leaves.place == beat)
+        self.require(m, "order", ~shown | (Value.cast(o.payload).word_select(lane, 8) == byte))
+
+
+class DispatcherBench(Bench):
+    """A `Dispatcher` writes into the image buffer as the buffer demands, whatever comes.
+
+    Bytes may follow each other in every clock cycle. A slot that was free stays free until an image is kept, or until
+    the buffer is reset.
+    """
+
+    component: Dispatcher
+
+    def build(self, m, internals):
+        dispatcher, size = self.component, self.component.frame_bytes
+        i = dispatcher.i
+        free = Signal()
+        m.d.comb += [
+            i.valid.eq(AnySeq(1)),
+            Value.cast(i.payload).eq(AnySeq(len(Value.cast(i.payload)))),
+            dispatcher.o.ready.eq(AnySeq(1)),
+            dispatcher.flush.eq(AnySeq(1)),
+            dispatcher.free.eq(free | AnySeq(1)),
+        ]
+        m.d.sync += free.eq(dispatcher.free & ~dispatcher.keep & ~dispatcher.flush)
+        begun, written = Signal(), Signal(range(size + 2))
+        with m.If(dispatcher.restart):
+            m.d.sync += [begun.eq(1), written.eq(0)]
+        with m.Elif(dispatcher.put & (written <= size)):
+            m.d.sync += written.eq(written + 1)
+        with m.If(dispatcher.keep):
+            m.d.sync += begun.eq(0)
+        self.require(m, "counts", ~dispatcher.put | (begun & dispatcher.free & (written < size)))
+        self.require(m, "counts", ~dispatcher.keep | (begun & ~dispatcher.restart & (written == size)))
+        self.require(m, "counts", ~dispatcher.keep | (dispatcher.o.ready & dispatcher.o.valid))
+        self.require(m, "counts", ~dispatcher.keep | (dispatcher.o.payload.kind == Kind.IMAGE))
+        self.require(m, "counts", ~dispatcher.keep | (dispatcher.repeat != 0))
+
+
+class ReplierBench(Bench):
+    """The answers of a `Replier` have the form of the host protocol, and each belongs to its ticket.
+
+    Tickets are arbitrary and kept until they are taken, and so are results; a flush removes both. An image is sent
+    once or twice.
+    """
+
+    component: Replier
+
+    def build(self, m, internals):
+        replier, o, ticket = self.component, self.component.o, self.component.i.payload
+        self.sink(m, o)
+        for port in (replier.i, replier.result):
+            payload = Value.cast(port.payload)
+            waiting, kept = Signal(), Signal(len(payload))
+            m.d.comb += [port.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, kept, AnySeq(len(payload))))]
+            m.d.sync += [waiting.eq(port.valid & ~port.ready & ~replier.flush), kept.eq(payload)]
+        reset = Signal()
+        m.d.comb += [replier.reset.eq(reset | AnySeq(1)), replier.sent.eq(AnySeq(1))]
+        m.d.sync += reset.eq(replier.reset & ~replier.flush)
+
+        words = {Kind.HELLO: len(replier._hello), Kind.IMAGE: 4 + replier.classes, Kind.COUNTER: 1, Kind.ERROR: 1}
+        short, length = ticket.kind.matches(*SHORT_KINDS), Const(1)
+        for kind in (Kind.CLEAR, Kind.RESET, Kind.OPEN):
+            length = Mux(ticket.kind == kind, 0, length)
+        for kind, number in words.items():
+            length = Mux(ticket.kind == kind, number, length)
+        header, longest = Mux(short, SHORT_HEADER, HEADER), HEADER + 4 * max(words.values())
+        place, whole = Signal(range(longest + 2)), Signal()  # the byte of the body; a body has been sent
+        leaves = o.valid & o.ready
+        with m.If(leaves):
+            m.d.sync += [place.eq(Mux(o.payload.last, 0, place + 1)), whole.eq(o.payload.last)]
+        with m.If(replier.i.ready):
+            m.d.sync += whole.eq(0)
+        self.require(m, "counts", ~o.valid | (replier.i.valid & ~whole))
+        self.require(m, "counts", ~o.valid | (o.payload.last == (place == header + (length << 2) - 1)))
+        self.require(m, "counts", ~replier.i.ready | whole)
+        self.require(m, "counts", ~replier.next_image | replier.result.valid)
+        self.require(m, "order", ~(o.valid & (place == 0)) | (o.payload.byte == (ticket.kind | ANSWER)))
+        numbered = o.valid & (place != 0) & (place < header)
+        self.require(m, "order", ~numbered | (o.payload.byte == ticket.sequence.word_select((place - 1)[:2], 8)))
+        error = o.valid & (ticket.kind == Kind.ERROR) & (place == HEADER)
+        self.require(m, "order", ~error | (o.payload.byte == ticket.argument[:8]))
+        index = replier.result.payload.class_index
+        classified = o.valid & (ticket.kind == Kind.IMAGE) & (place == HEADER)
+        self.require(m, "order", ~classified | (o.payload.byte == index))
+        once_or_twice = (ticket.kind != Kind.IMAGE) | (ticket.argument == 1) | (ticket.argument == 2)
+        ready = (
+            replier.i.valid & once_or_twice & replier.result.valid & replier.sent & ~replier.reset & ~replier.flush
+        )
+        self.never_longer(m, "live", ready & ~o.valid, 8)
+
+
+class UnpackBench(Bench):
+    """The bytes of a stretch of memory leave an `Unpack` in their order, and no others.
+
+    A stretch begins at any byte of a word and has 1 to ``longest`` bytes.
+    """
+
+    component: Unpack
+
+    def __init__(self, component: Unpack, properties: Sequence[str], *, longest: int):
+        super().__init__(component, properties)
+        self.longest = longest
+
+    def build(self, m, internals):
+        unpack, job, i, o = self.component, self.component.job, self.component.i, self.component.o
+        word, size, longest = unpack.data_bytes, unpack.size, self.longest
+        start, length, offered = Signal(range(word)), Signal(range(longest + 1)), Signal()
+        new_start, number = AnySeq(len(start)), AnySeq(len(length))
+        first, bytes_ = Signal.like(start), Signal.like(length)
+        m.d.comb += [
+            first.eq(Mux(offered, start, new_start)),
+            bytes_.eq(Mux(offered, length, Mux((number == 0) | (number > longest), 1, number))),
+            job.valid.eq(offered | AnySeq(1)),
+            job.payload.addr.eq(first),
+            job.payload.bytes.eq(bytes_),
+        ]
+        m.d.sync += [offered.eq(job.valid & ~job.ready), start.eq(first), length.eq(bytes_)]
+        self.source(m, i)
+        self.sink(m, o)
+
+        # Of the job whose pieces leave: bytes that have not left, and the place of the next one from the job's first
+        # word on. The next job may begin while the last piece is still offered.
+        begins, leaves = job.valid & job.ready, o.valid & o.ready
+        left, place, mine = Signal(range(longest + 1)), Signal(range(word + longest + 1)), Signal()
+        next_left, next_place, next_mine, pending = Signal.like(left), Signal.like(place), Signal(), Signal()
+        chosen, done, choose = Signal(), Signal(), Signal()
+        count, skip = o.payload.count, o.payload.skip
+        remains = Signal.like(left)
+        m.d.comb += [remains.eq(Mux(leaves, left - count, left)), choose.eq(AnySeq(1) & begins & ~done)]
+        m.d.sync += [left.eq(remains), done.eq(done | choose)]
+        with m.If(leaves):
+            m.d.sync += place.eq(place + count)
+        with m.If(begins):
+            m.d.sync += [next_left.eq(bytes_), next_place.eq(first), next_mine.eq(choose), chosen.eq(choose)]
+            m.d.sync += pending.eq(remains != 0)
+            with m.If(remains == 0):
+                m.d.sync += [left.eq(bytes_), place.eq(first), mine.eq(choose)]
+        with m.Elif(pending & (remains == 0)):
+            m.d.sync += [left.eq(next_left), place.eq(next_place), mine.eq(next_mine), pending.eq(0)]
+        self.require(m, "counts", ~begins | ~pending)
+        self.require(m, "counts", ~o.valid | ((count != 0) & (count <= left)))
+        self.require(m, "counts", ~o.valid | (skip == place % size))
+        self.require(m, "counts", ~o.valid | (skip + count <= size))
+        self.require(m, "counts", ~o.valid | (count == left) | (skip + count == size))
+        self.never_longer(m, "live", job.valid & i.valid & ~o.valid, 2)
+
+        # Follow the byte at a place of a job.
+        words, followed, byte = (
+            Signal(range(-(-(word + longest) // word) + 1)),
+            Signal(range(word + longest)),
+            Signal(8),
+        )
+        m.d.comb += followed.eq(AnyConst(len(followed)))
+        with m.If(begins):
+            m.d.sync += words.eq(0)
+        with m.Elif(i.valid & i.ready):
+            m.d.sync += words.eq(words + 1)
+        with m.If(chosen & i.valid & (words == followed // word)):
+            m.d.sync += byte.eq(i.payload.data.word_select(followed % word, 8))
+        at = mine & o.valid & (place <= followed) & (followed < place + count)
+        self.require(m, "order", ~at | (o.payload.data.word_select(followed % size, 8) == byte))
+
+
+class PackBench(Bench):
+    """The bytes of records leave a `Pack` in their order, at their addresses, and no others are written.
+
+    A job begins at any byte and has one or two records of one or two words.
+    """
+
+    component: Pack
+
+    def build(self, m, internals):
+        pack, job, i, o = self.component, self.component.job, self.component.i, self.component.o
+        size = pack.data_bytes
+        start, two, offered = Signal(range(size)), Signal(), Signal()
+        first, both = Signal.like(start), Signal()
+        m.d.comb += [
+            first.eq(Mux(offered, start, AnySeq(len(start)))),
+            both.eq(Mux(offered, two, AnySeq(1))),
+            job.valid.eq(offered | AnySeq(1)),
+            job.payload.addr.eq(first),
+            job.payload.records.eq(Mux(both, 2, 1)),
+        ]
+        m.d.sync += [offered.eq(job.valid & ~job.ready), start.eq(first), two.eq(both)]
+
+        # A record has a second word, or not.
+        waiting, kept, second = Signal(), Signal(33), Signal()
+        last = Signal()
+        m.d.comb += [
+            last.eq(Mux(waiting, kept[32], second | AnySeq(1))),
+            i.valid.eq(waiting | AnySeq(1)),
+            i.payload.data.eq(Mux(waiting, kept[:32], AnySeq(32))),
+            i.payload.last.eq(last),
+        ]
+        taken = i.valid & i.ready
+        m.d.sync += [waiting.eq(i.valid & ~i.ready), kept.eq(Value.cast(i.payload))]
+        with m.If(taken):
+            m.d.sync += second.eq(~last)
+        self.sink(m, o)
+
+        # Bytes of the job that have come, and those that have left; addresses from the job's first word on.
+        begins, leaves = job.valid & job.ready, o.valid & o.ready
+        longest = size + 16
+        come, gone, records = (Signal(range(longest + 1)), Signal(range(longest + size + 1)), Signal(range(3)))
+        with m.If(begins):
+            m.d.sync += [come.eq(first), records.eq(Mux(both, 2, 1))]
+        with m.Elif(taken):
+            m.d.sync += [come.eq(come + 4), records.eq(records - last)]
+        self.require(m, "counts", ~taken | (records != 0))
+        opened = Signal(range(size))
+        with m.If(begins):
+            m.d.sync += [gone.eq(0), opened.eq(first)]
+            self.require(m, "counts", ~(o.valid & ~o.ready))
+        with m.Elif(leaves):
+            m.d.sync += gone.eq(gone + size)
+        for lane in range(size):
+            inside = (gone + lane >= opened) & (gone + lane < come)
+            self.require(m, "counts", ~o.valid | (o.payload.strb[lane] == inside))
+        whole = (records == 0) | (come >= gone + size)
+        self.require(m, "counts", ~o.valid | (whole & (gone < come)))
+        self.never_longer(m, "offers", whole & (gone < come) & ~o.valid & ~begins, 2)
+        self.never_longer(m, "live", job.valid & i.valid & ~o.valid, 5)
+
+        # Follow the byte at a place of a job.
+        chosen, done = Signal(), Signal()
+        followed, byte = Signal(range(longest)), Signal(8)
+        m.d.comb += followed.eq(AnyConst(len(followed)))
+        with m.If(begins):
+            m.d.sync += [chosen.eq(~chosen & ~done & AnySeq(1)), done.eq(done | chosen)]
+        with m.If(chosen & taken & (followed >= come) & (followed < come + 4)):
+            m.d.sync += byte.eq(i.payload.data.word_select((followed - come)[:2], 8))
+        at = (
+            chosen
+            & o.valid
+            & (followed >= gone)
+            & (followed < gone + size)
+            & (followed >= opened)
+            & (followed < come)
+        )
+        self.require(m, "order", ~at | (o.payload.data.word_select((followed - gone)[: len(start)], 8) == byte))
