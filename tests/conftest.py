@@ -9,7 +9,14 @@ import resource
 import shutil
 import subprocess
 
+import hypothesis
 import pytest
+
+# A machine that does other work may pause a test for any time, so that Hypothesis sets no time limit for an example.
+# The profile `fixed` tries the same examples every time.
+hypothesis.settings.register_profile("psahw", deadline=None)
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("psahw")
 
 for _library in ("OPENBLAS", "OMP"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")

@@ -66,8 +66,8 @@ TARGETS = (
             "gateware/test_argmax.py gateware/test_residual_add.py gateware/test_table.py gateware/test_stream.py "
             "gateware/test_transpose.py gateware/test_windows.py gateware/test_graph_engine.py::test_cadence "
             "gateware/test_local_mixing.py::test_outputs_and_timing planner/test_schedule.py",
-            "psahw/architecture/buffers.py": "architecture/test_buffers.py gateware/test_transpose.py "
-            "gateware/test_windows.py",
+            "psahw/architecture/buffers.py": "architecture/test_buffers.py "
+            "gateware/test_transpose.py::test_full_throughput gateware/test_windows.py::test_any_stalls",
             "psahw/architecture/geometry.py": "architecture/test_geometry.py",
         },
     ),
@@ -87,8 +87,9 @@ TARGETS = (
     *_targets(
         "planner",
         {
-            "psahw/planner/engines.py": "planner/test_schedule.py planner/test_search.py",
-            "psahw/planner/candidates.py": "planner/test_schedule.py planner/test_search.py",
+            "psahw/planner/engines.py": "planner/test_engines.py planner/test_schedule.py planner/test_search.py",
+            "psahw/planner/candidates.py": "planner/test_candidates.py planner/test_schedule.py "
+            "planner/test_search.py",
             "psahw/planner/optimiser.py": "planner/test_optimiser.py planner/test_search.py",
             "psahw/planner/search.py": "planner/test_search.py planner/test_plan.py",
             "psahw/planner/rules.py": "planner/test_rules.py",

@@ -107,7 +107,7 @@ class Tree:
             import pytest
 
             options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--timeout", "0"]
-            status = pytest.main([*options, *target.tests])
+            status = pytest.main([*options, "--hypothesis-profile", "fixed", *target.tests])
         finally:
             os._exit(int(status))
 

@@ -1,0 +1,132 @@
+"""Parts of the candidates against loops over all possibilities."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from psahw.architecture.nodes import InputTable, MacArray, MeanPool, TableRom, Transpose
+from psahw.network.layers import Patch, Table
+from psahw.network.random import StageShape, random_network
+from psahw.planner import candidates
+from psahw.planner.candidates import choices, divisors
+from psahw.planner.engines import Engines, Infeasible
+from psahw.planner.optimiser import All, Leaf, OneOf, Path
+from psahw.planner.rules import MAC_ONLY
+
+ENGINES = Engines({}, MAC_ONLY, None)
+
+
+def test_divisors():
+    assert divisors(1) == [1] and divisors(7) == [1, 7] and divisors(12) == [1, 2, 3, 4, 6, 12]
+
+
+def tables(channels, *, distinct=True):
+    """Return tables that negate, and for ``distinct`` the last of them differs in one value."""
+    values = np.tile(np.arange(127, -129, -1), (channels, 1)).astype(np.int8)
+    values[-1, 3] += distinct
+    return Table(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "lanes", "styles"),
+    [
+        (tables(4), 1, ["distributed", "block"]),
+        (tables(5), 1, ["block"]),
+        (tables(10), 2, ["block"]),
+        (tables(8), 2, ["distributed", "block"]),
+        (tables(9, distinct=False), 1, ["distributed"]),
+        (Table(np.tile(np.arange(-128, 128), (3, 1)).astype(np.int8)), 1, []),
+        (None, 1, []),
+    ],
+)
+def test_memories_of_a_table(values, lanes, styles):
+    """Up to 1,024 words may be in LUTs. A table that all channels share is, and the identity needs none."""
+    roms = candidates._table_roms("t", values, lanes)
+    distinct = styles != ["distributed"]
+    assert roms == [TableRom("t", values.channels, lanes, distinct, style) for style in styles]
+    choice = candidates.table("t", values, lanes)
+    assert choice.nodes == () if not styles else [option.nodes for option in choice.options] == [(r,) for r in roms]
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 99))
+def test_fewest_lanes_of_windows(size, channels, period):
+    """A beat is a part of a row of the window, or several rows."""
+    row = size * channels
+    widths = [n for n in range(1, size * row + 1) if row % n == 0 or (n % row == 0 and size % (n // row) == 0)]
+    expected = next(lanes for lanes in widths if size * row / lanes <= period)
+    assert candidates._window_lanes(size, channels, period) == expected
+
+
+@pytest.mark.parametrize(("lanes", "equal", "phases"), [(4, False, 3), (3, False, 1), (1, False, 3), (4, True, 1)])
+def test_tables_of_the_input(lanes, equal, phases):
+    """A lane sees every colour in turn, unless beats are whole pixels."""
+    network = random_network(np.random.default_rng(0))
+    table = network.input_table.copy()
+    table[1:] = table[0] if equal else ~table[0]
+    object.__setattr__(network, "input_table", table)
+    assert candidates._input_table(network, lanes) == InputTable("input", 3, lanes, phases)
+
+
+def test_the_first_items_that_are_feasible():
+    def half(item):
+        if item % 2:
+            raise Infeasible(f"{item} is odd")
+        return item // 2
+
+    assert candidates._feasible([1, 2, 3, 4, 6], half, "nothing") == {2: 1, 4: 2, 6: 3}
+    assert candidates._feasible([1, 2, 3, 4, 6], half, "nothing", most=2) == {2: 1, 4: 2}
+    with pytest.raises(Infeasible, match=r"^1 is odd$"):
+        candidates._feasible([1, 3], half, "nothing")
+    with pytest.raises(Infeasible, match=r"^nothing$"):
+        candidates._feasible([], half, "nothing")
+
+
+def nodes(tree):
+    """Yield the nodes of all options."""
+    match tree:
+        case Leaf(nodes=inner):
+            yield from inner
+        case All(parts=inner) | OneOf(options=inner):
+            for part in inner:
+                yield from nodes(part)
+        case Path(states, links):
+            for stage, between in zip(states, links, strict=True):
+                for part in (*stage, *between.values()):
+                    yield from nodes(part)
+        case _:
+            yield from nodes(tree.branch)
+
+
+@pytest.mark.parametrize("period", [11, 12])
+def test_the_input_in_time(period):
+    """An image of 192 bytes takes 48 beats, and a frame of four tokens 4 periods."""
+    network = random_network(np.random.default_rng(0), stages=(StageShape(4, 4),))
+    if period == 12:
+        choices(network, period, 4, ENGINES)
+        return
+    with pytest.raises(Infeasible, match=r"^input: 4 bytes a cycle do not bring an image in 44 cycles$"):
+        choices(network, period, 4, ENGINES)
+
+
+def test_narrowest_streams():
+    """A token of twelve channels passes in five cycles with three lanes or more, and three widths are offered."""
+    network = random_network(np.random.default_rng(0), colours=1, stages=(StageShape(12, 4),), patch=Patch(4, 4))
+    offered = list(nodes(choices(network, 5, 4, ENGINES)))
+    assert {node.lanes for node in offered if isinstance(node, MeanPool)} == {3, 4, 6}
+    assert {node.tokens for node in offered if isinstance(node, MeanPool)} == {4}
+
+
+@pytest.mark.parametrize(("period", "slices"), [(6, 1), (4, 1), (3, 1), (2, 2), (1, 3)])
+def test_slices_of_a_dense_token_mixing(period, slices):
+    """A frame of four tokens has 4 periods, in which the vectors of one engine, one per channel, must pass."""
+    shape = dict(image=(4, 4), colours=1, patch=Patch(2, 2), classes=4)
+    network = random_network(np.random.default_rng(0), **shape, stages=(StageShape(12, 4),))
+    offered = list(nodes(choices(network, period, 4, ENGINES)))
+    turned = [node for node in offered if isinstance(node, Transpose)]
+    assert min(node.slices for node in turned) == slices
+    for node in turned:
+        assert node.columns * node.period <= 4 * period and node.rows <= node.o_lanes * node.period
+    arrays = [node for node in offered if isinstance(node, MacArray) and "token_mixing" in node.name]
+    assert {node.vectors * node.slices for node in arrays} == {12}
+    assert all(node.interval * node.vectors <= 4 * period for node in arrays)
