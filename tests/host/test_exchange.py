@@ -89,7 +89,8 @@ def connect(monkeypatch):
         monkeypatch.setattr(accelerator, "SerialPort", lambda port, baud: bench)
         for module in (accelerator, exchange):
             monkeypatch.setattr(module, "time", bench)
-        return Accelerator("bench", **{"timeout": TIMEOUT, "attempts": ATTEMPTS, **options})
+        chosen = {"timeout": TIMEOUT, "attempts": ATTEMPTS, **options}
+        return Accelerator("bench", **{name: value for name, value in chosen.items() if value is not None})
 
     return opened
 
@@ -218,13 +219,26 @@ def test_how_long_the_host_waits_for_results(connect):
     assert device.statistics.timeouts == 1
 
 
+def test_how_long_the_host_waits_for_a_request_without_work(connect):
+    bench = Slow(spoil=lambda kind, count: "drop" if kind == CLEAR else None)
+    device = connect(bench, attempts=1)
+    begun = bench.now
+    with pytest.raises(UserError, match=r"^bench: clear was sent 1 times: no answer$"):
+        device.clear_counters()
+    assert bench.now - begun == pytest.approx(TIMEOUT + (32 + LONGEST) / 1000, abs=1e-3)
+
+
 def test_how_long_the_host_waits_for_a_reset(connect):
-    """Another answer may be in front of that to the reset, which is sent three times."""
+    """Another answer may be in front of that to the reset, which is sent five times by default."""
     bench = Slow(spoil=lambda kind, count: "drop")
     with pytest.raises(UserError, match=r"^bench does not answer; is it there\?$"):
-        connect(bench)
-    assert bench.requests == [RESET] * ATTEMPTS
-    assert bench.now == pytest.approx(0.02 + ATTEMPTS * (TIMEOUT + 2 * LONGEST / 1000))
+        connect(bench, timeout=TIMEOUT, attempts=5)
+    assert bench.requests == [RESET] * 5
+    assert bench.now == pytest.approx(0.02 + 5 * (TIMEOUT + 2 * LONGEST / 1000))
+    again = Slow(spoil=lambda kind, count: "drop")
+    with pytest.raises(UserError):
+        connect(again, timeout=None, attempts=None)
+    assert (again.requests, again.now) == (bench.requests, bench.now), "these are the defaults"
 
 
 def test_statistics_of_a_session_without_faults(connect):

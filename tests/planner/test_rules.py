@@ -17,6 +17,12 @@ def test_the_last_rule_counts():
     assert rules.allowed("stages.1.merge", "mac:4x2") and not rules.allowed("stages.1.merge", "mac:4x1")
 
 
+def test_kinds():
+    """The kinds of the default and of all rules, without sizes and digits."""
+    assert Rules.parse("mac:4x2", ("embed=serial:2", "head=serial,mac")).kinds() == {"mac", "serial"}
+    assert Rules.parse("parallel").kinds() == {"parallel"}
+
+
 def test_rules_that_fit_no_layer():
     assert Rules.parse("mac", ("embed=mac", "stages.9.*=mac")).unused(["embed", "head"]) == ["stages.9.*"]
 

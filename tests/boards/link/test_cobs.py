@@ -72,6 +72,12 @@ def test_any_frames(frames, stalls):
     assert decode(line, o_stalls=stalls) == [(frame, 0) for frame in frames]
 
 
+def test_pauses_between_characters():
+    """What lies on the line while no character is offered does not count."""
+    line = b"".join(b"\0" + stuff(frame) + b"\0" for frame in (b"ab\0c", b"d"))
+    assert decode(line, i_stalls=[False, True, True]) == [(b"ab\0c", 0), (b"d", 0)]
+
+
 def test_a_full_block_may_be_followed_by_an_empty_one():
     assert decode([*bytes.fromhex(VECTORS[7][1]), 1, 0]) == [(bytes(range(1, 255)), 0)]
 

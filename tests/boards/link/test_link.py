@@ -3,6 +3,7 @@
 
 import itertools
 import struct
+from collections import Counter
 
 import pytest
 from amaranth.hdl import ClockDomain, Module, ResetInserter, Signal
@@ -69,10 +70,13 @@ def plain(replies):
             yield kind, sequence, payload
 
 
-def converse(events, *, bus=BUS, window=WINDOW, pause=0, latency=0, rest=0, gap=0, tx_stalls=(False,), settle=900):
+def converse(
+    events, *, bus=BUS, window=WINDOW, pause=0, latency=0, rest=0, gap=0, tx_stalls=(False,), settle=900, high=None
+):
     """Return the answers to ``events``.
 
-    An event is bytes, BAD, ANSWERED, or a number of idle cycles. ``gap`` cycles pass between two bytes.
+    An event is bytes, BAD, ANSWERED, or a number of idle cycles. ``gap`` cycles pass between two bytes. The
+    cycles in which an output is high are counted in the Counter ``high``.
     """
     stub = Stub(bus_bytes=bus, frame_bytes=FRAME, pause=pause, latency=latency, rest=rest)
     link = Link(hello=SELF, bus_bytes=bus, frame_bytes=FRAME, result=result_layout(), window=window)
@@ -106,7 +110,11 @@ def converse(events, *, bus=BUS, window=WINDOW, pause=0, latency=0, rest=0, gap=
         held = None
         for stall in itertools.cycle(tx_stalls):
             ctx.set(link.tx.ready, not stall)
-            _, _, valid, byte = await ctx.tick().sample(link.tx.valid, link.tx.payload)
+            _, _, valid, byte, *levels = await ctx.tick().sample(
+                link.tx.valid, link.tx.payload, *(getattr(link, name) for name in high or ())
+            )
+            if high is not None:
+                high.update(dict(zip(high, levels, strict=True)))
             assert held is None or (valid and byte == held), "an offered byte must not change"
             held = byte if valid and stall else None
             if valid and not stall:
@@ -135,6 +143,15 @@ def test_images_in_flight(pause, tx_stalls):
     events = [image(0, 7), image(1, 8), 5, image(2, 255), image(0, 0x0001_00FE)]
     expected = [result(0, 7), result(1, 8), result(2, 255), result(0, 0x0001_00FE)]
     assert talk(events, pause=pause, tx_stalls=tx_stalls) == expected
+
+
+def test_pulses():
+    """The lamps get one cycle for each result and each error, and the accelerator is reset for four cycles."""
+    high = Counter(activity=0, error=0, reset=0)
+    converse(
+        [image(0, 1), image(1, 2), message(COUNTER, 3, b"\x09"), message(9, 4), 400, message(RESET, 5)], high=high
+    )
+    assert high == {"activity": 2, "error": 1, "reset": 4}
 
 
 def test_bytes_with_gaps():
