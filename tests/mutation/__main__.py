@@ -4,7 +4,7 @@
                              [--record]
 
 Results are kept in ``build/mutation/``, and a run that was interrupted continues there. A mutant survives if all
-tests of its module pass. Tests that take five times as long as with the right source are stopped, and counted apart.
+tests of its module pass. Tests that take five times the processor time are stopped, and counted apart.
 ``tests/mutation/equivalent.json`` lists mutants that no test can notice, with the reason for each.
 """
 
@@ -27,8 +27,8 @@ from .trees import ROOT, SURVIVED, Tree, preload
 
 FOLDER = ROOT / "build" / "mutation"
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
-SLOWER = 5  # times as long as the right source
-GRACE = 10.0  # additional seconds, because the machine may be busy
+SLOWER = 5  # times the processor time that tests take with the right source
+GRACE = 10.0  # additional seconds
 SURVIVES, EXPLAINED, KILLED, ENDLESS = "survives", "explained", "killed", "endless"
 
 
@@ -64,7 +64,7 @@ def run_target(target: Target, mutants: list[Mutant], log: Path, again: bool = F
     pending = [one for one in mutants if _key(target, one) not in outcomes]
     if pending:
         tree = Tree(FOLDER / "tree" / target.group)
-        status, seconds = tree.run(target, None, 1800)
+        status, seconds = tree.run(target, None, 600)
         if status != SURVIVED:
             raise RuntimeError(f"{target.module}: its tests fail without a mutation, with status {status}")
         with progress(target.module) as report, open(log, "a") as file:

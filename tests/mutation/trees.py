@@ -1,10 +1,12 @@
 """Copies of the checkout in which one module is mutated while its tests run."""
 
 import os
+import resource
 import shutil
 import signal
 import sys
 import time
+from math import ceil
 from pathlib import Path
 
 from .targets import Target
@@ -56,7 +58,7 @@ class Tree:
             (path / name).symlink_to(ROOT / name)
         shutil.copy(ROOT / "pyproject.toml", path)
 
-    def run(self, target: Target, source: str | None, timeout: float) -> tuple[int | None, float]:
+    def run(self, target: Target, source: str | None, limit: float) -> tuple[int | None, float]:
         """Run the tests of a target with another source of its module.
 
         Parameters
@@ -65,15 +67,16 @@ class Tree:
             The module and its tests.
         source
             Text of the module, or None for the text in the checkout.
-        timeout
-            Seconds after which the tests are stopped.
+        limit
+            Seconds of processor time after which the tests are stopped. Because they may also wait for ever, they are
+            stopped after three times as many seconds, too, and half a minute.
 
         Returns
         -------
         status : int or None
-            Exit status of pytest, or None if the tests took too long.
+            Exit status of pytest, or None if the tests were stopped.
         seconds : float
-            Time that the tests took.
+            Processor time that the tests took.
         """
         module = self.path / target.module
         module.unlink(missing_ok=True)
@@ -81,20 +84,22 @@ class Tree:
             module.symlink_to(ROOT / target.module)
         else:
             module.write_text(source)
-        start = time.monotonic()
         process = os.fork()
         if process == 0:
-            self._test(target)
+            self._test(target, ceil(limit))
         try:
-            status = _wait(process, start + timeout)
+            return _wait(process, time.monotonic() + 3 * limit + 30)
         finally:
             module.unlink()
             module.symlink_to(ROOT / target.module)
-        return status, time.monotonic() - start
 
-    def _test(self, target: Target) -> None:
-        """Run the tests of a target in this process, which is a fresh fork, and end it with pytest's status."""
+    def _test(self, target: Target, limit: int) -> None:
+        """Run the tests of a target in this process, which is a fresh fork, and end it with pytest's status.
+
+        The system stops it after ``limit`` seconds of processor time.
+        """
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(null, stream)
@@ -118,13 +123,16 @@ def preload() -> None:
         __import__(name)
 
 
-def _wait(process: int, deadline: float) -> int | None:
-    """Return the exit status of a child, or kill its process group at the deadline and return None."""
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.02)
-    os.killpg(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    return None
+def _wait(process: int, deadline: float) -> tuple[int | None, float]:
+    """Return the exit status of a child and its processor time, or None in place of the status if it was stopped.
+
+    At the deadline, its process group is killed.
+    """
+    ended = 0
+    while time.monotonic() < deadline and not ended:
+        ended, status, usage = os.wait4(process, os.WNOHANG)
+        time.sleep(0 if ended else 0.02)
+    if not ended:
+        os.killpg(process, signal.SIGKILL)
+        _, status, usage = os.wait4(process, 0)
+    return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
