@@ -62,9 +62,10 @@ class Mutant:
 
 
 class _InExpressions:
-    """An operator that is applied neither to annotations, where a mutation changes nothing that runs, nor to stars.
+    """An operator that is applied neither to annotations nor to decorators, and to stars only if they calculate.
 
-    A star that is no multiplication or power, as in ``f(*x)``, would become a mistake in syntax or in type, which no
+    Annotations are not run. The options of a dataclass mostly forbid what the type checker forbids, too. Another star
+    than that of a multiplication or a power, as in ``f(*x)``, would become a mistake in syntax or in type, which no
     test could miss.
     """
 
@@ -74,7 +75,7 @@ class _InExpressions:
     def mutation_positions(self, node):
         """Yield the places in a node at which the operator is applied."""
         is_star = node.type == "operator" and node.value in ("*", "**") and node.parent.type not in ("term", "power")
-        if not is_star and not _in_annotation(node):
+        if not is_star and not _in_declaration(node):
             yield from self.operator.mutation_positions(node)
 
     def mutate(self, node, index):
@@ -82,13 +83,13 @@ class _InExpressions:
         return self.operator.mutate(node, index)
 
 
-def _in_annotation(node) -> bool:
-    """Return whether a node is part of an annotation."""
+def _in_declaration(node) -> bool:
+    """Return whether a node is part of an annotation or of a decorator."""
     child, parent = node, node.parent
     while parent is not None:
         if parent.type == "funcdef" and child is parent.annotation:
             return True
-        if parent.type == "tfpdef" or (parent.type == "annassign" and child is parent.children[1]):
+        if parent.type in ("tfpdef", "decorator") or (parent.type == "annassign" and child is parent.children[1]):
             return True
         child, parent = parent, parent.parent
     return False
