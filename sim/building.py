@@ -105,18 +105,28 @@ def libraries() -> dict[str, str]:
 
 
 def cocotb_runner() -> Any:
-    """Return cocotb's runner for Verilator, which logs only errors. What it runs ends with this process."""
+    """Return cocotb's runner for Verilator, which logs only errors.
+
+    What it runs ends with this process, or when its method ``end`` is called from another thread.
+    """
     import logging
 
     from cocotb_tools.runner import Verilator
 
     class Runner(Verilator):
+        child: processes.Child | None = None
+
         def _execute_cmds(self, cmds, cwd, stdout=None):
             for command in cmds:
                 stderr = None if stdout is None else STDOUT
-                status = processes.run(command, cwd=cwd, env=self.env, stdout=stdout, stderr=stderr).returncode
+                with processes.Child(command, cwd=cwd, env=self.env, stdout=stdout, stderr=stderr) as self.child:
+                    status = self.child.wait()
                 if status:
                     raise RuntimeError(f"{command[0]} ended with status {status}")
+
+        def end(self):
+            if self.child is not None:
+                self.child.end()
 
     runner = Runner()
     runner.log.setLevel(logging.ERROR)

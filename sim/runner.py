@@ -230,23 +230,27 @@ def _simulator_options(
 def _execute(options: dict, folder: Path, progress: Callable[[int], None] | None) -> dict:
     """Run a simulator in a thread, report its progress, and return the report that the test has written."""
     errors = []
+    runner = building.cocotb_runner()
 
     def run():
         try:
-            building.cocotb_runner().test("psahw.sim.testbench", **options)
+            runner.test("psahw.sim.testbench", **options)
         except (Exception, SystemExit) as error:
             errors.append(error)
 
     with surroundings():
         thread = threading.Thread(target=run)
         thread.start()
-        results = 0
-        while thread.is_alive():
-            thread.join(0.1)
-            size = (folder / "progress").stat().st_size
-            if progress is not None and size > results:
-                progress(size - results)
-            results = size
+        try:
+            results = 0
+            while thread.is_alive():
+                thread.join(0.1)
+                size = (folder / "progress").stat().st_size
+                if progress is not None and size > results:
+                    progress(size - results)
+                results = size
+        finally:
+            runner.end()  # an interrupt ends the simulation, too
     if (folder / "report").exists():
         return json.loads((folder / "report").read_text())
     check_room(folder)

@@ -42,9 +42,9 @@ def plan_command(network, path, as_json, **options):
     a target.
 
     The engine of a layer is a MAC array (mac, or mac:ROWSxCOLUMNS), an adder graph that takes 1, 2, 4 or 8 bits per
-    clock cycle (serial, or serial:4), or one that takes a whole vector per clock cycle (parallel). Adder graphs are
-    solved once and kept in the cache; each takes seconds, or minutes for matrices like 112 x 256. --engines mac needs
-    none.
+    clock cycle (serial, or serial:4), or one that takes a whole vector per clock cycle (parallel). Adder graphs of
+    networks that ship are solved already. Others are solved once and kept in the cache; each takes seconds, or
+    minutes for matrices like 112 x 256. --engines mac needs none.
 
     \b
     psahw plan cifar10-psa --board marble
