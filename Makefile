@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole torture torture-link soak fuzz faults mutate graphs axi lint types wheel docs results calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole torture torture-link soak fuzz faults mutate bench graphs axi lint types wheel docs results calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -21,6 +21,7 @@ help:
 	@echo "make faults     every command killed, on full disks, and with wrong input files (hours)"
 	@echo "make fuzz       10,000 damaged inputs for each reader of files, packets and options (an hour)"
 	@echo "make mutate     faults in the sources, one at a time, that the tests must notice (hours; resumable)"
+	@echo "make bench      the first plan and the first simulation of the networks that ship, with an empty cache (minutes each)"
 	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
 	@echo "make lint       ruff, the first words of docstrings, spelling"
 	@echo "make types      mypy"
@@ -74,6 +75,10 @@ fuzz: $(INSTALLED)
 
 mutate: $(INSTALLED)
 	$(BIN)/python -m tests.mutation $(ARGS)
+
+bench: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks plan $(ARGS)
+	$(BIN)/python -m tests.benchmarks simulate $(ARGS)
 
 axi: $(INSTALLED)
 	$(BIN)/python -m tests.boards.axi $(ARGS)
