@@ -16,6 +16,12 @@ def test_bank_count(i_lanes, o_lanes, banks):
     assert bank_count(i_lanes, o_lanes) == banks
 
 
+def test_successive_elements():
+    """Unless more is known, a beat may begin anywhere, and its elements are neighbours."""
+    layout = BankLayout(16, 2, 4)
+    assert (list(layout.i_starts), list(layout.o_starts), layout.step) == ([0, 1, 2, 3], [0, 1, 2, 3], 1)
+
+
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 8), st.integers(1, 8), st.integers(0, 2))
 def test_starts_and_words(i_lanes, o_lanes, i_align, o_align, turns):
     banks = bank_count(i_lanes, o_lanes)

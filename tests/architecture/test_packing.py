@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psahw.architecture.packing import borrow, laid_out, pairs, split
+from psahw.architecture.packing import OPERAND_BITS, borrow, laid_out, pairs, split
 
 
 def unpacked(total, bits):
@@ -69,6 +69,13 @@ def test_the_limit_is_exact(row, pair_count):
     assert len(pairs(weights, 27)) == 1
 
 
+@pytest.mark.parametrize(("weight", "steps", "bits"), [(-128, 40_000, 17), (-128, 100, 19), (1, 100, 25)])
+def test_room_for_the_lower_sum(weight, steps, bits):
+    """A weight takes 8 or 2 bits of the operand, and the sum of 40,000 products of 2^14 takes 31 of 48 bits."""
+    assert OPERAND_BITS == {"DSP48E1": 25, "DSP48E2": 27}  # UG479 and UG579
+    assert split(np.full((1, 2, steps, 2, 1), weight, np.int8), 27) == bits
+
+
 def test_the_smaller_row_is_the_lower_one():
     weight = np.array([[100] * 8, [1] * 8, [90] * 8, [2] * 8], np.int8)
     assert sorted(pairs(laid_out(weight[None], 4, 1), 25)) == [(1, 2, 0), (3, 0, 0)]
@@ -81,6 +88,7 @@ def test_least_weight_above_a_negative_one():
     assert sorted(pairs(laid_out(weight[None], 4, 1), 25)) == [(1, 3, 0), (2, 0, 0)]
     assert pairs(laid_out(weight[None, :2], 2, 1), 25) == []
     assert pairs(laid_out(weight[None, :2], 2, 1), 27) == []
+    assert pairs(laid_out(np.array([[[-128, 5], [0, 1]]], np.int8), 2, 1), 25) == [(1, 0, 0)]
 
 
 @pytest.mark.parametrize(("rows", "columns"), list(itertools.product((1, 2, 5), (1, 2, 3, 4))))

@@ -80,6 +80,7 @@ def test_template(planned, network, tmp_path):
     for change, message in (
         ({"token_period": "8"}, "token_period must be an integer, not '8'"),
         ({"token_period": 0}, "token_period must be an integer of 1 or more, not 0"),
+        ({"token_period": 1 << 31}, "token_period must be an integer of 2147483647 or less, not 2147483648"),
         ({"engines": {"embed": 1}}, r"engines\['embed'\] must be a string, not 1"),
     ):
         path.write_text(json.dumps(planned.to_dict() | change))
@@ -87,6 +88,16 @@ def test_template(planned, network, tmp_path):
             psahw.plan(network, "marble", template=path)
     with pytest.raises(UserError, match="give neither a frame rate nor a bus with it"):
         psahw.plan(network, "marble", fps=5, template=path)
+
+
+def test_shares():
+    """One for all resources, or one for each that is named."""
+    assert planning._shares(None) == {}
+    assert planning._shares(1) == {"lut": 1, "ff": 1, "dsp": 1, "bram36": 1}
+    assert planning._shares({"lut": 0.01}) == {"lut": 0.01}
+    for wrong in (0, -0.5, 1.01, {"lut": 0.5, "dsp": 0}):
+        with pytest.raises(ValueError, match=r"^utilisation must be in \(0, 1\] for lut, ff, dsp, bram36, not "):
+            planning._shares(wrong)
 
 
 def test_link(network):

@@ -214,6 +214,15 @@ def test_exact_at_the_accumulator_limit(inputs):
     np.testing.assert_array_equal(result, expected[None])
 
 
+@pytest.mark.parametrize("leading", [(), (1,)])
+def test_the_least_sum_that_single_precision_rounds(leading):
+    """It is 2^24 + 1, in the second of two rows, of a matrix or of one matrix of several."""
+    weight, x = np.zeros((2, 1025), np.int8), np.full((1, 1025), -128, np.int8)
+    weight[1], weight[1, -1], x[0, -1] = -128, 1, 1
+    result = reference._exact_product(x.reshape(*leading, 1, -1), weight.reshape(*leading, 2, -1))
+    assert result.tolist() == np.reshape([0, (1 << 24) + 1], (*leading, 1, 2)).tolist()
+
+
 @pytest.mark.parametrize(
     ("images", "kind", "message"),
     [

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psahw.architecture.nodes import Gather, MacArray
-from psahw.network.layers import Linear
+from psahw.network.layers import Linear, TokenMixing
 from psahw.planner import engines
 from psahw.planner.engines import Engines, Infeasible, Matrix, Sums
 from psahw.planner.graph_options import GraphOption
@@ -56,6 +56,9 @@ def test_sums_by_hand():
     facts = Matrix.of(layer, 7)
     assert (facts.inputs, facts.outputs, facts.vectors, facts.sets) == (2, 2, 7, 1)
     assert (facts.out_bits, facts.weight_bits) == (8, 2)
+    mixing = TokenMixing(np.full((3, 4, 4), 5, np.int8), np.zeros((3, 4), np.int32), np.ones((3, 4), np.uint8))
+    facts = Matrix.of(mixing, 9)
+    assert (facts.inputs, facts.outputs, facts.sets, facts.out_bits, facts.weight_bits) == (4, 4, 3, 8, 4)
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,16 @@ def test_tree_without_choices():
     assert programme.nearest(tight) == (cost(only.nodes, "xc7").ff - 1, only.nodes)
 
 
+def test_limits_that_are_kept_exactly():
+    only = Leaf((Gather("g", 2, 2),))
+    amounts = cost(only.nodes, "xc7")
+    limits = {name: getattr(amounts, name) for name in FREE}
+    for tree in (only, OneOf((only,))):
+        programme = Programme(tree, "xc7")
+        assert programme.cheapest(worth=WORTH, limits=limits) == only.nodes
+        assert programme.nearest(limits) == (0, only.nodes)
+
+
 def test_time_is_up(monkeypatch):
     """An overrun is returned only if it is proven that nothing fits."""
     programme = Programme(tree(0), "xc7")

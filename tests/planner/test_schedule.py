@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from psahw.architecture import timing
+from psahw.architecture import nodes, timing
 from psahw.architecture.device import DEVICES, RESOURCES
 from psahw.architecture.nodes import LocalMixing, MacArray, Residual, Transpose, walk
 from psahw.network.layers import Patch
@@ -135,6 +135,62 @@ def test_too_short_a_period():
 def test_a_bus_that_does_not_divide_the_row():
     with pytest.raises(Infeasible, match=r"5 bytes per beat must divide a row of 24 bytes"):
         build(network(), 100, 5)
+
+
+def test_intervals_by_hand():
+    """The most of the cycles in which a node takes its beats, works, or gives its beats."""
+    table = nodes.TableRom("table", 8, 2)
+    mac = nodes.MacArray("mac", 8, 6, rows=2, columns=3, o_lanes=2, vectors=5, sets=1, out_bits=8, weight_bits=8,
+                         acc_bits=20, offset_bits=20, shift_range=0)  # fmt: skip
+    graph = nodes.GraphEngine("graph", 6, 8, 2, 4, vectors=5, out_bits=8, digit=1, graph_interval=20,
+                              graph_latency=9, lut=0, ff=0)  # fmt: skip
+    local = LocalMixing("local", 3, (5, 1), 8, 1, 4, 8, 20, 20, 0)
+    residual = Residual("residual", 4, (local,), (dataclasses.replace(table, name="bypass"),))
+    pool = nodes.MeanPool("pool", 5, 8, 1, 0)
+    pipeline = (table, nodes.Gather("gather", 2, 3, 4), mac, graph, residual, pool, nodes.Argmax("argmax", 8, 8))
+    assert intervals(pipeline, 20) == {
+        "table": 20,
+        "gather": 20,  # five vectors of four beats become five vectors of two
+        "mac": 5 * 3 * 3,
+        "graph": 5 * 20,
+        "local": (5 + 1 * 2) * 2,
+        "bypass": 10,
+        "residual": 10,
+        "pool": 10,
+        "argmax": 8,
+    }
+    windows = nodes.Windows("windows", 4, 4, 2, 2, 2, 0, 4, 2, 9)
+    turn = Transpose("turn", 4, 8, 8, 1, 9)
+    assert intervals((windows, nodes.Gather("gather", 2, 2), turn), 8) == {"windows": 16, "gather": 16, "turn": 32}
+
+
+@pytest.mark.parametrize(("gap", "depth"), [(1, 3), (12, 1)])
+def test_windows_by_hand(gap, depth):
+    """Two windows of 2 x 2 pixels follow each other after ten cycles, and the buffer of four rows never fills.
+
+    A pixel comes every ``gap`` cycles and takes two in the queue. A window takes two from the cycle after its last
+    pixel.
+    """
+    node = nodes.Windows("windows", 4, 2, 1, 2, 2, 0, 1, 1, period=10, queue=0)
+    node, output = visit(node, np.arange(0, 8 * gap, gap))
+    first, second = 3 * gap + 2 + 1, 7 * gap + 2 + 1
+    assert output.reshape(2, 4)[:, 0].tolist() == [first + 2, max(second, first + 10) + 2]
+    assert node.queue == depth
+
+
+def test_a_row_waits_until_the_windows_have_freed_one():
+    """Three frames come in 24 cycles, but their windows leave every ten cycles, so that pixels wait.
+
+    The buffer has room for four rows. The windows of the first frame begin in cycles 6 and 16 and free their rows
+    three cycles later, when their last beats are read.
+    """
+    node = nodes.Windows("windows", 4, 2, 1, 2, 2, 0, 1, 1, period=10, queue=0)
+    node, output = visit(node, np.arange(24))
+    assert (output.reshape(6, 4)[:, 0] - 2).tolist() == [6, 16, 26, 36, 46, 56]
+    # Rows 0 to 3 are taken as they come, 4 and 5 from the cycles 10 and 12 on, and so on, every ten cycles two rows.
+    taken = np.concatenate([np.arange(2, 10), *(10 * n + np.arange(10, 14) for n in range(4))])
+    entered = np.arange(24)
+    assert node.queue == max(int((entered <= t).sum() - (taken < t).sum()) for t in range(60))
 
 
 def changed(pipeline, kind, change):

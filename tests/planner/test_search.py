@@ -81,6 +81,10 @@ def test_a_device_that_is_too_small(network):
         search.make(network, device, clock_hz=100e6)
 
 
+def test_less_than_a_frame_per_second(network):
+    assert search.make(network, K160T, clock_hz=100e6, fps=0.5).fps >= 0.5
+
+
 @pytest.mark.parametrize("name", ["clock_hz", "fps"])
 @pytest.mark.parametrize("value", [0, -5.0, float("nan")])
 def test_init_wrong_rates(network, name, value):
@@ -93,7 +97,8 @@ def test_a_budget_beyond_the_device(network):
     plan = search.make(network, K160T, clock_hz=100e6, budget={"dsp": 1e6, "lut": 20_000})
     default = search.make(network, K160T, clock_hz=100e6)
     assert plan.limits == default.limits | {"lut": 20_000}
-    assert default.limits["dsp"] <= 600  # DSP slices of the XC7K160T
+    # Four fifths of the LUTs and flip-flops of the XC7K160T, and all of its DSP slices and block RAMs.
+    assert default.limits == {"lut": 81_120, "ff": 162_240, "dsp": 600, "bram36": 325}
 
 
 def test_init_wrong_budget(network):
@@ -154,8 +159,10 @@ def search_where(network, monkeypatch):
     ],
 )
 def test_fastest(fits, period, reason, search_where):
-    arrangement, limited_by = search_where(fits).fastest()
+    made = search_where(fits)
+    arrangement, limited_by = made.fastest()
     assert (arrangement.period, limited_by) == (period, reason)
+    assert len(made._outcomes) < 60, "bisection takes few attempts"
 
 
 def test_overrun_of_a_resource_that_may_not_be_used(search_where):
