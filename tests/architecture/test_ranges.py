@@ -27,6 +27,6 @@ def test_dot_range_against_all_ends(axis):
 
 
 def test_accumulator_range():
-    """Of all rows along the last axis, the first has the least sum and the last the greatest."""
+    """The first of all rows along the last axis has the least sum, and the last one the greatest."""
     assert accumulator_range(np.array([[[2, 1], [0, 0]], [[1, 0], [-2, -1]]], np.int8)) == (-384, 384)
     assert accumulator_range(np.array([[2, 0], [-1, 0]], np.int8)) == (-256, 254)

@@ -71,7 +71,7 @@ def test_sums_by_hand():
     ],
 )
 def test_memories_of_the_weights(inputs, outputs, sets, styles):
-    """Of 15, 16, 512 and 513 words of one weight."""
+    """The memories have 15, 16, 512 and 513 words of one weight."""
     arrays = list(engines._array("a", matrix(outputs, inputs, sets), 1, 1, 1, 1, 0, None))
     assert [nodes[-1].weight_style for nodes in arrays] == styles
 
