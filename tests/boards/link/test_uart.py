@@ -4,7 +4,9 @@ from fractions import Fraction
 import pytest
 from amaranth.sim import Simulator
 
+from psahw.boards.link.options import UartOptions
 from psahw.boards.link.uart import Receiver, Transmitter, bit_times
+from psahw.errors import UserError
 
 TEXT = bytes(random.Random(1).sample(range(256), 8)) + b"\x00\xff\x55\xaa"
 
@@ -72,6 +74,14 @@ def test_bit_times_never_drift(clock_hz, baud):
 def test_baud_too_fast():
     with pytest.raises(ValueError, match=r"^baud must be at most clock_hz / 4 = 2000000, not 2000001$"):
         bit_times(8e6, 2_000_001)
+
+
+def test_baud_too_fast_for_a_board():
+    """A bit must have eight clock cycles there, and four if both ends use one clock."""
+    UartOptions(3_000_000).check_clock(24e6)
+    with pytest.raises(UserError, match=r"it must be at least 24 MHz, or --baud at most 2999999$"):
+        UartOptions(3_000_000).check_clock(23_999_999)
+    assert bit_times(8e6, 2_000_000) == [4] * 10
 
 
 @pytest.mark.parametrize("period", [8, Fraction(104, 10), 16, Fraction(143, 3)])
