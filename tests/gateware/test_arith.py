@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw.architecture.ranges import dot_range
-from psahw.gateware.arith import Requantise, adder_tree, saturate
+from psahw.gateware.arith import Requantise, adder_tree, delay, saturate
 from psahw.network import reference
 
 
@@ -111,6 +111,31 @@ def test_adder_tree(count, levels):
         return
     simulate(m, testbench)
     np.testing.assert_array_equal(results[levels:], values.sum(1))
+
+
+@pytest.mark.parametrize("cycles", [0, 1, 3])
+def test_delay(cycles):
+    """Only the clock cycles count in which the registers are enabled."""
+    m = Module()
+    value, en = Signal(signed(8)), Signal()
+    delayed = delay(m, value, cycles, en, name="delayed")
+    m.d.sync += Signal().eq(en)
+    enabled = [1, 0, 1, 1, 0, 0, 1, 1, 1, 1]
+    results, expected, entered = [], [], [-99] * cycles
+
+    async def testbench(ctx):
+        for cycle, enable in enumerate(enabled):
+            ctx.set(value, -cycle)
+            ctx.set(en, enable)
+            results.append(ctx.get(delayed))
+            expected.append(entered[-cycles] if cycles else -cycle)
+            if enable:
+                entered.append(-cycle)
+            await ctx.tick()
+
+    simulate(m, testbench)
+    known = slice(expected.count(-99), None)  # a register has any value at first
+    assert results[known] == expected[known] and len(results[known]) > 4
 
 
 def test_dot_range():
