@@ -73,7 +73,7 @@ def test_any_frames(frames, stalls):
 
 
 def test_pauses_between_characters():
-    """What lies on the line while no character is offered does not count."""
+    """Bytes on the line do not count while no character is offered."""
     line = b"".join(b"\0" + stuff(frame) + b"\0" for frame in (b"ab\0c", b"d"))
     assert decode(line, i_stalls=[False, True, True]) == [(b"ab\0c", 0), (b"d", 0)]
 

@@ -1,10 +1,12 @@
 """The hello message of a board, from the manifest of its accelerator."""
 
+import dataclasses
+
 import pytest
 
 from psahw.boards.link.hello import describe_board
 from psahw.errors import UserError
-from psahw.host.protocol import Hello
+from psahw.host.protocol import Hello, ProtocolError, image_payload, longest_answer
 
 MANIFEST = {
     "image": [8, 6],
@@ -32,6 +34,77 @@ def test_a_counter_for_each_stage():
 def test_more_stages_than_counters():
     with pytest.raises(UserError, match="stalls of at most 253 stages, not 254"):
         hello(254)
+
+
+RANGES = {  # of docs/reference/host-protocol.md
+    "window": (1, 255), "height": (1, 65_535), "width": (1, 65_535), "colours": (1, 255), "classes": (1, 256),
+    "logit_bits": (2, 32), "stages": (1, 253), "clock_hz": (1000, 2**32 - 1), "frame_interval": (1, 2**32 - 1),
+    "latency": (1, 2**32 - 1), "settling_frames": (0, 4096),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_ranges_of_the_numbers(name):
+    message = dataclasses.replace(hello(3), height=4, width=4)
+    low, high = RANGES[name]
+    for value in (low, high):
+        assert dataclasses.replace(message, **{name: value}).problem() is None
+    for value in (low - 1, high + 1):
+        problem = dataclasses.replace(message, **{name: value}).problem()
+        assert problem == f"{name} {value}, which must be in [{low}, {high}]"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "possible"),
+    [
+        (dict(height=256, width=65_535, colours=1), True),
+        (dict(height=4096, width=4096, colours=1), True),
+        (dict(height=4097, width=4096, colours=1), False),
+        (dict(clock_hz=1000, latency=50_000, frame_interval=10_000), True),
+        (dict(clock_hz=1000, latency=50_001, frame_interval=10_000), False),
+    ],
+)
+def test_an_image_of_16_mib_or_60_seconds(numbers, possible):
+    message = dataclasses.replace(hello(3), **numbers)
+    assert (message.problem() is None) == possible
+    assert message.seconds(3) == (message.latency + 3 * message.frame_interval) / message.clock_hz
+
+
+def test_long_texts_are_cut():
+    """A text has at most 63 bytes, behind a byte with their number, and no half of a letter."""
+    message = dataclasses.replace(hello(3), network="ä" * 40, board="b" * 63, build="c" * 70)
+    payload = message.pack()
+    texts = [bytes([62]), "ä".encode() * 31, bytes([63]), b"b" * 63, bytes([63]), b"c" * 63]
+    assert payload[57:] == b"".join(texts)
+    received = Hello.unpack(payload)
+    assert (received.network, received.board, received.build) == ("ä" * 31, "b" * 63, "c" * 63)
+    shorter = dataclasses.replace(message, build="c" * 60).pack()
+    assert shorter == payload[:184] + bytes([60]) + b"c" * 60 + bytes(3), "whole words"
+    for length in range(1, len(payload)):
+        with pytest.raises(ProtocolError):
+            Hello.unpack(payload[:length])
+
+
+def test_numbers_that_do_not_fit():
+    with pytest.raises(
+        ValueError, match=r"^numbers of a hello must fit their fields, not \(256, 8, 6, 2, 3, 16, 3, "
+    ):
+        dataclasses.replace(hello(3), window=256).pack()
+
+
+def test_the_longest_answer():
+    """It is a result with its header and four times, or the hello with three texts."""
+    assert longest_answer(256) == 5 + 16 + 4 * 256
+    assert longest_answer(1) == longest_answer(58) == 5 + 57 + 3 * 64 + 3
+    assert longest_answer(60) == 5 + 16 + 4 * 60
+
+
+@pytest.mark.parametrize("repeat", [0, 65_536])
+def test_repetitions(repeat):
+    assert image_payload(b"ab") == b"\1\0ab"
+    assert image_payload(b"ab", 65_535) == b"\xff\xffab"
+    with pytest.raises(ValueError, match=rf"^repeat must be in \[1, 65535\], not {repeat}$"):
+        image_payload(b"ab", repeat)
 
 
 @pytest.mark.parametrize(
