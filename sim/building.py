@@ -19,6 +19,7 @@ from psahw import cache, processes
 from psahw.errors import UserError
 from psahw.files import has_room
 
+from . import inversions
 from .plain_paths import Links, plain_directory
 
 __all__ = [
@@ -40,7 +41,7 @@ CACHED_BUILDS, CACHED_RUNTIMES = 12, 6
 MAX_JOBS = 4
 """The most compilers at once."""
 
-_FORMAT = 2  # of the entries in the cache, and of the arguments that recipes do not contain
+_FORMAT = 3  # of the entries in the cache, and of the arguments and changes of sources that recipes do not contain
 _NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system")
 
 SMALL = 600_000
@@ -254,6 +255,23 @@ def _make_flags(one_file: bool, python: Path) -> str:
     return " ".join(f"{name}={value}" for name, value in flags.items())
 
 
+def _tunables() -> str:
+    """Return a value of GLIBC_TUNABLES that gives malloc huge pages, with which Verilator takes a sixth less time."""
+    return ":".join(filter(None, (os.environ.get("GLIBC_TUNABLES"), "glibc.malloc.hugetlb=1")))
+
+
+def _simplified(source: Path, folder: Path) -> Path:
+    """Return a copy of a Verilog file in which inversions are merged, or the file itself if it has none."""
+    if source.suffix != ".v":
+        return source
+    text = source.read_bytes().decode(errors="surrogateescape")
+    if (merged := inversions.merge(text)) == text:
+        return source
+    copy = folder / f"merged-{source.name}"
+    copy.write_bytes(merged.encode(errors="surrogateescape"))
+    return copy
+
+
 def keep_log(lines: Iterable[str]) -> str:
     """Write the log of a failure into the cache, and return where it is, in words; nothing if there is no room."""
     path = cache.place(KIND) / "failed.log"
@@ -355,13 +373,14 @@ def build_with_verilator(
                 *arguments,
                 *("--build-jobs", str(min(os.cpu_count() or 1, MAX_JOBS)), "--Mdir", folder),
                 *(flag for include in includes for flag in ("-CFLAGS", f"-I{links.plain(include)}")),
-                *(links.plain(source.resolve()) for source in sources),
+                *(_simplified(links.plain(source.resolve()), folder) for source in sources),
             ],
             cwd=folder,
             env={
                 **os.environ,
                 "VERILATOR_ROOT": str(links.plain(root)),
                 "MAKEFLAGS": flags,
+                "GLIBC_TUNABLES": _tunables(),
                 "TMPDIR": str(folder),
             },
             stdout=file,

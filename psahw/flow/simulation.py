@@ -28,7 +28,7 @@ BATCH_IMAGES = 500
 
 _LONG_SECONDS = 20
 _PARTS = 16  # the most batches of fewer images than `BATCH_IMAGES`
-_FILLED = 20  # how many times as many images a batch has as the pipeline, which each batch fills once
+_FILLED = 8  # how many times as many images a batch has as fit into the time that it fills and empties the pipeline
 
 Cycles = int | list[int] | None
 """A number of clock cycles; the least and the greatest if they differ; None if it was not measured."""
@@ -211,9 +211,10 @@ def _parts(design: "Design", images: int) -> int:
     """
     cycle_seconds = 3e-6 + 33e-12 * design.verilog.stat().st_size
     seconds = images * design.frame_interval * cycle_seconds
-    inside = -(-design.latency // design.frame_interval) + design.settling_frames
+    spent = -(-design.latency // design.frame_interval) + 1
+    least = _FILLED * spent + design.settling_frames
     most = max(_PARTS, -(-images // BATCH_IMAGES))
-    return max(1, min(int(seconds // (_LONG_SECONDS / 2)), images // (_FILLED * inside), most))
+    return max(1, min(int(seconds // (_LONG_SECONDS / 2)), images // least, most))
 
 
 def _runs(

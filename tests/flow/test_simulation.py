@@ -100,10 +100,10 @@ def ways(monkeypatch, tmp_path):
 
 
 def test_long_simulations_are_split(ways):
-    """A batch has at least 20 times as many images as the pipeline, which holds 5."""
-    assert ways(20) is ways(100) is ways(199) is None
-    assert (ways(200), ways(201)) == ((100, 3), (101, 3))
-    assert ways(1000) == (100, 3)
+    """A batch has at least 8 times as many images as come while it fills and empties the pipeline: 8 x 5 + 1."""
+    assert ways(20) is ways(81) is None
+    assert (ways(82), ways(200), ways(201)) == ((41, 3), (50, 3), (51, 3))
+    assert (ways(656), ways(1000)) == ((41, 3), (63, 3))
     assert (ways(4000), ways(9990)) == ((250, 3), (500, 3))
     assert ways(10_000, batch=50) == (50, 3)
     assert ways(1000, keep="x") == (500, 3)
