@@ -22,6 +22,16 @@ def test_successive_elements():
     assert (list(layout.i_starts), list(layout.o_starts), layout.step) == ([0, 1, 2, 3], [0, 1, 2, 3], 1)
 
 
+@pytest.mark.parametrize(
+    ("i_lanes", "o_lanes", "i_align", "o_align", "step", "one"),
+    [(2, 2, 2, 2, 1, True), (2, 2, 1, 2, 1, False), (2, 2, 2, 1, 1, False), (1, 2, 1, 2, 1, True),
+     (2, 1, 2, 1, 3, True), (2, 2, 2, 2, 3, False), (4, 2, 4, 2, 1, True), (4, 3, 4, 2, 1, False)],
+)  # fmt: skip
+def test_one_wide_memory(i_lanes, o_lanes, i_align, o_align, step, one):
+    """It can hold all banks if the elements of every beat are within one of its words."""
+    assert BankLayout(16, i_lanes, o_lanes, i_align, o_align, step).is_one_memory == one
+
+
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 8), st.integers(1, 8), st.integers(0, 2))
 def test_starts_and_words(i_lanes, o_lanes, i_align, o_align, turns):
     banks = bank_count(i_lanes, o_lanes)
