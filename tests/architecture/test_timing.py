@@ -4,10 +4,12 @@ The tests of the components in tests/gateware compare these formulas with simula
 """
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from psahw.architecture import timing
+from psahw.architecture.geometry import SlidingWindow
 
 times = st.lists(st.integers(0, 60), min_size=1, max_size=30).map(lambda x: np.cumsum(x).astype(np.int64))
 
@@ -67,3 +69,84 @@ def test_mac_array(steps, outputs, folding, vectors):
     if outputs % o_lanes == 0 and rows % o_lanes == 0:
         assert beats.tolist() == expected
     assert freed.tolist() == ring
+
+
+def test_latencies():
+    """Adder trees have 0, 1, 2, 2, 3 levels for 1, 2, 3, 4, 8 columns, and 0, 4, 5 for kernels of 1, 9, 25 taps."""
+    assert [timing.mac_latency(columns) for columns in (1, 2, 3, 4, 8)] == [9, 10, 11, 11, 12]
+    assert [timing.local_latency(kernel) for kernel in (1, 3, 5)] == [8, 12, 13]
+    assert timing.graph_latency(6) == 10
+    # A vector is there for 10 + 3 cycles, and the fourth comes in before the first has left.
+    assert [timing.graph_words(6, 3, interval) for interval in (13, 12, 4, 3)] == [1, 2, 4, 5]
+
+
+def of_frames(frames, beats):
+    """Return times of the beats of frames, with random gaps."""
+    return np.cumsum(np.random.default_rng(frames * beats).integers(1, 4, frames * beats))
+
+
+def test_one_output_for_several_inputs():
+    times = of_frames(3, 12)
+    assert timing.table_rom(times).tolist() == [t + 2 for t in times]
+    assert timing.gather(times, 4).tolist() == [times[n] + 1 for n in range(3, 36, 4)]
+    ends = [vector + n for vector in range(0, 36, 12) for n in (4, 9, 11)]
+    assert timing.gather(times, 5, 12).tolist() == [times[n] + 1 for n in ends]
+    last = [frame + 8 + n for frame in range(0, 36, 12) for n in range(4)]
+    assert timing.mean_pool(times, tokens=3, beats=4).tolist() == [times[n] + 1 + 3 for n in last]
+    assert timing.argmax(times, classes=12).tolist() == [times[n] + 1 for n in (11, 23, 35)]
+    assert timing.add(np.array([3, 9]), np.array([5, 2])).tolist() == [6, 10]
+
+
+def served(ready, work, beats):
+    """Return the times of the beats of vectors that are read from a memory, each when it is ready and one at a time."""
+    output, free = [], 0
+    for time in ready:
+        start = max(time, free)
+        output += [start + beat + 2 for beat in range(beats)]
+        free = start + max(work, beats)
+    return output
+
+
+@pytest.mark.parametrize("period", [1, 9])
+def test_windows_and_transpose(period):
+    """A window needs the last beat of its last row, and a column that of the frame."""
+    window = SlidingWindow(5, 4, 3, 2, 1)
+    times = of_frames(3, 5 * 2)
+    ready = [times[10 * frame + 2 * row + 1] + 1 for frame in range(3) for row in (1, 3, 4) for _ in range(2)]
+    output = timing.windows(times, window=window, i_beats=2, o_beats=3, period=period)
+    assert output.tolist() == served(ready, period, 3)
+    ready = [times[10 * frame + 9] + 1 for frame in range(3) for _ in range(4)]
+    output = timing.transpose(times, i_beats=10, vectors=4, o_beats=3, period=period)
+    assert output.tolist() == served(ready, period, 3)
+
+
+def test_local_mixing():
+    """Behind each frame of five tokens of two beats, the beats of three more tokens are pushed, one per cycle."""
+    times = of_frames(3, 10)
+    output, taken = timing.local_mixing(times, tokens=5, beats=2, reach=3, kernel=3)
+    pushes, free = [], 0
+    for frame in range(3):
+        for beat in range(10):
+            pushes.append(max(times[10 * frame + beat], free))
+            free = pushes[-1] + 1
+        pushes += range(free, free + 6)
+        free += 6
+    assert taken.tolist() == [push for n, push in enumerate(pushes) if n % 16 < 10]
+    assert output.tolist() == [push + 12 for n, push in enumerate(pushes) if n % 16 >= 6]
+
+
+@pytest.mark.parametrize(("beats", "interval", "o_beats"), [(1, 3, 2), (3, 5, 2), (3, 1, 4), (4, 1, 1)])
+def test_graph_engine(beats, interval, o_beats):
+    """Beats are gathered one per cycle, from the cycle on in which the vector before leaves for the graph."""
+    times = of_frames(6, beats) * 2 // 3
+    output, taken = timing.graph_engine(times, i_beats=beats, o_beats=o_beats, interval=interval, latency=7)
+    expected, expected_taken, free, begin = [], [], 0, times[0]
+    for vector in times.reshape(6, beats):
+        moved = []
+        for time in vector:
+            moved.append(max(time, begin, moved[-1] + 1 if moved else 0))
+        start = max(moved[-1] + (beats > 1), free)
+        expected += [start + 7 + 4 + beat for beat in range(o_beats)]
+        expected_taken += moved if beats > 1 else [start]
+        free, begin = start + max(interval, o_beats, beats), start if beats > 1 else 0
+    assert output.tolist() == expected and taken.tolist() == expected_taken

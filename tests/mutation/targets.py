@@ -62,10 +62,7 @@ TARGETS = (
         "scheduling",
         {
             "psahw/planner/schedule.py": "planner/test_schedule.py planner/test_depths.py",
-            "psahw/architecture/timing.py": "architecture/test_timing.py gateware/test_pool.py "
-            "gateware/test_argmax.py gateware/test_residual_add.py gateware/test_table.py gateware/test_stream.py "
-            "gateware/test_transpose.py gateware/test_windows.py gateware/test_graph_engine.py::test_cadence "
-            "gateware/test_local_mixing.py::test_outputs_and_timing planner/test_schedule.py",
+            "psahw/architecture/timing.py": "architecture/test_timing.py planner/test_schedule.py",
             "psahw/architecture/buffers.py": "architecture/test_buffers.py "
             "gateware/test_transpose.py::test_full_throughput gateware/test_windows.py::test_any_stalls",
             "psahw/architecture/geometry.py": "architecture/test_geometry.py",
