@@ -37,7 +37,6 @@ LIMITS = {"plan": 15, "simulate": 180}
 UNSOLVED = "cifar10-psa-max"  # its adder graphs do not ship
 OPTIONS = ("--board", "marble", "--json")
 BEFORE = "before the adder graphs shipped, the first plan took 80 to 200 s of processor time"
-ROUNDS = 2  # of both versions
 
 
 class Measurement(NamedTuple):
@@ -105,7 +104,7 @@ def _long(network: str, options: argparse.Namespace) -> tuple[dict[str, tuple[fl
     """Simulate many images, in turn with the older version. Return the figures of the quicker run of each."""
     programs = {"": options.psahw} | ({"older version, ": [options.against]} if options.against else {})
     runs: dict[str, list[Measurement]] = {label: [] for label in programs}
-    for _ in range(ROUNDS if options.against else 1):
+    for _ in range(options.rounds):
         for label in sorted(programs, reverse=True):
             runs[label].append(_many_images(network, programs[label], options.images))
     figures: dict[str, tuple[float, str]] = {}
@@ -144,6 +143,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help="by default all whose adder graphs ship")
     parser.add_argument("--images", type=int, default=200, metavar="N", help="images of `long`")
     parser.add_argument("--against", metavar="PSAHW", help="the program of another version, for `long`")
+    parser.add_argument("--rounds", type=int, default=1, metavar="N", help="how often `long` runs each version")
     parser.add_argument("--older", default="another version", help="what that version is, for the record")
     parser.add_argument("--record", action="store_true", help="write the figures to results/")
     options = parser.parse_args(arguments)
