@@ -98,7 +98,7 @@ def test_one_output_for_several_inputs():
 
 
 def served(ready, work, beats):
-    """Return the times of the beats of vectors that are read from a memory, each when it is ready and one at a time."""
+    """Return the times of the beats of vectors, which are read from a memory when they are ready, one at a time."""
     output, free = [], 0
     for time in ready:
         start = max(time, free)
