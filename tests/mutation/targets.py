@@ -61,7 +61,8 @@ TARGETS = (
     *_targets(
         "scheduling",
         {
-            "psahw/planner/schedule.py": "planner/test_schedule.py planner/test_depths.py",
+            "psahw/planner/schedule.py": "planner/test_schedule.py "
+            "planner/test_depths.py::test_every_buffer_is_filled_to_its_depth",
             "psahw/architecture/timing.py": "architecture/test_timing.py planner/test_schedule.py",
             "psahw/architecture/buffers.py": "architecture/test_buffers.py "
             "gateware/test_transpose.py::test_full_throughput gateware/test_windows.py::test_any_stalls",

@@ -49,6 +49,15 @@ def test_memories_of_a_table(values, lanes, styles):
     assert choice.nodes == () if not styles else [option.nodes for option in choice.options] == [(r,) for r in roms]
 
 
+@pytest.mark.parametrize(("values", "style"), [(tables(4), "block"), (tables(4, distinct=False), "distributed")])
+def test_one_table_in_a_bypass(values, style):
+    """It has no choice of memories: a table per channel is in block RAM."""
+    stage = candidates._PacedStage("stage", (2, 2), 4, 1, 9, ENGINES)
+    rom = TableRom("r.table_residual", 4, 1, style == "block", style)
+    assert stage.residual("r", (), values).residual.bypass == (rom,)
+    assert stage.residual("r", (), None).residual.bypass == ()
+
+
 @given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 99))
 def test_fewest_lanes_of_windows(size, channels, period):
     """A beat is a part of a row of the window, or several rows."""

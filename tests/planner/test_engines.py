@@ -50,11 +50,12 @@ def test_foldings_against_every_size(inputs, outputs, i_lanes, o_lanes, period):
 
 
 def test_sums_by_hand():
-    """The least sum is -128 - 2 * 127, the greatest 127 + 2 * 128, and the offsets are 5 + 4 and -20 + 0."""
-    layer = Linear(np.array([[1, -2], [0, 0]], np.int8), np.array([5, -20], np.int32), np.array([3, 0], np.uint8))
-    assert Sums.of(layer) == Sums(acc_bits=10, offset_bits=6, shift_range=3)
+    """The sums are -128 - 2 * 127 to 127 + 2 * 128, and the offsets 3 + 4, -12 + 4 and 0 + 1."""
+    weight, bias = np.array([[1, -2], [0, 0], [0, 0]], np.int8), np.array([3, -12, 0], np.int32)
+    layer = Linear(weight, bias, np.array([3, 3, 1], np.uint8))
+    assert Sums.of(layer) == Sums(acc_bits=10, offset_bits=4, shift_range=2)
     facts = Matrix.of(layer, 7)
-    assert (facts.inputs, facts.outputs, facts.vectors, facts.sets) == (2, 2, 7, 1)
+    assert (facts.inputs, facts.outputs, facts.vectors, facts.sets) == (2, 3, 7, 1)
     assert (facts.out_bits, facts.weight_bits) == (8, 2)
     mixing = TokenMixing(np.full((3, 4, 4), 5, np.int8), np.zeros((3, 4), np.int32), np.ones((3, 4), np.uint8))
     facts = Matrix.of(mixing, 9)
