@@ -115,6 +115,25 @@ def test_least_overrun(seed):
     assert 0 < share <= 2 * min(map(overrun, all_of_them)) + 1e-3
 
 
+def test_precision_of_the_overrun(monkeypatch):
+    """After a proof that nothing fits, a better choice is searched for in 100 nodes, up to a gap of a twentieth."""
+    offered = tree(0)
+    limits = FREE | {"lut": min(cost(nodes, "xc7").lut for nodes in every(offered)) / 2, "bram36": 1.0}
+    programme = Programme(offered, "xc7")
+    asked, solve = [], programme._solve
+
+    def recorded(*arguments, **options):
+        asked.append((options["gap"] if "gap" in options else arguments[3], options.get("node_limit")))
+        return solve(*arguments, **options)
+
+    monkeypatch.setattr(programme, "_solve", recorded)
+    programme.nearest(limits)
+    assert asked == [(0.5, None), (0.05, 100), (0.05, 100)]
+    asked.clear()
+    programme.nearest(limits, rough=True)
+    assert asked == [(0.5, 100)]
+
+
 def test_a_path_with_a_gap():
     """Neighbouring stages have links, but no links that follow each other."""
     one = Leaf((Gather("g", 2, 2),))
