@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole torture torture-link soak fuzz faults mutate bench graphs axi lint types wheel docs results calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole torture torture-link soak fuzz faults mutate prove bench graphs axi lint types wheel docs results calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -20,6 +20,7 @@ help:
 	@echo "make soak       20,000 images over UDP to a simulated board, with packets lost, repeated and late (minutes)"
 	@echo "make faults     every command killed, on full disks, and with wrong input files (hours)"
 	@echo "make fuzz       10,000 damaged inputs for each reader of files, packets and options (an hour)"
+	@echo "make prove      the stream contract of every component, by a model checker, and faults that it must refute (an hour)"
 	@echo "make mutate     faults in the sources, one at a time, that the tests must notice (hours; resumable)"
 	@echo "make bench      the first plan and the first simulation of the networks that ship, with an empty cache (minutes each)"
 	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
@@ -72,6 +73,9 @@ faults: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz --jobs $(JOBS) $(ARGS)
+
+prove: $(INSTALLED)
+	$(BIN)/python -m tests.formal --jobs $(JOBS) $(ARGS)
 
 mutate: $(INSTALLED)
 	$(BIN)/python -m tests.mutation $(ARGS)

@@ -8,9 +8,9 @@
 
 A proof must be proved, and a fault must be refuted: an assertion that cannot fail shows nothing. Outcomes are kept in
 ``build/proofs``, by a digest of the circuit, so that a run that was interrupted continues there; --again does
-everything anew. What is undecided after --limit seconds is tried anew by the next run. The exit status is 0 if every
-check came out as it must, and 1 otherwise; for a proof that was refuted, the output has the values of the component's
-ports up to the clock cycle in which an assertion fails, and the command that does it again.
+everything anew. What the solver does not decide within --limit seconds is tried anew by the next run. The exit
+status is 0 if every check came out as it must, and 1 otherwise; for a proof that was refuted, the output has the
+values of the component's ports up to the clock cycle in which an assertion fails, and the command that does it again.
 """
 
 import argparse
@@ -92,7 +92,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--list", action="store_true", help="print the names, and do nothing")
     parser.add_argument("--quick", action="store_true", help="only checks that belong to the test suite")
     parser.add_argument("--jobs", type=int, default=1, help="checks at once (1)")
-    parser.add_argument("--limit", type=int, default=1800, help="seconds after which a check is given up (1800)")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=1800,
+        help="seconds of processor time of a solver (1800); 0 for kept outcomes only",
+    )
     parser.add_argument("--again", action="store_true", help="do not use outcomes of earlier runs")
     parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
     parser.add_argument("--record", action="store_true", help="add the outcomes to results/verification.json")

@@ -41,7 +41,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Task:
-    """A check to be done: its name, seconds after which it is given up, and whether a kept outcome will do."""
+    """A check to be done.
+
+    ``limit`` is the processor time of the solver in seconds. With 0, there is only an outcome if one is kept. With
+    ``again``, a kept outcome is not used.
+    """
 
     name: str
     limit: int
@@ -101,6 +105,8 @@ def attempt(task: Task) -> Outcome:
     path = FOLDER / f"{digest(design, proof.engine, depth, proof.skip)}.json"
     if path.exists() and not task.again:
         return msgspec.structs.replace(msgspec.json.decode(path.read_bytes(), type=Outcome), name=task.name)
+    if not task.limit:
+        return Outcome(task.name, "undecided", 0.0)
     verdict = prove(design, proof.engine, depth, skip=proof.skip, limit=task.limit)
     refuted = verdict.status == "refuted" and task.name in PROOFS
     trace = counterexample(design, _ports(bench.component), DEEPEST, limit=task.limit) if refuted else {}

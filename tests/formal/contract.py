@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 from amaranth.asserts import AnyConst, AnySeq, Initial
-from amaranth.hdl import Array, Assert, ClockDomain, Const, Elaboratable, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Assert, Cat, ClockDomain, Const, Elaboratable, Fragment, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 __all__ = [
@@ -43,6 +43,11 @@ def elements(payload) -> list[Value]:
     if not isinstance(shape, data.ArrayLayout):
         return [value]
     return [value.word_select(lane, len(value) // shape.length) for lane in range(shape.length)]
+
+
+def _extended(value: Value, bits: int) -> Value:
+    """Return a signed number in more bits."""
+    return Cat(value, value[-1].replicate(bits - len(value)))
 
 
 def popcount(*values: Value) -> Value:
@@ -209,11 +214,17 @@ class Bench(Elaboratable):
             m.d.sync += held.eq(before & condition)
         self.require(m, name, ~(held & condition))
 
-    def source(self, m: Module, stream) -> Value:
-        """Connect an arbitrary source to an input; return whether its beat was offered before."""
+    def source(self, m: Module, stream, bits: int | None = None) -> Value:
+        """Connect an arbitrary source to an input; return whether its beat was offered before.
+
+        Elements are signed numbers of ``bits`` bits, or anything if None.
+        """
         payload = Value.cast(stream.payload)
         waiting, kept = Signal(), Signal(len(payload))
-        m.d.comb += [stream.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, kept, AnySeq(len(payload))))]
+        fresh = AnySeq(len(payload))
+        if bits is not None:
+            fresh = Cat(_extended(AnySeq(bits), len(element)) for element in elements(stream.payload))
+        m.d.comb += [stream.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, kept, fresh))]
         m.d.sync += [waiting.eq(stream.valid & ~stream.ready), kept.eq(payload)]
         return waiting
 
@@ -346,6 +357,8 @@ class StreamBench(Bench):
     invariants
         A function of (internals, beats due) that returns conditions. They are asserted like the properties, and spare
         the model checker finding them by itself.
+    bits
+        The elements of the source are signed numbers of so many bits; None for any elements.
     """
 
     def __init__(
@@ -360,14 +373,15 @@ class StreamBench(Bench):
         order: Route | Model | None = None,
         transparent: bool = False,
         invariants: Callable[[Internals, Value], Sequence[Value]] | None = None,
+        bits: int | None = None,
     ):
         super().__init__(component, properties)
         self.frames, self.capacity, self.patience, self.interval = frames, capacity, patience, interval
-        self.routing, self.transparent, self.invariants = order, transparent, invariants
+        self.routing, self.transparent, self.invariants, self.bits = order, transparent, invariants, bits
 
     def build(self, m, internals):
         frames = self.frames
-        waiting = self.source(m, self.component.i)
+        waiting = self.source(m, self.component.i, self.bits)
         self.sink(m, self.component.o)
         arrives = self.component.i.valid & (~waiting if self.transparent else self.component.i.ready)
         i = self.flow(m, self.component.i, arrives, frames.i_beats)

