@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from amaranth.hdl import Fragment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,6 +119,16 @@ def test_every_row_shares_a_multiplier(operand_bits):
     assert len(MacArray(**layer, **arguments).pairs) == 2
     positive = layer["weight"].reshape(-1, 32)[:24:2] > 0
     check(layer, arguments, x=np.r_[np.where(positive, -128, 127), np.where(positive, 127, -128)])
+
+
+@pytest.mark.parametrize(("multiplier", "registers"), [(None, 3), ("DSP48E1", 2)])
+def test_registers_in_front_of_the_accumulators(multiplier, registers):
+    """The choice between a new sum and the old one has a register of its own in a DSP slice: that of OPMODE."""
+    layer = random_layer(np.random.default_rng(0), 1, 4, 4)
+    dut = MacArray(**layer, rows=2, columns=1, o_lanes=1, depth=8, vectors=2, multiplier=multiplier)
+    statements = Fragment.get(dut, None).statements["sync"]
+    names = {signal.name for statement in statements for signal in statement._lhs_signals()}
+    assert sum(name.startswith("first_") for name in names) == registers
 
 
 def test_full_throughput_without_gaps():
