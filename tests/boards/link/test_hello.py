@@ -6,6 +6,7 @@ import pytest
 
 from psahw.boards.link.hello import describe_board
 from psahw.errors import UserError
+from psahw.host import protocol
 from psahw.host.protocol import Hello, ProtocolError, image_payload, longest_answer
 
 MANIFEST = {
@@ -34,6 +35,20 @@ def test_a_counter_for_each_stage():
 def test_more_stages_than_counters():
     with pytest.raises(UserError, match="stalls of at most 253 stages, not 254"):
         hello(254)
+
+
+def test_numbers_of_the_specification():
+    """Kinds of requests, reasons of errors, and limits, as in docs/reference/host-protocol.md."""
+    kinds = {"HELLO": 1, "IMAGE": 2, "COUNTER": 3, "CLEAR": 4, "RESET": 5, "OPEN": 6, "ERROR": 127}
+    faults = ["RECEIVE", "FRAMING", "CHECKSUM", "LENGTH", "UNKNOWN", "BUSY", "LOST"]
+    assert {name: int(kind) for name, kind in protocol.Kind.__members__.items()} == kinds
+    assert {name: int(fault) for name, fault in protocol.Fault.__members__.items()} == {
+        name: number for number, name in enumerate(faults, 1)
+    }
+    assert (protocol.VERSION, protocol.ANSWER, protocol.HEADER, protocol.SHORT_HEADER) == (2, 128, 5, 2)
+    assert (protocol.SEQUENCES, protocol.MAX_AHEAD, protocol.MAX_REPEAT) == (1 << 32, 65_535, 65_535)
+    assert (protocol.UDP_PORT, protocol.UDP_PAYLOAD) == (50_000, 1472)
+    assert (protocol.FIRST_STALLS, protocol.LINK_LOSSES) == (2, 255)
 
 
 RANGES = {  # of docs/reference/host-protocol.md
