@@ -165,6 +165,14 @@ def test_fastest(fits, period, reason, search_where):
     assert len(made._outcomes) < 60, "bisection takes few attempts"
 
 
+def test_the_next_few_periods(search_where):
+    """If a period has no pipeline, the seven shorter ones are tried, down to one cycle."""
+    for period, tried in ((20, range(13, 21)), (3, range(1, 4))):
+        made = search_where(lambda period, gap: None)
+        made.at_most(period)
+        assert sorted(tried for tried, _ in made._outcomes) == list(tried)
+
+
 def test_overrun_of_a_resource_that_may_not_be_used(search_where):
     """There is no factor by which 3 exceeds 0."""
     found = search_where(lambda period, gap: False)
