@@ -65,7 +65,10 @@ def test_hello_and_counters():
 
 def test_measure_leaves_out_the_frames_that_settle():
     with Device() as device, connect(device) as accelerator:
+        repeats, send = [], accelerator._image
+        accelerator._image = lambda image, repeat: repeats.append(repeat) or send(image, repeat)
         timing = accelerator.measure(IMAGES[0], frames=10)
+        assert repeats == [1, 4, 14], "alone, and behind three results before the interval is steady"
         assert (timing.latency, timing.frame_interval) == (120, 50.0)
         assert 0 < timing.round_trip < 5
 
@@ -302,6 +305,8 @@ def test_wrong_images():
             accelerator.run(IMAGES.astype(float))
         with pytest.raises(ValueError, match=r"^images must have shape \(any, 2, 3, 3\), not \(40, 2, 9\)$"):
             accelerator.run(IMAGES.reshape(40, 2, 9))
+        with pytest.raises(ValueError, match=r"^images must have shape \(any, 2, 3, 3\), not \(40, 3, 2, 3\)$"):
+            accelerator.run(IMAGES.reshape(40, 3, 2, 3))
 
 
 @pytest.mark.parametrize("frames", [0, -1, 0xFFFF - 3])
