@@ -236,6 +236,22 @@ def _listing(kind: str) -> Callable[[Records], str]:
     return table
 
 
+_PROPERTIES = ("stable", "offers", "counts", "order", "live")
+
+
+def proofs(records: Records) -> str:
+    """Return the table of the proofs: a row for each component and size, a column for each property."""
+    record = records["verification"].get("proofs")
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for value in record.values if record else ():
+        component, _, rest = value.what.partition(": ")
+        size, _, properties = rest.partition(": ")
+        for name in properties.split(", ") if properties else ():
+            rows.setdefault((component, size), {})[name] = str(value.value)
+    cells = ([*place, *(row.get(name, _NOTHING) for name in _PROPERTIES)] for place, row in rows.items())
+    return markdown(("component", "size", *_PROPERTIES), cells, text=range(len(_PROPERTIES) + 2))
+
+
 TABLES: dict[str, Callable[[Records], str]] = {
     "readme": readme,
     "comparison": comparison,
@@ -276,6 +292,7 @@ TABLES: dict[str, Callable[[Records], str]] = {
     "training": _listing("training"),
     "boards": _listing("board"),
     "times": _listing("time"),
+    "proofs": proofs,
 }
 """The tables by the names that pages use for them."""
 
