@@ -51,6 +51,15 @@ def test_numbers_of_the_specification():
     assert (protocol.FIRST_STALLS, protocol.LINK_LOSSES) == (2, 255)
 
 
+def test_headers():
+    """A sequence number has four bytes, lowest first, and one in a hello and a reset."""
+    assert protocol.body(protocol.Kind.IMAGE, 0x0102_0304, b"x") == b"\2\4\3\2\1x"
+    assert protocol.body(protocol.Kind.HELLO, 0x0102_0304) == b"\1\4"
+    assert protocol.parse(b"\x82\4\3\2\1x") == (0x82, 0x0102_0304, b"x")
+    assert protocol.parse(b"\x85\4") == (0x85, 4, b"")
+    assert protocol.parse(b"") is protocol.parse(b"\x85") is protocol.parse(b"\x82\4\3\2") is None
+
+
 RANGES = {  # of docs/reference/host-protocol.md
     "window": (1, 255), "height": (1, 65_535), "width": (1, 65_535), "colours": (1, 255), "classes": (1, 256),
     "logit_bits": (2, 32), "stages": (1, 253), "clock_hz": (1000, 2**32 - 1), "frame_interval": (1, 2**32 - 1),
