@@ -1,5 +1,6 @@
 """The host talks to a device that was written from the specification, over links with all kinds of faults."""
 
+import dataclasses
 import os
 import struct
 import time
@@ -43,6 +44,19 @@ def test_run():
         assert sum(progress) == len(IMAGES)
         statistics = accelerator.statistics
         assert (statistics.resent, statistics.timeouts, statistics.broken, statistics.strays) == (0, 0, 0, 0)
+
+
+def test_cycles_between_results_that_are_far_apart():
+    """The device's clock of 32 bits wraps between the second result and the third."""
+    with Device() as device, connect(device) as accelerator:
+        results = accelerator._results
+
+        def apart(requests, window):
+            for n, (request, result, seconds) in enumerate(results(requests, window)):
+                yield request, dataclasses.replace(result, stamp=n * 3_000_000_000 % (1 << 32)), seconds
+
+        accelerator._results = apart
+        assert accelerator.run(IMAGES[:3]).cycles == 6_000_000_000
 
 
 def test_run_of_nothing():
