@@ -7,36 +7,66 @@ those of `colour` and `randaugment` are the same up to rounding.
 Distillation shows the same augmented images to teacher and student. CutMix and mixup therefore need no mixed teacher
 targets: the teacher sees the mixture itself.
 
-Inside, images are int32 words, one per pixel, as `pack` makes them.
+Inside, images are int32 words, one per pixel, as `pack` makes them. Rows of a table, which have more colours than a
+word has bytes, are images one pixel high with four columns of the table in each word. They are only mixed.
 """
 
+import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from psahw.errors import UserError
+
 from .config import TrainConfig
 
-__all__ = ["View", "pack"]
+__all__ = ["View", "check_augmentation", "pack"]
 
 _GREY = 0x808080
+_GREY_4 = _GREY - (0x80 << 24)  # with four colours, as a number with a sign
+_TABLE: dict[str, Any] = {"flip": False, "crop": 0, "cutout": 0, "cutmix": 0.0, "randaugment": 0, "colour": 0.0}
+
+
+def check_augmentation(shape: tuple[int, int, int], config: TrainConfig) -> None:
+    """Raise UserError if images [height, width, colours] cannot be augmented as the settings say."""
+    height, width, colours = shape
+    if (height, width) == (1, 1):
+        return
+    if min(height, width) <= config.crop:
+        raise UserError(f"crop must be less than the images' {min(height, width)} pixels, not {config.crop}")
+    if colours not in (1, 3):
+        for name in ("randaugment", "colour"):
+            if getattr(config, name):
+                raise UserError(f"{name} must be 0 for images of {colours} colours, not {getattr(config, name):g}")
+    if colours > 4:
+        raise UserError(f"images must have at most 4 colours to be trained on, not {colours}")
 
 
 def pack(images: np.ndarray) -> Tensor:
-    """Return images uint8 [n, h, w, 3] as int32 [n, h, w], from which a `View` gathers.
+    """Return images uint8 [n, h, w, colours] as int32 [n, h, w], from which a `View` gathers.
 
-    Each word is a pixel, with red in the lowest byte and zero in the highest. A word is copied eight times as fast as
-    three bytes.
+    Each word is a pixel, with the first colour, red, in the lowest byte, and zero in bytes without a colour. Grey is
+    repeated as red, green and blue. A word is copied eight times as fast as three bytes. Rows of a table, [n, 1, 1,
+    columns] with more than four columns, become [n, 1, words].
     """
+    colours, pixels = images.shape[3], torch.from_numpy(images)
+    if colours > 4:
+        return functional.pad(pixels[:, 0, 0], (0, -colours % 4)).view(torch.int32)[:, None]
     words = torch.zeros(*images.shape[:3], 4, dtype=torch.uint8)
-    words[..., :3] = torch.from_numpy(images)
+    words[..., : max(colours, 3 if colours == 1 else 0)] = pixels
     return words.view(torch.int32).squeeze(-1)
 
 
-def _unpack(words: Tensor) -> Tensor:
-    """Return the images uint8 [..., 3] of words [...], the inverse of `pack`."""
+def _unpack(words: Tensor, colours: int) -> Tensor:
+    """Return the images uint8 [..., colours] of words [...], the inverse of `pack`."""
+    if colours > 4:
+        return words.view(torch.uint8)[..., None, :colours].contiguous()
+    if colours != 3:
+        return words.unsqueeze(-1).view(torch.uint8)[..., :colours].contiguous()
     if words.shape[-1] % 4:
         return words.unsqueeze(-1).view(torch.uint8)[..., :3].contiguous()
     # Four pixels become three words, because torch would copy three bytes of each four one by one.
@@ -65,10 +95,16 @@ class View:
         Seed of the augmentation.
     number
         Number of the pass.
+    colours
+        Colours of a pixel, or columns of a table.
     """
 
-    def __init__(self, packed: Tensor, targets: Tensor, config: TrainConfig, seed: int, number: int):
-        self.packed, self.targets, self.config = packed, targets, config
+    def __init__(
+        self, packed: Tensor, targets: Tensor, config: TrainConfig, seed: int, number: int, colours: int = 3
+    ):
+        if colours > 4 or packed.shape[1:] == (1, 1):
+            config = dataclasses.replace(config, **_TABLE)
+        self.packed, self.targets, self.config, self.colours = packed, targets, config, colours
         state = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))
         random = torch.rand(12, len(packed), generator=generator)
@@ -77,7 +113,7 @@ class View:
         self.random, self.partner, self.operations = (x.to(packed.device) for x in (random, partner, operations))
 
     def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return augmented images uint8 [B, h, w, 3] and their targets [B, classes], for image numbers [B].
+        """Return augmented images uint8 [B, h, w, colours] and their targets [B, classes], for image numbers [B].
 
         The targets are mixed where the images are.
         """
@@ -89,7 +125,7 @@ class View:
                 partner = self.partner[index[at]]
                 words[at], share = mix(words[at], self._alone(partner), self.random[9:12, index[at]])
                 targets[at] = share[:, None] * targets[at] + (1 - share)[:, None] * self.targets[partner]
-        return _unpack(words), targets
+        return _unpack(words, self.colours), targets
 
     def _alone(self, index: Tensor) -> Tensor:
         """Return the images `index` as they are before they are mixed."""
@@ -106,7 +142,9 @@ class View:
         if config.colour:
             words = _colour(words, 1 + config.colour * (2 * random[3:6] - 1))
         if config.cutout:
-            words.masked_fill_(_hole((height, width), random[6:8], config.cutout), _GREY)
+            words.masked_fill_(
+                _hole((height, width), random[6:8], config.cutout), _GREY_4 if self.colours == 4 else _GREY
+            )
         return words
 
 

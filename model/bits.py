@@ -14,7 +14,7 @@ from torch.nn import functional
 from psahw.adder_graph.estimate import layer_luts
 from psahw.callbacks import silent
 from psahw.errors import UserError
-from psahw.network.layers import linear_names
+from psahw.network.resmlp import linear_names
 
 from .config import ModelConfig
 from .predict import images_at_once

@@ -97,7 +97,7 @@ class _Statistics:
 
 
 def _observe(model: "QuantizedResMLP", images: Tensor, statistics: _Statistics) -> tuple[Tensor, Tensor]:
-    """Compute what the float network does with images uint8 [B, h, w, 3], and take in its activations.
+    """Compute what the float network does with images uint8 [B, h, w, colours], and take in its activations.
 
     Return the sums over the tokens [B, C] that are pooled, and the logits [B, classes].
     """
@@ -185,7 +185,7 @@ def calibrate(model: "QuantizedResMLP", images: Tensor) -> None:
     model
         The network, whose scales are still 1; it is put into evaluation mode.
     images
-        uint8 [B, height, width, 3]. Large images are taken in parts (`predict.images_at_once`).
+        uint8 [B, height, width, colours]. Large images are taken in parts (`predict.images_at_once`).
 
     Raises
     ------

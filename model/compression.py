@@ -30,7 +30,7 @@ Number = TypeVar("Number", int, float)
 def _per_layer(
     parameter: str, text: str, names: list[str], convert: Callable[[str], Number], expected: str
 ) -> tuple[Number | None, dict[str, Number]]:
-    """Parse "5", "head=8" or "5,stages.*.token_mixing=4", and return the value for all layers and those by name.
+    """Parse "5", "head=8" or "5,stages.*.token_mixing.*=4", and return the value for all layers and those by name.
 
     Later parts override earlier ones. `convert` raises ValueError for a value that is not `expected`.
     """
@@ -85,7 +85,7 @@ class Compression:
         names
             Names of the layers with weights, as in the network file.
         bits
-            Bits of the weights, as "5", "head=8" or "5,*.token_mixing=4". 8 unless given.
+            Bits of the weights, as "5", "head=8" or "5,*.token_mixing.*=4". 8 unless given.
         lut_budget
             Estimated LUTs for which to choose bits.
         search_images

@@ -135,6 +135,8 @@ class ModelConfig:
         Height and width in pixels.
     classes
         Number of classes.
+    colours
+        Colours of a pixel, or bytes at each position of the input.
     """
 
     stages: tuple[StageConfig, ...]
@@ -146,6 +148,7 @@ class ModelConfig:
     grid_size: int = 64
     image: tuple[int, int] = (32, 32)
     classes: int = 10
+    colours: int = 3
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
@@ -161,9 +164,14 @@ class ModelConfig:
                 f"grid_size must be one of {', '.join(map(str, GRID_SIZES))}, not {quote(self.grid_size)}"
             )
         _check_int("classes", self.classes, 2, 1 << 16)
+        _check_int("colours", self.colours, 1, 1 << 16)
         _check_pair("image", self.image)
         for n in self.image:
             _check_int("image", n, 1, 1024)
+            if n + 2 * self.patch_padding < self.patch_size:
+                raise UserError(
+                    f"patch_size must be at most the {n} pixels of the image and the padding, not {self.patch_size}"
+                )
         for index, (height, width) in enumerate(self.grids):
             if not (1 <= height <= 256 and 1 <= width <= 256):
                 raise UserError(
@@ -176,7 +184,7 @@ class ModelConfig:
 
     def terms(self) -> dict[str, int]:
         """Return the number of products in a row's sum, for each kind of linear map by name."""
-        terms = {"patch embedding": 3 * self.patch_size**2, "head": self.stages[-1].channels}
+        terms = {"patch embedding": self.colours * self.patch_size**2, "head": self.stages[-1].channels}
         for s, (stage, (height, width)) in enumerate(zip(self.stages, self.grids, strict=True)):
             if s:
                 terms[f"merging before stage {s}"] = 4 * self.stages[s - 1].channels
@@ -194,7 +202,7 @@ class ModelConfig:
     def macs(self) -> int:
         """Return the multiply-accumulates per image. Entries outside the grid of a local mixing do not count."""
         tokens = [h * w for h, w in self.grids]
-        total = tokens[0] * 3 * self.patch_size**2 * self.stages[0].channels
+        total = tokens[0] * self.colours * self.patch_size**2 * self.stages[0].channels
         total += self.stages[-1].channels * self.classes
         for s, stage in enumerate(self.stages):
             if s:
@@ -206,13 +214,13 @@ class ModelConfig:
     def largest_activation(self) -> int:
         """Return the number of values that the largest activation of an image has."""
         tokens = [h * w for h, w in self.grids]
-        values = [tokens[0] * 3 * self.patch_size**2]
+        values = [tokens[0] * self.colours * self.patch_size**2]
         values += [n * max(stage.channels, stage.hidden) for n, stage in zip(tokens, self.stages, strict=True)]
         return max(values)
 
     def weights(self) -> int:
         """Return the entries of all weight matrices that may be non-zero. A shared kernel counts once."""
-        total = 3 * self.patch_size**2 * self.stages[0].channels + self.stages[-1].channels * self.classes
+        total = self.colours * self.patch_size**2 * self.stages[0].channels + self.stages[-1].channels * self.classes
         for s, stage in enumerate(self.stages):
             if s:
                 total += 4 * self.stages[s - 1].channels * stage.channels
@@ -226,8 +234,13 @@ class ModelConfig:
         return (grid[0] * grid[1]) ** 2 if kernel is None else neighbour_count(grid, kernel)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON. `shared` is left out where it is false, so that older runs can be resumed."""
+        """Return the fields as JSON.
+
+        `shared` is left out where it is false, and `colours` if it is 3, so that older runs can be resumed.
+        """
         data = dataclasses.asdict(self)
+        if self.colours == 3:
+            del data["colours"]
         for stage in data["stages"]:
             if not stage["shared"]:
                 del stage["shared"]
@@ -260,6 +273,8 @@ class ConvConfig:
         Height and width in pixels.
     classes
         Number of classes.
+    colours
+        Colours of a pixel.
     kind
         Always "conv"; tells this configuration from a `ModelConfig` in JSON.
     """
@@ -269,6 +284,7 @@ class ConvConfig:
     image: tuple[int, int] = (32, 32)
     classes: int = 10
     kind: str = "conv"
+    colours: int = 3
 
     def __post_init__(self) -> None:
         if self.kind != "conv":
@@ -279,6 +295,7 @@ class ConvConfig:
             _check_int("widths", width, 1, 1 << 16)
         _check_int("stem", self.stem, 1, 1 << 16)
         _check_int("classes", self.classes, 2, 1 << 16)
+        _check_int("colours", self.colours, 1, 1 << 16)
         _check_pair("image", self.image)
         for n in self.image:
             _check_int("image", n, 1, 1024)
@@ -288,7 +305,7 @@ class ConvConfig:
     def macs(self) -> int:
         """Return the multiply-accumulates per image, including those with the zeros outside of the grid."""
         (height, width), channels = (n - 1 for n in self.image), self.stem
-        total = height * width * 4 * 3 * channels + self.widths[-1] * self.classes
+        total = height * width * 4 * self.colours * channels + self.widths[-1] * self.classes
         for out in self.widths:
             total += height * width * 9 * channels * out
             height, width, channels = height // 2, width // 2, out
@@ -302,14 +319,17 @@ class ConvConfig:
 
     def weights(self) -> int:
         """Return the number of weights."""
-        total = 4 * 3 * self.stem + self.widths[-1] * self.classes
+        total = 4 * self.colours * self.stem + self.widths[-1] * self.classes
         for channels, out in zip((self.stem, *self.widths), self.widths, strict=False):
             total += 9 * out * (channels + out)
         return total
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON."""
-        return dataclasses.asdict(self)
+        """Return the fields as JSON. `colours` is left out if it is 3, so that older runs can be resumed."""
+        data = dataclasses.asdict(self)
+        if self.colours == 3:
+            del data["colours"]
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], where: str = "model configuration") -> "ConvConfig":

@@ -66,16 +66,16 @@ class ConvNet(nn.Module):
     def __init__(self, config: ConvConfig):
         super().__init__()
         self.config = config
-        self.stem = Convolution(3, config.stem, 2, 0)
+        self.stem = Convolution(config.colours, config.stem, 2, 0)
         self.norm = nn.BatchNorm2d(config.stem)
         widths = (config.stem, *config.widths)
         self.groups = nn.ModuleList(Group(a, b) for a, b in zip(widths, config.widths, strict=False))
         self.head = nn.Linear(widths[-1], config.classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits [B, classes] for images uint8 [B, height, width, 3]."""
-        # A permuted view of [B, h, w, 3] is in torch's channels_last layout, which is the fast one for convolutions.
-        x = ((images.float() - 128) * PIXEL_SCALE).permute(0, 3, 1, 2)  # [B, 3, h, w]
+        """Return logits [B, classes] for images uint8 [B, height, width, colours]."""
+        # A permuted view of [B, h, w, colours] is in torch's channels_last layout, the fast one for convolutions.
+        x = ((images.float() - 128) * PIXEL_SCALE).permute(0, 3, 1, 2)  # [B, colours, h, w]
         x = functional.gelu(self.norm(self.stem(x)))  # [B, stem, h - 1, w - 1]
         for group in self.groups:
             x = group(x)

@@ -13,10 +13,10 @@ from psahw.errors import UserError
 from psahw.network import file as network_file
 from psahw.network import reference
 from psahw.network.evaluation import score
-from psahw.network.layers import Network
+from psahw.network.graph import Network
 
 from . import data as datasets
-from .data import Dataset
+from .data import Columns, Data, Form
 from .run_directory import is_float_model, model_file
 
 __all__ = ["EvaluationResult", "evaluate"]
@@ -59,7 +59,7 @@ def evaluate(
     *,
     images: int | None = None,
     record: bool = False,
-    dataset: str | Dataset = "cifar10",
+    dataset: Data = "cifar10",
     data: str | os.PathLike | None = None,
     log: Log = silent,
     progress: Progress = silent,
@@ -76,9 +76,9 @@ def evaluate(
     record
         Write the accuracy into the metadata of the network file.
     dataset
-        Name of a data set (`psahw.model.data.DATASETS`), or a data set.
+        A data set, or its name or path (`psahw.model.data.load`).
     data
-        Directory with the official files of the named data set.
+        File or directory with a copy of the named data set.
     log
         Called with messages.
     progress
@@ -110,8 +110,8 @@ def evaluate(
         if record and name in network_file.shipped():
             raise UserError(f"--record: {name} ships with psahw; to record into it, give {network_file.find(name)}")
         classifier = _float_classifier(name) if in_float else _integer_classifier(network_file.load(name))
-    datasets.check_fits(dataset, classifier.shape, classifier.classes, name)  # before a download
-    test = datasets.load(dataset, data, log)
+    form = Form(name, classifier.shape, classifier.classes, classifier.task)
+    test = datasets.load(dataset, data, log, models=[form], columns=classifier.columns)
     if images is not None and images < 1:
         raise ValueError(f"images must be positive, not {images}")
     available = len(test.test_images)
@@ -142,6 +142,8 @@ class _Classifier:
     name: str
     shape: tuple[int, ...]  # of an image: height, width, colours
     classes: int
+    task: str
+    columns: Columns | None  # how the values of a table become bytes
     run: Callable[
         [np.ndarray, Callable[[int], None]], np.ndarray
     ]  # (images, called per batch) -> logits [n, classes]
@@ -152,6 +154,8 @@ def _integer_classifier(network: Network) -> _Classifier:
         network.name,
         (*network.image, network.colours),
         len(network.classes),
+        network.output.kind,
+        datasets.recorded_columns(network),
         lambda images, advance: reference.run(network, images, progress=advance),
     )
 
@@ -164,7 +168,9 @@ def _float_classifier(path: str) -> _Classifier:
     config = model.config
     return _Classifier(
         f"{path} (float)",
-        (*config.image, 3),
+        (*config.image, config.colours),
         config.classes,
+        "class",
+        None,
         lambda images, advance: predict(model, images, progress=advance),
     )

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from psahw.network.layers import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
+from psahw.network.graph import Network
+from psahw.network.layers import Linear, Table, TokenMixing
+from psahw.network.resmlp import Block, ChannelSublayer, Patch, ResMLP, Stage, TokenSublayer
 
 from .integers import Integers
 from .quant import QuantizedResMLP
@@ -50,14 +52,16 @@ def _table(values: Tensor | None) -> Table | None:
 
 def _block(block: QuantizedBlock) -> Block:
     token, channel, before, between, after = block
-    token_mixing = TokenMixing(
-        **_arrays(token.integers(between)),
-        kernel=token.layer.kernel,
-        shared=token.layer.shared,
+    size, shared = token.layer.kernel, token.layer.shared
+    mixing = TokenMixing(
+        **_arrays(token.integers(between)), kernel=None if size is None else (size, size), shared=shared
+    )
+    token_mixing = TokenSublayer(
+        mixing,
         table_in=_table(token.table_in(before, between)),
         table_residual=_table(table_residual(before, between)),
     )
-    channel_mixing = ChannelMixing(
+    channel_mixing = ChannelSublayer(
         table_in=_table(channel.table_in(between)),
         linear1=Linear(**_arrays(channel.linear1(between))),
         table_hidden=_table(channel.table_hidden()),
@@ -84,13 +88,13 @@ def to_network(model: QuantizedResMLP, name: str, classes: tuple[str, ...], meta
     """
     config = model.config
     stages = []
-    for s, (stage, grid) in enumerate(zip(model.stages, config.grids, strict=True)):
+    for s, stage in enumerate(model.stages):
         merge = None
         if stage.merge is not None:
             merge = Linear(**_arrays(stage.merge_integers(model.stages[s - 1].scales()[-1])))
-        stages.append(Stage(grid=grid, merge=merge, blocks=tuple(map(_block, stage.blocks()))))
-    pixel_codes = np.tile(np.arange(-128, 128, dtype=np.int8), (3, 1))
-    return Network(
+        stages.append(Stage(merge=merge, blocks=tuple(map(_block, stage.blocks()))))
+    pixel_codes = np.tile(np.arange(-128, 128, dtype=np.int8), (config.colours, 1))
+    form = ResMLP(
         name=name,
         image=config.image,
         input_table=pixel_codes,
@@ -102,3 +106,4 @@ def to_network(model: QuantizedResMLP, name: str, classes: tuple[str, ...], meta
         classes=tuple(classes),
         metadata=metadata or {},
     )
+    return form.network()

@@ -323,12 +323,12 @@ def _merge(merge: PatchMerging, x: Tensor, images: int) -> Tensor:
 
 
 def _patches(images: Tensor, size: int, stride: int, padding: int) -> Tensor:
-    """Return the sliding windows of images as `resmlp.extract_patches` does: [B, h, w, 3] to [size·size·3, N·B]."""
+    """Return the windows that `resmlp.extract_patches` does: [B, h, w, colours] to [size·size·colours, N·B]."""
     batch, height, width, colours = images.shape
     padded = torch.zeros(height + 2 * padding, width + 2 * padding, colours, batch)
     inner = padded[padding : padding + height, padding : padding + width]
     inner.copy_(images.permute(1, 2, 3, 0)).sub_(128).mul_(PIXEL_SCALE)
-    windows = padded.unfold(0, size, stride).unfold(1, size, stride)  # [h, w, 3, B, size, size]
+    windows = padded.unfold(0, size, stride).unfold(1, size, stride)  # [h, w, colours, B, size, size]
     return windows.permute(4, 5, 2, 0, 1, 3).reshape(size * size * colours, -1)
 
 
@@ -340,7 +340,7 @@ def forward(model: ResMLP, images: Tensor, phase: int = 0) -> Tensor:
     model
         A float32 network on the CPU; its running statistics are updated.
     images
-        uint8 [B, height, width, 3]; B must be a multiple of 32.
+        uint8 [B, height, width, colours]; B must be a multiple of 32.
     phase
         Number of the step. It selects which values the gradient of a PSA's grid is estimated from.
 
@@ -350,8 +350,12 @@ def forward(model: ResMLP, images: Tensor, phase: int = 0) -> Tensor:
         If the images or the model do not fit. The C code knows only addresses, and would read or write beyond them.
     """
     config, batch = model.config, len(images)
-    if images.shape != (batch, *config.image, 3) or images.dtype != torch.uint8 or images.device.type != "cpu":
-        expected = f"uint8 [B, {config.image[0]}, {config.image[1]}, 3] on the CPU"
+    if (
+        images.shape != (batch, *config.image, config.colours)
+        or images.dtype != torch.uint8
+        or images.device.type != "cpu"
+    ):
+        expected = f"uint8 [B, {config.image[0]}, {config.image[1]}, {config.colours}] on the CPU"
         raise ValueError(f"images must be {expected}, not {images.dtype} {tuple(images.shape)} on {images.device}")
     if not usable(model, batch):
         raise ValueError(

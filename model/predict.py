@@ -31,7 +31,7 @@ def predict(
     model
         The model, on any device.
     images
-        uint8 [n, h, w, 3].
+        uint8 [n, h, w, colours].
     batch
         Most images that are computed at once; see `images_at_once`.
     progress

@@ -88,7 +88,7 @@ def load_model_config(
     config = shape if isinstance(shape, ModelConfig | ConvConfig) else _load_model_config(os.fspath(shape))
     if not changes:
         return config
-    data = config.to_dict()
+    data = config.to_dict() | {"colours": config.colours}  # which is not written if it is 3
     stage_fields = [field.name for field in dataclasses.fields(StageConfig)] if "stages" in data else []
     for change in changes:
         name, separator, text = change.partition("=")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from psahw.errors import UserError
-from psahw.network.layers import block_name, linear_names
+from psahw.network.resmlp import block_name, linear_names
 
 from . import finite
 from .calibration import calibrate
@@ -60,7 +60,7 @@ class Layer(NamedTuple):
 
 
 class QuantizedResMLP(nn.Module):
-    """The INT8 network from uint8 images [B, height, width, 3] to logits [B, classes] in float units.
+    """The INT8 network from uint8 images [B, height, width, colours] to logits [B, classes] in float units.
 
     The norms always use their running statistics, in training mode too.
 
@@ -69,7 +69,7 @@ class QuantizedResMLP(nn.Module):
     model
         The float network. Its modules become part of this one, and its parameters are trained on.
     images
-        uint8 [n, height, width, 3], from which the scales are chosen.
+        uint8 [n, height, width, colours], from which the scales are chosen.
 
     Raises
     ------
@@ -120,7 +120,7 @@ class QuantizedResMLP(nn.Module):
         finite.require("the quantised model", tensors, error=UserError)
 
     def patches(self, images: Tensor) -> Tensor:
-        """Return the codes of the patches: uint8 [B, height, width, 3] to [N, B, size·size·3]."""
+        """Return the codes of the patches: uint8 [B, height, width, colours] to [N, B, size·size·colours]."""
         config = self.config
         return extract_patches(images.float() - 128, config.patch_size, config.patch_stride, config.patch_padding)
 
@@ -151,7 +151,7 @@ class QuantizedResMLP(nn.Module):
         return self.embed_rows(*self.embed_folded())
 
     def embed_folded(self) -> tuple[Tensor, Tensor]:
-        """Return weights [C, size·size·3] and biases [C] of the patch embedding, from codes to codes."""
+        """Return weights [C, size·size·colours] and biases [C] of the patch embedding, from codes to codes."""
         out = self.stages[0].residual_scale
         return self.embed_rows.masked(self.embed.weight) * (PIXEL_SCALE / out)[:, None], self.embed.bias / out
 
@@ -170,7 +170,7 @@ class QuantizedResMLP(nn.Module):
         return weight * scale * (pooled_scale / self.logit_scale), bias / self.logit_scale, mean
 
     def codes(self, images: Tensor) -> Tensor:
-        """Return the integer logits, held in float32: uint8 [B, height, width, 3] to [B, classes]."""
+        """Return the integer logits, held in float32: uint8 [B, height, width, colours] to [B, classes]."""
         x = linear(self.patches(images), self.embed_integers())
         scale = self.stages[0].residual_scale
         for stage in self.stages:

@@ -16,7 +16,8 @@ from psahw.errors import CheckFailed, UserError
 from psahw.files import output_directory, writable_directory
 from psahw.network import file as network_file
 from psahw.network import reference
-from psahw.network.layers import Network, check_name
+from psahw.network.checks import check_name
+from psahw.network.graph import Network
 from psahw.network.summary import summarise
 
 from . import checkpoint
@@ -24,7 +25,7 @@ from . import data as datasets
 from .bits import layer_names
 from .compression import SEARCH_FILE, Compression, choose_bits
 from .config import TrainConfig, held_out
-from .data import Dataset
+from .data import Data, Dataset
 from .export import to_network
 from .functions import scales
 from .predict import images_at_once, predict, top1
@@ -35,7 +36,7 @@ from .quant import QuantizedResMLP
 from .resmlp import ResMLP
 from .run_directory import model_file, provenance, refuse_other_files
 from .tables import compare
-from .teaching import Teaching
+from .teaching import Teaching, form
 from .training_loop import fit
 
 __all__ = ["DEFAULTS", "QuantizeResult", "quantize"]
@@ -124,7 +125,7 @@ def quantize(
     prune: str | None = None,
     epochs: int = DEFAULTS["epochs"],
     stop_after: int | None = None,
-    dataset: str | Dataset = "cifar10",
+    dataset: Data = "cifar10",
     data: str | os.PathLike | None = None,
     log: Log = silent,
     progress: Progress = silent,
@@ -151,7 +152,7 @@ def quantize(
     calibration
         Number of training images that set the scales.
     bits
-        Bits of the weights, 2 to 8: of all layers ("5") or by name ("5,head=8,*.token_mixing=4").
+        Bits of the weights, 2 to 8: of all layers ("5") or by name ("5,head=8,*.token_mixing.*=4").
     lut_budget
         Estimated LUTs of all layers as adder graphs, for which to choose bits.
     search_images
@@ -163,9 +164,9 @@ def quantize(
     stop_after
         Leave the run unfinished after this epoch.
     dataset
-        Name of a data set (`psahw.model.data.DATASETS`), or a data set.
+        A data set, or its name or path (`psahw.model.data.load`).
     data
-        Directory with the official files of the named data set.
+        File or directory with a copy of the named data set.
     log
         Called with messages.
     progress
@@ -192,7 +193,7 @@ def quantize(
         name=name,
         model=model,
         about=about,
-        dataset=dataset if isinstance(dataset, str) else dataset.name,
+        dataset=datasets.describe(dataset),
         teaching=teaching,
         config=config,
         tunes=epochs != 0,
@@ -207,9 +208,7 @@ def quantize(
     with output_directory(directory) as output:
         path = Path(network_path or output / f"{name}.safetensors")
         _check_folder(path)
-        datasets.check_fits(dataset, (*model.config.image, 3), model.config.classes, f"run {run}")
-        teaching.check(dataset)
-        images = datasets.load(dataset, data, log)
+        images = datasets.load(dataset, data, log, models=[form(model, f"run {run}"), *teaching.forms])
         validation = _Validation.select(images, job)
         validation.measure("validation float", model)
         quantized, pruning, chosen_bits = _prepare(job, images, output, log, progress)
@@ -226,7 +225,7 @@ def quantize(
                 return QuantizeResult(result.epoch, job.epochs)
             if processes()[0] != 0:
                 return QuantizeResult(result.epoch, job.epochs, path)
-    network, logits, table_entries = _export(job, quantized, chosen_bits, seconds, images.classes, validation)
+    network, logits, table_entries = _export(job, quantized, chosen_bits, seconds, images, validation)
     network_file.save(network, path)
     luts = summarise(network)["adder_luts"]
     if lut_budget is not None and luts > lut_budget:
@@ -267,7 +266,7 @@ class _Job:
     name: str  # of the network
     model: ResMLP
     about: dict[str, Any]  # how the float model was trained
-    dataset: str  # name
+    dataset: dict[str, Any]  # its name and options
     teaching: Teaching
     config: TrainConfig
     tunes: bool  # false: only the scales are set
@@ -284,7 +283,7 @@ class _Job:
         """Entries that identify the run, besides its settings."""
         return {
             "model": self.model.config.to_dict(),
-            "dataset": self.dataset,
+            **self.dataset,
             "float": self.about,
             "calibration": self.calibration,
             **self.teaching.describe,
@@ -295,7 +294,7 @@ class _Job:
         """Return the metadata of the network file; its accuracies are still missing."""
         config = self.model.config
         return {
-            "dataset": self.dataset,
+            **self.dataset,
             "preprocessing": "code = pixel - 128",
             "model": config.to_dict(),
             "macs": config.macs(),
@@ -321,7 +320,7 @@ class _Job:
 class _Validation:
     """The validation images, and the accuracies that were measured on them."""
 
-    images: np.ndarray  # uint8 [n, height, width, 3]
+    images: np.ndarray  # uint8 [n, height, width, colours]
     labels: np.ndarray  # [n]
     held_out: bool  # false: they were trained on, and no accuracy is measured
     accuracies: dict[str, float] = field(default_factory=dict)  # in percent
@@ -329,7 +328,7 @@ class _Validation:
     @classmethod
     def select(cls, dataset: Dataset, job: _Job) -> "_Validation":
         """Return the validation images of a data set."""
-        _, indices = datasets.split(len(dataset.train_images))
+        _, indices = dataset.split()
         untouched = held_out([job.describe, job.config.to_dict()])
         return cls(dataset.train_images[indices], dataset.train_labels[indices], untouched)
 
@@ -351,7 +350,7 @@ def _prepare(
 
     If no fine-tuning follows, the weights are pruned already.
     """
-    indices, _ = datasets.split(len(dataset.train_images), all_images=job.config.all_images)
+    indices, _ = dataset.split(all_images=job.config.all_images)
     images, labels = dataset.train_images[indices], dataset.train_labels[indices]
     compression = job.compression
     quantized = QuantizedResMLP(job.model, images[: job.calibration])
@@ -374,7 +373,7 @@ def _export(
     quantized: QuantizedResMLP,
     bits: dict[str, int],
     seconds: float,
-    classes: tuple[str, ...],
+    dataset: Dataset,
     validation: _Validation,
 ) -> tuple[Network, np.ndarray, int]:
     """Return the network, its logits of the validation images, and the number of table entries that were compared.
@@ -382,7 +381,10 @@ def _export(
     The accuracy of the network becomes part of its metadata. Raises CheckFailed as `_check_integers` does.
     """
     quantized.cpu().eval()  # the integers are read out and compared on the CPU, wherever they were trained
-    network = to_network(quantized, job.name, classes, job.metadata(quantized, bits, seconds))
+    metadata = job.metadata(quantized, bits, seconds)
+    if dataset.columns is not None:
+        metadata["columns"] = dataset.columns.to_dict()
+    network = to_network(quantized, job.name, dataset.classes, metadata)
     logits = reference.run(network, validation.images)
     table_entries = _check_integers(network, logits, quantized, job.model, validation.images)
     validation.add("validation INT8", logits)

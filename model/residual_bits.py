@@ -114,7 +114,7 @@ def main() -> None:
     except UserError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     dataset = data.load("cifar10")
-    train, validation = data.split(len(dataset.train_labels))
+    train, validation = dataset.split()
     calibration = dataset.train_images[train[: arguments.calibration]]
     images, labels = dataset.train_images[validation], dataset.train_labels[validation]
     for path, model in models.items():

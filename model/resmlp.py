@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional
 
-from psahw.network.layers import block_name
+from psahw.network.resmlp import block_name
 
 from .config import ModelConfig, StageConfig
 from .kernels import mix_local
@@ -259,7 +259,7 @@ class ResMLPStage(nn.Module):
 
 
 def extract_patches(codes: Tensor, size: int, stride: int, padding: int) -> Tensor:
-    """Return the sliding windows of images as tokens: [B, height, width, 3] to [N, B, size·size·3].
+    """Return the sliding windows of images as tokens: [B, height, width, colours] to [N, B, size·size·colours].
 
     Parameters
     ----------
@@ -276,14 +276,14 @@ def extract_patches(codes: Tensor, size: int, stride: int, padding: int) -> Tens
         The windows in raster order, their values in (row, column, colour) order.
     """
     padded = functional.pad(codes, (0, 0, padding, padding, padding, padding))
-    windows = padded.unfold(1, size, stride).unfold(2, size, stride)  # [B, h, w, 3, size, size]
+    windows = padded.unfold(1, size, stride).unfold(2, size, stride)  # [B, h, w, colours, size, size]
     height, width = windows.shape[1:3]
-    windows = windows.permute(1, 2, 0, 4, 5, 3)  # [h, w, B, size, size, 3]
+    windows = windows.permute(1, 2, 0, 4, 5, 3)  # [h, w, B, size, size, colours]
     return windows.reshape(height * width, len(codes), -1)
 
 
 class ResMLP(nn.Module):
-    """The network from uint8 images [B, height, width, 3] to logits [B, classes].
+    """The network from uint8 images [B, height, width, colours] to logits [B, classes].
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ class ResMLP(nn.Module):
         super().__init__()
         self.config = config
         channels = config.stages[0].channels
-        self.embed = nn.Linear(3 * config.patch_size**2, channels)
+        self.embed = nn.Linear(config.colours * config.patch_size**2, channels)
         self.stages = ModuleList(ResMLPStage(config, s) for s in range(len(config.stages)))
         self.norm = ChannelNorm(config.stages[-1].channels)
         self.head = nn.Linear(config.stages[-1].channels, config.classes)

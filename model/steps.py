@@ -14,7 +14,7 @@ from .transfer import block_loss
 __all__ = ["Step", "make_block_step", "make_step"]
 
 Step = Callable[[Tensor, Tensor, Tensor | None, int], Tensor]
-"""Takes images uint8 [B, h, w, 3], target probabilities [B, classes], stored answers of teachers as logits
+"""Takes images uint8 [B, h, w, colours], target probabilities [B, classes], stored answers of teachers as logits
 [B, classes] or None, and the number of the step in the run; returns the loss."""
 
 

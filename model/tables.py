@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from psahw.network.layers import Network
+from psahw.network.graph import Network
+from psahw.network.layers import Table
 
 from .psa import EPS, GRID_RANGE, PSA
 from .resmlp import ChannelNorm, ResMLP
@@ -140,13 +141,11 @@ def compare(network: Network, model: ResMLP) -> tuple[int, list[str]]:
     if not isinstance(scales, dict):
         raise ValueError(f"network {network.name!r} does not record the scales of its codes")
     identity = np.arange(-128, 128)
-    mixings = {f"{name}.channel_mixing": block.channel_mixing for name, _, block in network.blocks()}
+    tables = {place.name: place.layer for place in network.tables() if isinstance(place.layer, Table)}
     compared, different = 0, list[str]()
     for name, (x, y, unit) in _functions(model, scales).items():
         expected = (y / unit).clip(-128, 127)
-        mixing, _, place = name.rpartition(".")
-        table = getattr(mixings[mixing], place)
-        values = np.broadcast_to(identity, expected.shape) if table is None else table.values
+        values = tables[name].values if name in tables else np.broadcast_to(identity, expected.shape)
         if values.shape != expected.shape:
             raise ValueError(f"{name} must have shape {expected.shape}, not {values.shape}")
         compared += values.size

@@ -21,9 +21,9 @@ from psahw.callbacks import silent
 from psahw.errors import UserError
 
 from . import checkpoint, finite
-from .augment import View, pack
+from .augment import View, check_augmentation, pack
 from .config import TrainConfig
-from .data import Dataset, split
+from .data import Dataset
 from .losses import mean_answer, smooth_targets
 from .native import can_compile
 from .predict import images_at_once
@@ -96,7 +96,7 @@ class Targets:
         for name, value in config.augmentation().items():
             if value != self.augmentation[name]:
                 raise UserError(f"{name} must be {self.augmentation[name]} as in the targets, not {value}")
-        train, _ = split(len(dataset.train_images), all_images=config.all_images)
+        train, _ = dataset.split(all_images=config.all_images)
         images, classes = len(train), len(dataset.classes)
         if dataset.name != self.dataset or self.answers.shape[1:] != (images, classes):
             raise UserError(
@@ -172,9 +172,8 @@ def compute_targets(
     CheckFailed
         If a teacher's answer is not finite.
     """
-    train, _ = split(len(dataset.train_images), all_images=config.all_images)
-    if (smallest := min(dataset.train_images.shape[1:3])) <= config.crop:
-        raise UserError(f"crop must be less than the images' {smallest} pixels, not {config.crop}")
+    train, _ = dataset.split(all_images=config.all_images)
+    check_augmentation(dataset.shape, config)
     kind = {
         "dataset": dataset.name,
         "seed": config.seed,
@@ -203,7 +202,7 @@ def compute_targets(
     batch = min(images_at_once(teacher, BATCH[device]) for teacher in teachers)
     for number in missing:
         started = time.monotonic()
-        view, answers = View(packed, targets, config, config.seed, number), []
+        view, answers = View(packed, targets, config, config.seed, number, dataset.shape[2]), []
         for index in torch.arange(len(train), device=device).split(batch):
             images, _ = view(index)
             with torch.autocast(device, torch.bfloat16, enabled=config.bf16):

@@ -17,12 +17,12 @@ from . import checkpoint
 from . import data as datasets
 from .config import AUGMENTATION, TrainConfig
 from .convnet import ConvNet
-from .data import Dataset
+from .data import Data, Form
 from .resmlp import ResMLP
 from .run_directory import model_file, provenance
 from .targets import Targets, compute_targets
 
-__all__ = ["TeachResult", "Teaching", "load_described_model", "teach"]
+__all__ = ["TeachResult", "Teaching", "form", "load_described_model", "teach"]
 
 
 def load_described_model(path: str | os.PathLike) -> tuple[ResMLP | ConvNet, dict]:
@@ -33,6 +33,11 @@ def load_described_model(path: str | os.PathLike) -> tuple[ResMLP | ConvNet, dic
     """
     model, about = checkpoint.load_model(model_file(path))
     return model, {"model": model.config.to_dict(), "about": about}
+
+
+def form(model: ResMLP | ConvNet, name: str) -> Form:
+    """Return what a model takes and gives; messages call it `name`."""
+    return Form(name, (*model.config.image, model.config.colours), model.config.classes)
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,10 @@ class Teaching:
         """Settings that the targets prescribe."""
         return {} if self.targets is None else self.targets.augmentation
 
-    def check(self, dataset: str | Dataset) -> None:
-        """Raise UserError if a teacher takes other images or classes than those of the data set."""
-        for path, model in self.teachers:
-            datasets.check_fits(dataset, (*model.config.image, 3), model.config.classes, f"teacher {path}")
+    @property
+    def forms(self) -> list[Form]:
+        """The images and classes of the teachers, which a data set must fit."""
+        return [form(model, f"teacher {path}") for path, model in self.teachers]
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def teach(
     directory: str | os.PathLike,
     views: int,
     *,
-    dataset: str | Dataset = "cifar10",
+    dataset: Data = "cifar10",
     data: str | os.PathLike | None = None,
     log: Log = silent,
     progress: Progress = silent,
@@ -146,9 +151,9 @@ def teach(
     views
         Number of augmented passes over the training images. Epoch e of a student shows pass e mod `views`.
     dataset
-        Name of a data set (`psahw.model.data.DATASETS`), or a data set.
+        A data set, or its name or path (`psahw.model.data.load`).
     data
-        Directory with the official files of the named data set.
+        File or directory with a copy of the named data set.
     log
         Called with messages: the speed of each view, and downloads.
     progress
@@ -172,9 +177,8 @@ def teach(
     refuse_foreign(directory, lambda path: any(path.glob("view*.safetensors")), "teachers' answers")
     started = time.monotonic()
     with output_directory(directory) as output:
-        teaching.check(dataset)
-        images = datasets.load(dataset, data, log)
-        train, _ = datasets.split(len(images.train_images), all_images=config.all_images)
+        images = datasets.load(dataset, data, log, models=teaching.forms)
+        train, _ = images.split(all_images=config.all_images)
         compute_targets(
             teaching.models, images, config, views, output, {"teachers": teaching.described, **provenance()},
             progress=counter(progress, views * len(train)),

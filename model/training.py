@@ -17,7 +17,7 @@ from . import checkpoint
 from . import data as datasets
 from .config import ConvConfig, ModelConfig, TrainConfig
 from .convnet import ConvNet
-from .data import Dataset
+from .data import Data, Form
 from .presets import load_model_config
 from .processes import processes
 from .progress import EpochLines, TrainingObserver
@@ -99,7 +99,7 @@ def train(
     *,
     changes: Sequence[str] = (),
     stop_after: int | None = None,
-    dataset: str | Dataset = "cifar10",
+    dataset: Data = "cifar10",
     data: str | os.PathLike | None = None,
     log: Log = silent,
     observer: TrainingObserver | None = None,
@@ -118,9 +118,9 @@ def train(
     stop_after
         Leave the run unfinished after this epoch.
     dataset
-        Name of a data set (`psahw.model.data.DATASETS`), or a data set.
+        A data set, or its name or path (`psahw.model.data.load`).
     data
-        Directory with the official files of the named data set.
+        File or directory with a copy of the named data set.
     log
         Called with messages.
     observer
@@ -159,7 +159,7 @@ def distill(
     block_epochs: int | None = None,
     changes: Sequence[str] = (),
     stop_after: int | None = None,
-    dataset: str | Dataset = "cifar10",
+    dataset: Data = "cifar10",
     data: str | os.PathLike | None = None,
     log: Log = silent,
     observer: TrainingObserver | None = None,
@@ -225,7 +225,7 @@ def _train(
     source: tuple[ResMLP | ConvNet, dict] | None,
     *,
     stop_after: int | None,
-    dataset: str | Dataset,
+    dataset: Data,
     data: str | os.PathLike | None,
     log: Log,
     observer: TrainingObserver | None,
@@ -237,8 +237,9 @@ def _train(
     model_config = load_model_config(shape, changes)
     if isinstance(model_config, ModelConfig) and (reason := why_inexact(model_config)):
         log(f"this shape cannot be quantised later: {reason}")
-    dataset_name = dataset if isinstance(dataset, str) else dataset.name
-    describe: dict[str, Any] = {"model": model_config.to_dict(), "dataset": dataset_name, **teaching.describe}
+    describe: dict[str, Any] = {
+        "model": model_config.to_dict(), **datasets.describe(dataset), **teaching.describe,
+    }  # fmt: skip
     if teaching.described:
         describe["start"] = start
     if source is not None:
@@ -246,9 +247,8 @@ def _train(
     refuse_other_files(directory)
     with output_directory(directory) as output:
         name = f"configuration {shape}" if isinstance(shape, str | os.PathLike) else "the configuration"
-        datasets.check_fits(dataset, (*model_config.image, 3), model_config.classes, name)
-        teaching.check(dataset)
-        images = datasets.load(dataset, data, log)
+        taken = Form(name, (*model_config.image, model_config.colours), model_config.classes, is_free=True)
+        images = datasets.load(dataset, data, log, models=[taken, *teaching.forms])
         torch.manual_seed(config.seed)
         model = checkpoint.make_model(model_config)
         origin: nn.Module | None = None
@@ -278,7 +278,7 @@ def _train(
 def _about(describe: dict[str, Any], config: TrainConfig, start: Start, result: FitResult) -> dict[str, Any]:
     """Return the description of a training that its model's file holds."""
     return {
-        "dataset": describe["dataset"],
+        **{key: describe[key] for key in ("dataset", "data_options") if key in describe},
         "train": config.to_dict(),
         "teacher": describe.get("teacher"),
         "targets": describe.get("targets"),

@@ -28,9 +28,9 @@ from psahw.callbacks import Log, silent
 from psahw.errors import UserError
 
 from . import finite, fused
-from .augment import View, pack
+from .augment import View, check_augmentation, pack
 from .config import TrainConfig, held_out
-from .data import Dataset, split
+from .data import Dataset
 from .losses import smooth_targets
 from .native import can_compile, reason_against_compiling
 from .optim import learning_rate
@@ -247,9 +247,8 @@ def _prepare(
 
     Raises UserError if the settings do not fit the data set.
     """
-    train, validation = split(len(dataset.train_images), all_images=config.all_images)
-    if (smallest := min(dataset.train_images.shape[1:3])) <= config.crop:
-        raise UserError(f"crop must be less than the images' {smallest} pixels, not {config.crop}")
+    train, validation = dataset.split(all_images=config.all_images)
+    check_augmentation(dataset.shape, config)
     if len(train) < world:
         raise UserError(f"{len(train)} training images are not enough for {world} processes")
     if targets is not None:
@@ -342,7 +341,7 @@ def _batches(epoch: int, setup: _Setup, ahead: int) -> Iterator[tuple[Tensor, Te
     order = torch.randperm(len(setup.packed), generator=generator)[: setup.images].to(setup.device)
     order = order.view(setup.steps, setup.processes, -1)[:, setup.rank]  # [steps, images of this process]
     seed, number = (config.seed, epoch) if stored is None else stored.view(epoch)
-    view = View(setup.packed, setup.labels, config, seed, number)
+    view = View(setup.packed, setup.labels, config, seed, number, setup.dataset.shape[2])
     answers = None if stored is None else stored.answers[number].to(setup.device)
     for part in order.split(ahead):
         images, targets = (tensor.unflatten(0, part.shape) for tensor in view(part.flatten()))

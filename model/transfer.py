@@ -117,7 +117,14 @@ def adopt(teacher: nn.Module, student: nn.Module) -> None:
 
 def _stream(config: ModelConfig) -> tuple:
     """Return what determines the residual stream of a network."""
-    patches = (config.image, config.patch_size, config.patch_stride, config.patch_padding, config.classes)
+    patches = (
+        config.image,
+        config.colours,
+        config.patch_size,
+        config.patch_stride,
+        config.patch_padding,
+        config.classes,
+    )
     return patches, [(stage.channels, stage.blocks) for stage in config.stages]
 
 
@@ -193,7 +200,7 @@ def block_loss(teacher: ResMLP, student: ResMLP, images: Tensor) -> Tensor:
     student
         The student, with the same residual stream (`adopt`).
     images
-        uint8 [B, height, width, 3].
+        uint8 [B, height, width, colours].
     """
     config, losses = teacher.config, []
     with torch.no_grad():

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import CheckFailed, UserError
 from ..network.file import digest
-from ..network.layers import Network
+from ..network.graph import Network
 from .exchange import Exchange, NoAnswer, Request, Statistics
 from .port import Port
 from .protocol import (

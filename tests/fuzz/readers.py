@@ -3,13 +3,15 @@
 import contextlib
 import functools
 import io
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+import pytest
 import safetensors.numpy
 import yaml
 from hypothesis import strategies as st
@@ -27,14 +29,18 @@ from psahw.errors import UserError
 from psahw.flow import designs, planning, programming, reporting, running
 from psahw.host import images, protocol
 from psahw.host.framing import FrameReader, frame
+from psahw.model import data as datasets
 from psahw.network import file as network_file
-from psahw.network.random import StageShape, random_network
+from psahw.network.graph import Output, Residual
+from psahw.network.layers import Flatten, Layer
+from psahw.network.random import StageShape, random_graph, random_network
 from psahw.planner import search
 from psahw.planner.rules import MAC_ONLY, Rules
 from psahw.report import curves
 from psahw.sim import batches
 from psahw.sim.design import counter_widths, load_design
 
+from ..data_files import idx_file, write_excel
 from .mutations import mutated_bytes, mutated_json, mutated_text, with_edits
 
 __all__ = ["READERS", "Reader"]
@@ -103,12 +109,22 @@ def network():
 
 @functools.cache
 def network_parts() -> tuple[dict[str, Any], ...]:
-    """Return descriptions: of version 1, with metadata, and of version 2."""
+    """Return descriptions: of version 1, with metadata, of version 2, and of version 3 with layers of every kind."""
     shared = random_network(
         np.random.default_rng(1), image=(8, 8), stages=(StageShape(8, 4, groups=8, kernel=3, shared=True),)
     )
     network().metadata.update(accuracy={"cifar10 test INT8": 82.5}, dataset="cifar10")
-    return network_file.flatten(network()), network_file.flatten(shared)
+    return network_file.flatten(network()), network_file.flatten(shared), network_file.flatten(every_kind())
+
+
+@functools.cache
+def every_kind():
+    """Return a graph with a layer of every kind."""
+    for seed in itertools.count():
+        graph = random_graph(np.random.default_rng(seed), steps=5)
+        if {type(place.layer) for place in graph.places} >= {*get_args(Layer), Residual} - {Flatten}:
+            return graph
+    raise AssertionError
 
 
 def network_bytes(text: str, tensors: dict[str, np.ndarray]) -> bytes:
@@ -125,7 +141,7 @@ def valid_networks():
 @st.composite
 def damaged_networks(draw):
     """Damage a description, a header, or any bytes."""
-    config, tensors = network_parts()[draw(st.integers(0, 1))]
+    config, tensors = draw(st.sampled_from(network_parts()))
     match draw(st.integers(0, 3)):
         case 0 | 1:
             return {"n": network_bytes(draw(mutated_json([config])), tensors)}
@@ -275,6 +291,45 @@ def read_pictures(case, folder):
     """Read a picture as ``run`` does."""
     loaded = images.load(images.find([folder / "picture"]), (8, 8, 3))
     assert loaded.shape == (1, 8, 8, 3) and loaded.dtype == np.uint8
+
+
+# -- data sets
+
+
+@functools.cache
+def valid_data() -> list[dict[str, bytes]]:
+    """Return tables, an archive of arrays, and a folder of IDX files."""
+    polars = pytest.importorskip("polars")
+    rows = [(n * 1.5, n % 3, "ab"[n % 2]) for n in range(40)]
+    frame, cases = polars.DataFrame(rows, schema=["x", "w", "y"], orient="row"), []
+    writers = {"csv": frame.write_csv, "parquet": frame.write_parquet}
+    writers["xlsx"] = lambda file: write_excel(file, [frame.columns, *rows])
+    pixels, labels = np.arange(180, dtype=np.uint8).reshape(20, 3, 3), np.arange(20, dtype=np.uint8) % 2
+    writers["npz"] = lambda file: np.savez(file, x=pixels, y=labels, classes=["even", "odd"])
+    for suffix, write in writers.items():
+        write(content := io.BytesIO())
+        cases.append({f"data.{suffix}": content.getvalue()})
+    names = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    cases.append(dict(zip(names, map(idx_file, (pixels, labels, pixels, labels)), strict=True)))
+    return cases
+
+
+@st.composite
+def damaged_data(draw):
+    """Damage any bytes of one file."""
+    files = draw(st.sampled_from(valid_data()))
+    name = draw(st.sampled_from(sorted(files)))
+    return files | {name: draw(mutated_bytes([files[name]]))}
+
+
+def read_data(case, folder):
+    """Read a data set as ``train`` does."""
+    name = next(iter(case))
+    table = name.endswith((".csv", ".parquet", ".xlsx"))
+    source = datasets.Source(str(folder / name if "." in name else folder), target="y" if table else None)
+    dataset = datasets.load(source)
+    assert len(dataset.train_images) == len(dataset.train_labels) and dataset.train_images.dtype == np.uint8
+    assert dataset.train_labels.max() < len(dataset.classes) >= 2
 
 
 # -- recipes, logs, batches
@@ -476,7 +531,7 @@ def read_names(case, folder):
 
     name, classes = case
     try:
-        named = dataclasses.replace(network(), name=name, classes=classes)
+        named = dataclasses.replace(network(), name=name, output=Output("class", classes))
     except ValueError as error:
         raise UserError(str(error)) from None
     manifest = MANIFEST | {"network": named.name, "class_names": list(named.classes)}
@@ -508,6 +563,7 @@ READERS = [
            _damaged_json({"project.json": PROJECT, "build.json": BUILD}), read_projects),
     Reader("design", valid_designs, damaged_designs, read_designs),
     Reader("picture", valid_pictures, damaged_pictures, read_pictures),
+    Reader("data set", valid_data, damaged_data, read_data),
     Reader("recipe", _json_files({"recipe.json": RECIPE, "teacher.json": RESULT}),
            _damaged_json({"recipe.json": RECIPE, "teacher.json": RESULT}), read_recipes),
     Reader("log", valid_logs, damaged_logs, read_logs),

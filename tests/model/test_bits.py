@@ -72,7 +72,7 @@ def test_mean_input_has_the_sums_of_the_float_weights(shape, bits):
 
 def test_layers_have_the_names_of_the_file(quantized):
     network = to_network(quantized, "test", CLASSES)
-    names = [name for name, _, _ in network.linears()]
+    names = [name for name, _, *_ in network.linears()]
     assert names == list(quantized.layers()) == layer_names(quantized.config)
 
 
@@ -84,7 +84,7 @@ def test_equals_the_integer_model_with_any_bits(quantized):
     network = to_network(quantized, "test", CLASSES)
     codes = quantized.codes(torch.from_numpy(images)).detach().numpy()
     np.testing.assert_array_equal(codes, reference.run(network, images))
-    for name, layer, _ in network.linears():
+    for name, layer, *_ in network.linears():
         assert weight_bits(layer.weight) <= bits[name], name
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from psahw.cli import main, quantize, training, training_options
-from psahw.model import checkpoint, data
+from psahw.model import checkpoint, data, datasets
 from psahw.model.config import TrainConfig
 from psahw.model.quant import QuantizedResMLP
 from psahw.model.quantize import DEFAULTS
@@ -75,7 +75,7 @@ def test_svhn_from_its_files(tmp_path, capsys, monkeypatch):
     options = [*svhn, "--set", "flip=false", *SMOKE[2:]]
     assert main([str(part) for part in ("train", "--config", "tiny", "-o", tmp_path / "run", *options)]) == 2
     assert "X must be uint8 (32, 32, 3, 73257) with 73257 labels y" in capsys.readouterr().err
-    monkeypatch.setattr(data, "SVHN_IMAGES", counts)
+    monkeypatch.setattr(datasets.svhn, "SVHN_IMAGES", counts)
     _run(capsys, "train", "--config", "tiny", "--epochs", 2, "-o", tmp_path / "run", *options)
     teach = ["teach", "--teacher", tmp_path / "run", "--views", 1, "--set", "flip=false", "--set", "compile=false"]
     assert _run(capsys, *teach, "-o", tmp_path / "answers", *svhn, "--json")["images"] == 72
@@ -211,7 +211,7 @@ def test_quantize_without_training(teacher, tmp_path, capsys):
         (["train", "--set", "flip=1"], "--set flip must be true or false, not '1'"),
         (["train", "--set", "betas=0.9"], "--set betas must be a list, not '0.9'"),
         (["train", "--set", "optimizer=sgd"], "optimizer must be one of muon, adamw, not 'sgd'"),
-        (["train", "--dataset", "mnist"], "unknown data set 'mnist'"),
+        (["train", "--dataset", "minst"], "unknown data set 'minst'"),
         (["train", "--dataset", "sample", "--data", "docs"], "sample ships with psahw: it takes no --data"),
         (["train", "--epochs", "0"], "0 is not in the range"),
         (["train", "--set", "block_epochs=2", "--dataset", "sample"], "block_epochs need --start blocks"),

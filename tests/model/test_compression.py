@@ -31,7 +31,7 @@ def _quantize(capsys, run, directory, *arguments):
 
 
 def _weights(result):
-    return {name: layer.weight for name, layer, _ in network_file.load(result["network"]).linears()}
+    return {name: layer.weight for name, layer, *_ in network_file.load(result["network"]).linears()}
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_presets_survive_json():
         ({"image": [32]}, r"image must be two numbers, not \(32,\)"),
         ({"image": 32}, "image must be two numbers, not 32"),
         ({"image": [32, 0]}, "image must be an integer in .*, not 0"),
-        ({"image": [3, 32]}, "a grid of 0 x 8 tokens"),
+        ({"image": [3, 32]}, "patch_size must be at most the 3 pixels of the image and the padding, not 4"),
         ({"image": [36, 36], "stages": [STAGE, STAGE]}, "merging after stage 0 needs an even grid, not 9 x 9"),
     ],
 )

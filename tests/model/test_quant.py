@@ -134,7 +134,7 @@ def test_psa_tables_equal_the_layer_at_all_codes():
     quantized = QuantizedResMLP(_trained(SHAPES["local"]), samples.load()[0])
     network = to_network(quantized, "test", CLASSES)
     stage, layer = quantized.stages[0], quantized.stages[0].channel_mixing[0]
-    table = network.stages[0].blocks[0].channel_mixing.table_in.values
+    table = network.place("stages.0.blocks.0.channel_mixing.table_in").layer.values
     scale, offset = (part.detach().double().numpy() for part in layer.layer.norm.affine())
     stream, unit = stage.scales()[1].double().numpy(), layer.input_scale.double().numpy()
     grid, psa = np.linspace(-4, 4, 64), layer.layer.act_in
@@ -170,7 +170,7 @@ def test_residual_stream_is_halved_where_it_grows():
     model.eval()
     quantized = QuantizedResMLP(model, samples.load()[0])
     halvings = int(quantized.stages[0].halvings.sum())
-    tables = [table for name, table, _ in to_network(quantized, "test", CLASSES).tables() if "residual" in name]
+    tables = [table for name, table, *_ in to_network(quantized, "test", CLASSES).tables() if "residual" in name]
     assert halvings == len(tables) > 0
     codes = np.arange(-128, 128)
     for table in tables:

@@ -10,7 +10,7 @@ from psahw.model.predict import predict
 from psahw.model.quant import QuantizedResMLP
 from psahw.model.residual_bits import main, rounded, rounded_stream, scan
 from psahw.network import reference, samples
-from psahw.network.layers import Patch
+from psahw.network.resmlp import Patch
 from tests.model.test_quant import SHAPES, _trained
 
 ROOT = Path(__file__).parents[2]
@@ -66,8 +66,9 @@ def test_embedded_tokens_equal_numpy():
     with rounded_stream(model, scales, 8):
         model.embed.register_forward_hook(lambda module, inputs, output: seen.append(output))
         model(torch.from_numpy(images))
-    patch = Patch(config.patch_size, config.patch_stride, config.patch_padding)
-    pixels = reference.patches((images.astype(int) - 128).astype(np.int8), patch) / 64
+    windows = Patch(config.patch_size, config.patch_stride, config.patch_padding).windows
+    codes = (images.astype(int) - 128).astype(np.int8)
+    pixels = reference.im2col(windows, images.shape[1:3], codes.reshape(len(codes), -1, codes.shape[3])) / 64
     weight, bias = (part.detach().numpy().astype(float) for part in (model.embed.weight, model.embed.bias))
     codes = np.clip(np.floor((pixels @ weight.T + bias) / entry + 0.5), -128, 127)
     differing = np.rint(seen[0].detach().numpy().transpose(1, 0, 2) / entry) != codes

@@ -8,14 +8,14 @@ from psahw.model.config import ACTIVATIONS, ModelConfig, StageConfig
 from psahw.model.presets import PRESETS
 from psahw.model.resmlp import ChannelNorm, PatchMerging, ResMLP, TokenMixing, extract_patches
 from psahw.network import reference
-from psahw.network.layers import Patch
+from psahw.network.resmlp import Patch
 
 
 @pytest.mark.parametrize("size, stride, padding", [(4, 4, 0), (6, 4, 1), (4, 2, 1)])
 def test_patches_equal_the_integer_models(size, stride, padding):
     rng = np.random.default_rng(0)
     codes = rng.integers(-128, 128, (3, 16, 12, 3), dtype=np.int8)
-    expected = reference.patches(codes, Patch(size, stride, padding))
+    expected = reference.im2col(Patch(size, stride, padding).windows, (16, 12), codes.reshape(3, 16 * 12, 3))
     patches = extract_patches(torch.from_numpy(codes).float(), size, stride, padding)
     np.testing.assert_array_equal(patches.permute(1, 0, 2).numpy(), expected)
 

@@ -13,6 +13,7 @@ from psahw.model.quant import QuantizedResMLP
 from psahw.model.tables import compare, exact
 from psahw.network import samples
 from psahw.network.layers import Table
+from psahw.network.resmlp import recognise
 from tests.model.test_psa import _published
 from tests.model.test_quant import CLASSES, SHAPES, _trained
 
@@ -28,7 +29,8 @@ def _quantised(shape):
 def test_tables_of_every_activation(shape):
     model, network = _quantised(shape)
     compared, different = compare(network, model)
-    tables = sum(len(stage.blocks) * (1 + (model.config.activation == "psa_both")) for stage in network.stages)
+    stages = recognise(network).stages
+    tables = sum(len(stage.blocks) * (1 + (model.config.activation == "psa_both")) for stage in stages)
     assert compared >= tables * 8 * 256 and different == []
 
 
@@ -62,12 +64,13 @@ def test_exact_is_the_published_formula_at_the_grid():
 
 def test_wrong_entry_is_found():
     model, network = _quantised("local")
-    block = network.stages[0].blocks[0]
+    form = recognise(network)
+    block = form.stages[0].blocks[0]
     values = block.channel_mixing.table_hidden.values.copy()
     values[3, 77] ^= 2  # the entry of code -51
     mixing = dataclasses.replace(block.channel_mixing, table_hidden=Table(values))
-    blocks = (dataclasses.replace(block, channel_mixing=mixing), *network.stages[0].blocks[1:])
-    wrong = dataclasses.replace(network, stages=(dataclasses.replace(network.stages[0], blocks=blocks),))
+    blocks = (dataclasses.replace(block, channel_mixing=mixing), *form.stages[0].blocks[1:])
+    wrong = dataclasses.replace(form, stages=(dataclasses.replace(form.stages[0], blocks=blocks),)).network()
     (message,) = compare(wrong, model)[1]
     assert message.startswith(f"stages.0.blocks.0.channel_mixing.table_hidden[3, -51] is {values[3, 77]}, not ")
 
