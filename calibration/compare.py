@@ -12,6 +12,7 @@ from typing import Any
 
 from calibration.measure import DATA
 from psahw.architecture import nodes
+from psahw.architecture.codes import Codes
 from psahw.architecture.device import Resources
 from psahw.planner import cost
 from psahw.synthesis import yosys
@@ -19,12 +20,16 @@ from psahw.synthesis import yosys
 __all__ = ["amounts", "main", "totals"]
 
 
+def _value(value: Any) -> Any:
+    """Return the value of a field from its JSON."""
+    if isinstance(value, dict):
+        return Codes(**value)
+    return tuple(value) if isinstance(value, list) else value
+
+
 def node_of(row: dict[str, Any]) -> nodes.Node:
     """Return the node of a measured component."""
-    fields = {k: v for k, v in row.items() if k not in ("engine", "cells")}
-    for name in ("branch", "bypass", "grid"):
-        if name in fields:
-            fields[name] = tuple(fields[name])
+    fields = {name: _value(value) for name, value in row.items() if name not in ("engine", "cells")}
     return getattr(nodes, row["engine"])(**fields)
 
 

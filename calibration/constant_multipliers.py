@@ -5,6 +5,7 @@ from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from psahw.architecture.codes import Codes
 from psahw.architecture.ranges import dot_range, signed_bits
 from psahw.gateware.arith import adder_tree, saturate
 from psahw.gateware.stream import vector_signature
@@ -56,7 +57,7 @@ class ConstantMultipliers(wiring.Component):
         super().__init__(
             {
                 "i": In(vector_signature(weight.shape[1])),
-                "o": Out(vector_signature(len(weight), out_bits)),
+                "o": Out(vector_signature(len(weight), Codes(out_bits))),
             }
         )
 
@@ -89,7 +90,7 @@ class ConstantMultipliers(wiring.Component):
             with m.If(en):
                 m.d.sync += [
                     rounded.eq(total + offset),
-                    self.o.payload[j].eq(saturate(rounded >> shift, self._out_bits)),
+                    self.o.payload[j].eq(saturate(rounded >> shift, Codes(self._out_bits))),
                 ]
 
         return m

@@ -19,7 +19,8 @@ from psahw import verilog
 from psahw.adder_graph import solve
 from psahw.gateware.graph_engine import GraphEngine
 from psahw.network.file import load
-from psahw.network.layers import Linear, Network
+from psahw.network.graph import Network
+from psahw.network.layers import Linear
 from psahw.synthesis import yosys
 
 __all__ = ["CASES", "DATA", "LARGE", "SMALL", "Case", "engine", "key", "layer_of", "main", "rounded"]
@@ -59,7 +60,7 @@ CASES = (
 
 def layer_of(network: Network, name: str) -> Linear:
     """Return a linear layer of a network by its name."""
-    layer = network.layer(name)
+    layer = network.place(name).layer
     if not isinstance(layer, Linear):
         raise ValueError(f"name must be that of a linear layer, not {name!r}")
     return layer

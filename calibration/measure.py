@@ -20,8 +20,9 @@ from psahw import generate
 from psahw.architecture import nodes
 from psahw.architecture.device import DEVICES
 from psahw.gateware.residual import BRANCH, BYPASS
-from psahw.network.layers import Network, Patch
+from psahw.network.graph import Network
 from psahw.network.random import StageShape, random_network
+from psahw.network.resmlp import Patch
 from psahw.planner import search
 from psahw.planner.plan import Plan
 from psahw.planner.rules import KINDS, Rules

@@ -262,7 +262,14 @@ def _type_at(kind: Any, steps: Iterable[_Step]) -> Any:
     described: Any = inspect.type_info(kind)
     for step in steps:
         described = _plain(described)
-        if isinstance(described, inspect.StructType):
+        if isinstance(described, inspect.UnionType):
+            # Fields with the same name and the same type need not be told apart.
+            fields = [field for struct in described.types for field in getattr(struct, "fields", ())]
+            types = [field.type for field in fields if field.encode_name == step]
+            if not types or any(other != types[0] for other in types):
+                return None
+            described = types[0]
+        elif isinstance(described, inspect.StructType):
             described = next(field.type for field in described.fields if field.encode_name == step)
         elif isinstance(described, inspect.DictType):
             described = described.value_type
@@ -299,6 +306,10 @@ def _complaint(failure: _Failure, value: Any, kind: Any) -> str:
     if problem.startswith("Invalid enum value"):
         choices = getattr(_plain(_type_at(kind, failure.steps)), "values", ())
         return f"{where} must be one of {', '.join(map(str, choices))}, not {quoted}"
+    if problem.startswith("Invalid value"):  # of the field that tells the types of a union apart
+        union = _plain(_type_at(kind, failure.steps[:-1]))
+        choices = sorted(str(struct.tag) for struct in getattr(union, "types", ()) if hasattr(struct, "tag"))
+        return f"{where} must be one of {', '.join(choices)}, not {quoted}"
     if match := _EXPECTED.fullmatch(problem):
         expected = _extra(_type_at(kind, failure.steps), "must be") or _expected(match[1], match[2] or "")
         return (

@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from . import verilog
 from .adder_graph import solve
 from .architecture import nodes
-from .architecture.geometry import SlidingWindow
+from .architecture.codes import INT8, Codes
 from .gateware.accelerator import CHAIN, Accelerator
 from .gateware.argmax import Argmax
 from .gateware.chain import Chain
@@ -20,15 +20,20 @@ from .gateware.graph_engine import GraphEngine
 from .gateware.input_table import InputTable
 from .gateware.local_mixing import LocalMixing
 from .gateware.mac_array import MacArray
+from .gateware.max_pool import MaxPool
 from .gateware.pool import MeanPool
 from .gateware.residual import BRANCH, BYPASS, Residual
 from .gateware.slices import Slices
 from .gateware.stream import Gather, Queue, vector_signature
 from .gateware.table import TableRom
+from .gateware.thresholds import Thresholds
 from .gateware.transpose import Transpose
 from .gateware.windows import Windows
+from .network import layers
 from .network.file import digest
-from .network.layers import Linear, Network, Table, TokenMixing
+from .network.graph import Network
+from .network.layers import Linear, Table, TokenMixing
+from .planner.candidates import first_windows
 from .planner.plan import Plan
 from .planner.primitives import queue_style
 
@@ -51,18 +56,24 @@ def _(node: nodes.InputTable, network: Network) -> wiring.Component:
 
 def _linear(node: nodes.Node, network: Network) -> Linear | TokenMixing:
     """Return the layer with weights that a node computes."""
-    layer = network.layer(node.name)
-    if isinstance(layer, Table):
-        raise ValueError(f"{node.name}: the layer must have weights, not a table")
+    layer = network.place(node.name).layer
+    if not isinstance(layer, Linear | TokenMixing):
+        raise ValueError(f"{node.name}: the layer must have weights, not be {layer!r}")
     return layer
 
 
-def _queued(depth: int | None, lanes: int, component: wiring.Component) -> wiring.Component:
+def _range(node: nodes.Node, network: Network) -> tuple[int, int]:
+    """Return the least and the greatest input of a node's layer that occur."""
+    shape = network.place(node.name).input
+    return shape.low, shape.high
+
+
+def _queued(depth: int | None, lanes: int, codes: Codes, component: wiring.Component) -> wiring.Component:
     """Return a component behind a queue, or by itself if the depth is None or 0."""
     if not depth:
         return component
-    shape = vector_signature(lanes).members["payload"].shape
-    queue = Queue(shape=shape, depth=depth, style=queue_style(lanes, depth))
+    shape = vector_signature(lanes, codes).members["payload"].shape
+    queue = Queue(shape=shape, depth=depth, style=queue_style(lanes, depth, codes.bits))
     return Chain(parts={"queue": queue, "engine": component})
 
 
@@ -79,24 +90,26 @@ def _(node: nodes.Windows, network: Network) -> wiring.Component:
         o_lanes=node.o_lanes,
         period=node.period,
         style=node.style,
+        code=node.code,
+        codes=node.codes,
     )
-    return _queued(node.queue, node.i_lanes, windows)
+    return _queued(node.queue, node.i_lanes, node.codes, windows)
 
 
 @_component.register
 def _(node: nodes.Gather, network: Network) -> wiring.Component:
-    return Gather(lanes=node.lanes, ratio=node.ratio, beats=node.beats)
+    return Gather(lanes=node.lanes, ratio=node.ratio, beats=node.beats, codes=node.codes)
 
 
 @_component.register
 def _(node: nodes.MacArray, network: Network) -> wiring.Component:
     layer = _linear(node, network)
-    weight, bias, shift = layer.weight, layer.bias, layer.shift
+    parts: list[np.ndarray | None] = [layer.weight, layer.bias, layer.shift, layer.multiplier]
     if isinstance(layer, Linear):
-        weight, bias, shift = weight[None], bias[None], shift[None]
+        parts = [None if part is None else part[None] for part in parts]
     elif layer.kernel is not None:
         raise ValueError(f"{node.name}: a MAC array cannot compute a local token mixing")
-    weight, bias, shift = map(np.ascontiguousarray, (weight, bias, shift))
+    weight, bias, shift, scale = (None if part is None else np.ascontiguousarray(part) for part in parts)
     array = MacArray(
         weight=weight,
         bias=bias,
@@ -106,7 +119,10 @@ def _(node: nodes.MacArray, network: Network) -> wiring.Component:
         o_lanes=node.o_lanes,
         depth=node.depth,
         vectors=node.vectors,
-        out_bits=node.out_bits,
+        i_codes=node.i_codes,
+        o_codes=node.o_codes,
+        i_range=_range(node, network),
+        scale=scale,
         weight_style=node.weight_style,
         operand_bits=node.operand_bits,
         multiplier=node.multiplier,
@@ -136,15 +152,17 @@ def _(node: nodes.GraphEngine, network: Network) -> wiring.Component:
         if getattr(node, name) != getattr(engine, name):
             raise ValueError(f"{node.name}: {name} must be {getattr(engine, name)}, not {getattr(node, name)}")
     gather = {"gather": Gather(lanes=node.i_lanes, ratio=node.i_beats)} if node.i_beats > 1 else {}
-    return _queued(node.queue, node.i_lanes, Chain(parts={**gather, "engine": engine}))
+    return _queued(node.queue, node.i_lanes, INT8, Chain(parts={**gather, "engine": engine}))
 
 
 @_component.register
 def _(node: nodes.TableRom, network: Network) -> wiring.Component:
-    table = network.layer(node.name)
+    table = network.place(node.name).layer
     if not isinstance(table, Table):
         raise ValueError(f"{node.name}: the layer must be a table, not one with weights")
-    return TableRom(values=table.values, lanes=node.lanes, style=node.style)
+    return TableRom(
+        values=table.values, lanes=node.lanes, style=node.style, i_codes=node.i_codes, o_codes=node.o_codes
+    )
 
 
 @_component.register
@@ -156,6 +174,7 @@ def _(node: nodes.Transpose, network: Network) -> wiring.Component:
         o_lanes=node.o_lanes,
         period=node.period,
         style=node.style,
+        codes=node.codes,
     )
 
 
@@ -170,28 +189,63 @@ def _(node: nodes.LocalMixing, network: Network) -> wiring.Component:
         grid=node.grid,
         channels=node.channels,
         lanes=node.lanes,
+        i_codes=node.i_codes,
+        o_codes=node.o_codes,
+        i_range=_range(node, network),
+        scale=layer.multiplier,
         multiplier=node.multiplier,
         shared=node.shared,
     )
-    return _queued(node.queue, node.lanes, mixing)
+    return _queued(node.queue, node.lanes, node.i_codes, mixing)
 
 
 @_component.register
 def _(node: nodes.Residual, network: Network) -> wiring.Component:
     branch = Chain(parts=_components(node.branch, network, node.name))
     bypass = Chain(parts=_components(node.bypass, network, node.name)) if node.bypass else None
-    style = queue_style(node.lanes, node.queue)
-    return Residual(lanes=node.lanes, branch=branch, bypass=bypass, depth=node.queue, style=style)
+    style = queue_style(node.o_lanes, node.queue, node.bypass_codes.bits)
+    return Residual(
+        i_lanes=node.i_lanes,
+        o_lanes=node.o_lanes,
+        branch=branch,
+        bypass=bypass,
+        depth=node.queue,
+        style=style,
+        i_codes=node.i_codes,
+        o_codes=node.o_codes,
+    )
+
+
+@_component.register
+def _(node: nodes.Thresholds, network: Network) -> wiring.Component:
+    layer = network.place(node.name).layer
+    if not isinstance(layer, layers.Thresholds):
+        raise ValueError(f"{node.name}: the layer must be thresholds, not {layer!r}")
+    return Thresholds(
+        values=layer.values, offset=layer.offset, lanes=node.lanes, i_codes=node.i_codes, o_codes=node.o_codes
+    )
+
+
+@_component.register
+def _(node: nodes.MaxPool, network: Network) -> wiring.Component:
+    return MaxPool(tokens=node.tokens, channels=node.channels, lanes=node.lanes, codes=node.codes)
 
 
 @_component.register
 def _(node: nodes.MeanPool, network: Network) -> wiring.Component:
-    return MeanPool(tokens=node.tokens, channels=node.channels, lanes=node.lanes, shift=node.shift)
+    return MeanPool(
+        tokens=node.tokens,
+        channels=node.channels,
+        lanes=node.lanes,
+        shift=node.shift,
+        codes=node.codes,
+        multiplier=node.multiplier,
+    )
 
 
 @_component.register
 def _(node: nodes.Argmax, network: Network) -> wiring.Component:
-    return Argmax(classes=node.classes, bits=node.bits)
+    return Argmax(classes=node.classes, codes=node.codes, lanes=node.lanes)
 
 
 def _all_slices(node: nodes.Node, network: Network) -> wiring.Component:
@@ -239,8 +293,7 @@ def accelerator(network: Network, plan: Plan) -> Accelerator:
 
 def _needed_beats(network: Network, bus_bytes: int) -> int:
     """Return the number of input beats of a frame up to the last one with a pixel in a window."""
-    patch = network.patch
-    window = SlidingWindow(*network.image, patch.size, patch.stride, patch.padding)
+    window = first_windows(network).over(network.image)
     return -(-window.needed_pixels * network.colours // bus_bytes)
 
 
@@ -256,7 +309,7 @@ def manifest(network: Network, plan: Plan, circuit: Accelerator) -> dict[str, An
         "needed_beats": _needed_beats(network, plan.bus_bytes),
         "classes": len(network.classes),
         "class_names": list(network.classes),
-        "logit_bits": network.head.out_bits,
+        "logit_bits": network.logits.codes.bits + (not network.logits.codes.signed),
         "clock_hz": plan.clock_hz,
         "frame_interval": plan.frame_interval,
         "latency": plan.latency,

@@ -12,7 +12,8 @@ def inferred(plan):
 
     def changed(node):
         if isinstance(node, nodes.Residual):
-            return dataclasses.replace(node, branch=tuple(map(changed, node.branch)))
+            paths = {name: tuple(map(changed, getattr(node, name))) for name in ("branch", "bypass")}
+            return dataclasses.replace(node, **paths)
         if isinstance(node, nodes.MacArray | nodes.LocalMixing):
             return dataclasses.replace(node, multiplier=None)
         return node

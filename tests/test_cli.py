@@ -13,8 +13,8 @@ from psahw import cli
 from psahw.cli import main, output
 from psahw.errors import CheckFailed
 from psahw.network import file as network_file
-from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
+from psahw.network.resmlp import Patch
 
 COMMANDS = list(cli._COMMANDS)
 
@@ -40,7 +40,7 @@ def networks(tmp_path_factory):
     spoiled = {
         "shape": (config, tensors | {"head.weight": np.zeros((5, 7), np.int8)}),
         "range": (config, tensors | {"embed.shift": np.full(8, 40, np.uint8)}),
-        "future": (config | {"version": 3}, tensors),
+        "future": (config | {"version": 4}, tensors),
     }
     for name, (description, content) in spoiled.items():
         safetensors.numpy.save_file(content, folder / name, metadata={"psahw": json.dumps(description)})
@@ -64,7 +64,7 @@ BAD = [
     ("info {}", r"no network '.*': it is a directory; name a network file"),
     ("info {}/shape", r".*/shape: network: head must have 8 inputs, not 7"),
     ("info {}/range", r".*/range: embed: shift\[0\] must be at most 31, not 40"),
-    ("info {}/future", r".*/future: format version must be 1 to 2, not 3: update psahw"),
+    ("info {}/future", r".*/future: format version must be 1 to 3, not 4: update psahw"),
     ("info {}/small --plot x.bmp", r"x.bmp: the name must end in .png, .svg or .pdf"),
     ("info {}/small --plot {}/blocked/x.png", r"cannot write .*/blocked/x.png: Not a directory"),
     ("info --plot x.png", r"--plot needs a network"),
@@ -98,7 +98,7 @@ BAD = [
     ("elaborate {}/small --board marble --fps 0 -o out", r".*--fps.* must be positive, not 0"),
     ("elaborate {}/small --board marble -o {}/blocked/out", r"cannot write .*/blocked/out: Not a directory"),
     ("elaborate {}/small --board marble -o /proc/out", r"cannot write /proc/out: .*"),
-    ("elaborate {}/future --board marble -o out", r".*/future: format version must be 1 to 2, not 3: update psahw"),
+    ("elaborate {}/future --board marble -o out", r".*/future: format version must be 1 to 3, not 4: update psahw"),
     ("simulate {}/absent", r"no network '.*"),
     ("simulate {}/small", r"small takes images of \(8, 8, 3\) in 5 classes; .*"),
     ("simulate {}/cifar --board breadboard", r"unknown board 'breadboard'; known boards: .*"),

@@ -13,8 +13,8 @@ from psahw.architecture.device import DEVICES
 from psahw.architecture.nodes import walk
 from psahw.errors import CheckFailed
 from psahw.network import reference
-from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_images, random_network
+from psahw.network.resmlp import Patch
 from psahw.planner import search
 from psahw.planner.rules import MAC_ONLY, Rules
 from tests.gateware.streams import run_stream
@@ -63,7 +63,7 @@ def beats(images, bus_bytes):
 
 def results(network, payloads):
     """Return logits and classes from raw result payloads."""
-    bits, classes = network.head.out_bits, len(network.classes)
+    bits, classes = network.logits.codes.bits, len(network.classes)
     logits = []
     for payload in payloads:
         raw = np.array([payload >> bits * k & (1 << bits) - 1 for k in range(classes)])
@@ -219,7 +219,9 @@ def test_slices_that_take_other_lanes_than_they_give(channels, period, slices, l
 
 
 def test_groups_cannot_be_sliced():
-    with pytest.raises(CheckFailed, match="token_mixing: 3 engines side by side are needed, and all channels"):
+    with pytest.raises(
+        CheckFailed, match=r"token_mixing\.linear: 3 engines side by side are needed, and all channels"
+    ):
         sliced(12, 3, 1)
 
 

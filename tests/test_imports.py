@@ -25,6 +25,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "quoting": (set(), set()),
     "documents": ({"errors", "quoting"}, {"msgspec"}),
+    "pictures": ({"documents", "errors", "quoting"}, {"msgspec", "numpy", "PIL"}),
     "display": (set(), set()),
     "files": ({"errors", "scratch"}, set()),
     "lookup": ({"errors", "quoting"}, set()),
@@ -34,7 +35,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
     "processes": ({"watchdog"}, set()),
     "signals": ({"processes", "scratch"}, set()),
     "sweep": (BASE, {"msgspec"}),
-    "architecture": (set(), {"numpy"}),
+    "architecture": ({"quoting"}, {"numpy"}),
     "adder_graph": (BASE | {"architecture"}, {"msgspec", "numpy"}),
     "network": (BASE | {"display", "architecture", "adder_graph"}, {"msgspec", "numpy", "safetensors", "PIL"}),
     "planner": (
@@ -48,14 +49,14 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
         {"msgspec", "numpy", "safetensors", "PIL", "amaranth"},
     ),
     "synthesis": (BASE | {"architecture", "gateware"}, {"msgspec", "numpy", "amaranth"}),
-    "host": (BASE | {"network"}, {"msgspec", "numpy", "safetensors", "PIL", "serial", "cobs"}),
+    "host": (BASE | {"network", "pictures"}, {"msgspec", "numpy", "safetensors", "PIL", "serial", "cobs"}),
     "sim": (BASE, {"msgspec", "numpy", "cocotb", "cocotbext", "cocotb_tools"}),
     "boards": (
         BASE | {"network", "architecture", "planner", "gateware", "generate", "verilog", "synthesis", "host"},
         {"msgspec", "numpy", "safetensors", "PIL", "serial", "cobs", "amaranth", "amaranth_boards"},
     ),
     "model": (
-        BASE | {"network", "architecture", "adder_graph"},
+        BASE | {"display", "network", "architecture", "adder_graph", "pictures"},
         {"msgspec", "numpy", "safetensors", "PIL", "torch"},
     ),
     "report": (

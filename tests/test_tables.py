@@ -106,7 +106,7 @@ def test_plan_on_80_columns(terminal, capsys):
     terminal(80)
     network, board = network_file.load("cifar10-psa"), boards.get("alveo-u250")
     planned = search.make(network, board.device, clock_hz=300e6, period=512, bus_bytes=8)
-    hardware._show_plan(planned, 256)
+    hardware._show_plan(planned)
     lines = _lines(capsys)
     assert max(map(len, lines)) <= 80
     assert len(lines) < 150

@@ -10,7 +10,7 @@ from psahw import generate, verilog
 from psahw.errors import UserError
 from psahw.gateware.dsp48 import MODELS
 from psahw.lookup import look_up
-from psahw.network.layers import Network
+from psahw.network.graph import Network
 from psahw.planner.plan import Plan
 
 from .. import Board

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from psahw import generate
 from psahw.errors import UserError
-from psahw.network.layers import Network
+from psahw.network.graph import Network
 from psahw.planner.plan import Plan
 
 from .. import Board

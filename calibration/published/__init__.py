@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from psahw.network.layers import Block, ChannelMixing, Linear, Network, Patch, Stage, Table, TokenMixing
+from psahw.network.graph import Network
+from psahw.network.layers import Linear, Table, TokenMixing
+from psahw.network.resmlp import Block, ChannelSublayer, Patch, ResMLP, Stage, TokenSublayer
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -48,10 +50,8 @@ def _block(data: Any, index: int, psa: bool) -> Block:
     """Return a block, with the PSA tables or with ReLU."""
     name = f"blocks_{index}"
     weight, bias, shift = _linear(data, f"{name}_token_mixer_linear")
-    mixing = TokenMixing(
-        weight[None],
-        bias[None],
-        shift[None],
+    mixing = TokenSublayer(
+        TokenMixing(weight[None], bias[None], shift[None]),
         table_in=_affine(data, f"{name}_token_mixer_affine_1"),
         table_out=_affine(data, f"{name}_token_mixer_affine_2"),
         table_residual=_affine(data, f"{name}_token_mixer_res_affine"),
@@ -63,7 +63,7 @@ def _block(data: Any, index: int, psa: bool) -> Block:
     else:
         table_in = None
         hidden = Table(np.tile(np.maximum(_CODES, 0).astype(np.int8), (linear1.outputs, 1)))
-    mlp = ChannelMixing(
+    mlp = ChannelSublayer(
         linear1,
         Linear(*_linear(data, f"{name}_mlp_linear_2")),
         table_in,
@@ -80,16 +80,16 @@ def convert(name: str) -> tuple[Network, np.ndarray]:
     """
     with np.load(directory() / f"{name}.npz", allow_pickle=False) as data:
         psa = "blocks_0_mlp_psa_1_table" in data
-        network = Network(
+        form = ResMLP(
             name=name,
             image=(32, 32),
             input_table=np.ascontiguousarray(data["input_table"].T),
             patch=Patch(size=4, stride=4),
             embed=Linear(*_linear(data, "embed_linear")),
-            stages=(Stage((8, 8), tuple(_block(data, index, psa) for index in range(4))),),
+            stages=(Stage(tuple(_block(data, index, psa) for index in range(4))),),
             pool_shift=6,
             head=Linear(*_linear(data, "classifier_linear")),
             classes=CLASSES,
             metadata={"source": "doi:10.1145/3705926", "licence": "MIT"},
         )
-        return network, np.array(data["test_logits_first_1000"])
+        return form.network(), np.array(data["test_logits_first_1000"])

@@ -89,7 +89,7 @@ class WindowBuffer:
     i_lanes
         Elements of an input beat, a divisor of ``width·channels``.
     o_lanes
-        Elements of an output beat: a divisor of ``size·channels``, or that times a divisor of ``size``.
+        Elements of an output beat: a divisor of a window's row, or a row times a divisor of their number.
     """
 
     window: SlidingWindow
@@ -100,7 +100,7 @@ class WindowBuffer:
     @property
     def copies(self) -> int:
         """Copies of the ring: rows of a window that are read at once."""
-        return -(-self.o_lanes // (self.window.size * self.channels))
+        return -(-self.o_lanes // (self.window.size[1] * self.channels))
 
     @property
     def row_lanes(self) -> int:
@@ -121,7 +121,7 @@ class WindowBuffer:
             i_lanes=self.i_lanes,
             o_lanes=self.row_lanes,
             i_align=self.i_lanes,
-            o_align=gcd(window.stride * self.channels, window.padding * self.channels, self.row_lanes),
+            o_align=gcd(window.stride[1] * self.channels, window.padding[2] * self.channels, self.row_lanes),
         )
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from math import gcd
 
 from .buffers import TransposeBuffer, WindowBuffer
+from .codes import INT8, Codes
 from .geometry import SlidingWindow, neighbour_reach
 
 __all__ = [
-    "Argmax", "Gather", "GraphEngine", "InputTable", "LocalMixing", "MacArray", "MeanPool", "Node", "Residual",
-    "Sliced", "TableRom", "Transpose", "Windows", "walk",
+    "Argmax", "Gather", "GraphEngine", "InputTable", "LocalMixing", "MacArray", "MaxPool", "MeanPool", "Node",
+    "Residual", "Sliced", "TableRom", "Thresholds", "Transpose", "Windows", "walk",
 ]  # fmt: skip
 
 
@@ -74,6 +75,8 @@ class Windows(Node):
         Rows and columns of the grid, and elements at each position.
     size, stride, padding
         Geometry of the windows (`SlidingWindow`).
+    code
+        The padding.
     i_lanes, o_lanes
         Elements of an input and of an output beat.
     period
@@ -82,19 +85,23 @@ class Windows(Node):
         Beats of the `Queue` in front; None if there is none.
     style
         Memory of the rows, ``"block"`` or ``"distributed"``.
+    codes
+        Type of an element.
     """
 
     height: int
     width: int
     channels: int
-    size: int
-    stride: int
-    padding: int
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
     i_lanes: int
     o_lanes: int
     period: int
     queue: int | None = None
     style: str = "block"
+    code: int = 0
+    codes: Codes = INT8
 
     @property
     def window(self) -> SlidingWindow:
@@ -119,7 +126,7 @@ class Windows(Node):
     @property
     def length(self) -> int:
         """Elements of a window."""
-        return self.size**2 * self.channels
+        return self.size[0] * self.size[1] * self.channels
 
 
 @dataclass(frozen=True)
@@ -134,11 +141,14 @@ class Gather(Sliced):
         Input beats per output beat.
     beats
         Input beats per vector, if ``ratio`` does not divide them; else None.
+    codes
+        Type of an element.
     """
 
     lanes: int
     ratio: int
     beats: int | None = None
+    codes: Codes = INT8
 
 
 @dataclass(frozen=True)
@@ -157,8 +167,6 @@ class MacArray(Sliced):
         Vectors per frame.
     sets
         Matrices that the vectors of a frame use in turn.
-    out_bits
-        Width of an output.
     weight_bits
         Width of a weight.
     acc_bits
@@ -177,6 +185,10 @@ class MacArray(Sliced):
         Name of the device's multiplier primitive; None if tools infer it.
     pairs
         Number of pairs of units that share a multiplier.
+    i_codes, o_codes
+        Types of an input and of an output.
+    scale_bits
+        Width of the multipliers of the rows; 0 without.
     """
 
     inputs: int
@@ -186,7 +198,6 @@ class MacArray(Sliced):
     o_lanes: int
     vectors: int
     sets: int
-    out_bits: int
     weight_bits: int
     acc_bits: int
     offset_bits: int
@@ -196,6 +207,9 @@ class MacArray(Sliced):
     operand_bits: int | None = None
     multiplier: str | None = None
     pairs: int = 0
+    i_codes: Codes = INT8
+    o_codes: Codes = INT8
+    scale_bits: int = 0
 
     @property
     def multipliers(self) -> int:
@@ -285,12 +299,16 @@ class TableRom(Node):
         False if all channels share one table.
     style
         Memory of the tables, ``"block"`` or ``"distributed"``.
+    i_codes, o_codes
+        Types of an argument and of a value.
     """
 
     channels: int
     lanes: int
     distinct: bool = True
     style: str = "block"
+    i_codes: Codes = INT8
+    o_codes: Codes = INT8
 
 
 @dataclass(frozen=True)
@@ -307,6 +325,8 @@ class Transpose(Sliced):
         Clock cycles between the first beats of two output vectors.
     style
         Memory of the frames, ``"block"`` or ``"distributed"``.
+    codes
+        Type of an element.
     """
 
     rows: int
@@ -315,6 +335,7 @@ class Transpose(Sliced):
     o_lanes: int
     period: int
     style: str = "block"
+    codes: Codes = INT8
 
     @property
     def buffer(self) -> TransposeBuffer:
@@ -342,11 +363,13 @@ class LocalMixing(Node):
         The same as in `MacArray`.
     shared
         Whether all tokens have the same weights.
+    i_codes, o_codes, scale_bits
+        The same as in `MacArray`.
     queue
         Beats of the `Queue` in front, in which tokens wait while a frame is flushed.
     """
 
-    kernel: int
+    kernel: tuple[int, int]
     grid: tuple[int, int]
     channels: int
     groups: int
@@ -358,11 +381,19 @@ class LocalMixing(Node):
     multiplier: str | None = None
     shared: bool = False
     queue: int = 0
+    i_codes: Codes = INT8
+    o_codes: Codes = INT8
+    scale_bits: int = 0
 
     @property
     def tokens(self) -> int:
         """Tokens per frame."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def entries(self) -> int:
+        """Entries of the kernel."""
+        return self.kernel[0] * self.kernel[1]
 
     @property
     def parts(self) -> int:
@@ -396,18 +427,74 @@ class Residual(Node):
 
     Parameters
     ----------
-    lanes
-        Elements of a beat.
+    i_lanes, o_lanes
+        Elements of an input and of an output beat.
     branch, bypass
         Components of both paths, in data order.
     queue
         Beats of the `Queue` at the end of the bypass, in which they wait for the branch.
+    i_codes, o_codes
+        Types of an input and of an output.
+    bypass_codes
+        Type of what waits in the queue.
     """
 
-    lanes: int
+    i_lanes: int
+    o_lanes: int
     branch: tuple[Node, ...]
     bypass: tuple[Node, ...]
     queue: int = 0
+    i_codes: Codes = INT8
+    o_codes: Codes = INT8
+    bypass_codes: Codes = INT8
+
+
+@dataclass(frozen=True)
+class MaxPool(Node):
+    """The maximum over the tokens of a window.
+
+    Parameters
+    ----------
+    tokens, channels
+        Tokens per window, and elements of each.
+    lanes
+        Elements of a beat.
+    codes
+        Type of an element.
+    """
+
+    tokens: int
+    channels: int
+    lanes: int
+    codes: Codes = INT8
+
+    @property
+    def beats(self) -> int:
+        """Beats per token."""
+        return self.channels // self.lanes
+
+
+@dataclass(frozen=True)
+class Thresholds(Node):
+    """The numbers of thresholds that elements reach.
+
+    Parameters
+    ----------
+    channels
+        Elements of a vector.
+    lanes
+        Elements of a beat.
+    count
+        Thresholds of a channel.
+    i_codes, o_codes
+        Types of an input and of an output.
+    """
+
+    channels: int
+    lanes: int
+    count: int
+    i_codes: Codes
+    o_codes: Codes
 
 
 @dataclass(frozen=True)
@@ -422,12 +509,18 @@ class MeanPool(Node):
         Elements of a beat.
     shift
         Bits to shift each sum by.
+    codes
+        Type of an element.
+    multiplier
+        Factor of each sum.
     """
 
     tokens: int
     channels: int
     lanes: int
     shift: int
+    codes: Codes = INT8
+    multiplier: int = 1
 
 
 @dataclass(frozen=True)
@@ -439,11 +532,17 @@ class Argmax(Node):
     classes
         Logits per frame.
     bits
-        Width of a logit.
+        Width of a logit in the result, where it is signed.
+    lanes
+        Logits of a beat.
+    codes
+        Type of a logit in a beat.
     """
 
     classes: int
     bits: int
+    lanes: int
+    codes: Codes
 
 
 def walk(pipeline: tuple[Node, ...]) -> Iterator[Node]:

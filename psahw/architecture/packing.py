@@ -35,30 +35,31 @@ def laid_out(weight: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return weight.reshape(sets, -1, rows, weight.shape[2] // columns, columns).swapaxes(2, 3)
 
 
-def split(weights: np.ndarray, operand_bits: int) -> int:
+def split(weights: np.ndarray, operand_bits: int, *, low: int = -128, high: int = 127) -> int:
     """Return ``S`` for the weights of `laid_out`.
 
     It is limited by the bits that the upper weight leaves of the multiplier's wider operand (``operand_bits``, 25 in
-    a DSP48E1 and 27 in a DSP48E2), and by those that the upper sum leaves of the accumulator.
+    a DSP48E1 and 27 in a DSP48E2), and by those that the upper sum leaves of the accumulator. ``low`` and ``high``
+    bound the activations.
     """
-    low, high = dot_range(weights, axis=2)
+    least, greatest = dot_range(weights, axis=2, low=low, high=high)
     wide = signed_bits(int(weights.min()), int(weights.max()))
-    return min(operand_bits - wide, ACCUMULATOR_BITS - signed_bits(int(low.min()), int(high.max())))
+    return min(operand_bits - wide, ACCUMULATOR_BITS - signed_bits(int(least.min()), int(greatest.max())))
 
 
-def pairs(weights: np.ndarray, operand_bits: int) -> list[tuple[int, int, int]]:
+def pairs(weights: np.ndarray, operand_bits: int, *, low: int = -128, high: int = 127) -> list[tuple[int, int, int]]:
     """Return (lower row, upper row, column) for each two units that share a multiplier.
 
-    No unit is in two pairs. A row can be the lower one in a column if its sum over any int8 ``x`` takes at most ``S``
-    bits in every set and pass. For 8-bit weights in a DSP48E1 this is so whenever their absolute values add up to at
-    most 511. Two rows do not fit if the upper one has the least weight of the layer's width in a step in which the
-    lower one's weight is negative. In each column the rows with the smallest sums are the lower ones, so that there
-    are as many pairs as possible wherever that exception does not occur.
+    No unit is in two pairs. A row can be the lower one in a column if its sum over any ``x`` in [low, high] takes at
+    most ``S`` bits in every set and pass. For 8-bit weights in a DSP48E1 and int8 activations this is so whenever the
+    absolute values of the weights add up to at most 511. Two rows do not fit if the upper one has the least weight of
+    the layer's width in a step in which the lower one's weight is negative. In each column the rows with the smallest
+    sums are the lower ones, so that there are as many pairs as possible wherever that exception does not occur.
     """
     rows, columns = weights.shape[3:]
-    bits = split(weights, operand_bits)
-    low, high = (limit.astype(np.int64) for limit in dot_range(weights, axis=2))
-    need = np.maximum(-low, high + 1).max((0, 1))  # (rows, columns)
+    bits = split(weights, operand_bits, low=low, high=high)
+    lows, highs = (limit.astype(np.int64) for limit in dot_range(weights, axis=2, low=low, high=high))
+    need = np.maximum(-lows, highs + 1).max((0, 1))  # (rows, columns)
     least = -(1 << signed_bits(int(weights.min()), int(weights.max())) - 1)
     paired = []
     for column in range(columns):

@@ -11,11 +11,13 @@ from .geometry import SlidingWindow
 
 __all__ = [
     "add", "argmax", "fifo_depth", "gather", "graph_engine", "graph_latency", "graph_words", "local_latency",
-    "local_mixing", "mac_array", "mac_latency", "mean_pool", "queued", "table_rom", "transpose", "windows",
+    "local_mixing", "mac_array", "mac_latency", "max_pool", "mean_pool", "queued", "requantise_latency", "table_rom",
+    "thresholds", "transpose", "windows",
 ]  # fmt: skip
 
 TABLE_LATENCY = 2
 REQUANTISE_LATENCY = 3
+MULTIPLIER_LATENCY = 3  # of a Requantise with multipliers, in addition
 READ_LATENCY = 2  # of Windows and Transpose, from a read to its output beat
 
 
@@ -43,26 +45,31 @@ def gather(times: np.ndarray, ratio: int, beats: int | None = None) -> np.ndarra
     return vectors[:, ends].reshape(-1) + 1
 
 
-def mac_latency(columns: int) -> int:
+def requantise_latency(scaled: bool) -> int:
+    """Return the clock cycles through a `Requantise`, which may be ``scaled`` by multipliers."""
+    return REQUANTISE_LATENCY + (MULTIPLIER_LATENCY if scaled else 0)
+
+
+def mac_latency(columns: int, scaled: bool = False) -> int:
     """Return the clock cycles from the last step of a pass to its first row at the output of a `MacArray`.
 
     Four lead to the accumulator (ROM, A/B, M, P), one captures it, one selects the row. Then come one for each level
-    of the adder tree over the columns, and the requantiser.
+    of the adder tree over the columns, and the requantiser, which may be ``scaled`` by multipliers.
     """
-    return 6 + (columns - 1).bit_length() + REQUANTISE_LATENCY
+    return 6 + (columns - 1).bit_length() + requantise_latency(scaled)
 
 
 def mac_array(
-    times: np.ndarray, *, inputs: int, outputs: int, rows: int, columns: int, o_lanes: int
+    times: np.ndarray, *, inputs: int, outputs: int, rows: int, columns: int, o_lanes: int, scaled: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the output times of a `MacArray`, and the times at which each input beat is freed.
 
-    The input beats have ``columns`` lanes, the output beats ``o_lanes``.
+    The input beats have ``columns`` lanes, the output beats ``o_lanes``. The rows may be ``scaled`` by multipliers.
     """
     steps, passes = -(-inputs // columns), -(-outputs // rows)
     start = queued(times.reshape(-1, steps)[:, -1] + 1, passes * steps)
     row = np.arange(0, outputs, o_lanes)
-    end = (row // rows + 1) * steps - 1 + mac_latency(columns) + row % rows // o_lanes
+    end = (row // rows + 1) * steps - 1 + mac_latency(columns, scaled) + row % rows // o_lanes
     freed = start[:, None] + (passes - 1) * steps + np.arange(steps)
     return (start[:, None] + end).reshape(-1), freed.reshape(-1)
 
@@ -103,26 +110,27 @@ def graph_engine(
     return output.reshape(-1), taken.reshape(-1)
 
 
-def local_latency(kernel: int) -> int:
+def local_latency(entries: int, scaled: bool = False) -> int:
     """Return the clock cycles from a push to its output beat in a `LocalMixing`.
 
     Two are in the line buffers and three in the multipliers. Then come one for each level of the adder tree over the
-    taps, and the requantiser.
+    entries of the kernel, and the requantiser, which may be ``scaled`` by multipliers.
     """
-    return 5 + (kernel**2 - 1).bit_length() + REQUANTISE_LATENCY
+    return 5 + (entries - 1).bit_length() + requantise_latency(scaled)
 
 
 def local_mixing(
-    times: np.ndarray, *, tokens: int, beats: int, reach: int, kernel: int
+    times: np.ndarray, *, tokens: int, beats: int, reach: int, entries: int, scaled: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the output times of a `LocalMixing`, and the times at which its inputs are taken.
 
-    A frame has ``tokens`` of ``beats`` beats each; a token depends on the one that comes ``reach`` tokens later.
+    A frame has ``tokens`` of ``beats`` beats each; a token depends on the one that comes ``reach`` tokens
+    later. The kernel has ``entries``.
     """
     frames = times.reshape(-1, tokens * beats)
     idle = np.full((len(frames), reach * beats), np.iinfo(np.int64).min // 2)
     push = queued(np.concatenate((frames, idle), axis=1).reshape(-1), 1).reshape(len(frames), -1)
-    output = push[:, reach * beats :] + local_latency(kernel)
+    output = push[:, reach * beats :] + local_latency(entries, scaled)
     return output.reshape(-1), push[:, : tokens * beats].reshape(-1)
 
 
@@ -155,15 +163,25 @@ def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.maximum(a, b) + 1
 
 
-def mean_pool(times: np.ndarray, *, tokens: int, beats: int) -> np.ndarray:
-    """Return the output times of a `MeanPool`; a frame has ``tokens`` of ``beats`` beats each."""
+def mean_pool(times: np.ndarray, *, tokens: int, beats: int, scaled: bool = False) -> np.ndarray:
+    """Return the output times of a `MeanPool`, which may be ``scaled``; a frame has ``tokens`` of ``beats`` beats."""
     last = times.reshape(-1, tokens, beats)[:, -1]
-    return last.reshape(-1) + 1 + REQUANTISE_LATENCY
+    return last.reshape(-1) + 1 + REQUANTISE_LATENCY + (2 if scaled else 0)
 
 
-def argmax(times: np.ndarray, *, classes: int) -> np.ndarray:
-    """Return the output times of an `Argmax`; a frame has ``classes`` beats."""
-    return times.reshape(-1, classes)[:, -1] + 1
+def max_pool(times: np.ndarray, *, tokens: int, beats: int) -> np.ndarray:
+    """Return the output times of a `MaxPool`; a window has ``tokens`` of ``beats`` beats each."""
+    return times.reshape(-1, tokens, beats)[:, -1].reshape(-1) + 1
+
+
+def thresholds(times: np.ndarray, *, count: int) -> np.ndarray:
+    """Return the output times of a `Thresholds` with ``count`` thresholds per channel."""
+    return times + count.bit_length() + 1
+
+
+def argmax(times: np.ndarray, *, beats: int, lanes: int) -> np.ndarray:
+    """Return the output times of an `Argmax`; a frame has ``beats`` beats of ``lanes`` logits."""
+    return times.reshape(-1, beats)[:, -1] + 1 + (lanes - 1).bit_length()
 
 
 def fifo_depth(writes: np.ndarray, reads: np.ndarray) -> int:

@@ -3,7 +3,7 @@
 import click
 
 from . import output
-from .training_options import data_options
+from .data_options import data_options
 from .training_output import print_result
 
 __all__ = ["COMMANDS"]
@@ -11,7 +11,7 @@ __all__ = ["COMMANDS"]
 
 @click.command()
 @output.network_argument
-@data_options
+@data_options()
 @click.option("--images", type=click.IntRange(1), help="Only the first N test images.")
 @click.option("--record", is_flag=True, help="Write the accuracy into the network file's metadata.")
 @output.json_option

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 
-def _show_plan(planned: "BoardPlan", tokens: int) -> None:
+def _show_plan(planned: "BoardPlan") -> None:
     """Print the stages of a plan, and what limits it."""
     columns, rows, totals = planned.table()
     output.print_table(columns, rows, footer=totals, optional=("size", "buffer"))
     output.print_paragraph(planned.summary)
+    tokens = planned.frame_interval // planned.period
     output.print_paragraph(
         f"limited by: {planned.limited_by} (intervals are multiples of {counted(tokens, 'cycle')}, one per token)"
     )
@@ -62,7 +63,7 @@ def plan_command(network, path, as_json, **options):
     if as_json:
         output.print_json(planned.to_dict())
     else:
-        _show_plan(planned, loaded.stages[0].tokens)
+        _show_plan(planned)
 
 
 def _stage_row(stage: dict[str, Any]) -> list:

@@ -5,7 +5,7 @@ import click
 from ..display import counted
 from ..errors import UserError
 from ..network.file import load, shipped
-from ..network.summary import summarise
+from ..network.summary import outputs, summarise
 from . import output
 
 __all__ = ["COMMANDS"]
@@ -32,7 +32,7 @@ def _shape(layer: dict) -> str:
     if layer["kind"] == "linear":
         return f"{layer['inputs']} -> {layer['outputs']}"
     kind = "shared " if layer["shared"] else ""
-    extent = f"{kind}{layer['kernel']}x{layer['kernel']} of " if layer["kernel"] else ""
+    extent = f"{kind}{'x'.join(map(str, layer['kernel']))} of " if layer["kernel"] else ""
     groups = f", {layer['groups']} groups" if layer["groups"] > 1 else ""
     return f"{extent}{counted(layer['inputs'], 'token')}{groups}"
 
@@ -40,9 +40,7 @@ def _shape(layer: dict) -> str:
 def _show(info: dict) -> None:
     """Print a network's accuracy, layers and tables."""
     height, width, colours = info["image"]
-    output.print_line(
-        f"{info['network']}   {height}x{width}x{colours}, {counted(len(info['classes']), 'class', 'classes')}"
-    )
+    output.print_line(f"{info['network']}   {height}x{width}x{colours}, {outputs(info)}")
     output.print_line(f"digest {info['digest']}")
     for name, value in info["accuracy"].items():
         output.print_line(f"accuracy {name} {value:g} %")

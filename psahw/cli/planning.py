@@ -8,7 +8,7 @@ import click
 
 from ..architecture.device import RESOURCES
 from ..errors import UserError
-from ..network.layers import Network
+from ..network.graph import Network
 from ..planner.rules import KINDS
 from ..quoting import quote
 from . import output

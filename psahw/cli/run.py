@@ -7,13 +7,15 @@ import click
 from ..display import counted
 from ..errors import UserError
 from ..network.file import load
-from ..network.layers import Network
+from ..network.graph import Network
 from . import output
+from .data_options import data_options
 from .planning import Baud, make_plan, plan_options
 
 if TYPE_CHECKING:
     from ..flow.images import LabelledImages
     from ..flow.running import RunResult
+    from ..model.datasets.source import Source
 
 __all__ = ["COMMANDS"]
 
@@ -59,16 +61,16 @@ def _check_options(given: set[str], port: str) -> None:
 
 
 def _images(
-    network: Network, paths: tuple[str, ...], dataset: str | None, data: str | None, count: int | None
+    network: Network, paths: tuple[str, ...], dataset: "str | Source | None", data: str | None, count: int | None
 ) -> "LabelledImages":
     """Return the pictures that are named, or test images.
 
     Raises UserError if both pictures and a data set are named.
     """
-    from ..flow.images import SHIPPED_IMAGES, load_test_images, pictures
+    from ..flow.images import load_test_images, pictures
 
     if not paths:
-        return load_test_images(network, count or SHIPPED_IMAGES, dataset=dataset, data=data, log=output.note)
+        return load_test_images(network, count, dataset=dataset, data=data, log=output.note)
     if dataset is not None or data is not None:
         raise UserError("give either picture files or a data set, not both")
     with output.steps() as shown:
@@ -88,8 +90,7 @@ def _images(
     help="Bits per second of the board's UART; by default that of --board, or 3000000.",
 )
 @click.option("--images", "count", type=click.IntRange(1), metavar="N", help="Only the first N; 100 of a data set.")
-@click.option("--dataset", metavar="NAME", help="Data set: by default sample for up to 100 images, else cifar10.")
-@click.option("--data", metavar="DIR", help="Directory with the data set's official files.")
+@data_options(default=None)
 @click.option(
     "--timeout",
     type=click.FloatRange(0, 3600, min_open=True),

@@ -7,6 +7,7 @@ import click
 from ..errors import UserError
 from ..network.file import load
 from . import output
+from .data_options import data_options
 from .planning import make_plan, plan_options
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 RESETS = 5
+IMAGES = 20
 
 
 def _show(result: "SimulationResult") -> None:
@@ -41,9 +43,8 @@ def _show(result: "SimulationResult") -> None:
 @plan_options(default_board="marble")
 @click.option("--design", metavar="DIR", help="Simulate what psahw elaborate wrote there, instead of a new plan.")
 @click.option("--netlist", is_flag=True, help="Simulate the netlist that Yosys makes, cell by cell; takes minutes.")
-@click.option("--images", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Test images.")
-@click.option("--dataset", metavar="NAME", help="Data set: by default sample for up to 100 images, else cifar10.")
-@click.option("--data", metavar="DIR", help="Directory with the data set's official files.")
+@click.option("--images", type=click.IntRange(1), metavar="N", help=f"Test images; up to {IMAGES} unless given.")
+@data_options(default=None)
 @click.option("--stalls", is_flag=True, help="Stall both ends at random; the cadence is then not compared.")
 @click.option("--reset-test", is_flag=True, help=f"Reset {RESETS} times in mid-frame before the frames that count.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N")
@@ -105,7 +106,7 @@ def simulate_command(
     check_simulation(waves=waves, jobs=jobs, batch=batch, keep=keep)
     if design is not None and any(value not in (None, ()) for name, value in options.items() if name != "board"):
         raise UserError("--design is a circuit already: it takes none of the options of a plan")
-    chosen = load_test_images(loaded, images, dataset=dataset, data=data, log=output.note)
+    chosen = load_test_images(loaded, images, most=IMAGES, dataset=dataset, data=data, log=output.note)
     circuit = make_plan(loaded, **options) if design is None else design
     with output.steps() as shown:
         result = simulate(

@@ -3,7 +3,8 @@
 import click
 
 from . import output
-from .training_options import data_options, parse_settings, set_option, teacher_option
+from .data_options import data_options
+from .training_options import parse_settings, set_option, teacher_option
 from .training_output import print_result
 
 __all__ = ["COMMANDS"]
@@ -20,7 +21,7 @@ __all__ = ["COMMANDS"]
 )
 @click.option("-o", "--output", "directory", required=True, metavar="DIR",
               help="One file per view. Those that exist stay, so interrupted work continues.")  # fmt: skip
-@data_options
+@data_options()
 @output.json_option
 def teach(teachers, views, seed, settings, directory, dataset, data, as_json):
     """Compute what teachers answer to augmented training images, for psahw distill --targets.

@@ -1,4 +1,4 @@
-"""Options that ``train``, ``teach``, ``distill``, ``quantize`` and ``evaluate`` share."""
+"""Options that ``train``, ``teach``, ``distill`` and ``quantize`` share."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,9 +10,10 @@ from .. import documents
 from ..errors import UserError
 from ..quoting import quote
 from . import output
+from .data_options import data_options
 
 __all__ = [
-    "data_options", "parse_settings", "run_options", "set_option", "targets_option", "teacher_option",
+    "parse_settings", "run_options", "set_option", "targets_option", "teacher_option",
 ]  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -24,18 +25,6 @@ _KINDS: dict[Any, tuple[Any, str]] = {  # of the values of --set, by the type of
     bool: (bool, "true or false"),
     str: (str, "text"),
 }
-
-
-def data_options(command: Command) -> Command:
-    """Add ``--dataset`` and ``--data`` to a command, and return it."""
-    command = click.option("--data", metavar="DIR", help="Directory with the data set's official files.")(command)
-    return click.option(
-        "--dataset",
-        default="cifar10",
-        show_default=True,
-        metavar="NAME",
-        help="cifar10, svhn, or sample (the shipped hundred images, for smoke runs).",
-    )(command)
 
 
 def set_option(text: str) -> Callable[[Command], Command]:
@@ -100,7 +89,7 @@ def run_options(*, epochs: int = _EPOCHS, fewest: int = 1) -> Callable[[Command]
     def decorate(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
-        return data_options(command)
+        return data_options()(command)
 
     return decorate
 

@@ -5,7 +5,7 @@ from numbers import Real
 
 from .. import boards
 from ..boards import Board
-from ..network.layers import Network
+from ..network.graph import Network
 from ..planner.plan import Plan
 
 __all__ = ["board_of", "check_design", "check_network", "check_number", "engine_list"]

@@ -11,7 +11,7 @@ from ..boards import Board
 from ..callbacks import Log, silent
 from ..errors import CheckFailed, UserError
 from ..files import write_whole
-from ..network.layers import Network
+from ..network.graph import Network
 from .elaboration import check_directory, elaborate
 from .planning import BoardPlan
 

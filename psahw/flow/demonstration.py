@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..files import writable_directory, write_whole
 from ..network import samples
 from ..network.evaluation import evaluate
-from ..network.layers import Network
+from ..network.graph import Network
 from ..network.summary import summarise
 from .arguments import check_network
 from .elaboration import elaborate

@@ -16,7 +16,7 @@ from ..callbacks import Log, silent
 from ..errors import UserError
 from ..files import temporary_directory
 from ..network.file import digest
-from ..network.layers import Network
+from ..network.graph import Network
 from ..planner.plan import Plan
 from ..quoting import quote
 from ..sim import design_cache

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..network.layers import Network
+from ..network.graph import Network
 from .planning import BoardPlan
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from ..errors import UserError
 from ..files import writable_directory, write_whole
 from ..model.run_directory import model_file
 from ..network.file import shipped
-from ..network.layers import Network
+from ..network.graph import Network
 
 if TYPE_CHECKING:
     from ..model.resmlp import ResMLP

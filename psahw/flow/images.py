@@ -5,13 +5,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..callbacks import Log, Progress, counter, silent
 from ..display import counted
 from ..errors import UserError
-from ..network.layers import Network
+from ..network.graph import Network
+
+if TYPE_CHECKING:
+    from ..model.data import Source
 
 __all__ = ["SHIPPED_IMAGES", "LabelledImages", "images_for", "load_test_images", "pictures"]
 
@@ -46,9 +50,10 @@ class LabelledImages:
 
 def load_test_images(
     network: Network,
-    count: int = SHIPPED_IMAGES,
+    count: int | None = None,
     *,
-    dataset: str | None = None,
+    most: int = SHIPPED_IMAGES,
+    dataset: "str | Source | None" = None,
     data: str | os.PathLike | None = None,
     log: Log = silent,
 ) -> LabelledImages:
@@ -59,11 +64,14 @@ def load_test_images(
     network
         The network that the images must fit.
     count
-        Number of images.
+        Number of images. By default as many as there are, but at most `most`.
+    most
+        See `count`.
     dataset
-        Name of the data set; by default ``sample`` for up to 100 images, and otherwise ``cifar10``.
+        Name of a data set, path of your own data, or `psahw.model.data.Source`; by default ``sample`` for up to 100
+        images, and otherwise ``cifar10``.
     data
-        Directory with the data set's official files.
+        File or directory with a copy of the named data set.
     log
         Called with a note about each download.
 
@@ -76,16 +84,23 @@ def load_test_images(
     """
     from ..model import data as datasets
 
-    if count < 1:
-        raise ValueError(f"the number of images must be positive, not {count}")
-    chosen = dataset or ("sample" if count <= SHIPPED_IMAGES and data is None else "cifar10")
-    datasets.check_fits(chosen, (*network.image, network.colours), len(network.classes), network.name)
-    if dataset is None and chosen == "cifar10":
-        log(f"{counted(count, 'image')}: the test set of CIFAR-10, downloaded if it is not in the cache (139 MB)")
-    loaded = datasets.load(chosen, None if data is None else os.fspath(data), log=log)
-    if count > len(loaded.test_images):
-        raise UserError(f"{chosen} has {len(loaded.test_images)} test images, not {count}")
-    return LabelledImages(chosen, loaded.test_images[:count], loaded.test_labels[:count])
+    wanted = most if count is None else count
+    if wanted < 1:
+        raise ValueError(f"the number of images must be positive, not {wanted}")
+    form = datasets.Form(network.name, (*network.image, network.colours), len(network.classes), network.output.kind)
+    chosen: datasets.Data = dataset or "cifar10"
+    if dataset is None:
+        name = "sample" if wanted <= SHIPPED_IMAGES and data is None else "cifar10"
+        datasets.check_named(name, form, hint="name a data set of this form with --dataset")
+        if name == "cifar10":
+            images = counted(wanted, "image")
+            log(f"{images}: the test set of CIFAR-10, downloaded if it is not in the cache (139 MB)")
+        chosen = name
+    columns = datasets.recorded_columns(network)
+    loaded = datasets.load(chosen, None if data is None else os.fspath(data), log=log, models=[form], columns=columns)
+    if count is not None and count > len(loaded.test_images):
+        raise UserError(f"{loaded.name} has {len(loaded.test_images)} test images, not {count}")
+    return LabelledImages(loaded.name, loaded.test_images[:wanted], loaded.test_labels[:wanted])
 
 
 def pictures(

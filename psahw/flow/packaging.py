@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import boards
 from ..errors import UserError
-from ..network.layers import Network
+from ..network.graph import Network
 from .elaboration import check_directory, figures
 from .planning import BoardPlan
 

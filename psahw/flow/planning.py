@@ -16,7 +16,7 @@ from ..boards import Board
 from ..callbacks import Log, Progress, silent
 from ..errors import UserError
 from ..network.file import digest
-from ..network.layers import Network
+from ..network.graph import Network
 from ..planner import search
 from ..planner.plan import Plan
 from ..planner.rules import KINDS, Rules

@@ -13,7 +13,7 @@ from ..network import samples
 from ..network.evaluation import evaluate
 from ..network.file import digest, load, shipped
 from ..network.frontier import candidates
-from ..network.layers import Network
+from ..network.graph import Network
 from ..network.summary import summarise
 from ..quoting import quote
 from .arguments import check_network
@@ -188,7 +188,7 @@ def write_report(
         results["evaluation"] = evaluate(network, images, labels, "the shipped sample")
     html = render(
         summarise(network),
-        {place: table.values for place, table, _ in network.tables()},
+        {place: table.values for place, table, *_ in network.tables()},
         **results,
         runs=curves,
         frontier=candidates(compared) if frontier else None,

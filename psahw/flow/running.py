@@ -17,7 +17,7 @@ from ..display import counted, html_table
 from ..errors import CheckFailed, UserError
 from ..files import temporary_directory
 from ..network import reference
-from ..network.layers import Network
+from ..network.graph import Network
 from ..planner.plan import Plan
 from ..quoting import printable
 from .arguments import check_network

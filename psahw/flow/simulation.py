@@ -12,7 +12,7 @@ from ..display import counted, html_table
 from ..errors import CheckFailed, UserError
 from ..files import writable_directory
 from ..network import reference
-from ..network.layers import Network
+from ..network.graph import Network
 from ..planner.plan import Plan
 from .arguments import check_design, check_network
 from .designs import family_of, load_design, netlist_directory

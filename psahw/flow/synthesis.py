@@ -10,7 +10,7 @@ from ..callbacks import Log, Progress, silent
 from ..display import html_table
 from ..errors import UserError
 from ..files import temporary_directory
-from ..network.layers import Network
+from ..network.graph import Network
 from .arguments import check_network
 from .planning import BoardPlan
 

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..adder_graph.graph import Graph
 from ..adder_graph.parallel import pipeline
+from ..architecture.codes import Codes
 from .arith import saturate
 from .check import check_int
 from .stream import vector_signature
@@ -88,8 +89,8 @@ class AdderGraph(wiring.Component):
         self._fan_out = fan_out
         super().__init__(
             {
-                "i": In(vector_signature(len(graph.inputs), in_bits)),
-                "o": Out(vector_signature(len(graph.outputs), out_bits)),
+                "i": In(vector_signature(len(graph.inputs), Codes(in_bits))),
+                "o": Out(vector_signature(len(graph.outputs), Codes(out_bits))),
             }
         )
 
@@ -126,7 +127,7 @@ class AdderGraph(wiring.Component):
                 total = values.at(sum_, pipelined.stage[result])
             else:
                 total = values.at(row.node, pipelined.stage[result]) << row.left
-            values.define(m, result, saturate(_above(total, row.right), pipelined.out_bits))
+            values.define(m, result, saturate(_above(total, row.right), Codes(pipelined.out_bits)))
             m.d.comb += self.o.payload[lane].eq(values.at(result, self.latency))
         with m.If(en):
             m.d.sync += values.moves

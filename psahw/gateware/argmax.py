@@ -1,10 +1,12 @@
 """Selection of the class with the greatest logit."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .check import check_int
+from ..architecture.codes import Codes
+from .arith import as_signed, delay
+from .check import check_divides, check_int
 from .count import count
 from .stream import vector_signature
 
@@ -19,49 +21,83 @@ def result_layout(classes: int, bits: int) -> data.StructLayout:
 class Argmax(wiring.Component):
     """Collects the logits of a frame and finds the first of the greatest.
 
-    Latency: one clock cycle from the last logit of a frame to its result. Throughput: one logit per clock cycle.
+    If a beat has several logits, a tree with a register after every level finds the greatest of each beat.
+
+    Latency: one clock cycle from the last beat of a frame to its result, and one for each level of the tree.
+    Throughput: one beat per clock cycle. The pipeline stalls as a whole.
 
     Parameters
     ----------
     classes : int
         Logits per frame.
-    bits : int
-        Width of a logit, at least 2.
+    codes : Codes
+        Type of a logit. The result holds signed ones, which have a bit more if this type is unsigned.
+    lanes : int
+        Logits of a beat; divides ``classes``.
 
     Raises
     ------
     TypeError
-        If a parameter is not an integer.
+        If a number is not an integer.
     ValueError
-        If a parameter is too small.
+        If a number is too small, or ``lanes`` does not divide.
 
     Members
     -------
-    i : In(stream of one logit)
-        ``classes`` beats per frame.
+    i : In(stream of ``lanes`` logits)
+        ``classes / lanes`` beats per frame.
     o : Out(stream of `result_layout`)
         One beat per frame.
     """
 
-    def __init__(self, *, classes: int, bits: int):
+    def __init__(self, *, classes: int, codes: Codes, lanes: int = 1):
         check_int("classes", classes)
-        check_int("bits", bits, 2)
-        self.classes, self.bits = classes, bits
-        result = stream.Signature(result_layout(classes, bits))
-        super().__init__({"i": In(vector_signature(1, bits)), "o": Out(result)})
+        check_int("lanes", lanes)
+        check_divides("lanes", lanes, "classes", classes)
+        self.classes, self.bits, self.lanes = classes, codes.bits + (not codes.signed), lanes
+        result = stream.Signature(result_layout(classes, self.bits))
+        super().__init__({"i": In(vector_signature(lanes, codes)), "o": Out(result)})
 
     def elaborate(self, platform):
         m = Module()
-        i, o = self.i, self.o
-        en, logit = ~o.valid | o.ready, i.payload[0]
-        put, best = i.valid & i.ready, Signal(signed(self.bits))
-        (index,) = count(m, put, self.classes)
+
+        i, o, lanes = self.i, self.o, self.lanes
+        en = ~o.valid | o.ready
         m.d.comb += i.ready.eq(en)
+        valid, logits, (greatest, place) = self._greatest(m, en)
+        put, best = valid & en, Signal(signed(self.bits))
+        (beat,) = count(m, put, self.classes // lanes)
         with m.If(en):
-            m.d.sync += o.valid.eq(index.wrap)
+            m.d.sync += o.valid.eq(beat.wrap)
         with m.If(put):
-            # The logits move down by one place: after the last of a frame, its first is in place 0.
-            m.d.sync += [to.eq(x) for to, x in zip(o.payload.logits, [*[*o.payload.logits][1:], logit], strict=True)]
-            with m.If((index.value == 0) | (logit > best)):
-                m.d.sync += [best.eq(logit), o.payload.class_index.eq(index.value)]
+            # The logits move down by a beat: after the last beat of a frame, its first is at the bottom.
+            kept = [*o.payload.logits][lanes:]
+            m.d.sync += [to.eq(x) for to, x in zip(o.payload.logits, [*kept, *logits], strict=True)]
+            with m.If((beat.value == 0) | (greatest > best)):
+                m.d.sync += [best.eq(greatest), o.payload.class_index.eq(beat.value * lanes + place)]
+
         return m
+
+    def _greatest(self, m, en):
+        """Return the beat that leaves the tree: whether it is there, its logits, and (greatest, place) of them."""
+        valid, logits = self.i.valid, [as_signed(logit) for logit in self.i.payload]
+        rivals = [(logit, Const(lane)) for lane, logit in enumerate(logits)]
+        for level in range((self.lanes - 1).bit_length()):
+            before, valid = valid, Signal(name=f"valid_{level}")
+            with m.If(en):
+                m.d.sync += valid.eq(before)
+            logits = [delay(m, logit, 1, en, name=f"logit_{level}_{lane}") for lane, logit in enumerate(logits)]
+            rivals = [self._winner(m, en, rivals[n : n + 2], f"{level}_{n // 2}") for n in range(0, len(rivals), 2)]
+        return valid, logits, rivals[0]
+
+    def _winner(self, m, en, rivals, name):
+        """Return the first of the greatest of one or two (logit, place), one clock cycle later."""
+        (logit, place), (other, other_place) = rivals[0], rivals[-1]
+        greatest = Signal(signed(self.bits), name=f"greatest_{name}", reset_less=True)
+        winner = Signal(range(self.lanes), name=f"place_{name}", reset_less=True)
+        with m.If(en):
+            m.d.sync += [
+                greatest.eq(Mux(other > logit, other, logit)),
+                winner.eq(Mux(other > logit, other_place, place)),
+            ]
+        return greatest, winner

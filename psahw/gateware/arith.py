@@ -1,24 +1,33 @@
 """Arithmetic with exact widths: ranges, adder trees, delays, and the requantiser."""
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..architecture.codes import INT8, Codes
 from ..architecture.ranges import signed_bits
-from .check import check_int
 from .rom import pack_words, rom, style_for
 
-__all__ = ["Requantise", "adder_tree", "delay", "saturate"]
+__all__ = ["Requantise", "adder_tree", "as_signed", "delay", "saturate"]
 
 
-def saturate(value, bits: int):
-    """Return the signed number of ``bits`` bits that is nearest to a signed ``value``."""
+def saturate(value, codes: Codes):
+    """Return the code of a type that is nearest to a signed ``value``."""
+    bits, sign = codes.bits, value[-1]
+    if not codes.signed:
+        low = value[:bits] if len(value) > bits else value[:-1]
+        return Mux(sign, 0, Mux(value[bits:-1].any(), codes.high, low) if len(value) > bits + 1 else low)
     if len(value) <= bits:
         return value
-    sign, above = value[-1], value[bits - 1 : -1]
+    above = value[bits - 1 : -1]
     fits = Mux(sign, above.all(), ~above.any())
     return Mux(fits, value[:bits], Cat((~sign).replicate(bits - 1), sign)).as_signed()
+
+
+def as_signed(value):
+    """Return a signed value that equals a signed or unsigned one."""
+    return value if Value.cast(value).shape().signed else Cat(value, 0).as_signed()
 
 
 def delay(m: Module, value, cycles: int, en, *, name: str):
@@ -51,10 +60,13 @@ def adder_tree(m: Module, terms, en, *, bits: int, name: str = "sum"):
 
 
 class Requantise(wiring.Component):
-    """Computes ``y = sat((acc + bias[row] + 2^(shift[row]-1)) >> shift[row])``, which rounds half up.
+    """Computes ``y = sat(rshift(multiplier[row]·(acc + bias[row]), shift[row]))``; ``rshift`` rounds half up.
 
-    Latency: three clock cycles from ``acc`` to ``y`` (offset, shift, saturation). ``row`` comes one clock cycle
-    *before* its ``acc``, because it reads the ROM of offsets and shifts. Throughput: one value per clock cycle.
+    The bias is added behind the multiplier, as ``multiplier·bias``, together with ``2^(shift - 1)``.
+
+    Latency: three clock cycles from ``acc`` to ``y`` (offset, shift, saturation), and three more if there are
+    multipliers (`psahw.architecture.timing.requantise_latency`). ``row`` comes one clock cycle *before* its ``acc``,
+    because it reads the ROM of multipliers, or that of offsets and shifts. Throughput: one value per clock cycle.
     There is no shifter if all shifts are equal, and no saturation if no row needs it.
 
     Parameters
@@ -65,15 +77,15 @@ class Requantise(wiring.Component):
         Added to ``acc``, in its units.
     shift : array of int (rows)
         Bits to shift by, 0 to 31.
-    out_bits : int
-        Width of ``y``, at least 2.
+    codes : Codes
+        Type of ``y``.
+    multiplier : array of int (rows) or None
+        Multipliers from 0 to 65,535; None for 1.
 
     Raises
     ------
-    TypeError
-        If ``out_bits`` is not an integer.
     ValueError
-        If the arrays have different lengths, or a shift or ``out_bits`` is out of its range.
+        If the arrays have different lengths, or a shift or a multiplier is out of its range.
 
     Members
     -------
@@ -83,40 +95,50 @@ class Requantise(wiring.Component):
         The row of the ``acc`` that follows one clock cycle later.
     acc : In(signed(...))
         The accumulator, as wide as ``low`` and ``high`` require.
-    y : Out(signed(out_bits))
+    y : Out(codes)
         The result.
     """
 
-    def __init__(self, *, low, high, bias, shift, out_bits=8):
+    def __init__(self, *, low, high, bias, shift, codes=INT8, multiplier=None):
         arrays = {"low": low, "high": high, "bias": bias, "shift": shift}
+        if multiplier is not None:
+            arrays["multiplier"] = multiplier
         arrays = {name: np.asarray(value, np.int64) for name, value in arrays.items()}
-        self._low, self._high, self._bias, self._shift = arrays.values()
+        self._low, self._high, self._bias, self._shift, *_ = arrays.values()
+        self._multiplier = arrays.get("multiplier")
         rows = self._low.size
         for name, value in arrays.items():
             if value.shape != (rows,) or not rows:
                 raise ValueError(f"{name} must have shape ({rows or 'any'},), not {value.shape}")
         if self._shift.min() < 0 or self._shift.max() > 31:
             raise ValueError(f"shift must be in [0, 31], not {self._shift.min()} to {self._shift.max()}")
-        check_int("out_bits", out_bits, 2)
-        self._out_bits = out_bits
+        if self._multiplier is not None and (self._multiplier.min() < 0 or self._multiplier.max() > 65_535):
+            raise ValueError(
+                f"multiplier must be in [0, 65535], not {self._multiplier.min()} to {self._multiplier.max()}"
+            )
+        self._codes = codes
         super().__init__(
             {
                 "en": In(1),
                 "row": In(range(rows)),
                 "acc": In(signed(signed_bits(self._low.min(), self._high.max()))),
-                "y": Out(signed(out_bits)),
+                "y": Out(Shape(codes.bits, codes.signed)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
 
-        offset = self._bias + (1 << self._shift >> 1)
+        acc, row, low, high, bias = self.acc, self.row, self._low, self._high, self._bias
+        if self._multiplier is not None:
+            acc, row = self._scaled(m)
+            low, high, bias = (x * self._multiplier for x in (low, high, bias))
+        offset = bias + (1 << self._shift >> 1)
         least, extra = int(self._shift.min()), self._shift - self._shift.min()
         offset_shape = signed(signed_bits(offset.min(), offset.max()))
         extra_shape = Shape.cast(range(int(extra.max()) + 1))
-        total = Signal(signed(signed_bits((self._low + offset).min(), (self._high + offset).max())), reset_less=True)
-        shifted_low, shifted_high = ((x + offset) >> self._shift for x in (self._low, self._high))
+        total = Signal(signed(signed_bits((low + offset).min(), (high + offset).max())), reset_less=True)
+        shifted_low, shifted_high = ((x + offset) >> self._shift for x in (low, high))
         shifted = Signal(signed(signed_bits(shifted_low.min(), shifted_high.max())), reset_less=True)
 
         words = pack_words(offset[:, None], offset_shape.width)
@@ -126,14 +148,28 @@ class Requantise(wiring.Component):
         )
         read = offsets.read_port()
         amount = Signal(extra_shape, reset_less=True)
-        m.d.comb += [read.addr.eq(self.row), read.en.eq(self.en)]
+        m.d.comb += [read.addr.eq(row), read.en.eq(self.en)]
 
         with m.If(self.en):
             m.d.sync += [
-                total.eq(self.acc + read.data[: offset_shape.width].as_signed()),
+                total.eq(acc + read.data[: offset_shape.width].as_signed()),
                 amount.eq(read.data[offset_shape.width :]),
                 shifted.eq((total >> least) >> amount),
-                self.y.eq(saturate(shifted, self._out_bits)),
+                self.y.eq(saturate(shifted, self._codes)),
             ]
 
         return m
+
+    def _scaled(self, m):
+        """Return the accumulator times its multiplier three clock cycles later, and the row that belongs to it.
+
+        The registers are those of a DSP slice: one for each operand, and two for the product.
+        """
+        bits = int(self._multiplier.max()).bit_length() or 1
+        words = self._multiplier.tolist()
+        m.submodules.multipliers = memory = rom(shape=bits, words=words, style=style_for(len(words)))
+        read = memory.read_port()
+        m.d.comb += [read.addr.eq(self.row), read.en.eq(self.en)]
+        a = delay(m, self.acc, 1, self.en, name="acc")
+        b = delay(m, Cat(read.data, 0).as_signed(), 1, self.en, name="multiplier")
+        return delay(m, a * b, 2, self.en, name="product"), delay(m, self.row, 3, self.en, name="row")

@@ -1,12 +1,13 @@
 """A memory of which several successive elements are written and read per clock cycle, at any address."""
 
-from amaranth.hdl import Array, Module, Signal, signed
+from amaranth.hdl import Array, Module, Shape, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..architecture.buffers import BankLayout
+from ..architecture.codes import INT8
 from .check import check_choice, check_int
 
 __all__ = ["Banks"]
@@ -25,8 +26,8 @@ class Banks(wiring.Component):
     ----------
     depth, i_lanes, o_lanes, i_align, o_align, step : int
         Fields of `psahw.architecture.buffers.BankLayout`.
-    bits : int
-        Width of an element.
+    codes : Codes
+        Type of an element.
     style : str
         ``"block"`` or ``"distributed"`` memory.
 
@@ -44,18 +45,18 @@ class Banks(wiring.Component):
         Write in this clock cycle.
     w_addr : In(range(depth))
         Element that lane 0 is written to; lane ``j`` goes to element ``w_addr + j``.
-    w_data : In(ArrayLayout(signed(bits), i_lanes))
+    w_data : In(ArrayLayout(codes, i_lanes))
         Elements to write.
     r_en : In(1)
         Read in this clock cycle.
     r_addr : In(range(depth))
         Element that lane 0 reads; lane ``j`` reads element ``r_addr + j·step``. Addresses wrap at the power of two
         that holds ``depth``.
-    r_data : Out(ArrayLayout(signed(bits), o_lanes))
+    r_data : Out(ArrayLayout(codes, o_lanes))
         The elements, one clock cycle after ``r_en``; they stay while ``r_en`` is low.
     """
 
-    def __init__(self, *, depth, i_lanes, o_lanes, i_align=1, o_align=1, step=1, bits=8, style="block"):
+    def __init__(self, *, depth, i_lanes, o_lanes, i_align=1, o_align=1, step=1, codes=INT8, style="block"):
         for name, value in (("depth", depth), ("i_lanes", i_lanes), ("o_lanes", o_lanes), ("step", step)):
             check_int(name, value)
         self.layout = BankLayout(depth, i_lanes, o_lanes, i_align, o_align, step)
@@ -65,15 +66,15 @@ class Banks(wiring.Component):
         if o_lanes > 1 and step % banks != 1:
             raise ValueError(f"step must be 1 modulo {banks}, the number of banks, not {step}")
         check_choice("style", style, "block", "distributed")
-        self.style, self.element = style, signed(bits)
+        self.style, self.element = style, Shape(codes.bits, codes.signed)
         super().__init__(
             {
                 "w_en": In(1),
                 "w_addr": In(range(depth)),
-                "w_data": In(data.ArrayLayout(signed(bits), i_lanes)),
+                "w_data": In(data.ArrayLayout(self.element, i_lanes)),
                 "r_en": In(1),
                 "r_addr": In(range(depth)),
-                "r_data": Out(data.ArrayLayout(signed(bits), o_lanes)),
+                "r_data": Out(data.ArrayLayout(self.element, o_lanes)),
             }
         )
 

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..adder_graph.graph import Graph
+from ..architecture.codes import Codes
 from ..architecture.timing import graph_latency, graph_words
 from .adder_graph import AdderGraph
 from .check import check_divides, check_int
@@ -76,7 +77,7 @@ class GraphEngine(wiring.Component):
         super().__init__(
             {
                 "i": In(vector_signature(len(graph.inputs))),
-                "o": Out(vector_signature(o_lanes, out_bits)),
+                "o": Out(vector_signature(o_lanes, Codes(out_bits))),
             }
         )
 

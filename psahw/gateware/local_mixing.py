@@ -7,10 +7,12 @@ from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..architecture.geometry import neighbour_reach, neighbours
+from ..architecture.codes import INT8
+from ..architecture.geometry import neighbour_reach, neighbours, pair
 from ..architecture.packing import OPERAND_BITS
 from ..architecture.ranges import dot_range, signed_bits
-from .arith import Requantise, adder_tree, delay
+from ..architecture.timing import requantise_latency
+from .arith import Requantise, adder_tree, as_signed, delay
 from .check import check_choice, check_divides, check_int
 from .count import count
 from .dsp48 import dsp48
@@ -25,10 +27,10 @@ class LocalMixing(wiring.Component):
     """Replaces each token by a weighted sum of its neighbours in the grid.
 
     Computes ``y[n, c] = sat(rshift(sum over e of weight[g, n, e]·x[n + offset(e), c] + bias[g, n], shift[g, n]))``,
-    where channel ``c`` is in group ``g``, and ``offset(e)`` in the grid is ``divmod(e, kernel) - kernel // 2``.
+    where channel ``c`` is in group ``g``, and ``offset(e)`` in the grid is ``divmod(e, columns) - kernel // 2``.
     Tokens come in raster order, so that neighbours lie at fixed distances in the stream::
 
-        i -> lines (rows above) -> columns (to the left) -> kernel² products -> sum -> requantise -> o
+        i -> lines (rows above) -> columns (to the left) -> products -> sum -> requantise -> o
                       ROM -> weight[g, n] ------------------/
 
     With ``shared``, all tokens have the same weights, and those of a beat depend on its place in the token alone: the
@@ -38,26 +40,32 @@ class LocalMixing(wiring.Component):
     Each input beat is a push, and output token n leaves with the push of token ``n + reach``. After its tokens, a
     frame has ``reach`` tokens of empty pushes, one beat per clock cycle, during which ``i`` is not ready.
 
-    Latency: ``5 + (kernel² - 1).bit_length() + 3`` clock cycles from a push to its output beat
-    (`psahw.architecture.timing.local_mixing`). Throughput: one beat per clock cycle; the initiation interval is
-    ``(tokens + reach)·channels / lanes`` clock cycles per frame.
+    Latency: ``5 + (entries - 1).bit_length() + 3`` clock cycles from a push to its output beat, for the entries of a
+    kernel (`psahw.architecture.timing.local_mixing`). Throughput: one beat per clock cycle; the initiation interval
+    is ``(tokens + reach)·channels / lanes`` clock cycles per frame.
 
     Parameters
     ----------
-    weight : array of int8 (groups, tokens, kernel²)
-        Zero where the neighbour lies outside the grid. (groups, 1, kernel²) if ``shared``.
+    weight : array of int8 (groups, tokens, entries)
+        Zero where the neighbour lies outside the grid. (groups, 1, entries) if ``shared``.
     bias : array of int32 (groups, tokens)
         In units of the accumulator. (groups, 1) if ``shared``.
     shift : array of uint8 (groups, tokens)
         Bits to shift each result by, 0 to 31. (groups, 1) if ``shared``.
-    kernel : int
-        Rows and columns of the neighbourhood, odd.
+    kernel : int or (int, int)
+        Rows and columns of the neighbourhood, odd; a number stands for both.
     grid : (int, int)
         Rows and columns of tokens.
     channels : int
         Elements of a token; a multiple of the groups.
     lanes : int
         Channels per beat; divides ``channels``.
+    i_codes, o_codes : Codes
+        Types of an input and of an output.
+    i_range : (int, int) or None
+        Least and greatest input that occurs; None for all of the type.
+    scale : array of uint16 (groups, tokens) or None
+        Multiplier of each sum in front of the shift; None for 1. (groups, 1) if ``shared``.
     multiplier : str or None
         Primitive to instantiate for each multiplier, ``"DSP48E1"`` or ``"DSP48E2"``; None lets the tools infer one.
     shared : bool
@@ -73,15 +81,22 @@ class LocalMixing(wiring.Component):
 
     Members
     -------
-    i, o : In(stream of ``lanes`` int8), Out(stream of ``lanes`` int8)
+    i, o : In(stream of ``lanes`` codes of type ``i_codes``), Out(stream of ``lanes`` codes of type ``o_codes``)
         Tokens in raster order, ``channels / lanes`` beats each.
     """
 
-    def __init__(self, *, weight, bias, shift, kernel, grid, channels, lanes, multiplier=None, shared=False):
-        for name, value in (("kernel", kernel), ("channels", channels), ("lanes", lanes)):
+    def __init__(
+        self, *, weight, bias, shift, kernel, grid, channels, lanes, i_codes=INT8, o_codes=INT8, i_range=None,
+        scale=None, multiplier=None, shared=False,
+    ):  # fmt: skip
+        for name, value in (("channels", channels), ("lanes", lanes)):
             check_int(name, value)
-        if kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, not {kernel}")
+        for length in pair(kernel):
+            check_int("kernel", length)
+            if length % 2 == 0:
+                raise ValueError(f"kernel must be odd, not {kernel}")
+        self._kernel = pair(kernel)
+        entries = self._kernel[0] * self._kernel[1]
         for value in grid:
             check_int("grid", value)
         if not isinstance(weight, np.ndarray) or weight.dtype != np.int8:
@@ -89,9 +104,9 @@ class LocalMixing(wiring.Component):
             raise TypeError(f"weight must be an array of int8, not {kind}")
         tokens = grid[0] * grid[1]
         positions = 1 if shared else tokens
-        if weight.ndim != 3 or not len(weight) or weight.shape[1:] != (positions, kernel**2):
-            raise ValueError(f"weight must have shape (any, {positions}, {kernel**2}), not {weight.shape}")
-        for name, value in (("bias", bias), ("shift", shift)):
+        if weight.ndim != 3 or not len(weight) or weight.shape[1:] != (positions, entries):
+            raise ValueError(f"weight must have shape (any, {positions}, {entries}), not {weight.shape}")
+        for name, value in (("bias", bias), ("shift", shift), ("scale", shift if scale is None else scale)):
             if np.shape(value) != weight.shape[:2]:
                 raise ValueError(f"{name} must have shape {weight.shape[:2]}, not {np.shape(value)}")
         if multiplier is not None:
@@ -104,12 +119,16 @@ class LocalMixing(wiring.Component):
         self._parts = lanes // common
         self._repeat = self._group_size // lanes if self._parts == 1 else 1
         self._phases = channels // lanes // self._repeat
-        self._kernel, self._grid, self._tokens, self._lanes, self._shared = kernel, grid, tokens, lanes, shared
+        self._grid, self._tokens, self._lanes, self._shared = grid, tokens, lanes, shared
         self._multiplier = multiplier
         self._weight, self._bias, self._shift = weight, np.asarray(bias), np.asarray(shift)
+        self._scale = None if scale is None else np.asarray(scale)
+        self._i_codes, self._o_codes = i_codes, o_codes
+        low, high = i_range or (i_codes.low, i_codes.high)
+        self._range = {"low": low, "high": high}
         if not shared:
             self._check_edges(grid)
-        super().__init__({"i": In(vector_signature(lanes)), "o": Out(vector_signature(lanes))})
+        super().__init__({"i": In(vector_signature(lanes, i_codes)), "o": Out(vector_signature(lanes, o_codes))})
 
     def _check_edges(self, grid):
         """Raise ValueError if a weight of a neighbour outside the grid is not 0."""
@@ -117,6 +136,11 @@ class LocalMixing(wiring.Component):
         wrong = np.argwhere(outside & (self._weight != 0))
         if len(wrong):
             raise ValueError(f"weight{wrong[0].tolist()} must be 0, it lies outside the grid")
+
+    @property
+    def _entries(self):
+        """Entries of the kernel."""
+        return self._kernel[0] * self._kernel[1]
 
     @property
     def reach(self) -> int:
@@ -143,13 +167,13 @@ class LocalMixing(wiring.Component):
             row, outside = phase.value, self._outside(m, en, phase.wrap & filled)
         else:
             _, place = count(m, push & filled, self._repeat, self._phases * self._tokens)
-            row, outside = place.value, [Const(0)] * self._kernel**2
+            row, outside = place.value, [Const(0)] * self._entries
         window = self._window(m, en, push)
         weights = self._weights(m, en, delay(m, row, 1, en, name="weight_row"))
 
         # Multiply and sum: three cycles in the multipliers, then the tree.
-        levels = (self._kernel**2 - 1).bit_length()
-        valid = Signal(levels + 7)
+        levels = (self._entries - 1).bit_length()
+        valid = Signal(levels + 4 + requantise_latency(self._scale is not None))
         with m.If(en):
             m.d.sync += Cat(valid, self.o.valid).eq(Cat(push & filled, valid))
         row = delay(m, row, 4 + levels, en, name="row")
@@ -160,26 +184,26 @@ class LocalMixing(wiring.Component):
 
     def _window(self, m, en, push):
         """Return the beats in the kernel in the order of the weights, oldest first, two clock cycles after a push."""
-        kernel, beats = self._kernel, self._repeat * self._phases
-        bits = 8 * self._lanes
+        (rows, columns), beats = self._kernel, self._repeat * self._phases
+        bits = self._i_codes.bits * self._lanes
         m.submodules.lines = lines = DelayTaps(
-            width=bits, distance=self._grid[1] * beats, taps=kernel - 1, style="block"
+            width=bits, distance=self._grid[1] * beats, taps=rows - 1, style="block"
         )
-        m.submodules.columns = columns = DelayTaps(
-            width=kernel * bits, distance=beats, taps=kernel - 1, style="distributed"
+        m.submodules.columns = beside = DelayTaps(
+            width=rows * bits, distance=beats, taps=columns - 1, style="distributed"
         )
         m.d.comb += [
             lines.en.eq(en),
             lines.push.eq(push),
             lines.i.eq(self.i.payload),
-            columns.en.eq(en),
-            columns.i.eq(lines.o),
+            beside.en.eq(en),
+            beside.i.eq(lines.o),
         ]
         with m.If(en):
-            m.d.sync += columns.push.eq(push)
-        shape = data.ArrayLayout(data.ArrayLayout(data.ArrayLayout(signed(8), self._lanes), kernel), kernel)
-        column = data.View(shape, columns.o)
-        return [column[-1 - dx][-1 - dy] for dy in range(kernel) for dx in range(kernel)]
+            m.d.sync += beside.push.eq(push)
+        shape = data.ArrayLayout(data.ArrayLayout(self.i.payload.shape(), rows), columns)
+        column = data.View(shape, beside.o)
+        return [column[-1 - dx][-1 - dy] for dy in range(rows) for dx in range(columns)]
 
     def _by_row(self, value):
         """Return an array (groups, positions, ...) in the order of the outputs, (positions·phases, parts, ...)."""
@@ -194,16 +218,16 @@ class LocalMixing(wiring.Component):
         """
         height, width = self._grid
         x, y = count(m, step, width, height)
-        offsets = range(-(self._kernel // 2), self._kernel // 2 + 1)
-        rows = delay(m, Cat(_beyond(y.value, height, dy) for dy in offsets), 2, en, name="outside_rows")
-        columns = delay(m, Cat(_beyond(x.value, width, dx) for dx in offsets), 2, en, name="outside_columns")
+        above, beside = (range(-(length // 2), length // 2 + 1) for length in self._kernel)
+        rows = delay(m, Cat(_beyond(y.value, height, dy) for dy in above), 2, en, name="outside_rows")
+        columns = delay(m, Cat(_beyond(x.value, width, dx) for dx in beside), 2, en, name="outside_columns")
         return [row | column for row in rows for column in columns]
 
     def _weights(self, m, en, row):
         """Return the weights of the kernel for each part, one clock cycle after ``row``."""
         bits = signed_bits(self._weight.min(), self._weight.max())
         words = self._by_row(self._weight)
-        layout = data.ArrayLayout(data.ArrayLayout(signed(bits), self._kernel**2), self._parts)
+        layout = data.ArrayLayout(data.ArrayLayout(signed(bits), self._entries), self._parts)
         style = style_for(len(words)) if self._shared else "block"
         packed = pack_words(words.reshape(len(words), -1), bits)
         m.submodules.weights = memory = rom(shape=layout.size, words=packed, style=style)
@@ -214,7 +238,7 @@ class LocalMixing(wiring.Component):
 
         All registers fit into a DSP slice: one for each operand, two for the product.
         """
-        bits = len(weight) + 8
+        bits = len(weight) + len(x)
         if self._multiplier is not None:
             return dsp48(m, self._multiplier, en=en, a=weight, b=x, clear=en & clear, name=name)[:bits].as_signed()
         a, b = delay(m, weight, 1, en, name=f"a_{name}"), delay(m, x, 1, en, name=f"b_{name}")
@@ -225,12 +249,17 @@ class LocalMixing(wiring.Component):
     def _output(self, m, en, lane, window, weights, outside, row):
         """Multiply, sum and requantise one lane."""
         part = lane * self._parts // self._lanes
-        weight, bias, shift = (self._by_row(x)[:, part] for x in (self._weight, self._bias, self._shift))
-        low, high = dot_range(weight)
-        m.submodules[f"requantise_{lane}"] = requantise = Requantise(low=low, high=high, bias=bias, shift=shift)
+        weight, bias, shift, scale = (
+            None if x is None else self._by_row(x)[:, part]
+            for x in (self._weight, self._bias, self._shift, self._scale)
+        )
+        low, high = dot_range(weight, **self._range)
+        m.submodules[f"requantise_{lane}"] = requantise = Requantise(
+            low=low, high=high, bias=bias, shift=shift, codes=self._o_codes, multiplier=scale
+        )
         terms = []
         for e, (factor, beat, clear) in enumerate(zip(weights[part], window, outside, strict=True)):
-            terms.append(self._product(m, en, factor, beat[lane], clear, f"{lane}_{e}"))
+            terms.append(self._product(m, en, factor, as_signed(beat[lane]), clear, f"{lane}_{e}"))
         m.d.comb += [
             requantise.en.eq(en),
             requantise.row.eq(row),

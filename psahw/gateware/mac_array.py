@@ -5,9 +5,11 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..architecture.codes import INT8
 from ..architecture.packing import OPERAND_BITS, borrow, laid_out, pairs, split
 from ..architecture.ranges import dot_range, signed_bits
-from .arith import Requantise, adder_tree, delay
+from ..architecture.timing import requantise_latency
+from .arith import Requantise, adder_tree, as_signed, delay
 from .check import check_choice, check_divides, check_int
 from .count import count
 from .mac_unit import mac_pair, mac_unit
@@ -38,7 +40,7 @@ def _walk(m, step, *, words, repeat, sets):
 
 
 class MacArray(wiring.Component):
-    """Computes ``y = sat(rshift(weight[set]·x + bias[set], shift[set]))`` for every vector ``x``.
+    """Computes ``y = sat(rshift(scale[set]·(weight[set]·x + bias[set]), shift[set]))`` for every vector ``x``.
 
     There are ``rows x columns`` units, each a DSP slice or half of one. A vector takes ``ceil(outputs / rows)``
     passes of ``ceil(inputs / columns)`` steps. In a pass, ``rows`` outputs gain a term in every column with each
@@ -53,9 +55,9 @@ class MacArray(wiring.Component):
     weights are 0.
 
     Latency: ``6 + (columns - 1).bit_length() + 3`` clock cycles from the last step of a pass to its first row at the
-    output; a vector starts when all of its beats are in the ring (`psahw.architecture.timing.mac_array`). Throughput:
-    one step per clock cycle; the initiation interval is passes times steps per vector. Backpressure: ``i.ready``
-    comes from registers only; the units stall as a whole.
+    output, and three more with a ``scale``; a vector starts when all of its beats are in the ring
+    (`psahw.architecture.timing.mac_array`). Throughput: one step per clock cycle; the initiation interval is passes
+    times steps per vector. Backpressure: ``i.ready`` comes from registers only; the units stall as a whole.
 
     Parameters
     ----------
@@ -74,8 +76,12 @@ class MacArray(wiring.Component):
         `psahw.architecture.timing.fifo_depth` gives.
     vectors : int
         Vectors per frame, a multiple of the sets; the first ``vectors / sets`` use set 0, and so on.
-    out_bits : int
-        Width of an output, at least 2.
+    i_codes, o_codes : Codes
+        Types of an input and of an output.
+    i_range : (int, int) or None
+        Least and greatest input that occurs; None for all of the type.
+    scale : array of uint16 (sets, outputs) or None
+        Multiplier of each sum; None for 1.
     weight_style : str
         ``"block"`` RAM or ``"distributed"``, in LUTs.
     operand_bits : int or None
@@ -99,9 +105,9 @@ class MacArray(wiring.Component):
 
     Members
     -------
-    i : In(stream of ``columns`` int8)
+    i : In(stream of ``columns`` codes of type ``i_codes``)
         ``ceil(inputs / columns)`` beats per vector.
-    o : Out(stream of ``o_lanes`` signed ``out_bits``)
+    o : Out(stream of ``o_lanes`` codes of type ``o_codes``)
         ``outputs / o_lanes`` beats per vector.
     """
 
@@ -116,7 +122,10 @@ class MacArray(wiring.Component):
         o_lanes,
         depth,
         vectors,
-        out_bits=8,
+        i_codes=INT8,
+        o_codes=INT8,
+        i_range=None,
+        scale=None,
         weight_style="block",
         operand_bits=None,
         multiplier=None,
@@ -126,12 +135,11 @@ class MacArray(wiring.Component):
         if weight.ndim != 3 or 0 in weight.shape:
             raise ValueError(f"weight must have shape (sets, outputs, inputs), not {weight.shape}")
         self._sets, self._outputs, inputs = weight.shape
-        for name, value in (("bias", bias), ("shift", shift)):
+        for name, value in (("bias", bias), ("shift", shift), ("scale", shift if scale is None else scale)):
             if np.shape(value) != weight.shape[:2]:
                 raise ValueError(f"{name} must have shape {weight.shape[:2]}, not {np.shape(value)}")
         for name, value in (("rows", rows), ("columns", columns), ("o_lanes", o_lanes), ("vectors", vectors)):
             check_int(name, value)
-        check_int("out_bits", out_bits, 2)
         check_int("columns", columns, high=inputs)
         check_divides("o_lanes", o_lanes, "outputs", self._outputs)
         check_divides("o_lanes", o_lanes, "rows", rows)
@@ -147,12 +155,15 @@ class MacArray(wiring.Component):
             check_int("operand_bits", operand_bits, 25, OPERAND_BITS.get(multiplier))
         self._weight, self._bias, self._shift = weight, np.asarray(bias), np.asarray(shift)
         self._rows, self._columns, self._o_lanes, self._depth = rows, columns, o_lanes, depth
-        self._repeat, self._out_bits, self._weight_style = vectors // self._sets, out_bits, weight_style
+        self._repeat, self._i_codes, self._o_codes = vectors // self._sets, i_codes, o_codes
+        self._weight_style, self._scale = weight_style, None if scale is None else np.asarray(scale)
+        low, high = i_range or (i_codes.low, i_codes.high)
+        self._range = {"low": low, "high": high}
         self._multiplier = multiplier
         self._weights = laid_out(weight, rows, columns)
-        self.pairs = [] if operand_bits is None else pairs(self._weights, operand_bits)
-        self._split = None if operand_bits is None else split(self._weights, operand_bits)
-        super().__init__({"i": In(vector_signature(columns)), "o": Out(vector_signature(o_lanes, out_bits))})
+        self.pairs = [] if operand_bits is None else pairs(self._weights, operand_bits, **self._range)
+        self._split = None if operand_bits is None else split(self._weights, operand_bits, **self._range)
+        super().__init__({"i": In(vector_signature(columns, i_codes)), "o": Out(vector_signature(o_lanes, o_codes))})
 
     def elaborate(self, platform):
         m = Module()
@@ -160,7 +171,7 @@ class MacArray(wiring.Component):
         # One step per clock cycle while a complete vector is there.
         en = ~self.o.valid | self.o.ready
         m.submodules.ring = ring = VectorRing(
-            lanes=self._columns, steps=self._steps, passes=self._passes, depth=self._depth
+            lanes=self._columns, steps=self._steps, passes=self._passes, depth=self._depth, codes=self._i_codes
         )
         connect(m, wiring.flipped(self.i), ring.i)
         step = en & ring.whole
@@ -183,7 +194,7 @@ class MacArray(wiring.Component):
         last = Signal(4)
         with m.If(en):
             m.d.sync += last.eq(Cat(step & ring.last, last))
-        sums = self._units(m, en, w, ring.x, first, last[3])
+        sums = self._units(m, en, w, [as_signed(x) for x in ring.x], first, last[3])
 
         # Emit o_lanes rows per clock cycle, while the next pass runs.
         groups = self._rows // self._o_lanes
@@ -194,7 +205,7 @@ class MacArray(wiring.Component):
             with m.If(last[3]):
                 m.d.sync += [group.eq(0), emit.eq(1)]
         levels = (self._columns - 1).bit_length()
-        valid = Signal(levels + 3)
+        valid = Signal(levels + requantise_latency(self._scale is not None))
         row = delay(m, row, levels, en, name="row")
         with m.If(en):
             m.d.sync += Cat(valid, self.o.valid).eq(Cat(emit, valid))
@@ -205,7 +216,7 @@ class MacArray(wiring.Component):
 
     def _units(self, m, en, w, x, first, last):
         """Create the units; return the sums of a pass by row and column, which stay while the next pass runs."""
-        low, high = dot_range(self._weights, axis=2)
+        low, high = dot_range(self._weights, axis=2, **self._range)
         low, high = low.min((0, 1)), high.max((0, 1))
         bits = [[signed_bits(*limits) for limits in zip(*row, strict=True)] for row in zip(low, high, strict=True)]
         sums = [[None] * self._columns for _ in range(self._rows)]
@@ -232,10 +243,11 @@ class MacArray(wiring.Component):
 
     def _output(self, m, en, lane, sums, group, row):
         """Select rows, sum over the columns and requantise the outputs ``lane``, ``lane + o_lanes``, ..."""
-        low, high, bias, shift = (
-            x.reshape(-1)[lane :: self._o_lanes] for x in (*dot_range(self._weight), self._bias, self._shift)
+        low, high, bias, shift, scale = (
+            None if x is None else x.reshape(-1)[lane :: self._o_lanes]
+            for x in (*dot_range(self._weight, **self._range), self._bias, self._shift, self._scale)
         )
-        requantise = Requantise(low=low, high=high, bias=bias, shift=shift, out_bits=self._out_bits)
+        requantise = Requantise(low=low, high=high, bias=bias, shift=shift, codes=self._o_codes, multiplier=scale)
         m.submodules[f"requantise_{lane}"] = requantise
         terms = []
         for i in range(self._columns):

@@ -6,6 +6,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from ..architecture.codes import INT8, Codes
+from .arith import delay
 from .check import check_divides, check_int
 from .count import count
 from .stream import vector_signature
@@ -14,12 +16,13 @@ __all__ = ["MeanPool"]
 
 
 class MeanPool(wiring.Component):
-    """Computes ``sat8(rshift(sum over the tokens, shift))`` for each channel; ``rshift`` rounds half up.
+    """Computes ``sat(rshift(multiplier·(sum over the tokens), shift))`` for each channel; ``rshift`` rounds half up.
 
     The sums of a frame are in a small memory, one word for each beat of a token; the first token starts them anew.
     With the last token, each sum goes on through rounding, shift and saturation.
 
-    Latency: four clock cycles from the last token's beat to the sum's (`psahw.architecture.timing.mean_pool`).
+    Latency: four clock cycles from the last token's beat to the sum's, and two more with a multiplier
+    (`psahw.architecture.timing.mean_pool`).
     Throughput: one beat per clock cycle. The pipeline stalls as a whole.
 
     Parameters
@@ -30,34 +33,42 @@ class MeanPool(wiring.Component):
         Elements of a beat on both sides; divides ``channels``.
     shift : int
         Bits to shift each sum by, 0 to 31.
+    codes : Codes
+        Type of an element on both sides.
+    multiplier : int
+        Factor of each sum, 1 to 65,535.
 
     Raises
     ------
     TypeError
-        If a parameter is not an integer.
+        If a number is not an integer.
     ValueError
-        If a parameter is out of its range, or ``lanes`` does not divide.
+        If a number is out of its range, or ``lanes`` does not divide.
 
     Members
     -------
-    i : In(stream of ``lanes`` int8)
+    i : In(stream of ``lanes`` codes)
         ``tokens·channels / lanes`` beats per frame.
-    o : Out(stream of ``lanes`` int8)
+    o : Out(stream of ``lanes`` codes)
         ``channels / lanes`` beats per frame.
     """
 
-    def __init__(self, *, tokens: int, channels: int, lanes: int, shift: int):
+    def __init__(
+        self, *, tokens: int, channels: int, lanes: int, shift: int, codes: Codes = INT8, multiplier: int = 1
+    ):
         for name, value in (("tokens", tokens), ("channels", channels), ("lanes", lanes)):
             check_int(name, value)
         check_int("shift", shift, 0, 31)
+        check_int("multiplier", multiplier, 1, 65_535)
         check_divides("lanes", lanes, "channels", channels)
-        self.tokens, self.channels, self.lanes, self.shift = tokens, channels, lanes, shift
-        super().__init__({"i": In(vector_signature(lanes)), "o": Out(vector_signature(lanes))})
+        self.tokens, self.channels, self.lanes, self.shift, self.codes = tokens, channels, lanes, shift, codes
+        self.multiplier = multiplier
+        super().__init__({"i": In(vector_signature(lanes, codes)), "o": Out(vector_signature(lanes, codes))})
 
     @property
     def sum_bits(self) -> int:
         """Width of a sum."""
-        return 8 + ceil_log2(self.tokens)
+        return self.codes.bits + (not self.codes.signed) + ceil_log2(self.tokens)
 
     def elaborate(self, platform):
         m = Module()
@@ -82,12 +93,19 @@ class MeanPool(wiring.Component):
             for to, x, before in zip(total, i.payload, read.data, strict=True)
         ]
         half = (1 << shift) >> 1
-        last, rounded = Signal(sums), Signal(data.ArrayLayout(signed(max(self.sum_bits, shift) + 1), self.lanes))
-        shifted = Signal(data.ArrayLayout(signed(max(self.sum_bits + 1 - shift, 2)), self.lanes))
-        valid = Signal(3)
+        # The registers of a product are those of a DSP slice.
+        scaled = self.multiplier != 1
+        bits = self.sum_bits + (self.multiplier.bit_length() if scaled else 0)
+        last, rounded = Signal(sums), Signal(data.ArrayLayout(signed(max(bits, shift) + 1), self.lanes))
+        shifted = Signal(data.ArrayLayout(signed(max(bits + 1 - shift, 2)), self.lanes))
+        valid = Signal(5 if scaled else 3)
         with m.If(en):
             m.d.sync += [Cat(valid, o.valid).eq(Cat(put & token.last, valid)), last.eq(total)]
-            for a, b, c, to in zip(last, rounded, shifted, o.payload, strict=True):
+            for lane, (a, b, c, to) in enumerate(zip(last, rounded, shifted, o.payload, strict=True)):
+                if scaled:
+                    a = delay(m, a * self.multiplier, 2, en, name=f"product_{lane}")
                 m.d.sync += [b.eq(a + half), c.eq(b >> shift)]
-                m.d.sync += to.eq(Mux(c > 127, 127, Mux(c < -128, -128, c)))
+                m.d.sync += to.eq(
+                    Mux(c > self.codes.high, self.codes.high, Mux(c < self.codes.low, self.codes.low, c))
+                )
         return m

@@ -1,9 +1,10 @@
 """A residual connection: a branch, a bypass, and the adder that joins them."""
 
-from amaranth.hdl import Module, Mux
+from amaranth.hdl import Module, Mux, Shape
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..architecture.codes import INT8, Codes
 from .chain import Chain
 from .check import check_int
 from .stream import Fork, Queue, Skid, connect, vector_signature
@@ -15,7 +16,7 @@ BRANCH, BYPASS = "branch", "bypass"
 
 
 class Add(wiring.Component):
-    """Computes ``o = sat8(a + b)`` for each lane.
+    """Computes ``o = sat(a + b)`` for each lane.
 
     Latency: one clock cycle after the later of the two beats. Throughput: one beat per clock cycle. Backpressure: the
     ``ready`` of each input depends combinationally on the other's ``valid`` and on ``o.ready``.
@@ -24,6 +25,8 @@ class Add(wiring.Component):
     ----------
     lanes : int
         Elements of a beat.
+    a_codes, b_codes, o_codes : Codes
+        Types of the summands and of their sum.
 
     Raises
     ------
@@ -34,17 +37,22 @@ class Add(wiring.Component):
 
     Members
     -------
-    a, b : In(stream of ``lanes`` int8)
+    a, b : In(stream of ``lanes`` codes)
         Summands.
-    o : Out(stream of ``lanes`` int8)
+    o : Out(stream of ``lanes`` codes)
         Their sum.
     """
 
-    def __init__(self, *, lanes: int):
+    def __init__(self, *, lanes: int, a_codes: Codes = INT8, b_codes: Codes = INT8, o_codes: Codes = INT8):
         check_int("lanes", lanes)
-        self.lanes = lanes
-        signature = vector_signature(lanes)
-        super().__init__({"a": In(signature), "b": In(signature), "o": Out(signature)})
+        self.lanes, self._codes = lanes, o_codes
+        super().__init__(
+            {
+                "a": In(vector_signature(lanes, a_codes)),
+                "b": In(vector_signature(lanes, b_codes)),
+                "o": Out(vector_signature(lanes, o_codes)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -55,12 +63,18 @@ class Add(wiring.Component):
             m.d.sync += o.valid.eq(a.valid & b.valid)
             for x, y, to in zip(a.payload, b.payload, o.payload, strict=True):
                 total = x + y
-                m.d.sync += to.eq(Mux(total > 127, 127, Mux(total < -128, -128, total)))
+                low, high = self._codes.low, self._codes.high
+                m.d.sync += to.eq(Mux(total > high, high, Mux(total < low, low, total)))
         return m
 
 
+def _codes(shape: Shape) -> Codes:
+    """Return the type of codes with the shape of a signal."""
+    return Codes(shape.width, shape.signed)
+
+
 class Residual(wiring.Component):
-    """Computes ``o = sat8(bypass(i) + branch(i))``, beat by beat.
+    """Computes ``o = sat(bypass(i) + branch(i))``.
 
     The bypass waits for the branch in a queue of ``depth`` beats. The component deadlocks if the queue is much
     shorter than the number of beats that the branch takes before its first output: a frame and more behind a
@@ -73,14 +87,16 @@ class Residual(wiring.Component):
 
     Parameters
     ----------
-    lanes : int
-        Elements of a beat of ``i`` and ``o``.
+    i_lanes, o_lanes : int
+        Elements of a beat of ``i`` and of ``o``.
     branch : Chain
-        Components that give as many beats as they take.
+        Components from ``i_lanes`` to ``o_lanes``.
     bypass : Chain or None
-        The same, or None for a wire.
+        Components that give as many beats as the branch, or None for a wire.
     depth : int
         Beats that the `Queue` of the bypass holds.
+    i_codes, o_codes : Codes
+        Types of an input and of an output.
     style : str
         Memory of the `Queue`.
 
@@ -93,17 +109,23 @@ class Residual(wiring.Component):
 
     Members
     -------
-    i : In(stream of ``lanes`` int8)
+    i : In(stream of ``i_lanes`` codes)
         Input of both paths.
-    o : Out(stream of ``lanes`` int8)
+    o : Out(stream of ``o_lanes`` codes)
         Sum of their outputs.
     """
 
-    def __init__(self, *, lanes: int, branch: Chain, bypass: Chain | None, depth: int, style: str = "block"):
-        signature = vector_signature(lanes)
-        self.lanes, self.branch, self.bypass = lanes, branch, bypass
-        self.queue = Queue(shape=signature.members["payload"].shape, depth=depth, style=style)
-        super().__init__({"i": In(signature), "o": Out(signature)})
+    def __init__(
+        self, *, i_lanes: int, o_lanes: int, branch: Chain, bypass: Chain | None, depth: int, style: str = "block",
+        i_codes: Codes = INT8, o_codes: Codes = INT8,
+    ):  # fmt: skip
+        if bypass is None and i_lanes != o_lanes:
+            raise ValueError(f"i_lanes must equal o_lanes if the bypass is a wire, not {i_lanes} and {o_lanes}")
+        self.branch, self.bypass = branch, bypass
+        self._i_codes, self._o_codes = i_codes, o_codes
+        waiting = vector_signature(i_lanes, i_codes) if bypass is None else bypass.o.signature
+        self.queue = Queue(shape=waiting.members["payload"].shape, depth=depth, style=style)
+        super().__init__({"i": In(vector_signature(i_lanes, i_codes)), "o": Out(vector_signature(o_lanes, o_codes))})
 
     def elaborate(self, platform):
         m = Module()
@@ -111,7 +133,8 @@ class Residual(wiring.Component):
         m.submodules.fork = fork = Fork(shape=self.i.payload.shape())
         m.submodules[BRANCH] = self.branch
         m.submodules.queue = self.queue
-        m.submodules.add = add = Add(lanes=self.lanes)
+        a, b = (_codes(stream.payload.shape().elem_shape) for stream in (self.branch.o, self.queue.o))
+        m.submodules.add = add = Add(lanes=len(self.o.payload), a_codes=a, b_codes=b, o_codes=self._o_codes)
         connect(m, wiring.flipped(self.i), skid.i)
         connect(m, skid.o, fork.i)
         connect(m, fork.o_a, self.branch.i)
@@ -121,7 +144,7 @@ class Residual(wiring.Component):
             m.submodules[BYPASS] = self.bypass
             connect(m, fork.o_b, self.bypass.i)
             connect(m, self.bypass.o, self.queue.i)
-        m.submodules.branch_skid = branch_skid = Skid(shape=self.i.payload.shape())
+        m.submodules.branch_skid = branch_skid = Skid(shape=self.branch.o.payload.shape())
         connect(m, self.branch.o, branch_skid.i)
         connect(m, branch_skid.o, add.a)
         connect(m, self.queue.o, add.b)

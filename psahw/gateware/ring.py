@@ -1,10 +1,11 @@
 """The input buffer of a MAC array, from which vectors are read several times before they are freed."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from ..architecture.codes import INT8, Codes
 from .check import check_int
 from .count import count, level
 from .stream import vector_signature
@@ -31,17 +32,19 @@ class VectorRing(wiring.Component):
         How often a vector is read.
     depth : int
         Beats that the ring holds, at least ``steps``.
+    codes : Codes
+        Type of an element.
 
     Raises
     ------
     TypeError
-        If a parameter is not an integer.
+        If a number is not an integer.
     ValueError
         If a parameter is too small.
 
     Members
     -------
-    i : In(stream of ``lanes`` int8)
+    i : In(stream of ``lanes`` codes)
         ``ready`` comes from registers only.
     whole : Out(1)
         A complete vector is in the ring; stays high until its last beat has been read for the last time.
@@ -51,16 +54,16 @@ class VectorRing(wiring.Component):
         The beat being read is the first or the last one of a pass.
     en : In(1)
         Enables ``x``.
-    x : Out(ArrayLayout(signed(8), lanes))
+    x : Out(ArrayLayout(codes, lanes))
         The beat that was read.
     """
 
-    def __init__(self, *, lanes: int, steps: int, passes: int, depth: int):
+    def __init__(self, *, lanes: int, steps: int, passes: int, depth: int, codes: Codes = INT8):
         for name, value in (("lanes", lanes), ("steps", steps), ("passes", passes)):
             check_int(name, value)
         check_int("depth", depth, steps)
         self._steps, self._passes, self._depth = steps, passes, depth
-        beat = vector_signature(lanes)
+        beat = vector_signature(lanes, codes)
         super().__init__(
             {
                 "i": In(beat),
@@ -69,7 +72,7 @@ class VectorRing(wiring.Component):
                 "first": Out(1),
                 "last": Out(1),
                 "en": In(1),
-                "x": Out(data.ArrayLayout(signed(8), lanes)),
+                "x": Out(beat.members["payload"].shape),
             }
         )
 

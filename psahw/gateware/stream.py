@@ -1,19 +1,20 @@
 """Streams of vectors: their signature, their connection, and components that store, widen or copy them."""
 
-from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from ..architecture.codes import INT8, Codes
 from .check import check_choice, check_int
 from .count import count, level
 
 __all__ = ["Fork", "Gather", "Queue", "Skid", "connect", "vector_signature"]
 
 
-def vector_signature(lanes: int, bits: int = 8) -> stream.Signature:
-    """Return the signature of a stream of ``lanes`` signed elements of ``bits`` bits, the lowest index in lane 0."""
-    return stream.Signature(data.ArrayLayout(signed(bits), lanes))
+def vector_signature(lanes: int, codes: Codes = INT8) -> stream.Signature:
+    """Return the signature of a stream of ``lanes`` codes of a type, the lowest index in lane 0."""
+    return stream.Signature(data.ArrayLayout(Shape(codes.bits, codes.signed), lanes))
 
 
 def connect(m: Module, source, sink):
@@ -165,13 +166,13 @@ class Gather(wiring.Component):
         Input beats per output beat.
     beats : int or None
         Input beats per vector, at least ``ratio``; None if ``ratio`` divides them.
-    bits : int
-        Width of an element.
+    codes : Codes
+        Type of an element.
 
     Raises
     ------
     TypeError
-        If a parameter is not an integer.
+        If a number is not an integer.
     ValueError
         If a parameter is too small.
 
@@ -183,13 +184,13 @@ class Gather(wiring.Component):
         Wide beats.
     """
 
-    def __init__(self, *, lanes: int, ratio: int, beats: int | None = None, bits: int = 8):
+    def __init__(self, *, lanes: int, ratio: int, beats: int | None = None, codes: Codes = INT8):
         check_int("lanes", lanes)
         check_int("ratio", ratio)
         if beats is not None:
             check_int("beats", beats, ratio)
         self.lanes, self.ratio, self.beats = lanes, ratio, beats
-        super().__init__({"i": In(vector_signature(lanes, bits)), "o": Out(vector_signature(lanes * ratio, bits))})
+        super().__init__({"i": In(vector_signature(lanes, codes)), "o": Out(vector_signature(lanes * ratio, codes))})
 
     def elaborate(self, platform):
         m = Module()

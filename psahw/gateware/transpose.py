@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..architecture.buffers import TransposeBuffer
+from ..architecture.codes import INT8
 from .banks import Banks
 from .check import check_choice, check_divides, check_int
 from .count import Cadence, count, level
@@ -36,6 +37,8 @@ class Transpose(wiring.Component):
         Clock cycles between the first beats of two vectors.
     style : str
         ``"block"`` or ``"distributed"`` memory.
+    codes : Codes
+        Type of an element.
 
     Raises
     ------
@@ -46,13 +49,13 @@ class Transpose(wiring.Component):
 
     Members
     -------
-    i : In(stream of ``i_lanes`` int8)
+    i : In(stream of ``i_lanes`` codes)
         ``rows·columns / i_lanes`` beats per frame.
-    o : Out(stream of ``o_lanes`` int8)
+    o : Out(stream of ``o_lanes`` codes)
         ``rows·columns / o_lanes`` beats per frame.
     """
 
-    def __init__(self, *, rows, columns, i_lanes, o_lanes, period, style="block"):
+    def __init__(self, *, rows, columns, i_lanes, o_lanes, period, style="block", codes=INT8):
         sizes = {"rows": rows, "columns": columns, "i_lanes": i_lanes, "o_lanes": o_lanes, "period": period}
         for name, value in sizes.items():
             check_int(name, value)
@@ -60,15 +63,15 @@ class Transpose(wiring.Component):
         check_divides("i_lanes", i_lanes, "columns", columns)
         check_divides("o_lanes", o_lanes, "rows", rows)
         self.rows, self.columns, self.i_lanes, self.o_lanes = rows, columns, i_lanes, o_lanes
-        self.period, self.style = period, style
+        self.period, self.style, self.codes = period, style, codes
         self.buffer = TransposeBuffer(rows, columns, i_lanes, o_lanes)
-        super().__init__({"i": In(vector_signature(i_lanes)), "o": Out(vector_signature(o_lanes))})
+        super().__init__({"i": In(vector_signature(i_lanes, codes)), "o": Out(vector_signature(o_lanes, codes))})
 
     def elaborate(self, platform):
         m = Module()
         i, o, (row_pitch, column_pitch) = self.i, self.o, self.buffer.pitches
         m.submodules.cadence = cadence = Cadence(beats=self.rows // self.o_lanes, period=self.period)
-        m.submodules.banks = banks = Banks(**vars(self.buffer.layout), style=self.style)
+        m.submodules.banks = banks = Banks(**vars(self.buffer.layout), style=self.style, codes=self.codes)
         put, en = i.valid & i.ready, ~o.valid | o.ready
         m.d.comb += [
             banks.w_en.eq(put),

@@ -37,7 +37,7 @@ class WindowReader(wiring.Component):
     addr : Out(ArrayLayout(range(depth), copies))
         Address of the first element that is read from each copy of the ring.
     outside : Out(o_lanes)
-        Lanes of the beat that lie outside the grid, where the window has zeros.
+        Lanes of the beat that lie outside the grid, where the window has the padding.
     grid_row : Out(range(grid height))
         The row of windows to which the beat belongs.
     ends_row : Out(1)
@@ -60,25 +60,28 @@ class WindowReader(wiring.Component):
         m = Module()
 
         buffer, window = self._buffer, self._buffer.window
-        width, margin = window.width * buffer.channels, window.padding * buffer.channels
-        beats, steps = window.size * buffer.channels // buffer.row_lanes, window.size // buffer.copies
+        width, (*_, before, after) = window.width * buffer.channels, window.padding
+        margin = before * buffer.channels
+        beats, steps = window.size[1] * buffer.channels // buffer.row_lanes, window.size[0] // buffer.copies
         beat, dy, x, y = count(m, self.issue, beats, steps, *window.grid[::-1])
         m.d.comb += [self.grid_row.eq(y.value), self.ends_row.eq(x.wrap)]
 
         # Addresses of rows in the ring: of the window's first row, and of the beat's first row.
         base, row = (Signal(range(buffer.layout.depth), name=name) for name in ("base", "row"))
         # Elements from the start of a row: to the window's left edge, and to the beat's first element.
-        left, at = (Signal(range(-margin, width + margin), init=-margin, name=name) for name in ("left", "at"))
+        columns = range(-margin, width + after * buffer.channels)
+        left, at = (Signal(columns, init=-margin, name=name) for name in ("left", "at"))
 
-        inside = self._rows_inside(m, beat, dy, x, y) if window.padding else [1] * buffer.copies
+        padded = any(window.padding)
+        inside = self._rows_inside(m, beat, dy, x, y) if padded else [1] * buffer.copies
         distance = Array(rows * buffer.pitch for rows in range(buffer.copies + 1))
         rows = [row, *(self._ahead(row, distance[sum(inside[:n])]) for n in range(1, buffer.copies + 1))]
         m.d.comb += [addr.eq(start + at) for addr, start in zip(self.addr, rows[:-1], strict=True)]
-        if window.padding:
-            beside = [(at < -lane) | (at >= width - lane) for lane in range(buffer.row_lanes)]
-            m.d.comb += self.outside.eq(Cat(~row_inside | out for row_inside in inside for out in beside))
+        if padded:
+            outside = [(at < -lane) | (at >= width - lane) for lane in range(buffer.row_lanes)]
+            m.d.comb += self.outside.eq(Cat(~row_inside | out for row_inside in inside for out in outside))
 
-        next_left = Mux(x.last, -margin, left + window.stride * buffer.channels)
+        next_left = Mux(x.last, -margin, left + window.stride[1] * buffer.channels)
         freed = (window.rows_freed() * buffer.pitch).tolist()
         next_base = self._ahead(base, Mux(x.last, constant_at(freed, y.value), 0))
         # ``issue`` comes late: the next addresses are chosen without it.
@@ -95,17 +98,17 @@ class WindowReader(wiring.Component):
     def _rows_inside(self, m, beat, dy, x, y):
         """Create ``top`` and ``line``; return, for each row that the beat reads, whether it lies inside the grid."""
         window, copies = self._buffer.window, self._buffer.copies
+        above, below, *_ = window.padding
         # Numbers of rows, counted from the top of the padding: of the window's first row, and of the beat's. They are
         # registers because a sum of the counters would take too long on the way to the memory's address.
-        top, line = (Signal(range(window.height + 2 * window.padding), name=name) for name in ("top", "line"))
-        next_top = Mux(x.last, Mux(y.last, 0, top + window.stride), top)
+        top, line = (Signal(range(window.height + above + below), name=name) for name in ("top", "line"))
+        next_top = Mux(x.last, Mux(y.last, 0, top + window.stride[0]), top)
         with m.If(self.issue & beat.last):
             m.d.sync += line.eq(Mux(dy.last, next_top, line + copies))
             with m.If(dy.last):
                 m.d.sync += top.eq(next_top)
         return [
-            (line >= window.padding - index if index < window.padding else 1)
-            & (line < window.height + window.padding - index)
+            (line >= above - index if index < above else 1) & (line < window.height + above - index)
             for index in range(copies)
         ]
 

@@ -5,7 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..architecture.buffers import WindowBuffer
-from ..architecture.geometry import SlidingWindow
+from ..architecture.codes import INT8
+from ..architecture.geometry import SlidingWindow, pair
 from .banks import Banks
 from .check import check_choice, check_divides, check_int
 from .count import Cadence, count
@@ -19,9 +20,9 @@ class Windows(wiring.Component):
     """Rearranges a grid of ``height x width`` vectors into the sliding windows over it (im2col).
 
     The grid comes in raster order, ``i_lanes`` successive elements per beat, whatever vector they belong to. Each
-    window, in raster order, leaves as its ``size²·channels`` elements in (row, column, channel) order; elements
-    outside the grid are 0. This cuts an image into patches (``channels`` colours) and merges tokens
-    (``size = stride = 2``).
+    window, in raster order, leaves as its elements in (row, column, channel) order; elements outside the grid are
+    ``code``. This cuts an image into patches (``channels`` colours), merges tokens (``size = stride = 2``), and
+    brings the inputs of a convolution together.
 
     The rows lie in a ring of `SlidingWindow.buffered_rows`: the rows that the windows being read need, and those that
     the next row of windows needs, so that the input goes on while windows are read. When the last window of a row of
@@ -36,17 +37,23 @@ class Windows(wiring.Component):
     Parameters
     ----------
     height, width, channels : int
-        Rows and columns of the grid, at least ``size - 2·padding``, and elements of each of its vectors.
-    size, stride, padding : int
-        Geometry of the windows (`SlidingWindow`).
+        Rows and columns of the grid, and elements of each of its vectors.
+    size, stride : int or (int, int)
+        Rows and columns of a window, and distance between two windows (`SlidingWindow`).
+    padding : int or (int, int, int, int)
+        Rows above and below the grid, and columns left and right of it.
     i_lanes : int
         Elements of an input beat; divides ``width·channels``.
     o_lanes : int
-        Elements of an output beat; divides ``size·channels``, or is that times a divisor of ``size``.
+        Elements of an output beat: a divisor of a row of a window, or a row times a divisor of their number.
     period : int
         Clock cycles between the first beats of two windows.
     style : str
         ``"block"`` or ``"distributed"`` memory.
+    code : int
+        The padding, one of the codes.
+    codes : Codes
+        Type of an element.
 
     Raises
     ------
@@ -57,42 +64,46 @@ class Windows(wiring.Component):
 
     Members
     -------
-    i : In(stream of ``i_lanes`` int8)
+    i : In(stream of ``i_lanes`` codes)
         The grid; a frame is ``height·width·channels / i_lanes`` beats.
-    o : Out(stream of ``o_lanes`` int8)
-        The windows; each is ``size²·channels / o_lanes`` beats.
+    o : Out(stream of ``o_lanes`` codes)
+        The windows; each is its elements divided by ``o_lanes`` beats.
     """
 
-    def __init__(self, *, height, width, channels, size, stride, padding, i_lanes, o_lanes, period, style="block"):
-        check_int("size", size)
-        check_int("stride", stride, 1, size)
-        check_int("padding", padding, 0, size - 1)
-        smallest = max(size - 2 * padding, 1)
-        check_int("height", height, smallest)
-        check_int("width", width, smallest)
+    def __init__(
+        self, *, height, width, channels, size, stride, padding, i_lanes, o_lanes, period, style="block", code=0,
+        codes=INT8,
+    ):  # fmt: skip
         for name, value in (
-            ("channels", channels), ("i_lanes", i_lanes), ("o_lanes", o_lanes), ("period", period)
+            ("height", height), ("width", width), ("channels", channels), ("i_lanes", i_lanes), ("o_lanes", o_lanes),
+            ("period", period), *(("size", n) for n in pair(size)), *(("stride", n) for n in pair(stride)),
         ):  # fmt: skip
             check_int(name, value)
+        for value in (padding,) if isinstance(padding, int) else padding:
+            check_int("padding", value, 0)
+        check_int("code", code, codes.low, codes.high)
         check_divides("i_lanes", i_lanes, "width·channels", width * channels)
         self._window = SlidingWindow(height, width, size, stride, padding)
         self._buffer = WindowBuffer(self._window, channels, i_lanes, o_lanes)
-        row = size * channels
-        if max(row, o_lanes) % min(row, o_lanes) or size % self._buffer.copies:
+        (rows, columns), self._code, self._codes = self._window.size, code, codes
+        row = columns * channels
+        if max(row, o_lanes) % min(row, o_lanes) or rows % self._buffer.copies:
             raise ValueError(
-                f"o_lanes must divide size·channels = {row}, or be that times a divisor of size = {size}, "
-                f"not {o_lanes}"
+                f"o_lanes must divide the {row} elements of a row, or be that by a divisor of {rows}, not {o_lanes}"
             )
         check_choice("style", style, "block", "distributed")
-        self._beats, self._period, self._style = size * row // o_lanes, period, style
-        super().__init__({"i": In(vector_signature(i_lanes)), "o": Out(vector_signature(o_lanes))})
+        self._beats, self._period, self._style = rows * row // o_lanes, period, style
+        super().__init__({"i": In(vector_signature(i_lanes, codes)), "o": Out(vector_signature(o_lanes, codes))})
 
     def elaborate(self, platform):
         m = Module()
 
         m.submodules.cadence = cadence = Cadence(beats=self._beats, period=self._period)
         m.submodules.reader = reader = WindowReader(buffer=self._buffer)
-        copies = [Banks(**vars(self._buffer.layout), style=self._style) for _ in range(self._buffer.copies)]
+        copies = [
+            Banks(**vars(self._buffer.layout), style=self._style, codes=self._codes)
+            for _ in range(self._buffer.copies)
+        ]
         for index, (banks, addr) in enumerate(zip(copies, reader.addr, strict=True)):
             m.submodules[f"banks_{index}" if index else "banks"] = banks
             m.d.comb += [banks.r_addr.eq(addr), banks.r_en.eq(cadence.issue)]
@@ -106,7 +117,7 @@ class Windows(wiring.Component):
             m.d.sync += [fetched.eq(cadence.issue), blank.eq(reader.outside), self.o.valid.eq(fetched)]
             values = [value for banks in copies for value in banks.r_data]
             for to, zero, value in zip(self.o.payload, blank, values, strict=True):
-                m.d.sync += to.eq(Mux(zero, 0, value))
+                m.d.sync += to.eq(Mux(zero, self._code, value))
 
         return m
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from . import reference
-from .layers import Network
+from .graph import Network
 
 __all__ = ["evaluate", "score"]
 

@@ -8,11 +8,10 @@ tensor.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-import msgspec
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -21,31 +20,17 @@ from .. import documents
 from ..errors import UserError
 from ..files import write_whole
 from ..quoting import printable, quote
-from .layers import (
-    Block,
-    ChannelMixing,
-    Linear,
-    Network,
-    Patch,
-    Stage,
-    Table,
-    TokenMixing,
-    block_name,
-    merge_name,
-    stage_name,
-)
+from . import descriptions
+from .descriptions import FORMAT, FORMAT_VERSION
+from .graph import Network
+from .resmlp import recognise
 
 __all__ = ["FORMAT_VERSION", "digest", "find", "flatten", "load", "save", "shipped"]
-
-FORMAT = "psahw-network"
-FORMAT_VERSION = 2
-"""The newest version. A file has the oldest version that can describe its network."""
 
 MAX_FILE_BYTES = 256 << 20
 MAX_DESCRIPTION_BYTES = 1 << 20
 
 _SHIPPED = Path(__file__).parents[1] / "networks"
-_LINEAR_PARTS = ("weight", "bias", "shift")
 _DTYPES = {  # of safetensors; other names are of floating point formats that NumPy lacks
     "BOOL": np.bool_, "I8": np.int8, "U8": np.uint8, "I16": np.int16, "U16": np.uint16, "I32": np.int32,
     "U32": np.uint32, "I64": np.int64, "U64": np.uint64, "F16": np.float16, "F32": np.float32, "F64": np.float64,
@@ -55,90 +40,18 @@ _NO_CHECKSUM = "0" * 64  # stands in for the checksum while that is calculated
 _T = TypeVar("_T")
 
 
-class _PatchEntry(msgspec.Struct):
-    """The windows of the image."""
-
-    size: int
-    stride: int
-    padding: int
-
-
-class _StageEntry(msgspec.Struct):
-    """A stage in version 1."""
-
-    grid: tuple[int, int]
-    kernels: tuple[int | None, ...]
-
-
-class _SharedStageEntry(_StageEntry):
-    """A stage in version 2."""
-
-    shared: tuple[bool, ...]
-
-
-class _Description(msgspec.Struct, kw_only=True):
-    """A description of version 1, as the page on the format lists its fields, apart from format and version."""
-
-    name: str
-    image: tuple[int, int]
-    patch: _PatchEntry
-    stages: tuple[_StageEntry, ...]
-    pool_shift: int
-    logit_bits: int
-    residual_bits: int
-    classes: tuple[str, ...]
-    metadata: dict[str, Any]
-    sha256: documents.Sha256 | None = None
-
-
-class _Description2(_Description):
-    """A description of version 2."""
-
-    stages: tuple[_SharedStageEntry, ...]
-
-
 def shipped() -> list[str]:
     """Return the names of the networks that come with the package."""
     return sorted(path.stem for path in _SHIPPED.glob("*.safetensors"))
 
 
-def _version(network: Network) -> int:
-    """Return the oldest version of the format that can describe a network: version 1 has no shared kernels."""
-    return 2 if any(block.token_mixing.shared for _, _, block in network.blocks()) else 1
-
-
 def flatten(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the JSON description of a network, and its tensors by name."""
-    tensors = {"input_table": network.input_table}
-    for name, layer, _ in network.layers():
-        if isinstance(layer, Table):
-            tensors[name] = layer.values
-        else:
-            tensors |= {f"{name}.{part}": getattr(layer, part) for part in _LINEAR_PARTS}
-    version = _version(network)
-    stages = []
-    for stage in network.stages:
-        entry: dict[str, Any] = {
-            "grid": list(stage.grid),
-            "kernels": [block.token_mixing.kernel for block in stage.blocks],
-        }
-        if version > 1:
-            entry["shared"] = [block.token_mixing.shared for block in stage.blocks]
-        stages.append(entry)
-    config = {
-        "format": FORMAT,
-        "version": version,
-        "name": network.name,
-        "image": list(network.image),
-        "patch": {key: getattr(network.patch, key) for key in ("size", "stride", "padding")},
-        "stages": stages,
-        "pool_shift": network.pool_shift,
-        "logit_bits": network.head.out_bits,
-        "residual_bits": 8,
-        "classes": list(network.classes),
-        "metadata": network.metadata,
-    }
-    return config, tensors
+    """Return the JSON description of a network, and its tensors by name.
+
+    The version is the oldest one that can describe the network, so that a network has one description.
+    """
+    form = recognise(network)
+    return descriptions.of_graph(network) if form is None else descriptions.of_resmlp(form)
 
 
 def _update(state: Any, tensors: Mapping[str, np.ndarray]) -> None:
@@ -151,12 +64,12 @@ def _update(state: Any, tensors: Mapping[str, np.ndarray]) -> None:
 def digest(network: Network) -> str:
     """Return the SHA-256 hash of everything that determines the logits, in hexadecimal.
 
-    Name, classes and metadata are left out, so that a better description of its training does not make a network
-    another one.
+    Name, names of outputs and metadata are left out, so that a better description of its training does not make a
+    network another one.
     """
     config, tensors = flatten(network)
-    for key in ("name", "metadata", "classes"):
-        del config[key]
+    for key in ("name", "metadata", "classes", "names"):
+        config.pop(key, None)
     state = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     _update(state, tensors)
     return state.hexdigest()
@@ -188,106 +101,6 @@ def save(network: Network, path: str | os.PathLike) -> None:
         metadata={"psahw": text},
     )
     write_whole(path, data)
-
-
-class _Reader:
-    """Makes a network from the contents of a file, and keeps track of the tensors that nothing has read."""
-
-    def __init__(self, path: Path, version: int, description: _Description, tensors: dict[str, np.ndarray]):
-        self.path, self.version, self.description, self.tensors = path, version, description, tensors
-        self.unread = set(tensors)
-
-    def fail(self, place: str, problem: object) -> NoReturn:
-        """Raise UserError with the file, the place in it, and the problem."""
-        raise UserError(f"{self.path}: {place}: {problem}")
-
-    def build(self, place: str, constructor: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-        """Call a constructor. Raises UserError for what it refuses."""
-        try:
-            return constructor(*args, **kwargs)
-        except (TypeError, ValueError) as error:
-            self.fail(place, error)
-
-    def tensor(self, name: str) -> np.ndarray:
-        """Return a tensor. Raises UserError if it is missing."""
-        if name not in self.tensors:
-            self.fail(name, "this tensor is missing")
-        self.unread.discard(name)
-        return self.tensors[name]
-
-    def linear_parts(self, name: str) -> list[np.ndarray]:
-        """Return weight, bias and shift of a layer."""
-        return [self.tensor(f"{name}.{part}") for part in _LINEAR_PARTS]
-
-    def linear(self, name: str, out_bits: int = 8) -> Linear:
-        """Return a linear layer."""
-        return self.build(name, Linear, *self.linear_parts(name), out_bits=out_bits)
-
-    def tables(self, sublayer: str, places: Iterable[str]) -> dict[str, Table]:
-        """Return those tables of a sublayer that the file has, by place."""
-        names = {place: f"{sublayer}.{place}" for place in places}
-        return {
-            place: self.build(name, Table, self.tensor(name)) for place, name in names.items() if name in self.tensors
-        }
-
-    def token_mixing(self, name: str, kernel: int | None, shared: bool) -> TokenMixing:
-        """Return a token mixing."""
-        parts, tables = self.linear_parts(name), self.tables(name, TokenMixing.TABLES)
-        return self.build(name, TokenMixing, *parts, kernel=kernel, shared=shared, **tables)
-
-    def channel_mixing(self, name: str) -> ChannelMixing:
-        """Return a channel mixing."""
-        linears = self.linear(f"{name}.linear1"), self.linear(f"{name}.linear2")
-        return self.build(name, ChannelMixing, *linears, **self.tables(name, ChannelMixing.TABLES))
-
-    def block(self, name: str, kernel: int | None, shared: bool) -> Block:
-        """Return a block."""
-        channel_mixing = self.channel_mixing(f"{name}.channel_mixing")
-        return Block(self.token_mixing(f"{name}.token_mixing", kernel, shared), channel_mixing)
-
-    def stage(self, index: int, entry: _StageEntry) -> Stage:
-        """Return a stage from its entry in the description."""
-        shared = entry.shared if isinstance(entry, _SharedStageEntry) else (False,) * len(entry.kernels)
-        if len(shared) != len(entry.kernels):
-            self.fail(
-                f"stages[{index}].shared", f"must have {len(entry.kernels)} entries, one per block, not {len(shared)}"
-            )
-        blocks = tuple(
-            self.block(block_name(index, b), *parameters)
-            for b, parameters in enumerate(zip(entry.kernels, shared, strict=True))
-        )
-        merge = None if index == 0 else self.linear(merge_name(index))
-        return self.build(stage_name(index), Stage, entry.grid, blocks, merge)
-
-    def network(self) -> Network:
-        """Return the network. Raises UserError, naming the layer, if the contents are not those of one."""
-        description = self.description
-        if description.residual_bits != 8:
-            self.fail("residual_bits", f"must be 8 in version {self.version}, not {quote(description.residual_bits)}")
-        windows = description.patch
-        patch = self.build("patch", Patch, windows.size, windows.stride, windows.padding)
-        stages = tuple(self.stage(s, entry) for s, entry in enumerate(description.stages))
-        network = self.build(
-            "network",
-            Network,
-            name=description.name,
-            image=description.image,
-            input_table=self.tensor("input_table"),
-            patch=patch,
-            embed=self.linear("embed"),
-            stages=stages,
-            pool_shift=description.pool_shift,
-            head=self.linear("head", description.logit_bits),
-            classes=description.classes,
-            metadata=description.metadata,
-        )
-        if self.unread:
-            self.fail(
-                printable(min(self.unread), 120), "this tensor does not belong to the network described in the file"
-            )
-        if self.version > _version(network):
-            self.fail("version", f"must be 1 if no kernel is shared, not {self.version}")
-        return network
 
 
 def find(name: str | os.PathLike) -> Path:
@@ -368,8 +181,12 @@ def load(name: str | os.PathLike) -> Network:
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         hint = ": update psahw" if type(version) is int and version > FORMAT_VERSION else ""
         raise UserError(f"{path}: format version must be 1 to {FORMAT_VERSION}, not {quote(version)}{hint}")
-    description = documents.convert(content, _Description if version == 1 else _Description2, path)
-    recorded = description.sha256
+    recorded = documents.convert(content, descriptions.Checked, path).sha256
     if recorded is not None and recorded != _checksum(text.replace(recorded, _NO_CHECKSUM, 1), tensors):
         raise UserError(f"{path}: the file is damaged: its content does not match its checksum; copy it again")
-    return _Reader(path, version, description, tensors).network()
+    network = descriptions.network(path, version, content, tensors)
+    if (oldest := flatten(network)[0]["version"]) != version:
+        raise UserError(
+            f"{path}: version: must be {oldest}, the oldest that can describe this network, not {version}"
+        )
+    return network

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .layers import Network
+from .graph import Network
 from .summary import accuracies, summarise
 
 __all__ = ["Candidate", "candidates", "pareto"]

@@ -1,8 +1,8 @@
 """The table that a notebook shows for a network."""
 
 from ..display import html_table
-from .layers import Network
-from .summary import summarise
+from .graph import Network
+from .summary import outputs, summarise
 
 __all__ = ["html"]
 
@@ -17,7 +17,7 @@ def html(network: Network) -> str:
     return html_table(
         columns,
         [[layer[key] for key in keys] for layer in info["layers"]],
-        caption=f"{network.name}: images of {height} x {width} x {colours}, {len(network.classes)} classes "
+        caption=f"{network.name}: images of {height} x {width} x {colours}, {outputs(info)} "
         f"({', '.join(network.classes)}), {info['tables']:,} tables",
         footer=["total", None, None, None, *totals],
     )

@@ -6,18 +6,23 @@ integer products.
 
 Memory is bounded. The images of a batch are as many as `CHUNK` allows, and a large image is computed in parts: of
 tokens where each token is computed by itself, of channels where each channel is, and of the matrix of a token mixing.
-What is held of a whole image is a few arrays of int8 codes, each of at most `psahw.network.layers.MAX_CODES`.
+What is held of a whole image is a few arrays of at most `psahw.network.graph.MAX_CODES` codes. A code takes one byte,
+or two if it is an unsigned one of 8 bits, or up to four if it has more bits.
 """
 
+import functools
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
+from ..architecture.codes import INT8, Codes
 from ..architecture.geometry import neighbour_reach
-from .layers import ChannelMixing, Linear, Network, Patch, Table, TokenMixing, block_name, merge_name
+from .activations import Activations
+from .graph import Named, Network, Place, Residual, Series
+from .layers import Flatten, Layer, Linear, MaxPool, MeanPool, Table, Thresholds, TokenMixing, Windows
 
-__all__ = ["patches", "requantise", "rshift", "run"]
+__all__ = ["im2col", "requantise", "rshift", "run"]
 
 BATCH = 25
 """Most images at a time. Their arrays stay in the cache if they are small."""
@@ -48,17 +53,24 @@ def rshift(value: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
     return (value + half) >> shift
 
 
-def requantise(value: np.ndarray, shift: np.ndarray | int, bits: int = 8) -> np.ndarray:
-    """Return ``rshift(value, shift)`` saturated to ``bits`` bits, as int8 up to 8 bits and as int32 above."""
-    limit = 1 << (bits - 1)
-    result = np.clip(rshift(value, shift), -limit, limit - 1)
-    return result.astype(np.int8 if bits <= 8 else np.int32)
+def requantise(value: np.ndarray, shift: np.ndarray | int, codes: Codes = INT8) -> np.ndarray:
+    """Return ``rshift(value, shift)`` saturated to a type of codes."""
+    return codes.saturate(rshift(value, shift))
+
+
+def _requantised(layer: Linear | TokenMixing, total: np.ndarray, rows: tuple[slice | int | None, ...]) -> np.ndarray:
+    """Return the outputs of a layer from its sums. ``rows`` selects the bias and the shift of each sum."""
+    total += layer.bias[rows]
+    if layer.multiplier is not None:
+        total = total.astype(np.int64) * layer.multiplier[rows]
+    return requantise(total, layer.shift[rows], layer.codes)
 
 
 def _exact_product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return ``x @ weight.T`` over the last axes, exact, as int32: `Linear` bounds the sum of each row."""
+    """Return ``x @ weight.T`` over the last axes, exact, as int32: the graph bounds the sum of each row."""
     magnitude = np.abs(weight).view(np.uint8)  # |-128| is 128 in uint8
-    bound = 128 * int(magnitude.sum(-1, dtype=np.uint32).max(initial=0))
+    largest = 128 if x.dtype == np.int8 else 255
+    bound = largest * int(magnitude.sum(-1, dtype=np.uint32).max(initial=0))
     dtype = np.float32 if bound < 1 << 24 else np.float64
     product = x.astype(dtype) @ np.swapaxes(weight, -1, -2).astype(dtype)
     return product.astype(np.int32)
@@ -67,7 +79,7 @@ def _exact_product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def _linear(layer: Linear, x: np.ndarray) -> np.ndarray:
     """Return the outputs of a linear layer: (..., inputs) to (..., outputs)."""
     parts = [
-        requantise(_exact_product(x, layer.weight[rows]) + layer.bias[rows], layer.shift[rows], layer.out_bits)
+        _requantised(layer, _exact_product(x, layer.weight[rows]), (rows,))
         for rows in _parts(layer.outputs, CHUNK // layer.inputs)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
@@ -82,57 +94,56 @@ def _in_parts(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, value
     return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
 
 
-def _table(table: Table | None, x: np.ndarray) -> np.ndarray:
-    """Return int8 codes (..., channels) looked up in a table; None is the identity."""
-    if table is None:
-        return x
+def _table(table: Table, codes: Codes, x: np.ndarray) -> np.ndarray:
+    """Return codes (..., channels) of a type looked up in a table."""
+    count = table.values.shape[1]
     index = x.astype(np.int32)
-    index += 128 + 256 * np.arange(table.channels, dtype=np.int32)
-    return table.values.reshape(-1).take(index)
+    index += count * np.arange(table.channels, dtype=np.int32) - codes.low
+    return table.values.reshape(-1).take(index).astype(table.codes.dtype, copy=False)
 
 
-def _add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the sum of int8 codes, saturated to int8."""
-    return np.clip(a.astype(np.int16) + b, -128, 127).astype(np.int8)
+def _thresholds(layer: Thresholds, x: np.ndarray) -> np.ndarray:
+    """Return the numbers of thresholds that codes (..., channels) reach, with the offset added."""
+    reached = np.empty(x.shape, layer.codes.dtype)
+    for channel, values in enumerate(layer.values):
+        reached[..., channel] = layer.offset + np.searchsorted(values, x[..., channel], side="right")
+    return reached
 
 
-def _convolve(layer: TokenMixing, kernel: int, grid: tuple[int, int], x: np.ndarray) -> np.ndarray:
-    """Return the tokens mixed by a shared kernel, entry by entry: int8 (B, N, C) to int8 (B, N, C)."""
+def _convolve(layer: TokenMixing, kernel: tuple[int, int], grid: tuple[int, int], x: np.ndarray) -> np.ndarray:
+    """Return the tokens mixed by a shared kernel, entry by entry: (B, N, C) to (B, N, C)."""
     images, _, channels = x.shape
     height, width = grid
-    weight, bias, shift = (
-        part[:, 0].repeat(channels // layer.groups, axis=0) for part in (layer.weight, layer.bias, layer.shift)
-    )
-    margin = (kernel // 2,) * 2
-    mixed = np.empty((images, height, width, channels), np.int8)
+    group = np.arange(channels) // (channels // layer.groups)
+    margin = [(0, 0), *((length // 2,) * 2 for length in kernel), (0, 0)]
+    mixed = np.empty((images, height, width, channels), layer.codes.dtype)
     for some in _parts(channels, CHUNK // (images * height * width)):
         part = x[..., some].reshape(images, height, width, -1)
-        padded = np.pad(part, ((0, 0), margin, margin, (0, 0))).astype(np.int32)
-        total = np.broadcast_to(bias[some], part.shape).copy()
-        for i, entry in enumerate(weight[some].T.astype(np.int32)):
-            dy, dx = divmod(i, kernel)
+        padded = np.pad(part, margin).astype(np.int32)
+        total = np.zeros(part.shape, np.int32)
+        for i, entry in enumerate(layer.weight[group[some], 0].T.astype(np.int32)):
+            dy, dx = divmod(i, kernel[1])
             total += padded[:, dy : dy + height, dx : dx + width] * entry
-        mixed[..., some] = requantise(total, shift[some])
+        mixed[..., some] = _requantised(layer, total, (group[some], 0))
     return mixed.reshape(x.shape)
 
 
 def _mix_tokens(layer: TokenMixing, grid: tuple[int, int], x: np.ndarray) -> np.ndarray:
-    """Return the tokens after the linear map over them: int8 (B, N, C) to int8 (B, N, C)."""
+    """Return the tokens after the linear map over them: (B, N, C) to (B, N, C)."""
     if layer.shared and layer.kernel is not None:
         return _convolve(layer, layer.kernel, grid, x)
     images, tokens, channels = x.shape
     size = channels // layer.groups
     by_group = np.ascontiguousarray(x.reshape(images, tokens, layer.groups, size).transpose(2, 0, 3, 1))
     vectors = by_group.reshape(layer.groups, images * size, tokens)
-    mixed = np.empty_like(vectors)
+    mixed = np.empty(vectors.shape, layer.codes.dtype)
     rows_at_once, terms = _band(layer, grid)
     for rows in _parts(tokens, rows_at_once):
         for groups in _parts(layer.groups, CHUNK // ((rows.stop - rows.start) * terms)):
             columns, weight = layer.band(grid, rows, groups)
-            bias, shift = (part[groups, None, rows] for part in (layer.bias, layer.shift))
             for some in _parts(images * size, CHUNK // (len(weight) * max(weight.shape[1:]))):
-                total = _exact_product(vectors[groups, some, columns], weight) + bias
-                mixed[groups, some, rows] = requantise(total, shift)
+                total = _exact_product(vectors[groups, some, columns], weight)
+                mixed[groups, some, rows] = _requantised(layer, total, (groups, None, rows))
     return mixed.reshape(layer.groups, images, size, tokens).transpose(1, 3, 0, 2).reshape(x.shape)
 
 
@@ -150,103 +161,162 @@ def _band(layer: TokenMixing, grid: tuple[int, int]) -> tuple[int, int]:
     return rows, min(tokens, rows + 2 * reach)
 
 
-def _windows(image_codes: np.ndarray, patch: Patch) -> np.ndarray:
-    """Return a view of the windows of images: int8 (B, h, w, colours, size, size) for a grid of h x w tokens."""
-    margin = ((0, 0), (patch.padding,) * 2, (patch.padding,) * 2, (0, 0))
-    view = np.lib.stride_tricks.sliding_window_view(
-        np.pad(image_codes, margin), (patch.size, patch.size), axis=(1, 2)
-    )
-    return view[:, :: patch.stride, :: patch.stride]
+def _padded(layer: Windows, grid: tuple[int, int], x: np.ndarray) -> np.ndarray:
+    """Return tokens (B, N, C) with the padding of windows around them: (B, rows, columns, C)."""
+    above, below, left, right = layer.padding
+    tokens = x.reshape(len(x), *grid, -1)
+    if not any(layer.padding):
+        return tokens
+    return np.pad(tokens, ((0, 0), (above, below), (left, right), (0, 0)), constant_values=layer.code)
+
+
+def _windows(layer: Windows, grid: tuple[int, int], x: np.ndarray) -> np.ndarray:
+    """Return a view of the windows over tokens (B, N, C): (B, h, w, C, rows, columns) for a grid of h x w windows."""
+    view = np.lib.stride_tricks.sliding_window_view(_padded(layer, grid, x), layer.size, axis=(1, 2))
+    return view[:, :: layer.stride[0], :: layer.stride[1]]
 
 
 def _flat(windows: np.ndarray) -> np.ndarray:
-    """Return windows (B, h, w, colours, size, size) as vectors (B, h·w, size²·colours)."""
-    images, height, width, colours, size, _ = windows.shape
-    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(images, height * width, size**2 * colours)
+    """Return windows (B, h, w, C, rows, columns) as tokens (B, h·w, rows·columns·C)."""
+    images, height, width, channels, rows, columns = windows.shape
+    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(images, height * width, rows * columns * channels)
 
 
-def patches(image_codes: np.ndarray, patch: Patch) -> np.ndarray:
-    """Return the windows of images as vectors: int8 (B, height, width, colours) to int8 (B, N, size²·colours)."""
-    return _flat(_windows(image_codes, patch))
+def im2col(layer: Windows, grid: tuple[int, int], x: np.ndarray) -> np.ndarray:
+    """Return the windows over a grid of tokens as tokens: (B, N, C) to (B, windows, rows·columns·C)."""
+    return _flat(_windows(layer, grid, x))
 
 
-def _embed(network: Network, codes: np.ndarray, tap: _Tap) -> np.ndarray:
-    """Return the tokens of images: int8 (B, height, width, colours) to int8 (B, N, C)."""
-    windows, layer = _windows(codes, network.patch), network.embed
-    images, height, width = windows.shape[:3]
-    values = images * max(layer.inputs, layer.outputs)
-    tokens = np.empty((images, height, width, layer.outputs), np.int8)
-    for rows in _parts(height, CHUNK // (width * values)):
-        for columns in _parts(width, CHUNK // ((rows.stop - rows.start) * values)):  # parts only of a single row
-            part = tap("embed", _linear(layer, tap("patch", _flat(windows[:, rows, columns]))))
-            tokens[:, rows, columns] = part.reshape(tokens[:, rows, columns].shape)
-    return tokens.reshape(images, height * width, layer.outputs)
+def _max_pool(layer: MaxPool, shape: Activations, x: np.ndarray) -> np.ndarray:
+    """Return the greatest code of each channel in windows over tokens (B, N, C), first along columns, then rows."""
+    greatest = _padded(layer.windows(shape.codes), shape.grid, x)
+    for axis, size, stride in zip((1, 2), layer.size, layer.stride, strict=True):
+        view = np.lib.stride_tricks.sliding_window_view(greatest, size, axis=axis)
+        view = view[(slice(None),) * axis + (slice(None, None, stride),)]
+        greatest = functools.reduce(np.maximum, (view[..., place] for place in range(size)))
+    return greatest.reshape(len(x), -1, shape.channels)
 
 
-def _merge(x: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Return 2x2 neighbours side by side: (B, h·w, C) on a grid (h, w) to (B, h·w/4, 4C)."""
-    images, _, channels = x.shape
-    height, width = grid
-    squares = x.reshape(images, height // 2, 2, width // 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
-    return squares.reshape(images, height * width // 4, 4 * channels)
+def _mean_pool(layer: MeanPool, codes: Codes, x: np.ndarray) -> np.ndarray:
+    """Return the mean over the tokens (B, N, C), as one token."""
+    total = x.sum(1, dtype=np.int32, keepdims=True)
+    if layer.multiplier != 1:
+        total = total.astype(np.int64) * layer.multiplier
+    return requantise(total, layer.shift, codes)
 
 
-def _channel_mixing(layer: ChannelMixing, x: np.ndarray, name: str, tap: _Tap) -> np.ndarray:
-    """Return the output of a channel mixing: int8 (B, N, C) to int8 (B, N, C)."""
+def _apply(place: Place, x: np.ndarray) -> np.ndarray:
+    """Return the output of a layer that is not a residual connection: (B, N, C) to (B, N', C')."""
+    shape, layer = place.input, place.layer
+    match layer:
+        case Linear():
+            return _linear(layer, x)
+        case Table():
+            return _table(layer, shape.codes, x)
+        case Thresholds():
+            return _thresholds(layer, x)
+        case Flatten():
+            return x.reshape(len(x), 1, -1)
+        case MaxPool():
+            return _max_pool(layer, shape, x)
+        case MeanPool():
+            return _mean_pool(layer, shape.codes, x)
+        case TokenMixing():
+            return _mix_tokens(layer, shape.grid, x)
+    raise TypeError(f"{place.name}: the layer must be one of psahw.network.layers, not {layer!r}")
 
-    def mix(x: np.ndarray) -> np.ndarray:
-        z = tap(f"{name}.table_in", _table(layer.table_in, x))
-        z = tap(f"{name}.linear1", _linear(layer.linear1, z))
-        z = tap(f"{name}.table_hidden", _table(layer.table_hidden, z))
-        z = tap(f"{name}.linear2", _linear(layer.linear2, z))
-        return tap(name, _add(_table(layer.table_residual, x), z))
 
-    return _in_parts(mix, x, max(layer.linear1.inputs, layer.hidden))
+def _by_token(layer: Layer | Residual) -> bool:
+    """Return whether a layer computes every token by itself."""
+    if isinstance(layer, Residual):
+        return all(_by_token(inner) for _, inner in (*layer.branch, *layer.shortcut))
+    return isinstance(layer, Linear | Table | Thresholds)
 
 
-def _token_mixing(layer: TokenMixing, grid: tuple[int, int], x: np.ndarray, name: str, tap: _Tap) -> np.ndarray:
-    """Return the output of a token mixing: int8 (B, N, C) to int8 (B, N, C)."""
+@dataclass(frozen=True)
+class _Run:
+    """The computation of a batch of images.
 
-    def look_up(table: Table | None, x: np.ndarray) -> np.ndarray:
-        return x if table is None else _in_parts(partial(_table, table), x, x.shape[2])
+    Layers that compute every token by itself are applied one after another to a part of the tokens, so that what is
+    between them is never held whole. The windows in front of them are cut in parts, too.
+    """
 
-    z = tap(f"{name}.table_in", look_up(layer.table_in, x))
-    z = tap(f"{name}.linear", _mix_tokens(layer, grid, z))
-    z = tap(f"{name}.table_out", look_up(layer.table_out, z))
-    return tap(name, _add(look_up(layer.table_residual, x), z))
+    places: dict[str, Place]
+    tap: _Tap
+
+    def series(self, series: Series, x: np.ndarray) -> np.ndarray:
+        """Return what layers make of tokens (B, N, C)."""
+        start = 0
+        while start < len(series):
+            first = series[start]
+            stop = start + isinstance(first.layer, Windows)
+            while stop < len(series) and _by_token(series[stop].layer):
+                stop += 1
+            if stop > start:
+                x = self.parts(series[start:stop], x)
+            else:
+                stop = start + 1
+                x = self.layer(first, x)
+            start = stop
+        return x
+
+    def layer(self, named: Named, x: np.ndarray) -> np.ndarray:
+        """Return what a layer makes of tokens (B, N, C)."""
+        name, layer = named
+        if not isinstance(layer, Residual):
+            return self.tap(name, _apply(self.places[name], x))
+        total = self.series(layer.branch, x).astype(np.int16) + self.series(layer.shortcut, x)
+        return self.tap(name, layer.codes.saturate(total))
+
+    def layers(self, series: Series, x: np.ndarray) -> np.ndarray:
+        """Return what layers make of tokens, one layer after another."""
+        for named in series:
+            x = self.layer(named, x)
+        return x
+
+    def parts(self, series: Series, x: np.ndarray) -> np.ndarray:
+        """Return what layers that compute every token by itself, perhaps behind windows, make of tokens (B, N, C)."""
+        values = len(x) * max(self.widths(series))
+        (name, first), rest = series[0], series[1:]
+        if not isinstance(first, Windows):
+            parts = [self.layers(series, x[:, some]) for some in _parts(x.shape[1], CHUNK // values)]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
+        windows = _windows(first, self.places[name].input.grid, x)
+        height, width = windows.shape[1:3]
+        output = self.places[series[-1].name].output
+        tokens = np.empty((len(x), height, width, output.channels), output.codes.dtype)
+        for rows in _parts(height, CHUNK // (width * values)):
+            for columns in _parts(width, CHUNK // ((rows.stop - rows.start) * values)):  # parts only of a single row
+                part = self.layers(rest, self.tap(name, _flat(windows[:, rows, columns])))
+                tokens[:, rows, columns] = part.reshape(tokens[:, rows, columns].shape)
+        return tokens.reshape(len(x), height * width, output.channels)
+
+    def widths(self, series: Series) -> Iterator[int]:
+        """Yield how many codes a token has before and behind each layer."""
+        for name, layer in series:
+            place = self.places[name]
+            if not isinstance(layer, Windows):
+                yield place.input.channels
+            yield place.output.channels
+            if isinstance(layer, Residual):
+                yield from self.widths((*layer.branch, *layer.shortcut))
 
 
 def _run_batch(network: Network, images: np.ndarray, tap: _Tap) -> np.ndarray:
-    """Return the logits, int32 (B, classes), of uint8 images (B, height, width, colours)."""
+    """Return the outputs, int32 (B, outputs), of uint8 images (B, height, width, colours)."""
     colour = np.arange(network.colours, dtype=np.int32) * 256
     table = network.input_table.reshape(-1)
     codes = _in_parts(lambda rows: table.take(rows + colour), images, network.image[1] * network.colours)
-    x = _embed(network, tap("input", codes), tap)
-    grid = network.stages[0].grid
-    for s, stage in enumerate(network.stages):
-        if stage.merge is not None:
-            values = max(stage.merge.inputs, stage.merge.outputs)
-            x = tap(merge_name(s), _in_parts(partial(_linear, stage.merge), _merge(x, grid), values))
-        grid = stage.grid
-        for b, block in enumerate(stage.blocks):
-            name = block_name(s, b)
-            x = _token_mixing(block.token_mixing, grid, x, f"{name}.token_mixing", tap)
-            x = _channel_mixing(block.channel_mixing, x, f"{name}.channel_mixing", tap)
-    x = tap("pool", requantise(x.sum(1, dtype=np.int32), network.pool_shift))
-    return tap("head", _linear(network.head, x).astype(np.int32))
+    tokens = tap("input", codes).reshape(len(images), -1, network.colours)
+    run = _Run({place.name: place for place in network.places}, tap)
+    return run.series(network.layers, tokens)[:, 0].astype(np.int32)
 
 
 def _images_at_once(network: Network) -> int:
     """Return how many images a batch has."""
-    height, width = network.image
-    tokens = network.patch.grid(network.image)
-    largest = max(height * width * network.colours, tokens[0] * tokens[1] * network.embed.inputs)
-    for stage in network.stages:
-        if stage.merge is not None:
-            largest = max(largest, stage.tokens * stage.merge.inputs)
-        for block in stage.blocks:
-            mixing = block.channel_mixing
-            largest = max(largest, stage.tokens * max(mixing.linear1.inputs, mixing.hidden))
+    largest = network.image[0] * network.image[1] * network.colours
+    for place in network.places:
+        largest = max(largest, place.input.size, place.output.size)
     return min(max(1, CHUNK // largest), BATCH)
 
 
@@ -280,7 +350,7 @@ def run(
     taps: dict[str, np.ndarray] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Return the logits of images, int32 of shape (images, classes).
+    """Return the outputs of images, such as logits: int32 of shape (images, outputs).
 
     Parameters
     ----------

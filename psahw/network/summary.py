@@ -1,14 +1,18 @@
 """The contents of a network: layers, weights, operations and tables, counted from its integers alone."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..adder_graph.estimate import layer_luts
+from ..display import counted
+from .activations import Activations
 from .file import digest
-from .layers import Linear, Network, Table, TokenMixing
+from .graph import Network, Output, Place
+from .layers import Linear, MaxPool, Table, TokenMixing, Windows
 
-__all__ = ["accuracies", "adder_luts", "summarise", "weight_bits"]
+__all__ = ["accuracies", "adder_luts", "outputs", "summarise", "weight_bits"]
 
 _TOTALS = ("weights", "weights_nonzero", "macs", "macs_nonzero", "adder_luts")
 
@@ -19,19 +23,18 @@ def weight_bits(weight: np.ndarray) -> int:
     return 1 + max((-low - 1).bit_length(), high.bit_length())
 
 
-def _mixing_counts(layer: TokenMixing, grid: tuple[int, int], channels: int) -> tuple[int, int, int]:
+def _mixing_counts(layer: TokenMixing, shape: Activations) -> tuple[int, int, int]:
     """Return weights, multiply-accumulates per frame, and those of them whose weight is not zero.
 
     Weights outside the grid do not count. A shared weight counts once, but its operations count for every token.
     """
-    nonzero, size = layer.weight != 0, channels // layer.groups
+    nonzero, size = layer.weight != 0, shape.channels // layer.groups
     if layer.kernel is None:
-        tokens = grid[0] * grid[1]
-        return layer.weight.size, tokens**2 * channels, int(nonzero.sum()) * size
-    inside = layer.neighbours(grid) >= 0
+        return layer.weight.size, shape.tokens**2 * shape.channels, int(nonzero.sum()) * size
+    inside = layer.neighbours(shape.grid) >= 0
     reached = int(inside.sum())
-    weights = layer.groups * (layer.kernel**2 if layer.shared else reached)
-    return weights, reached * channels, int((nonzero & inside).sum()) * size
+    weights = layer.groups * (layer.weight.shape[2] if layer.shared else reached)
+    return weights, reached * shape.channels, int((nonzero & inside).sum()) * size
 
 
 def adder_luts(layer: Linear | TokenMixing, grid: tuple[int, int]) -> float:
@@ -44,20 +47,22 @@ def adder_luts(layer: Linear | TokenMixing, grid: tuple[int, int]) -> float:
     return layer_luts(layer.weight, grid[0] * grid[1] if free else None)
 
 
-def _layer_summary(name: str, layer: Linear | TokenMixing, grid: tuple[int, int], channels: int) -> dict[str, Any]:
-    """Return the entry of one layer; ``channels`` is how many a token has that comes into the layer."""
-    nonzero, tokens = int(np.count_nonzero(layer.weight)), grid[0] * grid[1]
-    entry: dict[str, Any] = {"name": name, "grid": list(grid)}
+def _layer_summary(place: Place[Linear | TokenMixing]) -> dict[str, Any]:
+    """Return the entry of one layer with weights."""
+    layer, grid, tokens = place.layer, place.output.grid, place.output.tokens
+    entry: dict[str, Any] = {"name": place.name, "grid": list(grid)}
     if isinstance(layer, TokenMixing):
-        weights, macs, macs_nonzero = _mixing_counts(layer, grid, channels)
-        entry |= {"kind": "token mixing", "inputs": tokens, "outputs": tokens, "vectors": channels}
-        entry |= {"groups": layer.groups, "kernel": layer.kernel, "shared": layer.shared}
+        weights, macs, macs_nonzero = _mixing_counts(layer, place.input)
+        entry |= {"kind": "token mixing", "inputs": tokens, "outputs": tokens, "vectors": place.input.channels}
+        kernel = None if layer.kernel is None else list(layer.kernel)
+        entry |= {"groups": layer.groups, "kernel": kernel, "shared": layer.shared}
     else:
+        nonzero = int(np.count_nonzero(layer.weight))
         weights, macs, macs_nonzero = layer.weight.size, layer.weight.size * tokens, nonzero * tokens
         entry |= {"kind": "linear", "inputs": layer.inputs, "outputs": layer.outputs, "vectors": tokens}
     return entry | {
         "weights": weights,
-        "weights_nonzero": nonzero,
+        "weights_nonzero": int(np.count_nonzero(layer.weight)),
         "weight_bits": weight_bits(layer.weight),
         "adder_luts": round(adder_luts(layer, grid)),
         "macs": macs,
@@ -65,15 +70,33 @@ def _layer_summary(name: str, layer: Linear | TokenMixing, grid: tuple[int, int]
     }
 
 
-def _functions(name: str, table: Table) -> dict[str, Any]:
+def _functions(place: Place[Table]) -> dict[str, Any]:
     """Return the entry of one table: its functions, how many differ, and how many are the identity."""
-    values, identity = table.values, np.arange(-128, 128, dtype=np.int8)
+    table = place.layer
+    codes = place.input.codes
     return {
-        "name": name,
+        "name": place.name,
         "functions": table.channels,
-        "distinct": len(np.unique(values, axis=0)),
-        "identity": int((values == identity).all(1).sum()),
+        "distinct": len(np.unique(table.values, axis=0)),
+        "identity": int((table.values == np.arange(codes.low, codes.high + 1)).all(1).sum()),
     }
+
+
+def _describe(place: Place) -> dict[str, Any]:
+    """Return the entry of one layer of any kind: name, kind, any windows, and what comes in and goes out."""
+    shapes = {
+        side: {
+            "grid": list(shape.grid),
+            "channels": shape.channels,
+            "codes": str(shape.codes),
+            "range": [shape.low, shape.high],
+        }
+        for side, shape in (("input", place.input), ("output", place.output))
+    }
+    entry: dict[str, Any] = {"name": place.name, "kind": type(place.layer).__name__, **shapes}
+    if isinstance(place.layer, Windows | MaxPool):
+        entry |= {part: list(getattr(place.layer, part)) for part in ("size", "stride", "padding")}
+    return entry
 
 
 def accuracies(network: Network) -> dict[str, float]:
@@ -88,6 +111,11 @@ def accuracies(network: Network) -> dict[str, float]:
         for name, value in recorded.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+def outputs(info: Mapping[str, Any]) -> str:
+    """Return the number of outputs in a summary as text, such as "10 classes"."""
+    return counted(len(info["classes"]), *Output(info["output"], ()).words)
 
 
 def summarise(network: Network) -> dict[str, Any]:
@@ -109,44 +137,29 @@ def summarise(network: Network) -> dict[str, Any]:
         ``adder_luts``
             Estimated LUTs as parallel adder graphs.
 
+        ``layers`` are those with weights, ``functions`` the tables, and ``graph`` lists all layers with their kind
+        and the shape, type and range of what comes into them and goes out. Those with windows have their ``size``,
+        ``stride`` and ``padding``.
+
     Examples
     --------
     >>> from psahw.network.file import load
     >>> summarise(load("cifar10-psa-small"))["image"]
     [32, 32, 3]
     """
-    layers: list[dict[str, Any]] = []
-    channels = network.embed.outputs
-    for name, layer, grid in network.linears():
-        layers.append(_layer_summary(name, layer, grid, channels))
-        if isinstance(layer, Linear):  # a token mixing has as many channels as the linear layer before it has outputs
-            channels = layer.outputs
-    functions = [_functions(name, table) for name, table, _ in network.tables()]
-    stages = []
-    for stage in network.stages:
-        stages.append(
-            {
-                "grid": list(stage.grid),
-                "tokens": stage.tokens,
-                "channels": (network.embed if stage.merge is None else stage.merge).outputs,
-                "blocks": len(stage.blocks),
-                "hidden": [block.channel_mixing.hidden for block in stage.blocks],
-                "groups": [block.token_mixing.groups for block in stage.blocks],
-                "kernels": [block.token_mixing.kernel for block in stage.blocks],
-                "shared": [block.token_mixing.shared for block in stage.blocks],
-            }
-        )
+    layers = [_layer_summary(place) for place in network.linears()]
+    functions = [_functions(place) for place in network.tables()]
     totals = {key: sum(layer[key] for layer in layers) for key in _TOTALS}
     return {
         "network": network.name,
         "digest": digest(network),
         "image": [*network.image, network.colours],
-        "patch": {key: getattr(network.patch, key) for key in ("size", "stride", "padding")},
+        "output": network.output.kind,
         "classes": list(network.classes),
-        "stages": stages,
+        "graph": [_describe(place) for place in network.places],
         **totals,
-        "weight_bits": max(layer["weight_bits"] for layer in layers),
-        "logit_bits": network.head.out_bits,
+        "weight_bits": max((layer["weight_bits"] for layer in layers), default=0),
+        "logit_bits": network.logits.codes.bits,
         "tables": sum(entry["functions"] for entry in functions),
         "tables_distinct": sum(entry["distinct"] for entry in functions),
         "accuracy": accuracies(network),

@@ -16,10 +16,12 @@ from ..architecture.nodes import (  # fmt: skip
     InputTable,
     LocalMixing,
     MacArray,
+    MaxPool,
     MeanPool,
     Node,
     Residual,
     TableRom,
+    Thresholds,
     Transpose,
     Windows,
     walk,
@@ -52,29 +54,36 @@ def _cadence(beats: int, period: int) -> Resources:
 @_cost.register
 def _(node: Windows) -> Resources:
     buffer, layout, rows = node.buffer, node.buffer.layout, node.window.buffered_rows
-    address, low = primitives.index_bits(layout.depth), 0 if node.padding else primitives.trailing_zeros(buffer.pitch)
-    place = primitives.index_bits((node.width + 2 * node.padding) * node.channels) + (1 if node.padding else 0)
-    step = primitives.trailing_zeros(node.stride * node.channels)
-    beats, steps = node.size * node.channels // buffer.row_lanes, node.size // buffer.copies
+    address, low = (
+        primitives.index_bits(layout.depth),
+        0 if any(node.padding) else primitives.trailing_zeros(buffer.pitch),
+    )
+    columns = node.width + node.padding[2] + node.padding[3]
+    place = primitives.index_bits(columns * node.channels) + (1 if any(node.padding) else 0)
+    step = primitives.trailing_zeros(node.stride[1] * node.channels)
+    beats, steps = node.size[1] * node.channels // buffer.row_lanes, node.size[0] // buffer.copies
     write = primitives.counter(node.width * node.channels // node.i_lanes, rows)
     write += Resources(lut=3, ff=address - primitives.trailing_zeros(node.i_lanes))
     read = primitives.counter(beats, steps, *node.grid[::-1])
     # The address is the sum of base and row, each compared with the end of the ring, and of ``left`` and ``at``.
     added = address - low
     read += Resources(lut=(1 + buffer.copies) * added + 2 * place, ff=2 * added + 2 * place - step)
-    if node.padding:
+    if any(node.padding):
         read += Resources(lut=2 * place * buffer.row_lanes + node.o_lanes - buffer.row_lanes, ff=node.o_lanes)
     level = primitives.index_bits(rows + 1)
     total = (
-        primitives.banked(layout, node.style) * buffer.copies + _cadence(beats * steps, node.period) + write + read
+        primitives.banked(layout, node.style, node.codes.bits) * buffer.copies
+        + _cadence(beats * steps, node.period)
+        + write
+        + read
     )
-    total += Resources(lut=3 * level + 10, ff=level + 3) + Resources(lut=8 * node.o_lanes, ff=8 * node.o_lanes)
-    return total + (primitives.queue(node.i_lanes, node.queue) if node.queue else Resources())
+    total += Resources(lut=3 * level + 10, ff=level + 3) + Resources(lut=1, ff=1) * (node.codes.bits * node.o_lanes)
+    return total + (primitives.queue(node.i_lanes, node.queue, node.codes.bits) if node.queue else Resources())
 
 
 @_cost.register
 def _(node: Gather) -> Resources:
-    width = 8 * node.lanes
+    width = node.codes.bits * node.lanes
     return primitives.counter(node.ratio, node.beats or 1) + Resources(lut=node.ratio + 2, ff=width * node.ratio + 1)
 
 
@@ -91,7 +100,7 @@ def _ring(node: MacArray) -> Resources:
     address, level = primitives.index_bits(node.depth), primitives.index_bits(node.depth + 1)
     vectors = primitives.index_bits((node.depth - 1) // node.steps + 2)
     return (
-        primitives.memory(8 * node.columns, node.depth, "distributed")
+        primitives.memory(node.i_codes.bits * node.columns, node.depth, "distributed")
         + primitives.counter(node.steps, node.steps, node.passes, node.depth)
         + Resources(lut=2 * address + address // 2, ff=2 * address)
         + Resources(lut=level + 2 * vectors, ff=level + vectors + 2)
@@ -108,7 +117,14 @@ def _(node: MacArray) -> Resources:
     lane = (
         Resources(lut=unit_bits * primitives.select(groups), ff=unit_bits) * node.columns
         + primitives.adder_tree(node.columns, node.acc_bits - levels, node.acc_bits)
-        + primitives.requantise(beats * node.sets, node.acc_bits, node.offset_bits, node.shift_range, node.out_bits)
+        + primitives.requantise(
+            beats * node.sets,
+            node.acc_bits,
+            node.offset_bits,
+            node.shift_range,
+            node.o_codes.bits,
+            node.scale_bits,
+        )
     )
     repeat = node.vectors // node.sets
     return (
@@ -152,7 +168,8 @@ def _(node: GraphEngine) -> Resources:
 @_cost.register
 def _(node: TableRom) -> Resources:
     words = node.channels // node.lanes if node.distinct else 1
-    table = primitives.rom(8, 256 * words, node.style) + Resources(ff=8)
+    bits = node.o_codes.bits
+    table = primitives.rom(bits, node.i_codes.count * words, node.style) + Resources(ff=bits)
     # In LUTs, the number of the table waits with the value.
     number = primitives.index_bits(words) if node.style == "distributed" else 0
     return table * node.lanes + primitives.counter(words) + Resources(lut=3, ff=2 + number)
@@ -162,12 +179,13 @@ def _(node: TableRom) -> Resources:
 def _(node: Transpose) -> Resources:
     layout = node.buffer.layout
     address = primitives.index_bits(layout.depth)
-    total = primitives.banked(layout, node.style) + _cadence(node.rows // node.o_lanes, node.period)
+    bits = node.codes.bits
+    total = primitives.banked(layout, node.style, bits) + _cadence(node.rows // node.o_lanes, node.period)
     total += primitives.counter(node.columns // node.i_lanes, node.rows, 2) + primitives.counter(
         node.rows // node.o_lanes, node.columns, 2
     )
     total += Resources(lut=2 * address, ff=2 * address)
-    return total + Resources(lut=10, ff=4 + 8 * node.o_lanes)
+    return total + Resources(lut=10, ff=4 + bits * node.o_lanes)
 
 
 def _taps(width: int, distance: int, taps: int, style: str) -> Resources:
@@ -191,55 +209,86 @@ def _outside(node: LocalMixing) -> Resources:
 
     It counts the position of the token that leaves, compares both coordinates, and clears a register per tap.
     """
-    borders = 2 * (node.kernel - 1)
-    return primitives.counter(*node.grid) + Resources(lut=borders + node.kernel**2 - 1, ff=2 * borders)
+    borders = sum(node.kernel) - 2
+    return primitives.counter(*node.grid) + Resources(lut=borders + node.entries - 1, ff=2 * borders)
 
 
 @_cost.register
 def _(node: LocalMixing) -> Resources:
-    taps, beats, width = node.kernel**2, node.beats, 8 * node.lanes
+    taps, beats, width = node.entries, node.beats, node.i_codes.bits * node.lanes
+    rows_above, columns_beside = node.kernel
     repeat, rows = beats // node.phases, node.rows
     style = "distributed" if node.shared and rows <= LUT_ROM_WORDS else "block"
     levels = primitives.index_bits(taps)
     row_bits = primitives.index_bits(rows)
-    lane = primitives.adder_tree(taps, 8 + node.weight_bits, node.acc_bits) + Resources(dsp=taps)
-    lane += primitives.requantise(rows, node.acc_bits, node.offset_bits, node.shift_range, 8)
+    lane = primitives.adder_tree(taps, node.i_codes.bits + node.weight_bits, node.acc_bits) + Resources(dsp=taps)
+    lane += primitives.requantise(
+        rows, node.acc_bits, node.offset_bits, node.shift_range, node.o_codes.bits, node.scale_bits
+    )
     total = (
         primitives.counter(repeat, node.phases, node.tokens + node.reach)
         + (_outside(node) if node.shared else primitives.counter(repeat, rows))
-        + _taps(width, node.grid[1] * beats, node.kernel - 1, "block")
-        + _taps(node.kernel * width, beats, node.kernel - 1, "distributed")
+        + _taps(width, node.grid[1] * beats, rows_above - 1, "block")
+        + _taps(rows_above * width, beats, columns_beside - 1, "distributed")
         + primitives.weights(node.parts * taps * node.weight_bits, rows, style)
         + primitives.delay(row_bits, 1)
         + primitives.delay(row_bits, 4 + levels)
         + Resources(lut=0, ff=levels + 8)
         + lane * node.lanes
     )
-    return total + (primitives.queue(node.lanes, node.queue) if node.queue else Resources())
+    return total + (primitives.queue(node.lanes, node.queue, node.i_codes.bits) if node.queue else Resources())
 
 
 @_cost.register
 def _(node: Residual) -> Resources:
-    fork, add = Resources(lut=6, ff=2), Resources(lut=18 * node.lanes + 3, ff=8 * node.lanes + 1)
-    skid = Resources(lut=8 * node.lanes + 2, ff=8 * node.lanes + 1)
-    return primitives.queue(node.lanes, node.queue) + skid * 2 + fork + add
+    bits = node.o_codes.bits
+    fork, add = Resources(lut=6, ff=2), Resources(lut=(2 * bits + 2) * node.o_lanes + 3, ff=bits * node.o_lanes + 1)
+    widths = node.i_codes.bits * node.i_lanes, bits * node.o_lanes
+    skids = [Resources(lut=width + 2, ff=width + 1) for width in widths]
+    return primitives.queue(node.o_lanes, node.queue, node.bypass_codes.bits) + skids[0] + skids[1] + fork + add
+
+
+@_cost.register
+def _(node: Thresholds) -> Resources:
+    beats, steps, bits = node.channels // node.lanes, node.count.bit_length(), node.i_codes.bits
+    lane = Resources(ff=node.o_codes.bits)
+    for step in range(steps):
+        words = beats << step
+        style = "distributed" if words <= LUT_ROM_WORDS else "block"
+        lane += primitives.rom(bits + 1, words, style) + Resources(lut=0.6 * bits, ff=bits + step)
+    return lane * node.lanes + primitives.counter(beats) + Resources(lut=3, ff=steps + 1)
+
+
+@_cost.register
+def _(node: MaxPool) -> Resources:
+    # Like the sums of a MeanPool, with a comparison and a multiplexer in place of the adder.
+    bits = node.codes.bits
+    lane = Resources(lut=bits * ceil(node.beats / 64) + 1.75 * bits, ff=bits)
+    return lane * node.lanes + primitives.counter(node.beats, node.tokens) + Resources(lut=4, ff=1)
 
 
 @_cost.register
 def _(node: MeanPool) -> Resources:
-    bits = 8 + primitives.index_bits(node.tokens)
+    bits = node.codes.bits + primitives.index_bits(node.tokens)
     beats = node.channels // node.lanes
     mean_bits = max(bits + 1 - node.shift, 2)
     # It is read and written at the same address, so that a single-port memory does, of 64 x 1 per LUT.
-    lane = Resources(lut=bits * ceil(beats / 64) + bits + 4, ff=2 * mean_bits + mean_bits + 8)
+    lane = Resources(lut=bits * ceil(beats / 64) + bits + 4, ff=2 * mean_bits + mean_bits + node.codes.bits)
+    if node.multiplier != 1:
+        lane += Resources(ff=node.multiplier.bit_length(), dsp=1 if bits <= 18 else 2)
     return lane * node.lanes + primitives.counter(beats, node.tokens) + Resources(lut=4, ff=4)
 
 
 @_cost.register
 def _(node: Argmax) -> Resources:
-    index = primitives.index_bits(node.classes)
-    return primitives.counter(node.classes) + Resources(
-        lut=0.75 * node.bits + 5, ff=(node.classes + 1) * node.bits + index + 1
+    index, levels = primitives.index_bits(node.classes), (node.lanes - 1).bit_length()
+    tree = Resources(lut=1.75 * node.bits, ff=node.bits + 2) * (node.lanes - 1) + Resources(
+        ff=levels * (node.lanes * node.bits + 1)
+    )
+    return (
+        primitives.counter(node.classes // node.lanes)
+        + Resources(lut=0.75 * node.bits + 5, ff=(node.classes + 1) * node.bits + index + 1)
+        + tree
     )
 
 
@@ -276,7 +325,7 @@ def _abc_extra(node: Node) -> float:
         weights = node.rows * node.columns * node.weight_bits if node.weight_style == "distributed" else 0
     elif isinstance(node, LocalMixing):
         words = rows = node.rows
-        lanes, weights = node.lanes, node.parts * node.kernel**2 * node.weight_bits if node.shared else 0
+        lanes, weights = node.lanes, node.parts * node.entries * node.weight_bits if node.shared else 0
     else:
         return 0.0
     offsets = _rom_extra(node.offset_bits + node.shift_range.bit_length(), rows) if rows <= LUT_ROM_WORDS else 0
@@ -294,15 +343,15 @@ def _lut4s(node: Node) -> float:
 
 def _unpacked(node: Node) -> Resources:
     """Return the registers and accumulators that Yosys leaves outside the multipliers that it infers."""
-    product = getattr(node, "weight_bits", 0) + 8
+    if not isinstance(node, MacArray | LocalMixing):
+        return Resources()
+    product = node.weight_bits + node.i_codes.bits
     if isinstance(node, MacArray):
         unit = node.acc_bits - log2(node.columns) - 0.5
         # The rows of a column share the register of their input.
-        shared = Resources(ff=8 * node.columns)
+        shared = Resources(ff=node.i_codes.bits * node.columns)
         return Resources(lut=unit, ff=node.weight_bits + product + unit) * node.multipliers + shared
-    if isinstance(node, LocalMixing):
-        return Resources(ff=3 * product) * (node.kernel**2 * node.lanes)
-    return Resources()
+    return Resources(ff=3 * product) * (node.entries * node.lanes)
 
 
 @lru_cache(maxsize=1 << 16)

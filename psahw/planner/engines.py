@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..architecture.codes import Codes
 from ..architecture.nodes import Gather, GraphEngine, MacArray, Node
 from ..architecture.packing import OPERAND_BITS, laid_out, pairs
 from ..architecture.ranges import accumulator_range, signed_bits
+from ..network.activations import Activations
 from ..network.layers import Linear, TokenMixing
 from .graph_options import GraphOption
 from .optimiser import Leaf, OneOf
@@ -34,16 +36,19 @@ class Sums:
     acc_bits: int
     offset_bits: int
     shift_range: int
+    scale_bits: int
 
     @classmethod
-    def of(cls, layer: Linear | TokenMixing) -> "Sums":
-        """Return the widths for a layer."""
-        shift = layer.shift.astype(np.int64)
-        offset = layer.bias.astype(np.int64) + (1 << shift >> 1)
+    def of(cls, layer: Linear | TokenMixing, shape: Activations) -> "Sums":
+        """Return the widths for a layer with an input."""
+        shift, bias = layer.shift.astype(np.int64), layer.bias.astype(np.int64)
+        scale = np.int64(1) if layer.multiplier is None else layer.multiplier.astype(np.int64)
+        offset = bias * scale + (1 << shift >> 1)
         return cls(
-            acc_bits=signed_bits(*accumulator_range(layer.weight)),
+            acc_bits=signed_bits(*accumulator_range(layer.weight, low=shape.low, high=shape.high)),
             offset_bits=signed_bits(int(offset.min()), int(offset.max())),
             shift_range=int(shift.max() - shift.min()),
+            scale_bits=0 if layer.multiplier is None else int(scale.max()).bit_length(),
         )
 
 
@@ -51,7 +56,8 @@ class Sums:
 class Matrix:
     """The facts about a linear layer on which the choice of a folding depends.
 
-    ``weight`` is int8 (sets, outputs, inputs). The other fields are those of `psahw.architecture.nodes.MacArray`.
+    ``weight`` is int8 (sets, outputs, inputs), and ``i_range`` the least and the greatest input that occurs. The
+    other fields are those of `psahw.architecture.nodes.MacArray`.
     """
 
     weight: np.ndarray
@@ -59,15 +65,18 @@ class Matrix:
     outputs: int
     vectors: int
     sets: int
-    out_bits: int
     weight_bits: int
     acc_bits: int
     offset_bits: int
     shift_range: int
+    scale_bits: int
+    i_codes: Codes
+    o_codes: Codes
+    i_range: tuple[int, int]
 
     @classmethod
-    def of(cls, layer: Linear | TokenMixing, vectors: int) -> "Matrix":
-        """Return the facts about a layer that computes ``vectors`` vectors per frame."""
+    def of(cls, layer: Linear | TokenMixing, shape: Activations, vectors: int) -> "Matrix":
+        """Return the facts about a layer with an input that computes ``vectors`` vectors per frame."""
         weight = layer.weight if layer.weight.ndim == 3 else layer.weight[None]
         sets, outputs, inputs = weight.shape
         return cls(
@@ -76,9 +85,11 @@ class Matrix:
             outputs=outputs,
             vectors=vectors,
             sets=sets,
-            out_bits=layer.out_bits if isinstance(layer, Linear) else 8,
             weight_bits=signed_bits(int(weight.min()), int(weight.max())),
-            **dataclasses.asdict(Sums.of(layer)),
+            i_codes=shape.codes,
+            o_codes=layer.codes,
+            i_range=(shape.low, shape.high),
+            **dataclasses.asdict(Sums.of(layer, shape)),
         )
 
 
@@ -123,8 +134,11 @@ def _array(
     """Yield a MAC array behind the component that widens its input, with its weights in LUTs and in block RAM."""
     depth = -(-matrix.inputs // columns) * -(-matrix.outputs // rows) * matrix.sets
     ratio, beats = columns // i_lanes, matrix.inputs // i_lanes
-    adapter = (Gather(f"{name}.gather", i_lanes, ratio, beats if beats % ratio else None),) if ratio > 1 else ()
-    fields = {f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix) if f.name != "weight"}
+    partial_beats = beats if beats % ratio else None
+    adapter = (Gather(f"{name}.gather", i_lanes, ratio, partial_beats, matrix.i_codes),) if ratio > 1 else ()
+    fields = {
+        f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix) if f.name not in ("weight", "i_range")
+    }
     array = MacArray(
         name=name,
         rows=rows,
@@ -149,7 +163,7 @@ def _graph(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, option: GraphO
         i_lanes=i_lanes,
         o_lanes=o_lanes,
         vectors=matrix.vectors,
-        out_bits=matrix.out_bits,
+        out_bits=matrix.o_codes.bits,
         digit=option.digit,
         graph_interval=option.interval,
         graph_latency=option.latency,
@@ -207,7 +221,8 @@ class Engines:
             return 0
         key = name, rows, columns
         if key not in self._pairs:
-            self._pairs[key] = len(pairs(laid_out(matrix.weight, rows, columns), OPERAND_BITS[self.multiplier]))
+            weights, (low, high) = laid_out(matrix.weight, rows, columns), matrix.i_range
+            self._pairs[key] = len(pairs(weights, OPERAND_BITS[self.multiplier], low=low, high=high))
         return self._pairs[key]
 
     def _graphs(self, name: str, matrix: Matrix, i_lanes: int, o_lanes: int, period: int) -> Iterator[GraphEngine]:

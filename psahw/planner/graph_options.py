@@ -12,7 +12,9 @@ from ..adder_graph.encoding import encode
 from ..adder_graph.parallel import adder_graph_cost, pipeline
 from ..adder_graph.serial import DIGITS, digit_serial, digit_serial_cost
 from ..adder_graph.solver import digest
-from ..network.layers import Linear, Network, TokenMixing
+from ..architecture.codes import INT8
+from ..network.graph import Network
+from ..network.layers import Linear, TokenMixing
 
 __all__ = ["GraphOption", "calculate", "graph_layers", "graph_options", "shipped_name"]
 
@@ -42,15 +44,18 @@ class GraphOption(NamedTuple):
 def graph_layers(network: Network) -> dict[str, Linear]:
     """Return the layers that an adder graph can compute, by the name of their component.
 
-    These are the linear layers and the dense token mixings with one matrix for all channels.
+    These are the linear layers and the dense token mixings with one matrix for all channels, if their inputs are
+    int8, their outputs signed, and no row has a multiplier.
     """
     layers = {}
-    for entry in network.linears():
-        layer = entry.layer
+    for place in network.linears():
+        layer = place.layer
+        if layer.multiplier is not None or place.input.codes != INT8 or not layer.out_signed:
+            continue
         if isinstance(layer, Linear):
-            layers[entry.component] = layer
-        elif layer.kernel is None and layer.groups == 1:
-            layers[entry.component] = _as_linear(layer)
+            layers[place.name] = layer
+        elif isinstance(layer, TokenMixing) and layer.kernel is None and layer.groups == 1:
+            layers[place.name] = _as_linear(layer)
     return layers
 
 

@@ -9,6 +9,7 @@ exactly one is taken if the option that contains the `OneOf` is taken, and none 
 resources of all options, A·x plus the resources of what is there in any case must keep the limits.
 """
 
+import dataclasses
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,10 +60,11 @@ class OneOf:
 
 @dataclass(frozen=True, eq=False)
 class ResidualChoice:
-    """A residual connection around the choice of a branch. ``residual`` itself has an empty branch."""
+    """A residual connection around the choices of both paths. ``residual`` itself has empty paths."""
 
     residual: Residual
     branch: "Tree"
+    bypass: "Tree"
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,8 +260,9 @@ class Programme:
             case All(parts):
                 for part in parts:
                     self._visit(part, variable)
-            case ResidualChoice(residual, branch):
+            case ResidualChoice(residual, branch, bypass):
                 self._costs.append((variable, cost((residual,), self._family)))
+                self._visit(bypass, variable)
                 self._visit(branch, variable)
             case OneOf(options):
                 variables = self._new_variables(dict(enumerate(options)))
@@ -331,8 +334,9 @@ def _chosen(tree: Tree, taken: dict[int, set]) -> Iterator[Node]:
         case All(parts):
             for part in parts:
                 yield from _chosen(part, taken)
-        case ResidualChoice(residual, branch):
-            yield Residual(residual.name, residual.lanes, tuple(_chosen(branch, taken)), residual.bypass)
+        case ResidualChoice(residual, branch, bypass):
+            paths = tuple(_chosen(branch, taken)), tuple(_chosen(bypass, taken))
+            yield dataclasses.replace(residual, branch=paths[0], bypass=paths[1])
         case OneOf(options):
             (place,) = taken[id(tree)]
             yield from _chosen(options[place], taken)

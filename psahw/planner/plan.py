@@ -122,7 +122,11 @@ class Plan:
         """Return a node of the pipeline with its own cost."""
         fields = {name: value for name, value in asdict(node).items() if name not in ("branch", "bypass")}
         # The cost of a Residual is that of fork, queue and adder: the stages inside are listed by themselves.
-        alone = Residual(node.name, node.lanes, (), (), node.queue) if isinstance(node, Residual) else node
+        alone = (
+            Residual(node.name, node.i_lanes, node.o_lanes, (), (), node.queue)
+            if isinstance(node, Residual)
+            else node
+        )
         return PlannedStage(
             name=fields.pop("name"),
             engine=type(node).__name__,

@@ -164,8 +164,19 @@ def adder_tree(terms: int, bits: int, most: int) -> Resources:
     return total
 
 
-def requantise(rows: int, acc_bits: int, offset_bits: int, shift_range: int, out_bits: int) -> Resources:
-    """Return the resources of one lane that requantises, with a ROM of offsets and shifts for ``rows`` outputs."""
+def requantise(
+    rows: int, acc_bits: int, offset_bits: int, shift_range: int, out_bits: int, scale_bits: int = 0
+) -> Resources:
+    """Return the resources of one lane that requantises, with a ROM of offsets and shifts for ``rows`` outputs.
+
+    With ``scale_bits`` there is another ROM, of multipliers of this width, and the multiplier. An operand wider than
+    18 bits needs two DSP slices.
+    """
+    if scale_bits:
+        multiplier = rom(scale_bits, rows, "distributed" if rows <= LUT_ROM_WORDS else "block")
+        multiplier += Resources(dsp=1 if max(acc_bits, scale_bits + 1) <= 18 else 2)
+        multiplier += delay(index_bits(rows), 3)
+        return multiplier + requantise(rows, acc_bits + scale_bits, offset_bits, shift_range, out_bits)
     shift_bits = shift_range.bit_length()
     total_bits = max(acc_bits, offset_bits) + 1
     style = "distributed" if rows <= LUT_ROM_WORDS else "block"
@@ -178,22 +189,22 @@ def requantise(rows: int, acc_bits: int, offset_bits: int, shift_range: int, out
     )
 
 
-def banked(layout: BankLayout, style: str) -> Resources:
+def banked(layout: BankLayout, style: str, bits: int = 8) -> Resources:
     """Return the resources of a `psahw.gateware.banks.Banks`: memories, and rotations of lanes to banks and back."""
     banks = layout.banks
     if layout.is_one_memory:
-        memories = memory(8 * banks, layout.words, style)
+        memories = memory(bits * banks, layout.words, style)
     else:
-        memories = memory(8, layout.words, style) * banks
-    rotations = 8 * banks * choose(min(len(layout.i_starts), layout.i_lanes))
-    rotations += 8 * layout.o_lanes * choose(len(layout.o_starts))
+        memories = memory(bits, layout.words, style) * banks
+    rotations = bits * banks * choose(min(len(layout.i_starts), layout.i_lanes))
+    rotations += bits * layout.o_lanes * choose(len(layout.o_starts))
     enables = banks if banks > 1 else 0
     return memories + Resources(lut=rotations + enables, ff=index_bits(len(layout.o_starts)))
 
 
-def queue_style(lanes: int, depth: int) -> str:
-    """Return where the memory of a `psahw.gateware.stream.Queue` of int8 should lie."""
-    return memory_style(8 * lanes, max(depth - 1, 2))
+def queue_style(lanes: int, depth: int, bits: int = 8) -> str:
+    """Return where the memory of a `psahw.gateware.stream.Queue` should lie."""
+    return memory_style(bits * lanes, max(depth - 1, 2))
 
 
 def queue(lanes: int, depth: int, bits: int = 8, style: str | None = None) -> Resources:
@@ -212,4 +223,5 @@ def trailing_zeros(value: int) -> int:
 def reorder_style(node: Windows | Transpose) -> str:
     """Return where the memories of a node should lie."""
     layout = node.buffer.layout
-    return memory_style(8 * layout.banks if layout.is_one_memory else 8, layout.words)
+    bits = node.codes.bits
+    return memory_style(bits * layout.banks if layout.is_one_memory else bits, layout.words)

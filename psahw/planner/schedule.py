@@ -22,10 +22,12 @@ from ..architecture.nodes import (  # fmt: skip
     InputTable,
     LocalMixing,
     MacArray,
+    MaxPool,
     MeanPool,
     Node,
     Residual,
     TableRom,
+    Thresholds,
     Transpose,
     Windows,
     walk,
@@ -92,6 +94,7 @@ def _(node: MacArray, times: np.ndarray) -> tuple[Node, np.ndarray]:
         rows=node.rows,
         columns=node.columns,
         o_lanes=node.o_lanes,
+        scaled=node.scale_bits > 0,
     )
     return dataclasses.replace(node, depth=max(node.steps, timing.fifo_depth(times, freed))), output
 
@@ -154,7 +157,12 @@ def _(node: Transpose, times: np.ndarray) -> tuple[Node, np.ndarray]:
 @_visit.register
 def _(node: LocalMixing, times: np.ndarray) -> tuple[Node, np.ndarray]:
     output, taken = timing.local_mixing(
-        times + QUEUE_LATENCY, tokens=node.tokens, beats=node.beats, reach=node.reach, kernel=node.kernel
+        times + QUEUE_LATENCY,
+        tokens=node.tokens,
+        beats=node.beats,
+        reach=node.reach,
+        entries=node.entries,
+        scaled=node.scale_bits > 0,
     )
     return dataclasses.replace(node, queue=timing.fifo_depth(times, taken)), output
 
@@ -169,13 +177,25 @@ def _(node: Residual, times: np.ndarray) -> tuple[Node, np.ndarray]:
 
 
 @_visit.register
+def _(node: Thresholds, times: np.ndarray) -> tuple[Node, np.ndarray]:
+    return node, timing.thresholds(times, count=node.count)
+
+
+@_visit.register
+def _(node: MaxPool, times: np.ndarray) -> tuple[Node, np.ndarray]:
+    return node, timing.max_pool(times, tokens=node.tokens, beats=node.beats)
+
+
+@_visit.register
 def _(node: MeanPool, times: np.ndarray) -> tuple[Node, np.ndarray]:
-    return node, timing.mean_pool(times, tokens=node.tokens, beats=node.channels // node.lanes)
+    return node, timing.mean_pool(
+        times, tokens=node.tokens, beats=node.channels // node.lanes, scaled=node.multiplier != 1
+    )
 
 
 @_visit.register
 def _(node: Argmax, times: np.ndarray) -> tuple[Node, np.ndarray]:
-    return node, timing.argmax(times, classes=node.classes)
+    return node, timing.argmax(times, beats=node.classes // node.lanes, lanes=node.lanes)
 
 
 def _chain(nodes: Sequence[Node], times: np.ndarray) -> tuple[tuple[Node, ...], np.ndarray]:
@@ -194,7 +214,12 @@ def intervals(pipeline: tuple[Node, ...], input_beats: int) -> dict[str, int]:
     whichever are most. ``input_beats`` is the number of input beats per frame.
     """
     shortest: dict[str, int] = {}
-    beats = input_beats
+    _add_intervals(pipeline, input_beats, shortest)
+    return shortest
+
+
+def _add_intervals(pipeline: tuple[Node, ...], beats: int, shortest: dict[str, int]) -> int:
+    """Add the interval of each node to ``shortest``; return the number of output beats per frame."""
     for node in pipeline:
         work, before = 0, beats
         match node:
@@ -212,13 +237,16 @@ def intervals(pipeline: tuple[Node, ...], input_beats: int) -> dict[str, int]:
             case LocalMixing():
                 work = (node.tokens + node.reach) * node.beats
             case Residual():
-                shortest |= {**intervals(node.branch, beats), **intervals(node.bypass, beats)}
+                beats = _add_intervals(node.branch, before, shortest)
+                _add_intervals(node.bypass, before, shortest)
+            case MaxPool():
+                beats //= node.tokens
             case MeanPool():
                 beats = node.channels // node.lanes
             case Argmax():
                 beats = 1
         shortest[node.name] = max(work, before, beats)
-    return shortest
+    return beats
 
 
 def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) -> Schedule:
@@ -241,12 +269,19 @@ def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) 
         If the nodes do not fit each other.
     """
     layers = sum(isinstance(node, LocalMixing | Windows | Transpose) for node in walk(pipeline))
-    for frames in (STEADY_FRAMES + layers, STEADY_FRAMES + 4 * layers):
+    frames, most = STEADY_FRAMES + layers, STEADY_FRAMES + 4 * layers
+    while frames <= most:
         visited, results = _chain(pipeline, np.arange(frames * input_beats, dtype=np.int64))
         if len(results) != frames:
             raise ValueError(f"pipeline must give {frames} results for {frames} frames, not {len(results)}")
+        under_way = -(-int(results[0]) // frame_interval)
+        if frames < under_way + STEADY_FRAMES:
+            # A buffer is filled only by as many frames as are in the pipeline at once.
+            frames, most = under_way + STEADY_FRAMES + layers, under_way + most
+            continue
         late = np.flatnonzero(np.diff(results) != frame_interval)
         settling = int(late[-1]) + 1 if len(late) else 0
         if frames - 1 - settling >= STEADY_FRAMES - 1:
             return Schedule(visited, frame_interval, int(results[0]), settling)
-    raise Unsteady(f"the pipeline does not settle to a frame every {frame_interval} cycles within {frames} frames")
+        frames += 3 * layers or 1
+    raise Unsteady(f"the pipeline does not settle to a frame every {frame_interval} cycles within {most} frames")

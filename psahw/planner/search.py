@@ -8,6 +8,7 @@ computes buffers, frame interval and latency, and `psahw.planner.cost` the resou
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import prod
 from typing import TypeGuard
 
 from ..adder_graph.estimate import layer_luts
@@ -16,9 +17,10 @@ from ..architecture.device import RESOURCES, Device, Resources
 from ..architecture.nodes import Node
 from ..errors import CheckFailed, UserError
 from ..network.file import digest
-from ..network.layers import Linear, Network, TokenMixing
+from ..network.graph import Network
+from ..network.layers import Linear, TokenMixing
 from ..quoting import quote
-from .candidates import choices
+from .candidates import choices, first_windows
 from .cost import cost
 from .engines import Engines, Infeasible
 from .graph_options import graph_layers, graph_options
@@ -71,8 +73,8 @@ class _Search:
 
     @property
     def _tokens(self) -> int:
-        """Tokens of the first stage per frame."""
-        return self.network.stages[0].tokens
+        """Windows of the source per frame."""
+        return prod(first_windows(self.network).over(self.network.image).grid)
 
     @property
     def _input_beats(self) -> int:
@@ -401,7 +403,7 @@ def widest_bus(network: Network, bus_bytes: int) -> int:
 def _engine_layers(network: Network) -> dict[str, Linear | TokenMixing]:
     """Return the layers that an engine of the plan computes, by component: all but local token mixings."""
     return {
-        entry.component: entry.layer
-        for entry in network.linears()
-        if isinstance(entry.layer, Linear) or entry.layer.kernel is None
+        place.name: place.layer
+        for place in network.linears()
+        if isinstance(place.layer, Linear) or (isinstance(place.layer, TokenMixing) and place.layer.kernel is None)
     }

@@ -47,7 +47,7 @@ class PlannedStage:
             text += f", {get('pairs')} pairs" if get("pairs") else ""
         elif self.engine == "LocalMixing":
             text = "shared " if get("shared") else ""
-            text += f"{get('kernel')}x{get('kernel')}, {get('groups')} groups, {_lanes(get('lanes'))}"
+            text += f"{'x'.join(map(str, get('kernel', ())))}, {get('groups')} groups, {_lanes(get('lanes'))}"
         elif self.engine == "GraphEngine":
             rate = f"digits of {get('digit')}" if get("digit") else "one vector per cycle"
             text = f"{get('outputs')}x{get('inputs')} adder graph, {rate}"

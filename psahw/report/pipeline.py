@@ -37,16 +37,21 @@ def _shape_of_one(stage: Stage) -> str:
         case {"engine": "GraphEngine", "inputs": inputs, "outputs": outputs, "digit": digit}:
             return f"{outputs}×{inputs}, {f'digit {digit}' if digit else 'parallel'}"
         case {"engine": "LocalMixing", "kernel": kernel, "lanes": lanes}:
-            return f"{kernel}×{kernel} taps, {counted(lanes, 'lane')}"
+            return f"{_extent(kernel)} taps, {counted(lanes, 'lane')}"
         case {"engine": "Transpose", "rows": rows, "columns": columns}:
             return f"{rows}×{columns}"
         case {"engine": "TableRom", "channels": channels, "distinct": distinct}:
             return counted(channels, "function") if distinct else "one function"
         case {"engine": "Windows", "size": size, "stride": stride}:
-            return f"{size}×{size}, stride {stride}"
+            return f"{_extent(size)}, stride {stride[0] if stride[0] == stride[1] else _extent(stride)}"
         case {"engine": "Gather", "ratio": ratio}:
             return f"×{ratio}"
     return ""
+
+
+def _extent(lengths: Sequence[int]) -> str:
+    """Return rows and columns as text."""
+    return "×".join(map(str, lengths))
 
 
 def _box(stage: Stage, label: str, frame_interval: int) -> Markup:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..network.layers import Network
+from ..network.graph import Network
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
 def network_places(network: Network, curves: Mapping[str, Curves] | None = None) -> list[Place]:
     """Return every place of a network that has tables, with the curves for it, whose units are codes."""
-    return [Place(name, table.values, (curves or {}).get(name)) for name, table, _ in network.tables()]
+    return [Place(name, table.values, (curves or {}).get(name)) for name, table, *_ in network.tables()]
 
 
 def _panel(axes: "Axes", place: Place, line: float) -> None:

@@ -4,6 +4,7 @@ Each function takes results as the commands print them with ``--json``, or None 
 whose result is missing names the command that makes it.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from shlex import quote
@@ -13,6 +14,7 @@ import numpy as np
 
 from ..display import counted
 from ..network.frontier import Candidate
+from ..network.summary import outputs
 from . import comparison as systems
 from .comparison import Figure
 from .confusion import confusion_picture
@@ -159,13 +161,18 @@ def network(info: Result) -> Markup:
         for layer in info["layers"]
     ]
     total = ["total", "", None, *(info[key] for key in keys[1:])]
-    stages = ", then ".join(
-        f"{counted(stage['blocks'], 'block')} on {stage['grid'][0]}×{stage['grid'][1]} "
-        f"{'token' if stage['tokens'] == 1 else 'tokens'} of {counted(stage['channels'], 'channel')}"
-        for stage in info["stages"]
+    grids = ", then ".join(
+        f"{counted(len(list(layers)), 'layer')} with weights on {rows}×{columns} "
+        f"{'token' if rows * columns == 1 else 'tokens'}"
+        for (rows, columns), layers in itertools.groupby(info["layers"], lambda layer: layer["grid"])
     )
+    first = info["graph"][0]
+    windows = ""
+    if first["kind"] == "Windows":
+        (height, width), stride = first["size"], first["stride"]
+        step = stride[0] if stride[0] == stride[1] else "×".join(map(str, stride))
+        windows = f" in windows of {height}×{width} at stride {step}"
     height, width, colours = info["image"]
-    patch = info["patch"]
     columns = [
         *("layer", "inputs → outputs", "vectors", "weights", "non-zero", "bits", "MAC per frame"),
         join("adder LUTs ", mark("estimated")),
@@ -173,8 +180,7 @@ def network(info: Result) -> Markup:
     return join(
         tag(
             "p",
-            f"Images of {height}×{width}×{colours} in windows of {patch['size']}×{patch['size']} at stride "
-            f"{patch['stride']}; {stages}; {counted(len(info['classes']), 'class', 'classes')}.",
+            f"Images of {height}×{width}×{colours}{windows}; {grids}; {outputs(info)}.",
         ),
         table(columns, rows, total=total),
     )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from psahw.adder_graph.estimate import layer_luts, lut_per_weight, row_bits
-from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
+from psahw.network.resmlp import Patch
 from psahw.network.summary import summarise
 
 
@@ -62,8 +62,9 @@ def test_summary_counts_each_matrix_once():
     network = random_network(np.random.default_rng(1), image=(16, 16), patch=Patch(4, 4), stages=stages)
     info = summarise(network)
     luts = {layer["name"]: layer["adder_luts"] for layer in info["layers"]}
-    for s, name in ((0, "stages.0.blocks.0.token_mixing"), (1, "stages.1.blocks.0.token_mixing")):
-        matrices = network.stages[s].blocks[0].token_mixing.dense(network.stages[s].grid)
+    for name in ("stages.0.blocks.0.token_mixing.linear", "stages.1.blocks.0.token_mixing.linear"):
+        _, layer, shape, _ = network.place(name)
+        matrices = layer.dense(shape.grid)
         assert luts[name] == round(layer_luts(matrices.reshape(-1, matrices.shape[-1])))
     assert info["adder_luts"] == sum(luts.values()) > 0
 
@@ -71,5 +72,5 @@ def test_summary_counts_each_matrix_once():
 def test_summary_counts_a_shared_kernel_once():
     stages = (StageShape(8, 6, 1, groups=2, kernel=3, shared=True),)
     network = random_network(np.random.default_rng(1), image=(16, 16), stages=stages)
-    kernels = network.stages[0].blocks[0].token_mixing.weight
+    kernels = network.place("stages.0.blocks.0.token_mixing.linear").layer.weight
     assert summarise(network)["layers"][1]["adder_luts"] == round(layer_luts(kernels.reshape(2, 9)))

@@ -10,29 +10,37 @@ from psahw.architecture.geometry import SlidingWindow, neighbour_count, neighbou
 
 @st.composite
 def sliding_windows(draw):
-    size = draw(st.integers(1, 6))
-    stride, padding = draw(st.integers(1, size)), draw(st.integers(0, size - 1))
-    smallest = max(size - 2 * padding, 1)
-    height, width = (draw(st.integers(smallest, 12)) for _ in range(2))
-    return SlidingWindow(height, width, size, stride, padding)
+    """Draw windows that need not be square, with padding of its own on each side and strides above the size."""
+    lengths, sizes, strides, padding = [], [], [], []
+    for _ in range(2):
+        size = draw(st.integers(1, 6))
+        before, after = (draw(st.integers(0, size - 1)) for _ in range(2))
+        lengths.append(draw(st.integers(max(size - before - after, 1), 12)))
+        sizes.append(size)
+        strides.append(draw(st.integers(1, size + 2)))
+        padding += [before, after]
+    return SlidingWindow(*lengths, tuple(sizes), tuple(strides), tuple(padding))
 
 
-def tops(length, window):
-    """Return the first position of every window along an axis, padding included."""
-    return range(-window.padding, length + window.padding - window.size + 1, window.stride)
+def starts(window):
+    """Return the first row of every row of windows, and the first column of every column, padding included."""
+    above, below, left, right = window.padding
+    return (
+        range(-above, window.height + below - window.size[0] + 1, window.stride[0]),
+        range(-left, window.width + right - window.size[1] + 1, window.stride[1]),
+    )
 
 
 @given(sliding_windows())
 def test_grid(window):
-    assert window.grid == (len(tops(window.height, window)), len(tops(window.width, window)))
+    assert window.grid == tuple(map(len, starts(window)))
 
 
 @given(sliding_windows())
 def test_rows(window):
     """Every row of windows needs the rows of the grid that it covers, and later rows of windows free them."""
     covered = [
-        [row for row in range(top, top + window.size) if 0 <= row < window.height]
-        for top in tops(window.height, window)
+        [row for row in range(top, top + window.size[0]) if 0 <= row < window.height] for top in starts(window)[0]
     ]
     first, end = window.row_spans()
     assert [list(range(*span)) for span in zip(first, end, strict=True)] == covered
@@ -45,9 +53,10 @@ def test_rows(window):
 @given(sliding_windows())
 def test_needed_pixels(window):
     needed = np.zeros((window.height, window.width), bool)
-    for top in tops(window.height, window):
-        for left in tops(window.width, window):
-            needed[max(top, 0) : top + window.size, max(left, 0) : left + window.size] = True
+    rows, columns = starts(window)
+    for top in rows:
+        for left in columns:
+            needed[max(top, 0) : top + window.size[0], max(left, 0) : left + window.size[1]] = True
     assert window.needed_pixels == np.flatnonzero(needed)[-1] + 1
 
 

@@ -74,7 +74,8 @@ def test_mac_array(steps, outputs, folding, vectors):
 def test_latencies():
     """Adder trees have 0, 1, 2, 2, 3 levels for 1, 2, 3, 4, 8 columns, and 0, 4, 5 for kernels of 1, 9, 25 taps."""
     assert [timing.mac_latency(columns) for columns in (1, 2, 3, 4, 8)] == [9, 10, 11, 11, 12]
-    assert [timing.local_latency(kernel) for kernel in (1, 3, 5)] == [8, 12, 13]
+    assert [timing.local_latency(entries) for entries in (1, 9, 25)] == [8, 12, 13]
+    assert (timing.mac_latency(4, scaled=True), timing.local_latency(9, scaled=True)) == (14, 15)
     assert timing.graph_latency(6) == 10
     # A vector is there for 10 + 3 cycles, and the fourth comes in before the first has left.
     assert [timing.graph_words(6, 3, interval) for interval in (13, 12, 4, 3)] == [1, 2, 4, 5]
@@ -93,7 +94,10 @@ def test_one_output_for_several_inputs():
     assert timing.gather(times, 5, 12).tolist() == [times[n] + 1 for n in ends]
     last = [frame + 8 + n for frame in range(0, 36, 12) for n in range(4)]
     assert timing.mean_pool(times, tokens=3, beats=4).tolist() == [times[n] + 1 + 3 for n in last]
-    assert timing.argmax(times, classes=12).tolist() == [times[n] + 1 for n in (11, 23, 35)]
+    assert timing.max_pool(times, tokens=3, beats=4).tolist() == [times[n] + 1 for n in last]
+    assert timing.thresholds(times, count=15).tolist() == [t + 4 + 1 for t in times]
+    assert timing.argmax(times, beats=12, lanes=1).tolist() == [times[n] + 1 for n in (11, 23, 35)]
+    assert timing.argmax(times, beats=6, lanes=5).tolist() == [times[n] + 1 + 3 for n in range(5, 36, 6)]
     assert timing.add(np.array([3, 9]), np.array([5, 2])).tolist() == [6, 10]
 
 
@@ -123,7 +127,7 @@ def test_windows_and_transpose(period):
 def test_local_mixing():
     """Behind each frame of five tokens of two beats, the beats of three more tokens are pushed, one per cycle."""
     times = of_frames(3, 10)
-    output, taken = timing.local_mixing(times, tokens=5, beats=2, reach=3, kernel=3)
+    output, taken = timing.local_mixing(times, tokens=5, beats=2, reach=3, entries=9)
     pushes, free = [], 0
     for frame in range(3):
         for beat in range(10):

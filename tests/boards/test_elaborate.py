@@ -23,8 +23,8 @@ from psahw.cli import main
 from psahw.errors import UserError
 from psahw.network import file as network_file
 from psahw.network import reference
-from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_images, random_network
+from psahw.network.resmlp import Patch
 from psahw.planner import search
 from tests.plans import inferred
 from tests.wire import answers, message, words

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from psahw.network import file as network_file
-from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
+from psahw.network.resmlp import Patch
 
 from .running import Command
 

@@ -112,7 +112,7 @@ FAULTS = (
     ),
     Fault(
         "The second of two equal logits wins",
-        Argmax, "elaborate", "logit > best", "logit >= best", "argmax", "order"),
+        Argmax, "elaborate", "greatest > best", "greatest >= best", "argmax", "order"),
     Fault(
         "Passes after the first begin where the last one ended",
         ring.VectorRing, "elaborate", "Mux(o_beat.last & ~o_pass.last, start, after)", "after", "vectorring", "order"
@@ -124,7 +124,7 @@ FAULTS = (
     ),
     Fault(
         "Padding shows what lies in the memory",
-        windows.Windows, "elaborate", "Mux(zero, 0, value)", "value", "windows/2x2", "order"),
+        windows.Windows, "elaborate", "Mux(zero, self._code, value)", "value", "windows/2x2", "order"),
     Fault(
         "A row is overwritten while windows need it",
         windows.Windows, "_hold_rows", "self.i.ready.eq(level != rows)", "self.i.ready.eq(level != rows + 1)",
@@ -162,7 +162,7 @@ FAULTS = (
     ),
     Fault(
         "A sum of 128 is not saturated",
-        Add, "elaborate", "Mux(total > 127, 127,", "Mux(total > 128, 127,",
+        Add, "elaborate", "Mux(total > high, high,", "Mux(total > high + 1, high,",
         "add", "order",
     ),
     Fault(
@@ -188,7 +188,7 @@ FAULTS = (
     ),
     Fault(
         "A class is offered for every logit",
-        Argmax, "elaborate", "o.valid.eq(index.wrap)", "o.valid.eq(put)",
+        Argmax, "elaborate", "o.valid.eq(beat.wrap)", "o.valid.eq(put)",
         "argmax", "counts",
     ),
     Fault(

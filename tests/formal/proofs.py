@@ -9,6 +9,7 @@ from amaranth.hdl import Cat, Elaboratable, Mux
 
 from calibration.constant_multipliers import ConstantMultipliers
 from psahw.adder_graph import solve
+from psahw.architecture.codes import Codes
 from psahw.architecture.geometry import SlidingWindow, neighbours
 from psahw.boards.axi.pack import Pack
 from psahw.boards.axi.unpack import Unpack
@@ -400,7 +401,7 @@ def _argmax(p):
         index = Mux(first, 0, Mux(logits[1] >= logits[2], 1, 2))
         return [[Cat(*logits, index[:2])]]
 
-    dut = Argmax(classes=3, bits=3)
+    dut = Argmax(classes=3, codes=Codes(3))
     return StreamBench(dut, p, frames=Frames((0, 0, 1)), capacity=1, patience=0, interval=3, order=Model(model))
 
 
@@ -412,7 +413,7 @@ def _residual(depth, bypass):
             else None
             for n in range(2)
         )
-        dut = Residual(lanes=1, branch=branch, bypass=other, depth=depth, style="distributed")
+        dut = Residual(i_lanes=1, o_lanes=1, branch=branch, bypass=other, depth=depth, style="distributed")
 
         def total(beat, lane, value):
             other = value ^ MASKS[1] if bypass else value
@@ -433,7 +434,7 @@ def _residual_behind_transposes(depth):
         parts = {
             name: Transpose(rows=2, columns=2, i_lanes=1, o_lanes=1, period=1, style="distributed") for name in "ab"
         }
-        dut = Residual(lanes=1, branch=Chain(parts=parts), bypass=None, depth=depth, style="distributed")
+        dut = Residual(i_lanes=1, o_lanes=1, branch=Chain(parts=parts), bypass=None, depth=depth, style="distributed")
         return StreamBench(
             dut, p, frames=Frames((0, 0, 0, 4)), capacity=16, patience=12, interval=16, transparent=True
         )

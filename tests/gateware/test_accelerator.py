@@ -6,6 +6,7 @@ import pytest
 from amaranth.hdl import Cat
 from amaranth.sim import Simulator
 
+from psahw.architecture.codes import INT8
 from psahw.gateware.accelerator import Accelerator
 from psahw.gateware.argmax import Argmax
 from psahw.gateware.stream import Queue, vector_signature
@@ -19,7 +20,11 @@ TABLE = np.random.default_rng(3).permutation(np.arange(-128, 128)).astype(np.int
 def accelerator():
     queue = Queue(shape=vector_signature(1).members["payload"].shape, depth=3)
     return Accelerator(
-        stages={"table": TableRom(values=TABLE, lanes=1), "queue": queue, "argmax": Argmax(classes=CLASSES, bits=8)}
+        stages={
+            "table": TableRom(values=TABLE, lanes=1),
+            "queue": queue,
+            "argmax": Argmax(classes=CLASSES, codes=INT8),
+        }
     )
 
 

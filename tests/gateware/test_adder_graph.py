@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from psahw import verilog
 from psahw.adder_graph import Adder, Graph, Output, solve
 from psahw.adder_graph.parallel import adder_graph_cost, pipeline
+from psahw.architecture.codes import Codes
 from psahw.gateware.adder_graph import AdderGraph
 from psahw.network import file as network_file
 from psahw.network.reference import requantise
@@ -55,7 +56,9 @@ def check(weight, rows, *, ranges=None, vectors=8, options=None, **run):
     x[0], x[1] = low, high
     out, i_cycles, o_cycles = run_stream(dut, x, quiet=dut.latency + 20, **run)
     total = x.astype(np.int64) @ weight.astype(np.int64).T + rows["bias"]
-    np.testing.assert_array_equal(out, requantise(total, np.asarray(rows["shift"]), options.get("out_bits", 8)))
+    np.testing.assert_array_equal(
+        out, requantise(total, np.asarray(rows["shift"]), Codes(options.get("out_bits", 8)))
+    )
     if not any(run.get("o_stalls", ())):
         np.testing.assert_array_equal(o_cycles, i_cycles + dut.latency)
     return o_cycles
@@ -146,7 +149,7 @@ def test_registers_are_those_of_the_plan(depth, fan_out):
 
 def test_a_trained_layer():
     """The head of a shipped network has 96 inputs and ten logits."""
-    layer = network_file.load(network_file.find("cifar10-psa")).head
+    layer = network_file.load(network_file.find("cifar10-psa")).place("head").layer
     rows, options = {"bias": layer.bias, "shift": layer.shift}, {"out_bits": layer.out_bits}
     check(layer.weight, rows, options=options, o_stalls=[True, False, False])
 

@@ -4,11 +4,13 @@ import re
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Shape, Signal, signed
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from psahw.architecture import timing
+from psahw.architecture.codes import Codes
 from psahw.architecture.ranges import dot_range
 from psahw.gateware.arith import Requantise, adder_tree, delay, saturate
 from psahw.network import reference
@@ -21,13 +23,13 @@ def simulate(dut, testbench):
     simulator.run()
 
 
-def requantised(dut, rows, values, enabled):
+def requantised(dut, rows, values, enabled, latency):
     """Return the results of successive ``values`` in ``rows``; ``enabled`` is the repeated pattern of ``en``."""
     results = []
 
     async def testbench(ctx):
         cycle = sent = 0
-        while sent < len(rows) + 4:
+        while sent < len(rows) + latency + 1:
             en = enabled[cycle % len(enabled)]
             ctx.set(dut.en, en)
             ctx.set(dut.row, int(rows[sent]) if sent < len(rows) else 0)
@@ -36,7 +38,7 @@ def requantised(dut, rows, values, enabled):
             cycle += 1
             if en:
                 sent += 1
-                if sent >= 4:
+                if sent > latency:
                     results.append(ctx.get(dut.y))
 
     simulate(dut, testbench)
@@ -53,19 +55,19 @@ def test_requantise(data):
     bias = rng.integers(-largest, largest + 1, rows)
     top = data.draw(st.sampled_from([0, 1, 9, 31]))
     shift = rng.integers(0, top + 1, rows) if data.draw(st.booleans()) else np.full(rows, top)
-    out_bits = data.draw(st.sampled_from([2, 8, 20]))
-    dut = Requantise(low=low, high=high, bias=bias, shift=shift, out_bits=out_bits)
+    codes = data.draw(st.sampled_from([Codes(2), Codes(8), Codes(20), Codes(8, False), Codes(1, False)]))
+    scale = data.draw(st.sampled_from([None, rng.integers(0, 1 << 16, rows), np.ones(rows, int)]))
+    dut = Requantise(low=low, high=high, bias=bias, shift=shift, codes=codes, multiplier=scale)
 
     row = np.concatenate((np.repeat(np.arange(rows), 2), rng.integers(0, rows, 8)))
     acc = np.concatenate((np.stack((low, high), -1).reshape(-1), rng.integers(low[row[-8:]], high[row[-8:]] + 1)))
-    rounded = (acc + bias[row] + (1 << shift[row] >> 1)) >> shift[row]
-    expected = np.clip(rounded, -(1 << (out_bits - 1)), (1 << (out_bits - 1)) - 1)
+    total = (acc + bias[row]) * (1 if scale is None else scale[row])
+    expected = np.clip((total + (1 << shift[row] >> 1)) >> shift[row], codes.low, codes.high)
     if top < 31:
-        np.testing.assert_array_equal(
-            expected, reference.requantise(acc + bias[row], shift[row].astype(np.int32), out_bits)
-        )
+        np.testing.assert_array_equal(expected, reference.requantise(total, shift[row].astype(np.int32), codes))
     enabled = [*data.draw(st.lists(st.booleans(), max_size=4)), True]
-    np.testing.assert_array_equal(requantised(dut, row, acc, enabled), expected)
+    latency = timing.requantise_latency(scale is not None)
+    np.testing.assert_array_equal(requantised(dut, row, acc, enabled, latency), expected)
 
 
 def test_requantise_input_width_is_exact():
@@ -81,7 +83,7 @@ def test_requantise_input_width_is_exact():
         ({"low": []}, "low must have shape (any,), not (0,)"),
         ({"shift": [0, 32]}, "shift must be in [0, 31], not 0 to 32"),
         ({"shift": [-1, 0]}, "shift must be in [0, 31], not -1 to 0"),
-        ({"out_bits": 1}, "out_bits must be at least 2, not 1"),
+        ({"multiplier": [0, 65536]}, "multiplier must be in [0, 65535], not 0 to 65536"),
     ],
 )
 def test_requantise_wrong(wrong, message):
@@ -144,11 +146,14 @@ def test_dot_range():
     assert high.tolist() == [127 + 256, 0, 2 * 128 * 128]
 
 
-def test_saturate():
+@pytest.mark.parametrize("bits", range(1, 8))
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_saturate(bits, is_signed):
+    codes = Codes(max(bits, 2) if is_signed else bits, is_signed)
     value, results = Signal(signed(6)), []
     m = Module()
-    result = Signal(signed(3))
-    m.d.comb += result.eq(saturate(value, 3))
+    result = Signal(Shape(codes.bits, codes.signed))
+    m.d.comb += result.eq(saturate(value, codes))
 
     async def testbench(ctx):
         for x in range(-32, 32):
@@ -158,4 +163,4 @@ def test_saturate():
 
     m.d.sync += Signal().eq(0)
     simulate(m, testbench)
-    assert results == [min(max(x, -4), 3) for x in range(-32, 32)]
+    assert results == [min(max(x, codes.low), codes.high) for x in range(-32, 32)]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from psahw.architecture.codes import INT8, Codes
 from psahw.gateware.banks import Banks
 
 SHAPES = [
@@ -19,7 +20,7 @@ SHAPES = [
     dict(depth=32, i_lanes=6, o_lanes=1, i_align=2),
     dict(depth=40, i_lanes=2, o_lanes=4, i_align=2, step=5),
     dict(depth=40, i_lanes=4, o_lanes=3, step=9),
-    dict(depth=16, i_lanes=2, o_lanes=2, bits=3),
+    dict(depth=16, i_lanes=2, o_lanes=2, codes=Codes(3)),
     dict(depth=16, i_lanes=4, o_lanes=8, i_align=4, o_align=8, style="distributed"),
 ]
 
@@ -29,7 +30,7 @@ def test_random_access(shape):
     """Elements equal those of an array, except for those that are written in the cycle in which they are read."""
     dut, rng = Banks(**shape), np.random.default_rng(1)
     depth, i_lanes, o_lanes, step = shape["depth"], shape["i_lanes"], shape["o_lanes"], shape.get("step", 1)
-    limit = 1 << shape.get("bits", 8) - 1
+    limit = 1 << shape.get("codes", INT8).bits - 1
     memory, compared = np.zeros(depth, int), 0
 
     def address(span, align):

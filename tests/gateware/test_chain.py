@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Fragment
 
+from psahw.architecture.codes import Codes
 from psahw.gateware.chain import Chain
 from psahw.gateware.stream import Gather, Queue, vector_signature
 from psahw.gateware.table import TableRom
@@ -50,7 +51,7 @@ def test_one_part():
 
 def test_payloads_differ():
     """Payloads of different shapes are refused, even if their widths are equal."""
-    chain = Chain(parts={"a": Gather(lanes=2, ratio=2), "b": Gather(lanes=2, ratio=1, bits=16)})
+    chain = Chain(parts={"a": Gather(lanes=2, ratio=2), "b": Gather(lanes=2, ratio=1, codes=Codes(16))})
     with pytest.raises(TypeError, match="source and sink must have the same payload shape"):
         Fragment.get(chain, None)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from psahw import verilog
 from psahw.adder_graph import Adder, Graph, Output, solve
 from psahw.adder_graph.serial import digit_serial, digit_serial_cost
+from psahw.architecture.codes import Codes
 from psahw.gateware.graph_engine import SERIAL_GRAPH, GraphEngine
 from psahw.network.reference import requantise
 from psahw.synthesis import yosys
@@ -25,7 +26,7 @@ DIGITS = (None, 1, 2, 4, 8)
 
 def expected(weight, rows, x, out_bits=8):
     total = x.astype(np.int64) @ weight.astype(np.int64).T + rows["bias"]
-    return requantise(total, np.asarray(rows["shift"]), out_bits)
+    return requantise(total, np.asarray(rows["shift"]), Codes(out_bits))
 
 
 def check(weight, rows, *, vectors=6, options=None, **run):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw.architecture import timing
+from psahw.architecture.geometry import pair
 from psahw.gateware.local_mixing import LocalMixing
 from psahw.network.reference import requantise
 from tests.gateware.streams import run_stream
@@ -17,7 +18,7 @@ stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, Fals
 
 
 def shared_layer(rng, groups, kernel, kind="random"):
-    weight = rng.integers(-128, 128, (groups, 1, kernel**2)).astype(np.int8)
+    weight = rng.integers(-128, 128, (groups, 1, np.prod(pair(kernel)))).astype(np.int8)
     if kind == "lowest":
         weight[:] = -128
     if kind == "sparse":
@@ -29,28 +30,29 @@ def shared_layer(rng, groups, kernel, kind="random"):
 
 def random_layer(rng, groups, grid, kernel, kind="random"):
     height, width = grid
-    tokens, margin = height * width, kernel // 2
-    weight = rng.integers(-128, 128, (groups, height, width, kernel, kernel)).astype(np.int8)
+    tokens, kernel = height * width, pair(kernel)
+    weight = rng.integers(-128, 128, (groups, height, width, *kernel)).astype(np.int8)
     if kind == "lowest":
         weight[:] = -128
     if kind == "sparse":
         weight[:, ::2] = 0
-    inside = np.pad(np.ones(grid, np.int8), margin)
-    weight *= np.lib.stride_tricks.sliding_window_view(inside, (kernel, kernel))
+    inside = np.pad(np.ones(grid, np.int8), [(length // 2,) * 2 for length in kernel])
+    weight *= np.lib.stride_tricks.sliding_window_view(inside, kernel)
     bias = rng.integers(-(1 << 18), 1 << 18, (groups, tokens)).astype(np.int32) >> rng.integers(0, 18)
     shift = rng.integers(0, 13, (groups, tokens)).astype(np.uint8)
-    return {"weight": weight.reshape(groups, tokens, kernel**2), "bias": bias, "shift": shift}
+    return {"weight": weight.reshape(groups, tokens, -1), "bias": bias, "shift": shift}
 
 
 def outputs_of(layer, x, grid, kernel):
     """Return the outputs for frames ``x`` of shape (frames, tokens, channels), from sums over neighbourhoods."""
     frames, tokens, channels = x.shape
     group = np.arange(channels) // (channels // len(layer["weight"]))
-    margin = kernel // 2
-    padded = np.pad(x.reshape(frames, *grid, channels), ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(1, 2))
-    windows = windows.reshape(frames, tokens, channels, kernel**2)
-    weight = np.broadcast_to(layer["weight"][group], (channels, tokens, kernel**2)).astype(np.int64)
+    kernel = pair(kernel)
+    margins = ((0, 0), *((length // 2,) * 2 for length in kernel), (0, 0))
+    padded = np.pad(x.reshape(frames, *grid, channels), margins)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
+    windows = windows.reshape(frames, tokens, channels, -1)
+    weight = np.broadcast_to(layer["weight"][group], (channels, tokens, np.prod(kernel))).astype(np.int64)
     total = np.einsum("fnce,cne->fnc", windows, weight) + layer["bias"][group].T
     return requantise(total, layer["shift"][group].T)
 
@@ -64,7 +66,7 @@ def check(layer, grid, kernel, channels, lanes, *, frames=2, **options):
     np.testing.assert_array_equal(out, outputs_of(layer, x, grid, kernel).reshape(-1, lanes))
     if not any(options.get("o_stalls", ())):
         predicted, taken = timing.local_mixing(
-            i_cycles, tokens=tokens, beats=channels // lanes, reach=dut.reach, kernel=kernel
+            i_cycles, tokens=tokens, beats=channels // lanes, reach=dut.reach, entries=layer["weight"].shape[2]
         )
         np.testing.assert_array_equal(o_cycles, predicted)
         np.testing.assert_array_equal(i_cycles, taken)
@@ -88,7 +90,7 @@ def any_layer(seed, shared, groups, grid, kernel, kind="random"):
 @given(
     shapes(),
     st.booleans(),
-    st.sampled_from([1, 3, 5]),
+    st.sampled_from([1, 3, 5, (1, 3), (3, 1), (3, 5)]),
     st.integers(0, 1000),
     st.sampled_from(["random", "lowest", "sparse"]),
     stalls,
@@ -124,6 +126,8 @@ def test_reset_in_mid_frame(shared):
     ("wrong", "error", "message"),
     [
         ({"kernel": 2}, ValueError, "kernel must be odd, not 2"),
+        ({"kernel": (3, 2)}, ValueError, "kernel must be odd, not (3, 2)"),
+        ({"kernel": (3, 1)}, ValueError, "weight must have shape (any, 6, 3), not (2, 6, 9)"),
         ({"kernel": 5}, ValueError, "weight must have shape (any, 6, 25), not (2, 6, 9)"),
         ({"grid": (2, 0)}, ValueError, "grid must be at least 1, not 0"),
         ({"weight": 1}, TypeError, "weight must be an array of int8, not int"),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw.architecture import timing
+from psahw.architecture.codes import INT8, Codes
 from psahw.gateware.mac_array import MacArray
 from psahw.network.reference import requantise
 from tests.gateware.streams import run_stream
@@ -18,6 +19,7 @@ from tests.gateware.streams import run_stream
 stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, False])
 
 
+CODES = st.sampled_from([INT8, Codes(8, False), Codes(4), Codes(2, False), Codes(1, False)])
 KINDS = ("random", "lowest", "ends", "sparse", "single", "small")
 
 
@@ -42,12 +44,14 @@ def random_layer(rng, sets, outputs, inputs, kind="random"):
     return {"weight": weight, "bias": bias, "shift": rng.integers(0, 14, (sets, outputs)).astype(np.uint8)}
 
 
-def outputs_of(layer, x, vectors, out_bits=8):
+def outputs_of(layer, x, vectors, codes=INT8):
     """Return the outputs for ``x`` of shape (n, inputs), where n is a multiple of ``vectors``."""
     sets = len(layer["weight"])
     used = np.resize(np.repeat(np.arange(sets), vectors // sets), len(x))
     total = np.einsum("voi,vi->vo", layer["weight"][used].astype(np.int64), x) + layer["bias"][used]
-    return requantise(total, layer["shift"][used], out_bits)
+    if "scale" in layer:
+        total *= layer["scale"][used]
+    return requantise(total, layer["shift"][used], codes)
 
 
 @st.composite
@@ -67,20 +71,22 @@ def shapes(draw):
 def check(layer, arguments, *, frames=2, x=None, **options):
     columns, o_lanes = arguments["columns"], arguments["o_lanes"]
     _, outputs, inputs = layer["weight"].shape
+    codes = arguments.get("i_codes", INT8)
     if x is None:
-        x = np.random.default_rng(5).integers(-128, 128, (frames * arguments["vectors"], inputs))
-        x[0] = -128
+        x = np.random.default_rng(5).integers(codes.low, codes.high + 1, (frames * arguments["vectors"], inputs))
+        x[0] = codes.low if codes.signed else codes.high
     # Lanes beyond the inputs must not matter.
-    beats = np.pad(x, ((0, 0), (0, -inputs % columns)), constant_values=85).reshape(-1, columns)
+    beats = np.pad(x, ((0, 0), (0, -inputs % columns)), constant_values=min(85, codes.high)).reshape(-1, columns)
     out, i_cycles, o_cycles = run_stream(
         MacArray(**layer, **arguments), beats, quiet=2 * beats.size * outputs + 60, **options
     )
-    expected = outputs_of(layer, x, arguments["vectors"], arguments.get("out_bits", 8))
+    expected = outputs_of(layer, x, arguments["vectors"], arguments.get("o_codes", INT8))
     np.testing.assert_array_equal(out, expected.reshape(-1, o_lanes))
     if not any(options.get("o_stalls", ())):
         predicted, freed = timing.mac_array(
-            i_cycles, inputs=inputs, outputs=outputs, rows=arguments["rows"], columns=columns, o_lanes=o_lanes
-        )
+            i_cycles, inputs=inputs, outputs=outputs, rows=arguments["rows"], columns=columns, o_lanes=o_lanes,
+            scaled="scale" in layer,
+        )  # fmt: skip
         np.testing.assert_array_equal(o_cycles, predicted)
         assert timing.fifo_depth(i_cycles, freed) <= arguments["depth"]
 
@@ -102,7 +108,31 @@ def test_stalls_on_both_ends(shape, seed, i_stalls, o_stalls):
 def test_wide_outputs_and_weights_in_luts():
     layer = random_layer(np.random.default_rng(0), 1, 6, 8)
     arguments = {"rows": 4, "columns": 2, "o_lanes": 1, "depth": 8, "vectors": 3}
-    check(layer, arguments | {"out_bits": 20, "weight_style": "distributed"})
+    check(layer, arguments | {"o_codes": Codes(20), "weight_style": "distributed"})
+
+
+@settings(max_examples=25, deadline=None)
+@given(shapes(), st.integers(0, 1000), st.sampled_from(KINDS), st.booleans(), CODES, CODES, stalls)
+def test_types_and_multipliers(shape, seed, kind, scaled, i_codes, o_codes, i_stalls):
+    arguments, size = shape
+    rng = np.random.default_rng(seed)
+    layer = random_layer(rng, *size, kind)
+    if scaled:
+        layer |= {"scale": rng.integers(0, 1 << 16, layer["bias"].shape).astype(np.uint16)}
+        layer["shift"] += 16
+    check(layer, arguments | {"i_codes": i_codes, "o_codes": o_codes}, i_stalls=i_stalls)
+
+
+def test_a_range_that_is_smaller_than_the_type():
+    # Eight products of 127·128 exceed the 16 bits that a lower row has, eight of 127·60 do not.
+    layer = random_layer(np.random.default_rng(0), 2, 6, 16, "ends")
+    layer["weight"] = np.maximum(layer["weight"], -127)
+    arguments = {"rows": 4, "columns": 2, "o_lanes": 1, "depth": 8, "vectors": 4, "operand_bits": 25}
+    x = np.random.default_rng(1).integers(-20, 61, (8, 16))
+    x[0], x[1] = -20, 60
+    check(layer, arguments | {"i_range": (-20, 60)}, x=x)
+    narrow = MacArray(**layer, **arguments | {"i_range": (-20, 60)})
+    assert len(narrow.pairs) > len(MacArray(**layer, **arguments).pairs)
 
 
 @pytest.mark.parametrize("operand_bits", [25, 27])
@@ -163,7 +193,7 @@ def test_reset_in_mid_frame():
         ({"rows": 5}, ValueError, "rows must be in [1, 4], not 5"),
         ({"depth": 3}, ValueError, "depth must be at least 4, not 3"),
         ({"vectors": 0}, ValueError, "vectors must be at least 1, not 0"),
-        ({"out_bits": 1}, ValueError, "out_bits must be at least 2, not 1"),
+        ({"scale": np.ones((1, 3), np.uint16)}, ValueError, "scale must have shape (1, 6), not (1, 3)"),
         ({"weight_style": "auto"}, ValueError, "weight_style must be one of block, distributed, not 'auto'"),
         ({"operand_bits": 18}, ValueError, "operand_bits must be at least 25, not 18"),
         ({"multiplier": "DSP48A1"}, ValueError, "multiplier must be 'DSP48E1' or 'DSP48E2', not 'DSP48A1'"),

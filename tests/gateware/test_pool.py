@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw.architecture import timing
+from psahw.architecture.codes import INT8, Codes
 from psahw.gateware.pool import MeanPool
 from psahw.network.reference import requantise
 from tests.gateware.streams import run_stream
@@ -16,26 +17,31 @@ from tests.gateware.streams import run_stream
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))
 
 
-def make_frames(tokens, channels):
+def make_frames(tokens, channels, codes=INT8):
     """Return frames of random values, two of which have the greatest and the least values instead."""
-    frames = np.random.default_rng(1).integers(-128, 128, (4, tokens, channels))
-    frames[1], frames[2] = 127, -128
+    frames = np.random.default_rng(1).integers(codes.low, codes.high + 1, (4, tokens, channels))
+    frames[1], frames[2] = codes.high, codes.low
     return frames
 
 
-def expected(frames, lanes, shift):
-    return requantise(frames.sum(1).astype(np.int32), shift).reshape(-1, lanes)
+def expected(frames, lanes, shift, codes=INT8, multiplier=1):
+    return requantise(multiplier * frames.sum(1), shift, codes).reshape(-1, lanes)
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 3), st.integers(1, 3), st.integers(0, 9), STALLS, STALLS)
-def test_any_stalls(tokens, beats, lanes, shift, i_stalls, o_stalls):
-    frames = make_frames(tokens, beats * lanes)
-    dut = MeanPool(tokens=tokens, channels=beats * lanes, lanes=lanes, shift=shift)
+@given(
+    st.integers(1, 9), st.integers(1, 3), st.integers(1, 3), st.integers(0, 9), STALLS, STALLS,
+    st.sampled_from([INT8, Codes(8, False), Codes(3), Codes(1, False)]), st.sampled_from([1, 7, 40_000]),
+)  # fmt: skip
+def test_any_stalls(tokens, beats, lanes, shift, i_stalls, o_stalls, codes, multiplier):
+    frames = make_frames(tokens, beats * lanes, codes)
+    sizes = {"tokens": tokens, "channels": beats * lanes, "lanes": lanes}
+    shift += multiplier.bit_length() - 1
+    dut = MeanPool(**sizes, shift=shift, codes=codes, multiplier=multiplier)
     out, i, o = run_stream(dut, frames.reshape(-1, lanes), i_stalls=i_stalls, o_stalls=o_stalls)
-    assert np.array_equal(out, expected(frames, lanes, shift))
+    assert np.array_equal(out, expected(frames, lanes, shift, codes, multiplier))
     if not o_stalls:
-        assert np.array_equal(o, timing.mean_pool(i, tokens=tokens, beats=beats))
+        assert np.array_equal(o, timing.mean_pool(i, tokens=tokens, beats=beats, scaled=multiplier != 1))
 
 
 @pytest.mark.parametrize("shift", [0, 6, 12, 31])

@@ -30,7 +30,7 @@ def transposing(depth, bypass=False):
     """Return a residual connection whose branch transposes 4x2 frames, so that it gives nothing until it has one."""
     turn = Transpose(rows=4, columns=2, i_lanes=1, o_lanes=1, period=4)
     wire = Chain(parts={"table": TableRom(values=table(3, 1), lanes=1)}) if bypass else None
-    return Residual(lanes=1, branch=Chain(parts={"turn": turn}), bypass=wire, depth=depth)
+    return Residual(i_lanes=1, o_lanes=1, branch=Chain(parts={"turn": turn}), bypass=wire, depth=depth)
 
 
 def expected(x, bypass=False):
@@ -54,7 +54,7 @@ def test_lanes_and_tables():
     x = beats(20, lanes=3)
     branch = Chain(parts={"a": TableRom(values=table(1, 3), lanes=3), "b": TableRom(values=table(2, 3), lanes=3)})
     bypass = Chain(parts={"table": TableRom(values=table(3, 3), lanes=3)})
-    outputs, i_cycles, o_cycles = run_stream(Residual(lanes=3, branch=branch, bypass=bypass, depth=3), x)
+    outputs, i_cycles, o_cycles = run_stream(Residual(i_lanes=3, o_lanes=3, branch=branch, bypass=bypass, depth=3), x)
     branched = looked_up(table(2, 3), looked_up(table(1, 3), x))
     assert np.array_equal(outputs, np.clip(branched + looked_up(table(3, 3), x), -128, 127))
     slow, fast = (2 * timing.TABLE_LATENCY, timing.TABLE_LATENCY + QUEUE_LATENCY)

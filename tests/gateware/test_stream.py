@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psahw.architecture import timing
+from psahw.architecture.codes import Codes
 from psahw.gateware.stream import Fork, Gather, Queue, Skid, connect, vector_signature
 from tests.gateware.streams import run_stream, run_streams
 
@@ -151,7 +152,7 @@ class Ends(Component):
 
 
 def test_vector_signature():
-    assert vector_signature(3, 5) == stream.Signature(data.ArrayLayout(signed(5), 3))
+    assert vector_signature(3, Codes(5)) == stream.Signature(data.ArrayLayout(signed(5), 3))
 
 
 def test_connect():

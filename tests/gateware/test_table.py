@@ -58,8 +58,8 @@ def test_reset_within_a_vector():
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        ({"values": [1]}, TypeError, "values must be an array of int8, not list"),
-        ({"values": np.zeros((2, 256))}, TypeError, "values must be an array of int8, not float64"),
+        ({"values": [1]}, TypeError, "values must be an array of int8 or uint8, not list"),
+        ({"values": np.zeros((2, 256))}, TypeError, "values must be an array of int8 or uint8, not float64"),
         ({"values": np.zeros((2, 9), np.int8)}, ValueError, "values must have shape (any, 256), not (2, 9)"),
         ({"lanes": 4}, ValueError, "lanes must divide channels = 6, not 4"),
         ({"lanes": 0}, ValueError, "lanes must be at least 1, not 0"),

@@ -17,9 +17,13 @@ def positions(window, channels, o_lanes):
     for y in range(grid_h):
         for x in range(grid_w):
             elements = [
-                (y * window.stride - window.padding + dy, x * window.stride - window.padding + dx, channel)
-                for dy in range(window.size)
-                for dx in range(window.size)
+                (
+                    y * window.stride[0] - window.padding[0] + dy,
+                    x * window.stride[1] - window.padding[2] + dx,
+                    channel,
+                )
+                for dy in range(window.size[0])
+                for dx in range(window.size[1])
                 for channel in range(channels)
             ]
             for start in range(0, len(elements), o_lanes):

@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """Sliding windows against the integer model, and their timing against psahw.architecture.timing."""
 
+import math
 import re
 
 import numpy as np
@@ -11,13 +12,12 @@ from hypothesis import strategies as st
 from psahw.architecture import timing
 from psahw.architecture.geometry import SlidingWindow
 from psahw.gateware.windows import Windows
-from psahw.network.layers import Patch
-from psahw.network.reference import patches
+from psahw.network import layers, reference
 from tests.gateware.streams import run_stream
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))
 EMBEDDING = {"height": 8, "width": 8, "channels": 3, "size": 6, "stride": 4, "padding": 1}
-O_LANES = "o_lanes must divide size·channels = 18, or be that times a divisor of size = 6, not "
+O_LANES = "o_lanes must divide the 18 elements of a row, or be that by a divisor of 6, not "
 MERGING = {"height": 4, "width": 4, "channels": 2, "size": 2, "stride": 2, "padding": 0}
 
 
@@ -27,22 +27,27 @@ def divisors(n):
 
 @st.composite
 def shapes(draw):
-    size = draw(st.integers(1, 4))
-    stride, padding = draw(st.integers(1, size)), draw(st.integers(0, size - 1))
-    smallest = max(size - 2 * padding, 1)
-    height, width = draw(st.integers(smallest, 6)), draw(st.integers(smallest, 6))
+    """Draw windows that need not be square, with padding of its own on each side and strides above the size."""
+    lengths, size, stride, padding = [], [], [], []
+    for _ in range(2):
+        extent = draw(st.integers(1, 4))
+        before, after = (draw(st.integers(0, extent - 1)) for _ in range(2))
+        lengths.append(draw(st.integers(max(extent - before - after, 1), 6)))
+        size.append(extent)
+        stride.append(draw(st.integers(1, extent + 2)))
+        padding += [before, after]
     channels = draw(st.integers(1, 4))
+    row = size[1] * channels
     return {
-        "height": height,
-        "width": width,
+        "height": lengths[0],
+        "width": lengths[1],
         "channels": channels,
-        "size": size,
-        "stride": stride,
-        "padding": padding,
-        "i_lanes": draw(st.sampled_from(divisors(width * channels))),
-        "o_lanes": draw(
-            st.sampled_from([*divisors(size * channels), *(size * channels * n for n in divisors(size))])
-        ),
+        "size": tuple(size),
+        "stride": tuple(stride),
+        "padding": tuple(padding),
+        "code": draw(st.sampled_from([0, -128, 77])),
+        "i_lanes": draw(st.sampled_from(divisors(lengths[1] * channels))),
+        "o_lanes": draw(st.sampled_from([*divisors(row), *(row * n for n in divisors(size[0]))])),
         "period": draw(st.integers(1, 20)),
     }
 
@@ -53,16 +58,22 @@ def make_frames(frames, shape):
 
 
 def expected(frames, shape):
-    patch = Patch(shape["size"], shape["stride"], shape["padding"])
-    return patches(frames, patch).reshape(-1, shape["o_lanes"])
+    window = sliding(shape)
+    windows = layers.Windows(window.size, window.stride, window.padding, shape.get("code", 0))
+    tokens = frames.reshape(len(frames), -1, shape["channels"])
+    return reference.im2col(windows, (window.height, window.width), tokens).reshape(-1, shape["o_lanes"])
+
+
+def sliding(shape):
+    return SlidingWindow(*(shape[key] for key in ("height", "width", "size", "stride", "padding")))
 
 
 def predicted(i, shape):
     return timing.windows(
         i,
-        window=SlidingWindow(*(shape[key] for key in ("height", "width", "size", "stride", "padding"))),
+        window=sliding(shape),
         i_beats=shape["width"] * shape["channels"] // shape["i_lanes"],
-        o_beats=shape["size"] ** 2 * shape["channels"] // shape["o_lanes"],
+        o_beats=math.prod(sliding(shape).size) * shape["channels"] // shape["o_lanes"],
         period=shape["period"],
     )
 
@@ -116,10 +127,12 @@ def test_reset(reset_at, o_lanes):
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        ({"stride": 7}, ValueError, "stride must be in [1, 6], not 7"),
-        ({"padding": 6}, ValueError, "padding must be in [0, 5], not 6"),
+        ({"stride": (4, 0)}, ValueError, "stride must be at least 1, not 0"),
+        ({"padding": (0, 0, 0, 6)}, ValueError, "padding must be below the window's 6 columns, not 0 and 6"),
+        ({"padding": -1}, ValueError, "padding must be at least 0, not -1"),
+        ({"code": 128}, ValueError, "code must be in [-128, 127], not 128"),
         ({"size": 0}, ValueError, "size must be at least 1, not 0"),
-        ({"height": 3}, ValueError, "height must be at least 4, not 3"),
+        ({"height": 3}, ValueError, "a window of 6 rows must fit 3 with padding of 1 and 1"),
         ({"width": 8.0}, TypeError, "width must be an integer, not 8.0"),
         ({"i_lanes": 5}, ValueError, "i_lanes must divide width·channels = 24, not 5"),
         ({"o_lanes": 4}, ValueError, O_LANES + "4"),

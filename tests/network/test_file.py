@@ -11,10 +11,12 @@ import pytest
 import safetensors.numpy
 
 from psahw.errors import UserError
+from psahw.network import descriptions, reference
 from psahw.network import file as network_file
-from psahw.network import reference
-from psahw.network.layers import Patch
-from psahw.network.random import StageShape, random_images, random_network
+from psahw.network.graph import Named, Network, Output, Residual
+from psahw.network.layers import Flatten, MeanPool, Table, Windows
+from psahw.network.random import StageShape, random_graph, random_images, random_linear, random_network
+from psahw.network.resmlp import Patch
 
 LAST = "stages.1.blocks.0.channel_mixing"
 
@@ -94,7 +96,7 @@ def test_shared_kernels(tmp_path):
         ([], "stages[0].shared: must have 1 entries, one per block, not 0"),
         ([1], "stages[0].shared[0] must be true or false, not 1"),
         ([True], "stages.0.blocks.0.token_mixing: weight must have shape (any, 1, any), not (2, 16, 9)"),
-        ([False], "version: must be 1 if no kernel is shared, not 2"),
+        ([False], "version: must be 1, the oldest that can describe this network, not 2"),
     ],
 )
 def test_wrong_shared(path, contents, shared, message):
@@ -115,7 +117,234 @@ def test_version_1_ignores_shared(path, contents):
     config, tensors = contents
     config["stages"][0]["shared"] = [True]
     write(path, config, tensors)
-    assert not network_file.load(path).stages[0].blocks[0].token_mixing.shared
+    assert not network_file.load(path).place("stages.0.blocks.0.token_mixing.linear").layer.shared
+
+
+@pytest.fixture
+def graph_contents():
+    """A description and tensors of version 3, for tests to spoil."""
+    config, tensors = network_file.flatten(graph())
+    return json.loads(json.dumps(config)), dict(tensors)
+
+
+def graph():
+    """Return a residual connection with a table in its shortcut, a mean, and a head with multipliers."""
+    rng = np.random.default_rng(0)
+    table = Table(rng.integers(0, 16, (2, 256)).astype(np.uint8), 4)
+    branch = (Named("sum.linear", random_linear(rng, 2, 2)),)
+    head = random_linear(rng, 2, 2)
+    head = dataclasses.replace(head, multiplier=np.array([3, 65535], np.uint16))
+    layers = (
+        Named("windows", Windows((2, 1), (2, 1), (1, 0, 0, 0), -7)),
+        Named("narrow", random_linear(rng, 2, 4)),
+        Named("sum", Residual(branch, (Named("sum.table", table),), 5, False)),
+        Named("pool", MeanPool(3, 5)),
+        Named("head", head),
+    )
+    input_table = np.tile(np.arange(-128, 128), (2, 1)).astype(np.int8)
+    return Network("graph", (3, 2), input_table, layers, Output("values", ("a", "b"), (0.5, -2), (0, 1e-30)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_graph_round_trip(seed, tmp_path):
+    """A graph comes back with the same layers, names, digest and outputs, and makes the same file again."""
+    rng, path, second = np.random.default_rng(seed), tmp_path / "one", tmp_path / "two"
+    network = random_graph(rng)
+    network_file.save(network, path)
+    again = network_file.load(path)
+    (config, tensors), (config_again, tensors_again) = map(network_file.flatten, (network, again))
+    assert config == config_again and config["version"] == 3
+    assert tensors.keys() == tensors_again.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, tensors_again[name], strict=True)
+    assert (again.output, again.metadata, again.image) == (network.output, network.metadata, network.image)
+    for place, same in zip(network.places, again.places, strict=True):
+        assert (place.name, place.input, place.output) == (same.name, same.input, same.output)
+        assert type(place.layer) is type(same.layer)
+    assert network_file.digest(network) == network_file.digest(again)
+    images = random_images(rng, network, 3)
+    np.testing.assert_array_equal(reference.run(network, images), reference.run(again, images))
+    network_file.save(again, second)
+    assert path.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("blocks", [0, 2])
+def test_a_resmlp_has_the_oldest_version(path, shared, blocks):
+    """It does not matter whether it is written in its short form or as a graph."""
+    stages = (StageShape(8, 6, blocks, groups=2, kernel=3, shared=shared), StageShape(4, 5, 1))
+    network = random_network(np.random.default_rng(0), image=(16, 16), stages=stages, tables=0.5)
+    parts = {field.name: getattr(network, field.name) for field in dataclasses.fields(network) if field.init}
+    again = Network(**parts)
+    assert network_file.flatten(again)[0]["version"] == (2 if shared and blocks else 1)
+    assert network_file.digest(again) == network_file.digest(network)
+    write(path, *descriptions.of_graph(network))
+    oldest = 2 if shared and blocks else 1
+    assert complaint(path) == f"version: must be {oldest}, the oldest that can describe this network, not 3"
+
+
+def renamed(network):
+    return {"layers": (*network.layers[:-1], network.layers[-1]._replace(name="last"))}
+
+
+def with_layer(network, name, **changes):
+    layers = [Named(n, dataclasses.replace(x, **changes) if n == name else x) for n, x in network.layers]
+    return {"layers": tuple(layers)}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        renamed,
+        lambda network: {"output": dataclasses.replace(network.output, kind="labels")},
+        lambda network: with_layer(network, "pool", multiplier=2),
+        lambda network: with_layer(network, "head", out_bits=25),
+        lambda network: with_layer(network, "head", out_signed=False),
+        lambda network: with_layer(network, "head", multiplier=np.ones(5, np.uint16)),
+        lambda network: with_layer(network, "embed.windows", code=1),
+        lambda network: with_layer(network, "embed.windows", padding=(1, 0, 0, 0)),
+        lambda network: with_layer(network, "stages.0.blocks.0.token_mixing", out_bits=7),
+        lambda network: {"layers": (*network.layers[:-2], Named("flat", Flatten()), network.layers[-1])},
+    ],
+    ids=range(10),
+)
+def test_what_is_no_resmlp_has_version_3(changes, path):
+    stages = (StageShape(8, 6), StageShape(4, 5))
+    network = random_network(np.random.default_rng(0), image=(8, 8), stages=stages, tables=False)
+    other = dataclasses.replace(network, **changes(network))
+    network_file.save(other, path)
+    assert network_file.flatten(other)[0]["version"] == 3
+    assert network_file.digest(network_file.load(path)) == network_file.digest(other)
+
+
+@pytest.mark.parametrize(
+    ("index", "changes", "message"),
+    [
+        (
+            0, {"kind": "lstm"},
+            "layers[0].kind must be one of flatten, linear, max_pool, mean_pool, residual, table, thresholds, "
+            "token_mixing, windows, not 'lstm'",
+        ),
+        (0, {"kind": 3}, "layers[0].kind must be a string, not 3"),
+        (0, {"size": [2]}, "layers[0].size must be a list of length 2, not [2]"),
+        (0, {"size": [2, 1.0]}, "layers[0].size[1] must be an integer, not 1.0"),
+        (0, {"padding": [2, 0, 0, 0]}, "windows: padding[0] must be in [0, 1], not 2"),
+        (0, {"code": -129}, "windows: code must be in [-128, 255], not -129"),
+        (0, {"code": 200}, "network: windows code must be an int8, like the codes around it, not 200"),
+        (0, {"name": "a b"}, "layers: the name of a layer must be letters, digits and underscores between dots, "),
+        (0, {"name": "head"}, "network: the name head must belong to one layer, not to two"),
+        (0, {"name": "sum_table"}, "network: the names sum_table and sum.table must differ also with underscores"),
+        (1, {"bits": "8"}, "layers[1].bits must be an integer, not '8'"),
+        (1, {"bits": 32}, "narrow: out_bits must be in [2, 31], not 32"),
+        (1, {"bits": 9}, "network: sum.linear must come after codes of at most 8 bits, not int9"),
+        (1, {"signed": None}, "layers[1].signed must be true or false, not null"),
+        (1, {"kind": "table"}, "narrow: this tensor is missing"),
+        (2, {"branch": [7]}, "layers[2].branch[0] must be an object, not 7"),
+        (2, {"branch": []}, "sum.linear.bias: this tensor does not belong to the network described in the file"),
+        (2, {"bits": 9}, "sum: out_bits must be in [1, 8], not 9"),
+        (3, {"multiplier": 0}, "pool: multiplier must be in [1, 65535], not 0"),
+        (3, {"kind": "flatten"}, "network: head must have 8 inputs, not 2"),
+        (4, {"kind": "token_mixing"}, "layers[4].kernel is missing"),
+    ],
+    ids=range(21),
+)  # fmt: skip
+def test_wrong_layer(path, graph_contents, index, changes, message):
+    config, tensors = graph_contents
+    config["layers"][index] |= changes
+    write(path, config, tensors)
+    problem = complaint(path)
+    assert problem.startswith(message) and problem.isprintable() and len(problem) < 300
+
+
+@pytest.mark.parametrize("field", ["image", "layers", "output", "names", "metadata"])
+def test_missing_field_of_version_3(path, graph_contents, field):
+    config, tensors = graph_contents
+    del config[field]
+    write(path, config, tensors)
+    assert complaint(path) == f"{field} is missing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layers": {}}, "layers must be a list, not {}"),
+        ({"layers": []}, "network: layers must not be empty"),
+        ({"output": {"kind": "logits"}}, "output: output.kind must be one of class, values, labels, not 'logits'"),
+        ({"output": {"kind": "values"}}, "output: output.scale must have 2 numbers, not 0"),
+        (
+            {"output": {"kind": "values", "scale": [1, "x"], "offset": [0, 0]}},
+            "output.scale[1] must be a number, not 'x'",
+        ),
+        ({"output": {"kind": "values", "scale": [1, 0], "offset": [0, 0]}}, "output: output.scale[1] must not be 0"),
+        ({"output": {"kind": "class"}, "names": ["a"]}, "network: head must have 1 outputs, one per class, not 2"),
+        ({"image": [3, 3]}, "the file is fine"),
+    ],
+)
+def test_wrong_description_of_version_3(path, graph_contents, changes, message):
+    config, tensors = graph_contents
+    write(path, config | changes, tensors)
+    if message == "the file is fine":  # a graph with a mean does not determine the image
+        assert network_file.load(path).image == (3, 3)
+    else:
+        assert complaint(path) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("narrow.shift", None, "narrow.shift: this tensor is missing"),
+        ("sum.table", None, "sum.table: this tensor is missing"),
+        ("input_table", None, "input_table: this tensor is missing"),
+        ("head.multiplier", np.ones(2, np.int32), "head: multiplier must be an array of uint16, not int32"),
+        ("head.multiplier", np.ones(3, np.uint16), "head: multiplier must have shape (2), not (3,)"),
+        ("sum.table", np.zeros((2, 256), np.int16), "sum.table: values must be an array of int8, not int16"),
+        ("sum.table", np.full((2, 256), 16, np.uint8), "sum.table: values must fit uint4, unlike 16"),
+        (
+            "sum.table", np.zeros((2, 16), np.uint8),
+            "network: sum.table must have 256 values per channel, one for each int8, not 16",
+        ),
+        ("narrow.multiplier", np.ones(2, np.uint16), None),
+        ("pool", np.zeros(1, np.int8), "pool: this tensor does not belong to the network described in the file"),
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_wrong_tensor_of_version_3(path, graph_contents, name, tensor, message):
+    config, tensors = graph_contents
+    tensors = {key: value for key, value in (tensors | {name: tensor}).items() if value is not None}
+    write(path, config, tensors)
+    if message is None:  # multipliers are optional
+        assert network_file.load(path).place("narrow").layer.multiplier.tolist() == [1, 1]
+    else:
+        assert complaint(path) == message
+
+
+def test_digest_of_version_3(path, graph_contents):
+    """It depends on the meaning of the outputs, and not on their names or on how their numbers are written."""
+    config, tensors = graph_contents
+    digest = "06279c1d43502615dfc3e3dc25621028f1740f008acdfa15c726b54ad0172d77"
+    assert network_file.digest(graph()) == digest
+    write(path, config | {"names": ["x", "y"], "name": "other", "metadata": {"a": 1}}, tensors)
+    assert network_file.digest(network_file.load(path)) == digest
+    numbers = config["output"] | {"scale": [0.5, -2], "offset": [0, 1e-30]}
+    write(path, config | {"output": numbers}, tensors)
+    assert network_file.digest(network_file.load(path)) == digest
+    write(path, config | {"output": numbers | {"scale": [0.5, -3]}}, tensors)
+    assert network_file.digest(network_file.load(path)) != digest
+    write(path, config | {"output": {"kind": "class"}}, tensors)
+    assert network_file.digest(network_file.load(path)) != digest
+
+
+def test_deep_residual_connections(path, graph_contents):
+    config, tensors = graph_contents
+    inner = config["layers"]
+    for depth in range(40):
+        inner = [
+            {"name": f"r{depth}", "kind": "residual", "bits": 8, "signed": True, "branch": inner, "shortcut": []}
+        ]
+        write(path, config | {"layers": inner}, tensors)
+        if depth == 16:
+            assert complaint(path) == "network: residual connections must be at most 16 deep"
+    assert complaint(path) == "the description: lists and objects are nested more than 64 deep"
 
 
 def test_digest_depends_on_what_determines_the_logits(network, tmp_path, contents):
@@ -241,10 +470,10 @@ def test_other_format(path, contents, config):
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        (3, "format version must be 1 to 2, not 3: update psahw"),
-        (0, "format version must be 1 to 2, not 0"),
-        ("1", "format version must be 1 to 2, not '1'"),
-        (None, "format version must be 1 to 2, not None"),
+        (4, "format version must be 1 to 3, not 4: update psahw"),
+        (0, "format version must be 1 to 3, not 0"),
+        ("1", "format version must be 1 to 3, not '1'"),
+        (None, "format version must be 1 to 3, not None"),
     ],
 )
 def test_other_version(path, contents, version, message):
@@ -261,7 +490,7 @@ def test_other_version(path, contents, version, message):
         ({"name": 3}, "name must be a string, not 3"),
         ({"image": [8]}, "image must be a list of length 2, not [8]"),
         ({"image": [8, 8.0]}, "image[1] must be an integer, not 8.0"),
-        ({"image": [8, 4096]}, "network: image must be in [1, 1024], not 4096"),
+        ({"image": [8, 4096]}, "network: image[1] must be in [1, 1024], not 4096"),
         ({"patch": None}, "patch must be an object, not null"),
         ({"patch": {"size": 4, "stride": 2}}, "patch.padding is missing"),
         (
@@ -270,7 +499,7 @@ def test_other_version(path, contents, version, message):
         ),
         ({"pool_shift": -1}, "network: pool_shift must be in [0, 31], not -1"),
         ({"pool_shift": True}, "pool_shift must be an integer, not true"),
-        ({"logit_bits": 99}, "head: out_bits must be in [2, 24], not 99"),
+        ({"logit_bits": 99}, "head: logit_bits must be in [2, 24], not 99"),
         ({"classes": ["a"]}, "network: head must have 1 outputs, one per class, not 5"),
         ({"classes": [1, 2, 3, 4, 5]}, "classes[0] must be a string, not 1"),
         ({"metadata": "text"}, "metadata must be an object, not 'text'"),
@@ -290,18 +519,18 @@ def test_wrong_description(path, contents, changes, message):
     [
         (0, {"grid": [4]}, "stages[0].grid must be a list of length 2, not [4]"),
         (0, {"grid": [4, 3]}, "network: stages.0.grid must be (4, 4), not (4, 3)"),
-        (0, {"grid": [4, 0]}, "stages.0: grid must be in [1, 256], not 0"),
+        (0, {"grid": [4, 0]}, "stages.0: grid[1] must be in [1, 256], not 0"),
         (
             0,
             {"kernels": [5]},
             "stages.0.blocks.0.token_mixing: weight must have shape (2, 16, 25), not (2, 16, 9)",
         ),
-        (0, {"kernels": [2]}, "stages.0.blocks.0.token_mixing: kernel must be odd, not 2"),
+        (0, {"kernels": [2]}, "stages.0.blocks.0.token_mixing: kernel must be odd, not (2, 2)"),
         (0, {"kernels": ["3"]}, "stages[0].kernels[0] must be an integer or null, not '3'"),
         (
             1,
             {"kernels": [None, None]},
-            "stages.1.blocks.1.channel_mixing.linear1.weight: this tensor is missing",
+            "stages.1.blocks.1.token_mixing.weight: this tensor is missing",
         ),
         (
             1,
@@ -320,7 +549,7 @@ def test_wrong_stage(path, contents, stage, changes, message):
 @pytest.mark.parametrize(
     ("name", "tensor", "message"),
     [
-        ("embed.weight", np.zeros((8, 47), np.int8), "network: embed must have 48 inputs, a patch's values, not 47"),
+        ("embed.weight", np.zeros((8, 47), np.int8), "network: embed must have 48 inputs, not 47"),
         ("embed.weight", np.zeros((8, 48), np.float32), "embed: weight must be an array of int8, not float32"),
         ("embed.weight", np.zeros((8, 48, 1), np.int8), "embed: weight must have shape (any, any), not (8, 48, 1)"),
         ("embed.bias", np.zeros(9, np.int32), "embed: bias must have shape (8), not (9,)"),
@@ -341,17 +570,22 @@ def test_wrong_stage(path, contents, stage, changes, message):
         (
             "stages.0.blocks.0.token_mixing.weight",
             np.ones((2, 16, 9), np.int8),
-            "network: stages.0.blocks.0.token_mixing.weight[0, 0, 0] must be 0 outside the grid",
+            "network: stages.0.blocks.0.token_mixing.linear weight[0, 0, 0] must be 0 outside the grid",
         ),
         (
             f"{LAST}.linear2.weight",
             np.zeros((12, 6), np.int8),
-            f"{LAST}: linear2 must have 5 inputs, linear1's outputs, not 6",
+            f"network: {LAST}.linear2 must have 5 inputs, not 6",
         ),
         (
             f"{LAST}.table_hidden",
             np.zeros((5, 128), np.int8),
             f"{LAST}.table_hidden: values must have shape (any, 256), not (5, 128)",
+        ),
+        (
+            f"{LAST}.table_in",
+            np.zeros((12, 256), np.uint8),
+            f"{LAST}.table_in: values must be an array of int8, not uint8",
         ),
         (
             f"{LAST}.table_in",
@@ -391,7 +625,8 @@ def test_missing_table_is_the_identity(path, contents):
     config, tensors = contents
     del tensors[f"{LAST}.table_hidden"]
     write(path, config, tensors)
-    assert network_file.load(path).stages[1].blocks[0].channel_mixing.table_hidden is None
+    names = [name for name, _ in network_file.load(path).place(LAST).layer.branch]
+    assert names == [f"{LAST}.{part}" for part in ("table_in", "linear1", "linear2")]
 
 
 def test_changed_bytes_are_noticed(network, path):

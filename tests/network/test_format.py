@@ -10,16 +10,19 @@ import json
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calibration.published import convert
+from psahw.errors import UserError
 from psahw.network import file as network_file
 from psahw.network import reference, samples
-from psahw.network.layers import Patch
-from psahw.network.random import StageShape, random_images, random_network
+from psahw.network.random import KINDS as STEPS
+from psahw.network.random import StageShape, random_graph, random_images, random_network
+from psahw.network.resmlp import Patch
 
-KINDS = {"I8": ("b", "int8"), "U8": ("B", "uint8"), "I32": ("i", "int32")}
+KINDS = {"I8": ("b", "int8"), "U8": ("B", "uint8"), "U16": ("H", "uint16"), "I32": ("i", "int32")}
 
 
 def nest(flat, shape):
@@ -37,8 +40,9 @@ def read(path):
     header = json.loads(data[8:start])
     text = header.pop("__metadata__")["psahw"]
     description = json.loads(text)
-    shared = any(any(stage.get("shared", [])) for stage in description["stages"])
-    assert (description["format"], description["version"]) == ("psahw-network", 2 if shared else 1)
+    shared = any(any(stage.get("shared", [])) for stage in description.get("stages", []))
+    version = 3 if "layers" in description else 2 if shared else 1
+    assert (description["format"], description["version"]) == ("psahw-network", version)
     tensors, raw = {}, {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
@@ -63,7 +67,7 @@ def hash_tensors(state, raw):
 
 def digest(description, raw):
     """Return the digest of a network file."""
-    hashed = {k: v for k, v in description.items() if k not in ("name", "classes", "metadata")}
+    hashed = {k: v for k, v in description.items() if k not in ("name", "classes", "names", "metadata")}
     state = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode("ascii"))
     hash_tensors(state, raw)
     return state.hexdigest()
@@ -78,7 +82,7 @@ def sat(value, bits=8):
 
 
 class Model:
-    """Calculates logits from the contents of a network file."""
+    """Calculates the logits of versions 1 and 2 from the contents of a network file."""
 
     def __init__(self, description, tensors):
         self.description, self.tensors = description, tensors
@@ -180,13 +184,142 @@ class Model:
         return self.linear("head", pooled, self.description["logit_bits"])
 
 
+def least(codes):
+    """Return the least code of a type (bits, signed)."""
+    bits, signed = codes
+    return -(2 ** (bits - 1)) if signed else 0
+
+
+def clip(value, codes):
+    """Return a value clipped to a type (bits, signed)."""
+    return max(least(codes), min(least(codes) + 2 ** codes[0] - 1, value))
+
+
+class Graph:
+    """Calculates the outputs of version 3 from the contents of a network file."""
+
+    def __init__(self, description, tensors, raw):
+        self.description, self.tensors = description, tensors
+        self.signed = {name: dtype == "int8" for name, (dtype, _, _) in raw.items()}
+
+    def logits(self, image):
+        """Return the outputs for an image."""
+        height, width = self.description["image"]
+        table = self.tensors["input_table"]
+        pixels = [image[row][column] for row in range(height) for column in range(width)]
+        codes = [[table[colour][int(value)] for colour, value in enumerate(pixel)] for pixel in pixels]
+        (outputs,), grid, _ = self.series(self.description["layers"], codes, (height, width), (8, True))
+        assert grid == (1, 1)
+        return outputs
+
+    def series(self, layers, x, grid, codes):
+        """Return the tokens, the grid and the type (bits, signed) behind a series of layers."""
+        for layer in layers:
+            x, grid, codes = getattr(self, layer["kind"])(layer, x, grid, codes)
+        return x, grid, codes
+
+    def parts(self, name):
+        """Return weights, biases, shifts and multipliers of a layer, the latter None if they are absent."""
+        return [self.tensors.get(f"{name}.{part}") for part in ("weight", "bias", "shift", "multiplier")]
+
+    def sum(self, weight, values, bias, shift, multiplier, codes):
+        """Return a sum of products, requantised."""
+        total = bias
+        for w, v in zip(weight, values, strict=True):
+            total += w * v
+        return clip(rshift(multiplier * total, shift), codes)
+
+    def linear(self, layer, x, grid, codes):
+        weight, bias, shift, multiplier = self.parts(layer["name"])
+        codes = layer["bits"], layer["signed"]
+        rows = list(zip(weight, bias, shift, multiplier or [1] * len(bias), strict=True))
+        return [[self.sum(w, token, b, s, m, codes) for w, b, s, m in rows] for token in x], grid, codes
+
+    def token_mixing(self, layer, x, grid, codes):
+        weight, bias, shift, multiplier = self.parts(layer["name"])
+        codes = layer["bits"], layer["signed"]
+        (rows, columns), channels = grid, len(x[0])
+        y = [[0] * channels for _ in x]
+        for n in range(len(x)):
+            r = 0 if layer["shared"] else n
+            places = [(j, j) for j in range(len(x))]
+            if layer["kernel"] is not None:
+                p, q = layer["kernel"]
+                places = []
+                for j in range(p * q):
+                    row, column = n // columns + j // q - p // 2, n % columns + j % q - q // 2
+                    if 0 <= row < rows and 0 <= column < columns:
+                        places.append((j, row * columns + column))
+            for c in range(channels):
+                g = c // (channels // len(weight))
+                factor = multiplier[g][r] if multiplier else 1
+                weights, values = [weight[g][r][j] for j, _ in places], [x[t][c] for _, t in places]
+                y[n][c] = self.sum(weights, values, bias[g][r], shift[g][r], factor, codes)
+        return y, grid, codes
+
+    def table(self, layer, x, grid, codes):
+        table, low = self.tensors[layer["name"]], least(codes)
+        y = [[table[c][value - low] for c, value in enumerate(token)] for token in x]
+        return y, grid, (layer["bits"], self.signed[layer["name"]])
+
+    def thresholds(self, layer, x, grid, codes):
+        values = self.tensors[layer["name"]]
+        y = [
+            [layer["offset"] + sum(1 for k in values[c] if k <= value) for c, value in enumerate(token)]
+            for token in x
+        ]
+        return y, grid, (layer["bits"], layer["signed"])
+
+    def cut(self, layer, x, grid):
+        """Return the tokens of each window, with None for one outside the grid, and the grid of windows."""
+        (height, width), size, stride = grid, layer["size"], layer["stride"]
+        above, below, left, right = layer["padding"]
+        rows = (height + above + below - size[0]) // stride[0] + 1
+        columns = (width + left + right - size[1]) // stride[1] + 1
+        windows = []
+        for a in range(rows):
+            for b in range(columns):
+                covered = []
+                for row in range(a * stride[0] - above, a * stride[0] - above + size[0]):
+                    for column in range(b * stride[1] - left, b * stride[1] - left + size[1]):
+                        inside = 0 <= row < height and 0 <= column < width
+                        covered.append(x[row * width + column] if inside else None)
+                windows.append(covered)
+        return windows, (rows, columns)
+
+    def windows(self, layer, x, grid, codes):
+        windows, grid = self.cut(layer, x, grid)
+        padding = [layer["code"]] * len(x[0])
+        return [[v for token in covered for v in (token or padding)] for covered in windows], grid, codes
+
+    def max_pool(self, layer, x, grid, codes):
+        windows, grid = self.cut(layer, x, grid)
+        inside = [[token for token in covered if token is not None] for covered in windows]
+        return [[max(channel) for channel in zip(*tokens, strict=True)] for tokens in inside], grid, codes
+
+    def mean_pool(self, layer, x, grid, codes):
+        totals = [sum(channel) for channel in zip(*x, strict=True)]
+        return [[clip(rshift(layer["multiplier"] * v, layer["shift"]), codes) for v in totals]], (1, 1), codes
+
+    def flatten(self, layer, x, grid, codes):
+        return [[value for token in x for value in token]], (1, 1), codes
+
+    def residual(self, layer, x, grid, codes):
+        branch, after, _ = self.series(layer["branch"], x, grid, codes)
+        shortcut, same, _ = self.series(layer["shortcut"], x, grid, codes)
+        assert after == same
+        codes = layer["bits"], layer["signed"]
+        pairs = zip(branch, shortcut, strict=True)
+        return [[clip(a + b, codes) for a, b in zip(*pair, strict=True)] for pair in pairs], after, codes
+
+
 def compare(network, images, folder):
     """Check that the second implementation gives the same digest and logits."""
     path = folder / "network.safetensors"
     network_file.save(network, path)
     description, tensors, raw = read(path)
     assert digest(description, raw) == network_file.digest(network)
-    model = Model(description, tensors)
+    model = Graph(description, tensors, raw) if description["version"] == 3 else Model(description, tensors)
     assert [model.logits(image) for image in images] == reference.run(network, images).tolist()
 
 
@@ -245,6 +378,66 @@ def test_everything_at_once(tmp_path):
     )
     network = random_network(rng, image=(16, 24), patch=Patch(3, 2, 1), stages=stages, logit_bits=12)
     compare(network, random_images(rng, network, 4), tmp_path)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(0, 6))
+def test_random_graphs(tmp_path, seed, steps):
+    rng = np.random.default_rng(seed)
+    network = random_graph(rng, steps=steps)
+    compare(network, random_images(rng, network, 2), tmp_path)
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_graphs_of_one_kind(tmp_path, kind):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        network = random_graph(rng, steps=2, kinds=[kind])
+        compare(network, random_images(rng, network, 2), tmp_path)
+
+
+def entries(layers):
+    """Yield the entries of all layers of a description, those of both paths of residual connections as well."""
+    for entry in layers:
+        yield entry
+        yield from entries(entry.get("branch", ()))
+        yield from entries(entry.get("shortcut", ()))
+
+
+def test_changed_graphs(tmp_path):
+    """A graph with a changed number in its description or in a tensor is refused, or computes what the page says."""
+    counts = {True: 0, False: 0}
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        config, tensors = network_file.flatten(random_graph(rng, steps=3))
+        config, tensors = json.loads(json.dumps(config)), dict(tensors)
+        numbers = [
+            (owner, key)
+            for entry in entries(config["layers"])
+            for owner in (entry, *(value for value in entry.values() if isinstance(value, list)))
+            for key, value in (owner.items() if isinstance(owner, dict) else enumerate(owner))
+            if type(value) is int
+        ]
+        if seed % 3 and numbers:
+            owner, key = numbers[rng.integers(len(numbers))]
+            owner[key] = int(rng.choice([0, 1, 2, 3, 7, 8, 9, 20, 31, -1, 255]))
+        else:
+            name = sorted(tensors)[rng.integers(len(tensors))]
+            changed = np.array(tensors[name])
+            limits = np.iinfo(changed.dtype)
+            changed.reshape(-1)[rng.integers(changed.size)] = rng.choice([limits.min, limits.max, 0, 1])
+            tensors[name] = changed
+        path = tmp_path / "changed.safetensors"
+        contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        safetensors.numpy.save_file(contiguous, path, metadata={"psahw": json.dumps(config)})
+        try:
+            network = network_file.load(path)
+        except UserError:
+            counts[False] += 1
+            continue
+        counts[True] += 1
+        compare(network, random_images(rng, network, 1), tmp_path)
+    assert min(counts.values()) > 20
 
 
 def test_published_network(tmp_path):

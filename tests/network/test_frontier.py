@@ -55,7 +55,7 @@ def test_candidates(files):
     assert (by_name["large"].test, by_name["small"].test, by_name["silent"].validation) == (89.5, None, None)
     for name, network in networks:
         assert by_name[name].luts == summarise(network)["adder_luts"]
-        assert by_name[name].weights_nonzero == sum(np.count_nonzero(x.weight) for _, x, _ in network.linears())
+        assert by_name[name].weights_nonzero == sum(np.count_nonzero(x.weight) for _, x, *_ in network.linears())
     luts = [candidate.luts for candidate in candidates(networks)]
     assert luts == sorted(luts)
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from psahw.network.layers import ChannelMixing, Linear, Patch, Stage, Table, TokenMixing, linear_names
+from psahw.network.layers import Linear, Table, TokenMixing
 from psahw.network.random import StageShape, random_network, random_table
+from psahw.network.resmlp import ChannelSublayer, Patch, Stage, TokenSublayer, linear_names, recognise
 
 
 def raises(kind, message):
@@ -38,6 +39,12 @@ def network():
     return random_network(np.random.default_rng(0), image=(16, 16), stages=stages)
 
 
+@pytest.fixture
+def form(network):
+    """Return the same network in its short form."""
+    return recognise(network)
+
+
 def test_table_wrong_kind():
     with raises(TypeError, "values must be an array of int8, not list"):
         Table([0] * 256)
@@ -45,10 +52,16 @@ def test_table_wrong_kind():
         Table(np.zeros((1, 256), np.int64))
 
 
-@pytest.mark.parametrize("shape", [(256,), (4, 255), (0, 256), (1, 4, 256)])
+@pytest.mark.parametrize("shape", [(256,), (0, 256), (1, 4, 256)])
 def test_table_wrong_shape(shape):
-    with raises(ValueError, f"values must have shape (any, 256), not {shape}"):
+    with raises(ValueError, f"values must have shape (any, any), not {shape}"):
         Table(np.zeros(shape, np.int8))
+
+
+@pytest.mark.parametrize("columns", [1, 255, 257, 512])
+def test_table_wrong_columns(columns):
+    with raises(ValueError, f"values must have 2, 4, ... or 256 columns, one per code, not {columns}"):
+        Table(np.zeros((4, columns), np.int8))
 
 
 def test_table_cannot_be_changed():
@@ -78,9 +91,9 @@ def test_linear_wrong_shift():
         Linear(**zeros(2, 3) | {"shift": np.array([31, 32], np.uint8)})
 
 
-@pytest.mark.parametrize(("bits", "kind"), [(1, ValueError), (25, ValueError), (8.0, TypeError), (True, TypeError)])
+@pytest.mark.parametrize(("bits", "kind"), [(1, ValueError), (32, ValueError), (8.0, TypeError), (True, TypeError)])
 def test_linear_wrong_out_bits(bits, kind):
-    requirement = f"in [2, 24], not {bits}" if kind is ValueError else f"an integer, not {bits}"
+    requirement = f"in [2, 31], not {bits}" if kind is ValueError else f"an integer, not {bits}"
     with raises(kind, f"out_bits must be {requirement}"):
         Linear(**zeros(2, 3), out_bits=bits)
 
@@ -129,11 +142,17 @@ def test_token_mixing_wrong_shift():
 
 
 def test_token_mixing_wrong_kernel():
-    with raises(ValueError, "kernel must be odd, not 2"):
+    with raises(ValueError, "kernel must be odd, not (2, 2)"):
         TokenMixing(**mixing_zeros(1, 4, 4), kernel=2)
+    with raises(ValueError, "kernel must be odd, not (3, 4)"):
+        TokenMixing(**mixing_zeros(1, 4, 12), kernel=(3, 4))
+    with raises(ValueError, "kernel[1] must be in [1, 15], not 17"):
+        TokenMixing(**mixing_zeros(1, 4, 51), kernel=(3, 17))
+    with raises(ValueError, "weight must have shape (1, 4, 15), not (1, 4, 9)"):
+        TokenMixing(**mixing_zeros(1, 4, 9), kernel=(3, 5))
     with raises(ValueError, "kernel must be in [1, 15], not 17"):
         TokenMixing(**mixing_zeros(1, 4, 289), kernel=17)
-    with raises(TypeError, "kernel must be an integer, not '3'"):
+    with raises(TypeError, "kernel must be a tuple of 2 integers, not '3'"):
         TokenMixing(**mixing_zeros(1, 4, 9), kernel="3")
 
 
@@ -157,7 +176,7 @@ def test_token_mixing_dense_equals_local(shared):
     grid = (3, 4)
     stages = (StageShape(4, 4, 1, groups=2, kernel=3, shared=shared),)
     network = random_network(rng, image=(12, 16), stages=stages)
-    mixing = network.stages[0].blocks[0].token_mixing
+    mixing = network.place("stages.0.blocks.0.token_mixing.linear").layer
     full = np.zeros((2, 12, 12), int)
     for n in range(12):
         for j in range(9):
@@ -167,21 +186,24 @@ def test_token_mixing_dense_equals_local(shared):
     np.testing.assert_array_equal(mixing.dense(grid), full)
 
 
-def test_channel_mixing_wrong_linear2():
-    with raises(ValueError, "linear2 must have 4 inputs, linear1's outputs, not 5"):
-        ChannelMixing(Linear(**zeros(4, 3)), Linear(**zeros(3, 5)))
-    with raises(ValueError, "linear2 must have 3 outputs, linear1's inputs, not 2"):
-        ChannelMixing(Linear(**zeros(4, 3)), Linear(**zeros(2, 4)))
+def with_block(form, **changes):
+    """Return the network of a short form with another first block."""
+    stage = form.stages[0]
+    stages = (replace(stage, blocks=(replace(stage.blocks[0], **changes),)), *form.stages[1:])
+    return replace(form, stages=stages).network()
 
 
-def test_channel_mixing_wrong_out_bits():
-    with raises(ValueError, "linear1.out_bits must be 8, not 9"):
-        ChannelMixing(Linear(**zeros(4, 3), out_bits=9), Linear(**zeros(3, 4)))
-
-
-def test_stage_wrong_grid():
-    with raises(ValueError, "grid must be in [1, 256], not 0"):
-        Stage((0, 4), ())
+def test_wrong_channel_mixing(form):
+    name = "stages.0.blocks.0.channel_mixing"
+    with raises(ValueError, f"{name}.linear2 must have 4 inputs, not 5"):
+        with_block(form, channel_mixing=ChannelSublayer(Linear(**zeros(4, 8)), Linear(**zeros(8, 5))))
+    paths = "branch and shortcut must give the same shape, not 4 x 4 x 2 int8 and 4 x 4 x 8 int8"
+    with raises(ValueError, f"{name} {paths}"):
+        with_block(form, channel_mixing=ChannelSublayer(Linear(**zeros(4, 8)), Linear(**zeros(2, 4))))
+    with raises(ValueError, f"{name}.linear2 must come after codes of at most 8 bits, not int9"):
+        with_block(form, channel_mixing=ChannelSublayer(Linear(**zeros(4, 8), out_bits=9), Linear(**zeros(8, 4))))
+    with raises(ValueError, f"{name} branch must end with codes of at most 8 bits, not int9"):
+        with_block(form, channel_mixing=ChannelSublayer(Linear(**zeros(4, 8)), Linear(**zeros(8, 4), out_bits=9)))
 
 
 @pytest.mark.parametrize(
@@ -208,18 +230,20 @@ def test_patch_grid():
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [
-        ({"image": (16, 0)}, ValueError, "image must be in [1, 1024], not 0"),
-        ({"image": (16, 20)}, ValueError, "stages.0.grid must be (4, 5), not (4, 4)"),
+        ({"image": (16, 0)}, ValueError, "image[1] must be in [1, 1024], not 0"),
+        ({"image": (16, 20)}, ValueError, "stages.0.blocks.0.token_mixing.linear must mix 20 tokens, not 16"),
+        ({"image": (12, 16)}, ValueError, "stages.0.blocks.0.token_mixing.linear must mix 12 tokens, not 16"),
+        ({"image": (3, 16)}, ValueError, "embed.windows a window of 4 rows must fit 3 with padding of 0 and 0"),
         ({"pool_shift": 32}, ValueError, "pool_shift must be in [0, 31], not 32"),
         ({"pool_shift": 1.0}, TypeError, "pool_shift must be an integer, not 1.0"),
         ({"stages": ()}, ValueError, "stages must not be empty"),
-        ({"patch": Patch(5, 4)}, ValueError, "embed must have 75 inputs, a patch's values, not 48"),
+        ({"patch": Patch(5, 4)}, ValueError, "embed must have 75 inputs, not 48"),
         ({"classes": ("a", "b")}, ValueError, "head must have 2 outputs, one per class, not 5"),
         ({"head": Linear(**zeros(5, 8))}, ValueError, "head must have 12 inputs, not 8"),
         (
             {"embed": Linear(**zeros(8, 48), out_bits=9)},
             ValueError,
-            "embed.out_bits must be 8, not 9",
+            "stages.0.blocks.0.token_mixing.table_in must come after codes of at most 8 bits, not int9",
         ),
         (
             {"input_table": np.zeros((3, 256), np.uint8)},
@@ -228,119 +252,126 @@ def test_patch_grid():
         ),
     ],
 )
-def test_network_wrong(network, changes, kind, message):
+def test_network_wrong(form, changes, kind, message):
     with raises(kind, message):
-        replace(network, **changes)
+        replace(form, **changes).network()
 
 
-def test_network_too_large(network):
+def test_network_too_large(form):
     """The memory that an image would take is said before anything is computed."""
     huge = "with which the integer model would need 0.8 GiB for one image"
     with raises(ValueError, f"image must have at most 134217728 codes, not 1024 x 1024 x 129, {huge}"):
-        replace(network, image=(1024, 1024), input_table=np.zeros((129, 256), np.int8))
-    codes = "stages.0 must have at most 134217728 codes, not 256 x 256 x 2049"
-    with raises(ValueError, f"{codes}, {huge}"):
-        stages = (Stage((256, 256), ()),)
+        replace(form, image=(1024, 1024), input_table=np.zeros((129, 256), np.int8)).network()
+    with raises(ValueError, f"embed must have at most 134217728 codes, not 256 x 256 x 2049, {huge}"):
         embed, head = Linear(**zeros(2049, 48)), Linear(**zeros(5, 2049))
-        replace(network, image=(1024, 1024), embed=embed, stages=stages, head=head)
+        replace(form, image=(1024, 1024), embed=embed, stages=(Stage(()),), head=head).network()
 
 
-def test_network_wrong_merge(network):
-    first, second = network.stages
+def test_network_wrong_merge(form):
+    first, second = form.stages
     with raises(ValueError, "stages.1.merge must be present in every stage but the first"):
-        replace(network, stages=(first, replace(second, merge=None)))
+        replace(form, stages=(first, replace(second, merge=None))).network()
     with raises(ValueError, "stages.0.merge must be present in every stage but the first"):
-        replace(network, stages=(replace(first, merge=second.merge), second))
+        replace(form, stages=(replace(first, merge=second.merge), second)).network()
     with raises(ValueError, "stages.1.merge must have 32 inputs, not 36"):
-        replace(network, stages=(first, replace(second, merge=Linear(**zeros(12, 36)))))
-    with raises(ValueError, "stages.1.merge.out_bits must be 8, not 12"):
-        replace(network, stages=(first, replace(second, merge=replace(second.merge, out_bits=12))))
+        replace(form, stages=(first, replace(second, merge=Linear(**zeros(12, 36))))).network()
+    table_in = "stages.1.blocks.0.token_mixing.table_in"
+    with raises(ValueError, f"{table_in} must come after codes of at most 8 bits, not int12"):
+        replace(form, stages=(first, replace(second, merge=replace(second.merge, out_bits=12)))).network()
 
 
 def test_network_odd_grid_before_merge():
-    network = random_network(np.random.default_rng(0), image=(12, 8))
-    stages = (*network.stages, Stage((1, 1), (), Linear(**zeros(8, 32))))
-    with raises(ValueError, "stages.1.merge must follow a grid with even sides, not (3, 2)"):
-        replace(network, stages=stages)
+    form = recognise(random_network(np.random.default_rng(0), image=(12, 8)))
+    stages = (*form.stages, Stage((), Linear(**zeros(8, 32))))
+    with raises(ValueError, "stages.1.merge.windows must follow a grid with even sides, not 3 x 2 x 8 int8"):
+        replace(form, stages=stages).network()
 
 
-def with_block(network, **changes):
-    stage = network.stages[0]
-    return replace(network, stages=(replace(stage, blocks=(replace(stage.blocks[0], **changes),)), network.stages[1]))
-
-
-def test_network_wrong_block(network):
-    block = network.stages[0].blocks[0]
+def test_network_wrong_block(form):
+    block = form.stages[0].blocks[0]
     name = "stages.0.blocks.0"
-    with raises(ValueError, f"{name}.token_mixing must mix 16 tokens, not 4"):
-        with_block(network, token_mixing=TokenMixing(**mixing_zeros(1, 4, 4)))
-    with raises(ValueError, f"{name}.token_mixing.groups must divide the 8 channels, not 3"):
-        with_block(network, token_mixing=TokenMixing(**mixing_zeros(3, 1, 9), kernel=3, shared=True))
-    with raises(ValueError, f"{name}.token_mixing.groups must divide the 8 channels, not 3"):
-        with_block(network, token_mixing=TokenMixing(**mixing_zeros(3, 16, 16)))
-    with raises(ValueError, f"{name}.channel_mixing must have 8 channels, not 7"):
-        with_block(network, channel_mixing=ChannelMixing(Linear(**zeros(4, 7)), Linear(**zeros(7, 4))))
+
+    def mixing(**parts):
+        return TokenSublayer(TokenMixing(**parts))
+
+    with raises(ValueError, f"{name}.token_mixing.linear must mix 16 tokens, not 4"):
+        with_block(form, token_mixing=mixing(**mixing_zeros(1, 4, 4)))
+    with raises(ValueError, f"{name}.token_mixing.linear groups must divide the 8 channels, not 3"):
+        with_block(form, token_mixing=mixing(**mixing_zeros(3, 1, 9), kernel=3, shared=True))
+    with raises(ValueError, f"{name}.token_mixing.linear groups must divide the 8 channels, not 3"):
+        with_block(form, token_mixing=mixing(**mixing_zeros(3, 16, 16)))
+    with raises(ValueError, f"{name}.channel_mixing.linear1 must have 8 inputs, not 7"):
+        with_block(form, channel_mixing=ChannelSublayer(Linear(**zeros(4, 7)), Linear(**zeros(7, 4))))
     with raises(ValueError, f"{name}.channel_mixing.table_hidden must have 6 channels, not 8"):
         table = random_table(np.random.default_rng(0), 8)
-        with_block(network, channel_mixing=replace(block.channel_mixing, table_hidden=table))
+        with_block(form, channel_mixing=replace(block.channel_mixing, table_hidden=table))
     with raises(ValueError, f"{name}.token_mixing.table_out must have 8 channels, not 6"):
         table = random_table(np.random.default_rng(0), 6)
-        with_block(network, token_mixing=replace(block.token_mixing, table_out=table))
+        with_block(form, token_mixing=replace(block.token_mixing, table_out=table))
 
 
-def test_network_weight_outside_grid(network):
-    mixing = network.stages[0].blocks[0].token_mixing
-    weight = mixing.weight.copy()
+def test_network_weight_outside_grid(form):
+    sublayer = form.stages[0].blocks[0].token_mixing
+    weight = sublayer.linear.weight.copy()
     weight[1, 3, 2] = 1  # token 3 is the upper right corner
-    with raises(ValueError, "stages.0.blocks.0.token_mixing.weight[1, 3, 2] must be 0 outside the grid"):
-        with_block(network, token_mixing=replace(mixing, weight=weight))
+    with raises(ValueError, "stages.0.blocks.0.token_mixing.linear weight[1, 3, 2] must be 0 outside the grid"):
+        with_block(form, token_mixing=replace(sublayer, linear=replace(sublayer.linear, weight=weight)))
 
 
 def test_network_properties(network):
-    assert (network.colours, network.channels) == (3, 12)
-    assert [name for name, _, _ in network.blocks()] == ["stages.0.blocks.0", "stages.1.blocks.0"]
-    assert [stage.tokens for stage in network.stages] == [16, 4]
+    assert network.colours == 3
+    assert (network.logits.tokens, network.logits.channels, network.logits.codes.bits) == (1, 5, 8)
+    assert network.place("head").input.channels == 12
+    residuals = [place for place in network.places if place.name.endswith("token_mixing")]
+    assert [place.name for place in residuals] == [f"stages.{s}.blocks.0.token_mixing" for s in range(2)]
+    assert [place.output.tokens for place in residuals] == [16, 4]
 
 
 PARTS = [
-    "token_mixing.table_in", "token_mixing", "token_mixing.table_out", "token_mixing.table_residual",
-    "channel_mixing.table_in", "channel_mixing.linear1", "channel_mixing.table_hidden", "channel_mixing.linear2",
-    "channel_mixing.table_residual",
+    "token_mixing", "token_mixing.table_in", "token_mixing.linear", "token_mixing.table_out",
+    "token_mixing.table_residual", "channel_mixing", "channel_mixing.table_in", "channel_mixing.linear1",
+    "channel_mixing.table_hidden", "channel_mixing.linear2", "channel_mixing.table_residual",
 ]  # fmt: skip
 
 
-def test_layers_in_data_order(network):
-    entries = list(network.layers())
+def test_places_in_data_order(network, form):
     blocks = [[f"stages.{s}.blocks.0.{part}" for part in PARTS] for s in range(2)]
-    assert [entry.name for entry in entries] == ["embed", *blocks[0], "stages.1.merge", *blocks[1], "head"]
-    assert [entry.grid for entry in entries] == [(4, 4)] * 10 + [(2, 2)] * 10 + [(1, 1)]
-    for name, layer, _ in entries:
-        place = network
-        for part in name.split("."):
-            place = place[int(part)] if part.isdecimal() else getattr(place, part)
-        assert layer is place
+    merge = ["stages.1.merge.windows", "stages.1.merge"]
+    assert [place.name for place in network.places] == [
+        "embed.windows", "embed", *blocks[0], *merge, *blocks[1], "pool", "head",
+    ]  # fmt: skip
+    grids = [(4, 4)] * 13 + [(2, 2)] * 13 + [(1, 1)] * 2
+    assert [place.output.grid for place in network.places] == grids
+    for place in network.places:
+        if place.name.rpartition(".")[2] in ("windows", "pool", "token_mixing", "channel_mixing"):
+            continue
+        layer = form
+        for part in place.name.split("."):
+            layer = layer[int(part)] if part.isdecimal() else getattr(layer, part)
+        assert layer is place.layer
 
 
-def test_linears_and_tables_divide_the_layers(network):
+def test_linears_and_tables(network):
     linears, tables = list(network.linears()), list(network.tables())
-    assert [entry.name for entry in linears] == linear_names([1, 1])
-    assert not any(isinstance(entry.layer, Table) for entry in linears)
-    assert all(isinstance(entry.layer, Table) for entry in tables)
-    assert {*linears, *tables} == {*network.layers()}
+    assert [place.name for place in linears] == linear_names([1, 1])
+    assert all(isinstance(place.layer, Table) for place in tables)
+    weighted = [place for place in network.places if hasattr(place.layer, "weight")]
+    assert [place.name for place in weighted] == [place.name for place in linears]
+    assert len(tables) == 2 * 6
 
 
-def test_layers_leave_absent_tables_out():
+def test_places_leave_absent_tables_out():
     network = random_network(np.random.default_rng(0), tables=False)
-    assert [entry.name for entry in network.layers()] == linear_names([1])
+    assert [place.name for place in network.linears()] == linear_names([1])
     assert not list(network.tables())
 
 
-def test_layer_of_a_component(network):
-    block = network.stages[1].blocks[0]
-    assert network.layer("embed") is network.embed
-    assert network.layer("stages.1.merge") is network.stages[1].merge
-    assert network.layer("stages.1.blocks.0.token_mixing.linear") is block.token_mixing
-    assert network.layer("stages.1.blocks.0.channel_mixing.linear2") is block.channel_mixing.linear2
-    assert network.layer("stages.1.blocks.0.token_mixing.table_in") is block.token_mixing.table_in
-    with raises(ValueError, "component must be the name of a layer of random, not 'stages.1.blocks.0.token_mixing'"):
-        network.layer("stages.1.blocks.0.token_mixing")
+def test_place_of_a_layer(network, form):
+    block = form.stages[1].blocks[0]
+    assert network.place("embed").layer is form.embed
+    assert network.place("stages.1.merge").layer is form.stages[1].merge
+    assert network.place("stages.1.blocks.0.token_mixing.linear").layer is block.token_mixing.linear
+    assert network.place("stages.1.blocks.0.channel_mixing.linear2").layer is block.channel_mixing.linear2
+    assert network.place("stages.1.blocks.0.token_mixing.table_in").layer is block.token_mixing.table_in
+    with raises(ValueError, "random has no layer 'stages.1.blocks.0.linear'"):
+        network.place("stages.1.blocks.0.linear")

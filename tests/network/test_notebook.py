@@ -15,7 +15,8 @@ def test_table_of_layers():
     rows = [[cell.text for cell in row] for row in root.iter("tr")]
     info = summarise(network)
     assert [row[0] for row in rows] == ["layer", *(layer["name"] for layer in info["layers"]), "total"]
-    assert rows[1] == ["embed", "48", "8", "16", "384", f"{np.count_nonzero(network.embed.weight)}", "8", "6,144"]
+    nonzero = np.count_nonzero(network.place("embed").layer.weight)
+    assert rows[1] == ["embed", "48", "8", "16", "384", f"{nonzero}", "8", "6,144"]
     assert rows[-1][-1] == f"{info['macs']:,}"
     assert root.find("caption").text == (
         "<a & b>: images of 16 x 16 x 3, 5 classes (class 0, class 1, class 2, class 3, class 4), "

@@ -12,8 +12,10 @@ import pytest
 
 from calibration.published import convert
 from psahw.network import reference, samples
-from psahw.network.layers import Linear, Patch
-from psahw.network.random import StageShape, random_images, random_network
+from psahw.network.graph import Named, Network, Output
+from psahw.network.layers import Linear, MaxPool, MeanPool, Thresholds, Windows
+from psahw.network.random import StageShape, random_graph, random_images, random_linear, random_network
+from psahw.network.resmlp import Patch, recognise
 from tests.network.test_format import compare
 
 
@@ -86,16 +88,25 @@ def test_parts_do_not_matter(tmp_path, monkeypatch, chunk):
     compare(network, random_images(rng, network, 3), tmp_path)
 
 
+@pytest.mark.parametrize("chunk", [1, 40, 500])
+def test_parts_of_graphs_do_not_matter(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(reference, "CHUNK", chunk)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        network = random_graph(rng)
+        compare(network, random_images(rng, network, 3), tmp_path)
+
+
 def _mixed(layer, grid, x):
     """Return the sums of a token mixing of one image, int64 (N, C), entry by entry."""
     height, width = grid
     x = x.astype(np.int64).reshape(height, width, -1)
     weight = layer.weight.astype(np.int64).repeat(x.shape[2] // layer.groups, 0)  # (C, N, kernel²)
-    margin = layer.kernel // 2
-    padded = np.pad(x, ((margin, margin), (margin, margin), (0, 0)))
+    rows, columns = layer.kernel
+    padded = np.pad(x, ((rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0)))
     total = layer.bias.repeat(x.shape[2] // layer.groups, 0).T.astype(np.int64).reshape(x.shape)
-    for i in range(layer.kernel**2):
-        dy, dx = divmod(i, layer.kernel)
+    for i in range(rows * columns):
+        dy, dx = divmod(i, columns)
         total = total + weight[..., i].T.reshape(x.shape) * padded[dy : dy + height, dx : dx + width]
     return total.reshape(height * width, -1)
 
@@ -112,8 +123,8 @@ def test_memory_of_local_mixing_in_large_grids(side, kernel):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 128 << 20
-    layer, grid = network.stages[0].blocks[0].token_mixing, network.stages[0].grid
-    expected = _mixed(layer, grid, taps["stages.0.blocks.0.token_mixing.table_in"][0])
+    _, layer, shape, _ = network.place("stages.0.blocks.0.token_mixing.linear")
+    expected = _mixed(layer, shape.grid, taps["stages.0.blocks.0.token_mixing.table_in"][0])
     shift = layer.shift.repeat(2, 0).T.astype(np.int64)
     expected = np.floor(expected / 2.0**shift + 0.5).clip(-128, 127)
     np.testing.assert_array_equal(taps["stages.0.blocks.0.token_mixing.linear"][0], expected)
@@ -129,12 +140,35 @@ def test_memory_of_dense_mixing_in_large_grids():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 60 << 20
-    layer = network.stages[0].blocks[0].token_mixing
+    layer = network.place("stages.0.blocks.0.token_mixing.linear").layer
     x = taps["stages.0.blocks.0.token_mixing.table_in"][0].astype(np.int64)
     rows = rng.choice(4096, 50, replace=False)
     total = layer.weight[0, rows].astype(np.int64) @ x + layer.bias[0, rows, None]
     expected = np.floor(total / 2.0 ** layer.shift[0, rows, None] + 0.5).clip(-128, 127)
     np.testing.assert_array_equal(taps["stages.0.blocks.0.token_mixing.linear"][0, rows], expected)
+
+
+def test_memory_of_convolutions():
+    """All windows take 64 MiB, and the accumulators of all tokens 16 MiB."""
+    rng = np.random.default_rng(0)
+    parts = rng.integers(-9, 10, (16, 256)).astype(np.int8), np.zeros(16, np.int32), np.zeros(16, np.uint8)
+    values = np.sort(rng.integers(-9999, 10_000, (16, 7)), axis=1).astype(np.int32)
+    layers = (
+        Named("windows", Windows((8, 8), (1, 1), (4, 3, 4, 3))),
+        Named("accumulators", Linear(*parts, out_bits=22)),
+        Named("thresholds", Thresholds(values, 3, False)),
+        Named("greatest", MaxPool((15, 15), (1, 1), (7, 7, 7, 7))),
+        Named("mean", MeanPool(16)),
+        Named("head", random_linear(rng, 1, 16)),
+    )
+    table = np.tile(np.arange(-128, 128), (4, 1)).astype(np.int8)
+    network = Network("large", (512, 512), table, layers, Output("class", ("a",)))
+    image = random_images(rng, network, 1)
+    tracemalloc.start()
+    reference.run(network, image)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50 << 20
 
 
 def test_no_images(network):
@@ -143,8 +177,10 @@ def test_no_images(network):
 
 def test_sums_beyond_single_precision():
     """The embedding's sum is odd and above 2^24, which float32 cannot hold; the bias leaves only its low bits."""
-    network = random_network(
-        np.random.default_rng(0), image=(26, 26), patch=Patch(26, 26), stages=(StageShape(1, 1),), logit_bits=12
+    form = recognise(
+        random_network(
+            np.random.default_rng(0), image=(26, 26), patch=Patch(26, 26), stages=(StageShape(1, 1),), logit_bits=12
+        )
     )
     inputs = 26 * 26 * 3
     total = 127 * 127 * (inputs - 1) + 127 * 126
@@ -153,7 +189,7 @@ def test_sums_beyond_single_precision():
     embed = Linear(np.full((1, inputs), 127, np.int8), np.array([5 - total], np.int32), np.zeros(1, np.uint8))
     table = np.full((3, 256), 127, np.int8)
     table[:, 0] = 126
-    network = dataclasses.replace(network, embed=embed, input_table=table)
+    network = dataclasses.replace(form, embed=embed, input_table=table).network()
     image = np.ones((1, 26, 26, 3), np.uint8)
     image[0, 12, 7, 1] = 0
     taps = {}
@@ -168,14 +204,17 @@ def test_taps_follow_the_layers(network, monkeypatch, chunk):
     images = random_images(np.random.default_rng(1), network, 3)
     taps = {}
     logits = reference.run(network, images, taps=taps)
-    assert list(taps)[:3] == ["input", "patch", "embed"]
+    assert list(taps)[:3] == ["input", "embed.windows", "embed"]
     assert list(taps)[-2:] == ["pool", "head"]
-    np.testing.assert_array_equal(taps["head"], logits)
-    for name, stage, block in network.blocks():
+    np.testing.assert_array_equal(taps["head"][:, 0], logits)
+    assert taps.keys() == {"input", *(place.name for place in network.places)}
+    for place in network.places:
+        assert taps[place.name].shape[1:] == (place.output.tokens, place.output.channels)
+        assert taps[place.name].min() >= place.output.low and taps[place.name].max() <= place.output.high
+    for name in ("stages.0.blocks.0", "stages.0.blocks.1", "stages.1.blocks.0"):
         mixing = f"{name}.token_mixing"
-        assert taps[mixing].shape[1] == stage.tokens
         mlp = f"{name}.channel_mixing"
-        table = block.channel_mixing.table_residual.values
+        table = network.place(f"{mlp}.table_residual").layer.values
         residual = np.take_along_axis(table.T, taps[mixing].reshape(-1, table.shape[0]).astype(int) + 128, 0).reshape(
             taps[mixing].shape
         )
@@ -192,10 +231,10 @@ def test_shared_kernel_equals_its_dense_matrix(groups, kernel):
     network = random_network(rng, image=(16, 24), stages=stages, extremes=groups == 4)
     taps = {}
     reference.run(network, random_images(rng, network, 3), taps=taps)
-    for name, stage, block in network.blocks():
-        layer = block.token_mixing
-        x = taps[f"{name}.token_mixing.table_in"].astype(np.int64).reshape(3, stage.tokens, groups, -1)
-        total = np.einsum("gnm,bmgc->bngc", layer.dense(stage.grid).astype(np.int64), x)
+    for name in ("stages.0.blocks.0", "stages.1.blocks.0", "stages.1.blocks.1"):
+        _, layer, shape, _ = network.place(f"{name}.token_mixing.linear")
+        x = taps[f"{name}.token_mixing.table_in"].astype(np.int64).reshape(3, shape.tokens, groups, -1)
+        total = np.einsum("gnm,bmgc->bngc", layer.dense(shape.grid).astype(np.int64), x)
         expected = reference.requantise(total + layer.bias.T[..., None], layer.shift.T[..., None])
         mixed = taps[f"{name}.token_mixing.linear"]
         np.testing.assert_array_equal(mixed, expected.reshape(mixed.shape))

@@ -10,8 +10,8 @@ import pytest
 
 import psahw.network
 from calibration.published import convert
-from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
+from psahw.network.resmlp import Patch
 from psahw.network.summary import accuracies, summarise, weight_bits
 
 
@@ -39,7 +39,7 @@ def test_counts_by_loops():
     rng = np.random.default_rng(1)
     stages = (StageShape(8, 6, 2, groups=2, kernel=3), StageShape(12, 5, 1, groups=3))
     network = random_network(rng, image=(16, 12), patch=Patch(4, 2, 1), stages=stages, extremes=True)
-    height, width = network.stages[0].grid
+    height, width = network.place("embed").output.grid
     assert (height, width) == (8, 6)
     inside = sum(
         0 <= row + dy < height and 0 <= column + dx < width
@@ -55,7 +55,7 @@ def test_counts_by_loops():
     weights = 48 * 8 + 2 * (2 * inside + 96) + 32 * 12 + 3 * second**2 + 120 + 60
     info = summarise(network)
     assert (info["macs"], info["weights"]) == (macs, weights)
-    assert info["weights_nonzero"] == sum(np.count_nonzero(layer.weight) for _, layer, _ in network.linears())
+    assert info["weights_nonzero"] == sum(np.count_nonzero(layer.weight) for _, layer, *_ in network.linears())
     assert 0 < info["macs_nonzero"] < info["macs"]
     assert info["tables"] == 2 * (5 * 8 + 6) + 5 * 12 + 5
     assert info["weight_bits"] == 8
@@ -76,7 +76,7 @@ def test_a_shared_kernel_counts_once():
 def test_nonzero_operations_of_a_shared_kernel():
     network = random_network(np.random.default_rng(1), stages=(StageShape(8, 6, 1, 4, 3, True),), extremes=True)
     info = summarise(network)["layers"][1]
-    layer = network.stages[0].blocks[0].token_mixing
+    layer = network.place("stages.0.blocks.0.token_mixing.linear").layer
     assert info["weights_nonzero"] == np.count_nonzero(layer.weight)
     assert info["macs_nonzero"] == 2 * np.count_nonzero(layer.dense((2, 2)))
 

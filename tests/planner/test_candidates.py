@@ -5,9 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from psahw.architecture.codes import INT8
 from psahw.architecture.nodes import InputTable, MacArray, MeanPool, TableRom, Transpose
-from psahw.network.layers import Patch, Table
+from psahw.network.activations import Activations
+from psahw.network.graph import Named, Network, Output, Residual
+from psahw.network.layers import Flatten, Linear, Table, Windows
 from psahw.network.random import StageShape, random_network
+from psahw.network.resmlp import Patch
 from psahw.planner import candidates
 from psahw.planner.candidates import choices, divisors
 from psahw.planner.engines import Engines, Infeasible
@@ -15,6 +19,34 @@ from psahw.planner.optimiser import All, Leaf, OneOf, Path
 from psahw.planner.rules import MAC_ONLY
 
 ENGINES = Engines({}, MAC_ONLY, None)
+
+
+def linear(outputs, inputs):
+    """Return a linear layer with weights of 1."""
+    zeros = np.zeros(outputs, np.int32)
+    return Linear(np.ones((outputs, inputs), np.int8), zeros, zeros.astype(np.uint8))
+
+
+def graph(image, colours, *layers):
+    """Return a network of layers, with three classes."""
+    table = np.tile(np.arange(-128, 128, dtype=np.int8), (colours, 1))
+    return Network("graph", image, table, layers, Output("class", ("a", "b", "c")))
+
+
+@pytest.mark.parametrize(
+    ("image", "layers", "size"),
+    [
+        ((4, 6), (Named("w", Windows((4, 6), (1, 1))), Named("head", linear(3, 48))), (4, 6)),
+        ((4, 6), (Named("flat", Flatten()), Named("head", linear(3, 48))), (1, 6)),
+        ((1, 1), (Named("head", linear(3, 2)),), (1, 1)),
+    ],
+)
+def test_windows_of_the_source(image, layers, size):
+    """A network without windows gets some that change nothing."""
+    network = graph(image, 2, *layers)
+    assert candidates.first_windows(network).size == size
+    assert candidates.source(network)[-len(layers) :] == layers
+    assert len(candidates.source(network)) == len(layers) + (layers[0].name != "w")
 
 
 def test_divisors():
@@ -37,34 +69,37 @@ def tables(channels, *, distinct=True):
         (tables(8), 2, ["distributed", "block"]),
         (tables(9, distinct=False), 1, ["distributed"]),
         (Table(np.tile(np.arange(-128, 128), (3, 1)).astype(np.int8)), 1, []),
-        (None, 1, []),
     ],
 )
 def test_memories_of_a_table(values, lanes, styles):
     """Up to 1,024 words may be in LUTs. A table that all channels share is, and the identity needs none."""
-    roms = candidates._table_roms("t", values, lanes)
+    stream = candidates._Stream(Activations((2, 2), values.channels, INT8, -128, 127), lanes, 9)
+    roms = candidates._table_roms("t", values, stream)
     distinct = styles != ["distributed"]
     assert roms == [TableRom("t", values.channels, lanes, distinct, style) for style in styles]
-    choice = candidates.table("t", values, lanes)
+    choice = candidates._table("t", values, stream)
     assert choice.nodes == () if not styles else [option.nodes for option in choice.options] == [(r,) for r in roms]
 
 
 @pytest.mark.parametrize(("values", "style"), [(tables(4), "block"), (tables(4, distinct=False), "distributed")])
 def test_one_table_in_a_bypass(values, style):
     """It has no choice of memories: a table per channel is in block RAM."""
-    stage = candidates._PacedStage("stage", (2, 2), 4, 1, 9, ENGINES)
-    rom = TableRom("r.table_residual", 4, 1, style == "block", style)
-    assert stage.residual("r", (), values).residual.bypass == (rom,)
-    assert stage.residual("r", (), None).residual.bypass == ()
+    residual = Residual((), (Named("r.t", values),))
+    network = graph((2, 2), 4, Named("r", residual), Named("flat", Flatten()), Named("head", linear(3, 16)))
+    stream = candidates._Stream(Activations((2, 2), 4, INT8, -128, 127), 1, 9)
+    chooser = candidates._Chooser(network, 36, ENGINES)
+    rom = TableRom("r.t", 4, 1, style == "block", style)
+    assert chooser.residual("r", residual, stream, 1).bypass.nodes == (rom,)
+    assert chooser.residual("r", Residual(()), stream, 1).bypass.nodes == ()
 
 
-@given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 99))
-def test_fewest_lanes_of_windows(size, channels, period):
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 8), st.integers(1, 99))
+def test_fewest_lanes_of_windows(rows, columns, channels, period):
     """A beat is a part of a row of the window, or several rows."""
-    row = size * channels
-    widths = [n for n in range(1, size * row + 1) if row % n == 0 or (n % row == 0 and size % (n // row) == 0)]
-    expected = next(lanes for lanes in widths if size * row / lanes <= period)
-    assert candidates._window_lanes(size, channels, period) == expected
+    row = columns * channels
+    widths = [n for n in range(1, rows * row + 1) if row % n == 0 or (n % row == 0 and rows % (n // row) == 0)]
+    expected = next(lanes for lanes in widths if rows * row / lanes <= period)
+    assert candidates._window_lanes((rows, columns), channels, period) == expected
 
 
 @pytest.mark.parametrize(("lanes", "equal", "phases"), [(4, False, 3), (3, False, 1), (1, False, 3), (4, True, 1)])
@@ -105,6 +140,7 @@ def nodes(tree):
                     yield from nodes(part)
         case _:
             yield from nodes(tree.branch)
+            yield from nodes(tree.bypass)
 
 
 @pytest.mark.parametrize("period", [11, 12])

@@ -60,7 +60,7 @@ def test_small_memories_are_in_luts():
 
 def test_sum_of_a_pipeline():
     inner = nodes.TableRom("r.t", 8, 1)
-    residual = nodes.Residual("r", 1, (inner,), (), 8)
+    residual = nodes.Residual("r", 1, 1, (inner,), (), 8)
     whole = cost((residual,), "xc7")
     assert whole == node_cost(residual, "xc7") + node_cost(inner, "xc7")
     assert cost((residual,), "xc7", whole=True).ff > whole.ff

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from psahw.architecture.codes import INT8
 from psahw.architecture.nodes import Gather, MacArray
+from psahw.network.activations import Activations
 from psahw.network.layers import Linear, TokenMixing
 from psahw.planner import engines
 from psahw.planner.engines import Engines, Infeasible, Matrix, Sums
@@ -17,11 +19,16 @@ from psahw.planner.graph_options import GraphOption
 from psahw.planner.rules import MAC_ONLY, Rules
 
 
+def inputs_of(layer):
+    """Return what comes into a layer that takes any int8."""
+    return Activations((1, 1), layer.inputs, INT8, -128, 127)
+
+
 def matrix(outputs, inputs, sets=1):
     """Return the facts about a layer whose weights are all 1, so that any two rows can share a multiplier."""
     zeros = np.zeros(outputs, int)
     layer = Linear(np.ones((outputs, inputs), np.int8), zeros.astype(np.int32), zeros.astype(np.uint8))
-    return dataclasses.replace(Matrix.of(layer, 3), sets=sets)
+    return dataclasses.replace(Matrix.of(layer, inputs_of(layer), 3), sets=sets)
 
 
 def sizes(inputs, outputs, i_lanes, o_lanes, period):
@@ -53,13 +60,17 @@ def test_sums_by_hand():
     """The sums are -128 - 2 * 127 to 127 + 2 * 128, and the offsets 3 + 4, -12 + 4 and 0 + 1."""
     weight, bias = np.array([[1, -2], [0, 0], [0, 0]], np.int8), np.array([3, -12, 0], np.int32)
     layer = Linear(weight, bias, np.array([3, 3, 1], np.uint8))
-    assert Sums.of(layer) == Sums(acc_bits=10, offset_bits=4, shift_range=2)
-    facts = Matrix.of(layer, 7)
+    assert Sums.of(layer, inputs_of(layer)) == Sums(acc_bits=10, offset_bits=4, shift_range=2, scale_bits=0)
+    # From -2 * 60 - 20 to 2 * 20 + 60. With multipliers, the offsets are 3 * 6 + 4, -12 * 10 + 4 and 0 + 1.
+    scaled = dataclasses.replace(layer, multiplier=np.array([6, 10, 5], np.uint16))
+    narrow = Activations((1, 1), 2, INT8, -20, 60)
+    assert Sums.of(scaled, narrow) == Sums(acc_bits=9, offset_bits=8, shift_range=2, scale_bits=4)
+    facts = Matrix.of(layer, inputs_of(layer), 7)
     assert (facts.inputs, facts.outputs, facts.vectors, facts.sets) == (2, 3, 7, 1)
-    assert (facts.out_bits, facts.weight_bits) == (8, 2)
+    assert (facts.i_codes, facts.o_codes, facts.weight_bits) == (INT8, INT8, 2)
     mixing = TokenMixing(np.full((3, 4, 4), 5, np.int8), np.zeros((3, 4), np.int32), np.ones((3, 4), np.uint8))
-    facts = Matrix.of(mixing, 9)
-    assert (facts.inputs, facts.outputs, facts.sets, facts.out_bits, facts.weight_bits) == (4, 4, 3, 8, 4)
+    facts = Matrix.of(mixing, Activations((2, 2), 9, INT8, -128, 127), 9)
+    assert (facts.inputs, facts.outputs, facts.sets, facts.o_codes, facts.weight_bits) == (4, 4, 3, INT8, 4)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +120,7 @@ def test_the_arrays_with_the_fewest_multipliers(multiplier, shares):
 def test_pairs_are_counted_for_ten_foldings(monkeypatch):
     """Counting takes long, and is done once for each size."""
     counted = []
-    monkeypatch.setattr(engines, "pairs", lambda weights, bits: counted.append(weights.shape[3:]) or [])
+    monkeypatch.setattr(engines, "pairs", lambda weights, bits, **_: counted.append(weights.shape[3:]) or [])
     choice = Engines({}, MAC_ONLY, "DSP48E1")
     layer = matrix(300, 200)
     assert len(list(engines._foldings(layer, 1, 1, 900))) > 11

@@ -47,9 +47,9 @@ def every(tree):
         case OneOf(options):
             for option in options:
                 yield from every(option)
-        case ResidualChoice(residual, branch):
-            for nodes in every(branch):
-                yield (Residual(residual.name, residual.lanes, nodes, residual.bypass),)
+        case ResidualChoice(residual, branch, bypass):
+            for paths in itertools.product(every(branch), every(bypass)):
+                yield (Residual(residual.name, residual.i_lanes, residual.o_lanes, *paths),)
         case Path(states, links):
             for taken in itertools.product(*map(range, map(len, states))):
                 pairs = list(zip((0, *taken), taken, strict=False))
@@ -67,7 +67,8 @@ def tree(seed):
         pairs = [(a, b) for a in range(before) for b in range(after)]
         linked = [pair for pair in pairs if rng.random() < 0.8] or pairs
         links.append({pair: leaf(rng, f"link{n}{pair}") for pair in linked})
-    residual = ResidualChoice(Residual("sum", 2, (), ()), All((options(rng, "p", 3), options(rng, "q", 2))))
+    branch = All((options(rng, "p", 3), options(rng, "q", 2)))
+    residual = ResidualChoice(Residual("sum", 2, 2, (), ()), branch, options(rng, "r", 2))
     return All((residual, Path(states, tuple(links)), Leaf((Gather("g", 2, 2),))))
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from psahw.architecture.device import DEVICES, RESOURCES, Device, Resources
 from psahw.errors import CheckFailed, UserError
-from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
+from psahw.network.resmlp import Patch
 from psahw.planner import search
 from psahw.planner.engines import Engines
 from psahw.planner.optimiser import GAP
@@ -27,9 +27,9 @@ def test_smallest_for_a_rate(network):
     planned = search.make(network, K160T, clock_hz=100e6, fps=50_000)
     assert planned.fps >= 50_000
     assert planned.frame_interval <= 2000
-    assert planned.frame_interval % network.stages[0].tokens == 0
+    assert planned.frame_interval % network.place("embed").output.tokens == 0
     # A token period that is one cycle longer would be too slow.
-    assert 100e6 / (planned.frame_interval + network.stages[0].tokens) < 50_000
+    assert 100e6 / (planned.frame_interval + network.place("embed").output.tokens) < 50_000
 
 
 def test_a_lower_rate_is_no_larger(network):

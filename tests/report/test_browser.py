@@ -94,7 +94,7 @@ def _page(name, classes, stages):
     other.metadata["accuracy"] = {"validation INT8": 70.0}
     return render(
         summarise(network),
-        {place: table.values for place, table, _ in network.tables()},
+        {place: table.values for place, table, *_ in network.tables()},
         plan=plan | {"board": "marble"},
         simulation=simulated,
         evaluation=evaluate(network, images, labels, "the shipped sample"),

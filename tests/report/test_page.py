@@ -49,7 +49,7 @@ def parse(html):
 
 def page(network, **results):
     """Return the page of a network with the given results."""
-    tables = {name: table.values for name, table, _ in network.tables()}
+    tables = {name: table.values for name, table, *_ in network.tables()}
     return render(summarise(network), tables, **results)
 
 
@@ -140,7 +140,7 @@ def test_training_curves_and_frontier(network, results):
 
 def test_hints_name_the_file(network):
     """Commands take a path, which may need quotes, and not the name of a network that does not ship."""
-    tables = {name: table.values for name, table, _ in network.tables()}
+    tables = {name: table.values for name, table, *_ in network.tables()}
     text = "".join(parse(render(summarise(network), tables, source="my runs/w5.safetensors")).text)
     for command in ("plan", "simulate", "evaluate"):
         assert f"psahw {command} 'my runs/w5.safetensors' " in text
@@ -165,7 +165,7 @@ def test_one_of_everything():
     stages = (StageShape(1, 1, 1),)
     network = random_network(np.random.default_rng(0), image=(4, 4), stages=stages, classes=1, tables=False)
     text = "".join(parse(page(network)).text)
-    assert "1 block on 1×1 token of 1 channel; 1 class." in text
+    assert "5 layers with weights on 1×1 token; 1 class." in text
     assert not re.search(r"\b1 [a-z]+s\b", text.replace("1 class", ""))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from psahw import verilog
 from psahw.adder_graph import solve
+from psahw.architecture.codes import INT8
 from psahw.architecture.packing import OPERAND_BITS
 from psahw.gateware.argmax import Argmax
 from psahw.gateware.chain import Chain
@@ -111,7 +112,7 @@ def design(directory: Path, stages, *, inputs: int, lanes: int, outputs: int) ->
     The last stage must have one lane. The manifest's frame interval and latency are not those of the circuit.
     """
     parts = {name: part for components, _ in stages for name, part in components.items()}
-    chain = Chain(parts={**parts, "argmax": Argmax(classes=outputs, bits=8)})
+    chain = Chain(parts={**parts, "argmax": Argmax(classes=outputs, codes=INT8)})
     directory.mkdir(exist_ok=True)
     verilog.emit(chain, "accelerator", directory)
     manifest = {

@@ -5,8 +5,8 @@ import pytest
 
 import psahw
 from psahw.flow.images import LabelledImages
-from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_images, random_network
+from psahw.network.resmlp import Patch
 
 NETWORKS = {
     # 14 of 30 beats follow the last pixel of the only window. Without blocks the result is there before them if the

@@ -8,8 +8,8 @@ import pytest
 
 from psahw.cli import main
 from psahw.network import file as network_file
-from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
+from psahw.network.resmlp import Patch
 from psahw.sim import netlist, runner
 from psahw.synthesis import yosys
 from tests.sim import engines

@@ -1,5 +1,7 @@
 """Results by stage: every module of a generated circuit is found in its stage, under the names that it really has."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ from psahw import generate
 from psahw.architecture import nodes
 from psahw.architecture.device import DEVICES
 from psahw.gateware.graph_engine import PARALLEL_GRAPH, SERIAL_GRAPH
+from psahw.network.graph import Named
+from psahw.network.layers import Linear, MaxPool, Thresholds
 from psahw.network.random import StageShape, random_network
 from psahw.planner import search
 from psahw.planner.rules import Rules
@@ -55,7 +59,12 @@ def circuit(tmp_path_factory):
     """The plan of a network with every kind of component, and the modules of its Verilog."""
     pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
     stages = (StageShape(6, 4, kernel=3), StageShape(8, 6))
-    network = random_network(np.random.default_rng(0), image=(16, 16), stages=stages)
+    rng = np.random.default_rng(0)
+    network = random_network(rng, image=(16, 16), stages=stages)
+    sums = Linear(rng.integers(-9, 10, (8, 8)).astype(np.int8), np.zeros(8, np.int32), np.zeros(8, np.uint8), 15)
+    thresholds = Thresholds(np.sort(rng.integers(-999, 1000, (8, 7)), axis=1).astype(np.int32), 8)
+    more = Named("sums", sums), Named("thresholds", thresholds), Named("greatest", MaxPool((2, 2), (1, 1)))
+    network = dataclasses.replace(network, layers=(*network.layers[:-2], *more, *network.layers[-2:]))
     rules = Rules.parse("mac", ("embed=mac:3x12", "*.linear1=serial:1", "head=parallel"))
     plan = search.make(network, DEVICES["xc7k160t"], clock_hz=100e6, fps=10_000, rules=rules)
     directory = tmp_path_factory.mktemp("circuit")

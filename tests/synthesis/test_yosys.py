@@ -9,8 +9,8 @@ from psahw import generate
 from psahw.architecture.device import DEVICES
 from psahw.cli import main
 from psahw.network import file as network_file
-from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_network
+from psahw.network.resmlp import Patch
 from psahw.planner import search
 from psahw.synthesis import yosys
 from psahw.synthesis.static_timing import LEVELS

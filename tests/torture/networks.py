@@ -4,7 +4,8 @@
     python -m tests.torture.networks --seed SEED
 
 A seed determines everything: the network's layers and sizes, device, bus, engines and foldings, and the stalls and
-resets of the simulation. A seed that fails is printed with the command that repeats it.
+resets of the simulation. Half of the networks are ResMLPs, the others any graphs. A seed that fails is printed with
+the command that repeats it.
 """
 
 import argparse
@@ -27,8 +28,9 @@ from psahw.callbacks import counter
 from psahw.cli.output import progress
 from psahw.errors import CheckFailed, UserError
 from psahw.network import reference
-from psahw.network.layers import Network, Patch
-from psahw.network.random import StageShape, random_images, random_network
+from psahw.network.graph import Network
+from psahw.network.random import StageShape, random_graph, random_images, random_network
+from psahw.network.resmlp import Patch
 from psahw.planner import search
 from psahw.planner.plan import Plan
 from psahw.planner.rules import Rules
@@ -97,8 +99,8 @@ def _shape(rng: np.random.Generator) -> StageShape:
     )
 
 
-def _network(rng: np.random.Generator) -> Network:
-    """Return a random network."""
+def _resmlp(rng: np.random.Generator) -> Network:
+    """Return a random ResMLP."""
     size = int(rng.integers(1, 5))
     patch = Patch(size, int(rng.integers(1, size + 1)), int(rng.integers(0, size)))
     stages = tuple(_shape(rng) for _ in range(rng.integers(1, 3)))
@@ -125,7 +127,7 @@ def _plan(rng: np.random.Generator, network: Network) -> Plan | None:
     """Return a random plan for a network, or None if the choices do not allow one."""
     row = network.image[1] * network.colours
     bus_bytes = _divisor(rng, row)
-    layers = [entry.component for entry in network.linears()]
+    layers = [place.name for place in network.linears()]
     rules = tuple(f"{layer}={rng.choice(ENGINES)}" for layer in layers if rng.integers(3) == 0)
     device = DEVICES[str(rng.choice(sorted(DEVICES)))]
     try:
@@ -146,8 +148,9 @@ def _plan(rng: np.random.Generator, network: Network) -> Plan | None:
 def case(seed: int) -> tuple[Network, Plan]:
     """Return the network and the plan of a seed."""
     rng = np.random.default_rng(seed)
+    make = _resmlp if rng.integers(2) else random_graph
     while True:
-        network = _network(rng)
+        network = make(rng)
         for _ in range(ATTEMPTS):
             if (plan := _plan(rng, network)) is not None:
                 return network, plan

@@ -34,7 +34,7 @@ from psahw.cli.output import progress
 from psahw.errors import UserError
 from psahw.host import Accelerator
 from psahw.network import reference
-from psahw.network.layers import Network
+from psahw.network.graph import Network
 from psahw.network.random import StageShape, random_images, random_network
 from psahw.planner import search
 from psahw.planner.rules import Rules

@@ -5,8 +5,8 @@ import pytest
 
 from psahw.cli import main
 from psahw.network import file as network_file
-from psahw.network.layers import Patch
 from psahw.network.random import StageShape, random_images, random_network
+from psahw.network.resmlp import Patch
 from tests.boards.axi.batch import classify, problems
 
 COUNT = 200

@@ -102,8 +102,8 @@ def test_wrong_use(options, message, network_path, tmp_path, capsys):
 def test_bus_that_is_wider_than_memory(tmp_path, capsys):
     import numpy as np
 
-    from psahw.network.layers import Patch
     from psahw.network.random import random_network
+    from psahw.network.resmlp import Patch
 
     wide = random_network(np.random.default_rng(1), image=(4, 32), patch=Patch(4, 4), name="wide")
     network_file.save(wide, tmp_path / "wide.safetensors")
