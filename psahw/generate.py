@@ -140,6 +140,8 @@ def _(node: nodes.GraphEngine, network: Network) -> wiring.Component:
         if layer.groups > 1 or layer.kernel is not None:
             raise ValueError(f"{node.name}: an adder graph cannot compute a token mixing with groups or a kernel")
         weight, bias, shift = weight[0], bias[0], shift[0]
+    if layer.multiplier is not None or network.place(node.name).input.codes != INT8 or not layer.out_signed:
+        raise ValueError(f"{node.name}: an adder graph needs int8 inputs, signed outputs and no multipliers")
     engine = GraphEngine(
         graph=solve(weight),
         bias=bias,
@@ -263,7 +265,10 @@ def _submodule(node: nodes.Node, within: str) -> str:
 
 def _components(pipeline: tuple[nodes.Node, ...], network: Network, within: str = "") -> dict[str, wiring.Component]:
     """Return the components of nodes by the name of their submodule."""
-    return {_submodule(node, within): _all_slices(node, network) for node in pipeline}
+    names = [_submodule(node, within) for node in pipeline]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the components of {within or 'the chain'} must have different names, not {names}")
+    return {name: _all_slices(node, network) for name, node in zip(names, pipeline, strict=True)}
 
 
 def _module_names(pipeline: tuple[nodes.Node, ...], parent: str, within: str = "") -> Iterator[tuple[str, str]]:

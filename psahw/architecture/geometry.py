@@ -1,7 +1,7 @@
 """The geometry of a grid: the sliding windows that cover it, and the neighbours of its tokens.
 
 Everything here is integers and NumPy, so that the network, the planner, the gateware and the training code share
-one definition. A position outside the grid reads as zero, both in a window and in a neighbourhood.
+one definition. A position outside the grid reads as the padding's code in a window, and as zero in a neighbourhood.
 """
 
 from dataclasses import dataclass

@@ -105,7 +105,7 @@ class Residual(wiring.Component):
     TypeError
         If ``depth`` is not an integer; when it is elaborated, if streams disagree about their payload.
     ValueError
-        If ``depth`` is less than 1, or the style is unknown.
+        If ``depth`` is less than 1, the style is unknown, or ``i_lanes`` and ``o_lanes`` differ without a bypass.
 
     Members
     -------
@@ -122,7 +122,7 @@ class Residual(wiring.Component):
         if bypass is None and i_lanes != o_lanes:
             raise ValueError(f"i_lanes must equal o_lanes if the bypass is a wire, not {i_lanes} and {o_lanes}")
         self.branch, self.bypass = branch, bypass
-        self._i_codes, self._o_codes = i_codes, o_codes
+        self._o_codes = o_codes
         waiting = vector_signature(i_lanes, i_codes) if bypass is None else bypass.o.signature
         self.queue = Queue(shape=waiting.members["payload"].shape, depth=depth, style=style)
         super().__init__({"i": In(vector_signature(i_lanes, i_codes)), "o": Out(vector_signature(o_lanes, o_codes))})

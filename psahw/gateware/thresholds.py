@@ -5,7 +5,7 @@ from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..architecture.codes import INT8
+from ..architecture.codes import INT8, Codes
 from ..architecture.ranges import signed_bits
 from .arith import as_signed, delay
 from .check import check_divides, check_int
@@ -41,7 +41,8 @@ class Thresholds(wiring.Component):
     TypeError
         If ``values`` is not an array of int32, or ``lanes`` is not an integer.
     ValueError
-        If ``values`` has another shape, ``lanes`` does not divide, or an output does not fit its type.
+        If ``values`` has another shape or another order, ``lanes`` does not divide, or an output does not fit its
+        type.
 
     Members
     -------
@@ -51,13 +52,17 @@ class Thresholds(wiring.Component):
         Their outputs.
     """
 
-    def __init__(self, *, values, lanes, offset=0, i_codes=INT8, o_codes=INT8):
+    def __init__(
+        self, *, values: np.ndarray, lanes: int, offset: int = 0, i_codes: Codes = INT8, o_codes: Codes = INT8
+    ):
         if not isinstance(values, np.ndarray) or values.dtype != np.int32:
             raise TypeError(
                 f"values must be an array of int32, not {getattr(values, 'dtype', type(values).__name__)}"
             )
         if values.ndim != 2 or 0 in values.shape:
             raise ValueError(f"values must have shape (channels, thresholds), not {values.shape}")
+        if (np.diff(values.astype(np.int64), axis=1) < 0).any():
+            raise ValueError("values must be in ascending order in each channel")
         check_int("lanes", lanes)
         check_divides("lanes", lanes, "channels", len(values))
         check_int("offset", offset, o_codes.low, o_codes.high - values.shape[1])

@@ -18,7 +18,7 @@ from ..display import counted
 from ..quoting import quote
 from .activations import Activations, output_codes
 from .checks import check_array, check_ints, check_name
-from .layers import MAX_SIZE, Layer, Linear, Table, TokenMixing, Windows
+from .layers import MAX_SIZE, Layer, Linear, MaxPool, Table, TokenMixing, Windows
 
 __all__ = ["MAX_CODES", "Named", "Network", "Output", "Place", "Residual", "Series", "check_layer_name"]
 
@@ -32,7 +32,8 @@ _WORDS = {"class": ("class", "classes"), "values": ("value", "values"), "labels"
 
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _RESERVED = {"input", "input_windows", "argmax", "input_table"}  # components at the ends, and a tensor of every file
-_RESERVED_ENDS = {"weight", "bias", "shift", "multiplier"}  # the tensors of a layer with weights
+# The tensors of a layer with weights, and the components around its engine.
+_RESERVED_ENDS = {"weight", "bias", "shift", "multiplier", "gather", "transpose_in", "transpose_out"}
 
 
 class Named(NamedTuple):
@@ -161,6 +162,22 @@ def _check_identifiers(names: Iterable[str]) -> None:
         first[identifier] = name
 
 
+def _check_components(places: "Iterable[Place]") -> None:
+    """Raise ValueError if a component that a layer needs besides its own would be called like another one."""
+    names = {place.name for place in places}
+    for place in places:
+        if isinstance(place.layer, MaxPool):
+            needed = f"{place.name}.windows"
+        elif isinstance(place.layer, TokenMixing) and place.name.endswith(".linear"):
+            needed = place.name.removesuffix(".linear")
+            if not any(other.name == needed and isinstance(other.layer, TokenMixing) for other in places):
+                continue
+        else:
+            continue
+        if needed in names:
+            raise ValueError(f"no layer may be called {needed}, because {place.name} needs a component of this name")
+
+
 _Kind = TypeVar("_Kind", bound=Layer | Residual, covariant=True)
 
 
@@ -188,6 +205,11 @@ def _check_codes(name: str, shape: Activations) -> None:
     """Raise ValueError if a grid is too large, or if computing its codes takes unreasonable memory."""
     if max(shape.grid) > MAX_SIZE:
         raise _InLayer(f"{name} must give at most {MAX_SIZE} rows and columns of tokens, not {shape}")
+    _check_memory(name, shape)
+
+
+def _check_memory(name: str, shape: Activations) -> None:
+    """Raise ValueError if computing the codes of a shape takes unreasonable memory."""
     if shape.size > MAX_CODES:
         lengths = " x ".join(map(str, (*shape.grid, shape.channels)))
         raise _InLayer(
@@ -246,8 +268,9 @@ class Network:
         if not self.layers:
             raise ValueError("layers must not be empty")
         places: list[Place] = []
-        last = self._visit(self.layers, source, places, 0)
+        last = self._visit(self.layers, source, places, "", 0)
         _check_identifiers(place.name for place in places)
+        _check_components(places)
         object.__setattr__(self, "places", tuple(places))
         end, names = self.layers[-1].name, self.output.names
         if last.tokens != 1:
@@ -257,12 +280,23 @@ class Network:
                 f"{end} must have {len(names)} outputs, one per {self.output.words[0]}, not {last.channels}"
             )
 
-    def _visit(self, series: Series, shape: Activations, places: list[Place], depth: int) -> Activations:
-        """Check a series of layers and list their places; return what it makes of an input."""
+    def _visit(self, series: Series, shape: Activations, places: list[Place], within: str, depth: int) -> Activations:
+        """Check a series of layers and list their places; return what it makes of an input.
+
+        ``within`` is the name of the residual connection around the series, or empty.
+        """
         if depth > MAX_DEPTH:
             raise _InLayer(f"residual connections must be at most {MAX_DEPTH} deep")
-        for (name, layer), following in zip_longest(series, series[1:]):
+        identifiers: set[str] = set()
+        for named, following in zip_longest(series, series[1:]):
+            if not isinstance(named, Named):
+                raise TypeError(f"layers must consist of Named, not {type(named).__name__}")
+            name, layer = named
             check_layer_name(name)
+            identifier = name.removeprefix(f"{within}." if within else "").replace(".", "_")
+            if within and identifier in identifiers:
+                raise _InLayer(f"{name}: another layer of {within} has this name behind the name of {within}")
+            identifiers.add(identifier)
             index = len(places)
             if not isinstance(layer, Layer | Residual):
                 raise TypeError(f"{name} must be a layer, not {quote(layer)}")
@@ -270,13 +304,15 @@ class Network:
             try:
                 if isinstance(layer, Residual):
                     paths = layer.branch, layer.shortcut
-                    output = layer.sum(*(self._visit(path, shape, places, depth + 1) for path in paths))
+                    output = layer.sum(*(self._visit(path, shape, places, name, depth + 1) for path in paths))
                 else:
                     output = layer.output(shape)
             except _InLayer:
                 raise
             except ValueError as error:
                 raise _InLayer(f"{name} {error}") from error
+            if isinstance(layer, Windows | MaxPool):
+                _check_memory(f"{name} with its padding", layer.padded(shape))
             # A linear layer takes its windows in parts.
             if not (isinstance(layer, Windows) and following is not None and isinstance(following.layer, Linear)):
                 _check_codes(name, output)

@@ -374,6 +374,12 @@ class Windows:
         check_ints("padding", self.padding, [(0, self.size[0] - 1)] * 2 + [(0, self.size[1] - 1)] * 2)
         check_int("code", self.code, -128, 255)
 
+    def padded(self, shape: Activations) -> Activations:
+        """Return activations with the padding around them."""
+        above, below, left, right = self.padding
+        grid = shape.grid[0] + above + below, shape.grid[1] + left + right
+        return Activations(grid, shape.channels, shape.codes, shape.low, shape.high)
+
     def over(self, grid: tuple[int, int]) -> SlidingWindow:
         """Return the windows over a grid. Raises ValueError if none fits."""
         return SlidingWindow(*grid, self.size, self.stride, self.padding)
@@ -413,6 +419,12 @@ class MaxPool:
 
     def __post_init__(self) -> None:
         Windows(self.size, self.stride, self.padding)
+
+    def padded(self, shape: Activations) -> Activations:
+        """Return activations with the padding around them."""
+        above, below, left, right = self.padding
+        grid = shape.grid[0] + above + below, shape.grid[1] + left + right
+        return Activations(grid, shape.channels, shape.codes, shape.low, shape.high)
 
     def windows(self, codes: Codes) -> Windows:
         """Return the windows, padded with the least code of a type."""
@@ -530,7 +542,7 @@ class Thresholds:
         """Return what the layer makes of activations. Raises ValueError if it does not fit them."""
         if self.channels != shape.channels:
             raise ValueError(f"must have {shape.channels} channels, not {self.channels}")
-        low, high = (int((self.values <= code).sum(1).min()) for code in (shape.low, shape.high))
+        low = int((self.values <= shape.low).sum(1).min())
         high = int((self.values <= shape.high).sum(1).max())
         return Activations(shape.grid, self.channels, self.codes, self.offset + low, self.offset + high)
 

@@ -117,7 +117,8 @@ def _convolve(layer: TokenMixing, kernel: tuple[int, int], grid: tuple[int, int]
     group = np.arange(channels) // (channels // layer.groups)
     margin = [(0, 0), *((length // 2,) * 2 for length in kernel), (0, 0)]
     mixed = np.empty((images, height, width, channels), layer.codes.dtype)
-    for some in _parts(channels, CHUNK // (images * height * width)):
+    margins = (height + kernel[0] - 1) * (width + kernel[1] - 1)
+    for some in _parts(channels, CHUNK // (images * margins)):
         part = x[..., some].reshape(images, height, width, -1)
         padded = np.pad(part, margin).astype(np.int32)
         total = np.zeros(part.shape, np.int32)
@@ -317,6 +318,8 @@ def _images_at_once(network: Network) -> int:
     largest = network.image[0] * network.image[1] * network.colours
     for place in network.places:
         largest = max(largest, place.input.size, place.output.size)
+        if isinstance(place.layer, Windows | MaxPool):
+            largest = max(largest, place.layer.padded(place.input).size)
     return min(max(1, CHUNK // largest), BATCH)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import zip_longest
-from math import gcd, prod
+from math import gcd, isqrt, prod
 from typing import TypeVar
 
 import numpy as np
@@ -37,7 +37,8 @@ MOST_LANES = 3
 
 def divisors(n: int) -> list[int]:
     """Return the divisors of a number, in ascending order."""
-    return [d for d in range(1, n + 1) if n % d == 0]
+    small = [d for d in range(1, isqrt(n) + 1) if n % d == 0]
+    return small + [n // d for d in reversed(small) if d * d != n]
 
 
 def source(network: Network) -> Series:
@@ -177,7 +178,7 @@ def _placed(node: nodes.Windows | Transpose) -> nodes.Windows | Transpose:
 def _window_lanes(size: tuple[int, int], channels: int, period: int) -> int:
     """Return the fewest lanes that pass a window in a period: a part of a window's row, or several rows.
 
-    Raises `Infeasible` if not even a whole window per clock cycle does, which cannot be.
+    A whole window per clock cycle always does.
     """
     rows, row = size[0], size[1] * channels
     widths = *divisors(row), *(row * count for count in divisors(rows))
@@ -236,7 +237,7 @@ class _Chooser:
         elif len(turns) == 2:
             parts.append(self.between(turns[0], turns[1], before, lanes))
         elif turns:
-            parts.append(self.path(turns, before, lanes))
+            parts.append(self.path(turns, before, [lanes], lambda _: Leaf(())))
         return parts[0] if len(parts) == 1 else All(tuple(parts))
 
     def turn(self, turn: tuple[Series, Series], before: _Stream, lanes: int) -> list[Tree]:
@@ -254,21 +255,26 @@ class _Chooser:
 
         return OneOf(tuple(_feasible(_widths(name, between), parts, name, most=MOST_LANES).values()))
 
-    def path(self, turns: list[tuple[Series, Series]], before: _Stream, lanes: int) -> Path:
+    def path(
+        self, turns: list[tuple[Series, Series]], before: _Stream, last: list[int], end: Callable[[int], Tree]
+    ) -> Path:
         """Return the choice for any number of turns, with the narrowest streams between them.
 
-        ``lanes`` is the width behind the last one.
+        ``last`` are the widths that are possible behind the last turn. ``end`` returns what comes behind each.
         """
         states, links = [], []
         sources = [before]
         for number, (link, state) in enumerate(turns):
             name = link[-1].name
             after = self.behind(link, before, 1)
-            widths = [lanes] if number == len(turns) - 1 else _widths(name, after)
+            ends = number == len(turns) - 1
+            widths = last if ends else _widths(name, after)
             streams = [dataclasses.replace(after, lanes=width) for width in widths]
             trees = _feasible(streams, partial(self.state, state), name, most=MOST_LANES)
             pairs = {(a, b): (one, other) for a, one in enumerate(sources) for b, other in enumerate(trees)}
             links.append(_feasible(list(pairs), partial(self._between, link, pairs), name))
+            if ends:
+                trees = {stream: All((tree, end(stream.lanes))) for stream, tree in trees.items()}
             states.append(tuple(trees.values()))
             sources = [self.behind(state, stream, stream.lanes) for stream in trees]
             before = sources[0]
@@ -497,9 +503,13 @@ def choices(network: Network, period: int, bus_bytes: int, engines: Engines) -> 
     image, _ = chooser.shapes[series[0].name]
     _, turns = _turns(series)
     logits = _Stream(network.logits, 1, frame)
-    lanes = _widths(series[-1].name, logits)[0]
-    path = chooser.path(turns, _Stream(image, bus_bytes, frame), lanes)
-    codes = network.logits.codes
-    bits = codes.bits + (not codes.signed)
-    result = Leaf((nodes.Argmax("argmax", network.logits.channels, bits, lanes, codes),))
-    return dataclasses.replace(path, states=(*path.states[:-1], (All((path.states[-1][0], result)),)))
+    widths = _widths(series[-1].name, logits)
+    if any(isinstance(layer, Linear) for _, layer in turns[-1][0]):
+        widths = widths[:1]  # the narrowest is the cheapest, and a linear layer can have any
+
+    def result(lanes: int) -> Leaf:
+        codes = network.logits.codes
+        bits = codes.bits + (not codes.signed)
+        return Leaf((nodes.Argmax("argmax", network.logits.channels, bits, lanes, codes),))
+
+    return chooser.path(turns, _Stream(image, bus_bytes, frame), widths, result)

@@ -61,7 +61,7 @@ def graph_layers(network: Network) -> dict[str, Linear]:
 
 def _as_linear(mixing: TokenMixing) -> Linear:
     """Return the only matrix of a token mixing as a linear layer."""
-    return Linear(mixing.weight[0], mixing.bias[0], mixing.shift[0])
+    return Linear(mixing.weight[0], mixing.bias[0], mixing.shift[0], mixing.out_bits, mixing.out_signed)
 
 
 def calculate(graph: Graph, layer: Linear) -> list[GraphOption]:

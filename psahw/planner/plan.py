@@ -1,6 +1,6 @@
 """The plan: an engine and a folding for every layer, with its cost, buffers and cadence."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from ..architecture.device import Device, Resources
@@ -122,11 +122,7 @@ class Plan:
         """Return a node of the pipeline with its own cost."""
         fields = {name: value for name, value in asdict(node).items() if name not in ("branch", "bypass")}
         # The cost of a Residual is that of fork, queue and adder: the stages inside are listed by themselves.
-        alone = (
-            Residual(node.name, node.i_lanes, node.o_lanes, (), (), node.queue)
-            if isinstance(node, Residual)
-            else node
-        )
+        alone = replace(node, branch=(), bypass=()) if isinstance(node, Residual) else node
         return PlannedStage(
             name=fields.pop("name"),
             engine=type(node).__name__,

@@ -53,6 +53,11 @@ def test_reset(reset_at):
     [
         ({"values": np.zeros((4, 3), np.int64)}, TypeError, "values must be an array of int32, not int64"),
         ({"values": np.zeros(4, np.int32)}, ValueError, "values must have shape (channels, thresholds), not (4,)"),
+        (
+            {"values": np.array([[2, 1]] * 4, np.int32)},
+            ValueError,
+            "values must be in ascending order in each channel",
+        ),
         ({"lanes": 3}, ValueError, "lanes must divide channels = 4, not 3"),
         ({"offset": 126}, ValueError, "offset must be in [-128, 124], not 126"),
     ],

@@ -582,3 +582,42 @@ def test_random_graphs_are_reproducible():
     assert network_file.digest(one) == network_file.digest(other)
     with pytest.raises(ValueError, match=r"^kinds must be of convolution, .*, not 'lstm'$"):
         random_graph(np.random.default_rng(0), kinds=["lstm"])
+
+
+def test_names_that_are_equal_behind_that_of_a_residual_connection():
+    """The components of a path are called by their names without the connection's: both would be ``t``."""
+    table = Table(np.zeros((1, 256), np.int8))
+    residual = Residual((Named("r.t", table), Named("t", table)))
+    with pytest.raises(ValueError, match=r"^t: another layer of r has this name behind the name of r$"):
+        series_of(Named("r", residual))
+
+
+@pytest.mark.parametrize("name", ["a.gather", "a.transpose_in", "input.windows"])
+def test_names_of_components(name):
+    with pytest.raises(ValueError, match=f"^the name of a layer must not be '{name}', which means something else$"):
+        series_of(Named(name, Table(np.zeros((1, 256), np.int8))))
+
+
+def test_windows_of_a_maximum():
+    windows = Named("pool.windows", Windows((1, 1), (1, 1)))
+    with pytest.raises(ValueError, match=r"^no layer may be called pool\.windows, because pool needs a component"):
+        series_of(windows, Named("pool", MaxPool((1, 1), (1, 1))))
+
+
+def test_memory_of_padding():
+    """2047 x 2047 padded pixels of 64 colours are 2^28 codes, of which a single one is left."""
+    pool = MaxPool((1024, 1024), (1024, 1024), (1023,) * 4)
+    with pytest.raises(ValueError, match=r"^pool with its padding must have at most 134217728 codes"):
+        series_of(Named("pool", pool), colours=64)
+
+
+def test_layers_without_names():
+    with pytest.raises(TypeError, match=r"^layers must consist of Named, not tuple$"):
+        series_of(("a", Flatten()))
+
+
+def series_of(*layers, colours=1):
+    """Return a network of an image of one pixel, and with a linear layer at its end."""
+    table = np.tile(np.arange(-128, 128, dtype=np.int8), (colours, 1))
+    head = Named("head", Linear(np.ones((2, colours), np.int8), np.zeros(2, np.int32), np.zeros(2, np.uint8)))
+    return Network("test", (1, 1), table, (*layers, head), Output("class", ("a", "b")))
