@@ -37,6 +37,11 @@ class Ended:
     seconds: float
 
 
+def _hear_hangups() -> None:
+    """Restore the action of SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Command:
     """A command of psahw in a process of its own, with its temporary files and its cache below a directory.
 
@@ -69,6 +74,8 @@ class Command:
             stdin=subprocess.DEVNULL,
             stdout=self._out,
             stderr=self._err,
+            # Under nohup, SIGHUP is ignored, and psahw respects that.
+            preexec_fn=_hear_hangups if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else None,
         )
 
     def others(self) -> dict[int, str]:
