@@ -156,7 +156,10 @@ class RunState:
         absent = object()
         keys = written.keys() | expected.keys()
         if different := sorted(key for key in keys if written.get(key, absent) != expected.get(key, absent)):
-            raise UserError(f"{self.path} belongs to a run with another {', '.join(different)}")
+            raise UserError(
+                f"{self.path} belongs to a run with another {', '.join(different)}: give another directory with -o, "
+                "or delete this one"
+            )
 
     def log(self, event: str, **values: Any) -> None:
         """Append one event to the log, with the time in seconds since 1970. Raises UserError if that fails."""
