@@ -111,7 +111,7 @@ def test_checkpoint_of_another_version(tmp_path):
 
 def test_setting_that_only_the_checkpoint_has(tmp_path):
     _fit(tmp_path, stop_after=1, describe={"start": "teacher"})
-    with pytest.raises(UserError, match=r"belongs to a run with another start: give another directory with -o, or delete this one$"):
+    with pytest.raises(UserError, match=r"another start: give another directory with -o, or delete this one$"):
         _fit(tmp_path)
 
 
