@@ -22,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 KINDS = ("convolution", "linear", "max_pool", "mixing", "residual", "shortcut", "table", "thresholds", "windows")
-"""What `random_graph` puts between the input and the end of a graph.
+"""The kinds of steps that `random_graph` puts between the input and the end of a graph.
 
 ``"residual"`` keeps the shape of its input, and may have a table in its shortcut. ``"shortcut"`` is a residual
 connection of convolutions, the one in the shortcut of 1x1 tokens. ``"thresholds"`` come behind a linear layer that
