@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 from amaranth.asserts import AnyConst, AnySeq, Initial
-from amaranth.hdl import Assume, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Assume, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data
 
+from psahw.architecture.codes import INT8, Codes
 from psahw.gateware.banks import Banks
 from psahw.gateware.counters import Counters
 from psahw.gateware.digit_serial import DigitSerial
@@ -20,18 +21,22 @@ from .contract import Bench, Frames, Internals, Model, Route
 
 __all__ = [
     "AddBench", "BanksBench", "CountersBench", "DelayTapsBench", "ForkBench", "RingBench", "SerialArithmetic",
-    "SerialControl", "requantised",
+    "SerialControl", "number", "requantised",
 ]  # fmt: skip
 
 COPY = Route([[(0, 0)]])
 ONE = Frames((1,))
 
 
-def requantised(total: Value, shift: int, bits: int = 8) -> Value:
+def number(element: Value, codes: Codes) -> Value:
+    """Return the number that a code of a type stands for."""
+    return element.as_signed() if codes.signed else element
+
+
+def requantised(total: Value, shift: int, codes: Codes = INT8) -> Value:
     """Return ``sat(rshift(total, shift))``, where ``rshift`` rounds half up, by comparisons with the limits."""
     shifted = (total + ((1 << shift) >> 1)) >> shift
-    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-    return Mux(shifted > high, high, Mux(shifted < low, low, shifted))
+    return Mux(shifted > codes.high, codes.high, Mux(shifted < codes.low, codes.low, shifted))
 
 
 class ForkBench(Bench):
@@ -56,9 +61,24 @@ class ForkBench(Bench):
 
 
 class AddBench(Bench):
-    """An `Add`, which takes a beat from both inputs in the same clock cycle, or from none."""
+    """An `Add`, which takes a beat from both inputs in the same clock cycle, or from none.
+
+    ``a_codes``, ``b_codes`` and ``o_codes`` are the types of its elements; those of the inputs are equally wide.
+    """
 
     component: Add
+
+    def __init__(
+        self,
+        component: Add,
+        properties: Sequence[str],
+        *,
+        a_codes: Codes = INT8,
+        b_codes: Codes = INT8,
+        o_codes: Codes = INT8,
+    ):
+        super().__init__(component, properties)
+        self.a_codes, self.b_codes, self.o_codes = a_codes, b_codes, o_codes
 
     def build(self, m, internals):
         a, b, o = self.component.a, self.component.b, self.component.o
@@ -67,14 +87,18 @@ class AddBench(Bench):
         self.sink(m, o)
         taken = a.valid & a.ready
         self.require(m, "counts", taken == (b.valid & b.ready))
-        both = Signal(data.ArrayLayout(signed(8), 2))
+        both = Signal(data.ArrayLayout(unsigned(self.a_codes.bits), 2))
         m.d.comb += both.eq(Cat(a.payload, b.payload))
         arrives = self.flow(m, SimpleNamespace(payload=both), taken, 1)
         leaves = self.flow(m, o, o.valid & o.ready, 1)
         self.beats_due(m, arrives, leaves, ONE, capacity=1, patience=0, transparent=False)
         self.never_longer(m, "live", a.valid & b.valid & ~o.valid, 1)
-        order = Model(lambda x: [[requantised(x[0][0].as_signed() + x[0][1].as_signed(), 0)]])
-        self.ordered(m, order, arrives, leaves, 2)
+
+        def total(x):
+            a, b = number(x[0][0], self.a_codes), number(x[0][1], self.b_codes)
+            return [[requantised(a + b, 0, self.o_codes)]]
+
+        self.ordered(m, Model(total), arrives, leaves, 2)
 
 
 class RingBench(Bench):

@@ -1,7 +1,7 @@
 """Proofs and refutations as checks with a name, which run in processes of their own and keep what they found."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from .tools import counterexample, digest, prove, rtlil_of
 __all__ = ["FOLDER", "Outcome", "Task", "attempt", "attempt_all", "names", "proof_of", "wanted"]
 
 FOLDER = Path(__file__).parents[2] / "build" / "proofs"
-DEEPEST = 60  # clock cycles in which a counterexample is sought
+DEEPEST = 60  # clock cycles in which a run that violates an assertion is sought
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -70,14 +70,17 @@ def wanted(name: str) -> str:
 def proof_of(name: str) -> Proof:
     """Return a proof by its name, or the one that must notice a fault, with the property that the fault violates.
 
+    A fault needs a run of a few clock cycles, not an invariant: it is looked for by ``bmc``, which is quicker.
+
     Raises KeyError if there is no such check.
     """
     if name in PROOFS:
         return PROOFS[name]
     fault = _faults()[name]
-    return next(
+    proof = next(
         proof for key, proof in PROOFS.items() if key.startswith(fault.proof) and fault.property in proof.properties
     )
+    return proof if proof.engine == "bmc" else replace(proof, engine="bmc", depth=DEEPEST)
 
 
 def _design(name: str) -> tuple[Bench, str]:

@@ -21,12 +21,26 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 from amaranth.asserts import AnyConst, AnySeq, Initial
-from amaranth.hdl import Array, Assert, Cat, ClockDomain, Const, Elaboratable, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl import (
+    Array,
+    Assert,
+    Cat,
+    ClockDomain,
+    Const,
+    Elaboratable,
+    Fragment,
+    Module,
+    Mux,
+    Shape,
+    Signal,
+    Value,
+)
 from amaranth.lib import data
+from amaranth.lib.wiring import In
 
 __all__ = [
-    "ANY", "PROPERTIES", "ZERO", "Bench", "Flow", "Frames", "Internals", "Model", "Route", "StreamBench", "elements",
-    "popcount",
+    "ANY", "PROPERTIES", "ZERO", "Bench", "Flow", "Frames", "Internals", "Model", "Route", "StableBench",
+    "StreamBench", "elements", "popcount",
 ]  # fmt: skip
 
 PROPERTIES = ("stable", "offers", "counts", "order", "live")
@@ -45,9 +59,10 @@ def elements(payload) -> list[Value]:
     return [value.word_select(lane, len(value) // shape.length) for lane in range(shape.length)]
 
 
-def _extended(value: Value, bits: int) -> Value:
-    """Return a signed number in more bits."""
-    return Cat(value, value[-1].replicate(bits - len(value)))
+def _few_bits(element: Value, bits: int, *, signed: bool) -> Value:
+    """Return an arbitrary number of ``bits`` bits, as wide as an element."""
+    value = AnySeq(bits)
+    return Cat(value, (value[-1] if signed else Const(0, 1)).replicate(len(element) - bits))
 
 
 def popcount(*values: Value) -> Value:
@@ -217,13 +232,14 @@ class Bench(Elaboratable):
     def source(self, m: Module, stream, bits: int | None = None) -> Value:
         """Connect an arbitrary source to an input; return whether its beat was offered before.
 
-        Elements are signed numbers of ``bits`` bits, or anything if None.
+        Elements are numbers of ``bits`` bits, or anything if None.
         """
         payload = Value.cast(stream.payload)
         waiting, kept = Signal(), Signal(len(payload))
         fresh = AnySeq(len(payload))
         if bits is not None:
-            fresh = Cat(_extended(AnySeq(bits), len(element)) for element in elements(stream.payload))
+            signed = Shape.cast(stream.payload.shape().elem_shape).signed
+            fresh = Cat(_few_bits(element, bits, signed=signed) for element in elements(stream.payload))
         m.d.comb += [stream.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, kept, fresh))]
         m.d.sync += [waiting.eq(stream.valid & ~stream.ready), kept.eq(payload)]
         return waiting
@@ -358,7 +374,7 @@ class StreamBench(Bench):
         A function of (internals, beats due) that returns conditions. They are asserted like the properties, and spare
         the model checker finding them by itself.
     bits
-        The elements of the source are signed numbers of so many bits; None for any elements.
+        The elements of the source are numbers of so many bits; None for any elements.
     """
 
     def __init__(
@@ -395,3 +411,18 @@ class StreamBench(Bench):
         self.never_longer(m, "live", i.stream.valid & ~o.stream.valid, self.interval)
         if self.routing is not None:
             self.ordered(m, self.routing, i, o, self.capacity // frames.o_beats + 2)
+
+
+class StableBench(Bench):
+    """Any component: the beats of its output streams are stable, whatever comes in through its other ports."""
+
+    def build(self, m, internals):
+        for name, member in self.component.signature.members.items():
+            port = getattr(self.component, name)
+            if member.is_port:
+                if member.flow == In:
+                    m.d.comb += Value.cast(port).eq(AnySeq(len(Value.cast(port))))
+            elif member.flow == In:
+                self.source(m, port)
+            else:
+                self.sink(m, port)

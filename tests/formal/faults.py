@@ -12,10 +12,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from unittest.mock import patch
 
+from calibration.constant_multipliers import ConstantMultipliers
+from psahw.boards.axi.bursts import Bursts
+from psahw.boards.axi.frames import FrameFlags
 from psahw.boards.axi.pack import Pack
-from psahw.boards.axi.unpack import Unpack
+from psahw.boards.axi.reader import Reader
+from psahw.boards.axi.records import Records
+from psahw.boards.axi.unpack import Gearbox, Unpack
+from psahw.boards.axi.writer import Writer
+from psahw.boards.ethernet.arbiter import FrameArbiter
+from psahw.boards.ethernet.arp import ArpResponder
+from psahw.boards.ethernet.echo import EchoResponder
+from psahw.boards.ethernet.ipv4 import Ipv4Sender
+from psahw.boards.ethernet.packet_buffer import PacketBuffer
+from psahw.boards.ethernet.udp import UdpSender
 from psahw.boards.link import cobs
 from psahw.boards.link.dispatcher import Dispatcher
+from psahw.boards.link.frames import FrameReceiver
 from psahw.boards.link.image_buffer import ImageBuffer
 from psahw.boards.link.replier import Replier
 from psahw.gateware import digit_serial, graph_engine, ring, stream, transpose, windows
@@ -26,11 +39,13 @@ from psahw.gateware.counters import Counters
 from psahw.gateware.input_table import InputTable
 from psahw.gateware.local_mixing import LocalMixing
 from psahw.gateware.mac_array import MacArray
+from psahw.gateware.max_pool import MaxPool
 from psahw.gateware.pool import MeanPool
 from psahw.gateware.residual import Add, Residual
 from psahw.gateware.slices import Slices
 from psahw.gateware.table import TableRom
 from psahw.gateware.taps import DelayTaps
+from psahw.gateware.thresholds import Thresholds
 
 __all__ = ["FAULTS", "Fault"]
 
@@ -224,7 +239,7 @@ FAULTS = (
     Fault(
         "A group is emitted too often",
         MacArray, "elaborate", "emit & (group != groups - 1)", "emit",
-        "macarray/2x2", "counts",
+        "macarray/4x2", "counts",
     ),
     Fault(
         "The sum of the pass before is not cleared",
@@ -280,5 +295,90 @@ FAULTS = (
         "Bytes that belong to the next word are lost",
         Pack, "elaborate", "carry.eq(both[32:])", "carry.eq(0)",
         "pack/4-bytes", "order",
+    ),
+    Fault(
+        "A window begins with the greatest elements of the one before",
+        MaxPool, "elaborate", "(token.value == 0) | (x > before)", "x > before",
+        "maxpool", "order",
+    ),
+    Fault(
+        "An element that equals a threshold does not reach it",
+        Thresholds, "_lane", "x >= threshold", "x > threshold",
+        "thresholds/3", "order",
+    ),
+    Fault(
+        "A burst goes on into the next page",
+        Bursts, "elaborate", "room.eq(self.beats - (word & mask))", "room.eq(self.beats)",
+        "bursts", "counts",
+    ),
+    Fault(
+        "Bytes that are skipped leave a gap",
+        Gearbox, "elaborate", "size + rest - i.payload.skip", "size + rest",
+        "gearbox/3", "order",
+    ),
+    Fault(
+        "Flags go on into the next frame",
+        FrameFlags, "elaborate", "Mux(beat.last, 0, now.as_value())", "now.as_value()",
+        "frameflags", "order",
+    ),
+    Fault(
+        "A record ends before its last word",
+        Records, "elaborate", "left.eq(self.classes)", "left.eq(self.classes - 1)",
+        "records", "counts",
+    ),
+    Fault(
+        "Words count as requested before their address is taken",
+        Reader, "elaborate", "self.ar.valid & self.ar.ready, words", "self.ar.valid, words",
+        "reader", "stable",
+    ),
+    Fault(
+        "A burst begins before its address is taken",
+        Writer, "_send", "sent.eq(aw.valid & aw.ready)", "sent.eq(aw.valid)",
+        "writer", "stable",
+    ),
+    Fault(
+        "The source changes within a frame",
+        FrameArbiter, "elaborate", "self.o.valid & self.o.ready & self.o.payload.last", "self.o.valid & self.o.ready",
+        "framearbiter", "order",
+    ),
+    Fault(
+        "Bytes of a packet that was discarded stay",
+        PacketBuffer, "elaborate", "m.d.sync += written.eq(kept)", "pass",
+        "packetbuffer", "order",
+    ),
+    Fault(
+        "A byte of a block is skipped while it waits",
+        cobs.CobsEncoder, "elaborate", "m.Elif(o.ready)", "m.Else()",
+        "framesender", "stable",
+    ),
+    Fault(
+        "A byte that is offered is pushed on by the next one",
+        FrameReceiver, "elaborate", "i.ready.eq(o.ready | ~o.valid)", "i.ready.eq(1)",
+        "framereceiver", "stable",
+    ),
+    Fault(
+        "A byte of a reply is skipped while it waits",
+        ArpResponder, "_reply", "m.If(o.valid & o.ready)", "m.If(o.valid)",
+        "arpresponder", "stable",
+    ),
+    Fault(
+        "A byte of an echo is skipped while it waits",
+        EchoResponder, "_reply", "m.If(o.valid & o.ready)", "m.If(o.valid)",
+        "echoresponder", "stable",
+    ),
+    Fault(
+        "Bytes of a payload are taken before they can leave",
+        Ipv4Sender, "elaborate", "i.ready.eq(o.ready)", "i.ready.eq(1)",
+        "ipv4sender", "stable",
+    ),
+    Fault(
+        "Bytes of a payload are taken before they can leave",
+        UdpSender, "elaborate", "i.ready.eq(o.ready)", "i.ready.eq(1)",
+        "udpsender", "stable",
+    ),
+    Fault(
+        "The pipeline does not stall with its output",
+        ConstantMultipliers, "elaborate", "en = ~self.o.valid | self.o.ready", "en = ~self.o.valid | 1",
+        "constantmultipliers", "stable",
     ),
 )  # fmt: skip

@@ -1,6 +1,5 @@
-"""Benches of parts of a link to a host, and of the parts of the AXI kernel that cut and join words."""
+"""Benches of parts of a link to a host."""
 
-from collections.abc import Sequence
 from unittest.mock import patch
 
 from amaranth.asserts import AnyConst, AnySeq
@@ -8,8 +7,6 @@ from amaranth.hdl import Array, Const, Elaboratable, Fragment, Module, Mux, Sign
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from psahw.boards.axi.pack import Pack
-from psahw.boards.axi.unpack import Unpack
 from psahw.boards.link import cobs
 from psahw.boards.link.dispatcher import Dispatcher
 from psahw.boards.link.image_buffer import ImageBuffer
@@ -19,7 +16,7 @@ from psahw.host.protocol import ANSWER, HEADER, SHORT_HEADER, SHORT_KINDS, Kind
 from .contract import Bench
 
 __all__ = [
-    "CobsBench", "CobsRoundTrip", "DispatcherBench", "ImageBufferBench", "PackBench", "ReplierBench", "UnpackBench",
+    "CobsBench", "CobsRoundTrip", "DispatcherBench", "ImageBufferBench", "ReplierBench",
 ]  # fmt: skip
 
 
@@ -251,154 +248,3 @@ class ReplierBench(Bench):
             replier.i.valid & once_or_twice & replier.result.valid & replier.sent & ~replier.reset & ~replier.flush
         )
         self.never_longer(m, "live", ready & ~o.valid, 8)
-
-
-class UnpackBench(Bench):
-    """The bytes of a stretch of memory leave an `Unpack` in their order, and no others.
-
-    A stretch begins at any byte of a word and has 1 to ``longest`` bytes.
-    """
-
-    component: Unpack
-
-    def __init__(self, component: Unpack, properties: Sequence[str], *, longest: int):
-        super().__init__(component, properties)
-        self.longest = longest
-
-    def build(self, m, internals):
-        unpack, job, i, o = self.component, self.component.job, self.component.i, self.component.o
-        word, size, longest = unpack.data_bytes, unpack.size, self.longest
-        start, length, offered = Signal(range(word)), Signal(range(longest + 1)), Signal()
-        new_start, number = AnySeq(len(start)), AnySeq(len(length))
-        first, bytes_ = Signal.like(start), Signal.like(length)
-        m.d.comb += [
-            first.eq(Mux(offered, start, new_start)),
-            bytes_.eq(Mux(offered, length, Mux((number == 0) | (number > longest), 1, number))),
-            job.valid.eq(offered | AnySeq(1)),
-            job.payload.addr.eq(first),
-            job.payload.bytes.eq(bytes_),
-        ]
-        m.d.sync += [offered.eq(job.valid & ~job.ready), start.eq(first), length.eq(bytes_)]
-        self.source(m, i)
-        self.sink(m, o)
-
-        # Of the job whose pieces leave: bytes that have not left, and the place of the next one from the job's first
-        # word on. The next job may begin while the last piece is still offered.
-        begins, leaves = job.valid & job.ready, o.valid & o.ready
-        left, place, mine = Signal(range(longest + 1)), Signal(range(word + longest + 1)), Signal()
-        next_left, next_place, next_mine, pending = Signal.like(left), Signal.like(place), Signal(), Signal()
-        chosen, done, choose = Signal(), Signal(), Signal()
-        count, skip = o.payload.count, o.payload.skip
-        remains = Signal.like(left)
-        m.d.comb += [remains.eq(Mux(leaves, left - count, left)), choose.eq(AnySeq(1) & begins & ~done)]
-        m.d.sync += [left.eq(remains), done.eq(done | choose)]
-        with m.If(leaves):
-            m.d.sync += place.eq(place + count)
-        with m.If(begins):
-            m.d.sync += [next_left.eq(bytes_), next_place.eq(first), next_mine.eq(choose), chosen.eq(choose)]
-            m.d.sync += pending.eq(remains != 0)
-            with m.If(remains == 0):
-                m.d.sync += [left.eq(bytes_), place.eq(first), mine.eq(choose)]
-        with m.Elif(pending & (remains == 0)):
-            m.d.sync += [left.eq(next_left), place.eq(next_place), mine.eq(next_mine), pending.eq(0)]
-        self.require(m, "counts", ~begins | ~pending)
-        self.require(m, "counts", ~o.valid | ((count != 0) & (count <= left)))
-        self.require(m, "counts", ~o.valid | (skip == place % size))
-        self.require(m, "counts", ~o.valid | (skip + count <= size))
-        self.require(m, "counts", ~o.valid | (count == left) | (skip + count == size))
-        self.never_longer(m, "live", job.valid & i.valid & ~o.valid, 2)
-
-        # Follow the byte at a place of a job.
-        words, followed, byte = (
-            Signal(range(-(-(word + longest) // word) + 1)),
-            Signal(range(word + longest)),
-            Signal(8),
-        )
-        m.d.comb += followed.eq(AnyConst(len(followed)))
-        with m.If(begins):
-            m.d.sync += words.eq(0)
-        with m.Elif(i.valid & i.ready):
-            m.d.sync += words.eq(words + 1)
-        with m.If(chosen & i.valid & (words == followed // word)):
-            m.d.sync += byte.eq(i.payload.data.word_select(followed % word, 8))
-        at = mine & o.valid & (place <= followed) & (followed < place + count)
-        self.require(m, "order", ~at | (o.payload.data.word_select(followed % size, 8) == byte))
-
-
-class PackBench(Bench):
-    """The bytes of records leave a `Pack` in their order, at their addresses, and no others are written.
-
-    A job begins at any byte and has one or two records of one or two words.
-    """
-
-    component: Pack
-
-    def build(self, m, internals):
-        pack, job, i, o = self.component, self.component.job, self.component.i, self.component.o
-        size = pack.data_bytes
-        start, two, offered = Signal(range(size)), Signal(), Signal()
-        first, both = Signal.like(start), Signal()
-        m.d.comb += [
-            first.eq(Mux(offered, start, AnySeq(len(start)))),
-            both.eq(Mux(offered, two, AnySeq(1))),
-            job.valid.eq(offered | AnySeq(1)),
-            job.payload.addr.eq(first),
-            job.payload.records.eq(Mux(both, 2, 1)),
-        ]
-        m.d.sync += [offered.eq(job.valid & ~job.ready), start.eq(first), two.eq(both)]
-
-        # A record has a second word, or not.
-        waiting, kept, second = Signal(), Signal(33), Signal()
-        last = Signal()
-        m.d.comb += [
-            last.eq(Mux(waiting, kept[32], second | AnySeq(1))),
-            i.valid.eq(waiting | AnySeq(1)),
-            i.payload.data.eq(Mux(waiting, kept[:32], AnySeq(32))),
-            i.payload.last.eq(last),
-        ]
-        taken = i.valid & i.ready
-        m.d.sync += [waiting.eq(i.valid & ~i.ready), kept.eq(Value.cast(i.payload))]
-        with m.If(taken):
-            m.d.sync += second.eq(~last)
-        self.sink(m, o)
-
-        # Bytes of the job that have come, and those that have left; addresses from the job's first word on.
-        begins, leaves = job.valid & job.ready, o.valid & o.ready
-        longest = size + 16
-        come, gone, records = (Signal(range(longest + 1)), Signal(range(longest + size + 1)), Signal(range(3)))
-        with m.If(begins):
-            m.d.sync += [come.eq(first), records.eq(Mux(both, 2, 1))]
-        with m.Elif(taken):
-            m.d.sync += [come.eq(come + 4), records.eq(records - last)]
-        self.require(m, "counts", ~taken | (records != 0))
-        opened = Signal(range(size))
-        with m.If(begins):
-            m.d.sync += [gone.eq(0), opened.eq(first)]
-            self.require(m, "counts", ~(o.valid & ~o.ready))
-        with m.Elif(leaves):
-            m.d.sync += gone.eq(gone + size)
-        for lane in range(size):
-            inside = (gone + lane >= opened) & (gone + lane < come)
-            self.require(m, "counts", ~o.valid | (o.payload.strb[lane] == inside))
-        whole = (records == 0) | (come >= gone + size)
-        self.require(m, "counts", ~o.valid | (whole & (gone < come)))
-        self.never_longer(m, "offers", whole & (gone < come) & ~o.valid & ~begins, 2)
-        self.never_longer(m, "live", job.valid & i.valid & ~o.valid, 5)
-
-        # Follow the byte at a place of a job.
-        chosen, done = Signal(), Signal()
-        followed, byte = Signal(range(longest)), Signal(8)
-        m.d.comb += followed.eq(AnyConst(len(followed)))
-        with m.If(begins):
-            m.d.sync += [chosen.eq(~chosen & ~done & AnySeq(1)), done.eq(done | chosen)]
-        with m.If(chosen & taken & (followed >= come) & (followed < come + 4)):
-            m.d.sync += byte.eq(i.payload.data.word_select((followed - come)[:2], 8))
-        at = (
-            chosen
-            & o.valid
-            & (followed >= gone)
-            & (followed < gone + size)
-            & (followed >= opened)
-            & (followed < come)
-        )
-        self.require(m, "order", ~at | (o.payload.data.word_select((followed - gone)[: len(start)], 8) == byte))
