@@ -64,6 +64,7 @@ class BurstsBench(Bench):
         self.require(m, "order", ~o.valid | (o.payload.addr == word * size))
         self.never_longer(m, "offers", (left != 0) & ~o.valid, 1)
         self.never_longer(m, "live", i.valid & ~o.valid, 2)
+        self.frames_leave(m, o.valid & o.ready & o.payload.last)
 
 
 class GearboxBench(Bench):
@@ -98,6 +99,7 @@ class GearboxBench(Bench):
         self.require(m, "counts", ~taken | (stays + i.payload.count < size + bus))
         self.require(m, "offers", (held < bus) | o.valid)
         self.never_longer(m, "live", i.valid & ~o.valid, bus)
+        self.frames_leave(m, leaves)
 
         chosen, done, ahead, byte, lane = Signal(), Signal(), Signal.like(held), Signal(8), Signal(range(size))
         m.d.comb += lane.eq(AnySeq(len(lane)))
@@ -176,6 +178,7 @@ class RecordsBench(Bench):
         self.beats_due(m, arrives, leaves, Frames((words,)), capacity=words, patience=0, transparent=False)
         self.require(m, "counts", ~o.valid | (o.payload.last == (leaves.place == words - 1)))
         self.never_longer(m, "live", i.valid & flags.valid & ~records.hold & ~o.valid, 1)
+        self.frames_leave(m, leaves.ends)
 
         def record(x):
             result, bits = i.payload.shape()(x[0][0][: len(Value.cast(i.payload))]), records.bits

@@ -93,6 +93,7 @@ class AddBench(Bench):
         leaves = self.flow(m, o, o.valid & o.ready, 1)
         self.beats_due(m, arrives, leaves, ONE, capacity=1, patience=0, transparent=False)
         self.never_longer(m, "live", a.valid & b.valid & ~o.valid, 1)
+        self.frames_leave(m, leaves.ends)
 
         def total(x):
             a, b = number(x[0][0], self.a_codes), number(x[0][1], self.b_codes)

@@ -10,7 +10,7 @@ import msgspec
 from psahw.files import write_whole
 from psahw.processes import call_each
 
-from .contract import Bench
+from .contract import TWICE, Bench
 from .faults import FAULTS, Fault
 from .proofs import PROOFS, Proof
 from .tools import counterexample, digest, prove, rtlil_of
@@ -24,8 +24,9 @@ DEEPEST = 60  # clock cycles in which a run that violates an assertion is sought
 class Outcome(msgspec.Struct, frozen=True):
     """The result of a check.
 
-    ``status`` is ``"proved"``, ``"refuted"`` or ``"undecided"``, ``seconds`` processor time, and ``trace`` the values
-    of the component's ports in a run that violates an assertion, clock cycle by clock cycle.
+    ``status`` is ``"proved"``, ``"refuted"``, ``"undecided"``, or ``"too short"`` if no frame after a frame leaves
+    within the bound of a proof. ``seconds`` is processor time, and ``trace`` has the values of the component's ports
+    in a run that violates an assertion, clock cycle by clock cycle.
     """
 
     name: str
@@ -95,6 +96,12 @@ def _design(name: str) -> tuple[Bench, str]:
         return bench, rtlil_of(bench)
 
 
+def _second_frame(name: str) -> str:
+    """Return a design whose assertion fails when a second frame leaves, for a proof with a bound; else ``""``."""
+    proof = proof_of(name)
+    return rtlil_of(proof.make((TWICE,))) if name in PROOFS and proof.bound else ""
+
+
 def _ports(component) -> set[str]:
     """Return the names of a component's ports, as they are in a trace."""
     return {"__".join(map(str, path)) for path, _, _ in component.signature.flatten(component)}
@@ -104,16 +111,22 @@ def attempt(task: Task) -> Outcome:
     """Do a check, unless its outcome is kept in `FOLDER`. Undecided ones are not kept."""
     proof = proof_of(task.name)
     bench, design = _design(task.name)
+    second = _second_frame(task.name)
     depth = proof.depth or bench.cycles
-    path = FOLDER / f"{digest(design, proof.engine, depth, proof.skip)}.json"
+    path = FOLDER / f"{digest(design + second, proof.engine, depth, proof.skip)}.json"
     if path.exists() and not task.again:
         return msgspec.structs.replace(msgspec.json.decode(path.read_bytes(), type=Outcome), name=task.name)
     if not task.limit:
         return Outcome(task.name, "undecided", 0.0)
     verdict = prove(design, proof.engine, depth, skip=proof.skip, limit=task.limit)
-    refuted = verdict.status == "refuted" and task.name in PROOFS
+    status, seconds = verdict.status, verdict.seconds
+    if second and status == "proved":
+        verdict = prove(second, "bmc", depth, limit=task.limit)
+        seconds = round(seconds + verdict.seconds, 1)
+        status = {"refuted": "proved", "proved": "too short"}.get(verdict.status, verdict.status)
+    refuted = status == "refuted" and task.name in PROOFS
     trace = counterexample(design, _ports(bench.component), DEEPEST, limit=task.limit) if refuted else {}
-    outcome = Outcome(task.name, verdict.status, verdict.seconds, trace)
+    outcome = Outcome(task.name, status, seconds, trace)
     if outcome.status != "undecided":
         FOLDER.mkdir(parents=True, exist_ok=True)
         write_whole(path, msgspec.json.encode(outcome))

@@ -39,14 +39,17 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In
 
 __all__ = [
-    "ANY", "PROPERTIES", "ZERO", "Bench", "Flow", "Frames", "Internals", "Model", "Route", "StableBench",
-    "StreamBench", "elements", "popcount",
+    "ANY", "PADDING", "PROPERTIES", "TWICE", "Bench", "Flow", "Frames", "Internals", "Model", "Route",
+    "StableBench", "StreamBench", "elements", "popcount",
 ]  # fmt: skip
 
 PROPERTIES = ("stable", "offers", "counts", "order", "live")
 
-ZERO = "zero"
-"""In a `Route`: the element is 0."""
+TWICE = "twice"
+"""Instead of properties: no second frame leaves. A bounded proof must look at a run that violates this."""
+
+PADDING = "padding"
+"""In a `Route`: the element lies outside the grid."""
 ANY = "any"
 """In a `Route`: nothing is said about the element."""
 
@@ -101,13 +104,15 @@ class Frames:
 class Route:
     """An order in which each output element is a copy, or a function, of one input element.
 
-    ``sources[beat][lane]`` is the (beat, lane) of the input element, `ZERO` or `ANY`. ``bits`` are the bits that are
-    compared; None for all. ``function(beat, lane, value)`` returns what the output element must be.
+    ``sources[beat][lane]`` is the (beat, lane) of the input element, `PADDING` or `ANY`. ``bits`` are the bits that
+    are compared; None for all. ``function(beat, lane, value)`` returns what the output element must be. ``padding``
+    is the code that stands at the places with `PADDING`.
     """
 
     sources: Sequence[Sequence[tuple[int, int] | str]]
     bits: slice | None = None
     function: Callable[[int, int, Value], Value] | None = None
+    padding: int = 0
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,7 @@ class Bench(Elaboratable):
     component
         The component to prove something about.
     properties
-        Those of `PROPERTIES` that become assertions.
+        Those of `PROPERTIES` that become assertions, or `TWICE` alone.
     """
 
     resets = True
@@ -189,7 +194,7 @@ class Bench(Elaboratable):
     """Clock cycles in which everything happens, if the bench begins in any state that can be reached; otherwise 0."""
 
     def __init__(self, component, properties: Sequence[str]):
-        unknown = {*properties} - {*PROPERTIES}
+        unknown = {*properties} - {*PROPERTIES, TWICE}
         if unknown:
             raise ValueError(f"properties must be from {', '.join(PROPERTIES)}, not {', '.join(sorted(unknown))}")
         self.component, self.properties = component, tuple(properties)
@@ -217,6 +222,13 @@ class Bench(Elaboratable):
         """Assert a condition in every clock cycle after the reset, if it belongs to one of the wanted properties."""
         if name in self.properties:
             self.invariant(m, condition)
+
+    def frames_leave(self, m: Module, end: Value):
+        """Assert `TWICE`; ``end`` is high in a clock cycle in which a frame has left."""
+        if TWICE in self.properties:
+            left = Signal()
+            m.d.sync += left.eq(left | end)
+            self.require(m, TWICE, ~(left & end))
 
     def never_longer(self, m: Module, name: str, condition: Value, cycles: int):
         """Require that a condition never holds in more than ``cycles`` successive clock cycles."""
@@ -310,14 +322,14 @@ class Bench(Elaboratable):
     def _route(self, m, order, i, o, reads, leaves):
         """Compare an element of the chosen frame with the one that it comes from; the model checker chooses it."""
         table = [
-            (beat, lane, (0, 0) if source == ZERO else source, source == ZERO)
+            (beat, lane, (0, 0) if source == PADDING else source, source == PADDING)
             for beat, lanes in enumerate(order.sources)
             for lane, source in enumerate(lanes)
             if source != ANY
         ]
         entry, anything = Signal(range(len(table))), AnyConst(len(table).bit_length())
         m.d.comb += entry.eq(Mux(anything < len(table), anything, 0))
-        o_beat, o_lane, is_zero = (Array(line[field] for line in table)[entry] for field in (0, 1, 3))
+        o_beat, o_lane, outside = (Array(line[field] for line in table)[entry] for field in (0, 1, 3))
         i_beat, i_lane = (Array(line[2][field] for line in table)[entry] for field in (0, 1))
 
         bits = order.bits or slice(None)
@@ -326,11 +338,11 @@ class Bench(Elaboratable):
         came, came_now = Signal(), Signal()
         m.d.comb += [came_now.eq(came | (reads & (i.place == i_beat))), now.eq(Mux(came_now & ~came, read, kept))]
         m.d.sync += [came.eq(came_now), kept.eq(now)]
-        wanted = Mux(is_zero, 0, now)
+        wanted = Mux(outside, order.padding, now)
         if order.function is not None:
             wanted = Array(order.function(beat, lane, now) for beat, lane, *_ in table)[entry]
         written = Array(element[bits] for element in elements(o.stream.payload))[o_lane]
-        self.require(m, "order", ~(leaves & (o.place == o_beat)) | ((is_zero | came_now) & (written == wanted)))
+        self.require(m, "order", ~(leaves & (o.place == o_beat)) | ((outside | came_now) & (written == wanted)))
 
     def _model(self, m, order, i, o, reads, leaves):
         """Compare all elements of the chosen frame with those that the function makes of its input."""
@@ -409,6 +421,7 @@ class StreamBench(Bench):
             for condition in self.invariants(internals, due) if self.invariants else ():
                 self.invariant(m, condition)
         self.never_longer(m, "live", i.stream.valid & ~o.stream.valid, self.interval)
+        self.frames_leave(m, o.ends)
         if self.routing is not None:
             self.ordered(m, self.routing, i, o, self.capacity // frames.o_beats + 2)
 

@@ -70,6 +70,7 @@ class PacketBufferBench(Bench):
         self.require(m, "counts", buffer.dropped == (buffer.keep & lost))
         self.require(m, "counts", ~o.valid | (waiting != 0))
         self.never_longer(m, "offers", (waiting != 0) & ~o.valid, 1)
+        self.frames_leave(m, leaves)
 
         chosen, committed, done = Signal(), Signal(), Signal()
         ahead, byte = Signal.like(waiting), Signal(8)

@@ -85,6 +85,7 @@ class CobsBench(Bench):
         self.require(m, "counts", ~o.valid | (due != 0))
         self.never_longer(m, "offers", (due != 0) & ~o.valid, 4)
         self.never_longer(m, "live", i.valid & ~o.valid, longest + 6)
+        self.frames_leave(m, leaves & o.payload.end)
 
         flight = Signal(range(2 * longest + 8))
         m.d.sync += flight.eq(flight + Mux(taken, 1 + last, 0) - leaves)

@@ -1,14 +1,17 @@
 """Quick proofs of the stream contract, and faults that every property must refute. `make prove` does all of them."""
 
+from dataclasses import replace
+
 import pytest
 
+from . import checks
 from .__main__ import chosen, describe, main, show
 from .checks import Outcome, Task, attempt, names, proof_of
 from .contract import PROPERTIES
 from .faults import FAULTS
 from .proofs import PROOFS
 from .structure import netlists
-from .tools import counterexample, rtlil_of
+from .tools import counterexample, prove, rtlil_of
 
 
 @pytest.mark.parametrize("name", names(quick=True))
@@ -46,6 +49,20 @@ def test_counterexample():
     )
     assert trace["o__valid"][-1] == "1"
     assert sum(left[1:-1]) == sum(come[1:-1])  # the first clock cycle is the reset; none is there in the last one
+
+
+def test_bound_that_is_too_short(monkeypatch, tmp_path):
+    """The second frame leaves an adder in the fourth clock cycle, that of the reset included."""
+    monkeypatch.setattr(checks, "FOLDER", tmp_path)
+    monkeypatch.setitem(PROOFS, name := "add/1-lane/order", replace(PROOFS[name], depth=3))
+    assert attempt(Task(name, limit=100)).status == "too short"
+
+
+def test_program_that_is_not_installed(monkeypatch, tmp_path):
+    """Without its programs, a proof fails; it is neither skipped nor undecided."""
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    with pytest.raises(RuntimeError, match="sby failed"):
+        prove(rtlil_of(PROOFS["add/1-lane/order"].bench()), "bmc", 2)
 
 
 def test_valid_does_not_depend_on_ready():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from psahw.architecture.codes import INT8, Codes
 from psahw.architecture.geometry import SlidingWindow
 from psahw.gateware.banks import Banks
 from psahw.gateware.ring import VectorRing
@@ -12,7 +13,7 @@ from psahw.gateware.transpose import Transpose
 from psahw.gateware.windows import Windows
 
 from ..benches import BanksBench, DelayTapsBench, RingBench
-from ..contract import ZERO, Frames, Route, StreamBench
+from ..contract import PADDING, Frames, Route, StreamBench
 from .proof import SIGN, Proof, handshake, order
 
 __all__ = ["proofs"]
@@ -51,7 +52,7 @@ def _transpose(rows, columns, i_lanes, o_lanes, period, bits=SIGN):
     return make
 
 
-def _windows(height, width, size, stride, padding, i_lanes, o_lanes, period=1, bits=SIGN):
+def _windows(height, width, size, stride, padding, i_lanes, o_lanes, period=1, bits=SIGN, code=0, codes=INT8):
     """Return a function that makes the bench of a `Windows` over a grid with one channel."""
 
     def make(p):
@@ -64,17 +65,17 @@ def _windows(height, width, size, stride, padding, i_lanes, o_lanes, period=1, b
             for x in range(columns)
         ]
         sources = np.array(windows).reshape(-1, o_lanes)
-        order = Route([[ZERO if n < 0 else divmod(int(n), i_lanes) for n in beat] for beat in sources], bits)
+        places = [[PADDING if n < 0 else divmod(int(n), i_lanes) for n in beat] for beat in sources]
         beats = size * size // o_lanes * columns  # of a row of windows
         last = [min(y * stride - padding + size, height) for y in range(rows)]
         due = [sum(beats for end in last if end * width <= (beat + 1) * i_lanes) for beat in range(i_beats)]
         dut = Windows(
             height=height, width=width, channels=1, size=size, stride=stride, padding=padding, i_lanes=i_lanes,
-            o_lanes=o_lanes, period=period, style="distributed",
+            o_lanes=o_lanes, period=period, style="distributed", code=code, codes=codes,
         )  # fmt: skip
         return StreamBench(
             dut, p, frames=Frames(tuple(due)), capacity=2 * len(sources) + 2, patience=period + 3,
-            interval=i_beats + period + 3, order=order,
+            interval=i_beats + period + 3, order=Route(places, bits, padding=code),
         )  # fmt: skip
 
     return make
@@ -107,3 +108,6 @@ def proofs() -> Iterator[Proof]:
     }.items():
         yield handshake("Windows", parameters, make)
         yield order("Windows", f"{parameters}, bit 7", make)
+    bit = Codes(1, signed=False)
+    padded = _windows(2, 2, 2, 1, 1, 1, 2, bits=None, code=1, codes=bit)
+    yield order("Windows", "2x2, size 2, stride 1, padding 1 with 1, 1 to 2 lanes, uint1", padded)

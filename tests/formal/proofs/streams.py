@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
+from amaranth.hdl import Array
 
+from psahw.architecture.codes import Codes
 from psahw.gateware.chain import Chain
 from psahw.gateware.residual import Residual
 from psahw.gateware.stream import Fork, Gather, Queue, Skid, vector_signature
@@ -86,6 +88,19 @@ def _residual(depth, bypass):
     return make
 
 
+def _unsigned_residual(p):
+    codes = Codes(2, signed=False)
+    table = TableRom(
+        values=np.array([[3, 0, 2, 1]], np.uint8), lanes=1, style="distributed", i_codes=codes, o_codes=codes
+    )
+    dut = Residual(
+        i_lanes=1, o_lanes=1, branch=Chain(parts={"table": table}), bypass=None, depth=1, style="distributed",
+        i_codes=codes, o_codes=codes,
+    )  # fmt: skip
+    order = Route([[(0, 0)]], function=lambda beat, lane, value: Array([3, 1, 3, 3])[value])  # of 3, 1, 4 and 4
+    return StreamBench(dut, p, frames=Frames((1,)), capacity=8, patience=8, interval=8, order=order, transparent=True)
+
+
 def _residual_behind_transposes(depth):
     """Return a function that makes the bench of a residual whose branch needs a whole frame before its first beat."""
 
@@ -118,4 +133,5 @@ def proofs() -> Iterator[Proof]:
         parameters = f"table, {'table' if bypass else 'wire'}, depth {depth}"
         yield handshake("Residual", parameters, _residual(depth, bypass))
         yield order("Residual", parameters, _residual(depth, bypass))
+    yield order("Residual", "table, wire, depth 1, uint2", _unsigned_residual)
     yield Proof("Residual", "two transpositions, depth 4", ("live",), "pdr", _residual_behind_transposes(4))

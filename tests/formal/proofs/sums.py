@@ -96,8 +96,8 @@ def proofs() -> Iterator[Proof]:
         yield order("Argmax", parameters, _argmax(codes, lanes))
     pool = "2 tokens, 2 channels"
     yield handshake("MeanPool", pool, _mean_pool(INT8))
-    yield order("MeanPool", pool, _mean_pool(INT8), 20)
-    yield order("MeanPool", f"{pool}, uint3, multiplier 3", _mean_pool(UINT3, 3, 2), 24)
+    yield order("MeanPool", pool, _mean_pool(INT8), 16)
+    yield order("MeanPool", f"{pool}, uint2, multiplier 3", _mean_pool(Codes(2, signed=False), 3, 2), 18)
     pool = "3 tokens, 2 channels"
     yield handshake("MaxPool", pool, _max_pool(INT8))
     yield order("MaxPool", pool, _max_pool(INT8), 16)
