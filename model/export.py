@@ -14,7 +14,7 @@ from .integers import Integers
 from .quant import QuantizedResMLP
 from .quant_layers import HEAD_BITS, QuantizedBlock, table_residual
 
-__all__ = ["to_network"]
+__all__ = ["arrays", "exact_array", "to_network"]
 
 
 class _LinearArrays(TypedDict):
@@ -23,7 +23,7 @@ class _LinearArrays(TypedDict):
     shift: np.ndarray
 
 
-def _array(tensor: Tensor, dtype: type[np.generic]) -> np.ndarray:
+def exact_array(tensor: Tensor, dtype: type[np.generic]) -> np.ndarray:
     """Return a tensor as an array of an integer type, which must hold its values exactly."""
     values = tensor.detach().cpu().numpy()
     result: np.ndarray = values.astype(dtype)
@@ -32,11 +32,11 @@ def _array(tensor: Tensor, dtype: type[np.generic]) -> np.ndarray:
     return result
 
 
-def _arrays(integers: Integers) -> _LinearArrays:
+def arrays(integers: Integers) -> _LinearArrays:
     return {
-        "weight": _array(integers.weight, np.int8),
-        "bias": _array(integers.bias, np.int32),
-        "shift": _array(integers.shift, np.uint8),
+        "weight": exact_array(integers.weight, np.int8),
+        "bias": exact_array(integers.bias, np.int32),
+        "shift": exact_array(integers.shift, np.uint8),
     }
 
 
@@ -44,7 +44,7 @@ def _table(values: Tensor | None) -> Table | None:
     """Return a table from its unrounded values [256, C], or None if it is the identity for every channel."""
     if values is None:
         return None
-    rounded = _array(values.detach().round(), np.int8).T
+    rounded = exact_array(values.detach().round(), np.int8).T
     if (rounded == np.arange(-128, 128)).all():
         return None
     return Table(np.ascontiguousarray(rounded))
@@ -54,7 +54,7 @@ def _block(block: QuantizedBlock) -> Block:
     token, channel, before, between, after = block
     size, shared = token.layer.kernel, token.layer.shared
     mixing = TokenMixing(
-        **_arrays(token.integers(between)), kernel=None if size is None else (size, size), shared=shared
+        **arrays(token.integers(between)), kernel=None if size is None else (size, size), shared=shared
     )
     token_mixing = TokenSublayer(
         mixing,
@@ -63,9 +63,9 @@ def _block(block: QuantizedBlock) -> Block:
     )
     channel_mixing = ChannelSublayer(
         table_in=_table(channel.table_in(between)),
-        linear1=Linear(**_arrays(channel.linear1(between))),
+        linear1=Linear(**arrays(channel.linear1(between))),
         table_hidden=_table(channel.table_hidden()),
-        linear2=Linear(**_arrays(channel.linear2(after))),
+        linear2=Linear(**arrays(channel.linear2(after))),
         table_residual=_table(table_residual(between, after)),
     )
     return Block(token_mixing, channel_mixing)
@@ -91,7 +91,7 @@ def to_network(model: QuantizedResMLP, name: str, classes: tuple[str, ...], meta
     for s, stage in enumerate(model.stages):
         merge = None
         if stage.merge is not None:
-            merge = Linear(**_arrays(stage.merge_integers(model.stages[s - 1].scales()[-1])))
+            merge = Linear(**arrays(stage.merge_integers(model.stages[s - 1].scales()[-1])))
         stages.append(Stage(merge=merge, blocks=tuple(map(_block, stage.blocks()))))
     pixel_codes = np.tile(np.arange(-128, 128, dtype=np.int8), (config.colours, 1))
     form = ResMLP(
@@ -99,10 +99,10 @@ def to_network(model: QuantizedResMLP, name: str, classes: tuple[str, ...], meta
         image=config.image,
         input_table=pixel_codes,
         patch=Patch(size=config.patch_size, stride=config.patch_stride, padding=config.patch_padding),
-        embed=Linear(**_arrays(model.embed_integers())),
+        embed=Linear(**arrays(model.embed_integers())),
         stages=tuple(stages),
         pool_shift=int(model.pool_shift),
-        head=Linear(**_arrays(model.head_integers()), out_bits=HEAD_BITS),
+        head=Linear(**arrays(model.head_integers()), out_bits=HEAD_BITS),
         classes=tuple(classes),
         metadata=metadata or {},
     )

@@ -34,6 +34,11 @@ EXACT = 1 << 24  # float32 holds every integer below this magnitude exactly
 MAX_TERMS = (EXACT - BIAS_LIMIT - (1 << MAX_SHIFT) - 1) // (128 * 128)
 
 
+def _range(bits: int, signed: bool) -> tuple[int, int]:
+    """Return the least and the greatest code of a type."""
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+
+
 class _Round(torch.autograd.Function):
     """Round to the nearest integer; the gradient passes straight through."""
 
@@ -49,18 +54,17 @@ class _Round(torch.autograd.Function):
 class Requantise(torch.autograd.Function):
     """Add a bias, shift right with rounding half up, and saturate.
 
-    `apply(x, bias, factor, half, bits)` returns `saturate(floor((x + bias + half) * factor))` with
-    `factor = 2^-shift` and `half = rounding_half(shift)`. The gradient is that of `(x + bias) * factor`, and zero
-    where the result saturates.
+    `apply(x, bias, factor, half, bits, signed)` returns `saturate(floor((x + bias + half) * factor), bits, signed)`
+    with `factor = 2^-shift` and `half = rounding_half(shift)`. The gradient is that of `(x + bias) * factor`, and
+    zero where the result saturates.
 
     It is one function because separate operations and their gradients took half of a training step.
     """
 
     @staticmethod
-    def forward(ctx, x, bias, factor, half, bits):
+    def forward(ctx, x, bias, factor, half, bits, signed):
         shifted = (x + (bias + half)).mul_(factor).floor_()
-        limit = 1 << (bits - 1)
-        codes = shifted.clamp(-limit, limit - 1)
+        codes = shifted.clamp(*_range(bits, signed))
         ctx.save_for_backward(factor, codes != shifted)
         ctx.bias_shape = bias.shape
         return codes
@@ -69,26 +73,29 @@ class Requantise(torch.autograd.Function):
     def backward(ctx, gradient):
         factor, outside = ctx.saved_tensors
         gradient = gradient.masked_fill(outside, 0).mul_(factor)
-        return gradient, gradient.sum_to_size(ctx.bias_shape), None, None, None
+        return gradient, gradient.sum_to_size(ctx.bias_shape), None, None, None, None
 
 
 class _Saturate(torch.autograd.Function):
-    """Clamp to [-limit, limit - 1]; torch's own gradient of `clamp` compares twice and selects, which is slower."""
+    """Clamp to [low, high]; torch's own gradient of `clamp` compares twice and selects, which is slower."""
 
     @staticmethod
-    def forward(ctx, x, limit):
-        codes = x.clamp(-limit, limit - 1)
+    def forward(ctx, x, low, high):
+        codes = x.clamp(low, high)
         ctx.save_for_backward(codes != x)
         return codes
 
     @staticmethod
     def backward(ctx, gradient):
-        return gradient.masked_fill(ctx.saved_tensors[0], 0), None
+        return gradient.masked_fill(ctx.saved_tensors[0], 0), None, None
 
 
-def saturate(x: Tensor, bits: int = 8) -> Tensor:
-    """Clamp to the range of two's complement with `bits` bits; the gradient is zero where that changes a value."""
-    return _Saturate.apply(x, 1 << (bits - 1))
+def saturate(x: Tensor, bits: int = 8, signed: bool = True) -> Tensor:
+    """Clamp to the range of `bits` bits, in two's complement if `signed`.
+
+    The gradient is zero where that changes a value.
+    """
+    return _Saturate.apply(x, *_range(bits, signed))
 
 
 def rounding_half(shift: Tensor) -> Tensor:
@@ -114,7 +121,11 @@ class Integers(NamedTuple):
     shift: Tensor
 
     def requantise(
-        self, total: Tensor, align: Callable[[Tensor], Tensor] = lambda rows: rows, bits: int = 8
+        self,
+        total: Tensor,
+        align: Callable[[Tensor], Tensor] = lambda rows: rows,
+        bits: int = 8,
+        signed: bool = True,
     ) -> Tensor:
         """Return the codes of `total`, which is weight·x.
 
@@ -122,10 +133,10 @@ class Integers(NamedTuple):
         """
         half = rounding_half(self.shift)
         factor = torch.exp2(-self.shift)
-        return Requantise.apply(total, align(self.bias), align(factor), align(half), bits)
+        return Requantise.apply(total, align(self.bias), align(factor), align(half), bits, signed)
 
 
-def to_integers(weight: Tensor, bias: Tensor, bits: int = 8) -> Integers:
+def to_integers(weight: Tensor, bias: Tensor, bits: int = 8, *, limited: bool = True) -> Integers:
     """Round a linear map from input codes to output codes, given in floating point, to integers.
 
     Each row is scaled by the largest power of two that both its weights and its bias have room for; the exponent is
@@ -140,6 +151,9 @@ def to_integers(weight: Tensor, bias: Tensor, bits: int = 8) -> Integers:
         [..., rows].
     bits
         Bits of a weight.
+    limited
+        Refuse rows that are so long that their sums are not exact for the largest weights and int8 inputs. Without,
+        the caller checks sums of the weights that there are.
 
     Raises
     ------
@@ -147,7 +161,7 @@ def to_integers(weight: Tensor, bias: Tensor, bits: int = 8) -> Integers:
         If the sum of a row is too long to be exact in float32.
     """
     terms = weight.shape[-1]
-    if terms > MAX_TERMS:
+    if limited and terms > MAX_TERMS:
         raise ValueError(f"a linear map must have at most {MAX_TERMS} inputs to be exact in float32, not {terms}")
     largest = weight.detach().abs().amax(-1).clamp(min=1e-9)  # [..., rows]
     bias_room = BIAS_LIMIT / bias.detach().abs().clamp(min=1e-9)
@@ -175,6 +189,11 @@ def _least_error(weight: Tensor, shift: Tensor, limit: Tensor, bits: int) -> Ten
 class RowQuantizer(nn.Module):
     """The settings by which a layer's rows become integers.
 
+    Parameters
+    ----------
+    limited
+        See `to_integers`.
+
     Attributes
     ----------
     bits
@@ -185,9 +204,9 @@ class RowQuantizer(nn.Module):
 
     kept: Tensor | None
 
-    def __init__(self):
+    def __init__(self, *, limited: bool = True):
         super().__init__()
-        self.bits = 8
+        self.bits, self.limited = 8, limited
         self.register_buffer("kept", None)
 
     def masked(self, weight: Tensor) -> Tensor:
@@ -203,7 +222,7 @@ class RowQuantizer(nn.Module):
         With `mean` [columns], the mean input in codes, the bias compensates what rounding the weights does to that
         input.
         """
-        integers = to_integers(weight, bias, self.bits)
+        integers = to_integers(weight, bias, self.bits, limited=self.limited)
         if mean is None:
             return integers
         factor = torch.exp2(integers.shift)
@@ -212,6 +231,6 @@ class RowQuantizer(nn.Module):
         return integers._replace(bias=_Round.apply(corrected))
 
 
-def linear(x: Tensor, integers: Integers, bits: int = 8) -> Tensor:
-    """Apply a linear map to codes: [..., columns] to [..., rows], saturated to `bits` bits."""
-    return integers.requantise(x @ integers.weight.t(), bits=bits)
+def linear(x: Tensor, integers: Integers, bits: int = 8, signed: bool = True) -> Tensor:
+    """Apply a linear map to codes: [..., columns] to [..., rows], saturated to a type (`saturate`)."""
+    return integers.requantise(x @ integers.weight.t(), bits=bits, signed=signed)

@@ -177,7 +177,7 @@ class QuantizedResMLP(nn.Module):
             x = stage(x, scale)
             scale = stage.scales()[-1]
         half = rounding_half(self.pool_shift)
-        pooled = Requantise.apply(x.sum(0), torch.zeros_like(half), torch.exp2(-self.pool_shift), half, 8)
+        pooled = Requantise.apply(x.sum(0), torch.zeros_like(half), torch.exp2(-self.pool_shift), half, 8, True)
         return linear(pooled, self.head_integers(), bits=HEAD_BITS)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def rescale(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """
     factor = before / after  # 1 or 1/2, that is 2^-shift
     half = 2 * (1 - factor)  # 0 or 1, which is `rounding_half(shift)`
-    return Requantise.apply(x, torch.zeros_like(factor), factor, half, 8)
+    return Requantise.apply(x, torch.zeros_like(factor), factor, half, 8, True)
 
 
 def table_residual(before: Tensor, after: Tensor) -> Tensor:

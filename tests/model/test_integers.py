@@ -12,7 +12,7 @@ def test_rounds_half_up_exactly():
     x = torch.arange(-700.0, 701.0)
     for shift in range(5):
         half = torch.tensor(2.0 ** (shift - 1) if shift else 0.0)
-        codes = Requantise.apply(x, torch.tensor(3.0), torch.tensor(2.0**-shift), half, 8)
+        codes = Requantise.apply(x, torch.tensor(3.0), torch.tensor(2.0**-shift), half, 8, True)
         expected = reference.requantise(x.numpy().astype(np.int32) + 3, shift)
         np.testing.assert_array_equal(codes.numpy(), expected)
 
@@ -21,7 +21,7 @@ def test_gradient_of_requantising():
     """It is that of the map without rounding, and zero where the result saturates."""
     x = torch.tensor([[-2000.0, -9.0, 5.0], [511.0, 100.0, 2000.0]], requires_grad=True)
     bias = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
-    codes = Requantise.apply(x, bias, torch.tensor(0.25), torch.tensor(2.0), 8)
+    codes = Requantise.apply(x, bias, torch.tensor(0.25), torch.tensor(2.0), 8, True)
     assert codes.tolist() == [[-128, -2, 2], [127, 26, 127]]
     codes.backward(torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]]))
     assert x.grad.tolist() == [[0, 0.5, 1], [0, 4, 0]]  # 511 gave 128, which saturates to 127

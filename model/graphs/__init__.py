@@ -1,0 +1,1 @@
+"""Networks of any topology in torch: configuration, float network, quantised network, and export."""
