@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from psahw.adder_graph.estimate import layer_luts
 from psahw.callbacks import silent
@@ -17,8 +16,11 @@ from psahw.errors import UserError
 from psahw.network.resmlp import linear_names
 
 from .config import ModelConfig
+from .graphs.quantised import QuantizedGraph
+from .models import task_of
 from .predict import images_at_once
 from .quant import Layer, QuantizedResMLP
+from .tasks import loss_of, make_targets
 
 __all__ = ["MIN_BITS", "check_budget", "choose", "layer_names", "loss_by_bits", "luts_by_bits"]
 
@@ -46,7 +48,7 @@ def _each_bits(layer: Layer) -> Iterator[int]:
 
 
 @torch.no_grad()
-def luts_by_bits(model: QuantizedResMLP) -> ByBits:
+def luts_by_bits(model: QuantizedResMLP | QuantizedGraph) -> ByBits:
     """Return the estimated LUTs of each layer with the bits that it has, and with each smaller number of bits."""
 
     def luts(layer: Layer) -> float:
@@ -56,20 +58,23 @@ def luts_by_bits(model: QuantizedResMLP) -> ByBits:
 
 
 @torch.no_grad()
-def _loss(model: QuantizedResMLP, images: np.ndarray, labels: np.ndarray, batch: int = 500) -> float:
-    """Return the mean cross-entropy on images uint8 [n, h, w, 3] with labels [n]."""
+def _loss(model: QuantizedResMLP | QuantizedGraph, images: np.ndarray, labels: np.ndarray, batch: int = 500) -> float:
+    """Return the mean loss on images uint8 [n, h, w, colours] with labels."""
     device = next(model.parameters()).device
     batch = images_at_once(model, batch)
-    total = 0.0
+    task, total = task_of(model.config), 0.0
+    loss, targets = loss_of(task), make_targets(labels, task, model.config.classes, 0, model).to(device)
     for start in range(0, len(images), batch):
-        logits = model(torch.from_numpy(images[start : start + batch]).to(device))
-        targets = torch.from_numpy(labels[start : start + batch]).to(device).long()
-        total += float(functional.cross_entropy(logits, targets, reduction="sum"))
+        outputs = model(torch.from_numpy(images[start : start + batch]).to(device))
+        total += float(loss(outputs, targets[start : start + batch])) * len(outputs)
     return total / len(images)
 
 
 def loss_by_bits(
-    model: QuantizedResMLP, images: np.ndarray, labels: np.ndarray, progress: Callable[[int], None] = silent
+    model: QuantizedResMLP | QuantizedGraph,
+    images: np.ndarray,
+    labels: np.ndarray,
+    progress: Callable[[int], None] = silent,
 ) -> ByBits:
     """Return by how much the loss grows when one layer has fewer bits and the others stay as they are.
 
@@ -78,14 +83,14 @@ def loss_by_bits(
     model
         The network, which is left in evaluation mode.
     images, labels
-        uint8 [n, h, w, 3] and [n].
+        uint8 [n, h, w, colours] and classes [n], or values or labels [n, classes].
     progress
         Called with 1 after each layer.
 
     Returns
     -------
     dict
-        Increase of the mean cross-entropy by layer and bits; 0 for the bits that the layer has.
+        Increase of the mean loss by layer and bits; 0 for the bits that the layer has.
     """
     model.eval()
     unchanged = _loss(model, images, labels)

@@ -20,11 +20,9 @@ from psahw.files import write_whole, writing
 from psahw.quoting import printable
 
 from . import finite
-from .config import ConvConfig, ModelConfig, model_config_from_dict
-from .convnet import ConvNet
-from .resmlp import ResMLP
+from .models import Config, Model, config_from_dict, make_model
 
-__all__ = ["load_model", "make_model", "pack_optimizer", "read", "save_model", "unpack_optimizer", "write"]
+__all__ = ["load_model", "pack_optimizer", "read", "save_model", "unpack_optimizer", "write"]
 
 FORMAT = 1
 OPTIMIZER = "optimizer"  # begins the names of an optimiser's tensors, which may hold larger numbers than a model's
@@ -101,12 +99,7 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
     optimizer.load_state_dict({"state": state, "param_groups": rest["groups"]})
 
 
-def make_model(config: ModelConfig | ConvConfig) -> ResMLP | ConvNet:
-    """Return a float model with random weights, drawn from torch's global generator."""
-    return ConvNet(config) if isinstance(config, ConvConfig) else ResMLP(config)
-
-
-def save_model(path: Path, model: nn.Module, config: ModelConfig | ConvConfig, about: dict[str, Any]) -> None:
+def save_model(path: Path, model: nn.Module, config: Config, about: dict[str, Any]) -> None:
     """Write a trained float model; `about` says how it was trained, as JSON."""
     write(path, model.state_dict(), {"kind": "model", "model": config.to_dict(), "about": about})
 
@@ -118,7 +111,7 @@ class _Described(msgspec.Struct):
     about: dict[str, Any]
 
 
-def load_model(path: Path) -> tuple[ResMLP | ConvNet, dict[str, Any]]:
+def load_model(path: Path) -> tuple[Model, dict[str, Any]]:
     """Return a float model in evaluation mode, and how it was trained.
 
     Raises
@@ -130,7 +123,7 @@ def load_model(path: Path) -> tuple[ResMLP | ConvNet, dict[str, Any]]:
     if metadata.get("kind") != "model":
         raise UserError(f"{path} must be a trained model: give the run's model.safetensors")
     described = documents.convert(metadata, _Described, path)
-    config = model_config_from_dict(described.model, str(path))
+    config = config_from_dict(described.model, str(path))
     with torch.device("meta"):  # before memory is spent on a size that the file does not have
         expected = {name: tensor.shape for name, tensor in make_model(config).state_dict().items()}
     for name in sorted(expected.keys() | tensors.keys()):

@@ -17,6 +17,7 @@ from psahw.files import write_whole
 from psahw.quoting import quote
 
 from .bits import check_budget, choose, loss_by_bits, luts_by_bits
+from .graphs.quantised import QuantizedGraph
 from .prune import Pruning
 from .quant import QuantizedResMLP
 
@@ -120,7 +121,7 @@ class Compression:
 
 def choose_bits(
     compression: Compression,
-    model: QuantizedResMLP,
+    model: QuantizedResMLP | QuantizedGraph,
     pruning: Pruning | None,
     images: np.ndarray,
     labels: np.ndarray,

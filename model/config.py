@@ -17,7 +17,6 @@ __all__ = [
     "StageConfig",
     "TrainConfig",
     "held_out",
-    "model_config_from_dict",
 ]
 
 ACTIVATIONS = ("gelu", "relu", "psa_hidden", "psa_both")
@@ -431,16 +430,3 @@ def held_out(about: Any) -> bool:
     if isinstance(about, dict):
         return about.get("all_images") is not True and all(held_out(value) for value in about.values())
     return not isinstance(about, list) or all(map(held_out, about))
-
-
-def model_config_from_dict(data: dict[str, Any], where: str = "model configuration") -> ModelConfig | ConvConfig:
-    """Return a configuration of either kind; the entry "kind" tells them apart.
-
-    Raises
-    ------
-    UserError
-        If a field is unknown or has an impossible value; the message begins with `where`.
-    """
-    if data.get("kind") == "conv":
-        return ConvConfig.from_dict(data, where)
-    return ModelConfig.from_dict(data, where)

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from psahw.callbacks import Log, Progress, counter, silent
 from psahw.errors import UserError
 from psahw.network import file as network_file
 from psahw.network import reference
-from psahw.network.evaluation import score
+from psahw.network.evaluation import predictions, score
 from psahw.network.graph import Network
 
 from . import data as datasets
@@ -34,24 +34,45 @@ class EvaluationResult:
         Name of the data set.
     images
         Test images that were classified.
+    task
+        What the network says: "class", "values" or "labels".
     correct
-        Images that were classified correctly.
+        Images that were classified correctly, or of which all labels are right; None for values.
     accuracy
-        Top-1 accuracy in percent.
+        Top-1 accuracy, or the labels that are right, in percent; None for values.
+    r2
+        Share of the variance that is explained, the mean over the values; None for classes and labels.
     confusion
-        Number of images of each class (rows) that were taken for each class (columns).
+        Number of images of each class (rows) that were taken for each class (columns); None for values and labels.
+    outputs
+        The figures of each class, value or label; see `psahw.network.evaluation.score`.
     """
 
     network: str
     dataset: str
     images: int
-    correct: int
-    accuracy: float
-    confusion: list[list[int]]
+    task: str = "class"
+    correct: int | None = None
+    accuracy: float | None = None
+    r2: float | None = None
+    confusion: list[list[int]] | None = None
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def from_score(cls, score: dict[str, Any]) -> "EvaluationResult":
+        """Return the result for what `psahw.network.evaluation.score` returns."""
+        named = dict(score)
+        outputs = next(named.pop(name) for name in ("classes", "values", "labels") if name in named)
+        return cls(**named, outputs=outputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what ``psahw evaluate --json`` prints."""
-        return dataclasses.asdict(self)
+        """Return what ``psahw evaluate --json`` prints, which leaves out what is None."""
+        named = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        named[_OUTPUTS[self.task]] = named.pop("outputs")
+        return named
+
+
+_OUTPUTS = {"class": "classes", "values": "values", "labels": "labels"}
 
 
 def evaluate(
@@ -118,10 +139,13 @@ def evaluate(
     if images is not None and images > available:
         raise UserError(f"images must be at most the {available} test images of {test.name}, not {images}")
     pixels, labels = test.test_images[:images], test.test_labels[:images]
-    logits = classifier.run(pixels, counter(progress, len(pixels)))
-    result = EvaluationResult(**score(classifier.name, test.name, logits, labels))
+    answers = classifier.run(pixels, counter(progress, len(pixels)))
+    names = classifier.names or test.classes
+    scored = score(classifier.name, test.name, answers, labels, names, classifier.task)
+    result = EvaluationResult.from_score(scored)
     if record:
-        log(_record(name, f"{test.name} test INT8", result.accuracy))
+        figure = result.accuracy if result.accuracy is not None else 100 * (result.r2 or 0.0)
+        log(_record(name, f"{test.name} test INT8", max(figure, 0.0)))
     return result
 
 
@@ -144,9 +168,8 @@ class _Classifier:
     classes: int
     task: str
     columns: Columns | None  # how the values of a table become bytes
-    run: Callable[
-        [np.ndarray, Callable[[int], None]], np.ndarray
-    ]  # (images, called per batch) -> logits [n, classes]
+    run: Callable[[np.ndarray, Callable[[int], None]], np.ndarray]  # (images, called per batch) -> answers
+    names: tuple[str, ...] | None = None  # of the classes, values or labels, if it knows them
 
 
 def _integer_classifier(network: Network) -> _Classifier:
@@ -156,21 +179,25 @@ def _integer_classifier(network: Network) -> _Classifier:
         len(network.classes),
         network.output.kind,
         datasets.recorded_columns(network),
-        lambda images, advance: reference.run(network, images, progress=advance),
+        lambda images, advance: predictions(network.output, reference.run(network, images, progress=advance)),
+        network.classes,
     )
 
 
 def _float_classifier(path: str) -> _Classifier:
     from . import checkpoint  # here, so that integer networks can be evaluated without torch
+    from .models import task_of
     from .predict import predict
+    from .tasks import answers
 
     model, _ = checkpoint.load_model(model_file(path))
     config = model.config
+    task = task_of(config)
     return _Classifier(
         f"{path} (float)",
         (*config.image, config.colours),
         config.classes,
-        "class",
+        task,
         None,
-        lambda images, advance: predict(model, images, progress=advance),
+        lambda images, advance: answers(predict(model, images, progress=advance), task, model),
     )

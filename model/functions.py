@@ -11,7 +11,7 @@ from .psa import GRID_RANGE, PSA
 from .quant import QuantizedResMLP
 from .resmlp import ResMLP
 
-__all__ = ["Curves", "code_curves", "float_curves", "scales"]
+__all__ = ["Curves", "code_curves", "float_curves", "listed", "scales"]
 
 
 class Curves(NamedTuple):
@@ -50,7 +50,12 @@ def scales(model: QuantizedResMLP) -> dict[str, list[float]]:
         by_name[f"{name}.channel_mixing.table_in"] = channel_mixing.input_scale
         by_name[f"{name}.channel_mixing.linear1"] = channel_mixing.linear1_scale
         by_name[f"{name}.channel_mixing.table_hidden"] = channel_mixing.hidden_scale
-    return {name: [float(f"{value:.9g}") for value in scale.tolist()] for name, scale in by_name.items()}
+    return {name: listed(scale) for name, scale in by_name.items()}
+
+
+def listed(scale: Tensor) -> list[float]:
+    """Return scales [C] as numbers of nine digits, which are enough for float32."""
+    return [float(f"{value:.9g}") for value in scale.tolist()]
 
 
 def _curves(act: torch.nn.Module, x: Tensor, scale: Tensor, offset: Tensor, unit: Tensor, exact: bool) -> Curves:

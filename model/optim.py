@@ -24,9 +24,11 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     """
     matrices: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
+    last = getattr(model, "head", None)
+    head = set(last.parameters()) if isinstance(last, nn.Module) else set()
     for name, parameter in model.named_parameters():
         is_product = "linear" in name or "embed" in name or ".weights." in name
-        (matrices if parameter.ndim == 2 and is_product else rest).append(parameter)
+        (matrices if parameter.ndim == 2 and is_product and parameter not in head else rest).append(parameter)
     optimizers: list[torch.optim.Optimizer] = []
     groups = [{"params": rest, "weight_decay": 0.0}] if rest else []  # of AdamW
     if matrices and config.optimizer == "muon":

@@ -11,7 +11,10 @@ from psahw import documents
 from psahw.errors import UserError
 from psahw.quoting import printable, quote
 
-from .config import ConvConfig, ModelConfig, StageConfig, model_config_from_dict
+from .config import ConvConfig, ModelConfig, StageConfig
+from .graphs.config import Shaped
+from .graphs.topologies import Autoencoder, Convolutional, DepthwiseSeparable, Mixer, Mlp, ResNet
+from .models import Config, config_from_dict
 
 __all__ = ["PRESETS", "Preset", "load_model_config"]
 
@@ -21,7 +24,7 @@ class Preset:
     """A named configuration."""
 
     about: str  # what it is good for, in one line
-    model: ModelConfig | ConvConfig
+    model: Config
 
 
 def _local(activation: str, hidden: int) -> ModelConfig:
@@ -40,6 +43,9 @@ def _pyramid(activation: str, *stages: tuple[int, int, int]) -> ModelConfig:
     shapes = tuple(StageConfig(c, hidden=h, blocks=b, groups=c, kernel=3, shared=True) for c, h, b in stages)
     return ModelConfig(shapes, patch_size=4, patch_stride=2, patch_padding=1, activation=activation, segments=4)
 
+
+# Topologies take image, colours, classes and task of the data set that they are trained on.
+_ANY: dict[str, Any] = {"image": (32, 32), "colours": 3, "classes": 10}
 
 PRESETS: dict[str, Preset] = {
     "teacher": Preset("64 tokens, C=96, H=192, local mixing, GELU", _local("gelu", 192)),
@@ -63,13 +69,19 @@ PRESETS: dict[str, Preset] = {
                            _pyramid("psa_both", (16, 16, 2), (48, 48, 3), (80, 80, 3))),
     "tiny": Preset("for smoke runs: 16 tokens, C=16, H=16, two blocks",
                    ModelConfig((StageConfig(16, 16, 2, groups=2, kernel=3),), patch_size=8, patch_stride=8)),
+    "mlp": Preset("a multilayer perceptron of 64 and 32 hidden neurons with PSA, for tables", Mlp(**_ANY)),
+    "convolutional": Preset("three strided convolutions of 8, 16 and 16 channels with PSA", Convolutional(**_ANY)),
+    "mixer": Preset("an MLP-Mixer of two blocks with 32 channels and PSA", Mixer(**_ANY)),
+    "resnet8": Preset("the ResNet8 of MLPerf Tiny, with ReLU", ResNet(**_ANY)),
+    "depthwise-separable": Preset("the keyword spotter of MLPerf Tiny, with ReLU", DepthwiseSeparable(**_ANY)),
+    "autoencoder": Preset("values to themselves through 128, 8 and 128 neurons", Autoencoder(**_ANY)),
 }  # fmt: skip
 """The configurations that have a name."""
 
 
 def load_model_config(
-    shape: str | os.PathLike | ModelConfig | ConvConfig, changes: Sequence[str] = ()
-) -> ModelConfig | ConvConfig:
+    shape: str | os.PathLike | ModelConfig | ConvConfig | Shaped, changes: Sequence[str] = ()
+) -> Config:
     """Load the configuration of a network, and change single fields of it.
 
     Parameters
@@ -85,7 +97,7 @@ def load_model_config(
     UserError
         If the name is unknown, or the file or a change does not make a configuration.
     """
-    config = shape if isinstance(shape, ModelConfig | ConvConfig) else _load_model_config(os.fspath(shape))
+    config = shape if isinstance(shape, ModelConfig | ConvConfig | Shaped) else _load_model_config(os.fspath(shape))
     if not changes:
         return config
     data = config.to_dict() | {"colours": config.colours}  # which is not written if it is 3
@@ -106,11 +118,11 @@ def load_model_config(
         if len(values) != len(data["stages"]):
             raise UserError(f"--shape {name}: {len(data['stages'])} stages need as many values, not {len(values)}")
         data["stages"] = [stage | {name: entry} for stage, entry in zip(data["stages"], values, strict=True)]
-    origin = "the configuration" if isinstance(shape, ModelConfig | ConvConfig) else os.fspath(shape)
-    return model_config_from_dict(data, f"{origin} with {printable(', '.join(changes), 80)}")
+    origin = "the configuration" if isinstance(shape, ModelConfig | ConvConfig | Shaped) else os.fspath(shape)
+    return config_from_dict(data, f"{origin} with {printable(', '.join(changes), 80)}")
 
 
-def _load_model_config(name_or_path: str) -> ModelConfig | ConvConfig:
+def _load_model_config(name_or_path: str) -> Config:
     if name_or_path in PRESETS:
         return PRESETS[name_or_path].model
     path = Path(name_or_path)
@@ -118,4 +130,4 @@ def _load_model_config(name_or_path: str) -> ModelConfig | ConvConfig:
         raise UserError(
             f"unknown configuration {quote(name_or_path)}; known are {', '.join(PRESETS)}, or a .json file"
         )
-    return model_config_from_dict(documents.read(path, dict[str, Any]), str(path))
+    return config_from_dict(documents.read(path, dict[str, Any]), str(path))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from .graphs.quantised import QuantizedGraph
 from .quant import QuantizedResMLP
 
 __all__ = ["Pruning", "cubic"]
@@ -45,7 +46,7 @@ class Pruning:
         Number of weights of each layer that are not 0 without pruning.
     """
 
-    def __init__(self, model: QuantizedResMLP, common: float, by_layer: Mapping[str, float]):
+    def __init__(self, model: QuantizedResMLP | QuantizedGraph, common: float, by_layer: Mapping[str, float]):
         self.model, self.common, self.by_layer = model, common, dict(by_layer)
         with torch.no_grad():
             self._unpruned = {name: layer.folded()[0] != 0 for name, layer in model.layers().items()}

@@ -102,6 +102,11 @@ class QuantizedResMLP(nn.Module):
             if isinstance(module, ChannelNorm):
                 module.eval()
 
+    @property
+    def output_scale(self) -> Tensor:
+        """The value of a code of an output, []."""
+        return self.logit_scale
+
     def train(self, mode: bool = True) -> "QuantizedResMLP":
         """Set training or evaluation mode, but leave the norms in evaluation mode."""
         super().train(mode)

@@ -22,21 +22,22 @@ from psahw.network.summary import summarise
 
 from . import checkpoint
 from . import data as datasets
-from .bits import layer_names
 from .compression import SEARCH_FILE, Compression, choose_bits
 from .config import TrainConfig, held_out
+from .convnet import ConvNet
 from .data import Data, Dataset
-from .export import to_network
-from .functions import scales
-from .predict import images_at_once, predict, top1
+from .datasets.source import Task
+from .graphs.network import GraphNet
+from .models import form
+from .predict import images_at_once, predict
 from .processes import processes
 from .progress import EpochLines, TrainingObserver
 from .prune import Pruning, cubic
-from .quant import QuantizedResMLP
+from .quantised import Quantized, layer_names, quantise, scales, tables_compared, to_network
 from .resmlp import ResMLP
 from .run_directory import model_file, provenance, refuse_other_files
-from .tables import compare
-from .teaching import Teaching, form
+from .tasks import score
+from .teaching import Teaching
 from .training_loop import fit
 
 __all__ = ["DEFAULTS", "QuantizeResult", "quantize"]
@@ -198,7 +199,7 @@ def quantize(
         config=config,
         tunes=epochs != 0,
         calibration=calibration,
-        compression=Compression.parse(layer_names(model.config), bits, lut_budget, search_images, prune),
+        compression=Compression.parse(layer_names(model), bits, lut_budget, search_images, prune),
     )
     try:
         check_name("--name", name)  # before hours of training
@@ -244,10 +245,10 @@ def quantize(
     )
 
 
-def _load(run: str | os.PathLike) -> tuple[ResMLP, dict[str, Any]]:
+def _load(run: str | os.PathLike) -> tuple[ResMLP | GraphNet, dict[str, Any]]:
     """Return a float model, and how it was trained. Raises UserError if it cannot be quantised."""
     model, about = checkpoint.load_model(model_file(run))
-    if not isinstance(model, ResMLP):
+    if isinstance(model, ConvNet):
         raise UserError(f"{run}: a convolutional teacher is never quantised")
     return model, about
 
@@ -264,7 +265,7 @@ class _Job:
     """A float model, and how it is to be quantised."""
 
     name: str  # of the network
-    model: ResMLP
+    model: ResMLP | GraphNet
     about: dict[str, Any]  # how the float model was trained
     dataset: dict[str, Any]  # its name and options
     teaching: Teaching
@@ -290,7 +291,7 @@ class _Job:
             **self.compression.describe(),
         }
 
-    def metadata(self, quantized: QuantizedResMLP, bits: dict[str, int], seconds: float) -> dict[str, Any]:
+    def metadata(self, quantized: Quantized, bits: dict[str, int], seconds: float) -> dict[str, Any]:
         """Return the metadata of the network file; its accuracies are still missing."""
         config = self.model.config
         return {
@@ -322,6 +323,7 @@ class _Validation:
 
     images: np.ndarray  # uint8 [n, height, width, colours]
     labels: np.ndarray  # [n]
+    task: Task
     held_out: bool  # false: they were trained on, and no accuracy is measured
     accuracies: dict[str, float] = field(default_factory=dict)  # in percent
 
@@ -330,22 +332,22 @@ class _Validation:
         """Return the validation images of a data set."""
         _, indices = dataset.split()
         untouched = held_out([job.describe, job.config.to_dict()])
-        return cls(dataset.train_images[indices], dataset.train_labels[indices], untouched)
+        return cls(dataset.train_images[indices], dataset.train_labels[indices], dataset.task, untouched)
 
     def measure(self, name: str, model: nn.Module) -> None:
-        """Add the accuracy of a model."""
+        """Add the score of a model."""
         if self.held_out:
-            self.add(name, predict(model, self.images))
+            self.add(name, predict(model, self.images), model)
 
-    def add(self, name: str, logits: np.ndarray) -> None:
-        """Add the accuracy of logits [n, classes]."""
+    def add(self, name: str, outputs: np.ndarray, model: nn.Module) -> None:
+        """Add the score of a model's outputs [n, classes], see `tasks`."""
         if self.held_out:
-            self.accuracies[name] = top1(logits, self.labels)
+            self.accuracies[name] = score(outputs, self.labels, self.task, model)
 
 
 def _prepare(
     job: _Job, dataset: Dataset, directory: Path, log: Log, progress: Progress
-) -> tuple[QuantizedResMLP, Pruning | None, dict[str, int]]:
+) -> tuple[Quantized, Pruning | None, dict[str, int]]:
     """Return the network before fine-tuning, with its pruning if there is any, and the bits of its layers.
 
     If no fine-tuning follows, the weights are pruned already.
@@ -353,7 +355,7 @@ def _prepare(
     indices, _ = dataset.split(all_images=job.config.all_images)
     images, labels = dataset.train_images[indices], dataset.train_labels[indices]
     compression = job.compression
-    quantized = QuantizedResMLP(job.model, images[: job.calibration])
+    quantized = quantise(job.model, images[: job.calibration])
     pruning = None
     if compression.prune is not None:
         pruning = Pruning(quantized, compression.prune, compression.prune_by_layer)
@@ -370,7 +372,7 @@ def _prune_before_epoch(pruning: Pruning, epochs: int) -> Callable[[int], None]:
 
 def _export(
     job: _Job,
-    quantized: QuantizedResMLP,
+    quantized: Quantized,
     bits: dict[str, int],
     seconds: float,
     dataset: Dataset,
@@ -387,13 +389,14 @@ def _export(
     network = to_network(quantized, job.name, dataset.classes, metadata)
     logits = reference.run(network, validation.images)
     table_entries = _check_integers(network, logits, quantized, job.model, validation.images)
-    validation.add("validation INT8", logits)
+    outputs = logits * quantized.output_scale.double().numpy()
+    validation.add("validation INT8", outputs, quantized)
     metadata = network.metadata | {"accuracy": validation.accuracies}
     return dataclasses.replace(network, metadata=metadata), logits, table_entries
 
 
 def _check_integers(
-    network: Network, logits: np.ndarray, quantized: QuantizedResMLP, model: ResMLP, images: np.ndarray
+    network: Network, logits: np.ndarray, quantized: Quantized, model: ResMLP | GraphNet, images: np.ndarray
 ) -> int:
     """Compare an exported network with what was trained, and return the number of table entries compared.
 
@@ -408,7 +411,7 @@ def _check_integers(
         codes = np.concatenate([quantized.codes(torch.from_numpy(part)).numpy() for part in parts])
     if not (codes == logits).all():
         raise CheckFailed(f"{int((codes != logits).sum())} logits of the torch model differ from the integer model's")
-    entries, different = compare(network, model.cpu())
+    entries, different = tables_compared(network, quantized, model.cpu())
     if different:
         raise CheckFailed(f"{len(different)} entries of tables are not what was trained: {different[0]}")
     return entries

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from . import fused
 from .config import TrainConfig
-from .losses import Distillation, cross_entropy, mean_answer
+from .losses import Distillation, mean_answer
 from .resmlp import ResMLP
 from .transfer import block_loss
 
@@ -18,7 +18,14 @@ Step = Callable[[Tensor, Tensor, Tensor | None, int], Tensor]
 [B, classes] or None, and the number of the step in the run; returns the loss."""
 
 
-def make_step(model: nn.Module, teachers: Sequence[nn.Module], config: TrainConfig, device: str, in_c: bool) -> Step:
+def make_step(
+    model: nn.Module,
+    teachers: Sequence[nn.Module],
+    config: TrainConfig,
+    device: str,
+    in_c: bool,
+    label_loss: Callable[[Tensor, Tensor], Tensor],
+) -> Step:
     """Return the step that trains on labels, and on the answers of teachers if there are any.
 
     Parameters
@@ -33,12 +40,14 @@ def make_step(model: nn.Module, teachers: Sequence[nn.Module], config: TrainConf
         "cpu" or "cuda".
     in_c
         Use the step in C (`fused.forward`), which is not compiled by torch.
+    label_loss
+        The loss of outputs against targets, where teachers have no part in it.
     """
     distillation = Distillation(config.alpha, config.temperature)
 
     def loss_of(logits: Tensor, targets: Tensor, answers: Tensor | None) -> Tensor:
         if answers is None:
-            return cross_entropy(logits, targets)
+            return label_loss(logits, targets)
         return distillation(logits, targets, answers)
 
     def student_loss(images: Tensor, targets: Tensor, answers: Tensor | None) -> Tensor:

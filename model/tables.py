@@ -12,13 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from psahw.architecture.codes import INT8
 from psahw.network.graph import Network
 from psahw.network.layers import Table
 
+from .graphs.network import Function as Activation
+from .graphs.quantised import QuantizedGraph
 from .psa import EPS, GRID_RANGE, PSA
 from .resmlp import ChannelNorm, ResMLP
 
-__all__ = ["compare", "exact"]
+__all__ = ["Function", "Functions", "compare", "exact", "functions", "graph_functions", "recorded_scales"]
 
 TIE = 0.51  # largest difference in codes: float32 may round a value near a half the other way
 ROUNDING = 64 * float(np.finfo(np.float32).eps)  # relative error of a function's argument and value in float32
@@ -84,10 +87,10 @@ def exact(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, np.ndar
     KeyError
         If the scales of a place are missing.
     """
-    return {name: y / unit for name, (_, y, unit) in _functions(model, scales).items()}
+    return {name: y / unit for name, (_, y, unit) in functions(model, scales).items()}
 
 
-class _Function(NamedTuple):
+class Function(NamedTuple):
     """The functions of one place at all codes."""
 
     x: np.ndarray  # (neurons, 256), arguments
@@ -95,9 +98,9 @@ class _Function(NamedTuple):
     unit: np.ndarray  # (neurons, 1), the value that one code of the output stands for
 
 
-def _functions(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, _Function]:
-    """Return the functions of a network by the names of their tables."""
-    functions = {}
+def functions(model: ResMLP, scales: Mapping[str, list[float]]) -> "Functions":
+    """Return the functions of a ResMLP by the names of their tables, from the scales that its file records."""
+    by_name = {}
     for block_name, block in model.named_blocks():
         layer, name = block.channel_mixing, f"{block_name}.channel_mixing"
 
@@ -106,14 +109,49 @@ def _functions(model: ResMLP, scales: Mapping[str, list[float]]) -> dict[str, _F
 
         if not isinstance(layer.act_in, nn.Identity):
             x = _normed(layer.norm, _CODES * scale(""))
-            functions[f"{name}.table_in"] = _Function(x, _function(layer.act_in, x), scale(".table_in"))
+            by_name[f"{name}.table_in"] = Function(x, _function(layer.act_in, x), scale(".table_in"))
         x = _CODES * scale(".linear1")
-        functions[f"{name}.table_hidden"] = _Function(x, _function(layer.act_hidden, x), scale(".table_hidden"))
-    return functions
+        by_name[f"{name}.table_hidden"] = Function(x, _function(layer.act_hidden, x), scale(".table_hidden"))
+    return by_name
 
 
-def compare(network: Network, model: ResMLP) -> tuple[int, list[str]]:
-    """Compare the tables of a network's channel mixings with the functions of its float network.
+Functions = Mapping[str, Function]
+"""The functions of a network by the names of their tables."""
+
+
+def graph_functions(model: QuantizedGraph, scales: Mapping[str, list[float]]) -> "Functions":
+    """Return the functions of a network of any topology by the names of their tables.
+
+    Parameters
+    ----------
+    model
+        The quantised network, of which only the functions themselves are used.
+    scales
+        Those that the network file records.
+    """
+    by_name = {}
+    for table in model.tables():
+        codes = np.arange(table.before.low, table.before.high + 1.0)
+        x = y = codes * np.array(scales[f"{table.name}.in"])[:, None]
+        for module in table.functions:
+            if isinstance(module, ChannelNorm):
+                x = y = _normed(module, y)
+            elif isinstance(module, Activation):
+                y = _function(module.act, y)
+        by_name[table.name] = Function(x, y, np.array(scales[table.name])[:, None])
+    return by_name
+
+
+def recorded_scales(network: Network) -> Mapping[str, list[float]]:
+    """Return the scales that a network file records. Raises ValueError if there are none."""
+    scales = network.metadata.get("scales")
+    if not isinstance(scales, dict):
+        raise ValueError(f"network {network.name!r} does not record the scales of its codes")
+    return scales
+
+
+def compare(network: Network, functions: "Functions") -> tuple[int, list[str]]:
+    """Compare the tables of a network with the functions of its float network.
 
     A neuron that hardly varies has codes so fine that float32 cannot tell neighbouring ones apart; its entries may
     differ by as much.
@@ -121,9 +159,9 @@ def compare(network: Network, model: ResMLP) -> tuple[int, list[str]]:
     Parameters
     ----------
     network
-        A quantised network whose metadata holds its scales.
-    model
-        The float network with the parameters that the network was quantised from.
+        A quantised network.
+    functions
+        The functions by the names of their tables, from the parameters that the network was quantised from.
 
     Returns
     -------
@@ -135,16 +173,14 @@ def compare(network: Network, model: ResMLP) -> tuple[int, list[str]]:
     Raises
     ------
     ValueError
-        If the network does not record its scales, or its tables have another shape.
+        If its tables have another shape.
     """
-    scales = network.metadata.get("scales")
-    if not isinstance(scales, dict):
-        raise ValueError(f"network {network.name!r} does not record the scales of its codes")
     identity = np.arange(-128, 128)
     tables = {place.name: place.layer for place in network.tables() if isinstance(place.layer, Table)}
     compared, different = 0, list[str]()
-    for name, (x, y, unit) in _functions(model, scales).items():
-        expected = (y / unit).clip(-128, 127)
+    for name, (x, y, unit) in functions.items():
+        codes = tables[name].codes if name in tables else INT8
+        expected = (y / unit).clip(codes.low, codes.high)
         values = tables[name].values if name in tables else np.broadcast_to(identity, expected.shape)
         if values.shape != expected.shape:
             raise ValueError(f"{name} must have shape {expected.shape}, not {values.shape}")

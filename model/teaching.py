@@ -16,16 +16,15 @@ from psahw.files import output_directory, refuse_foreign
 from . import checkpoint
 from . import data as datasets
 from .config import AUGMENTATION, TrainConfig
-from .convnet import ConvNet
 from .data import Data, Form
-from .resmlp import ResMLP
+from .models import Model, form
 from .run_directory import model_file, provenance
 from .targets import Targets, compute_targets
 
-__all__ = ["TeachResult", "Teaching", "form", "load_described_model", "teach"]
+__all__ = ["TeachResult", "Teaching", "load_described_model", "teach"]
 
 
-def load_described_model(path: str | os.PathLike) -> tuple[ResMLP | ConvNet, dict]:
+def load_described_model(path: str | os.PathLike) -> tuple[Model, dict]:
     """Load the float model of a run directory or file, and return it with its description.
 
     The description has the shape of the model ("model") and how it was trained ("about"). It becomes part of the
@@ -35,16 +34,11 @@ def load_described_model(path: str | os.PathLike) -> tuple[ResMLP | ConvNet, dic
     return model, {"model": model.config.to_dict(), "about": about}
 
 
-def form(model: ResMLP | ConvNet, name: str) -> Form:
-    """Return what a model takes and gives; messages call it `name`."""
-    return Form(name, (*model.config.image, model.config.colours), model.config.classes)
-
-
 @dataclass(frozen=True)
 class Teaching:
     """The teachers of a student, or the targets that teachers left, or neither."""
 
-    teachers: list[tuple[str, ResMLP | ConvNet]]  # with their names for error messages
+    teachers: list[tuple[str, Model]]  # with their names for error messages
     targets: Targets | None  # answers that were computed before, in place of teachers
     described: list[dict]  # one description per teacher, including the teachers that computed the targets
 

@@ -16,13 +16,13 @@ from psahw.files import output_directory
 from . import checkpoint
 from . import data as datasets
 from .config import ConvConfig, ModelConfig, TrainConfig
-from .convnet import ConvNet
-from .data import Data, Form
-from .presets import load_model_config
+from .data import Data, Dataset, Form
+from .graphs.config import Shaped
+from .models import Config, Model, fitted, make_model, task_of
+from .presets import PRESETS, load_model_config
 from .processes import processes
 from .progress import EpochLines, TrainingObserver
 from .quant import why_inexact
-from .resmlp import ResMLP
 from .run_directory import model_file, provenance, refuse_other_files
 from .teaching import Teaching, load_described_model
 from .training_loop import FitResult, fit
@@ -33,7 +33,7 @@ __all__ = ["BLOCK_EPOCHS", "Shape", "Start", "TrainingResult", "distill", "train
 BLOCK_EPOCHS = 10
 """Epochs in which a student learns its teacher's blocks first, unless the caller says otherwise."""
 
-Shape = str | os.PathLike | ModelConfig | ConvConfig
+Shape = str | os.PathLike | ModelConfig | ConvConfig | Shaped
 """A preset's name, a JSON file, or a configuration."""
 
 Start = Literal["random", "teacher", "blocks"]
@@ -222,7 +222,7 @@ def _train(
     config: TrainConfig,
     teaching: Teaching,
     start: Start,
-    source: tuple[ResMLP | ConvNet, dict] | None,
+    source: tuple[Model, dict] | None,
     *,
     stop_after: int | None,
     dataset: Data,
@@ -237,20 +237,23 @@ def _train(
     model_config = load_model_config(shape, changes)
     if isinstance(model_config, ModelConfig) and (reason := why_inexact(model_config)):
         log(f"this shape cannot be quantised later: {reason}")
-    describe: dict[str, Any] = {
-        "model": model_config.to_dict(), **datasets.describe(dataset), **teaching.describe,
-    }  # fmt: skip
-    if teaching.described:
-        describe["start"] = start
-    if source is not None:
-        describe["from"] = source[1]
+    is_open = _is_open(shape, changes)
     refuse_other_files(directory)
     with output_directory(directory) as output:
         name = f"configuration {shape}" if isinstance(shape, str | os.PathLike) else "the configuration"
-        taken = Form(name, (*model_config.image, model_config.colours), model_config.classes, is_free=True)
-        images = datasets.load(dataset, data, log, models=[taken, *teaching.forms])
+        images = _load(name, model_config, is_open, dataset, data, teaching, log)
+        if is_open:
+            assert isinstance(model_config, Shaped)  # see `_is_open`
+            model_config = fitted(model_config, images, name)
+        describe: dict[str, Any] = {
+            "model": model_config.to_dict(), **datasets.describe(dataset), **teaching.describe,
+        }  # fmt: skip
+        if teaching.described:
+            describe["start"] = start
+        if source is not None:
+            describe["from"] = source[1]
         torch.manual_seed(config.seed)
-        model = checkpoint.make_model(model_config)
+        model = make_model(model_config)
         origin: nn.Module | None = None
         if start != "random":
             origin = source[0] if source else teaching.models[0]
@@ -273,6 +276,30 @@ def _train(
         weights=model_config.weights(),
         seconds=result.seconds,
     )
+
+
+def _is_open(shape: Shape, changes: Sequence[str]) -> bool:
+    """Return whether a model takes its shape from the data set: a preset of a topology, unless changes say it."""
+    if not isinstance(shape, str) or shape not in PRESETS or not isinstance(PRESETS[shape].model, Shaped):
+        return False
+    return not any(change.partition("=")[0] in ("image", "colours", "classes", "task") for change in changes)
+
+
+def _load(
+    name: str,
+    config: Config,
+    is_open: bool,
+    dataset: Data,
+    data: str | os.PathLike | None,
+    teaching: Teaching,
+    log: Log,
+) -> Dataset:
+    """Return the data set, which teachers and, unless its shape is still open, the model must fit."""
+    forms = list(teaching.forms)
+    if not is_open:
+        shape = (*config.image, config.colours)
+        forms.insert(0, Form(name, shape, config.classes, task_of(config), is_free=True))
+    return datasets.load(dataset, data, log, models=forms)
 
 
 def _about(describe: dict[str, Any], config: TrainConfig, start: Start, result: FitResult) -> dict[str, Any]:

@@ -31,10 +31,8 @@ from . import finite, fused
 from .augment import View, check_augmentation, pack
 from .config import TrainConfig, held_out
 from .data import Dataset
-from .losses import smooth_targets
 from .native import can_compile, reason_against_compiling
 from .optim import learning_rate
-from .predict import accuracy
 from .processes import average_gradients, mean_over_processes, processes
 from .progress import TrainingObserver
 from .resmlp import ResMLP
@@ -42,6 +40,7 @@ from .run_directory import provenance
 from .run_state import RunState
 from .steps import Step, make_block_step, make_step
 from .targets import Targets
+from .tasks import loss_of, make_targets, model_score, set_targets
 
 __all__ = ["FitResult", "fit"]
 
@@ -58,7 +57,8 @@ class FitResult:
     epoch
         Complete epochs of the run.
     validation_accuracy
-        Top-1 accuracy in percent; None if the validation images were trained on.
+        Score on the validation images in percent, see `tasks`: accuracy, for a classifier. None if these images were
+        trained on.
     loss
         Mean loss of the last epoch; None if all epochs were complete before.
     seconds
@@ -95,7 +95,7 @@ class _Setup:
     rank: int
     processes: int
     packed: Tensor  # training images int32 [n, h, w], see `pack`
-    labels: Tensor  # smoothed probabilities [n, classes]
+    labels: Tensor  # what is learned, [n, classes], see `make_targets`
     validation: np.ndarray  # indices of the validation images
     batch: int  # images per step, all processes together
     phases: tuple[_Phase, ...]
@@ -247,20 +247,27 @@ def _prepare(
 
     Raises UserError if the settings do not fit the data set.
     """
+    if dataset.task != "class" and (teachers or targets is not None):
+        raise UserError(f"distillation needs classes; {dataset.name} has {dataset.task}")
+    if dataset.task == "values" and config.cutmix:
+        raise UserError(f"cutmix must be 0 for values, not {config.cutmix:g}")
     train, validation = dataset.split(all_images=config.all_images)
+    set_targets(model, dataset, train)
     check_augmentation(dataset.shape, config)
     if len(train) < world:
         raise UserError(f"{len(train)} training images are not enough for {world} processes")
     if targets is not None:
         targets.check(dataset, config)
-    labels = torch.from_numpy(dataset.train_labels[train]).long().to(device)
+    labels = make_targets(
+        dataset.train_labels[train], dataset.task, len(dataset.classes), config.label_smoothing, model
+    )
     batch = min(config.batch, len(train) // world * world)
     in_c = not config.bf16 and fused.usable(model, batch)
     compiled = config.compile and can_compile(device)
     # These do not change the result, so they are not among the settings that a checkpoint must agree with: the run
     # may be resumed on another machine.
     settings = dataclasses.replace(config, compile=compiled, batch=batch)
-    step = make_step(model, teachers, settings, device, in_c)
+    step = make_step(model, teachers, settings, device, in_c, loss_of(dataset.task))
     phases: tuple[_Phase, ...] = (_Phase("train", config.block_epochs, config.epochs, step),)
     if config.block_epochs:
         assert isinstance(model, ResMLP) and isinstance(block_teacher, ResMLP)  # see `_check`
@@ -274,7 +281,7 @@ def _prepare(
         rank=rank,
         processes=world,
         packed=pack(dataset.train_images[train]).to(device),
-        labels=smooth_targets(labels, len(dataset.classes), config.label_smoothing),
+        labels=labels.to(device),
         validation=validation,
         batch=batch,
         phases=phases,
@@ -349,11 +356,11 @@ def _batches(epoch: int, setup: _Setup, ahead: int) -> Iterator[tuple[Tensor, Te
 
 
 def _validate(run: RunState, setup: _Setup) -> float | None:
-    """Return the accuracy on the validation images in percent, or None if they were trained on."""
+    """Return the score on the validation images in percent, or None if they were trained on."""
     if not held_out([run.describe, setup.config.to_dict()]):
         return None
     images, labels = setup.dataset.train_images, setup.dataset.train_labels
-    return accuracy(run.model, images[setup.validation], labels[setup.validation])
+    return model_score(run.model, images[setup.validation], labels[setup.validation], setup.dataset.task)
 
 
 def _log_start(run: RunState, setup: _Setup) -> None:

@@ -1,11 +1,12 @@
 """The operations of a quantised network, from the layers of its float network.
 
-- A norm behind a linear map becomes part of its weights, and so does one in front of it, unless padding is in between.
+- A norm behind a linear map becomes part of its weights, and so does one in front of it, unless there is padding in
+  between.
 - ReLU behind a linear map, or behind the sum of a residual connection, is the saturation of unsigned codes.
 - All other norms and functions become tables; those that follow each other become one.
 - A path of a residual connection that does not end in an operation with a free scale gets a table that changes the
-  scale. So does the input of a token mixing whose channels share weights. Such a table is left out of the network file
-  if the scales agree.
+  scale. So does the input of a token mixing whose channels share weights. Such a table is left out of the network
+  file if the scales agree.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Configurations of networks of any topology: a series of layers, some of which have series inside.
 
-A `GraphConfig` lists its layers one by one. The topologies in `topologies.py` are shorter configurations with the same
-properties, which make such a list from a few numbers.
+A `GraphConfig` lists its layers one by one. The topologies in `topologies.py` are shorter configurations with the
+same properties, which make such a list from a few numbers.
 """
 
 import math
@@ -274,7 +274,7 @@ Layers: TypeAlias = tuple[AnyLayer, ...]
 
 
 class Shaped(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
-    """What all configurations in this package have in common.
+    """A configuration of this package: the fields that all of them have.
 
     Parameters
     ----------
@@ -309,9 +309,7 @@ class Shaped(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         shape = _trace(layers, (*self.image, self.colours), where, 0)
         if shape != (1, 1, self.classes):
             given = " x ".join(map(str, shape))
-            raise UserError(
-                f"{where}: the last layer must give one token of {self.classes} channels, not {given}"
-            )
+            raise UserError(f"{where}: the last layer must give one token of {self.classes} channels, not {given}")
         if not isinstance(layers[-1], Linear | Convolution):
             raise UserError(f"{where}: the last layer must be linear or a convolution")
         if (weights := self.weights()) > MAX_WEIGHTS:

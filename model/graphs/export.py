@@ -60,9 +60,7 @@ def _layers(operation: Operation) -> Part:
     match operation:
         case Sums():
             layer = operation.layer
-            linear = integer.Linear(
-                **arrays(operation.integers()), out_bits=after.bits, out_signed=after.signed
-            )
+            linear = integer.Linear(**arrays(operation.integers()), out_bits=after.bits, out_signed=after.signed)
             if layer.size == (1, 1) and layer.stride == (1, 1):
                 return (Named(name, linear),)
             windows = integer.Windows(layer.size, layer.stride, layer.padding)
@@ -80,8 +78,8 @@ def _layers(operation: Operation) -> Part:
         case Table():
             return _table(operation)
         case MaxPool():
-            layer = operation.layer
-            return (Named(name, integer.MaxPool(layer.size, layer.stride, layer.padding)),)
+            pool = operation.layer
+            return (Named(name, integer.MaxPool(pool.size, pool.stride, pool.padding)),)
         case MeanPool():
             return (Named(name, integer.MeanPool(int(operation.shift))),)
         case Flatten():

@@ -14,13 +14,10 @@ from ..resmlp import PIXEL_SCALE, ChannelNorm
 from . import config
 from .config import AnyLayer, Grid, Layers, Shaped
 
-
 __all__ = ["Convolution", "Function", "GraphNet", "MaxPool", "MeanPool", "Mixing", "Residual", "Series", "windows"]
 
 
-def windows(
-    x: Tensor, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int, int, int]
-) -> Tensor:
+def windows(x: Tensor, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int, int, int]) -> Tensor:
     """Return the windows that slide over a grid, padded with zeros (im2col).
 
     Parameters
@@ -58,7 +55,9 @@ class Convolution(nn.Module):
         super().__init__()
         self.size, self.stride, self.padding = layer.size, layer.stride, layer.padding
         terms = math.prod(layer.size) * channels
-        self.linear_weight = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(layer.channels, terms), a=math.sqrt(5)))
+        self.linear_weight = nn.Parameter(
+            nn.init.kaiming_uniform_(torch.empty(layer.channels, terms), a=math.sqrt(5))
+        )
         bound = 1 / math.sqrt(terms)
         self.bias = nn.Parameter(torch.empty(layer.channels).uniform_(-bound, bound))
 
@@ -264,6 +263,11 @@ class GraphNet(nn.Module):
         self.series = Series(config.layers(), (*config.image, config.colours))
         self.register_buffer("target_mean", torch.zeros(config.classes))
         self.register_buffer("target_deviation", torch.ones(config.classes))
+
+    @property
+    def head(self) -> nn.Module:
+        """The last layer."""
+        return self.series.layers[-1]
 
     def forward(self, images: Tensor) -> Tensor:
         x = (images.float() - 128) * PIXEL_SCALE

@@ -85,9 +85,7 @@ class Weighted(Operation):
         See `Operation`. Unsigned outputs are those of a ReLU.
     """
 
-    def __init__(
-        self, norm: ChannelNorm | None, name: str, channels: tuple[int, int], before: Codes, after: Codes
-    ):
+    def __init__(self, norm: ChannelNorm | None, name: str, channels: tuple[int, int], before: Codes, after: Codes):
         super().__init__(name, channels, before, after)
         self.norm, self.rows = norm, RowQuantizer(limited=False)
 
@@ -153,7 +151,8 @@ class Sums(Weighted):
         """Return weights [rows, columns] and biases [rows], from codes to codes."""
         layer = self.layer
         repeat = layer.size[0] * layer.size[1]
-        weight, bias = self.rows.masked(layer.linear_weight), layer.bias
+        weight: Tensor = self.rows.masked(layer.linear_weight)
+        bias: Tensor = layer.bias
         if self.norm is not None:
             scale, offset = self.norm.affine()
             weight, bias = weight * scale[:, None], bias * scale + offset
@@ -210,7 +209,8 @@ class Mixing(Weighted):
     def folded(self) -> tuple[Tensor, Tensor]:
         """Return weights [G, N or 1, N or k²] and biases [G, N or 1], from codes to codes."""
         layer = self.layer
-        weight, bias = self.rows.masked(layer.matrices()), layer.bias
+        weight: Tensor = self.rows.masked(layer.matrices())
+        bias: Tensor = layer.bias
         if self.norm is not None:
             scale, offset = self.norm.affine()
             weight, bias = weight * scale[:, None, None], bias * scale[:, None] + offset[:, None]

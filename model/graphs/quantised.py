@@ -13,7 +13,7 @@ from ..resmlp import ChannelNorm
 from .calibration import calibrate
 from .compiling import compile_network
 from .network import GraphNet
-from .operations import Mixing, Operation, Weighted
+from .operations import Mixing, Operation, Table, Weighted
 
 __all__ = ["QuantizedGraph"]
 
@@ -55,6 +55,16 @@ class QuantizedGraph(nn.Module):
                 f"{inexact}: its sums are too long to be exact in float32; fewer inputs or fewer bits (--bits) help"
             )
 
+    @property
+    def output_scale(self) -> Tensor:
+        """The value of a code of each output, [classes]."""
+        return self.head.out_scale
+
+    @property
+    def head(self) -> Operation:
+        """The last operation."""
+        return self.series[len(self.series) - 1]
+
     def train(self, mode: bool = True) -> "QuantizedGraph":
         """Set training or evaluation mode, but leave the norms in evaluation mode."""
         super().train(mode)
@@ -66,6 +76,10 @@ class QuantizedGraph(nn.Module):
     def operations(self) -> list[Operation]:
         """Return all operations in data order."""
         return [operation for item in self.series for operation in item.operations()]
+
+    def tables(self) -> list[Table]:
+        """Return the tables that hold a function, in data order."""
+        return [item for item in self.operations() if isinstance(item, Table) and len(item.functions)]
 
     def layers(self) -> dict[str, Layer]:
         """Return every layer with weights by its name in a network file, in data order."""
@@ -105,7 +119,7 @@ class QuantizedGraph(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):  # bfloat16 cannot hold the sums
-            return self.codes(images) * self.series[len(self.series) - 1].out_scale
+            return self.codes(images) * self.output_scale
 
 
 def _columns(operation: Weighted) -> int | None:

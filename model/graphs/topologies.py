@@ -3,14 +3,15 @@
 Sources:
 
 - MLP-Mixer: I. Tolstikhin et al., "MLP-Mixer: An all-MLP Architecture for Vision" (arXiv 2105.01601, 2021);
-- ResNet: K. He et al., "Deep Residual Learning for Image Recognition" (arXiv 1512.03385, 2015), with the default sizes
-  of ResNet8 in C. Banbury et al., "MLPerf Tiny Benchmark" (arXiv 2106.07597, 2021), as for the next two;
+- ResNet: K. He et al., "Deep Residual Learning for Image Recognition" (arXiv 1512.03385, 2015), with the default
+  sizes of ResNet8 in C. Banbury et al., "MLPerf Tiny Benchmark" (arXiv 2106.07597, 2021), as for the next two;
 - depthwise-separable network: Y. Zhang et al., "Hello Edge: Keyword Spotting on Microcontrollers" (arXiv 1711.07128,
   2017);
 - autoencoder: the anomaly detector of MLPerf Tiny.
 
-BatchNorm stands where it becomes part of a linear map or of a table. In the token mixing of a Mixer, where the weights
-of all channels are the same, it stands in front, in place of LayerNorm, and the hidden width is the number of tokens.
+BatchNorm stands where it becomes part of a linear map or of a table. In the token mixing of a Mixer, where the
+weights of all channels are the same, it stands in front, in place of LayerNorm, and the hidden width is the number of
+tokens.
 """
 
 from psahw.quoting import quote
@@ -139,7 +140,7 @@ class Convolutional(_Topology, frozen=True, kw_only=True, tag="convolutional"):
         layers: Layers = ()
         grid, stride = self.image, (1, 1) if self.pooling else (2, 2)
         for width in self.widths:
-            size = tuple(min(length, count) for length, count in zip(self.size, grid, strict=True))
+            size = min(self.size[0], grid[0]), min(self.size[1], grid[1])
             layers += (Convolution(width, size, stride, same(size, stride, grid)), Norm(), self.act())
             if self.pooling:
                 pool = min(grid[0], 2), min(grid[1], 2)

@@ -9,7 +9,7 @@ import click
 from ..errors import UserError
 
 if TYPE_CHECKING:
-    from ..model.datasets.source import Source
+    from ..model.datasets.source import Source, Task
 
 __all__ = ["data_options"]
 
@@ -19,9 +19,10 @@ _NAMES = "cifar10, cifar100, svhn, mnist, fashion-mnist, digits, dry-bean, sampl
 
 
 def data_options(default: str | None = "cifar10") -> Callable[[Command], Command]:
-    """Return the options ``--dataset``, ``--data``, ``--target``, ``--size``, ``--colours`` and ``--group``.
+    """Return the options that choose a data set and say how it is read.
 
-    The command receives the arguments ``data``, and ``dataset``, a `Source` if any of the last four is given.
+    The command receives the arguments ``data``, and ``dataset``, a `Source` if any of the options but ``--dataset``
+    and ``--data`` is given.
 
     Parameters
     ----------
@@ -39,7 +40,16 @@ def data_options(default: str | None = "cifar10") -> Callable[[Command], Command
             f"a folder of class folders or IDX files, .npz, .csv, .parquet, .xlsx.{unnamed}",
         ),
         click.option("--data", metavar="PATH", help="A copy of the named data set's official files."),
-        click.option("--target", metavar="COLUMN", help="Column of a table that holds the classes."),
+        click.option(
+            "--target",
+            metavar="COLUMN",
+            help="Column of a table that holds the classes; for values or labels columns, with commas between them.",
+        ),
+        click.option(
+            "--task",
+            type=click.Choice(["class", "values", "labels"]),
+            help="What a table or an .npz file is about: one class (the default), numbers, or labels of 0 and 1.",
+        ),
         click.option("--size", metavar="HxW", help="Cut and scale the pictures of a folder to so many pixels."),
         click.option(
             "--colours",
@@ -57,7 +67,7 @@ def data_options(default: str | None = "cifar10") -> Callable[[Command], Command
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def with_data(*arguments: Any, **values: Any) -> Any:
-            chosen = {name: values.pop(name) for name in ("dataset", "target", "size", "colours", "group")}
+            chosen = {name: values.pop(name) for name in ("dataset", "target", "task", "size", "colours", "group")}
             return command(*arguments, dataset=_chosen(**chosen), **values)
 
         decorated: Any = with_data
@@ -69,7 +79,12 @@ def data_options(default: str | None = "cifar10") -> Callable[[Command], Command
 
 
 def _chosen(
-    dataset: str | None, target: str | None, size: str | None, colours: str | None, group: str | None
+    dataset: str | None,
+    target: str | None,
+    task: "Task | None",
+    size: str | None,
+    colours: str | None,
+    group: str | None,
 ) -> "Source | str | None":
     """Return what the options say: the data set with its options, or its name alone if it has none.
 
@@ -78,7 +93,7 @@ def _chosen(
     UserError
         If an option has an impossible value, or options are given without a data set.
     """
-    given = {"target": target, "size": size, "colours": colours, "group": group}
+    given = {"target": target, "task": task, "size": size, "colours": colours, "group": group}
     if all(value is None for value in given.values()):
         return dataset
     if dataset is None:
@@ -89,6 +104,7 @@ def _chosen(
     return Source(
         dataset,
         target=target,
+        task=task or "class",
         size=None if size is None else parse_size(size),
         colours=None if colours is None else int(colours),
         group=group,

@@ -34,7 +34,7 @@ def evaluate(network, dataset, data, images, record, as_json):
             network, images=images, record=record, dataset=dataset, data=data, log=output.note, progress=progress
         ).to_dict()
     if not as_json:
-        del result["confusion"]
+        result = {name: value for name, value in result.items() if not isinstance(value, list)}
     print_result(result, as_json)
 
 

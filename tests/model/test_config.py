@@ -12,8 +12,8 @@ from psahw.model.config import (
     StageConfig,
     TrainConfig,
     held_out,
-    model_config_from_dict,
 )
+from psahw.model.models import config_from_dict
 from psahw.model.presets import PRESETS, load_model_config
 
 STAGE = {"channels": 8, "hidden": 8, "blocks": 1}
@@ -21,7 +21,7 @@ STAGE = {"channels": 8, "hidden": 8, "blocks": 1}
 
 def test_presets_survive_json():
     for preset in PRESETS.values():
-        assert model_config_from_dict(json.loads(json.dumps(preset.model.to_dict()))) == preset.model
+        assert config_from_dict(json.loads(json.dumps(preset.model.to_dict()))) == preset.model
     assert TrainConfig.from_dict(json.loads(json.dumps(TrainConfig().to_dict()))) == TrainConfig()
 
 

@@ -132,11 +132,11 @@ def test_the_accuracy_reported_is_that_of_the_final_weights(tmp_path, monkeypatc
     _fit(tmp_path, config)
     measured = []
 
-    def measure(model, images, labels):
+    def measure(model, images, labels, task):
         measured.append(model.head.weight.clone())
         return 1.0
 
-    monkeypatch.setattr(training_loop, "accuracy", measure)
+    monkeypatch.setattr(training_loop, "model_score", measure)
     model, _ = _fit(tmp_path, config)
     assert len(measured) == 1 and torch.equal(measured[0], model.head.weight)
 
