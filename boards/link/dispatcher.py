@@ -50,7 +50,8 @@ class Dispatcher(wiring.Component):
     Members
     -------
     i : stream of `psahw.boards.link.cobs.DECODED_BYTE`
-        Bodies from `psahw.boards.link.frames.FrameReceiver`; always ready.
+        Bodies from `psahw.boards.link.frames.FrameReceiver`; always ready. Two cycles or more must pass between the
+        end of a frame and the next byte; ends of frames without bytes may follow at once.
     o : stream of `TICKET`
         Tickets. A ticket that is not taken in the cycle in which it is offered is lost, except that
         of a reset.
@@ -107,7 +108,7 @@ class Dispatcher(wiring.Component):
                     m.d.sync += inside.eq(0)
         m.d.comb += [
             self.byte.eq(i.byte),
-            self.restart.eq(self.i.valid & (count == 0)),
+            self.restart.eq(self.i.valid & ~i.end & (count == 0)),
             self.put.eq(self.i.valid & ~i.end & inside),
             self.repeat.eq(argument),
         ]

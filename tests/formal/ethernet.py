@@ -66,7 +66,11 @@ class PacketBufferBench(Bench):
             m.d.sync += lost.eq(1)
         with m.Elif(buffer.put):
             m.d.sync += written.eq(written + 1)
-        self.invariant(m, waiting + written <= depth + 1)
+        inside = internals(buffer)
+        self.invariant(m, written == (inside.written - inside.kept)[: len(written)])
+        self.invariant(m, waiting == (inside.kept - inside.taken)[: len(waiting)] + o.valid)
+        self.invariant(m, waiting + written <= depth + o.valid)
+        self.invariant(m, lost == inside.lost)
         self.require(m, "counts", buffer.dropped == (buffer.keep & lost))
         self.require(m, "counts", ~o.valid | (waiting != 0))
         self.never_longer(m, "offers", (waiting != 0) & ~o.valid, 1)

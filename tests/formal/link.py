@@ -3,20 +3,21 @@
 from unittest.mock import patch
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Array, Const, Elaboratable, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Elaboratable, Fragment, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from psahw.boards.link import cobs
 from psahw.boards.link.dispatcher import Dispatcher
+from psahw.boards.link.frames import FrameReceiver
 from psahw.boards.link.image_buffer import ImageBuffer
 from psahw.boards.link.replier import Replier
 from psahw.host.protocol import ANSWER, HEADER, SHORT_HEADER, SHORT_KINDS, Kind
 
-from .contract import Bench
+from .contract import Bench, StableBench
 
 __all__ = [
-    "CobsBench", "CobsRoundTrip", "DispatcherBench", "ImageBufferBench", "ReplierBench",
+    "CobsBench", "CobsRoundTrip", "DispatcherBench", "FrameReceiverBench", "ImageBufferBench", "ReplierBench",
 ]  # fmt: skip
 
 
@@ -163,11 +164,24 @@ class ImageBufferBench(Bench):
         self.require(m, "order", ~shown | (Value.cast(o.payload).word_select(lane, 8) == byte))
 
 
+class FrameReceiverBench(StableBench):
+    """After the end of a frame has left a `FrameReceiver`, no byte is offered in the next four clock cycles."""
+
+    component: FrameReceiver
+
+    def build(self, m, internals):
+        super().build(m, internals)
+        o, ended = self.component.o, Signal(4)
+        m.d.sync += ended.eq(Cat(o.valid & o.ready & o.payload.end, ended))
+        self.require(m, "counts", ~(o.valid & ~o.payload.end & ended.any()))
+
+
 class DispatcherBench(Bench):
     """A `Dispatcher` writes into the image buffer as the buffer demands, whatever comes.
 
-    Bytes may follow each other in every clock cycle. A slot that was free stays free until an image is kept, or until
-    the buffer is reset.
+    Bytes and ends of frames may follow each other in every clock cycle, except that no byte comes in the first two
+    after an end, see `FrameReceiverBench`. A slot that was free stays free until an image is kept, or until the
+    buffer is reset.
     """
 
     component: Dispatcher
@@ -175,9 +189,10 @@ class DispatcherBench(Bench):
     def build(self, m, internals):
         dispatcher, size = self.component, self.component.frame_bytes
         i = dispatcher.i
-        free = Signal()
+        free, ended = Signal(), Signal(2)
+        m.d.sync += ended.eq(Cat(i.valid & i.payload.end, ended))
         m.d.comb += [
-            i.valid.eq(AnySeq(1)),
+            i.valid.eq(AnySeq(1) & (i.payload.end | ~ended.any())),
             Value.cast(i.payload).eq(AnySeq(len(Value.cast(i.payload)))),
             dispatcher.o.ready.eq(AnySeq(1)),
             dispatcher.flush.eq(AnySeq(1)),
@@ -201,8 +216,8 @@ class DispatcherBench(Bench):
 class ReplierBench(Bench):
     """The answers of a `Replier` have the form of the host protocol, and each belongs to its ticket.
 
-    Tickets are arbitrary and kept until they are taken, and so are results; a flush removes both. An image is sent
-    once or twice.
+    Tickets are arbitrary and kept until they are taken, and so are results. A flush resets the queues that they come
+    from, which are empty in the clock cycle after it. An image is sent once or twice.
     """
 
     component: Replier
@@ -210,10 +225,15 @@ class ReplierBench(Bench):
     def build(self, m, internals):
         replier, o, ticket = self.component, self.component.o, self.component.i.payload
         self.sink(m, o)
+        flushed = Signal()
+        m.d.sync += flushed.eq(replier.flush)
         for port in (replier.i, replier.result):
             payload = Value.cast(port.payload)
             waiting, kept = Signal(), Signal(len(payload))
-            m.d.comb += [port.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, kept, AnySeq(len(payload))))]
+            m.d.comb += [
+                port.valid.eq(waiting | (AnySeq(1) & ~flushed)),
+                payload.eq(Mux(waiting, kept, AnySeq(len(payload)))),
+            ]
             m.d.sync += [waiting.eq(port.valid & ~port.ready & ~replier.flush), kept.eq(payload)]
         reset = Signal()
         m.d.comb += [replier.reset.eq(reset | AnySeq(1)), replier.sent.eq(AnySeq(1))]

@@ -34,7 +34,7 @@ from ..axi import (
 )
 from ..contract import StableBench
 from ..ethernet import FrameArbiterBench, PacketBufferBench
-from ..link import CobsBench, CobsRoundTrip, DispatcherBench, ImageBufferBench, ReplierBench
+from ..link import CobsBench, CobsRoundTrip, DispatcherBench, FrameReceiverBench, ImageBufferBench, ReplierBench
 from .proof import HANDSHAKE, ORDER, Proof, handshake, order
 
 __all__ = ["proofs"]
@@ -102,16 +102,17 @@ def proofs() -> Iterator[Proof]:
     yield Proof("FrameArbiter", "2 sources", ("stable", "counts", "order", "live"), "pdr", arbiter)
     buffer = lambda p: PacketBufferBench(PacketBuffer(depth=4), p)  # noqa: E731
     yield Proof("PacketBuffer", "4 bytes", HANDSHAKE[:3], "pdr", buffer)
-    yield order("PacketBuffer", "4 bytes", buffer, 16)
+    yield order("PacketBuffer", "4 bytes", buffer)
     for component, make in {
         "FrameSender": FrameSender,
-        "FrameReceiver": FrameReceiver,
         "ArpResponder": lambda: ArpResponder(IDENTITY),
         "EchoResponder": EchoResponder,
         "Ipv4Sender": lambda: Ipv4Sender(IDENTITY, protocol=1),
         "UdpSender": lambda: UdpSender(IDENTITY),
     }.items():
         yield Proof(component, "", ("stable",), "pdr", lambda p, make=make: StableBench(make(), p))
+    receiver = lambda p: FrameReceiverBench(FrameReceiver(), p)  # noqa: E731
+    yield Proof("FrameReceiver", "", ("stable", "counts"), "pdr", receiver)
     reader = lambda p: ReaderBench(Reader(data_bytes=4, bus_bytes=2, beats=2, depth=4), p)  # noqa: E731
     yield Proof("Reader", "4 bytes, 2 words", ("stable",), "pdr", reader)
     writer = lambda p: WriterBench(Writer(data_bytes=4, beats=2), p)  # noqa: E731

@@ -231,9 +231,8 @@ def proofs() -> Iterator[Proof]:
     yield handshake(
         "LocalMixing", "1x3 tokens, 3x3, 2 channels, shared", _local_mixing((1, 3), (3, 3), 2, shared=True)
     )
-    parameters = "2x2 tokens, 3x3"
-    yield handshake("LocalMixing", parameters, _local_mixing((2, 2), (3, 3), 1))
-    yield order("LocalMixing", f"{parameters}, elements of 1 bit", _local_mixing((2, 2), (3, 3), 1, bits=1), 28)
+    yield handshake("LocalMixing", "2x2 tokens, 3x3", _local_mixing((2, 2), (3, 3), 1))
+    yield order("LocalMixing", f"2x2 tokens, 3x1, {few}", _local_mixing((2, 2), (3, 1), 1, bits=bits), 26)
     parameters = "1x2 tokens, 1x3, 2 channels, shared"
     yield handshake("LocalMixing", parameters, _local_mixing((1, 2), (1, 3), 2, shared=True))
     yield order("LocalMixing", f"{parameters}, {few}", _local_mixing((1, 2), (1, 3), 2, shared=True, bits=bits), 26)
@@ -246,7 +245,7 @@ def proofs() -> Iterator[Proof]:
     yield order("LocalMixing", "1x3 tokens, 1x3, uint2 to uint3", _local_mixing((1, 3), (1, 3), 1, **unsigned), 22)
     for kind in (AdderGraph, ConstantMultipliers):
         yield handshake(kind.__name__, "2x2", _vectors(kind))
-        yield order(kind.__name__, f"2x2, {few}", _vectors(kind, bits))
+        yield order(kind.__name__, f"2x2, {few}", _vectors(kind, bits), 14)
     for digit, lanes, depth in ((None, 1, 16), (None, 2, 14), (8, 1, 20)):
         parameters = f"2x2, {'parallel' if digit is None else f'digit {digit}'}, {lanes} lanes"
         yield handshake("GraphEngine", parameters, _graph_engine(digit, lanes))
