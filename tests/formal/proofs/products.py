@@ -23,6 +23,11 @@ from .proof import HANDSHAKE, ORDER, Proof, handshake, order
 __all__ = ["proofs"]
 
 
+def few(bits: int) -> str:
+    """Return what to say about elements of few bits; sums of products of any bytes are too hard for the solver."""
+    return f"elements of {bits} bit{'s' if bits > 1 else ''}"
+
+
 def _mac_array(
     *, outputs, inputs, rows, columns, o_lanes, depth, sets=1, vectors=1, i_codes=INT8, o_codes=INT8, scaled=False,
     bits=None, seed=1,
@@ -216,40 +221,37 @@ def _serial_arithmetic(digit, bits, rows, products):
 
 def proofs() -> Iterator[Proof]:
     """Yield the proofs of this module."""
-    # Sums of products of any bytes are too hard for the solvers: the order is shown for elements of a few bits.
-    few, bits = "elements of 2 bits", 2
-    unsigned = dict(i_codes=Codes(2, signed=False), o_codes=Codes(3, signed=False))
-    for parameters, depth, arguments in (
-        ("2x2, 2x1 units", 20, dict(outputs=2, inputs=2, rows=2, columns=1, o_lanes=1, depth=2)),
-        ("4x2, 2x1 units, 2 passes", 23, dict(outputs=4, inputs=2, rows=2, columns=1, o_lanes=1, depth=3)),
-        ("2x3, 2x2 units, 2 sets", 24,
+    for parameters, depth, bits, arguments in (
+        ("2x2, 2x1 units", 20, 2, dict(outputs=2, inputs=2, rows=2, columns=1, o_lanes=1, depth=2)),
+        ("4x2, 2x1 units, 2 passes", 23, 2, dict(outputs=4, inputs=2, rows=2, columns=1, o_lanes=1, depth=3)),
+        ("2x3, 2x2 units, 2 sets", 23, 1,
          dict(outputs=2, inputs=3, rows=2, columns=2, o_lanes=1, depth=3, sets=2, vectors=2)),
     ):  # fmt: skip
         yield handshake("MacArray", parameters, _mac_array(**arguments))
-        yield order("MacArray", f"{parameters}, {few}", _mac_array(**arguments, bits=bits), depth)
-    # The second frame of the first one leaves too late for a bound.
-    yield handshake(
-        "LocalMixing", "1x3 tokens, 3x3, 2 channels, shared", _local_mixing((1, 3), (3, 3), 2, shared=True)
-    )
+        yield order("MacArray", f"{parameters}, {few(bits)}", _mac_array(**arguments, bits=bits), depth)
+    unsigned = dict(i_codes=Codes(2, signed=False), o_codes=Codes(3, signed=False))
+    scaled = _mac_array(outputs=2, inputs=2, rows=2, columns=1, o_lanes=1, depth=2, scaled=True, **unsigned)
+    yield order("MacArray", "2x2, 2x1 units, uint2 to uint3, multipliers", scaled, 22)
+
+    shared = "2 channels, shared"
     yield handshake("LocalMixing", "2x2 tokens, 3x3", _local_mixing((2, 2), (3, 3), 1))
-    yield order("LocalMixing", f"2x2 tokens, 3x1, {few}", _local_mixing((2, 2), (3, 1), 1, bits=bits), 26)
-    parameters = "1x2 tokens, 1x3, 2 channels, shared"
-    yield handshake("LocalMixing", parameters, _local_mixing((1, 2), (1, 3), 2, shared=True))
-    yield order("LocalMixing", f"{parameters}, {few}", _local_mixing((1, 2), (1, 3), 2, shared=True, bits=bits), 26)
-    yield order(
-        "MacArray",
-        "2x2, 2x1 units, uint2 to uint3, multipliers",
-        _mac_array(outputs=2, inputs=2, rows=2, columns=1, o_lanes=1, depth=2, scaled=True, **unsigned),
-        22,
-    )
+    yield handshake("LocalMixing", f"1x3 tokens, 3x3, {shared}", _local_mixing((1, 3), (3, 3), 2, shared=True))
+    yield handshake("LocalMixing", f"1x2 tokens, 1x3, {shared}", _local_mixing((1, 2), (1, 3), 2, shared=True))
+    # The others' second frames leave too late.
+    for parameters, make in {
+        f"2x2 tokens, 3x1, {few(2)}": _local_mixing((2, 2), (3, 1), 1, bits=2),
+        f"1x2 tokens, 1x3, {shared}, {few(2)}": _local_mixing((1, 2), (1, 3), 2, shared=True, bits=2),
+    }.items():
+        yield order("LocalMixing", parameters, make, 26)
     yield order("LocalMixing", "1x3 tokens, 1x3, uint2 to uint3", _local_mixing((1, 3), (1, 3), 1, **unsigned), 22)
+
     for kind in (AdderGraph, ConstantMultipliers):
         yield handshake(kind.__name__, "2x2", _vectors(kind))
-        yield order(kind.__name__, f"2x2, {few}", _vectors(kind, bits), 14)
+        yield order(kind.__name__, f"2x2, {few(2)}", _vectors(kind, 2), 14)
     for digit, lanes, depth in ((None, 1, 16), (None, 2, 14), (8, 1, 20)):
         parameters = f"2x2, {'parallel' if digit is None else f'digit {digit}'}, {lanes} lanes"
         yield handshake("GraphEngine", parameters, _graph_engine(digit, lanes))
-        yield order("GraphEngine", f"{parameters}, {few}", _graph_engine(digit, lanes, bits), depth)
+        yield order("GraphEngine", f"{parameters}, {few(2)}", _graph_engine(digit, lanes, 2), depth)
     for digit in (1, 2, 4, 8):
         for bits in WEIGHTS:
             parameters = f"4x4, {bits} bits, digit {digit}"
