@@ -50,8 +50,8 @@ class Dispatcher(wiring.Component):
     Members
     -------
     i : stream of `psahw.boards.link.cobs.DECODED_BYTE`
-        Bodies from `psahw.boards.link.frames.FrameReceiver`; always ready. Two cycles or more must pass between the
-        end of a frame and the next byte; ends of frames without bytes may follow at once.
+        Bodies from `psahw.boards.link.frames.FrameReceiver`; always ready. Nothing may come in the cycle after the
+        end of a frame, and no byte in the one after that.
     o : stream of `TICKET`
         Tickets. A ticket that is not taken in the cycle in which it is offered is lost, except that
         of a reset.

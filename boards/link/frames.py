@@ -24,7 +24,8 @@ class FrameReceiver(wiring.Component):
 
     The body of a frame is passed on while it arrives; the verdict follows at its end. The four
     bytes of the checksum are held back, so a byte leaves in the cycle in which the fourth byte
-    after it arrives. Between the end of a frame and the next byte there are at least four cycles.
+    after it arrives. After the end of a frame, nothing is offered for one cycle, and no byte for
+    four.
 
     Members
     -------

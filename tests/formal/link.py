@@ -165,7 +165,7 @@ class ImageBufferBench(Bench):
 
 
 class FrameReceiverBench(StableBench):
-    """After the end of a frame has left a `FrameReceiver`, no byte is offered in the next four clock cycles."""
+    """After the end of a frame, a `FrameReceiver` offers nothing in the next clock cycle, and no byte in four."""
 
     component: FrameReceiver
 
@@ -173,15 +173,16 @@ class FrameReceiverBench(StableBench):
         super().build(m, internals)
         o, ended = self.component.o, Signal(4)
         m.d.sync += ended.eq(Cat(o.valid & o.ready & o.payload.end, ended))
+        self.require(m, "counts", ~(o.valid & ended[0]))
         self.require(m, "counts", ~(o.valid & ~o.payload.end & ended.any()))
 
 
 class DispatcherBench(Bench):
     """A `Dispatcher` writes into the image buffer as the buffer demands, whatever comes.
 
-    Bytes and ends of frames may follow each other in every clock cycle, except that no byte comes in the first two
-    after an end, see `FrameReceiverBench`. A slot that was free stays free until an image is kept, or until the
-    buffer is reset.
+    Bytes and ends of frames may follow each other in every clock cycle, except that nothing comes in the first one
+    after an end, and no byte in the second, see `FrameReceiverBench`. A slot that was free stays free until an image
+    is kept, or until the buffer is reset.
     """
 
     component: Dispatcher
@@ -192,7 +193,7 @@ class DispatcherBench(Bench):
         free, ended = Signal(), Signal(2)
         m.d.sync += ended.eq(Cat(i.valid & i.payload.end, ended))
         m.d.comb += [
-            i.valid.eq(AnySeq(1) & (i.payload.end | ~ended.any())),
+            i.valid.eq(AnySeq(1) & ~ended[0] & (i.payload.end | ~ended[1])),
             Value.cast(i.payload).eq(AnySeq(len(Value.cast(i.payload)))),
             dispatcher.o.ready.eq(AnySeq(1)),
             dispatcher.flush.eq(AnySeq(1)),
