@@ -365,3 +365,4 @@ class WriterBench(StableBench):
         sent = Signal(range(OUTSTANDING + 1))
         m.d.sync += sent.eq(sent + (w.valid & w.ready & w.payload.last) - b.valid)
         m.d.comb += Assume(~b.valid | (sent != 0))
+        self.frames_leave(m, w.valid & w.ready & w.payload.last)

