@@ -9,7 +9,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from psahw.boards.link import cobs
-from psahw.boards.link.dispatcher import Dispatcher
+from psahw.boards.link.dispatcher import REPEAT, Dispatcher
 from psahw.boards.link.frames import FrameReceiver
 from psahw.boards.link.image_buffer import ImageBuffer
 from psahw.boards.link.replier import Replier
@@ -213,6 +213,13 @@ class DispatcherBench(Bench):
             m.d.sync += written.eq(written + 1)
         with m.If(dispatcher.keep):
             m.d.sync += begun.eq(0)
+        longest = HEADER + REPEAT + size
+        body, whole = Signal(range(longest + 2)), Signal()  # bytes of the frame; the one that ended was an image's
+        with m.If(i.valid & i.payload.end):
+            m.d.sync += [body.eq(0), whole.eq((body == longest) & (i.payload.fault == 0))]
+        with m.Elif(i.valid & (body <= longest)):
+            m.d.sync += body.eq(body + 1)
+        self.require(m, "counts", ~dispatcher.keep | whole)
         self.require(m, "counts", ~dispatcher.put | (begun & dispatcher.free & (written < size)))
         self.require(m, "counts", ~dispatcher.keep | (begun & ~dispatcher.restart & (written == size)))
         self.require(m, "counts", ~dispatcher.keep | (dispatcher.o.ready & dispatcher.o.valid))
