@@ -28,6 +28,7 @@ from calibration.published import convert
 from psahw import verilog
 from psahw.adder_graph import solve
 from psahw.adder_graph.serial import DIGITS
+from psahw.architecture.codes import Codes
 from psahw.files import write_whole
 from psahw.gateware.adder_graph import AdderGraph
 from psahw.gateware.graph_engine import PARALLEL_GRAPH, SERIAL_GRAPH, GraphEngine
@@ -135,7 +136,8 @@ def component(case: Case) -> tuple[wiring.Component, int]:
             operand_bits=25 if case.engine == "mac pairs" else None,
             multiplier="DSP48E1",
         ), steps * passes
-    engine = GraphEngine(graph=solve(weight), digit=_digit(case), o_lanes=1, **requantisation)
+    codes = Codes(trained.out_bits)
+    engine = GraphEngine(graph=solve(weight), bias=bias, shift=shift, digit=_digit(case), o_lanes=1, o_codes=codes)
     return engine, engine.graph_interval
 
 

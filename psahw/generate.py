@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from . import verilog
 from .adder_graph import solve
 from .architecture import nodes
-from .architecture.codes import INT8, Codes
+from .architecture.codes import Codes
 from .gateware.accelerator import CHAIN, Accelerator
 from .gateware.argmax import Argmax
 from .gateware.chain import Chain
@@ -34,6 +34,7 @@ from .network.file import digest
 from .network.graph import Network
 from .network.layers import Linear, Table, TokenMixing
 from .planner.candidates import first_windows
+from .planner.graph_options import input_ranges
 from .planner.plan import Plan
 from .planner.primitives import queue_style
 
@@ -140,21 +141,23 @@ def _(node: nodes.GraphEngine, network: Network) -> wiring.Component:
         if layer.groups > 1 or layer.kernel is not None:
             raise ValueError(f"{node.name}: an adder graph cannot compute a token mixing with groups or a kernel")
         weight, bias, shift = weight[0], bias[0], shift[0]
-    if layer.multiplier is not None or network.place(node.name).input.codes != INT8 or not layer.out_signed:
-        raise ValueError(f"{node.name}: an adder graph needs int8 inputs, signed outputs and no multipliers")
+    if layer.multiplier is not None:
+        raise ValueError(f"{node.name}: an adder graph has no multipliers")
     engine = GraphEngine(
-        graph=solve(weight),
+        graph=solve(weight, input_ranges(weight, node.i_codes)),
         bias=bias,
         shift=shift,
         digit=node.digit,
         o_lanes=node.o_lanes,
-        out_bits=node.out_bits,
+        i_codes=node.i_codes,
+        o_codes=node.o_codes,
     )
     for name in ("graph_interval", "graph_latency"):
         if getattr(node, name) != getattr(engine, name):
             raise ValueError(f"{node.name}: {name} must be {getattr(engine, name)}, not {getattr(node, name)}")
-    gather = {"gather": Gather(lanes=node.i_lanes, ratio=node.i_beats)} if node.i_beats > 1 else {}
-    return _queued(node.queue, node.i_lanes, INT8, Chain(parts={**gather, "engine": engine}))
+    gathers = node.i_beats > 1
+    gather = {"gather": Gather(lanes=node.i_lanes, ratio=node.i_beats, codes=node.i_codes)} if gathers else {}
+    return _queued(node.queue, node.i_lanes, node.i_codes, Chain(parts={**gather, "engine": engine}))
 
 
 @_component.register
@@ -206,13 +209,16 @@ def _(node: nodes.Residual, network: Network) -> wiring.Component:
     branch = Chain(parts=_components(node.branch, network, node.name))
     bypass = Chain(parts=_components(node.bypass, network, node.name)) if node.bypass else None
     style = queue_style(node.o_lanes, node.queue, node.bypass_codes.bits)
+    branch_style = queue_style(node.o_lanes, node.branch_queue, node.o_codes.bits)
     return Residual(
         i_lanes=node.i_lanes,
         o_lanes=node.o_lanes,
         branch=branch,
         bypass=bypass,
         depth=node.queue,
+        branch_depth=node.branch_queue,
         style=style,
+        branch_style=branch_style,
         i_codes=node.i_codes,
         o_codes=node.o_codes,
     )

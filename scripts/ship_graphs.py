@@ -13,15 +13,14 @@ from psahw.adder_graph import Graph, shipped, solve_all
 from psahw.adder_graph.encoding import encode
 from psahw.adder_graph.solver import digest
 from psahw.network import file as network_file
-from psahw.network.layers import Linear
 from psahw.planner import graph_options
 
 
-def members(layer: Linear, graph: Graph) -> dict[str, bytes]:
+def members(coded: graph_options.Coded, graph: Graph) -> dict[str, bytes]:
     """Return the files of a layer: its graph, and the options for a plan."""
     return {
-        f"{digest(layer.weight)}.graph": encode(graph),
-        graph_options.shipped_name(layer): json.dumps(graph_options.calculate(graph, layer)).encode(),
+        f"{digest(coded.layer.weight, coded.ranges)}.graph": encode(graph),
+        graph_options.shipped_name(coded): json.dumps(graph_options.calculate(graph, coded.layer)).encode(),
     }
 
 
@@ -36,10 +35,10 @@ def main() -> None:
     """Write the files of all networks, or of those that are named."""
     for name in sys.argv[1:] or network_file.shipped():
         layers = list(graph_options.graph_layers(network_file.load(name)).values())
-        graphs = solve_all([(layer.weight, None) for layer in layers])
+        graphs = solve_all([(coded.layer.weight, coded.ranges) for coded in layers])
         files: dict[str, bytes] = {}
-        for layer, graph in zip(layers, graphs, strict=True):
-            files |= members(layer, graph)
+        for coded, graph in zip(layers, graphs, strict=True):
+            files |= members(coded, graph)
         path = shipped.DIRECTORY / f"{name}{shipped.SUFFIX}"
         write(path, files)
         adders = sum(len(graph.adders) for graph in graphs)

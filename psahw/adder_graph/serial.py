@@ -80,8 +80,8 @@ class SerialSchedule:
 
     Parameters
     ----------
-    inputs
-        Number of inputs.
+    inputs, in_bits
+        Number of inputs, and the bits of the widest.
     digit
         Bits per clock cycle.
     steps
@@ -97,6 +97,7 @@ class SerialSchedule:
     """
 
     inputs: int
+    in_bits: int
     digit: int
     steps: tuple[Step, ...]
     rows: tuple[SerialRow, ...]
@@ -109,6 +110,11 @@ class SerialSchedule:
     def period(self) -> int:
         """Clock cycles from word to word, which is the initiation interval."""
         return -(-self.word_bits // self.digit)
+
+    @property
+    def in_digits(self) -> int:
+        """Digits of an input, behind which its sign is repeated."""
+        return -(-self.in_bits // self.digit)
 
     def start(self, step: int) -> int:
         """Return the time at which an addition begins."""
@@ -253,7 +259,7 @@ def digit_serial(
         raise ValueError(f"digit must be one of {', '.join(map(str, DIGITS))}, not {digit!r}")
     output_rows = rows_of(graph, bias, shift, out_bits)
     steps, rows = _without_right_shifts(graph, output_rows, out_bits)
-    word_bits = max(signed_bits(low, high) for low, high in graph.inputs)
+    word_bits = in_bits = max(signed_bits(low, high) for low, high in graph.inputs)
     for output_row, row in zip(output_rows, rows, strict=True):
         if row.operand:
             more = row.right - output_row.right
@@ -263,6 +269,7 @@ def digit_serial(
     times.improve()
     return SerialSchedule(
         inputs=len(graph.inputs),
+        in_bits=in_bits,
         digit=digit,
         steps=tuple(steps),
         rows=tuple(rows),
@@ -336,7 +343,7 @@ def digit_serial_cost(schedule: SerialSchedule) -> Cost:
     rows = [row for row in schedule.rows if row.operand]
     saturating = sum(row.saturates for row in rows)
     lut = step * len(schedule.steps) + choice * schedule.inputs + constant * len(rows) + saturation * saturating
-    ff = (8 + digit) * schedule.inputs + (digit + 1) * (len(schedule.steps) + len(rows))
+    ff = (schedule.in_bits + digit) * schedule.inputs + (digit + 1) * (len(schedule.steps) + len(rows))
     ff += schedule.out_bits * len(rows) + 3 * saturating
     for delays in schedule.taps.values():
         for at, use in pairwise((0, *delays)):
@@ -353,6 +360,6 @@ def digit_serial_cost(schedule: SerialSchedule) -> Cost:
         copies = -(-users // FAN_OUT)
         ff += copies * (number_bits if kind == "number" else 1)
         lut += copies * {"pulse": 0, "window": _WINDOW, "number": _COUNTER}[kind]
-    copies = -(-schedule.inputs // FAN_OUT) if digit < 8 else 0
-    bits = (8 // digit).bit_length()
+    copies = -(-schedule.inputs // FAN_OUT) if schedule.in_digits > 1 else 0
+    bits = schedule.in_digits.bit_length()
     return Cost(round(lut + copies * bits), ff + copies * bits, 2 + schedule.out_time + 1 + period)

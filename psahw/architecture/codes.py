@@ -46,6 +46,11 @@ class Codes:
         return f"{'int' if self.signed else 'uint'}{self.bits}"
 
     @property
+    def signed_bits(self) -> int:
+        """Bits of a number in two's complement that holds every code."""
+        return self.bits + (not self.signed)
+
+    @property
     def low(self) -> int:
         """The least code."""
         return -(1 << (self.bits - 1)) if self.signed else 0

@@ -244,8 +244,8 @@ class GraphEngine(Sliced):
         Elements of an input and of an output beat. Beats are gathered into whole vectors in front of the graph.
     vectors
         Vectors per frame.
-    out_bits
-        Width of an output.
+    i_codes, o_codes
+        Types of an input and of an output.
     digit
         Bits per clock cycle; None if the graph takes a vector per clock cycle.
     graph_interval, graph_latency
@@ -261,12 +261,13 @@ class GraphEngine(Sliced):
     i_lanes: int
     o_lanes: int
     vectors: int
-    out_bits: int
     digit: int | None
     graph_interval: int
     graph_latency: int
     lut: int
     ff: int
+    i_codes: Codes = INT8
+    o_codes: Codes = INT8
     queue: int = 0
 
     @property
@@ -433,6 +434,8 @@ class Residual(Node):
         Components of both paths, in data order.
     queue
         Beats of the `Queue` at the end of the bypass, in which they wait for the branch.
+    branch_queue
+        Beats of the `Queue` at the end of the branch; 0 if it never has to wait for the bypass.
     i_codes, o_codes
         Types of an input and of an output.
     bypass_codes
@@ -444,6 +447,7 @@ class Residual(Node):
     branch: tuple[Node, ...]
     bypass: tuple[Node, ...]
     queue: int = 0
+    branch_queue: int = 0
     i_codes: Codes = INT8
     o_codes: Codes = INT8
     bypass_codes: Codes = INT8

@@ -35,7 +35,7 @@ class DigitSerial(wiring.Component):
     Parameters
     ----------
     graph : psahw.adder_graph.Graph
-        Its inputs are int8.
+        The ranges of its inputs hold for every ``x``.
     bias : array of int (outputs)
         In units of the accumulator.
     shift : array of int (outputs)
@@ -52,11 +52,11 @@ class DigitSerial(wiring.Component):
     TypeError
         If ``graph`` is not a `Graph`, or a number is not an integer.
     ValueError
-        If a number is out of its range, an array has the wrong length, or an input's range exceeds int8.
+        If a number is out of its range, an array has the wrong length, or the graph has no inputs.
 
     Members
     -------
-    i : In(stream of vectors of int8)
+    i : In(stream of vectors of signed numbers as wide as the widest input)
         Beats at least `interval` clock cycles apart; always ready.
     o : Out(stream of vectors of ``raw``)
         For each output its ``value``, wrapped to ``out_bits``, whether it ``fits`` them, and its ``sign``; always
@@ -67,13 +67,10 @@ class DigitSerial(wiring.Component):
         if not isinstance(graph, Graph):
             raise TypeError(f"graph must be a Graph, not {type(graph).__name__}")
         check_int("fan_out", fan_out)
-        for n, (low, high) in enumerate(graph.inputs):
-            if low < -128 or high > 127:
-                raise ValueError(f"graph.inputs[{n}] must lie in [-128, 127], not {low} to {high}")
         self.schedule = digit_serial(graph, bias=bias, shift=shift, digit=digit, out_bits=out_bits)
         self._fan_out = fan_out
         self.raw = data.StructLayout({"value": signed(out_bits), "fits": 1, "sign": 1})
-        vector = data.ArrayLayout(signed(8), len(graph.inputs))
+        vector = data.ArrayLayout(signed(self.schedule.in_bits), len(graph.inputs))
         rows = data.ArrayLayout(self.raw, len(graph.outputs))
         super().__init__(
             {
@@ -109,7 +106,7 @@ class DigitSerial(wiring.Component):
         hold = Signal.like(self.i.payload, reset_less=True)
         with m.If(self.i.valid):
             m.d.sync += hold.eq(self.i.payload)
-        digits = [_digits(m, pulse, x, schedule.digit, f"x_{n}") for n, x in enumerate(hold)]
+        digits = [_digits(m, pulse, x, schedule, f"x_{n}") for n, x in enumerate(hold)]
         lanes.define(range(schedule.inputs), _by_lane(digits), "x")
 
         # A shifted operand starts with zeros, so that an addition may begin before its operand is there. All
@@ -225,18 +222,18 @@ class DigitSerial(wiring.Component):
         return Cat(value, zeros | ones, delay(m, total[-1], 1, C(1, 1), name=f"sign_{n}"))
 
 
-def _digits(m, pulse, x, digit, name):
-    """Return the lanes of a number of 8 bits, whose sign is repeated for ever; create their registers.
+def _digits(m, pulse, x, schedule, name):
+    """Return the lanes of a number, whose sign is repeated for ever; create their registers.
 
     The first digit is in the registers at time 0.
     """
-    count = 8 // digit
-    groups = [Cat(x[lane + digit * k] for lane in range(digit)) for k in range(count)]
+    digit, count = schedule.digit, schedule.in_digits
+    groups = [Cat(x[min(lane + digit * k, len(x) - 1)] for lane in range(digit)) for k in range(count)]
     if count == 1:
         # The sign follows the only digit.
-        chosen = Mux(pulse.register_at(-1), groups[0], x[7].replicate(8))
+        chosen = Mux(pulse.register_at(-1), groups[0], x[-1].replicate(digit))
     else:
-        sign = x[7].replicate(digit)
+        sign = x[-1].replicate(digit)
         chosen = Array([*groups, *[sign] * ((1 << count.bit_length()) - count)])[pulse.register_number(count)]
     bits = Signal(digit, name=name, reset_less=True)
     m.d.sync += bits.eq(chosen)

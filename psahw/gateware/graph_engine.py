@@ -1,11 +1,11 @@
 """An adder graph as a stage of a pipeline: whole vectors in, a few lanes out, at a steady rate."""
 
-from amaranth.hdl import Array, Module, Signal, Value
+from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..adder_graph.graph import Graph
-from ..architecture.codes import Codes
+from ..architecture.codes import INT8, Codes
 from ..architecture.timing import graph_latency, graph_words
 from .adder_graph import AdderGraph
 from .check import check_divides, check_int
@@ -33,7 +33,7 @@ class GraphEngine(wiring.Component):
     Parameters
     ----------
     graph : psahw.adder_graph.Graph
-        Its inputs are int8.
+        The ranges of its inputs hold for every ``x``.
     bias : array of int (outputs)
         In units of the accumulator.
     shift : array of int (outputs)
@@ -42,8 +42,9 @@ class GraphEngine(wiring.Component):
         Bits per clock cycle of a `DigitSerial`; None for an `AdderGraph`, which takes a vector per clock cycle.
     o_lanes : int
         Lanes of ``o``; divides the outputs.
-    out_bits : int
-        Width of a result.
+    i_codes, o_codes : Codes
+        Types of an input and of a result. Unsigned results are those of a ReLU: the graph computes one bit more, and
+        negative ones become 0.
     depth : int
         Most additions between two registers of an `AdderGraph`.
 
@@ -56,28 +57,35 @@ class GraphEngine(wiring.Component):
 
     Members
     -------
-    i : In(stream of vectors of int8)
+    i : In(stream of vectors of ``i_codes``)
         One lane per input of the graph.
-    o : Out(stream of ``o_lanes`` signed ``out_bits``)
+    o : Out(stream of ``o_lanes`` ``o_codes``)
         ``outputs / o_lanes`` beats per vector.
     """
 
-    def __init__(self, *, graph, bias, shift, digit, o_lanes, out_bits=8, depth=1):
+    def __init__(self, *, graph, bias, shift, digit, o_lanes, i_codes=INT8, o_codes=INT8, depth=1):
         if not isinstance(graph, Graph):
             raise TypeError(f"graph must be a Graph, not {type(graph).__name__}")
         outputs = len(graph.outputs)
         check_int("o_lanes", o_lanes)
         check_divides("o_lanes", o_lanes, "outputs", outputs)
+        for name, codes in (("i_codes", i_codes), ("o_codes", o_codes)):
+            if not isinstance(codes, Codes):
+                raise TypeError(f"{name} must be a Codes, not {type(codes).__name__}")
+        for n, (low, high) in enumerate(graph.inputs):
+            if low < i_codes.low or high > i_codes.high:
+                raise ValueError(f"graph.inputs[{n}] must lie in {i_codes}, not {low} to {high}")
+        rows = {"graph": graph, "bias": bias, "shift": shift, "out_bits": o_codes.signed_bits}
         if digit is None:
-            self._core = AdderGraph(graph=graph, bias=bias, shift=shift, out_bits=out_bits, depth=depth)
+            self._core = AdderGraph(**rows, in_bits=i_codes.signed_bits, depth=depth)
         else:
-            self._core = DigitSerial(graph=graph, bias=bias, shift=shift, out_bits=out_bits, digit=digit)
+            self._core = DigitSerial(**rows, digit=digit)
         self._digit, self._beats = digit, outputs // o_lanes
-        self._o_lanes, self._out_bits = o_lanes, out_bits
+        self._o_lanes, self._o_codes = o_lanes, o_codes
         super().__init__(
             {
-                "i": In(vector_signature(len(graph.inputs))),
-                "o": Out(vector_signature(o_lanes, Codes(out_bits))),
+                "i": In(vector_signature(len(graph.inputs), i_codes)),
+                "o": Out(vector_signature(o_lanes, o_codes)),
             }
         )
 
@@ -122,8 +130,11 @@ class GraphEngine(wiring.Component):
             start.eq(self.i.valid & self.i.ready),
             done.eq(beat.wrap),
             core.i.valid.eq(start),
-            core.i.payload.eq(self.i.payload),
         ]
+        if core.i.payload.shape() == self.i.payload.shape():
+            m.d.comb += core.i.payload.eq(self.i.payload)
+        else:
+            m.d.comb += [wide.eq(x) for wide, x in zip(core.i.payload, self.i.payload, strict=True)]
         with m.If(start):
             m.d.sync += [wait.eq(self.interval - 1), idle.eq(self.interval == 1)]
         with m.Elif(~idle):
@@ -151,6 +162,8 @@ class GraphEngine(wiring.Component):
             m.d.sync += chosen.eq(Array(elements.word_select(n, width) for n in places)[place])
             # The saturation follows the choice, so that it is built once per lane.
             result = chosen if self._digit is None else core.finish(data.View(core.raw, chosen))
+            if not self._o_codes.signed:
+                result = Mux(result[-1], 0, result)
             m.d.comb += queue.i.payload[lane].eq(result)
         connect(m, queue.o, wiring.flipped(self.o))
 

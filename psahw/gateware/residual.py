@@ -78,12 +78,12 @@ class Residual(wiring.Component):
 
     The bypass waits for the branch in a queue of ``depth`` beats. The component deadlocks if the queue is much
     shorter than the number of beats that the branch takes before its first output: a frame and more behind a
-    transposition, a few tokens in channel mixing. `psahw.planner.schedule` calculates the depth that never delays
-    anything.
+    transposition, a few tokens in channel mixing. Where the bypass may be the later one, the branch waits for it in a
+    queue of ``branch_depth`` beats. `psahw.planner.schedule` calculates the depths that never delay anything.
 
-    Latency: that of the branch and one clock cycle. Throughput: that of the slower path. Backpressure: skid buffers
-    before and behind the branch cut the path of ``ready``, so that no stall reaches further back within a clock
-    cycle.
+    Latency: that of the later path and one clock cycle, and two more for a path with a queue. Throughput: that of the
+    slower path. Backpressure: buffers before and behind the branch cut the path of ``ready``, so that no stall reaches
+    further back within a clock cycle.
 
     Parameters
     ----------
@@ -93,19 +93,21 @@ class Residual(wiring.Component):
         Components from ``i_lanes`` to ``o_lanes``.
     bypass : Chain or None
         Components that give as many beats as the branch, or None for a wire.
-    depth : int
-        Beats that the `Queue` of the bypass holds.
+    depth, branch_depth : int
+        Beats that the `Queue` of the bypass and that of the branch hold. Without a queue, 0, the branch has a skid
+        buffer.
     i_codes, o_codes : Codes
         Types of an input and of an output.
-    style : str
-        Memory of the `Queue`.
+    style, branch_style : str
+        Memories of the queues.
 
     Raises
     ------
     TypeError
-        If ``depth`` is not an integer; when it is elaborated, if streams disagree about their payload.
+        If a depth is not an integer; when it is elaborated, if streams disagree about their payload.
     ValueError
-        If ``depth`` is less than 1, the style is unknown, or ``i_lanes`` and ``o_lanes`` differ without a bypass.
+        If ``depth`` is less than 1 or ``branch_depth`` less than 0, a style is unknown, or ``i_lanes`` and
+        ``o_lanes`` differ without a bypass.
 
     Members
     -------
@@ -117,14 +119,17 @@ class Residual(wiring.Component):
 
     def __init__(
         self, *, i_lanes: int, o_lanes: int, branch: Chain, bypass: Chain | None, depth: int, style: str = "block",
-        i_codes: Codes = INT8, o_codes: Codes = INT8,
+        branch_depth: int = 0, branch_style: str = "block", i_codes: Codes = INT8, o_codes: Codes = INT8,
     ):  # fmt: skip
+        check_int("branch_depth", branch_depth, 0)
         if bypass is None and i_lanes != o_lanes:
             raise ValueError(f"i_lanes must equal o_lanes if the bypass is a wire, not {i_lanes} and {o_lanes}")
         self.branch, self.bypass = branch, bypass
         self._o_codes = o_codes
         waiting = vector_signature(i_lanes, i_codes) if bypass is None else bypass.o.signature
         self.queue = Queue(shape=waiting.members["payload"].shape, depth=depth, style=style)
+        end = branch.o.payload.shape()
+        self.branch_queue = Queue(shape=end, depth=branch_depth, style=branch_style) if branch_depth else None
         super().__init__({"i": In(vector_signature(i_lanes, i_codes)), "o": Out(vector_signature(o_lanes, o_codes))})
 
     def elaborate(self, platform):
@@ -144,9 +149,12 @@ class Residual(wiring.Component):
             m.submodules[BYPASS] = self.bypass
             connect(m, fork.o_b, self.bypass.i)
             connect(m, self.bypass.o, self.queue.i)
-        m.submodules.branch_skid = branch_skid = Skid(shape=self.branch.o.payload.shape())
-        connect(m, self.branch.o, branch_skid.i)
-        connect(m, branch_skid.o, add.a)
+        if self.branch_queue is None:
+            m.submodules.branch_skid = early = Skid(shape=self.branch.o.payload.shape())
+        else:
+            m.submodules.branch_queue = early = self.branch_queue
+        connect(m, self.branch.o, early.i)
+        connect(m, early.o, add.a)
         connect(m, self.queue.o, add.b)
         connect(m, add.o, wiring.flipped(self.o))
         return m

@@ -142,17 +142,18 @@ def _(node: MacArray) -> Resources:
 
 @_cost.register
 def _(node: GraphEngine) -> Resources:
-    raw = node.out_bits + (2 if node.digit else 0)  # bits of a result, and two that say whether and how it saturates
+    out_bits = node.o_codes.signed_bits
+    raw = out_bits + (2 if node.digit else 0)  # bits of a result, and two that say whether and how it saturates
     interval = max(node.graph_interval, node.o_beats)
     words = graph_words(node.graph_latency, node.o_beats, interval)
-    gather = _cost(Gather("", node.i_lanes, node.i_beats)) if node.i_beats > 1 else Resources()
+    gather = _cost(Gather("", node.i_lanes, node.i_beats, None, node.i_codes)) if node.i_beats > 1 else Resources()
     hold = Resources(ff=raw * (node.outputs + node.o_lanes), lut=raw * node.o_lanes * primitives.select(node.o_beats))
-    saturate = Resources(lut=node.out_bits * node.o_lanes if node.digit else 0)
+    saturate = Resources(lut=out_bits * node.o_lanes if node.digit or not node.o_codes.signed else 0)
     pace = primitives.counter(node.o_beats) * 2 + Resources(
         lut=primitives.index_bits(interval) + 8,
         ff=primitives.index_bits(interval) + primitives.index_bits(words + 1) + 2,
     )
-    room = primitives.queue(node.o_lanes, words * node.o_beats, node.out_bits, "distributed")
+    room = primitives.queue(node.o_lanes, words * node.o_beats, node.o_codes.bits, "distributed")
     graph = Resources(lut=node.lut, ff=node.ff)
     return (
         graph
@@ -161,7 +162,7 @@ def _(node: GraphEngine) -> Resources:
         + saturate
         + pace
         + room
-        + (primitives.queue(node.i_lanes, node.queue) if node.queue else Resources())
+        + (primitives.queue(node.i_lanes, node.queue, node.i_codes.bits) if node.queue else Resources())
     )
 
 
@@ -245,7 +246,9 @@ def _(node: Residual) -> Resources:
     fork, add = Resources(lut=6, ff=2), Resources(lut=(2 * bits + 2) * node.o_lanes + 3, ff=bits * node.o_lanes + 1)
     widths = node.i_codes.bits * node.i_lanes, bits * node.o_lanes
     skids = [Resources(lut=width + 2, ff=width + 1) for width in widths]
-    return primitives.queue(node.o_lanes, node.queue, node.bypass_codes.bits) + skids[0] + skids[1] + fork + add
+    waiting = primitives.queue(node.o_lanes, node.queue, node.bypass_codes.bits)
+    branch = primitives.queue(node.o_lanes, node.branch_queue, bits) if node.branch_queue else skids[1]
+    return waiting + branch + skids[0] + fork + add
 
 
 @_cost.register

@@ -6,17 +6,19 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import NamedTuple
 
+import numpy as np
+
 from .. import cache
 from ..adder_graph import Graph, shipped, solve_all
 from ..adder_graph.encoding import encode
 from ..adder_graph.parallel import adder_graph_cost, pipeline
 from ..adder_graph.serial import DIGITS, digit_serial, digit_serial_cost
 from ..adder_graph.solver import digest
-from ..architecture.codes import INT8
+from ..architecture.codes import INT8, Codes
 from ..network.graph import Network
 from ..network.layers import Linear, TokenMixing
 
-__all__ = ["GraphOption", "calculate", "graph_layers", "graph_options", "shipped_name"]
+__all__ = ["Coded", "GraphOption", "calculate", "graph_layers", "graph_options", "input_ranges", "shipped_name"]
 
 _FORMAT = 2  # of the cached and shipped files; to be increased when schedules or costs change
 
@@ -41,21 +43,38 @@ class GraphOption(NamedTuple):
     ff: int
 
 
-def graph_layers(network: Network) -> dict[str, Linear]:
+class Coded(NamedTuple):
+    """A layer and the type of its inputs."""
+
+    layer: Linear
+    codes: Codes
+
+    @property
+    def ranges(self) -> list[tuple[int, int]] | None:
+        """The range of each input, as `psahw.adder_graph.solve` takes it."""
+        return input_ranges(self.layer.weight, self.codes)
+
+
+def input_ranges(weight: np.ndarray, codes: Codes) -> list[tuple[int, int]] | None:
+    """Return the range of each input of a matrix (outputs, inputs) in a type; None for int8, the usual one."""
+    return None if codes == INT8 else [(codes.low, codes.high)] * weight.shape[1]
+
+
+def graph_layers(network: Network) -> dict[str, Coded]:
     """Return the layers that an adder graph can compute, by the name of their component.
 
-    These are the linear layers and the dense token mixings with one matrix for all channels, if their inputs are
-    int8, their outputs signed, and no row has a multiplier.
+    These are the linear layers and the dense token mixings with one matrix for all channels, if no row has a
+    multiplier.
     """
     layers = {}
     for place in network.linears():
         layer = place.layer
-        if layer.multiplier is not None or place.input.codes != INT8 or not layer.out_signed:
+        if layer.multiplier is not None:
             continue
         if isinstance(layer, Linear):
-            layers[place.name] = layer
+            layers[place.name] = Coded(layer, place.input.codes)
         elif isinstance(layer, TokenMixing) and layer.kernel is None and layer.groups == 1:
-            layers[place.name] = _as_linear(layer)
+            layers[place.name] = Coded(_as_linear(layer), place.input.codes)
     return layers
 
 
@@ -66,11 +85,12 @@ def _as_linear(mixing: TokenMixing) -> Linear:
 
 def calculate(graph: Graph, layer: Linear) -> list[GraphOption]:
     """Return the options for a layer, from the graph of its matrix."""
-    pipelined = pipeline(graph, bias=layer.bias, shift=layer.shift, out_bits=layer.out_bits)
+    out_bits = layer.codes.signed_bits
+    pipelined = pipeline(graph, bias=layer.bias, shift=layer.shift, out_bits=out_bits)
     cost = adder_graph_cost(pipelined)
     options = [GraphOption(None, 1, cost.latency, cost.lut, cost.ff)]
     for digit in DIGITS:
-        scheduled = digit_serial(graph, digit=digit, bias=layer.bias, shift=layer.shift, out_bits=layer.out_bits)
+        scheduled = digit_serial(graph, digit=digit, bias=layer.bias, shift=layer.shift, out_bits=out_bits)
         cost = digit_serial_cost(scheduled)
         options.append(GraphOption(digit, scheduled.period, cost.latency, cost.lut, cost.ff))
     return options
@@ -78,22 +98,22 @@ def calculate(graph: Graph, layer: Linear) -> list[GraphOption]:
 
 def _name(source: bytes, layer: Linear) -> str:
     """Return the name of a file with the options for a layer; ``source`` is what its graph is known by."""
-    rows = [layer.bias.tolist(), layer.shift.tolist(), layer.out_bits]
+    rows = [layer.bias.tolist(), layer.shift.tolist(), layer.codes.signed_bits]
     return f"{hashlib.sha256(json.dumps([_FORMAT, *rows]).encode() + source).hexdigest()}.options"
 
 
-def shipped_name(layer: Linear) -> str:
+def shipped_name(coded: Coded) -> str:
     """Return the name under which the options of a layer ship, if they do (`psahw.adder_graph.shipped`).
 
     Raises PackageNotFoundError if da4ml is not installed.
     """
-    return _name(digest(layer.weight).encode(), layer)
+    return _name(digest(coded.layer.weight, coded.ranges).encode(), coded.layer)
 
 
-def _shipped(layer: Linear) -> bytes | None:
+def _shipped(coded: Coded) -> bytes | None:
     """Return the file with the options for a layer that ships, or None."""
     try:
-        return shipped.read(shipped_name(layer))
+        return shipped.read(shipped_name(coded))
     except metadata.PackageNotFoundError:  # of da4ml
         return None
 
@@ -114,7 +134,7 @@ def _cached(graph: Graph, layer: Linear) -> list[GraphOption]:
 
 
 def graph_options(
-    layers: dict[str, Linear],
+    layers: dict[str, Coded],
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -124,11 +144,12 @@ def graph_options(
     Graphs that neither ship nor are in the cache are solved, with ``workers`` and ``progress`` as in
     `psahw.adder_graph.solve_all`. Raises ImportError if that needs da4ml and it is not installed.
     """
-    contents = {name: _shipped(layer) for name, layer in layers.items()}
-    others = {name: layer for name, layer in layers.items() if contents[name] is None}
-    graphs = solve_all([(layer.weight, None) for layer in others.values()], workers=workers, progress=progress)
+    contents = {name: _shipped(coded) for name, coded in layers.items()}
+    others = {name: coded for name, coded in layers.items() if contents[name] is None}
+    matrices = [(coded.layer.weight, coded.ranges) for coded in others.values()]
+    graphs = solve_all(matrices, workers=workers, progress=progress)
     solved = dict(zip(others, graphs, strict=True))
     return {
-        name: tuple(_cached(solved[name], layer) if content is None else _read(content))
-        for (name, layer), content in zip(layers.items(), contents.values(), strict=True)
+        name: tuple(_cached(solved[name], coded.layer) if content is None else _read(content))
+        for (name, coded), content in zip(layers.items(), contents.values(), strict=True)
     }

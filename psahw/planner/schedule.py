@@ -172,8 +172,13 @@ def _(node: Residual, times: np.ndarray) -> tuple[Node, np.ndarray]:
     branch, slow = _chain(node.branch, times)
     bypass, fast = _chain(node.bypass, times)
     output = timing.add(slow, fast + QUEUE_LATENCY)
-    depth = timing.fifo_depth(fast, output - 1)
-    return dataclasses.replace(node, branch=branch, bypass=bypass, queue=depth), output
+    branch_queue = 0
+    if timing.fifo_depth(slow, output - 1) > 1:
+        # Behind some layers the bypass is the later one. The skid buffer of the branch has room for one beat only.
+        output = timing.add(slow + QUEUE_LATENCY, fast + QUEUE_LATENCY)
+        branch_queue = timing.fifo_depth(slow, output - 1)
+    queue = timing.fifo_depth(fast, output - 1)
+    return dataclasses.replace(node, branch=branch, bypass=bypass, queue=queue, branch_queue=branch_queue), output
 
 
 @_visit.register

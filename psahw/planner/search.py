@@ -307,13 +307,13 @@ def _engines(network: Network, device: Device, rules: Rules, progress: Callable[
         raise UserError(f"no layer with a choice of engines is called {quote(pattern)}; there are {', '.join(named)}")
     graph_engines = [graph_name(digit) for digit in (None, *DIGITS)]
     wanted = {
-        name: layer
-        for name, layer in graph_layers(network).items()
+        name: coded
+        for name, coded in graph_layers(network).items()
         if any(rules.allowed(name, engine) for engine in graph_engines)
     }
     # A graph that the device cannot hold even bit by bit need not be solved, which takes hours for a large matrix.
     most = _SERIAL_SAVING * device.limits()["lut"]
-    small = {name: layer for name, layer in wanted.items() if layer_luts(layer.weight) <= most}
+    small = {name: coded for name, coded in wanted.items() if layer_luts(coded.layer.weight) <= most}
     graphs = dict.fromkeys(wanted, ()) | (graph_options(small, progress=progress) if small else {})
     return Engines(graphs, rules, device.multiplier)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from psahw import verilog
 from psahw.adder_graph import Adder, Graph, Output, solve
 from psahw.adder_graph.serial import digit_serial, digit_serial_cost
-from psahw.architecture.codes import Codes
+from psahw.architecture.codes import INT8, Codes
 from psahw.gateware.graph_engine import SERIAL_GRAPH, GraphEngine
 from psahw.network.reference import requantise
 from psahw.synthesis import yosys
@@ -22,22 +22,25 @@ pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
 
 stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, False])
 DIGITS = (None, 1, 2, 4, 8)
+CODES = (INT8, Codes(8, False), Codes(2), Codes(1, False), Codes(5), Codes(6, False))
 
 
-def expected(weight, rows, x, out_bits=8):
+def expected(weight, rows, x, codes=INT8):
     total = x.astype(np.int64) @ weight.astype(np.int64).T + rows["bias"]
-    return requantise(total, np.asarray(rows["shift"]), Codes(out_bits))
+    return requantise(total, np.asarray(rows["shift"]), codes)
 
 
 def check(weight, rows, *, vectors=6, options=None, **run):
-    options = {"digit": 1, "o_lanes": 1} | (options or {})
-    dut = GraphEngine(graph=solve(weight, workers=1), **rows, **options)
-    x = np.random.default_rng(5).integers(-128, 128, (vectors, weight.shape[1]))
-    x[0], x[1] = -128, 127
+    options = {"digit": 1, "o_lanes": 1, "i_codes": INT8} | (options or {})
+    codes = options["i_codes"]
+    graph = solve(weight, [(codes.low, codes.high)] * weight.shape[1], workers=1)
+    dut = GraphEngine(graph=graph, **rows, **options)
+    x = np.random.default_rng(5).integers(codes.low, codes.high + 1, (vectors, weight.shape[1]))
+    x[0], x[1] = codes.low, codes.high
     run = {"quiet": dut.latency + dut.interval + 20} | run
     out, i_cycles, o_cycles = run_stream(dut, x, **run)
     results = out.reshape(vectors, -1)
-    np.testing.assert_array_equal(results, expected(weight, rows, x, options.get("out_bits", 8)))
+    np.testing.assert_array_equal(results, expected(weight, rows, x, options.get("o_codes", INT8)))
     return dut, i_cycles, o_cycles.reshape(vectors, -1)
 
 
@@ -48,15 +51,16 @@ def check(weight, rows, *, vectors=6, options=None, **run):
     st.sampled_from(KINDS),
     st.integers(0, 1000),
     st.sampled_from(DIGITS),
-    st.sampled_from([8, 2, 16]),
+    st.sampled_from(CODES),
+    st.sampled_from([*CODES, Codes(16)]),
     stalls,
     stalls,
 )
-def test_outputs(outputs, inputs, kind, seed, digit, out_bits, i_stalls, o_stalls):
+def test_outputs(outputs, inputs, kind, seed, digit, i_codes, o_codes, i_stalls, o_stalls):
     rng = np.random.default_rng(seed)
     weight, rows = random_weight(rng, outputs, inputs, kind), random_rows(rng, outputs)
     lanes = int(rng.choice([n for n in range(1, outputs + 1) if outputs % n == 0]))
-    options = {"digit": digit, "o_lanes": lanes, "out_bits": out_bits}
+    options = {"digit": digit, "o_lanes": lanes, "i_codes": i_codes, "o_codes": o_codes}
     check(weight, rows, options=options, i_stalls=i_stalls, o_stalls=o_stalls)
 
 
@@ -83,9 +87,9 @@ def layers(draw):
 
 
 @settings(max_examples=25, deadline=None)
-@given(layers(), st.sampled_from(DIGITS), st.integers(2, 24), stalls, stalls)
-def test_any_matrix(layer, digit, out_bits, i_stalls, o_stalls):
-    check(*layer, options={"digit": digit, "out_bits": out_bits}, i_stalls=i_stalls, o_stalls=o_stalls)
+@given(layers(), st.sampled_from(DIGITS), st.integers(2, 24), st.booleans(), stalls, stalls)
+def test_any_matrix(layer, digit, out_bits, signed, i_stalls, o_stalls):
+    check(*layer, options={"digit": digit, "o_codes": Codes(out_bits, signed)}, i_stalls=i_stalls, o_stalls=o_stalls)
 
 
 @pytest.mark.parametrize("digit", DIGITS)
@@ -125,7 +129,7 @@ def test_accumulators_at_their_ends(digit):
     """Weights of one sign make the largest sums of 96 inputs, in both directions."""
     weight = np.array([[127] * 96, [-128] * 96, [127, -128] * 48])
     rows = {"bias": np.array([1 << 20, -(1 << 20), 0]), "shift": np.array([13, 13, 0])}
-    check(weight, rows, vectors=3, options={"digit": digit, "out_bits": 16})
+    check(weight, rows, vectors=3, options={"digit": digit, "o_codes": Codes(16)})
 
 
 @pytest.mark.parametrize("digit", DIGITS[1:])
@@ -144,7 +148,7 @@ def test_right_shifts_in_the_graph(digit):
     )
     rows = {"bias": np.array([3, 0, -64, 1]), "shift": np.array([0, 1, 0, 0])}
     x = np.array([[a, b] for a in (-128, -1, 0, 127) for b in (-128, -3, 0, 5, 127)])
-    dut = GraphEngine(graph=graph, **rows, digit=digit, o_lanes=2, out_bits=12)
+    dut = GraphEngine(graph=graph, **rows, digit=digit, o_lanes=2, o_codes=Codes(12))
     out, _, _ = run_stream(dut, x, quiet=80)
     form = x[:, 0] - 2 * x[:, 1]
     expected = np.stack([3 - form, x[:, 0], x[:, 0] - 64, 0 * form + 1], axis=1)
@@ -188,11 +192,11 @@ WIDE = Graph(((0, 200),), (), GRAPH.outputs)
     ("wrong", "error", "message"),
     [
         ({"graph": [1]}, TypeError, "graph must be a Graph, not list"),
-        ({"graph": WIDE}, ValueError, "graph.inputs[0] must lie in [-128, 127], not 0 to 200"),
+        ({"graph": WIDE}, ValueError, "graph.inputs[0] must lie in int8, not 0 to 200"),
         ({"digit": 3}, ValueError, "digit must be one of 1, 2, 4, 8, not 3"),
         ({"bias": [0]}, ValueError, "bias must have shape (2,), not (1,)"),
         ({"shift": [32, 0]}, ValueError, "shift must be in [0, 31], not 0 to 32"),
-        ({"out_bits": 1}, ValueError, "out_bits must be at least 2, not 1"),
+        ({"o_codes": 8}, TypeError, "o_codes must be a Codes, not int"),
         ({"o_lanes": 3}, ValueError, "o_lanes must divide outputs = 2, not 3"),
         ({"o_lanes": 0}, ValueError, "o_lanes must be at least 1, not 0"),
     ],

@@ -33,6 +33,13 @@ def transposing(depth, bypass=False):
     return Residual(i_lanes=1, o_lanes=1, branch=Chain(parts={"turn": turn}), bypass=wire, depth=depth)
 
 
+def late_bypass(branch_depth):
+    """Return a residual connection whose bypass transposes 4x2 frames, so that the branch has to wait for it."""
+    turn = Chain(parts={"turn": Transpose(rows=4, columns=2, i_lanes=1, o_lanes=1, period=4)})
+    branch = Chain(parts={"table": TableRom(values=table(3, 1), lanes=1)})
+    return Residual(i_lanes=1, o_lanes=1, branch=branch, bypass=turn, depth=3, branch_depth=branch_depth)
+
+
 def expected(x, bypass=False):
     turned = x.reshape(-1, 4, 2).swapaxes(1, 2).reshape(-1, 1)
     return np.clip((looked_up(table(3, 1), x) if bypass else x) + turned, -128, 127)
@@ -78,6 +85,28 @@ def test_depth_that_delays_nothing():
     short, late_i, _ = run_stream(transposing(depth - 1), x)
     assert late_i[-1] > i_cycles[-1]
     assert np.array_equal(short, expected(x))
+
+
+@settings(max_examples=15, deadline=None)
+@given(STALLS, STALLS, st.sampled_from([9, 11, 16]))
+def test_late_bypass(i_stalls, o_stalls, branch_depth):
+    x = beats(3 * FRAME)
+    outputs, *_ = run_stream(late_bypass(branch_depth), x, i_stalls=i_stalls, o_stalls=o_stalls)
+    assert np.array_equal(outputs, expected(x, bypass=True))
+
+
+def test_branch_depth_that_delays_nothing():
+    x = beats(5 * FRAME)
+    times = np.arange(len(x))
+    turned = timing.transpose(times, i_beats=FRAME, vectors=2, o_beats=4, period=4) + QUEUE_LATENCY
+    branch = timing.table_rom(times)
+    depth = timing.fifo_depth(branch, timing.add(branch + QUEUE_LATENCY, turned) - 1)
+    full, i_cycles, o_cycles = run_stream(late_bypass(depth), x)
+    assert np.array_equal(i_cycles, times)
+    assert np.array_equal(o_cycles, timing.add(branch + QUEUE_LATENCY, turned))
+    assert np.array_equal(full, expected(x, bypass=True))
+    _, late_i, _ = run_stream(late_bypass(depth - 1), x)
+    assert late_i[-1] > i_cycles[-1]
 
 
 @pytest.mark.parametrize("depth", range(1, FRAME - 1))

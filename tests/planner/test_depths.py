@@ -12,11 +12,17 @@ from amaranth.hdl import Cat
 from amaranth.sim import Simulator
 
 from psahw import generate
+from psahw.architecture.device import DEVICES
 from psahw.architecture.nodes import LocalMixing, MacArray, Residual, Windows, walk
 from psahw.gateware import mac_array, residual
 from psahw.gateware.chain import Chain
 from psahw.gateware.ring import VectorRing
 from psahw.gateware.stream import Queue
+from psahw.network import graph as layer_graph
+from psahw.network import layers
+from psahw.network.graph import Named, Network, Output
+from psahw.network.random import random_linear
+from psahw.planner import search
 from psahw.planner.rules import Rules
 from tests.plans import inferred
 from tests.test_generate import make
@@ -35,10 +41,12 @@ def parts(component, name=""):
         case Chain(parts=inner):
             for part, inside in inner.items():
                 yield from parts(inside, f"{name}_{part}" if name else part)
-        case residual.Residual(branch=branch, bypass=bypass, queue=queue):
+        case residual.Residual(branch=branch, bypass=bypass, queue=queue, branch_queue=early):
             yield from parts(branch, name)
             yield from parts(bypass, name) if bypass else ()
             yield f"{name}_queue", queue
+            if early:
+                yield f"{name}_branch_queue", early
             yield name, component
         case _:
             yield name, component
@@ -127,7 +135,8 @@ def simulate(monkeypatch, network, plan):
 def stalls_behind_the_first_windows(stalls):
     """Return the components behind the first windows that waited, with the number of cycles."""
     names = list(stalls)
-    behind = names[names.index("embed_windows") + 1 :]
+    source = next(index for index, name in enumerate(names) if name.endswith("_windows"))
+    behind = names[source + 1 :]
     # A whole vector may wait in front of an adder graph. The queue before is deep enough for that.
     return {name: stalls[name] for name in behind if stalls[name] and not name.endswith("_engine_gather")}
 
@@ -145,10 +154,44 @@ def test_buffers_with_adder_graphs(monkeypatch, name, rules):
     check_buffers(monkeypatch, *make(name, rules=rules))
 
 
+@pytest.mark.parametrize(("frame_interval", "waits"), [(288, True), (120, True), (16, False)])
+def test_buffers_with_a_late_shortcut(monkeypatch, frame_interval, waits):
+    """The shortcut computes more than the branch, so that the branch waits for it."""
+    network = late_shortcut()
+    clock_hz = 100e6
+    plan = search.make(
+        network,
+        DEVICES["xcu250"],
+        clock_hz=clock_hz,
+        bus_bytes=2,
+        rules=Rules.parse("mac"),
+        fps=clock_hz / frame_interval,
+    )
+    check_buffers(monkeypatch, network, plan)
+    assert any(isinstance(node, Residual) and node.branch_queue for node in walk(plan.pipeline)) == waits
+
+
+def late_shortcut():
+    """Return a network with a strided convolution beside a linear map and a maximum."""
+    rng = np.random.default_rng(1)
+    windows = layers.Windows((2, 2), (2, 2))
+    branch = (Named("sum.windows", windows), Named("sum.convolution", random_linear(rng, 4, 8)))
+    shortcut = (Named("sum.linear", random_linear(rng, 4, 2)), Named("sum.pool", layers.MaxPool((2, 2), (2, 2))))
+    series = (
+        Named("sum", layer_graph.Residual(branch, shortcut)),
+        Named("flatten", layers.Flatten()),
+        Named("head", random_linear(rng, 2, 16, out_bits=16)),
+    )
+    codes = np.tile(np.arange(-128, 128, dtype=np.int8), (2, 1))
+    return Network("late", (4, 4), codes, series, Output("class", ("a", "b")))
+
+
 def check_buffers(monkeypatch, network, plan):
     """Check that every buffer is filled to its depth, that nothing waits, and the times of the results."""
     run = simulate(monkeypatch, network, plan)
     planned = {f"{key(node)}_queue": node.queue for node in walk(plan.pipeline) if getattr(node, "queue", None)}
+    residuals = [node for node in walk(plan.pipeline) if isinstance(node, Residual)]
+    planned |= {f"{key(node)}_branch_queue": node.branch_queue for node in residuals if node.branch_queue}
     # The queue behind a graph has room for components in the graph when the output stalls, so no plan fills it.
     assert {name: most for name, most in run.queues.items() if not name.endswith("_engine_queue")} == planned
     assert run.rings == {key(node): node.depth for node in walk(plan.pipeline) if isinstance(node, MacArray)}

@@ -38,10 +38,11 @@ def test_cadence_equals_that_of_the_component(network):
     """Every option of every layer has the interval and the latency of its component, and can be built."""
     layers = graph_layers(network)
     for name, options in graph_options(layers, workers=1).items():
-        layer = layers[name]
+        layer, codes = layers[name]
+        graph = solve(layer.weight, layers[name].ranges)
         for option in options:
-            rows = {"bias": layer.bias, "shift": layer.shift, "out_bits": layer.out_bits}
-            dut = GraphEngine(graph=solve(layer.weight), digit=option.digit, o_lanes=layer.outputs, **rows)
+            rows = {"bias": layer.bias, "shift": layer.shift, "i_codes": codes, "o_codes": layer.codes}
+            dut = GraphEngine(graph=graph, digit=option.digit, o_lanes=layer.outputs, **rows)
             assert (dut.interval, dut.latency) == (option.interval, option.latency + 4), (name, option)
             Fragment.get(dut, None)
 

@@ -143,7 +143,7 @@ def test_intervals_by_hand():
     table = nodes.TableRom("table", 8, 2)
     mac = nodes.MacArray("mac", 8, 6, rows=2, columns=3, o_lanes=2, vectors=5, sets=1, weight_bits=8,
                          acc_bits=20, offset_bits=20, shift_range=0)  # fmt: skip
-    graph = nodes.GraphEngine("graph", 6, 8, 2, 4, vectors=5, out_bits=8, digit=1, graph_interval=20,
+    graph = nodes.GraphEngine("graph", 6, 8, 2, 4, vectors=5, digit=1, graph_interval=20,
                               graph_latency=9, lut=0, ff=0)  # fmt: skip
     local = LocalMixing("local", (3, 3), (5, 1), 8, 1, 4, 8, 20, 20, 0)
     residual = Residual("residual", 4, 4, (local,), (dataclasses.replace(table, name="bypass"),))

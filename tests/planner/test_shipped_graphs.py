@@ -40,17 +40,17 @@ def no_solver(monkeypatch, tmp_path):
     monkeypatch.setattr(solver, "_answers", fail)
 
 
-def _graph(layer):
-    return decode(shipped.read(f"{solver.digest(layer.weight)}.graph"))
+def _graph_name(coded):
+    return f"{solver.digest(coded.layer.weight, coded.ranges)}.graph"
 
 
-def _check(layer):
+def _check(coded):
     """Check that graph and options of a layer are those that would be computed."""
-    graph = _graph(layer)
-    np.testing.assert_array_equal(graph.weight, layer.weight)
-    assert set(graph.inputs) == {(-128, 127)}
-    (options,) = graph_options.graph_options({"layer": layer}).values()
-    assert list(options) == graph_options.calculate(graph, layer)
+    graph = decode(shipped.read(_graph_name(coded)))
+    np.testing.assert_array_equal(graph.weight, coded.layer.weight)
+    assert set(graph.inputs) == {(coded.codes.low, coded.codes.high)}
+    (options,) = graph_options.graph_options({"layer": coded}).values()
+    assert list(options) == graph_options.calculate(graph, coded.layer)
 
 
 def test_every_layer_ships(layers, monkeypatch, tmp_path):
@@ -58,18 +58,18 @@ def test_every_layer_ships(layers, monkeypatch, tmp_path):
     options = graph_options.graph_options({f"{name}/{layer}": value for (name, layer), value in layers.items()})
     assert {len(choice) for choice in options.values()} == {5}
     for layer in layers.values():
-        assert f"{solver.digest(layer.weight)}.graph" in shipped._archives(shipped.DIRECTORY)
+        assert _graph_name(layer) in shipped._archives(shipped.DIRECTORY)
     assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_smallest_layers_are_right(layers, name):
     own = sorted(
-        (layer for (network, _), layer in layers.items() if network == name), key=lambda one: one.weight.size
+        (coded for (network, _), coded in layers.items() if network == name), key=lambda one: one.layer.weight.size
     )
     _check(own[0])
-    graph = solve(own[1].weight)
-    np.testing.assert_array_equal(graph.weight, own[1].weight)
+    graph = solve(own[1].layer.weight, own[1].ranges)
+    np.testing.assert_array_equal(graph.weight, own[1].layer.weight)
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_all_layers_are_right(layers, name):
 
 def test_nothing_else_ships(layers):
     """Leftovers of other weights or formats would only take room."""
-    wanted = {f"{solver.digest(layer.weight)}.graph" for layer in layers.values()}
+    wanted = {_graph_name(layer) for layer in layers.values()}
     wanted |= {graph_options.shipped_name(layer) for layer in layers.values()}
     assert set(shipped._archives(shipped.DIRECTORY)) == wanted
 
@@ -93,15 +93,16 @@ def test_another_release_of_da4ml(layers, monkeypatch):
     version = importlib.metadata.version
     monkeypatch.setattr(solver.metadata, "version", lambda name: "0.0.0" if name == "da4ml" else version(name))
     with pytest.raises(AssertionError, match="not shipped"):
-        solve(layer.weight, workers=1)
+        solve(layer.layer.weight, layer.ranges, workers=1)
 
 
 def test_other_weights_or_biases(layers):
     """A layer with another bias has the same graph and other options; with another weight it has neither."""
-    layer = next(iter(layers.values()))
-    assert graph_options._shipped(layer) is not None
+    coded = next(iter(layers.values()))
+    layer = coded.layer
+    assert graph_options._shipped(coded) is not None
     other = type(layer)(layer.weight, layer.bias + np.int32(1), layer.shift)
-    assert graph_options._shipped(other) is None
+    assert graph_options._shipped(coded._replace(layer=other)) is None
     weight = layer.weight.copy()
     weight[0, 0] += 1
     with pytest.raises(AssertionError, match="not shipped"):
