@@ -19,13 +19,13 @@ from psahw import cache, processes
 from psahw.errors import UserError
 from psahw.files import has_room
 
-from . import inversions
+from . import bit_loops, inversions
 from .plain_paths import Links, plain_directory
 
 __all__ = [
-    "BUILD_ARGS", "MAKE_FLAGS", "MODELS", "SMALL", "build_with_cocotb", "build_with_verilator", "cached_build",
-    "check_tools", "cocotb_runner", "environment", "keep_log", "key", "libraries", "verilator", "versions",
-    "with_models",
+    "BUILD_ARGS", "GRAPHS", "MAKE_FLAGS", "MODELS", "SMALL", "build_with_cocotb", "build_with_verilator",
+    "cached_build", "check_tools", "cocotb_runner", "environment", "keep_log", "key", "libraries", "verilator",
+    "versions", "with_models",
 ]  # fmt: skip
 
 HERE = Path(__file__).parent
@@ -41,7 +41,10 @@ CACHED_BUILDS, CACHED_RUNTIMES = 12, 6
 MAX_JOBS = 4
 """The most compilers at once."""
 
-_FORMAT = 3  # of the entries in the cache, and of the arguments and changes of sources that recipes do not contain
+_FORMAT = 4  # of the entries in the cache, and of the arguments and changes of sources that recipes do not contain
+GRAPHS = ".serial"
+"""The end of the names of modules that `psahw.sim.bit_loops` rewrites: `psahw.gateware.graph_engine.SERIAL_GRAPH`."""
+
 _NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system")
 
 SMALL = 600_000
@@ -260,16 +263,33 @@ def _tunables() -> str:
     return ":".join(filter(None, (os.environ.get("GLIBC_TUNABLES"), "glibc.malloc.hugetlb=1")))
 
 
-def _simplified(source: Path, folder: Path) -> Path:
-    """Return a copy of a Verilog file in which inversions are merged, or the file itself if it has none."""
+def _simplified(source: Path, folder: Path, loops: bool) -> list[Path]:
+    """Return sources in place of a Verilog file that Verilator builds faster, or the file itself.
+
+    In a copy of the file inversions are merged. With ``loops``, digit-serial adder graphs are loops in C++.
+    """
     if source.suffix != ".v":
-        return source
-    text = source.read_bytes().decode(errors="surrogateescape")
-    if (merged := inversions.merge(text)) == text:
-        return source
+        return [source]
+    text = rewritten = source.read_bytes().decode(errors="surrogateescape")
+    code = ""
+    if loops:
+        prefix = "bits_" + re.sub(r"\W", "_", source.stem)
+        rewritten, code = bit_loops.rewrite(text, lambda name: name.endswith(GRAPHS), prefix)
+    if (rewritten := inversions.merge(rewritten)) == text:
+        return [source]
     copy = folder / f"merged-{source.name}"
-    copy.write_bytes(merged.encode(errors="surrogateescape"))
-    return copy
+    copy.write_bytes(rewritten.encode(errors="surrogateescape"))
+    if not code:
+        return [copy]
+    functions = folder / f"{source.stem}-loops.cpp"
+    functions.write_text(code)
+    return [copy, functions]
+
+
+def _hides_signals(arguments: Sequence[str]) -> bool:
+    """Say whether nobody sees the signals inside of modules: neither Python nor a recording."""
+    public = "--public-flat-rw" in arguments and "--no-public-flat-rw" not in arguments
+    return not public and not any(argument.startswith("--trace") for argument in arguments)
 
 
 def keep_log(lines: Iterable[str]) -> str:
@@ -366,6 +386,7 @@ def build_with_verilator(
     # stack, which the compiler needs for long files.
     command = ["sh", "-c", 'ulimit -s unlimited 2>/dev/null; exec "$@"', "sh", root / "bin" / "verilator_bin"]
     flags = _make_flags(one_file, links.plain(sys.executable))
+    loops = _hides_signals(arguments)
     with open(folder / "build.log", "w") as file:
         process = processes.run(
             [
@@ -373,7 +394,7 @@ def build_with_verilator(
                 *arguments,
                 *("--build-jobs", str(min(os.cpu_count() or 1, MAX_JOBS)), "--Mdir", folder),
                 *(flag for include in includes for flag in ("-CFLAGS", f"-I{links.plain(include)}")),
-                *(_simplified(links.plain(source.resolve()), folder) for source in sources),
+                *(path for source in sources for path in _simplified(links.plain(source.resolve()), folder, loops)),
             ],
             cwd=folder,
             env={
