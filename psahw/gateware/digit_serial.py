@@ -107,7 +107,7 @@ class DigitSerial(wiring.Component):
         with m.If(self.i.valid):
             m.d.sync += hold.eq(self.i.payload)
         digits = [_digits(m, pulse, x, schedule, f"x_{n}") for n, x in enumerate(hold)]
-        lanes.define(range(schedule.inputs), _by_lane(digits), "x")
+        lanes.define(range(schedule.inputs), list(zip(*map(_pairs, digits), strict=True)), "x")
 
         # A shifted operand starts with zeros, so that an addition may begin before its operand is there. All
         # registers are therefore created before their inputs.
@@ -116,7 +116,7 @@ class DigitSerial(wiring.Component):
             for start, steps in self._by_start()
         }
         for start, (steps, totals) in groups.items():
-            lanes.define([schedule.inputs + n for n in steps], totals, f"sums_{start}")
+            lanes.define([schedule.inputs + n for n in steps], list(map(_pairs, totals)), f"sums_{start}")
         for start, (steps, totals) in groups.items():
             a, b = ([schedule.steps[n][side] for n in steps] for side in (0, 1))
             a, b = (self._operands(pulse, lanes, operands, start) for operands in (a, b))
@@ -164,12 +164,12 @@ class DigitSerial(wiring.Component):
             for x in operands:
                 zeros = schedule.zeros(x, lane)
                 if zeros == schedule.period:
-                    bits.append(C(0, 1))
+                    bits.append(_ZERO)
                 else:
                     source = x.node, (lane - x.shift) % schedule.digit
                     bits.append(lanes.at(source, schedule.delay(x, lane, start)))
-                windows.append(pulse.register_window(start, zeros) if 0 < zeros < schedule.period else C(0, 1))
-            vectors.append(Cat(bits) & ~Cat(windows))
+                windows.append((pulse.register_window(start, zeros), 0) if 0 < zeros < schedule.period else _ZERO)
+            vectors.append(_joined(bits) & ~_joined(windows))
         return vectors
 
     def _constant_digits(self, pulse, row):
@@ -223,7 +223,7 @@ class DigitSerial(wiring.Component):
 
 
 def _digits(m, pulse, x, schedule, name):
-    """Return the lanes of a number, whose sign is repeated for ever; create their registers.
+    """Return the lanes of a number as a vector, whose sign is repeated for ever; create their registers.
 
     The first digit is in the registers at time 0.
     """
@@ -237,12 +237,41 @@ def _digits(m, pulse, x, schedule, name):
         chosen = Array([*groups, *[sign] * ((1 << count.bit_length()) - count)])[pulse.register_number(count)]
     bits = Signal(digit, name=name, reset_less=True)
     m.d.sync += bits.eq(chosen)
-    return list(bits)
+    return bits
 
 
 def _by_lane(digits):
     """Return one vector per lane, from numbers that are lists of lanes."""
     return [Cat(lane) for lane in zip(*digits, strict=True)]
+
+
+_ZERO = C(0, 1), 0
+"""The constant bit as a pair of a value and the number of its bit."""
+
+
+def _pairs(vector):
+    """Return pairs of a value and the number of a bit, for all of its bits."""
+    return [(vector, n) for n in range(len(vector))]
+
+
+def _joined(pairs):
+    """Return the concatenation of bits, pairs of a value and the number of the bit.
+
+    Neighbours become one slice, with which Amaranth takes a fraction of the time.
+    """
+    parts, end = [], 0
+    while end < len(pairs):
+        begin, (value, first) = end, pairs[end]
+        end += 1
+        if value is _ZERO[0]:
+            while end < len(pairs) and pairs[end] is _ZERO:
+                end += 1
+            parts.append(C(0, end - begin))
+        else:
+            while end < len(pairs) and pairs[end][0] is value and pairs[end][1] == first + end - begin:
+                end += 1
+            parts.append(value[first : first + end - begin])
+    return Cat(parts)
 
 
 def _registers(count, digit, name):
@@ -303,10 +332,11 @@ class _Delays:
     def define(self, nodes, lanes, name):
         """Give ``nodes`` their lanes, and create the registers in which these wait.
 
-        ``lanes`` are vectors with a bit of each of the nodes, whose digits come at the same time.
+        ``lanes`` have a bit of each of the nodes, whose digits come at the same time: a value, and the number of the
+        bit.
         """
-        for lane, vector in enumerate(lanes):
-            for node, bit in zip(nodes, vector, strict=True):
+        for lane, bits in enumerate(lanes):
+            for node, bit in zip(nodes, bits, strict=True):
                 self._lines[node, lane] = [bit]
             self._wait([(node, lane) for node in nodes], f"{name}_{lane}")
 
@@ -321,12 +351,12 @@ class _Delays:
                     continue
                 kind = "used" if used else "wait"
                 registers = Signal(len(group), name=f"{name}_{kind}_{cycles}", reset_less=not used)
-                self._m.d.sync += registers.eq(Cat(self._lines[source][-1] for source in group))
-                for source, register in zip(group, registers, strict=True):
+                self._m.d.sync += registers.eq(_joined([self._lines[source][-1] for source in group]))
+                for source, register in zip(group, _pairs(registers), strict=True):
                     self._lines[source].append(register)
 
     def at(self, source, cycles):
-        """Return a lane, (node, lane), ``cycles`` clock cycles after it was there."""
+        """Return a lane, (node, lane), ``cycles`` clock cycles after it was there, as a value and a number."""
         return self._lines[source][cycles]
 
 
