@@ -20,7 +20,7 @@ help:
 	@echo "make soak       20,000 images over UDP to a simulated board, with packets lost, repeated and late (minutes)"
 	@echo "make faults     every command killed, on full disks, and with wrong input files (hours)"
 	@echo "make fuzz       10,000 damaged inputs for each reader of files, packets and options (an hour)"
-	@echo "make prove      the stream contract of every component, by a model checker, and faults that it must refute (an hour)"
+	@echo "make prove      the stream contract of every component, by a model checker, and faults that it must refute (half an hour of processor time)"
 	@echo "make mutate     faults in the sources, one at a time, that the tests must notice (hours; resumable)"
 	@echo "make bench      the first plan and the first simulation of the networks that ship, with an empty cache (minutes each)"
 	@echo "make axi        200 images through the Vitis kernel of a network, from a RAM on AXI (minutes)"
