@@ -87,7 +87,7 @@ def load_model_config(
     Parameters
     ----------
     shape
-        Name of a preset, JSON file with the fields of `ModelConfig` or `ConvConfig`, or a configuration.
+        Name of a preset, JSON or TOML file with the fields of a configuration, or a configuration.
     changes
         Changes as "NAME=VALUE", with JSON or plain text as value. The name is that of a field of the configuration,
         or of `StageConfig`; the latter changes all stages, or each stage if the value is a list.
@@ -126,8 +126,9 @@ def _load_model_config(name_or_path: str) -> Config:
     if name_or_path in PRESETS:
         return PRESETS[name_or_path].model
     path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return config_from_dict(documents.read_toml(path), str(path))
     if path.suffix != ".json":
-        raise UserError(
-            f"unknown configuration {quote(name_or_path)}; known are {', '.join(PRESETS)}, or a .json file"
-        )
+        known = ", ".join(PRESETS)
+        raise UserError(f"unknown configuration {quote(name_or_path)}; known are {known}, or a .json or .toml file")
     return config_from_dict(documents.read(path, dict[str, Any]), str(path))

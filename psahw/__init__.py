@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .flow.elaboration import elaborate
     from .flow.frontier import frontier
     from .flow.functions import draw_functions
+    from .flow.initialising import init as init
     from .flow.packaging import package
     from .flow.planning import plan
     from .flow.programming import program
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .network.file import load, save, shipped
     from .network.summary import summarise
 
-# Without distill, quantize, teach and train, which need torch: a star import works without it.
+# Without distill, init, quantize, teach and train, which need torch: a star import works without it.
 __all__ = [
     "build",
     "demo",
@@ -61,6 +62,7 @@ _MODULES = {  # where each name is defined
     "elaborate": "flow.elaboration",
     "evaluate": "model.evaluation",
     "frontier": "flow.frontier",
+    "init": "flow.initialising",
     "load": "network.file",
     "package": "flow.packaging",
     "plan": "flow.planning",

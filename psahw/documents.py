@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 
@@ -19,7 +20,7 @@ from msgspec import inspect
 from .errors import UserError
 from .quoting import printable, quote
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Sha256", "convert", "decode", "parse", "read", "read_bytes"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Sha256", "convert", "decode", "parse", "read", "read_bytes", "read_toml"]
 
 MAX_BYTES = 4 << 20
 """The largest file that is read. Its content takes up to 40 times as much memory."""
@@ -168,6 +169,33 @@ def decode(text: str | bytes, name: object) -> Any:
     except json.JSONDecodeError as error:
         raise UserError(f"{name} must be JSON: {error}") from None
     return content
+
+
+def read_toml(path: str | os.PathLike) -> dict[str, Any]:
+    """Return the content of a TOML file, within the bounds of JSON: tables, lists, strings, numbers and booleans.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, is too large, or is not such TOML.
+    """
+    content = read_bytes(path)
+    try:
+        table = tomllib.loads(content.decode())
+        _check(table, b"\\u" in content or b"\0" in content)
+        text = json.dumps(table, allow_nan=False)
+    except _Refused as error:
+        raise UserError(f"{path}: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path}: lists and objects are nested more than {MAX_DEPTH} deep") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} must be TOML: byte {error.start} is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} must be TOML: {printable(str(error), 100)}") from None
+    except (TypeError, ValueError) as error:  # a date, or a number that is not finite
+        raise UserError(f"{path}: {printable(str(error), 100)}") from None
+    value: dict[str, Any] = decode(text, path)
+    return value
 
 
 class _Entry(NamedTuple):

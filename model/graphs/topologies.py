@@ -127,11 +127,14 @@ class Convolutional(_Topology, frozen=True, kw_only=True, tag="convolutional"):
         Rows and columns of their windows. Signals, which are images of one row, have windows of one row.
     pooling
         Halve the grid by max pooling in place of strides.
+    flatten
+        Let the output see each position of the last grid, in place of the mean over them.
     """
 
     widths: tuple[int, ...] = (8, 16, 16)
     size: tuple[int, int] = (3, 3)
     pooling: bool = False
+    flatten: bool = False
 
     def layers(self) -> Layers:
         """Return the layers in data order."""
@@ -146,7 +149,7 @@ class Convolutional(_Topology, frozen=True, kw_only=True, tag="convolutional"):
                 pool = min(grid[0], 2), min(grid[1], 2)
                 layers += (MaxPool(pool, pool, (0, grid[0] % pool[0], 0, grid[1] % pool[1])),)
             grid = -(-grid[0] // 2), -(-grid[1] // 2)
-        return (*layers, MeanPool(), Linear(self.classes))
+        return (*layers, Flatten() if self.flatten else MeanPool(), Linear(self.classes))
 
 
 class Mixer(_Topology, frozen=True, kw_only=True, tag="mixer"):

@@ -29,6 +29,7 @@ __all__ = ["main", "psahw"]
 
 _COMMANDS = {  # name: (module, summary), in the order from images to hardware
     "demo": ("demo", "Run the whole flow on shipped data: plan, Verilog, simulation, report."),
+    "init": ("init", "Look at a data set, and write a configuration for it and a board."),
     "train": ("training", "Train a teacher or a student in floating point."),
     "teach": ("teach", "Compute the answers of teachers once, for many students."),
     "distill": ("training", "Train a student from teachers' answers."),

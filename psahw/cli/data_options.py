@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _NAMES = "cifar10, cifar100, svhn, mnist, fashion-mnist, digits, dry-bean, sample (the shipped hundred images)"
 
 
-def data_options(default: str | None = "cifar10") -> Callable[[Command], Command]:
+def data_options(default: str | None = "cifar10", *, argument: bool = False) -> Callable[[Command], Command]:
     """Return the options that choose a data set and say how it is read.
 
     The command receives the arguments ``data``, and ``dataset``, a `Source` if any of the options but ``--dataset``
@@ -28,6 +28,8 @@ def data_options(default: str | None = "cifar10") -> Callable[[Command], Command
     ----------
     default
         The data set if none is named. With None, it is ``sample`` for up to 100 images, and otherwise ``cifar10``.
+    argument
+        The command has an argument ``dataset`` in place of the option.
     """
     unnamed = "" if default else " By default sample for up to 100 images, else cifar10."
     options = [
@@ -63,6 +65,9 @@ def data_options(default: str | None = "cifar10") -> Callable[[Command], Command
             "or a column of a table.",
         ),
     ]
+
+    if argument:
+        del options[0]
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)

@@ -82,8 +82,8 @@ class Residual(wiring.Component):
     queue of ``branch_depth`` beats. `psahw.planner.schedule` calculates the depths that never delay anything.
 
     Latency: that of the later path and one clock cycle, and two more for a path with a queue. Throughput: that of the
-    slower path. Backpressure: buffers before and behind the branch cut the path of ``ready``, so that no stall reaches
-    further back within a clock cycle.
+    slower path. Backpressure: buffers before and behind the branch cut the path of ``ready``, so that no stall
+    reaches further back within a clock cycle.
 
     Parameters
     ----------
