@@ -333,7 +333,7 @@ class SerialArithmetic(_SerialBench):
             long = Cat(word, word[-1].replicate(schedule.word_bits + schedule.digit))
             for n in range(schedule.period):
                 bits = long[n * schedule.digit : (n + 1) * schedule.digit]
-                lanes = Cat(lines[node, lane][0] for lane in range(schedule.digit))
+                lanes = Cat(value[bit] for value, bit in (lines[node, lane][0] for lane in range(schedule.digit)))
                 self.require(m, "order", (age != 2 + schedule.time[node] + n) | (lanes == bits))
         for row in self.rows:
             total = self._product(row, kept) if self.products else self._sum(row, nodes, forms)
