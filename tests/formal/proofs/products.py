@@ -126,14 +126,17 @@ def _local_mixing(grid, kernel, channels, *, shared=False, i_codes=INT8, o_codes
     return make
 
 
-def _graph_engine(digit, o_lanes, bits=None):
+def _graph_engine(digit, o_lanes, bits=None, i_codes=INT8, o_codes=INT8):
     def make(p):
         weight, bias, shift = np.array([[3, -2], [-5, 7]]), (20, -9), (1, 3)
-        dut = GraphEngine(graph=solve(weight, workers=1), bias=bias, shift=shift, digit=digit, o_lanes=o_lanes)
+        graph = solve(weight, [(i_codes.low, i_codes.high)] * 2, workers=1)
+        dut = GraphEngine(
+            graph=graph, bias=bias, shift=shift, digit=digit, o_lanes=o_lanes, i_codes=i_codes, o_codes=o_codes
+        )
         beats = 2 // o_lanes
 
         def model(x):
-            return _rows(weight, bias, shift, x[0], o_lanes)
+            return _rows(weight, bias, shift, x[0], o_lanes, i_codes, o_codes)
 
         def inside(internals, due):
             engine, core = internals(dut), internals(dut._core)
@@ -153,14 +156,14 @@ def _graph_engine(digit, o_lanes, bits=None):
     return make
 
 
-def _rows(weight, bias, shift, x, o_lanes):
+def _rows(weight, bias, shift, x, o_lanes, i_codes=INT8, o_codes=INT8):
     """Return the output beats of ``sat(rshift(weight·x + bias, shift))``."""
-    lanes = [element.as_signed() for element in x]
+    lanes = [number(element, i_codes) for element in x]
     totals = [
         sum((int(w) * lane for w, lane in zip(row, lanes, strict=True)), b)
         for row, b in zip(weight, bias, strict=True)
     ]
-    values = [requantised(total, s) for total, s in zip(totals, shift, strict=True)]
+    values = [requantised(total, s, o_codes) for total, s in zip(totals, shift, strict=True)]
     return [values[n : n + o_lanes] for n in range(0, len(values), o_lanes)]
 
 
@@ -254,6 +257,9 @@ def proofs() -> Iterator[Proof]:
         parameters = f"2x2, {'parallel' if digit is None else f'digit {digit}'}, {lanes} lanes"
         yield handshake("GraphEngine", parameters, _graph_engine(digit, lanes))
         yield order("GraphEngine", f"{parameters}, {few(2)}", _graph_engine(digit, lanes, 2), depth)
+        if lanes == 1:
+            parameters += ", uint2 to uint3"
+            yield order("GraphEngine", parameters, _graph_engine(digit, lanes, **unsigned), depth)
     for digit in (1, 2, 4, 8):
         for bits in WEIGHTS:
             parameters = f"4x4, {bits} bits, digit {digit}"
