@@ -1,4 +1,4 @@
-"""psahw: small image classifiers as streaming FPGA circuits, bit-exact from training to Verilog.
+"""psahw: small neural networks as streaming FPGA circuits, bit-exact from training to Verilog.
 
 The functions below are imported when they are first used, so that ``import psahw`` loads neither torch nor Amaranth::
 

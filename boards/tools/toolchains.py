@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from psahw.errors import UserError
+from psahw.extras import install_hint
 from psahw.lookup import look_up
 from psahw.quoting import quote
 
@@ -131,7 +132,7 @@ def _yowasp_missing(board: Board) -> str | None:
     """Return which packages from PyPI are not installed."""
     packages = {_YOWASP[program][0] for program in _PROGRAMS[board.device.family]}
     absent = sorted(package for package in packages if find_spec(package) is None)
-    return f"{', '.join(absent)} not installed (pip install 'psahw[synth,route]')" if absent else None
+    return f"{', '.join(absent)} not installed: {install_hint(*absent)}" if absent else None
 
 
 def _yowasp(program: str) -> list[str]:

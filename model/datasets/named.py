@@ -16,6 +16,7 @@ import numpy as np
 from psahw import cache
 from psahw.callbacks import Log
 from psahw.errors import UserError
+from psahw.extras import install_hint
 
 from ..download import download
 from . import idx, tables
@@ -79,7 +80,7 @@ def load_digits(source: Source, log: Log) -> Dataset:
     try:
         from sklearn import datasets
     except ImportError:
-        raise UserError("the data set digits needs scikit-learn: pip install 'psahw[train]'") from None
+        raise UserError(f"the data set digits needs scikit-learn: {install_hint('sklearn')}") from None
     contents = datasets.load_digits()
     values, labels = contents.images.astype(np.uint8), contents.target.astype(np.uint8)
     if sha256((values, labels)) != DIGITS_SHA256:

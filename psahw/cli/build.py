@@ -54,7 +54,7 @@ def build_command(network, directory, toolchain, seed, link, address, baud, as_j
 
     This writes what psahw elaborate writes, runs the board's tools in DIR, and compares the routed clock with the
     plan's: if it is lower, the exit status is 1. The result is in DIR/build.json, and the logs are beside it. For
-    ECP5 and Gowin boards, pip install 'psahw[synth,route]' brings the tools, and a build takes minutes. Xilinx boards
+    ECP5 and Gowin boards, psahw's extras synth and route bring the tools, and a build takes minutes. Xilinx boards
     need Vivado or openXC7. Without tools the project is complete all the same, and the message names the command to
     run where the tools are installed.
 

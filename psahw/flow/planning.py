@@ -15,6 +15,7 @@ from ..architecture.device import RESOURCES
 from ..boards import Board
 from ..callbacks import Log, Progress, silent
 from ..errors import UserError
+from ..extras import install_hint
 from ..network.file import digest
 from ..network.graph import Network
 from ..planner import search
@@ -100,7 +101,7 @@ def _rules(engines: str | None, layer_engines: tuple[str, ...], log: Log) -> Rul
     multipliers = Rules.parse("mac", layer_engines)
     if engines is not None or multipliers.kinds() != {"mac"} or find_spec("da4ml") is not None:
         return rules
-    log("MAC arrays only: adder graphs need da4ml (pip install 'psahw[graph]')")
+    log(f"MAC arrays only: adder graphs need da4ml: {install_hint('da4ml')}")
     return multipliers
 
 

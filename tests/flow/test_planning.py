@@ -64,7 +64,9 @@ def test_without_da4ml(network, monkeypatch):
     notes = []
     result = psahw.plan(network, "marble", fps=20_000, log=notes.append)
     assert {engine.partition(":")[0] for engine in result.to_dict()["engines"].values()} == {"mac"}
-    assert notes == ["MAC arrays only: adder graphs need da4ml (pip install 'psahw[graph]')"]
+    assert notes == [
+        "MAC arrays only: adder graphs need da4ml: install psahw with its extra graph (docs/how-to/install.md)"
+    ]
 
 
 def test_template(planned, network, tmp_path):

