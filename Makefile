@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole torture torture-link soak fuzz faults mutate prove bench graphs axi lint types wheel docs results calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole topologies torture torture-link soak fuzz faults mutate prove bench graphs axi lint types wheel docs results calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slow  the tests that take minutes, or that need the whole data set"
 	@echo "make whole      the whole test set through the circuit of cifar10-psa-small for Marble, resumable (an hour)"
 	@echo "make torture    200 random networks, planned and simulated with stalls and resets (an hour)"
+	@echo "make topologies an MLP, a Mixer, ResNet8, a depthwise-separable network and an autoencoder, simulated (an hour)"
 	@echo "make torture-link  10,000 damaged frames, twice, into a simulated board (minutes)"
 	@echo "make soak       20,000 images over UDP to a simulated board, with packets lost, repeated and late (minutes)"
 	@echo "make faults     every command killed, on full disks, and with wrong input files (hours)"
@@ -61,6 +62,9 @@ whole: $(INSTALLED)
 
 torture: $(INSTALLED)
 	$(BIN)/python -m tests.torture.networks --jobs $(JOBS) $(ARGS)
+
+topologies: $(INSTALLED)
+	$(BIN)/python -m tests.topologies $(ARGS)
 
 torture-link: $(INSTALLED)
 	$(BIN)/python -m tests.torture $(ARGS)

@@ -1,153 +1,210 @@
-"""Well-known topologies as graphs of random integers, in their published sizes or smaller."""
+"""Well-known topologies in their published sizes or smaller, built and quantised as a user would, and simulated.
 
-from collections.abc import Callable
-from itertools import pairwise
+    python -m tests.topologies [NAME ...] [--images N] [--engines LIST] [--json] [--record]
+
+The weights are random, and the norms have seen random images. Each network goes through the circuit back to back and
+with random stalls. Its logits must be those of the integer model, and interval and latency those of the prediction.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
 
-from psahw.network.graph import Named, Network, Output, Residual, Series
-from psahw.network.layers import MeanPool, Table, TokenMixing, Windows
-from psahw.network.random import random_linear, random_table
+from psahw import boards, generate
+from psahw.architecture.nodes import walk
+from psahw.model.graphs.config import Shaped
+from psahw.model.graphs.export import to_network
+from psahw.model.graphs.network import GraphNet
+from psahw.model.graphs.quantised import QuantizedGraph
+from psahw.model.graphs.topologies import Autoencoder, DepthwiseSeparable, Mixer, Mlp, ResNet
+from psahw.network import reference
+from psahw.network.graph import Network
+from psahw.planner import search
+from psahw.planner.plan import Plan
+from psahw.planner.rules import Rules
+from psahw.records import Value
+from psahw.records.capture import add_record
+from psahw.sim import runner
 
-__all__ = ["TOPOLOGIES", "autoencoder", "depthwise_separable", "mixer", "mlp", "resnet8"]
+__all__ = ["FULL", "SMALL", "Outcome", "check", "images_for", "network_of", "quantised", "trained"]
 
+ROOT = Path(__file__).resolve().parents[1]
+BOARD = boards.get("alveo-u250")
 
-class _Layers:
-    """Makes named layers with random numbers."""
+FULL: dict[str, tuple[Shaped, float, tuple[str, ...]]] = {
+    "mlp": (Mlp(image=(1, 1), colours=16, classes=5, widths=(64, 32, 32)), 1e6, ()),
+    "mixer": (Mixer(image=(16, 16), classes=10), 20_000, ()),
+    # Solving graphs for the large matrices takes hours, so that these layers are MAC arrays.
+    "resnet8": (ResNet(image=(32, 32), classes=10), 20_000, ("layers.3.*=mac", "layers.5.*=mac", "layers.7.*=mac")),
+    "depthwise-separable": (DepthwiseSeparable(image=(49, 10), colours=1, classes=12), 20_000, ()),
+    "autoencoder": (
+        Autoencoder(image=(1, 1), colours=640, classes=640), 100_000, ("layers.0=mac", "layers.9=mac")
+    ),
+}  # fmt: skip
+"""Configurations in their published sizes, frames per second, and engines of layers, by name."""
 
-    def __init__(self, seed: int):
-        self.rng = np.random.default_rng(seed)
-
-    def linear(self, name: str, inputs: int, outputs: int, *, relu: bool = False, out_bits: int = 8) -> Series:
-        """Return a linear layer, perhaps with a ReLU behind it."""
-        layer = Named(name, random_linear(self.rng, outputs, inputs, out_bits=out_bits))
-        return (layer, *self.relu(f"{name}.relu", outputs)) if relu else (layer,)
-
-    def relu(self, name: str, channels: int) -> Series:
-        """Return a ReLU as a table."""
-        values = np.maximum(np.arange(-128, 128), 0).astype(np.int8)
-        return (Named(name, Table(np.tile(values, (channels, 1)))),)
-
-    def convolution(
-        self,
-        name: str,
-        inputs: int,
-        outputs: int,
-        size: tuple[int, int] = (3, 3),
-        stride: int = 1,
-        padding: tuple[int, int, int, int] = (1, 1, 1, 1),
-        *,
-        relu: bool = False,
-    ) -> Series:
-        """Return windows and a linear layer."""
-        windows = Named(f"{name}.windows", Windows(size, (stride, stride), padding))
-        return (windows, *self.linear(name, size[0] * size[1] * inputs, outputs, relu=relu))
-
-    def mixing(self, name: str, weight: np.ndarray, kernel: tuple[int, int] | None = None) -> Named:
-        """Return a token mixing; with a kernel, all tokens share it."""
-        spread = np.sqrt((weight.astype(np.float64) ** 2).sum(-1)).clip(1)
-        shift = np.round(np.log2(spread) + 1).astype(np.uint8)
-        bias = self.rng.integers(-99, 100, shift.shape).astype(np.int32)
-        return Named(name, TokenMixing(weight, bias, shift, kernel, kernel is not None))
-
-    def weights(self, *shape: int) -> np.ndarray:
-        """Return random weights."""
-        return np.clip(np.round(self.rng.normal(0, 40, shape)), -128, 127).astype(np.int8)
-
-
-def _network(name: str, image: tuple[int, int], colours: int, layers: Series, outputs: int) -> Network:
-    """Return a network that takes bytes as codes from -128 on, and gives a class."""
-    table = np.tile(np.arange(-128, 128, dtype=np.int8), (colours, 1))
-    return Network(name, image, table, layers, Output("class", tuple(f"class {n}" for n in range(outputs))))
-
-
-def mlp(scale: int = 1) -> Network:
-    """Return an MLP for 16 inputs and 5 classes, as for jet tagging, with 64, 32 and 32 hidden neurons."""
-    make, sizes = _Layers(1), (16, 64 // scale, 32 // scale, 32 // scale)
-    layers: Series = ()
-    for number, (inputs, outputs) in enumerate(pairwise(sizes)):
-        layers += make.linear(f"hidden{number}", inputs, outputs, relu=True)
-    return _network("mlp", (1, 1), 16, (*layers, *make.linear("head", sizes[-1], 5, out_bits=16)), 5)
-
-
-def autoencoder(scale: int = 1) -> Network:
-    """Return MLPerf Tiny's anomaly detector without its deepest repetitions: 640, 128, 8, 128 and 640 neurons."""
-    make, outer, inner = _Layers(2), 640 // scale, 128 // scale
-    layers = (
-        *make.linear("encoder", outer, inner, relu=True),
-        *make.linear("code", inner, 8, relu=True),
-        *make.linear("decoder", 8, inner, relu=True),
-        *make.linear("output", inner, outer),
-    )
-    table = np.tile(np.arange(-128, 128, dtype=np.int8), (outer, 1))
-    ones, zeros = (1.0,) * outer, (0.0,) * outer
-    output = Output("values", tuple(f"bin {n}" for n in range(outer)), ones, zeros)
-    return Network("autoencoder", (1, 1), table, layers, output)
-
-
-def mixer(scale: int = 1) -> Network:
-    """Return an MLP-Mixer of two blocks for 16x16 pixels, with 4x4 patches and 32 channels."""
-    make, tokens, channels, hidden = _Layers(3), 16, 32 // scale, 64 // scale
-    layers = make.convolution("embed", 3, channels, (4, 4), 4, (0, 0, 0, 0))
-    for block in range(2):
-        name = f"blocks.{block}"
-        mixing = (
-            make.mixing(f"{name}.tokens.linear1", make.weights(1, tokens, tokens)),
-            Named(f"{name}.tokens.table", random_table(make.rng, channels)),
-            make.mixing(f"{name}.tokens.linear2", make.weights(1, tokens, tokens)),
-        )
-        mlp = (
-            *make.linear(f"{name}.channels.linear1", channels, hidden),
-            Named(f"{name}.channels.table", random_table(make.rng, hidden)),
-            *make.linear(f"{name}.channels.linear2", hidden, channels),
-        )
-        layers += (Named(f"{name}.tokens", Residual(mixing)), Named(f"{name}.channels", Residual(mlp)))
-    layers += (Named("pool", MeanPool(3)), *make.linear("head", channels, 10, out_bits=16))
-    return _network("mixer", (16, 16), 3, layers, 10)
-
-
-def resnet8(scale: int = 1) -> Network:
-    """Return MLPerf Tiny's ResNet8 for 32x32 pixels: three residual blocks of 16, 32 and 64 channels."""
-    make, side, width = _Layers(4), 32 // scale, 16 // scale
-    layers = make.convolution("stem", 3, width, relu=True)
-    inputs = width
-    for number in range(3):
-        name, outputs, stride = f"block{number}", width << number, 2 if number else 1
-        # TensorFlow's "same": with a stride of 2 and an even side, only the far sides are padded.
-        padding = (0, 1, 0, 1) if stride == 2 else (1, 1, 1, 1)
-        branch = (
-            *make.convolution(f"{name}.conv1", inputs, outputs, stride=stride, padding=padding, relu=True),
-            *make.convolution(f"{name}.conv2", outputs, outputs),
-        )
-        shortcut: Series = ()
-        if stride == 2:
-            shortcut = make.convolution(f"{name}.shortcut", inputs, outputs, (1, 1), 2, (0, 0, 0, 0))
-        layers += (Named(name, Residual(branch, shortcut)), *make.relu(f"{name}.relu", outputs))
-        inputs = outputs
-    layers += (Named("pool", MeanPool(max((side // 4) ** 2, 2).bit_length() - 2)),)
-    return _network("resnet8", (side, side), 3, (*layers, *make.linear("head", inputs, 10, out_bits=16)), 10)
-
-
-def depthwise_separable(scale: int = 1) -> Network:
-    """Return MLPerf Tiny's keyword spotter for 49x10 inputs: a convolution and four depthwise-separable blocks."""
-    make, channels, blocks = _Layers(5), 64 // scale, max(4 // scale, 1)
-    layers = make.convolution("stem", 1, channels, (10, 4), 2, (4, 5, 1, 1), relu=True)
-    for block in range(blocks):
-        name = f"blocks.{block}"
-        layers += (
-            make.mixing(f"{name}.depthwise", make.weights(channels, 1, 9), (3, 3)),
-            *make.relu(f"{name}.relu", channels),
-            *make.linear(f"{name}.pointwise", channels, channels, relu=True),
-        )
-    layers += (Named("pool", MeanPool(5)), *make.linear("head", channels, 12, out_bits=16))
-    return _network("depthwise_separable", (49, 10), 1, layers, 12)
-
-
-TOPOLOGIES: dict[str, Callable[..., Network]] = {
-    "mlp": mlp,
-    "autoencoder": autoencoder,
-    "mixer": mixer,
-    "resnet8": resnet8,
-    "depthwise_separable": depthwise_separable,
+SMALL: dict[str, Shaped] = {
+    "mlp": Mlp(image=(1, 1), colours=8, classes=3, widths=(9, 5)),
+    "mixer": Mixer(image=(8, 4), classes=3, patch=2, channels=6, hidden=5, blocks=1),
+    "resnet8": ResNet(image=(7, 6), classes=3, widths=(3, 5)),
+    "depthwise-separable": DepthwiseSeparable(image=(11, 5), colours=1, classes=3, channels=5, blocks=2, size=(4, 3)),
+    "autoencoder": Autoencoder(image=(1, 1), colours=12, classes=12, widths=(6, 2, 6)),
 }
-"""Functions that return a network by its name. ``scale`` divides its sizes."""
+"""Small configurations of the same topologies."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a topology.
+
+    Parameters
+    ----------
+    name, engines
+        The topology, and the engines that were allowed.
+    weights
+        Number of weights.
+    components
+        Number of components of each kind in the circuit.
+    frame_interval, latency
+        In clock cycles, as predicted.
+    images
+        Images in each of the two simulations.
+    problems
+        Differences from the integer model or the prediction, in words.
+    seconds
+        Time of everything.
+    """
+
+    name: str
+    engines: str
+    weights: int
+    components: dict[str, int]
+    frame_interval: int
+    latency: int
+    images: int
+    problems: tuple[str, ...]
+    seconds: float
+
+
+def images_for(shape: Shaped, count: int = 24, seed: int = 0) -> np.ndarray:
+    """Return images that differ in brightness and contrast, so that their means differ, too."""
+    rng = np.random.default_rng(seed)
+    low, high = np.sort(rng.integers(0, 256, (2, count, 1, 1, shape.colours)), axis=0)
+    return rng.integers(low, high + 1, (count, *shape.image, shape.colours)).astype(np.uint8)
+
+
+def trained(shape: Shaped, seed: int = 0) -> GraphNet:
+    """Return a float network whose norms have seen images, with functions that are not those it started with."""
+    torch.manual_seed(seed)
+    model = GraphNet(shape)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        for batch in range(20):
+            model(torch.from_numpy(images_for(shape, seed=batch)))
+    return model.eval()
+
+
+def quantised(shape: Shaped) -> QuantizedGraph:
+    """Return a quantised network."""
+    return QuantizedGraph(trained(shape), images_for(shape))
+
+
+def network_of(shape: Shaped, name: str) -> Network:
+    """Return the network file's form of a quantised network."""
+    return to_network(quantised(shape), name, tuple(f"c{number}" for number in range(shape.classes)))
+
+
+def plan(network: Network, engines: str, layers: tuple[str, ...], fps: float | None) -> Plan:
+    """Return a plan for an Alveo U250."""
+    return search.make(
+        network,
+        BOARD.device,
+        clock_hz=BOARD.clock_hz,
+        bus_bytes=search.widest_bus(network, BOARD.bus_bytes),
+        rules=Rules.parse(engines, layers),
+        fps=fps,
+    )
+
+
+def check(
+    name: str, shape: Shaped, engines: str, layers: tuple[str, ...], fps: float | None, images: int, folder: Path
+) -> Outcome:
+    """Quantise, plan and simulate a topology, back to back and with stalls, in an empty folder."""
+    start = time.monotonic()
+    network = network_of(shape, name)
+    planned = plan(network, engines, layers, fps)
+    generate.write(network, planned, folder)
+    design = runner.load_design(folder)
+    inputs = images_for(shape, images, seed=99)
+    expected = reference.run(network, inputs)
+    problems = [] if len(np.unique(expected)) > 10 else ["the logits are all the same"]
+    for options in ({}, {"stalls": True}):
+        result = runner.simulate(design, inputs, expected, seed=1, **options)
+        problems += runner.problems(result)
+        if result["images"] != images:
+            problems.append(f"{result['images']} of {images} images were simulated")
+    components = dict(Counter(type(node).__name__ for node in walk(planned.pipeline)))
+    return Outcome(
+        name, engines, shape.weights(), components, design.frame_interval, design.latency, images, tuple(problems),
+        round(time.monotonic() - start, 1),
+    )  # fmt: skip
+
+
+def _record(outcomes: list[Outcome], command: str) -> None:
+    """Add the figures to the records."""
+    values = []
+    for outcome in outcomes:
+        what = f"{outcome.name}, {outcome.engines}"
+        values += [
+            Value(f"{what}: weights", outcome.weights, "weights", "measured"),
+            Value(f"{what}: wrong or unpredicted", len(outcome.problems), "problems", "measured"),
+            Value(f"{what}: frame interval", outcome.frame_interval, "cycles", "measured"),
+            Value(f"{what}: latency", outcome.latency, "cycles", "measured"),
+        ]
+    add_record(
+        ROOT / "results", "verification", "topologies", values, command=command,
+        configuration=f"{outcomes[0].images} images each, back to back and with stalls, on Alveo U250",
+    )  # fmt: skip
+
+
+def main() -> int:
+    """Check topologies in their published sizes; return 1 if one of them has a problem."""
+    parser = argparse.ArgumentParser(prog="python -m tests.topologies", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FULL)}; all by default")
+    parser.add_argument("--images", type=int, default=100, help="per simulation (default: 100)")
+    parser.add_argument("--engines", action="append", help="such as mac; by default mac, and mac,serial,parallel")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--record", action="store_true", help="add the figures to results/")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(FULL):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    outcomes = []
+    for name in arguments.names or FULL:
+        shape, fps, layers = FULL[name]
+        for engines in arguments.engines or ["mac", "serial,parallel,mac"]:
+            rules = () if engines == "mac" else layers
+            with tempfile.TemporaryDirectory(prefix="psahw-topology-") as folder:
+                outcome = check(name, shape, engines, rules, fps, arguments.images, Path(folder))
+            outcomes.append(outcome)
+            print(
+                f"{name}, {engines}: {'; '.join(outcome.problems) or 'exact'} ({outcome.seconds:.0f} s)",
+                file=sys.stderr,
+            )
+    if arguments.json:
+        print(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
+    if arguments.record:
+        _record(outcomes, f"python -m tests.topologies {' '.join(sys.argv[1:])}".strip())
+    return any(outcome.problems for outcome in outcomes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -16,6 +16,7 @@ from psahw.model.models import config_from_dict, fitted
 from psahw.model.presets import load_model_config
 from psahw.network import reference
 from psahw.network.graph import Residual
+from tests.topologies import images_for, network_of, trained
 
 SMALL = {
     "mlp": topologies.Mlp(image=(2, 3), colours=2, classes=3, widths=(9, 5), input_function=True),
@@ -50,25 +51,6 @@ SMALL = {
         ),
     ),
 }
-
-
-def images_for(shape, count=24, seed=0):
-    """Return images that differ in brightness and contrast, so that their means differ, too."""
-    rng = np.random.default_rng(seed)
-    low, high = np.sort(rng.integers(0, 256, (2, count, 1, 1, shape.colours)), axis=0)
-    return rng.integers(low, high + 1, (count, *shape.image, shape.colours)).astype(np.uint8)
-
-
-def trained(shape, seed=0):
-    """Return a float network whose norms have seen images, with functions that are not those it started with."""
-    torch.manual_seed(seed)
-    model = GraphNet(shape)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    for batch in range(20):
-        model(torch.from_numpy(images_for(shape, seed=batch)))
-    return model.eval()
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -109,24 +91,19 @@ def test_windows_are_those_of_the_reference_model():
 
 
 def test_relu_costs_no_table_and_norms_neither():
-    network = _network(SMALL["resnet"])
+    network = network_of(SMALL["resnet"], "n")
     assert all(place.name.endswith(".rescale") for place in network.tables())
     assert all(place.layer.out_signed is False for place in network.places if isinstance(place.layer, Residual))
 
 
 def test_shortcut_without_layers_is_shifted_at_most():
-    network = _network(SMALL["resnet-psa"])
+    network = network_of(SMALL["resnet-psa"], "n")
     (table,) = [place for place in network.tables() if place.name.endswith("shortcut.rescale")][:1]
     codes = np.arange(table.input.codes.low, table.input.codes.high + 1)
     for values in table.layer.values.astype(int):
         shift = min(range(-3, 8), key=lambda k: np.abs(values - np.floor(codes * 2.0**-k + 0.5)).max())
         limited = np.floor(codes * 2.0**-shift + 0.5).clip(table.output.codes.low, table.output.codes.high)
         assert np.abs(values - limited).max() <= 1  # torch rounds a half to the even neighbour
-
-
-def _network(shape):
-    quantized = QuantizedGraph(trained(shape), images_for(shape))
-    return to_network(quantized, "n", tuple(f"c{n}" for n in range(shape.classes)))
 
 
 def test_values_are_in_the_units_of_the_targets():
