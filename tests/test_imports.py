@@ -17,7 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MAPPED = ("model", "sim", "boards")  # folders of the checkout that are packages inside of psahw
 BASE = {
-    "cache", "callbacks", "documents", "errors", "extras", "files", "logs", "lookup", "processes", "quoting", "scratch",
+    "cache", "callbacks", "documents", "errors", "extras", "files",
+    "logs", "lookup", "processes", "quoting", "scratch",
 }  # fmt: skip
 
 # package: (packages of psahw, packages from PyPI that are loaded when it is imported)

@@ -29,6 +29,8 @@ _TABLE_WIDTHS = ((128, 64), (64, 64), (64, 32), (32, 32), (32, 16), (16, 16), (1
 _CONVOLUTION_SCALES = (4.0, 3.0, 2.0, 1.5, 1.0, 0.75, 0.5, 0.25)
 _CHANNELS = (16, 24, 32, 48)  # of the convolutions, before they are scaled
 _SMALLEST_GRID = 4  # rows or columns that are not halved any more
+_EPOCHS = 40
+_COMPILED_MACS = 1e11  # of a training; a shorter one is over before torch has compiled it
 _CALIBRATION = 64  # images that set the scales of a network that is only planned
 
 
@@ -176,8 +178,9 @@ def init(
     training, validation = loaded.split()
     with output_directory(folder) as output:
         picture = _draw(loaded, training, output)
-        commands = _commands(loaded, folder, name, board, fps, _options(dataset, data))
-        write_whole(output / CONFIGURATION, _text(config, loaded, commands, planned).encode())
+        is_long = config.macs() * len(training) * _EPOCHS >= _COMPILED_MACS
+        commands = _commands(loaded, folder, name, board, fps, _options(dataset, data), is_long)
+        write_whole(output / CONFIGURATION, _text(config, loaded, len(training), commands, planned).encode())
     return InitResult(
         dataset=loaded.name,
         task=loaded.task,
@@ -298,7 +301,7 @@ def _options(dataset: "Data", data: str | os.PathLike | None) -> tuple[str, ...]
 
 
 def _commands(
-    dataset: "Dataset", folder: Path, name: str, board: Board, fps: float, options: tuple[str, ...]
+    dataset: "Dataset", folder: Path, name: str, board: Board, fps: float, options: tuple[str, ...], is_long: bool
 ) -> tuple[str, ...]:
     """Return the commands that train, quantise and simulate a network."""
     # Many pictures mean something else in a mirror, and whoever knows that these do not can leave the setting out.
@@ -307,10 +310,12 @@ def _commands(
         settings += ("--set", f"crop={min(2, min(dataset.shape[:2]) - 1)}")
     elif dataset.shape[1] > 1:
         settings += ("--set", "crop=0")
+    if not is_long:
+        settings += ("--set", "compile=false")
     batch = str(max(16, min(256, len(dataset.train_images) // 20)))
     configuration, in_float, in_int8 = (str(folder / part) for part in (CONFIGURATION, "float", "int8"))
     network = str(folder / "int8" / f"{name}.safetensors")
-    train = ("psahw", "train", "--config", configuration, *options, "--epochs", "40", "--batch", batch)
+    train = ("psahw", "train", "--config", configuration, *options, "--epochs", str(_EPOCHS), "--batch", batch)
     quantise = ("psahw", "quantize", in_float, *options, "--name", name, "--batch", batch)
     simulate = ("psahw", "simulate", network, *options)
     images = min(20, len(dataset.test_images))
@@ -339,14 +344,17 @@ _COMMENTS = {
 }
 
 
-def _text(config: "Shaped", dataset: "Dataset", commands: tuple[str, ...], planned: "BoardPlan") -> str:
+def _text(
+    config: "Shaped", dataset: "Dataset", training: int, commands: tuple[str, ...], planned: "BoardPlan"
+) -> str:
     """Return a configuration as TOML, with comments."""
     height, width, colours = dataset.shape
     examples = "rows" if height * width == 1 else "images"
-    what = f"{colours} columns" if height * width == 1 else f"{height} x {width} pixels, {colours} colours"
+    pixels = f"{height} x {width} pixels, {'grey' if colours == 1 else f'{colours} colours'}"
+    what = f"{colours} columns" if height * width == 1 else pixels
     resources = planned.resources
     lines = [
-        f"# A network for {dataset.name}: {len(dataset.train_images):,} {examples} to train on, of {what}.",
+        f"# A network for {dataset.name}: {training:,} {examples} to train on, of {what}.",
         f"# {config.macs():,} multiply-accumulates per image, {config.weights():,} weights.",
         f"# With MAC arrays it takes about {resources.lut:,.0f} LUTs, {resources.dsp:g} multipliers",
         f"# and {resources.bram36:g} block RAMs for {planned.fps:,.0f} frames per second (estimated),",
