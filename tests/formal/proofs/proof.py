@@ -10,7 +10,7 @@ from psahw.gateware.stream import vector_signature
 
 from ..contract import Bench, Route
 
-__all__ = ["BYTE", "HANDSHAKE", "ORDER", "SIGN", "Proof", "copies", "handshake", "order"]
+__all__ = ["BYTE", "HANDSHAKE", "ORDER", "SIGN", "Proof", "around", "copies", "handshake", "order"]
 
 HANDSHAKE = ("stable", "offers", "counts", "live")
 ORDER = ("order",)
@@ -56,6 +56,11 @@ class Proof:
         bench = self.make(())
         bench._MustUse__silence = True  # Amaranth warns of what is never elaborated
         return bench.component
+
+
+def around(bench: Callable[..., Bench], component: Callable[[], Elaboratable], **arguments) -> Callable:
+    """Return a function of properties that makes a bench around a new component."""
+    return lambda properties: bench(component(), properties, **arguments)
 
 
 def handshake(component: str, parameters: str, make: Callable[[Sequence[str]], Bench], depth: int = 0) -> Proof:
