@@ -1,4 +1,4 @@
-"""Configurations of networks by name, from JSON files, and with changes to single fields."""
+"""Configurations of networks by name, from JSON or TOML files, and with changes to single fields."""
 
 import dataclasses
 import os

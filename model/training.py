@@ -34,7 +34,7 @@ BLOCK_EPOCHS = 10
 """Epochs in which a student learns its teacher's blocks first, unless the caller says otherwise."""
 
 Shape = str | os.PathLike | ModelConfig | ConvConfig | Shaped
-"""A preset's name, a JSON file, or a configuration."""
+"""A preset's name, a JSON or TOML file, or a configuration."""
 
 Start = Literal["random", "teacher", "blocks"]
 """First weights of a student."""
@@ -110,7 +110,7 @@ def train(
     Parameters
     ----------
     shape
-        Name of a preset (`psahw.model.presets.PRESETS`), JSON file, or configuration.
+        Name of a preset (`psahw.model.presets.PRESETS`), JSON or TOML file, or configuration.
     directory
         Run directory to write. An unfinished run in it is resumed.
     changes

@@ -360,7 +360,8 @@ def _class_texts(table: Table, target: str) -> list[str]:
         return texts
     for row, number in enumerate(numbers):
         if number != int(number or 0):
-            raise UserError(f"{table.at(row, target)}: a class must be an integer or a name, not {quote(texts[row])}")
+            must = f"must be an integer or a name, not {quote(texts[row])}; --task values learns numbers"
+            raise UserError(f"{table.at(row, target)}: a class {must}")
     return [str(int(number or 0)) for number in numbers]
 
 

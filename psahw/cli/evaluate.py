@@ -8,6 +8,8 @@ from .training_output import print_result
 
 __all__ = ["COMMANDS"]
 
+_HEADINGS = {"precision": "precision, %", "recall": "recall, %", "rmse": "RMSE", "mae": "MAE", "r2": "R2"}
+
 
 @click.command()
 @output.network_argument
@@ -32,10 +34,20 @@ def evaluate(network, dataset, data, images, record, as_json):
     with output.progress("images") as progress:
         result = evaluation.evaluate(
             network, images=images, record=record, dataset=dataset, data=data, log=output.note, progress=progress
-        ).to_dict()
-    if not as_json:
-        result = {name: value for name, value in result.items() if not isinstance(value, list)}
-    print_result(result, as_json)
+        )
+    if as_json:
+        output.print_json(result.to_dict())
+        return
+    figures = {name: value for name, value in result.to_dict().items() if not isinstance(value, list)}
+    print_result({name: _shown(value) for name, value in figures.items()}, as_json=False)
+    if result.outputs:
+        headings = [_HEADINGS.get(name, name) for name in result.outputs[0]]
+        output.print_table(headings, [[_shown(value) for value in each.values()] for each in result.outputs])
+
+
+def _shown(value: object) -> object:
+    """Return a value for a table, with four digits of a number that is below 10 and may be much smaller."""
+    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 10 else value
 
 
 COMMANDS = [evaluate]

@@ -50,7 +50,7 @@ def init(dataset, data, board, fps, max_lut, directory, as_json):
     )
     shown = result.parts[:_MOST_PARTS]
     if result.task == "values":
-        rows = [[part.name, part.low, part.mean, part.high] for part in shown]
+        rows = [[part.name, *(f"{number:.4g}" for number in (part.low, part.mean, part.high))] for part in shown]
         output.print_table(["value", "least", "mean", "greatest"], rows)
     else:
         rows = [[part.name, part.count, part.share] for part in shown]

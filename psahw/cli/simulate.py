@@ -23,9 +23,9 @@ def _show(result: "SimulationResult") -> None:
     """Print what was measured beside what was planned."""
     columns, rows = result.table()
     output.print_table(columns, rows, title=result.title)
+    accuracy = "" if result.accuracy is None else f"accuracy {result.accuracy:g} %, "
     output.print_line(
-        f"accuracy {result.accuracy:g} %, {result.cycles:,} cycles at {result.sim_cycles_per_second:,} cycles/s, "
-        f"seed {result.seed}"
+        f"{accuracy}{result.cycles:,} cycles at {result.sim_cycles_per_second:,} cycles/s, seed {result.seed}"
     )
     if result.batches is not None:
         output.print_line(f"{result.batches} batches, {result.batches_kept} of them from earlier runs")

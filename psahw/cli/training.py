@@ -21,7 +21,7 @@ _shape_option = click.option(
 @click.command()
 @click.option("--config", "shape", default="teacher", show_default=True, metavar="NAME|FILE",
               help="A shape by name (teacher, pyramid, plain, ...; see docs/reference/training-settings.md), "
-                   "or a JSON file.")  # fmt: skip
+                   "or a JSON or TOML file.")  # fmt: skip
 @_shape_option
 @run_options()
 def train(shape, changes, epochs, stop_after, batch, seed, settings, directory, dataset, data, as_json):
@@ -46,7 +46,7 @@ def train(shape, changes, epochs, stop_after, batch, seed, settings, directory, 
 @teacher_option
 @targets_option
 @click.option("--config", "shape", default="psa", show_default=True, metavar="NAME|FILE",
-              help="Shape of the student: a name as in train, or a JSON file.")  # fmt: skip
+              help="Shape of the student: a name as in train, or a JSON or TOML file.")  # fmt: skip
 @_shape_option
 @click.option("--start", type=click.Choice(["random", "teacher", "blocks"]),
               help="First weights: random; the teacher's, with the hidden neurons that matter most (the default "

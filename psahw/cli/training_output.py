@@ -57,7 +57,8 @@ def print_result(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         output.print_json(result)
     else:
-        output.print_table(["", "value"], [[key.replace("_", " "), value] for key, value in result.items()])
+        rows = [[key.replace("_", " "), f"{value:.4f}" if key == "loss" else value] for key, value in result.items()]
+        output.print_table(["", "value"], rows)
 
 
 def print_run_result(result: dict[str, Any], as_json: bool) -> None:

@@ -57,7 +57,7 @@ def load_test_images(
     data: str | os.PathLike | None = None,
     log: Log = silent,
 ) -> LabelledImages:
-    """Return the first test images of a data set.
+    """Return the first test images of a data set, with their classes if the network tells one.
 
     Parameters
     ----------
@@ -100,7 +100,8 @@ def load_test_images(
     loaded = datasets.load(chosen, None if data is None else os.fspath(data), log=log, models=[form], columns=columns)
     if count is not None and count > len(loaded.test_images):
         raise UserError(f"{loaded.name} has {len(loaded.test_images)} test images, not {count}")
-    return LabelledImages(loaded.name, loaded.test_images[:wanted], loaded.test_labels[:wanted])
+    classes = loaded.test_labels[:wanted] if loaded.task == "class" else None
+    return LabelledImages(loaded.name, loaded.test_images[:wanted], classes)
 
 
 def pictures(

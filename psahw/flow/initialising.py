@@ -232,10 +232,11 @@ def _largest(
         network = _random(config, dataset)
         try:
             return config, plan(network, board, fps=fps, budget=budget, engines="mac")
-        except CheckFailed as error:
-            log(f"{config.weights():,} weights are too many: {error}")
+        except CheckFailed:
             if config is shapes[-1]:
                 raise
+            speed = f"{board.name} at {fps:g} frames per second"
+            log(f"{config.weights():,} weights are too many for {speed}: trying fewer")
     raise AssertionError("there is always a shape")
 
 
@@ -251,7 +252,7 @@ def _random(config: "Shaped", dataset: "Dataset") -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model = GraphNet(config).eval()
-    return to_network(QuantizedGraph(model, images), "random", dataset.classes)
+    return to_network(QuantizedGraph(model, images), "the smallest network", dataset.classes)
 
 
 def _parts(dataset: "Dataset", training: np.ndarray) -> tuple[Part, ...]:

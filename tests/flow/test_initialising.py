@@ -1,6 +1,7 @@
 """`psahw init`, and the three commands that it prints, from the user's own data to a simulated circuit."""
 
 import json
+import re
 import shlex
 import tomllib
 
@@ -13,7 +14,10 @@ from psahw.errors import CheckFailed, UserError
 
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
+from psahw.flow.images import load_test_images
 from psahw.flow.initialising import init
+from psahw.model.datasets.source import Source
+from psahw.network.file import load
 
 
 def pictures(folder, shape, classes, count=30):
@@ -54,7 +58,9 @@ def quick(command):
             arguments[arguments.index(name) + 1] = value
     if arguments[0] == "quantize":
         arguments += ["--epochs", "1"]
-    assert ("compile=false" in arguments) == (arguments[0] != "simulate")  # so little data is learned sooner than compiled
+    assert ("compile=false" in arguments) == (
+        arguments[0] != "simulate"
+    )  # so little data is learned sooner than compiled
     return arguments
 
 
@@ -119,3 +125,20 @@ def test_a_directory_with_files_is_refused(tmp_path):
     with pytest.raises(UserError, match="exists already"):
         init("digits", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_commands_of_a_regression(tmp_path, capsys):
+    """Its answers are values in the units of the table, and an accuracy is not stated where there is none."""
+    path = tmp_path / "motor.csv"
+    x = np.random.default_rng(3).uniform(0, 1, (60, 2))
+    path.write_text("a,b,torque\n" + "".join(f"{a},{b},{0.001 * (a + b)}\n" for a, b in x))
+    options = ["--target", "torque", "--task", "values"]
+    assert main(["init", str(path), *options, "-o", str(tmp_path / "out")]) == 0
+    *summary, train, quantize, _ = capsys.readouterr().out.splitlines()
+    assert any(re.match(r"torque +\S+ +0\.00[01]\d+ ", line) for line in summary), "small values are not shown as 0.0"
+    run(capsys, quick(train))
+    network = run(capsys, quick(quantize))["network"]
+    images = load_test_images(load(network), 5, dataset=Source(str(path), target="torque", task="values"))
+    assert images.labels is None
+    assert main(["evaluate", network, "--dataset", str(path), *options]) == 0
+    assert re.search(r"torque +0\.000\d+", capsys.readouterr().out)
