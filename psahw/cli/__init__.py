@@ -109,6 +109,7 @@ def psahw():
 
     \b
     psahw demo                                     the whole flow, in minutes
+    psahw init photos/signs -o signs               a network for your own data, and the next commands
     psahw info cifar10-psa-small                   layers, weights and accuracy of a network
     psahw plan cifar10-psa-small --board marble    its cost and speed on a board
     psahw elaborate cifar10-psa-small --board marble -o build/marble
