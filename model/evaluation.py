@@ -11,8 +11,8 @@ import numpy as np
 from psahw.callbacks import Log, Progress, counter, silent
 from psahw.errors import UserError
 from psahw.network import file as network_file
-from psahw.network import reference
-from psahw.network.evaluation import predictions, score
+from psahw.network.evaluation import evaluate as integer_score
+from psahw.network.evaluation import score
 from psahw.network.graph import Network
 
 from . import data as datasets
@@ -46,6 +46,9 @@ class EvaluationResult:
         Number of images of each class (rows) that were taken for each class (columns); None for values and labels.
     outputs
         The figures of each class, value or label; see `psahw.network.evaluation.score`.
+    worst, residuals
+        The worst errors with their images, and right and predicted values; see `psahw.network.mistakes.mistakes`.
+        None for a float model; `residuals` also for classes and labels.
     """
 
     network: str
@@ -57,10 +60,12 @@ class EvaluationResult:
     r2: float | None = None
     confusion: list[list[int]] | None = None
     outputs: list[dict[str, Any]] = field(default_factory=list)
+    worst: list[dict[str, Any]] | None = None
+    residuals: list[dict[str, Any]] | None = None
 
     @classmethod
     def from_score(cls, score: dict[str, Any]) -> "EvaluationResult":
-        """Return the result for what `psahw.network.evaluation.score` returns."""
+        """Return the result for what `psahw.network.evaluation.score` or `evaluate` returns."""
         named = dict(score)
         outputs = next(named.pop(name) for name in ("classes", "values", "labels") if name in named)
         return cls(**named, outputs=outputs)
@@ -139,9 +144,7 @@ def evaluate(
     if images is not None and images > available:
         raise UserError(f"images must be at most the {available} test images of {test.name}, not {images}")
     pixels, labels = test.test_images[:images], test.test_labels[:images]
-    answers = classifier.run(pixels, counter(progress, len(pixels)))
-    names = classifier.names or test.classes
-    scored = score(classifier.name, test.name, answers, labels, names, classifier.task)
+    scored = classifier.score(pixels, labels, test, counter(progress, len(pixels)))
     result = EvaluationResult.from_score(scored)
     if record:
         figure = result.accuracy if result.accuracy is not None else 100 * (result.r2 or 0.0)
@@ -159,29 +162,29 @@ def _record(name: str, key: str, accuracy: float) -> str:
     return f"recorded {key} {accuracy:g} % in {path}"
 
 
+_Score = Callable[[np.ndarray, np.ndarray, datasets.Dataset, Callable[[int], None]], dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class _Classifier:
     """An integer network or a float model, ready to classify images."""
 
-    name: str
     shape: tuple[int, ...]  # of an image: height, width, colours
     classes: int
     task: str
     columns: Columns | None  # how the values of a table become bytes
-    run: Callable[[np.ndarray, Callable[[int], None]], np.ndarray]  # (images, called per batch) -> answers
-    names: tuple[str, ...] | None = None  # of the classes, values or labels, if it knows them
+    score: _Score  # (images, right answers, data set that they are of, called per batch) -> score
 
 
 def _integer_classifier(network: Network) -> _Classifier:
-    return _Classifier(
-        network.name,
-        (*network.image, network.colours),
-        len(network.classes),
-        network.output.kind,
-        datasets.recorded_columns(network),
-        lambda images, advance: predictions(network.output, reference.run(network, images, progress=advance)),
-        network.classes,
-    )
+    columns = datasets.recorded_columns(network)
+
+    def run(images: np.ndarray, right: np.ndarray, test: datasets.Dataset, advance: Callable[[int], None]) -> dict:
+        raw = columns.values if columns is not None else None
+        return integer_score(network, images, right, test.name, advance, raw)
+
+    shape = (*network.image, network.colours)
+    return _Classifier(shape, len(network.classes), network.output.kind, columns, run)
 
 
 def _float_classifier(path: str) -> _Classifier:
@@ -193,11 +196,9 @@ def _float_classifier(path: str) -> _Classifier:
     model, _ = checkpoint.load_model(model_file(path))
     config = model.config
     task = task_of(config)
-    return _Classifier(
-        f"{path} (float)",
-        (*config.image, config.colours),
-        config.classes,
-        task,
-        None,
-        lambda images, advance: answers(predict(model, images, progress=advance), task, model),
-    )
+
+    def run(images: np.ndarray, right: np.ndarray, test: datasets.Dataset, advance: Callable[[int], None]) -> dict:
+        answered = answers(predict(model, images, progress=advance), task, model)
+        return score(f"{path} (float)", test.name, answered, right, test.classes, task)
+
+    return _Classifier((*config.image, config.colours), config.classes, task, None, run)

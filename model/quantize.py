@@ -28,7 +28,7 @@ from .convnet import ConvNet
 from .data import Data, Dataset
 from .datasets.source import Task
 from .graphs.network import GraphNet
-from .models import form
+from .models import form, task_of
 from .predict import images_at_once, predict
 from .processes import processes
 from .progress import EpochLines, TrainingObserver
@@ -65,8 +65,8 @@ class QuantizeResult:
     network
         The network file.
     validation_float, validation_before_tuning, validation_int8
-        Top-1 accuracy on the validation images, in percent: of the float model, of the integer model before
-        fine-tuning, and of the network file. None if the validation images were trained on.
+        Score on the validation images in percent, as in `psahw.model.training.TrainingResult`: of the float model, of
+        the integer model before fine-tuning, and of the network file. None if the validation images were trained on.
     logits_compared
         Logits of the fine-tuned model that were compared with those of the network file. All are equal.
     table_entries_compared
@@ -75,6 +75,8 @@ class QuantizeResult:
         Estimated LUTs of all layers as adder graphs.
     seconds
         Time of fine-tuning, added over all calls.
+    task
+        What the network says: "class", "values" or "labels".
     """
 
     epoch: int
@@ -87,6 +89,7 @@ class QuantizeResult:
     table_entries_compared: int = 0
     adder_luts_estimated: int = 0
     seconds: float = 0.0
+    task: Task = "class"
 
     @property
     def finished(self) -> bool:
@@ -242,6 +245,7 @@ def quantize(
         table_entries_compared=table_entries,
         adder_luts_estimated=luts,
         seconds=seconds,
+        task=task_of(job.model.config),
     )
 
 
@@ -391,7 +395,8 @@ def _export(
     table_entries = _check_integers(network, logits, quantized, job.model, validation.images)
     outputs = logits * quantized.output_scale.double().numpy()
     validation.add("validation INT8", outputs, quantized)
-    metadata = network.metadata | {"accuracy": validation.accuracies}
+    recorded = {name: max(share, 0.0) for name, share in validation.accuracies.items()}  # R² may be negative
+    metadata = network.metadata | {"accuracy": recorded}
     return dataclasses.replace(network, metadata=metadata), logits, table_entries
 
 

@@ -17,6 +17,7 @@ from . import checkpoint
 from . import data as datasets
 from .config import ConvConfig, ModelConfig, TrainConfig
 from .data import Data, Dataset, Form
+from .datasets.source import Task
 from .graphs.config import Shaped
 from .models import Config, Model, fitted, make_model, task_of
 from .presets import PRESETS, load_model_config
@@ -55,13 +56,16 @@ class TrainingResult:
     loss
         Mean loss of the last epoch; None if all epochs were complete before.
     validation_accuracy
-        Top-1 accuracy in percent; None if the validation images were trained on.
+        Score in percent: top-1 accuracy, the labels that are right, or for values R², the share of the variance that
+        is explained, which may be negative. None if the validation images were trained on.
     macs
         Multiply-accumulates per image.
     weights
         Entries of all weight matrices that may be non-zero.
     seconds
         Time of training, added over all calls.
+    task
+        What the model says: "class", "values" or "labels".
     """
 
     model: Path
@@ -72,6 +76,7 @@ class TrainingResult:
     macs: int
     weights: int
     seconds: float
+    task: Task = "class"
 
     @property
     def finished(self) -> bool:
@@ -275,6 +280,7 @@ def _train(
         macs=model_config.macs(),
         weights=model_config.weights(),
         seconds=result.seconds,
+        task=task_of(model_config),
     )
 
 

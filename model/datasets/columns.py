@@ -81,6 +81,11 @@ class Columns:
         """Return the rule of each column."""
         return [Rule(*numbers) for numbers in zip(self.offset, self.step, self.median, strict=True)]
 
+    def values(self, row: np.ndarray) -> dict[str, float]:
+        """Return the values that the bytes of a row, uint8 [columns], stand for, by column."""
+        known = zip(self.names, self.offset, self.step, row.tolist(), strict=True)
+        return {name: offset + step * byte for name, offset, step, byte in known}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON, for the metadata of a network file."""
         return {

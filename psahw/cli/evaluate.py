@@ -8,7 +8,11 @@ from .training_output import print_result
 
 __all__ = ["COMMANDS"]
 
-_HEADINGS = {"precision": "precision, %", "recall": "recall, %", "rmse": "RMSE", "mae": "MAE", "r2": "R2"}
+_COLUMNS = {
+    "class": {"name": "class", "images": "images", "precision": "precision, %", "recall": "recall, %"},
+    "labels": {"name": "label", "images": "images", "precision": "precision, %", "recall": "recall, %"},
+    "values": {"name": "value", "rmse": "RMSE", "mae": "MAE", "r2": "R²"},
+}  # headings by task and key
 
 
 @click.command()
@@ -21,7 +25,9 @@ def evaluate(network, dataset, data, images, record, as_json):
     """Measure the accuracy of a network's integer model on the test images of a data set.
 
     NETWORK may also be a run directory of train or distill, or a model.safetensors: then the float model is
-    measured. --json adds the confusion matrix, with true classes in rows and answers in columns.
+    measured. Accuracy is printed with the precision and recall of each class or label, or R² with the errors of each
+    value. --json adds the confusion matrix, with true classes in rows and answers in columns, the worst errors with
+    their images, and for values right and predicted ones.
 
     \b
     psahw evaluate cifar10-psa
@@ -39,15 +45,15 @@ def evaluate(network, dataset, data, images, record, as_json):
         output.print_json(result.to_dict())
         return
     figures = {name: value for name, value in result.to_dict().items() if not isinstance(value, list)}
-    print_result({name: _shown(value) for name, value in figures.items()}, as_json=False)
-    if result.outputs:
-        headings = [_HEADINGS.get(name, name) for name in result.outputs[0]]
-        output.print_table(headings, [[_shown(value) for value in each.values()] for each in result.outputs])
+    print_result(figures, as_json=False, task=result.task)
+    columns = _COLUMNS[result.task]
+    rows = [[_shown(one[key], result.task) for key in columns] for one in result.outputs]
+    output.print_beginning(list(columns.values()), rows)
 
 
-def _shown(value: object) -> object:
-    """Return a value for a table, with four digits of a number that is below 10 and may be much smaller."""
-    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 10 else value
+def _shown(value: object, task: str) -> object:
+    """Return a value for a table. Errors of values may be of any magnitude, and have four digits."""
+    return f"{value:.4g}" if isinstance(value, float) and task == "values" else value
 
 
 COMMANDS = [evaluate]

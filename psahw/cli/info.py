@@ -42,8 +42,9 @@ def _show(info: dict) -> None:
     height, width, colours = info["image"]
     output.print_line(f"{info['network']}   {height}x{width}x{colours}, {outputs(info)}")
     output.print_line(f"digest {info['digest']}")
+    score = "R²" if info["output"] == "values" else "accuracy"
     for name, value in info["accuracy"].items():
-        output.print_line(f"accuracy {name} {value:g} %")
+        output.print_line(f"{score} {name} {value:g} %")
     keys = ("vectors", "weights", "weights_nonzero", "weight_bits", "macs", "adder_luts")
     output.print_table(
         ["layer", "shape", "vectors", "weights", "non-zero", "bits", "MAC per frame", "adder LUTs*"],

@@ -8,8 +8,6 @@ from .planning import BOARD_HELP
 
 __all__ = ["COMMANDS"]
 
-_MOST_PARTS = 20  # lines of classes that are printed
-
 
 @click.command()
 @click.argument("dataset", metavar="NAME|PATH")
@@ -48,15 +46,12 @@ def init(dataset, data, board, fps, max_lut, directory, as_json):
         f"{result.dataset}: {result.training:,} {examples} to train on, {result.validation:,} to validate, "
         f"{result.test:,} to test; {height} x {width} x {colours}"
     )
-    shown = result.parts[:_MOST_PARTS]
     if result.task == "values":
-        rows = [[part.name, *(f"{number:.4g}" for number in (part.low, part.mean, part.high))] for part in shown]
-        output.print_table(["value", "least", "mean", "greatest"], rows)
+        ends = [[part.name, f"{part.low:.4g}", f"{part.mean:.4g}", f"{part.high:.4g}"] for part in result.parts]
+        output.print_beginning(["value", "least", "mean", "greatest"], ends)
     else:
-        rows = [[part.name, part.count, part.share] for part in shown]
-        output.print_table(["class" if result.task == "class" else "label", examples, "%"], rows)
-    if len(result.parts) > len(shown):
-        output.print_line(f"and {len(result.parts) - len(shown)} more")
+        rows = [[part.name, part.count, part.share] for part in result.parts]
+        output.print_beginning(["class" if result.task == "class" else "label", examples, "%"], rows)
     output.print_line(
         f"wrote {result.picture} and {result.configuration}: {result.kind}, {result.macs:,} multiply-accumulates, "
         f"{result.plan.resources.lut:,.0f} LUTs on {result.plan.where} (estimated)"

@@ -16,11 +16,11 @@ import click
 
 from .. import callbacks
 from ..quoting import printable
-from .tables import print_paragraph, print_table
+from .tables import print_beginning, print_paragraph, print_table
 
 __all__ = [
-    "Steps", "json_option", "network_argument", "note", "print_json", "print_line", "print_paragraph", "print_table",
-    "progress", "step", "steps",
+    "Steps", "json_option", "network_argument", "note", "print_beginning", "print_json", "print_line",
+    "print_paragraph", "print_table", "progress", "step", "steps",
 ]  # fmt: skip
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")

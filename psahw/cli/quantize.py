@@ -57,7 +57,7 @@ def quantize(
             stop_after=stop_after, dataset=dataset, data=data, log=output.note, progress=progress,
             observer=TrainingBar(), **parse_settings(settings, epochs=epochs, batch=batch, seed=seed),
         )  # fmt: skip
-    print_run_result(result.to_dict(), as_json)
+    print_run_result(result.to_dict(), as_json, result.task)
 
 
 COMMANDS = [quantize]

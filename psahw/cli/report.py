@@ -26,7 +26,9 @@ __all__ = ["COMMANDS"]
 def report(network, board, plan_path, simulation, evaluation, synth, runs, frontier, path, as_json):
     """Write one HTML page: pipeline, costs, functions, accuracy, comparison, training curves.
 
-    The page needs no other file. It names the results that were not given, and the commands that make them.
+    The page needs no other file. With --evaluation it has figures of each class, value or label, the confusion matrix
+    or residual plots, and the worst errors with their images. It names the results that were not given, and the
+    commands that make them.
 
     \b
     psahw report cifar10-psa --board marble -o report.html

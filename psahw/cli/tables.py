@@ -15,10 +15,11 @@ import click
 from ..display import cell, is_number
 from ..quoting import printable
 
-__all__ = ["outline", "print_paragraph", "print_table"]
+__all__ = ["outline", "print_beginning", "print_paragraph", "print_table"]
 
 _NUMBERED = re.compile(r"(?:[A-Za-z_]\w*\.\d+\.)+")  # the beginning of a name such as stages.0.blocks.1.linear
 _UNLIMITED = 10_000
+_MOST_ROWS = 20  # of classes, values or labels
 
 
 def outline(names: Sequence[str]) -> list[tuple[str | None, str]]:
@@ -180,3 +181,10 @@ def print_table(
     if missing:
         print_paragraph(f"A wider terminal, or a pipe, also shows: {', '.join(missing)}.")
     click.echo()
+
+
+def print_beginning(columns: list[str], rows: Sequence[Sequence]) -> None:
+    """Print a table of classes, values or labels, of which there may be thousands: its first 20 rows."""
+    print_table(columns, rows[:_MOST_ROWS])
+    if len(rows) > _MOST_ROWS:
+        click.echo(f"and {len(rows) - _MOST_ROWS} more")

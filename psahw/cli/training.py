@@ -39,7 +39,7 @@ def train(shape, changes, epochs, stop_after, batch, seed, settings, directory, 
         log=output.note, observer=TrainingBar(),
         **parse_settings(settings, epochs=epochs, batch=batch, seed=seed),
     )  # fmt: skip
-    print_run_result(result.to_dict(), as_json)
+    print_run_result(result.to_dict(), as_json, result.task)
 
 
 @click.command()
@@ -78,7 +78,7 @@ def distill(
         stop_after=stop_after, dataset=dataset, data=data, log=output.note, observer=TrainingBar(),
         **parse_settings(settings, **given),
     )  # fmt: skip
-    print_run_result(result.to_dict(), as_json)
+    print_run_result(result.to_dict(), as_json, result.task)
 
 
 COMMANDS = [train, distill]

@@ -12,6 +12,8 @@ from . import output
 
 __all__ = ["TrainingBar", "print_result", "print_run_result"]
 
+_SMALL = ("loss", "r2")  # entries that need more digits than others
+
 
 class TrainingBar(TrainingObserver):
     """Shows a bar for a whole run, with loss and images per second, and one line per epoch above it."""
@@ -52,17 +54,33 @@ def _print_line(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def print_result(result: dict[str, Any], as_json: bool) -> None:
-    """Print a result as one JSON object, or as a table with one line per entry."""
+def print_result(result: dict[str, Any], as_json: bool, task: str = "class") -> None:
+    """Print a result as one JSON object, or as a table with one line per entry.
+
+    In the table, scores of networks for values are called R², which is what they are.
+    """
     if as_json:
         output.print_json(result)
     else:
-        rows = [[key.replace("_", " "), f"{value:.4f}" if key == "loss" else value] for key, value in result.items()]
+        rows = [
+            [_label(key, task), f"{value:.4f}" if key in _SMALL and value is not None else value]
+            for key, value in result.items()
+        ]
         output.print_table(["", "value"], rows)
 
 
-def print_run_result(result: dict[str, Any], as_json: bool) -> None:
-    """Print the result of a command that trains, or say that the run is unfinished.
+def _label(key: str, task: str) -> str:
+    """Return the label of an entry, such as "validation accuracy"."""
+    if key == "r2":
+        return "R²"
+    label = key.replace("_", " ")
+    if task != "values" or not label.startswith("validation "):
+        return label
+    return f"validation R² {label.removeprefix('validation ').removeprefix('accuracy')}".rstrip() + ", %"
+
+
+def print_run_result(result: dict[str, Any], as_json: bool, task: str = "class") -> None:
+    """Print the result of a command that trains for a task, or say that the run is unfinished.
 
     With several processes, only the first one prints.
     """
@@ -71,7 +89,7 @@ def print_run_result(result: dict[str, Any], as_json: bool) -> None:
     if processes()[0] != 0:
         return
     if result.get("finished", True):
-        print_result(result, as_json)
+        print_result(result, as_json, task)
         return
     epochs = f"{result['epoch']} of {result['epochs']}"
     output.note(f"stopped after epoch {epochs}; the same command without --stop-after continues")

@@ -11,13 +11,14 @@ from ..network.file import shipped
 from ..network.graph import Network
 
 if TYPE_CHECKING:
+    from ..model.graphs.network import GraphNet
     from ..model.resmlp import ResMLP
     from ..report.plot import Place
 
 __all__ = ["draw_functions", "is_run"]
 
 _LEGENDS = {  # by whether there are a network and a float model
-    (True, False): "code in (-128 .. 127) to code out",
+    (True, False): "code in to code out",
     (True, True): "code in to code out; blue: table, orange: float function, dots: its grid while training",
     (False, True): "from -4 to 4; orange: the function, dots: its grid while training",
 }
@@ -28,13 +29,13 @@ def is_run(path: str) -> bool:
     return path not in shipped() and Path(path).is_dir() and model_file(path).is_file()
 
 
-def _float_model(run: str | os.PathLike) -> "ResMLP":
+def _float_model(run: str | os.PathLike) -> "ResMLP | GraphNet":
     """Return the float model of a run directory or a model file. Raises UserError if it has no learned functions."""
     from ..model import checkpoint
-    from ..model.resmlp import ResMLP
+    from ..model.convnet import ConvNet
 
     model, _ = checkpoint.load_model(model_file(run))
-    if not isinstance(model, ResMLP):
+    if isinstance(model, ConvNet):
         raise UserError(f"{run}: a convolutional teacher has no learned functions")
     return model
 
@@ -44,7 +45,8 @@ def _float_places(run: str | os.PathLike) -> list["Place"]:
     from ..model.functions import float_curves
     from ..report.plot import Place
 
-    return [Place(name, curves=curves, low=-4, high=4) for name, curves in float_curves(_float_model(run)).items()]
+    curves = float_curves(_float_model(run))
+    return [Place(name, None, curve, (-4, 4), (-4, 4)) for name, curve in curves.items()]
 
 
 def _network_places(network: Network, run: str | os.PathLike | None) -> list["Place"]:

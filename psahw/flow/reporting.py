@@ -90,9 +90,20 @@ def read_result(kind: str, source: Source | None, network: Network) -> dict[str,
         raise UserError(f"{name} is about network {quote(value['network'])}, not {network.name!r}")
     if "digest" in value and value["digest"] != digest(network):
         raise UserError(f"{name} is about another network that is called {network.name!r}: the digests differ")
-    if kind == "evaluation" and len(value.get("confusion") or network.classes) != len(network.classes):
-        raise UserError(f"{name}: confusion must have {len(network.classes)} rows, one per class")
+    if kind == "evaluation":
+        _check_task(name, value, network)
     return value
+
+
+def _check_task(name: str, evaluation: dict[str, Any], network: Network) -> None:
+    """Raise UserError unless an evaluation is about what a network says: its classes, values or labels."""
+    task, count, word = evaluation.get("task", "class"), len(network.classes), network.output.words[0]
+    if task != network.output.kind:
+        raise UserError(f"{name}: task must be {network.output.kind!r}, as that of the network, not {task!r}")
+    for key in ("confusion", "classes", "labels", "values"):
+        parts = "rows" if key == "confusion" else "entries"
+        if evaluation.get(key) is not None and len(evaluation[key]) != count:
+            raise UserError(f"{name}: {key} must have {count} {parts}, one per {word}")
 
 
 def _check_one_design(
@@ -176,6 +187,7 @@ def write_report(
     """
     check_network(network)
     from ..report.curves import read_run
+    from ..report.functions import table_functions
     from ..report.page import render
 
     sources = {"plan": plan, "simulation": simulation, "evaluation": evaluation, "synth": synth}
@@ -188,7 +200,7 @@ def write_report(
         results["evaluation"] = evaluate(network, images, labels, "the shipped sample")
     html = render(
         summarise(network),
-        {place: table.values for place, table, *_ in network.tables()},
+        table_functions(network),
         **results,
         runs=curves,
         frontier=candidates(compared) if frontier else None,

@@ -7,8 +7,9 @@ import numpy as np
 
 from . import reference
 from .graph import Network, Output
+from .mistakes import Raw, mistakes
 
-__all__ = ["evaluate", "explained", "predictions", "score", "worst"]
+__all__ = ["evaluate", "explained", "predictions", "score"]
 
 
 def predictions(output: Output, codes: np.ndarray) -> np.ndarray:
@@ -161,44 +162,15 @@ def _score_values(answers: np.ndarray, right: np.ndarray, names: Sequence[str]) 
     return {"r2": float(share.mean()), "values": values}
 
 
-def worst(output: Output, codes: np.ndarray, right: np.ndarray, count: int) -> np.ndarray:
-    """Return the indices of the images with the worst errors, the worst one first.
-
-    Images without an error are left out.
-    For classes, an error is as bad as the answer's code exceeds that of the right class; for labels, as far as the
-    codes of wrong labels are from 0; for values, as large as the sum of squared errors, each relative to the
-    spread of its right values.
-
-    Parameters
-    ----------
-    output, codes
-        As for `predictions`.
-    right
-        The right answers, as for `score`.
-    count
-        The most indices.
-    """
-    answers = predictions(output, codes)
-    if output.kind == "class":
-        badness = codes.max(1) - codes[np.arange(len(codes)), right]
-        badness = np.where(answers == right, 0, np.maximum(badness, 0.5))
-    elif output.kind == "labels":
-        badness = np.where(answers == right.astype(bool), 0, np.abs(codes) + 1).sum(1)
-    else:
-        spread = right.std(0)
-        badness = (((answers - right) / np.where(spread > 0, spread, 1)) ** 2).sum(1)
-    order = np.argsort(-badness, kind="stable")[:count]
-    return order[badness[order] > 0]
-
-
 def evaluate(
     network: Network,
     images: np.ndarray,
     labels: np.ndarray,
     dataset: str,
     progress: Callable[[int], None] | None = None,
+    raw: Raw | None = None,
 ) -> dict[str, Any]:
-    """Return the `score` of the integer model.
+    """Return the `score` of the integer model with its worst errors, see `psahw.network.mistakes.mistakes`.
 
     Parameters
     ----------
@@ -212,7 +184,11 @@ def evaluate(
         Name of the images.
     progress
         Called with the number of images of each finished batch.
+    raw
+        How bytes become the values of a table's columns, if the images are rows of a table.
     """
     codes = reference.run(network, images, progress=progress)
     output = network.output
-    return score(network.name, dataset, predictions(output, codes), labels, output.names, output.kind)
+    answers = predictions(output, codes)
+    scored = score(network.name, dataset, answers, labels, output.names, output.kind)
+    return scored | mistakes(output, codes, answers, images, labels, raw)

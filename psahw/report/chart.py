@@ -29,6 +29,8 @@ class Series(NamedTuple):
         Whether the points are dots.
     labels
         Text beside each dot.
+    cloud
+        Whether the points are small dots, for hundreds of them.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Series(NamedTuple):
     line: bool = True
     dots: bool = False
     labels: Sequence[str] | None = None
+    cloud: bool = False
 
 
 def ticks(low: float, high: float, count: int = 6) -> list[float]:
@@ -115,7 +118,9 @@ def _series(index: int, series: Series, x: _Axis, y: _Axis) -> Markup:
     parts = []
     if series.line and len(places) > 1:
         parts.append(tag("path", d="M" + "L".join(f"{a} {b}" for a, b in places), class_="line"))
-    if series.dots or len(places) == 1:
+    if series.cloud:  # lines without a length, whose round ends are dots
+        parts.append(tag("path", d="".join(f"M{a} {b}h0" for a, b in places), class_="cloud"))
+    elif series.dots or len(places) == 1:
         labels = series.labels or [""] * len(places)
         for (a, b), point, label in zip(places, series.points, labels, strict=True):
             title = tag("title", f"{label or series.name}: {point[0]:,.6g}, {point[1]:.6g}")
@@ -127,12 +132,12 @@ def _series(index: int, series: Series, x: _Axis, y: _Axis) -> Markup:
     return tag("g", *parts, class_=f"series-{index % _COLOURS}")
 
 
-def _legend(index: int, name: str, y: float) -> Markup:
+def _legend(index: int, series: Series, y: float) -> Markup:
     """Return the line of the legend for one series."""
-    mark = tag("path", d=f"M{_LEFT} {y}h30", class_="line")
+    d, class_ = (f"M{_LEFT + 15} {y}h0", "cloud") if series.cloud else (f"M{_LEFT} {y}h30", "line")
     return join(
-        tag("g", mark, class_=f"series-{index % _COLOURS}"),
-        tag("text", tag("title", name), _short_name(name, _NAME), x=_LEFT + 38, y=y + 4),
+        tag("g", tag("path", d=d, class_=class_), class_=f"series-{index % _COLOURS}"),
+        tag("text", tag("title", series.name), _short_name(series.name, _NAME), x=_LEFT + 38, y=y + 4),
     )
 
 
@@ -164,7 +169,7 @@ def chart(series: Sequence[Series], *, x: str, y: str, log_x: bool = False) -> M
         "svg",
         _grid(across, upwards, (x, y)),
         *(_series(index, one, across, upwards) for index, one in enumerate(series)),
-        *(_legend(index, one.name, bottom + _BOTTOM + _LEGEND * index) for index, one in enumerate(series)),
+        *(_legend(index, one, bottom + _BOTTOM + _LEGEND * index) for index, one in enumerate(series)),
         viewBox=f"0 0 {width} {height}",
         class_="chart",
         style=f"max-width: {width}px",

@@ -104,10 +104,12 @@ def published_systems() -> list[ComparedSystem]:
 def is_compared(info: Mapping[str, Any]) -> bool:
     """Return whether a network is for the data set that the comparison is about.
 
-    Its metadata says so, or, if they name no data set, its classes do.
+    Its classes must say so, and its metadata, unless they name no data set. The name alone does not suffice, because
+    a folder of anyone's pictures may have it.
     """
     dataset = info["metadata"].get("dataset")
-    return dataset == DATASET if isinstance(dataset, str) else tuple(info["classes"]) == CLASSES
+    is_named = not isinstance(dataset, str) or dataset == DATASET
+    return is_named and info["output"] == "class" and tuple(info["classes"]) == CLASSES
 
 
 def _accuracy(info: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> Figure:

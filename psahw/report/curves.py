@@ -39,7 +39,7 @@ def read_run(directory: str | Path) -> list[dict[str, Any]]:
     return [epochs[number] for number in sorted(epochs)]
 
 
-def training_charts(runs: dict[str, list[dict[str, Any]]]) -> list[Markup]:
+def training_charts(runs: dict[str, list[dict[str, Any]]], score: str = "accuracy") -> list[Markup]:
     """Return charts of loss and of validation accuracy over the epochs, with a line for each run.
 
     If no run held images out for validation, there is no chart of the accuracy.
@@ -48,6 +48,8 @@ def training_charts(runs: dict[str, list[dict[str, Any]]]) -> list[Markup]:
     ----------
     runs
         Epochs by the name of the run, as `read_run` returns them.
+    score
+        What the validation accuracy is called.
     """
 
     def draw(key: str, name: str) -> list[Markup]:
@@ -55,7 +57,7 @@ def training_charts(runs: dict[str, list[dict[str, Any]]]) -> list[Markup]:
         series = [Series(run, places) for run, places in points.items() if places]
         return [chart(series, x="epoch", y=name)] if series else []
 
-    return draw("loss", "loss, training images") + draw("validation_accuracy", "accuracy on validation images, %")
+    return draw("loss", "loss, training images") + draw("validation_accuracy", f"{score} on validation images, %")
 
 
 def _series(name: str, networks: Iterable[Candidate], *, line: bool) -> Series:

@@ -4,7 +4,7 @@ from html import escape
 
 __all__ = ["Markup", "join", "tag"]
 
-_VOID = {"meta", "br"}
+_VOID = {"meta", "br", "img"}
 
 
 class Markup(str):

@@ -5,11 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..network.frontier import Candidate
 from . import sections
 from .elements import LEGEND, mark, section
+from .functions import Functions
 from .markup import Markup, join, tag
 
 __all__ = ["render"]
@@ -17,7 +16,7 @@ __all__ = ["render"]
 
 def render(
     info: Mapping[str, Any],
-    tables: Mapping[str, np.ndarray],
+    tables: Mapping[str, Functions],
     *,
     plan: Mapping[str, Any] | None = None,
     simulation: Mapping[str, Any] | None = None,
@@ -34,7 +33,7 @@ def render(
     info
         Summary of the network, from `psahw.network.summary.summarise`.
     tables
-        int8 tables of shape (functions, 256), by place.
+        The functions of each table by its name, from `psahw.report.functions.table_functions`.
     plan, simulation, evaluation, synth
         What ``psahw plan``, ``simulate``, ``evaluate`` and ``synth`` print with ``--json``. If one is not given, the
         page names the command that makes it.
@@ -65,7 +64,7 @@ def render(
         section("Comparison", sections.comparison(info, source, plan, simulation, evaluation, synth)),
         section("Network", sections.network(info)),
         section("Frontier", sections.frontier(frontier)) if frontier else None,
-        section("Training", sections.training(runs)) if runs else None,
+        section("Training", sections.training(info, runs)) if runs else None,
         section("Learned functions", sections.functions(tables)),
         tag("footer", tag("p", f"psahw {version('psahw')}")),
     )

@@ -30,19 +30,19 @@ class Place(NamedTuple):
     name
         Name of the place.
     table
-        Codes of shape (functions, 256), or None.
+        Codes of shape (functions, codes in), or None.
     curves
         x and y of the functions and of the grid on which they were trained, as `psahw.model.functions` gives them, or
         None.
-    low, high
-        The range of x and y that fills a cell of the picture.
+    across, upwards
+        The ranges of x and of y that fill a cell of the picture.
     """
 
     name: str
     table: np.ndarray | None = None
     curves: Curves | None = None
-    low: float = -128
-    high: float = 127
+    across: tuple[float, float] = (-128, 127)
+    upwards: tuple[float, float] = (-128, 127)
 
     @property
     def functions(self) -> int:
@@ -54,7 +54,11 @@ class Place(NamedTuple):
 
 def network_places(network: Network, curves: Mapping[str, Curves] | None = None) -> list[Place]:
     """Return every place of a network that has tables, with the curves for it, whose units are codes."""
-    return [Place(name, table.values, (curves or {}).get(name)) for name, table, *_ in network.tables()]
+    places = []
+    for name, table, before, _ in network.tables():
+        ends = [(codes.low, codes.high) for codes in (before.codes, table.codes)]
+        places.append(Place(name, table.values, (curves or {}).get(name), *ends))
+    return places
 
 
 def _panel(axes: "Axes", place: Place, line: float) -> None:
@@ -68,20 +72,21 @@ def _panel(axes: "Axes", place: Place, line: float) -> None:
 
         Points to the left or right of a cell are left out. Those above or below it are moved to its border.
         """
-        x, y = ((np.asarray(v, float) - place.low) / (place.high - place.low) for v in (x, y))
+        ends = (place.across, place.upwards)
+        x, y = ((np.asarray(v, float) - low) / (high - low) for v, (low, high) in zip((x, y), ends, strict=True))
         x = np.where((x < 0) | (x > 1), np.nan, x)
         return np.stack([x + column[:, None] * _CELL, y.clip(-0.05, 1.05) - row[:, None] * _CELL], -1)
 
     def draw(lines: np.ndarray, colour: str, width: float) -> None:
         axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=width))
 
-    middle = -place.low / (place.high - place.low)
-    left, bottom, half = column * _CELL, -row * _CELL, np.full(place.functions, middle)
-    across = np.stack([[left, bottom + half], [left + 1, bottom + half]]).transpose(2, 0, 1)
-    upright = np.stack([[left + half, bottom], [left + half, bottom + 1]]).transpose(2, 0, 1)
+    zero_x, zero_y = (-low / (high - low) for low, high in (place.across, place.upwards))
+    left, bottom = column * _CELL, -row * _CELL
+    across = np.stack([[left, bottom + zero_y], [left + 1, bottom + zero_y]]).transpose(2, 0, 1)
+    upright = np.stack([[left + zero_x, bottom], [left + zero_x, bottom + 1]]).transpose(2, 0, 1)
     draw(np.concatenate([across, upright]), "0.85", 0.4)
     if place.table is not None:
-        codes = np.broadcast_to(np.arange(-128, 128), place.table.shape)
+        codes = np.broadcast_to(np.arange(place.across[0], place.across[1] + 1), place.table.shape)
         draw(to_cells(codes, place.table), "tab:blue", line)
     if place.curves is not None:
         x, y, grid_x, grid_y = place.curves

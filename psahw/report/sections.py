@@ -16,11 +16,11 @@ from ..display import counted
 from ..network.frontier import Candidate
 from ..network.summary import outputs
 from . import comparison as systems
+from .accuracy import measured, worst_errors
 from .comparison import Figure
-from .confusion import confusion_picture
 from .curves import frontier_chart, training_charts
 from .elements import card, cell, mark, missing, number, table
-from .functions import functions_picture
+from .functions import Functions, functions_picture
 from .markup import Markup, join, tag
 from .pipeline import pipeline_picture
 
@@ -48,11 +48,14 @@ def _board_option(plan: Result | None) -> str:
 def cards(info: Result, plan: Result | None, simulation: Result | None, evaluation: Result | None) -> Markup:
     """Return the most important figures as cards."""
     parts = []
+    values = info["output"] == "values"
+    score = "R²" if values else "accuracy"
     if evaluation:
-        label = f"accuracy, {counted(evaluation['images'], 'image')} of {evaluation['dataset']}"
-        parts.append(card(f"{evaluation['accuracy']:.2f} %", label, "measured"))
+        label = f"{score}, {counted(evaluation['images'], 'image')} of {evaluation['dataset']}"
+        share = 100 * evaluation["r2"] if values else evaluation["accuracy"]
+        parts.append(card(f"{share:.2f} %", label, "measured"))
     for name, value in info["accuracy"].items():
-        parts.append(card(f"{value:.2f} %", f"{name} accuracy, as recorded in the network", "measured"))
+        parts.append(card(f"{value:.2f} %", f"{name} {score}, as recorded in the network", "measured"))
     if simulation:
         label = f"wrong logits in {counted(simulation['images'], 'simulated image')}"
         parts.append(card(number(simulation["mismatched_logits"]), label, "measured"))
@@ -186,10 +189,11 @@ def network(info: Result) -> Markup:
     )
 
 
-def training(runs: Mapping[str, list[dict[str, Any]]]) -> Markup:
+def training(info: Result, runs: Mapping[str, list[dict[str, Any]]]) -> Markup:
     """Return the training curves of runs."""
-    charts = training_charts(dict(runs))
-    accuracy = " and accuracy on the validation images" if len(charts) > 1 else ""
+    score = "R²" if info["output"] == "values" else "accuracy"
+    charts = training_charts(dict(runs), score)
+    accuracy = f" and {score} on the validation images" if len(charts) > 1 else ""
     text = f"Mean loss{accuracy} after each epoch, from the logs of the runs. "
     return join(tag("p", text, mark("measured")), *(tag("div", chart) for chart in charts))
 
@@ -210,25 +214,32 @@ def frontier(networks: Sequence[Candidate]) -> Markup:
     return join(tag("p", text), chart, table(columns, rows))
 
 
-def _place(name: str, values: np.ndarray) -> Markup:
+def _place(name: str, functions: Functions) -> Markup:
     """Return the functions of one place; functions that are all alike are drawn once."""
+    values = functions.values
     distinct = np.unique(values, axis=0)
     alike = len(distinct) == 1 and len(values) > 1
     title = f"{name}: {counted(len(values), 'function')}{', all alike' if alike else ''}"
-    return tag("div", tag("h3", title), functions_picture(distinct if alike else values))
+    picture = functions_picture(functions._replace(values=distinct) if alike else functions)
+    return tag("div", tag("h3", title), picture)
 
 
-def functions(tables: Mapping[str, np.ndarray]) -> Markup:
+def _is_learned(name: str) -> bool:
+    """Return whether a table holds functions that were trained, by its name in a network of `psahw.model`."""
+    return name.endswith(_LEARNED) or (name.startswith("layers.") and not name.endswith(".rescale"))
+
+
+def functions(tables: Mapping[str, Functions]) -> Markup:
     """Return pictures of all tables, the learned ones first."""
     if not tables:
         return tag("p", "This network has no tables.")
-    learned = {name: values for name, values in tables.items() if name.endswith(_LEARNED)}
+    learned = {name: values for name, values in tables.items() if _is_learned(name)}
     others = {name: values for name, values in tables.items() if name not in learned}
     parts = [
         tag(
             "p",
-            "Every function of every neuron, as the 256 entries of its table in the hardware. The code in runs from "
-            "-128 to 127 from left to right, and the code out upwards.",
+            "Every function of every neuron, as the entries of its table in the hardware: 256 of them for codes of "
+            "8 bits. Codes in run from left to right, and codes out upwards. The grey lines are at 0.",
         )
     ]
     if learned:
@@ -241,22 +252,15 @@ def functions(tables: Mapping[str, np.ndarray]) -> Markup:
 
 
 def accuracy(info: Result, source: str, evaluation: Result | None) -> Markup:
-    """Return the accuracy of the integer model with its confusion matrix."""
+    """Return what the integer model gets right and wrong: figures, confusions or residuals, and the worst errors."""
     command = _command("evaluate", source, "evaluation")
     if not evaluation:
         return missing("evaluation", command)
-    text = (
-        f"The integer model classifies {evaluation['correct']:,} of {counted(evaluation['images'], 'image')} of "
-        f"{evaluation['dataset']} correctly: {evaluation['accuracy']:.2f} % "
-    )
-    parts = [tag("p", text, mark("measured"))]
-    if matrix := evaluation.get("confusion"):
-        parts.append(tag("p", "The rows are the true classes, the columns the answers.", class_="soft"))
-        parts.append(confusion_picture(matrix, info["classes"]))
+    parts = [measured(info, evaluation)]
     if evaluation["images"] < systems.WHOLE_TEST_SET and systems.is_compared(info):
         text = "These images are a sample. This command evaluates the whole test set: "
         parts.append(tag("p", text, tag("code", command), class_="missing"))
-    return join(*parts)
+    return join(*parts, worst_errors(evaluation))
 
 
 def _compared(row: systems.ComparedSystem) -> Markup:

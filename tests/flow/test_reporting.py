@@ -1,12 +1,23 @@
 """Test the report: results as objects, dictionaries and files."""
 
+import base64
 import json
+import struct
 
 import pytest
 
 import psahw
 from psahw.errors import UserError
 from psahw.flow.reporting import read_result
+
+ERROR = {"index": 0, "right": "a", "answer": "b"}
+RESIDUAL = {"name": "a", "right": [1.0], "predicted": [1.5]}
+
+
+def _png(width, height):
+    """Return the beginning of a PNG file in base64."""
+    size = struct.pack(">II", width, height)
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + size + bytes(9)).decode()
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +68,36 @@ def test_wrong_results(value, message, network, planned):
         ),
         ({"confusion": [[1]]}, "evaluation: .*r.json: confusion must have 10 rows, one per class$"),
         ({"accuracy": 101}, "evaluation: .*r.json: accuracy must be a number of 100 or less, not 101$"),
+        ({"accuracy": None}, "evaluation: .*r.json: accuracy is missing$"),
+        ({"task": "values", "r2": 0.5, "values": []}, "r.json: task must be 'class', as that of the network, not 'v"),
+        ({"classes": [{"name": "a"}]}, "evaluation: .*r.json: classes must have 10 entries, one per class$"),
+        ({"worst": [ERROR] * 17}, "r.json: worst must be a list of length 16 or less"),
+        (
+            {"worst": [ERROR | {"image": "A" * 65_537}]},
+            r"r.json: worst\[0\].image must be a string of length 65536 ",
+        ),
+        ({"worst": [ERROR | {"image": "no"}]}, r"r.json: worst\[0\]: image must be base64$"),
+        ({"worst": [ERROR | {"image": "AAAA"}]}, r"r.json: worst\[0\]: image must be a PNG file$"),
+        (
+            {"worst": [ERROR | {"image": _png(1024, 1025)}]},
+            r"r.json: worst\[0\]: image must have 1 to 1024 pixels across and down, not 1024 x 1025$",
+        ),
+        ({"worst": [ERROR | {"right": 3}]}, r"r.json: worst\[0\].right must be a string or an object, not 3$"),
+        ({"worst": [ERROR | {"right": {"a": 1}}]}, r"r.json: worst\[0\]: right and answer must be of the same type$"),
+        ({"worst": [ERROR | {"row": [-1]}]}, r"r.json: worst\[0\].row\[0\] must be an integer of 0 or more, not -1$"),
+        ({"residuals": [RESIDUAL] * 7}, "r.json: residuals must be a list of length 6 or less"),
+        (
+            {"residuals": [RESIDUAL | {"right": [0.0] * 501}]},
+            r"residuals\[0\].right must be a list of length 500 ",
+        ),
+        (
+            {"residuals": [RESIDUAL | {"right": [1e31]}]},
+            r"residuals\[0\].right\[0\] must be a number of 1e\+30 ",
+        ),
+        ({"residuals": [RESIDUAL | {"right": [1, 2]}]}, r"residuals\[0\]: predicted must have as many numbers as"),
         ({"dataset": "x" * 80_000 + "\0"}, "evaluation: .*r.json: 'x{77}…' has a NUL character"),
     ],
-    ids=range(4),
+    ids=range(19),
 )
 def test_wrong_evaluations(change, message, network, tmp_path):
     result = {"images": 3, "correct": 1, "accuracy": 33.3, "dataset": "sample"} | change

@@ -176,6 +176,11 @@ def plan() -> dict[str, Any]:
     return {"network": "small", "board": "marble"} | made.to_dict()
 
 
+PNG = (  # one grey pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
+
+
 def results() -> dict[str, Any]:
     """Return a result of each kind, by the name of its file."""
     return {
@@ -188,6 +193,13 @@ def results() -> dict[str, Any]:
         "evaluation": {
             "images": 30, "correct": 20, "accuracy": 66.7, "dataset": "sample",
             "confusion": np.eye(5, dtype=int).tolist(),
+            "classes": [{"name": each, "images": 6, "precision": None, "recall": 50.0} for each in "abcde"],
+            "worst": [
+                {"index": 3, "right": "a", "answer": "b", "image": PNG},
+                {"index": 4, "right": {"a": 1.5}, "answer": {"a": 2}, "row": {"area": 1.5}},
+                {"index": 5, "right": "a", "answer": "c", "row": [1, 255]},
+            ],
+            "residuals": [{"name": "a", "right": [1.5, 2.5], "predicted": [0.0, 1e9]}],
         },
         "synth": {"resources": {"lut": 1234.0, "ff": 1, "dsp": 2, "bram36": 3.5}, "board": "marble"},
     }  # fmt: skip

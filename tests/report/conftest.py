@@ -1,11 +1,15 @@
 """A network whose names need escaping, and results about it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from psahw.architecture.device import DEVICES
 from psahw.network.evaluation import evaluate
+from psahw.network.graph import Output
 from psahw.network.random import StageShape, random_images, random_network
+from psahw.network.samples import CLASSES
 from psahw.planner import search
 from tests.report import NASTY
 
@@ -14,7 +18,8 @@ from tests.report import NASTY
 def network():
     """Return a network of two stages."""
     stages = (StageShape(8, 6, 1, groups=2, kernel=3), StageShape(12, 5, 1))
-    network = random_network(np.random.default_rng(0), image=(16, 16), stages=stages, name=NASTY)
+    network = random_network(np.random.default_rng(0), image=(16, 16), stages=stages, name=NASTY, classes=10)
+    network = dataclasses.replace(network, output=Output("class", CLASSES))
     network.metadata["dataset"] = "cifar10"
     network.metadata["accuracy"] = {"cifar10 test INT8": 82.5, NASTY: 1.0}
     return network

@@ -11,7 +11,9 @@ from psahw.network.frontier import candidates
 from psahw.network.random import StageShape, random_images, random_network
 from psahw.network.summary import summarise
 from psahw.planner import search
+from psahw.report.functions import table_functions
 from psahw.report.page import render
+from tests.report.test_accuracy import PICTURES, ROWS, answered
 
 WIDTHS = (390, 1280, 1920)
 LONG = "a-name-of-a-hundred-characters-without-a-space-" + "x" * 53
@@ -94,7 +96,7 @@ def _page(name, classes, stages):
     other.metadata["accuracy"] = {"validation INT8": 70.0}
     return render(
         summarise(network),
-        {place: table.values for place, table, *_ in network.tables()},
+        table_functions(network),
         plan=plan | {"board": "marble"},
         simulation=simulated,
         evaluation=evaluate(network, images, labels, "the shipped sample"),
@@ -110,10 +112,28 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("kind", PAGES)
+def _page_of_values(data):
+    """Return a page with residual plots and the worst errors, as pictures or as rows, of values with long names."""
+    network, evaluation = answered("values", 8, data)
+    names = [f"{LONG}{index}" for index in range(8)]
+    for part, name in zip(evaluation["values"] + evaluation["residuals"], names + names[:6], strict=True):
+        part["name"] = name
+    for error in evaluation["worst"]:
+        for side in ("right", "answer"):
+            error[side] = dict(zip(names, error[side].values(), strict=False))
+    return render(summarise(network), {}, evaluation=evaluation)
+
+
+MADE = {name: lambda arguments=arguments: _page(*arguments) for name, arguments in PAGES.items()} | {
+    "residuals and pictures": lambda: _page_of_values(PICTURES),
+    "rows": lambda: _page_of_values(ROWS),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
 def test_page(browser, tmp_path, kind):
     path = tmp_path / "page.html"
-    path.write_text(_page(*PAGES[kind]))
+    path.write_text(MADE[kind]())
     errors, problems = [], []
     for scheme in ("light", "dark"):
         for width in WIDTHS:
@@ -121,6 +141,8 @@ def test_page(browser, tmp_path, kind):
             view.on("console", lambda message: errors.append(message.text))
             view.on("pageerror", lambda error: errors.append(str(error)))
             view.goto(path.as_uri())
+            broken = view.evaluate("[...document.images].filter(one => !one.naturalWidth).length")
+            problems += [f"{broken} images do not load"] if broken else []
             view.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
             problems += [f"{width} {scheme}: {problem}" for problem in view.evaluate(CHECK)]
             problems += [f"{scheme}, contrast of {problem}" for problem in view.evaluate(CONTRAST)]

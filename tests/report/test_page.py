@@ -14,6 +14,7 @@ from psahw.network.summary import summarise
 from psahw.report.comparison import published_systems
 from psahw.report.confusion import confusion_picture
 from psahw.report.elements import plain
+from psahw.report.functions import Functions, table_functions
 from psahw.report.page import render
 from tests.report import NASTY
 
@@ -28,7 +29,7 @@ class Parser(HTMLParser):
     def handle_starttag(self, name, attributes):
         self.tags.append(name)
         self.attributes += attributes
-        if name not in ("meta", "br"):
+        if name not in ("meta", "br", "img"):
             self.open.append(name)
 
     def handle_endtag(self, name):
@@ -49,16 +50,19 @@ def parse(html):
 
 def page(network, **results):
     """Return the page of a network with the given results."""
-    tables = {name: table.values for name, table, *_ in network.tables()}
-    return render(summarise(network), tables, **results)
+    return render(summarise(network), table_functions(network), **results)
 
 
 def test_stands_alone(network, results):
     html = page(network, **results)
     parser = parse(html)
-    assert not {"script", "link", "img", "iframe", "object", "image", "use"} & set(parser.tags)
+    assert not {"script", "link", "iframe", "object", "image", "use"} & set(parser.tags)
+    assert parser.tags.count("img") == 16
     for name, value in parser.attributes:
-        assert name not in ("src", "href", "xlink:href", "action"), (name, value)
+        if name == "src":  # the file itself
+            assert re.fullmatch(r"data:image/png;base64,[A-Za-z0-9+/]+=*", value)
+            continue
+        assert name not in ("href", "xlink:href", "action"), (name, value)
         assert "//" not in value
     assert not re.search(r"url\((?!#)|@import|https?:", html)
 
@@ -113,7 +117,7 @@ def test_no_tables():
 
 
 def test_functions_that_are_alike_are_drawn_once(network):
-    tables = {"stages.0.blocks.0.channel_mixing.table_hidden": np.zeros((96, 256), np.int8)}
+    tables = {"stages.0.blocks.0.channel_mixing.table_hidden": Functions(np.zeros((96, 256), np.int8))}
     html = render(summarise(network), tables)
     assert html.count('class="curve"') == 1
     assert "96 functions, all alike" in html
@@ -140,7 +144,7 @@ def test_training_curves_and_frontier(network, results):
 
 def test_hints_name_the_file(network):
     """Commands take a path, which may need quotes, and not the name of a network that does not ship."""
-    tables = {name: table.values for name, table, *_ in network.tables()}
+    tables = table_functions(network)
     text = "".join(parse(render(summarise(network), tables, source="my runs/w5.safetensors")).text)
     for command in ("plan", "simulate", "evaluate"):
         assert f"psahw {command} 'my runs/w5.safetensors' " in text
@@ -149,12 +153,13 @@ def test_hints_name_the_file(network):
 
 @pytest.mark.parametrize(
     ("metadata", "classes", "compared"),
-    [({"dataset": "cifar10"}, None, True), ({"dataset": "svhn"}, samples.CLASSES, False), ({}, None, False),
+    [({"dataset": "cifar10"}, samples.CLASSES, True), ({"dataset": "svhn"}, samples.CLASSES, False),
+     ({"dataset": "cifar10"}, list("abcdefghij"), False), ({}, list("abcdefghij"), False),
      ({}, samples.CLASSES, True)],
 )  # fmt: skip
 def test_only_networks_for_the_same_images_are_compared(network, results, metadata, classes, compared):
     info = summarise(network) | {"metadata": metadata}
-    info["classes"] = list(classes or info["classes"])
+    info["classes"] = list(classes)
     evaluation = results["evaluation"] | {"confusion": None}
     html = render(info, {}, plan=results["plan"], evaluation=evaluation)
     assert ("FINN" in html, "evaluates the whole test set" in html) == (compared, compared)
