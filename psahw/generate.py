@@ -334,8 +334,9 @@ def write(network: Network, plan: Plan, directory: Path) -> dict[str, Any]:
 
     The files are ``accelerator.v``, its memory files, ``manifest.json`` and ``plan.json``.
     """
-    circuit = accelerator(network, plan)
-    verilog.emit(circuit, "accelerator", directory)
+    with verilog.no_garbage_collection():
+        circuit = accelerator(network, plan)
+        verilog.emit(circuit, "accelerator", directory)
     content = manifest(network, plan, circuit)
     (directory / "manifest.json").write_text(json.dumps(content, indent=2) + "\n")
     (directory / "plan.json").write_text(json.dumps(plan.to_dict(), indent=2) + "\n")
