@@ -52,8 +52,11 @@ def test_train_distill_quantize_evaluate(teacher, tmp_path, capsys):
     answers = reference.run(network_file.load(quantized["network"]), images).argmax(1)
     correct = int((answers == labels).sum())
     confusion = np.array(result.pop("confusion"))
+    recalls = [each["recall"] for each in result.pop("classes")]
+    assert recalls == pytest.approx(100 * np.diagonal(confusion) / confusion.sum(1))
     assert result == {
-        "network": "smoke", "dataset": "sample", "images": 100, "correct": correct, "accuracy": float(correct),
+        "network": "smoke", "dataset": "sample", "task": "class", "images": 100, "correct": correct,
+        "accuracy": float(correct),
     }  # fmt: skip
     assert confusion.sum(1).tolist() == np.bincount(labels, minlength=10).tolist()
     assert confusion.sum(0).tolist() == np.bincount(answers, minlength=10).tolist()
