@@ -60,8 +60,8 @@ class EvaluationResult:
     r2: float | None = None
     confusion: list[list[int]] | None = None
     outputs: list[dict[str, Any]] = field(default_factory=list)
-    worst: list[dict[str, Any]] | None = None
-    residuals: list[dict[str, Any]] | None = None
+    worst: list[dict[str, Any]] | None = field(default=None, repr=False)  # images are long texts
+    residuals: list[dict[str, Any]] | None = field(default=None, repr=False)
 
     @classmethod
     def from_score(cls, score: dict[str, Any]) -> "EvaluationResult":

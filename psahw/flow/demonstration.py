@@ -8,6 +8,7 @@ from typing import Any
 
 from ..boards import get
 from ..callbacks import Log, Progress, silent
+from ..display import counted
 from ..errors import UserError
 from ..files import writable_directory, write_whole
 from ..network import samples
@@ -116,7 +117,8 @@ def demo(
     target = get(board)
     if not fits_samples(network):
         shape = "x".join(map(str, (*network.image, network.colours)))
-        raise UserError(f"the demo's images are 32x32x3 in 10 classes; {network.name} takes {shape}")
+        answers = counted(len(network.classes), *network.output.words)
+        raise UserError(f"the demo's images are 32x32x3 in 10 classes; {network.name} takes {shape} in {answers}")
     pixels, labels = samples.load()
     folder = writable_directory(directory).resolve()
     info = summarise(network)

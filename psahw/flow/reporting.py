@@ -124,10 +124,11 @@ def _check_one_design(
 
 
 def fits_samples(network: Network) -> bool:
-    """Return whether a network takes images like those that ship with psahw."""
+    """Return whether a network takes images like those that ship with psahw, and says one of as many classes."""
     images, _ = samples.load()
     shape = (*network.image, network.colours)
-    return images.shape[1:] == shape and len(network.classes) == len(samples.CLASSES)
+    is_classifier = network.output.kind == "class" and len(network.classes) == len(samples.CLASSES)
+    return images.shape[1:] == shape and is_classifier
 
 
 def _source(network: Network) -> str:
@@ -152,7 +153,7 @@ def write_report(
     """Write the HTML page of a network.
 
     The page needs no other file. It says which results were not given, and which command makes them. Without an
-    evaluation, one on the shipped images is made if they fit the network.
+    evaluation, one on the shipped images is made if the network is for CIFAR-10.
 
     Parameters
     ----------
@@ -186,6 +187,7 @@ def write_report(
     >>> psahw.write_report(network, "report.html", plan=planned).page  # doctest: +SKIP
     """
     check_network(network)
+    from ..report.comparison import is_compared
     from ..report.curves import read_run
     from ..report.functions import table_functions
     from ..report.page import render
@@ -195,11 +197,12 @@ def write_report(
     _check_one_design(results["plan"], results["simulation"], results["synth"])
     curves = {str(run): read_run(Path(run)) for run in runs}
     compared = [(name or network.name, network), *((str(other), load(other)) for other in frontier)]
-    if results["evaluation"] is None and fits_samples(network):
+    info = summarise(network)
+    if results["evaluation"] is None and fits_samples(network) and is_compared(info):
         images, labels = samples.load()
         results["evaluation"] = evaluate(network, images, labels, "the shipped sample")
     html = render(
-        summarise(network),
+        info,
         table_functions(network),
         **results,
         runs=curves,

@@ -19,6 +19,6 @@ def test_number_of_images(images, network, tmp_path):
 def test_other_images(tmp_path):
     pytest.importorskip("cocotb")
     small = random_network(np.random.default_rng(0), image=(8, 8), name="small")
-    with pytest.raises(UserError, match=r"^the demo's images are 32x32x3 in 10 classes; small takes 8x8x3$"):
+    with pytest.raises(UserError, match=r"images are 32x32x3 in 10 classes; small takes 8x8x3 in 5 classes$"):
         psahw.demo(small, tmp_path)
     assert os.listdir(tmp_path) == []

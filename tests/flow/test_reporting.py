@@ -1,6 +1,7 @@
 """Test the report: results as objects, dictionaries and files."""
 
 import base64
+import dataclasses
 import json
 import struct
 
@@ -9,6 +10,8 @@ import pytest
 import psahw
 from psahw.errors import UserError
 from psahw.flow.reporting import read_result
+from psahw.network import samples
+from psahw.network.graph import Output
 
 ERROR = {"index": 0, "right": "a", "answer": "b"}
 RESIDUAL = {"name": "a", "right": [1.0], "predicted": [1.5]}
@@ -111,3 +114,19 @@ def test_frontier():
     result = psahw.frontier(["cifar10-psa", "cifar10-psa-small"])
     assert [candidate.network for candidate in result.networks] == ["cifar10-psa-small", "cifar10-psa"]
     assert result._repr_html_().count("<tr>") == 3
+
+
+@pytest.mark.parametrize(
+    ("output", "measured"),
+    [
+        (Output("class", samples.CLASSES), True),
+        (Output("class", tuple("0123456789")), False),
+        (Output("values", samples.CLASSES, (1.0,) * 10, (0.0,) * 10), False),
+        (Output("labels", samples.CLASSES), False),
+    ],
+)
+def test_shipped_images_are_for_their_classes_only(output, measured, network, tmp_path):
+    """Another network of the same shape is not evaluated on them without being asked."""
+    other = dataclasses.replace(network, output=output)
+    page = psahw.write_report(other, tmp_path / "page.html").page.read_text()
+    assert ("the shipped sample" in page, "No evaluation was given" in page) == (measured, not measured)
