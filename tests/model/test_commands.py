@@ -52,6 +52,7 @@ def test_train_distill_quantize_evaluate(teacher, tmp_path, capsys):
     answers = reference.run(network_file.load(quantized["network"]), images).argmax(1)
     correct = int((answers == labels).sum())
     confusion = np.array(result.pop("confusion"))
+    assert all(each["answer"] != each["right"] for each in result.pop("worst"))
     recalls = [each["recall"] for each in result.pop("classes")]
     assert recalls == pytest.approx(100 * np.diagonal(confusion) / confusion.sum(1))
     assert result == {
