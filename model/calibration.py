@@ -22,7 +22,7 @@ from .resmlp import PIXEL_SCALE
 if TYPE_CHECKING:
     from .quant import QuantizedResMLP
 
-__all__ = ["Largest", "calibrate"]
+__all__ = ["calibrate"]
 
 QUANTILE = 0.9999
 SMALLEST = 1e-6  # a value that is always smaller counts as this, so that no scale is 0
@@ -31,7 +31,7 @@ RESIDUAL_EXPONENTS = (0.0, 0.5, 1.0)  # 0: one scale for all channels; 1: each c
 HALVING_GAIN = 0.9  # a halving must reduce the squared error of the logits to this share or less
 
 
-class Largest:
+class _Largest:
     """The largest magnitudes of each channel over all images, of which the least sets the channel's scale.
 
     Parameters
@@ -51,14 +51,10 @@ class Largest:
             rows = torch.cat((self.values, rows))
         self.values = rows.topk(min(self.count, len(rows)), dim=0).values
 
-    def magnitude(self) -> Tensor:
-        """Return the quantile of the magnitudes of each channel, [C]."""
-        assert self.values is not None  # something was added
-        return self.values[-1].clamp(min=SMALLEST)
-
     def scale(self) -> Tensor:
         """Return the scale per channel that maps the quantile of the magnitudes to code 127, [C]."""
-        return self.magnitude() / 127
+        assert self.values is not None  # something was added
+        return self.values[-1].clamp(min=SMALLEST) / 127
 
 
 class _Statistics:
@@ -72,12 +68,12 @@ class _Statistics:
 
     def __init__(self, images: int):
         self.images = images
-        self._places: dict[str, Largest] = {}
+        self._places: dict[str, _Largest] = {}
 
     def add(self, place: str, x: Tensor) -> None:
         """Take in the activations [N, B, C] of some images."""
         if place not in self._places:
-            self._places[place] = Largest(len(x) * self.images)
+            self._places[place] = _Largest(len(x) * self.images)
         self._places[place].add(x)
 
     def add_stream(self, place: str, x: Tensor) -> None:
@@ -85,7 +81,7 @@ class _Statistics:
         self.add(place, x)
         common = f"{place}.common"
         if common not in self._places:
-            self._places[common] = Largest(len(x) * x.shape[2] * self.images)
+            self._places[common] = _Largest(len(x) * x.shape[2] * self.images)
         self._places[common].add(x.reshape(-1, 1))
 
     def scale(self, place: str) -> Tensor:
@@ -144,7 +140,7 @@ def _set_scales(model: "QuantizedResMLP", statistics: _Statistics) -> list[tuple
 def _calibrate_pool(model: "QuantizedResMLP", sums: Tensor) -> None:
     """Set the shift of the mean over tokens from the sums over tokens [B, C] of the last stage's float outputs."""
     codes = sums.abs() / model.stages[-1].scales()[-1]
-    largest = Largest(codes.numel())
+    largest = _Largest(codes.numel())
     largest.add(codes.reshape(-1, 1))
     model.pool_shift.copy_(largest.scale()[0].log2().ceil().clamp(min=0))
 

@@ -1,12 +1,16 @@
-"""Choose the scales of a quantised network of any topology from what its float network computes on some images."""
+"""Choose the scales of a quantised network of any topology from what its float network computes on some images.
+
+The scale of a channel is the one, among a few, with the least squared error of rounding and saturation together, so
+that a few outliers do not take the resolution from all other values.
+"""
 
 import torch
 from torch import Tensor
 
+from psahw.architecture.codes import Codes
 from psahw.errors import UserError
 
 from .. import finite
-from ..calibration import Largest
 from ..predict import images_at_once
 from ..resmlp import PIXEL_SCALE
 from .operations import Mixing, Operation, Series, Sum, Table
@@ -16,15 +20,40 @@ __all__ = ["calibrate"]
 ROOM = 0.8  # of a coarser scale of a residual connection that must be exceeded before it is taken
 
 
-class _Observer:
-    """Takes the largest magnitudes at the outputs of operations while the float network computes."""
+FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+"""Scales that are tried, relative to the one at which no value saturates."""
 
-    def __init__(self, images: int):
-        self.images = images
-        self.largest: dict[Operation, Largest] = {}
+ROWS = 8192
+"""Most tokens, over all images, of which the values of a channel are kept."""
+
+SMALLEST = 1e-6
+"""Largest magnitude of a channel that is always smaller, so that no scale is 0."""
+
+
+def _thinned(rows: Tensor) -> Tensor:
+    """Return at most `ROWS` of some rows, evenly spaced."""
+    return rows[torch.linspace(0, len(rows) - 1, ROWS).long()] if len(rows) > ROWS else rows
+
+
+def _best_scale(rows: Tensor, codes: Codes) -> Tensor:
+    """Return the scale [C] with the least squared error for values [n, C] in codes of a type."""
+    whole = rows.abs().amax(0).clamp(min=SMALLEST) / codes.high
+    best, least = whole, torch.full_like(whole, torch.inf)
+    for factor in FACTORS:
+        scale = whole * factor
+        error = ((rows / scale).round().clamp(codes.low, codes.high) * scale - rows).square().mean(0)
+        best, least = torch.where(error < least, scale, best), torch.minimum(error, least)
+    return best
+
+
+class _Observer:
+    """Takes values at the outputs of operations while the float network computes."""
+
+    def __init__(self) -> None:
+        self.values: dict[Operation, Tensor] = {}
 
     def run(self, series: Series, x: Tensor) -> Tensor:
-        """Return what a series makes of float inputs, and take in the magnitudes of each operation."""
+        """Return what a series makes of float inputs, and take in the outputs of each operation."""
         for operation in series:
             if isinstance(operation, Sum):
                 paths = self.run(operation.shortcut, x), self.run(operation.branch, x)
@@ -32,15 +61,15 @@ class _Observer:
                 x = total if operation.after.signed else total.relu()
             else:
                 x = operation.observe(x)
-            if operation not in self.largest:
-                self.largest[operation] = Largest(self.images * x.shape[1] * x.shape[2])
-            self.largest[operation].add(x)
+            rows = _thinned(x.flatten(0, -2))
+            before = self.values.get(operation)
+            self.values[operation] = rows if before is None else _thinned(torch.cat((before, rows)))
         return x
 
     def finish(self) -> None:
         """Set the needed scale of each operation."""
-        for operation, largest in self.largest.items():
-            operation.needed.copy_(largest.magnitude() / operation.after.high)
+        for operation, rows in self.values.items():
+            operation.needed.copy_(_best_scale(rows, operation.after))
 
 
 @torch.no_grad()
@@ -63,7 +92,7 @@ def calibrate(series: Series, images: Tensor, task: str, model: torch.nn.Module)
     UserError
         If the float network's outputs are not finite.
     """
-    observer = _Observer(len(images))
+    observer = _Observer()
     outputs = [
         observer.run(series, (part.float() - 128) * PIXEL_SCALE)
         for part in images.split(images_at_once(model, len(images)))

@@ -42,7 +42,7 @@ class Operation(nn.Module):
     in_scale, out_scale
         [C of the inputs] and [C of the outputs].
     needed
-        [C of the outputs], the scale at which the largest outputs that were observed are the largest codes.
+        [C of the outputs], the scale that suits the outputs that were observed.
     """
 
     in_scale: Tensor
