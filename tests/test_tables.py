@@ -1,5 +1,6 @@
 """Tables on terminals of several widths: no cell is broken where the table fits without."""
 
+import io
 import sys
 
 import pytest
@@ -79,6 +80,16 @@ def test_narrower_and_narrower(terminal, capsys):
 def test_a_pipe_has_no_width(capsys):
     output.print_table(["name", "text"], [["x" * 300, "y" * 300]])
     assert f"{'x' * 300}  {'y' * 300}" in _lines(capsys)
+
+
+def test_letters_that_the_encoding_does_not_have(monkeypatch):
+    """They become question marks, as in the names of a user's classes where standard output is ASCII."""
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    tables.print_table(["value", "R\N{SUPERSCRIPT TWO}"], [["Stra\N{LATIN SMALL LETTER SHARP S}e", 0.5]])
+    lines = written.getvalue().decode("ascii").splitlines()
+    cells = [[text.strip() for text in line.split("|")] for line in lines]
+    assert cells[0] == ["value", "R?"] and cells[2] == ["Stra?e", "0.5"]
 
 
 def test_paragraph(terminal, capsys):

@@ -157,15 +157,19 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
+    console = _console()
+
+    def text(value: object) -> str:  # "R²" and names need not be in the encoding of the terminal
+        return printable(cell(value)).encode(console.encoding, "replace").decode(console.encoding)
+
     values = [list(row) for row in rows]
     right = [any(is_number(row[index]) for row in values) for index in range(len(columns))]
     full = _Layout(
-        list(columns),
-        [[printable(cell(value)) for value in row] for row in values],
-        None if footer is None else [printable(cell(value)) for value in footer],
+        [text(name) for name in columns],
+        [[text(value) for value in row] for row in values],
+        None if footer is None else [text(value) for value in footer],
         right,
     )
-    console = _console()
     layouts = list(_layouts(full, optional))
     layout, missing = next(((one, gone) for one, gone in layouts if one.width() <= console.width), layouts[-1])
     look: Any = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
