@@ -54,7 +54,7 @@ FULL: dict[str, tuple[Shaped, float, tuple[str, ...]]] = {
 SMALL: dict[str, Shaped] = {
     "mlp": Mlp(image=(1, 1), colours=8, classes=3, widths=(9, 5)),
     "mixer": Mixer(image=(8, 4), classes=3, patch=2, channels=6, hidden=5, blocks=1),
-    "resnet8": ResNet(image=(7, 6), classes=3, widths=(3, 5)),
+    "resnet8": ResNet(image=(6, 5), classes=3, widths=(2, 3)),
     "depthwise-separable": DepthwiseSeparable(image=(11, 5), colours=1, classes=3, channels=5, blocks=2, size=(4, 3)),
     "autoencoder": Autoencoder(image=(1, 1), colours=12, classes=12, widths=(6, 2, 6)),
 }
