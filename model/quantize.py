@@ -253,7 +253,7 @@ def _load(run: str | os.PathLike) -> tuple[ResMLP | GraphNet, dict[str, Any]]:
     """Return a float model, and how it was trained. Raises UserError if it cannot be quantised."""
     model, about = checkpoint.load_model(model_file(run))
     if isinstance(model, ConvNet):
-        raise UserError(f"{run}: a convolutional teacher is never quantised")
+        raise UserError(f'{run}: a teacher of kind "conv" is never quantised')
     return model, about
 
 

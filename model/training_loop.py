@@ -176,6 +176,7 @@ def fit(
     for teacher in (*teachers, *([] if block_teacher is None else [block_teacher])):
         teacher.to(device).eval().requires_grad_(False)
         finite.require("a teacher", teacher.state_dict(), error=UserError)
+    set_targets(model, dataset, dataset.split(all_images=config.all_images)[0])  # before an average begins with it
     run = RunState(model, config, directory, describe or {})
     if run.path.exists():
         run.restore()
@@ -252,7 +253,6 @@ def _prepare(
     if dataset.task == "values" and config.cutmix:
         raise UserError(f"cutmix must be 0 for values, not {config.cutmix:g}")
     train, validation = dataset.split(all_images=config.all_images)
-    set_targets(model, dataset, train)
     check_augmentation(dataset.shape, config)
     if len(train) < world:
         raise UserError(f"{len(train)} training images are not enough for {world} processes")

@@ -25,6 +25,9 @@ __all__ = ["MAX_BYTES", "MAX_DEPTH", "Sha256", "convert", "decode", "parse", "re
 MAX_BYTES = 4 << 20
 """The largest file that is read. Its content takes up to 40 times as much memory."""
 
+MAX_TOML_BYTES = 64 << 10
+"""The largest TOML file that is read."""
+
 MAX_DEPTH = 64
 """The most lists and objects inside one another."""
 
@@ -32,6 +35,9 @@ Sha256 = Annotated[
     str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z", extra={"must be": "64 hexadecimal digits in lower case"})
 ]
 """A SHA-256 hash."""
+
+_DOTS = re.compile(rb"^(?:[^\n#=.]*\.){9}", re.MULTILINE)
+"""Nine dots in front of an equals sign. The time that tomllib takes for a key grows with the square of its dots."""
 
 _INTEGERS = range(-(1 << 63), 1 << 64)
 _DIGITS = 20  # of the largest of them
@@ -179,7 +185,9 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
     UserError
         If the file cannot be read, is too large, or is not such TOML.
     """
-    content = read_bytes(path)
+    content = read_bytes(path, MAX_TOML_BYTES)
+    if (dots := _DOTS.search(content)) is not None:
+        raise UserError(f"{path}: byte {dots.start()}: a key must have at most 8 dots")
     try:
         table = tomllib.loads(content.decode())
         _check(table, b"\\u" in content or b"\0" in content)

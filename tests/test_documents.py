@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from typing import Annotated, Literal
 
 import msgspec
@@ -160,3 +161,31 @@ def test_the_largest_files_take_little_memory_and_time():
         "d must be an object, not [{'': {}}, {'': {}}, {'': {}}, {'': {}}, {'': {}}, {'': {}}, ...]\n",
         "",
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a = ", "must be TOML"),
+        (b"a = nan", "Out of range float values are not JSON compliant|nan"),
+        (b"a = 1979-05-27", "not JSON serializable"),
+        (b"\xff = 1", "byte 0 is not UTF-8"),
+        (b".".join([b"a"] * 20_000) + b" = 1", "a key must have at most 8 dots"),
+        (b"[" + b".".join([b"a"] * 20_000) + b"]", "a key must have at most 8 dots"),
+        (b"a = 1\n" + b"#" * 70_000, "too large"),
+        (b"a = " + b"[" * 100 + b"]" * 100, "nested more than 64 deep"),
+    ],
+)
+def test_toml_that_is_refused(tmp_path, content, message):
+    path = tmp_path / "a.toml"
+    path.write_bytes(content)
+    start = time.monotonic()
+    with pytest.raises(UserError, match=message):
+        documents.read_toml(path)
+    assert time.monotonic() - start < 2
+
+
+def test_toml(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text('a = [1, 2.5]  # two\n[b]\nc = "x"\n"d.e" = true\n')
+    assert documents.read_toml(path) == {"a": [1, 2.5], "b": {"c": "x", "d.e": True}}

@@ -133,7 +133,7 @@ def _resolve_sum(operation: Sum, scale: Tensor) -> None:
     """Set the scales of a residual connection: what the sum and both paths need.
 
     If the input is passed on, the scale of the sum is that of the input times a power of two, so that a table that
-    shifts, or none, joins them.
+    shifts, or none, joins them. If a path ends in a grouped mixing, the channels of each group have one scale.
     """
     paths = operation.branch, operation.shortcut
     needed = operation.needed
@@ -142,6 +142,12 @@ def _resolve_sum(operation: Sum, scale: Tensor) -> None:
     first = operation.shortcut[0]
     if isinstance(first, Table) and not len(first.functions) and len(operation.shortcut) == 1:
         needed = scale * torch.exp2(torch.log2(ROOM * needed / scale).ceil())
+    for path in paths:
+        last = path[len(path) - 1]
+        if isinstance(last, Mixing) and last.is_grouped:
+            # The channels of a group have the same bias, which is a number of codes.
+            widest = last.grouped(needed).amax(1, keepdim=True)
+            needed = widest.expand_as(last.grouped(needed)).flatten()
     operation.out_scale.copy_(needed)
     for path in paths:
         _resolve(path, scale, needed)

@@ -151,7 +151,10 @@ class _Compiler:
         layer = self._next(network.Mixing)
         assert isinstance(layer, network.Mixing)  # see `_take`
         is_grouped = layer.groups != channels
-        if is_grouped and not (self.operations and self.operations[-1].is_free):
+        before = self.operations[-1] if self.operations else None
+        # The scale of a grouped mixing follows from that of its own input.
+        has_proportions = isinstance(before, Mixing) and before.is_grouped
+        if is_grouped and (before is None or not before.is_free or has_proportions):
             self._rescale(f"{name}.rescale")
         self._advance()
         norm = None if is_grouped else self._norm()

@@ -310,7 +310,7 @@ class Shaped(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         if shape != (1, 1, self.classes):
             given = " x ".join(map(str, shape))
             raise UserError(f"{where}: the last layer must give one token of {self.classes} channels, not {given}")
-        if not isinstance(layers[-1], Linear | Convolution):
+        if not layers or not isinstance(layers[-1], Linear | Convolution):
             raise UserError(f"{where}: the last layer must be linear or a convolution")
         if (weights := self.weights()) > MAX_WEIGHTS:
             raise UserError(f"{where}: the network may have at most {MAX_WEIGHTS:,} weights, not {weights:,}")

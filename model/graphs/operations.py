@@ -73,6 +73,11 @@ class Operation(nn.Module):
         """Yield this operation, and those inside of it."""
         yield self
 
+    @torch.no_grad()
+    def is_exact(self) -> bool:
+        """Return whether no sum can reach a magnitude that float32 does not hold exactly."""
+        return True
+
 
 class Weighted(Operation):
     """An operation with weights, whose sums are requantised.
@@ -218,7 +223,8 @@ class Mixing(Weighted):
         weight = weight * gain[:, None, None]
         if layer.kernel is not None and not layer.shared:
             weight = weight * self.inside
-        return weight, bias / self.grouped(self.out_scale).mean(1, keepdim=True)
+        # The scales of a group are equal, or else those of its inputs would not be proportional to them and free.
+        return weight, bias / self.grouped(self.out_scale)[:, :1]
 
     def forward(self, x: Tensor) -> Tensor:
         integers = self.integers()
@@ -312,6 +318,12 @@ class MeanPool(Operation):
         exponent = torch.log2(self.tokens * self.needed / scale).amax().ceil()
         self.shift.copy_(exponent.clamp(0, 20))
         self.out_scale.copy_(scale * torch.exp2(self.shift) / self.tokens)
+
+    @torch.no_grad()
+    def is_exact(self) -> bool:
+        """Return whether no sum can reach a magnitude that float32 does not hold exactly."""
+        largest = self.tokens * max(-self.before.low, self.before.high)
+        return largest + float(rounding_half(self.shift)) < EXACT
 
     def forward(self, x: Tensor) -> Tensor:
         total = x.sum((1, 2), keepdim=True)

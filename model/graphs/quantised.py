@@ -96,7 +96,7 @@ class QuantizedGraph(nn.Module):
     def inexact(self) -> str | None:
         """Return the name of a layer whose sums float32 may not hold exactly, or None."""
         for operation in self.operations():
-            if isinstance(operation, Weighted) and not operation.is_exact():
+            if not operation.is_exact():
                 return operation.name
         return None
 

@@ -14,6 +14,7 @@ from ..callbacks import Log, silent
 from ..errors import CheckFailed, UserError
 from ..files import output_directory, write_whole
 from ..network.checks import check_name
+from ..quoting import printable
 from ..report.overview import contact_sheet, histograms
 from .arguments import board_of, check_number
 
@@ -31,6 +32,7 @@ _CHANNELS = (16, 24, 32, 48)  # of the convolutions, before they are scaled
 _SMALLEST_GRID = 4  # rows or columns that are not halved any more
 _EPOCHS = 40
 _COMPILED_MACS = 1e11  # of a training; a shorter one is over before torch has compiled it
+_LONGEST_ROW = 1024  # most inputs of the output layer, if it sees each position
 _CALIBRATION = 64  # images that set the scales of a network that is only planned
 
 
@@ -218,7 +220,11 @@ def _shapes(dataset: "Dataset") -> list["Shaped"]:
         tuple(max(4, round(channels * scale / 4) * 4) for channels in _CHANNELS[:stages])
         for scale in _CONVOLUTION_SCALES
     ]
-    return [Convolutional(widths=each, size=size, flatten=True, **form) for each in dict.fromkeys(widths)]
+    tokens = -(-height >> stages) * -(-width >> stages)
+    return [
+        Convolutional(widths=each, size=size, flatten=tokens * each[-1] <= _LONGEST_ROW, **form)
+        for each in dict.fromkeys(widths)
+    ]
 
 
 def _largest(
@@ -229,10 +235,9 @@ def _largest(
 
     shapes = _shapes(dataset)
     for config in shapes:
-        network = _random(config, dataset)
         try:
-            return config, plan(network, board, fps=fps, budget=budget, engines="mac")
-        except CheckFailed:
+            return config, plan(_random(config, dataset), board, fps=fps, budget=budget, engines="mac")
+        except (CheckFailed, UserError):
             if config is shapes[-1]:
                 raise
             speed = f"{board.name} at {fps:g} frames per second"
@@ -355,14 +360,14 @@ def _text(
     what = f"{colours} columns" if height * width == 1 else pixels
     resources = planned.resources
     lines = [
-        f"# A network for {dataset.name}: {training:,} {examples} to train on, of {what}.",
+        f"# A network for {printable(dataset.name)}: {training:,} {examples} to train on, of {what}.",
         f"# {config.macs():,} multiply-accumulates per image, {config.weights():,} weights.",
         f"# With MAC arrays it takes about {resources.lut:,.0f} LUTs, {resources.dsp:g} multipliers",
         f"# and {resources.bram36:g} block RAMs for {planned.fps:,.0f} frames per second (estimated),",
         f"# on {planned.where}.",
         "#",
         "# Next:",
-        *(f"#   {command}" for command in commands),
+        *(f"#   {printable(command)}" for command in commands),
         "",
     ]
     for key, value in config.to_dict().items():

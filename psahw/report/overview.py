@@ -11,7 +11,7 @@ from .markup import Markup, tag
 __all__ = ["contact_sheet", "histograms"]
 
 _ROWS, _ACROSS, _GAP = 20, 12, 2  # most classes and images per class, and pixels between them
-_SIDE = 56  # pixels to which small images are enlarged
+_SIDE, _LARGEST = 56, 128  # pixels to which small images are enlarged, and large ones reduced
 _BINS, _COLUMNS, _PER_LINE = 32, 60, 4  # bars of a histogram, most histograms, and histograms side by side
 _CELL, _HEIGHT, _TITLE = 180, 60, 16  # sizes of a histogram
 
@@ -28,6 +28,8 @@ def contact_sheet(images: np.ndarray, rows: Sequence[Sequence[int]]) -> bytes:
     """
     from PIL import Image
 
+    every = max(1, -(-max(images.shape[1:3]) // _LARGEST))  # of so many pixels of a large image, one is shown
+    images = images[:, ::every, ::every]
     height, width = images.shape[1:3]
     factor = max(1, _SIDE // max(height, width))
     step_y, step_x = height * factor + _GAP, width * factor + _GAP

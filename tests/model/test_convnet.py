@@ -98,7 +98,7 @@ def test_teaches(tmp_path, capsys):
     assert main([*distill, "--start", "random"]) == 0
     assert json.loads(capsys.readouterr().out)["epochs"] == 1
     assert main(["quantize", teacher, "--name", "x", "-o", str(tmp_path / "int8"), *smoke]) == 2
-    assert "a convolutional teacher is never quantised" in capsys.readouterr().err
+    assert 'a teacher of kind "conv" is never quantised' in capsys.readouterr().err
 
 
 def test_average(images):

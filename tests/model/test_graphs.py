@@ -10,7 +10,7 @@ from psahw.errors import CheckFailed, UserError
 from psahw.model import data as datasets
 from psahw.model.graphs import config, topologies
 from psahw.model.graphs.export import to_network
-from psahw.model.graphs.network import Convolution, GraphNet, windows
+from psahw.model.graphs.network import Convolution, GraphNet, Mixing, windows
 from psahw.model.graphs.quantised import QuantizedGraph
 from psahw.model.models import config_from_dict, fitted
 from psahw.model.presets import load_model_config
@@ -173,6 +173,7 @@ def test_impossible_configurations(change, message):
         ([{"layer": "mean_pool"}], "one token of 2 channels, not 1 x 1 x 3"),
         ([{"layer": "linear", "channels": 2}, {"layer": "mean_pool"}], "the last layer must be linear"),
         ([{"layer": "dense"}], "dense"),
+        ([], "the last layer must give one token of 2 channels, not 4 x 4 x 3"),
         (
             [{"layer": "residual", "branch": [{"layer": "linear", "channels": 2}]}],
             "layer 0: branch and shortcut must give the same shape, not 4 x 4 x 2 and 4 x 4 x 3",
@@ -189,3 +190,37 @@ def test_impossible_layers(layers, message):
 def test_presets_take_the_form_of_the_data():
     shape = fitted(load_model_config("mlp", ["widths=[7]"]), datasets.load("sample"), "mlp")
     assert (shape.image, shape.colours, shape.classes, shape.widths) == ((32, 32), 3, 10, (7,))
+
+
+@pytest.mark.parametrize("activation", ["relu", "psa"])
+def test_every_operation_is_near_its_float_layers(activation):
+    """Channels that share weights have scales in proportion, and the same bias, however different they are."""
+    shape = topologies.Mixer(image=(8, 4), classes=3, patch=2, channels=6, hidden=5, blocks=2, activation=activation)
+    model = trained(shape)
+    with torch.no_grad():
+        model.series.layers[0].linear_weight.mul_(torch.logspace(-1, 1, 6)[:, None])
+        for module in model.modules():
+            if isinstance(module, Mixing):
+                module.bias.add_(0.5)
+        for batch in range(20):
+            model.train()(torch.from_numpy(images_for(shape, seed=batch)))
+    model.eval()
+    quantized = QuantizedGraph(model, images_for(shape, 200))
+    x = (torch.from_numpy(images_for(shape)).float() - 128) / 64
+    # Behind the pool, a norm divides by the small deviation of means, and with it the rounding of the pooled codes.
+    for operation in list(quantized.series)[:-1]:
+        with torch.no_grad():
+            expected = operation.observe(x)
+            codes = operation((x / operation.in_scale).round().clamp(operation.before.low, operation.before.high))
+        error = (codes * operation.out_scale - expected).square().mean((0, 1, 2)).sqrt()
+        assert (error < 0.1 * expected.square().mean((0, 1, 2)).sqrt() + 2 * operation.out_scale).all(), (
+            operation.name
+        )
+        x = expected
+
+
+def test_sums_of_a_large_pool_are_refused():
+    series = (config.MeanPool(), config.Linear(2))
+    shape = config.GraphConfig(image=(512, 512), colours=1, classes=2, series=series)
+    with pytest.raises(UserError, match=r"layers\.0: its sums are too long"):
+        QuantizedGraph(GraphNet(shape).eval(), images_for(shape, 2))
