@@ -39,7 +39,7 @@ for package, name in (
     ("psahw.recipes", "cifar10.json"),
 ):
     assert files(package).joinpath(name).is_file(), (package, name)
-assert len(psahw.shipped()) == 7
+assert len(psahw.shipped()) == 9
 assert all(sweep.load(name, "runs").jobs for name in sweep.shipped()) and "cifar10" in sweep.shipped()
 names = {module.name for module in pkgutil.walk_packages(psahw.__path__, "psahw.", onerror=lambda name: None)}
 assert {"psahw.gateware.check", "psahw.boards.axi.kernel", "psahw.sim.testbench", "psahw.cli.demo"} <= names
