@@ -116,10 +116,16 @@ def readme(records: Records) -> str:
     return markdown(_SYSTEMS, rows, text=(0, 2, 8))
 
 
+def _plans(records: Records, cifar: bool) -> list[Record]:
+    """Return our plans of networks for CIFAR-10, which the published systems are for, or those of all others."""
+    for_cifar = {name for name, record in records["accuracy"].items() if record.configuration.startswith("CIFAR-10")}
+    return [plan for plan in records["plan"].values() if (plan.subject in for_cifar) == cifar]
+
+
 def comparison(records: Records) -> str:
-    """Return the table of all published systems and all of our plans, by device and frame rate."""
+    """Return the table of all published systems and all of our plans for CIFAR-10, by device and frame rate."""
     rows = [_published(record) for record in records["published"].values()]
-    plans = sorted(records["plan"].values(), key=lambda plan: (plan.device, float(plan["throughput"])))
+    plans = sorted(_plans(records, True), key=lambda plan: (plan.device, float(plan["throughput"])))
     return markdown(_SYSTEMS, rows + [_ours(records, plan.name) for plan in plans], text=(0, 2, 8))
 
 
@@ -191,7 +197,7 @@ def synthesis(records: Records) -> str:
 def efficiency(records: Records) -> str:
     """Return frames per second for each LUT and each DSP, for published systems and our plans."""
     rows = []
-    for record in (*records["published"].values(), *records["plan"].values()):
+    for record in (*records["published"].values(), *_plans(records, True)):
         throughput, luts, dsps = (record.get(what) for what in ("throughput", "lut", "dsp"))
         if not isinstance(throughput, int | float) or not isinstance(luts, int | float):
             continue
@@ -199,6 +205,28 @@ def efficiency(records: Records) -> str:
         name = record.subject if record.source else f"{_named(record)}, {record.configuration}"
         rows.append([name, record.device, _figure(record, "throughput"), f"{throughput / luts:.3f}", per_dsp])
     return markdown(("system", "device", "FPS", "FPS per LUT", "FPS per DSP"), rows, text=(0, 1))
+
+
+def others(records: Records) -> str:
+    """Return our plans of networks for other data than CIFAR-10, with the accuracy of the network."""
+    header = (
+        "network", "data", "accuracy, %", "configuration", "device", "LUT", "FF", "DSP", "BRAM36",
+        "frame interval", "latency", "FPS",
+    )  # fmt: skip
+    figures = ("lut", "ff", "dsp", "bram36", "frame interval", "latency", "throughput")
+    rows = [
+        [
+            _named(plan),
+            records["accuracy"][plan.subject].configuration,
+            _figure(records["accuracy"][plan.subject], "accuracy", 2),
+            plan.configuration,
+            plan.device,
+            *(_figure(plan, what) for what in figures),
+        ]
+        for plan in _plans(records, False)
+        if plan.subject in records["accuracy"]
+    ]
+    return markdown(header, rows, text=(0, 1, 3, 4))
 
 
 def sources(records: Records) -> str:
@@ -255,6 +283,7 @@ def proofs(records: Records) -> str:
 TABLES: dict[str, Callable[[Records], str]] = {
     "readme": readme,
     "comparison": comparison,
+    "others": others,
     "accuracy": accuracy,
     "plans": plans,
     "simulations": simulations,
