@@ -13,9 +13,10 @@ First come the bits that follow from registers and inputs only, then those that 
 registers take their new values, and the outputs follow from them. Bits are placed so that most loops run through
 neighbours, for which the compiler uses vector instructions. A module stays as it is if it has anything but the logic
 and the registers that Yosys writes for adder graphs, or an output that depends on an input without a register between
-them.
+them. A warning is logged then, because the simulation takes longer.
 """
 
+import logging
 import re
 import sys
 from collections import defaultdict
@@ -23,10 +24,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from psahw.quoting import QUOTE_LIMIT, printable
+
 from .bit_logic import ADDER, ONE, ZERO, Logic
 from .bit_reader import NAME, Reader, Unsupported, Words
 
 __all__ = ["rewrite"]
+
+_logger = logging.getLogger(__name__)
 
 HEADER = Path(__file__).with_name("bit_loops.h")
 
@@ -129,6 +134,8 @@ class _Writer:
     def __init__(self, name: str, ports: str, reader: Reader) -> None:
         self._name, self._ports, self._reader = name, ports, reader
         logic, words = reader.logic, reader.word
+        if not reader.registers:
+            raise Unsupported("no registers")
         self._inputs, self._outputs = (
             [name for name, direction in reader.directions.items() if direction == wanted and name != "clk"]
             for wanted in ("input", "output")
@@ -381,6 +388,7 @@ def rewrite(verilog: str, wanted: Callable[[str], bool], prefix: str) -> tuple[s
         A C++ file for it; empty if no module was rewritten.
     """
     functions: list[str] = []
+    reasons: dict[str, str] = {}
 
     def rewritten(match: re.Match[str]) -> str:
         name, ports, body = match.groups()
@@ -388,7 +396,9 @@ def rewrite(verilog: str, wanted: Callable[[str], bool], prefix: str) -> tuple[s
             return match[0]
         try:
             module, code = _Writer(name, ports, Reader(body)).write(f"{prefix}_{len(functions)}")
-        except Unsupported:
+        except (Unsupported, ValueError, IndexError, KeyError, RecursionError) as error:
+            # Text that no reader foresees must not stop a simulation, which can do without loops.
+            reasons[name] = str(error)
             return match[0]
         functions.append(code)
         return module
@@ -399,4 +409,10 @@ def rewrite(verilog: str, wanted: Callable[[str], bool], prefix: str) -> tuple[s
         text = _MODULE.sub(rewritten, verilog)
     finally:
         sys.setrecursionlimit(limit)
+    if reasons:
+        name, reason = next(iter(reasons.items()))
+        _logger.warning(
+            "%d of %d digit-serial adder graphs cannot be simulated as loops, which takes longer: module %s (%s)",
+            len(reasons), len(reasons) + len(functions), printable(name, QUOTE_LIMIT), printable(reason, QUOTE_LIMIT),
+        )  # fmt: skip
     return text, "".join([HEADER.read_text(), *functions]) if functions else ""

@@ -3,13 +3,14 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from .bit_logic import ZERO, Logic, Word
 
 __all__ = ["NAME", "Reader", "Unsupported", "Words"]
 
 NAME = r"\\\S+(?=\s)|[A-Za-z_][\w$]*"
-_TOKEN = re.compile(rf"\s+|(\d+'[hbd][0-9a-f?]+|{NAME}|\d+|<=|!=|==|\S)")
+_TOKEN = re.compile(rf"\s+|(\d+'[hbd][0-9a-f?]+|{NAME}|\d+|<=|!=|==|&&|\|\||~[&|^]|\S)")
 _DECLARATION = re.compile(
     rf"^  (input|output|wire|reg) (?:\[(\d+):0\] )?({NAME}) *(?:= (\d+'[hbd][0-9a-f]+))?;\n", re.MULTILINE
 )
@@ -23,8 +24,28 @@ _IGNORED = re.compile(
 _TARGET = re.compile(rf"^ *({NAME})\s*= ", re.MULTILINE)
 
 
+_SELECTOR_BITS = 16
+"""The widest selector of a ``casez`` that is read. There is a branch for each of its values."""
+
+
 class Unsupported(Exception):
     """A module has something that is not read."""
+
+
+class _Expression(NamedTuple):
+    """An expression: its width on its own, and a function that returns its bits in a context of some width.
+
+    The context of an operand is as wide as the widest operand, or the target. It is never narrower than the operand.
+    A carry, or the inverse of a bit above the operand, therefore depends on the context.
+    """
+
+    width: int
+    bits: Callable[[int], Word]
+
+    @property
+    def alone(self) -> Word:
+        """The bits of an expression whose width nothing else determines."""
+        return self.bits(self.width)
 
 
 class Reader:
@@ -46,7 +67,10 @@ class Reader:
                 self.directions[name] = direction
             if value:
                 initial[name] = _value(value)
-        self.registers = dict(_REGISTER.findall(body))
+        registers = _REGISTER.findall(body)
+        self.registers = dict(registers)
+        if len(self.registers) < len(registers) or self.directions.get("clk") != "input":
+            raise Unsupported("the registers")
         for name, width in self.widths.items():
             kind = "register" if name in self.registers else "input"
             if kind == "register" or self.directions.get(name) == "input":
@@ -108,7 +132,7 @@ class Reader:
     def word(self, name: str, high: int | None = None, low: int = 0) -> Word:
         """Return the bits of a signal from the highest to the lowest."""
         if name not in self._words:
-            raise Unsupported(name)
+            raise Unsupported(f"{name} is not declared")
         if high is None:
             high = self.widths[name] - 1
         word = self._words[name][low : high + 1]
@@ -141,17 +165,28 @@ class Words:
             if self._take() != token:
                 raise Unsupported(f"no {token}")
 
-    def _range(self) -> tuple[int, int] | None:
-        """Read the selection of bits that may follow a name: the highest and the lowest."""
+    def _range(self, name: str) -> tuple[int, int]:
+        """Read the selection of bits that may follow a name: the highest and the lowest, by default all."""
+        if name not in self._reader.widths:
+            raise Unsupported(f"{name} is not declared")
+        width = self._reader.widths[name]
         if self._tokens[self._at] != "[":
-            return None
+            return width - 1, 0
         self._at += 1
-        high = low = int(self._take())
+        high = low = self._place()
         if self._tokens[self._at] == ":":
             self._at += 1
-            low = int(self._take())
+            low = self._place()
         self._expect("]")
+        if not low <= high < width:
+            raise Unsupported(f"{name} has no bits {high} to {low}")
         return high, low
+
+    def _place(self) -> int:
+        """Read the number of a bit."""
+        if not (token := self._take()).isdecimal():
+            raise Unsupported(f"a bit selected by {token}")
+        return int(token)
 
     def targets(self) -> Iterator[tuple[str, int, int]]:
         """Yield the targets of an assignment, most significant first: names, highest and lowest bits."""
@@ -159,81 +194,92 @@ class Words:
             self._at += 1
         while True:
             name = self._take()
-            if name not in self._reader.widths:
-                raise Unsupported(name)
-            yield name, *(self._range() or (self._reader.widths[name] - 1, 0))
+            yield name, *self._range(name)
             if not nested or self._take() == "}":
                 break
         self._expect("")
 
     def only(self, width: int) -> Word:
         """Return an expression that is the whole text, as wide as its target."""
-        word = self._expression(width)
+        expression = self._expression()
         self._expect("")
-        return word
+        return _assigned(expression, width)
 
-    def _expression(self, width: int = 0) -> Word:
-        """Read an expression, for a target of some width. The word has this width if it is not 0."""
-        word = self._operand(width)
+    def _expression(self) -> _Expression:
+        """Read an expression up to a token that does not belong to it."""
+        value = self._operand()
         operator = self._tokens[self._at]
         while (token := self._tokens[self._at]) in ("&", "|", "^", "+", "!=", "=="):
             self._at += 1
             if token != operator:
                 raise Unsupported(f"{operator} and {token}")
-            word = self._binary(token, word, self._operand(width), width)
-        if token == "?":
-            self._at += 1
-            condition = self._logic.any(word)
-            a = self._expression(width)
-            self._expect(":")
-            b = self._expression(width)
-            longest = max(len(a), len(b))
-            pairs = zip(_extended(a, longest), _extended(b, longest), strict=True)
-            word = [self._logic.choice(condition, x, y) for x, y in pairs]
-        return _extended(word, width)[:width] if width else word
+            value = self._binary(token, value, self._operand())
+        if token != "?":
+            return value
+        self._at += 1
+        a = self._expression()
+        self._expect(":")
+        return self._choice(value, a, self._expression())
 
-    def _binary(self, token: str, a: Word, b: Word, width: int) -> Word:
-        longest = max(len(a), len(b), width if token == "+" else 0)
-        a, b = _extended(a, longest), _extended(b, longest)
+    def _choice(self, condition: _Expression, a: _Expression, b: _Expression) -> _Expression:
+        def bits(width: int) -> Word:
+            bit = self._logic.any(condition.alone)
+            return [self._logic.choice(bit, x, y) for x, y in zip(a.bits(width), b.bits(width), strict=True)]
+
+        return _Expression(max(a.width, b.width), bits)
+
+    def _binary(self, token: str, a: _Expression, b: _Expression) -> _Expression:
+        logic, longest = self._logic, max(a.width, b.width)
         if token == "+":
-            return self._logic.total(a, b)
-        logic = self._logic
+            return _Expression(longest, lambda width: logic.total(a.bits(width), b.bits(width)))
         operation = {"&": logic.conjunction, "|": logic.disjunction}.get(token, logic.difference)
-        word = [operation(x, y) for x, y in zip(a, b, strict=True)]
-        if token in ("!=", "=="):
-            differs = logic.any(word)
-            return [differs if token == "!=" else logic.inverse(differs)]
-        return word
 
-    def _operand(self, width: int) -> Word:
-        token = self._take()
+        def bits(width: int) -> Word:
+            return [operation(x, y) for x, y in zip(a.bits(width), b.bits(width), strict=True)]
+
+        if token not in ("!=", "=="):
+            return _Expression(longest, bits)
+
+        def comparison() -> Word:
+            differs = logic.any(bits(longest))
+            return [differs if token == "!=" else logic.inverse(differs)]
+
+        return _fixed(1, comparison)
+
+    def _operand(self) -> _Expression:
+        token, logic = self._take(), self._logic
         if token == "~":
-            word = self._operand(width)
-            if width and len(word) != width:
-                raise Unsupported("~ of another width")
-            return [self._logic.inverse(bit) for bit in word]
-        if token == "!":
-            return [self._logic.inverse(self._logic.any(self._operand(0)))]
-        if token in ("&", "|"):
-            return [(self._logic.all if token == "&" else self._logic.any)(self._operand(0))]
+            inner = self._operand()
+            return inner._replace(bits=lambda width: [logic.inverse(bit) for bit in inner.bits(width)])
+        if token in ("!", "&", "|"):
+            inner = self._operand()
+            if token == "!":
+                return _fixed(1, lambda: [logic.inverse(logic.any(inner.alone))])
+            return _fixed(1, lambda: [(logic.all if token == "&" else logic.any)(inner.alone)])
         if token == "(":
-            word = self._expression()
+            inner = self._expression()
             self._expect(")")
-            return word
+            return inner
         if token == "{":
             parts = [self._expression()]
             while self._tokens[self._at] == ",":
                 self._at += 1
                 parts.append(self._expression())
             self._expect("}")
-            return [bit for part in reversed(parts) for bit in part]
+
+            def joined() -> Word:
+                words = [part.alone for part in parts]
+                return [bit for word in reversed(words) for bit in word]
+
+            return _fixed(sum(part.width for part in parts), joined)
         if "'" in token and token[0].isdigit():
-            return _constant(token)
-        selection = self._range()
+            word = _constant(token)
+            return _fixed(len(word), lambda: word)
+        high, low = self._range(token)
         if token in self._values:
-            word = self._values[token]
-            return word if selection is None else word[selection[1] : selection[0] + 1]
-        return self._reader.word(token) if selection is None else self._reader.word(token, *selection)
+            word = self._values[token][low : high + 1]
+            return _fixed(len(word), lambda: word)
+        return _fixed(high + 1 - low, lambda: self._reader.word(token, high, low))
 
     def statements(self, end: str) -> None:
         """Read statements of a block up to a token."""
@@ -263,12 +309,12 @@ class Words:
         else:
             if self._take() != "=" or token not in self._reader.widths:
                 raise Unsupported(f"{token} in a block")
-            self._values[token] = self._expression(self._reader.widths[token])
+            self._values[token] = _assigned(self._expression(), self._reader.widths[token])
             self._expect(";")
 
     def _if(self) -> None:
         self._expect("(")
-        condition = self._logic.any(self._expression())
+        condition = self._logic.any(self._expression().alone)
         self._expect(")")
         taken, other = self._branch(self._statement), self._values
         if self._tokens[self._at] == "else":
@@ -288,8 +334,11 @@ class Words:
 
     def _case(self) -> None:
         self._expect("(")
-        selector = self._expression()
+        expression = self._expression()
         self._expect(")")
+        if expression.width > _SELECTOR_BITS:
+            raise Unsupported(f"a selector of {expression.width} bits")
+        selector = expression.alone
         branches: list[dict[str, Word] | None] = [None] * (1 << len(selector))
         default = self._values
         while (token := self._take()) != "endcase":
@@ -304,17 +353,23 @@ class Words:
             self._expect(":")
             branch = self._branch(self._statement)
             for pattern in patterns:
-                for n in _matches(pattern):
-                    branches[n] = branches[n] or branch
+                for n in _matches(pattern, len(selector)):
+                    if branches[n] is None:
+                        branches[n] = branch
         level = [default if branch is None else branch for branch in branches]
         for bit in selector:
             level = [b if a is b else self._chosen(bit, a, b) for a, b in zip(level[1::2], level[::2], strict=True)]
         self._values.update(level[0])
 
 
-def _extended(word: Word, width: int) -> Word:
-    """Return a word with zeros above it, if it is not as wide as ``width``."""
-    return word if len(word) >= width else word + [ZERO] * (width - len(word))
+def _fixed(width: int, read: Callable[[], Word]) -> _Expression:
+    """Return an expression whose bits do not depend on the context, which only adds zeros above them."""
+    return _Expression(width, lambda context: (word := read()) + [ZERO] * (context - len(word)))
+
+
+def _assigned(expression: _Expression, width: int) -> Word:
+    """Return the bits that a target of some width takes."""
+    return expression.bits(max(expression.width, width))[:width]
 
 
 def _constant(token: str) -> Word:
@@ -326,16 +381,24 @@ def _constant(token: str) -> Word:
 def _value(token: str) -> int:
     """Return the value of a constant."""
     digits = token.partition("'")[2]
-    return int(digits[1:], {"h": 16, "b": 2, "d": 10}[digits[0]])
+    try:
+        return int(digits[1:], {"h": 16, "b": 2, "d": 10}[digits[:1]])
+    except (KeyError, ValueError):
+        raise Unsupported(f"{token} is not a number") from None
 
 
-def _matches(pattern: str) -> list[int]:
-    """Return the values that match a pattern of ``casez``."""
-    width, _, digits = pattern.partition("'")
+def _matches(pattern: str, width: int) -> list[int]:
+    """Return the values that match a pattern of ``casez``, which must be as wide as the selector."""
+    digits = pattern.partition("'")[2]
+    if pattern.partition("'")[0] != str(width):
+        raise Unsupported(f"the pattern {pattern} for a selector of {width} bits")
     if "?" not in digits:
-        return [_value(pattern)]
-    if digits[0] != "b" or len(digits) - 1 != int(width):
-        raise Unsupported(pattern)
+        value = _value(pattern)
+        if value >> width:
+            raise Unsupported(f"the pattern {pattern}")
+        return [value]
+    if len(digits) - 1 != width or not set(digits[1:]) <= set("01?") or digits[0] != "b":
+        raise Unsupported(f"the pattern {pattern}")
     values = [0]
     for digit in digits[1:]:
         values = [2 * value + bit for value in values for bit in ((0, 1) if digit == "?" else (int(digit),))]

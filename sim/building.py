@@ -42,7 +42,11 @@ CACHED_BUILDS, CACHED_RUNTIMES = 12, 6
 MAX_JOBS = 4
 """The most compilers at once."""
 
-_FORMAT = 4  # of the entries in the cache, and of the arguments and changes of sources that recipes do not contain
+_FORMAT = 5  # of the entries in the cache, and of the arguments that recipes do not contain
+
+REWRITERS = tuple(sorted((*HERE.glob("bit_*.*"), HERE / "inversions.py")))
+"""The files that determine what Verilator gets in place of the sources."""
+
 GRAPHS = ".serial"
 """The end of the names of modules that `psahw.sim.bit_loops` rewrites: `psahw.gateware.graph_engine.SERIAL_GRAPH`."""
 
@@ -148,10 +152,10 @@ def key(recipe: dict[str, Any], sources: Sequence[Path]) -> str:
     recipe
         Everything else, with values that JSON can represent. Its entry "headers" has the text of C++ headers.
     sources
-        The Verilog and C++ files that Verilator gets.
+        The Verilog and C++ files that Verilator gets, some of them as `REWRITERS` change them.
     """
     state = hashlib.sha256(json.dumps([_FORMAT, recipe], sort_keys=True).encode())
-    for source in sources:
+    for source in (*sources, *(REWRITERS if sources else ())):
         state.update(hashlib.sha256(source.read_bytes()).digest())
     return state.hexdigest()[:20]
 
@@ -269,7 +273,7 @@ def _tunables() -> str:
 def _simplified(source: Path, folder: Path, loops: bool) -> list[Path]:
     """Return sources in place of a Verilog file that Verilator builds faster, or the file itself.
 
-    In a copy of the file inversions are merged. With ``loops``, digit-serial adder graphs are loops in C++.
+    In a copy of the file, inversions are merged. With ``loops``, digit-serial adder graphs are loops in C++.
     """
     if source.suffix != ".v":
         return [source]
@@ -328,7 +332,8 @@ def build_with_cocotb(
     sources
         Verilog files and Verilator's control files.
     recipe
-        Its entries "top", "parameters", "defines", "build_args", "timescale", "waves" and "one_file" count.
+        Its entries "top", "parameters", "defines", "build_args", "timescale", "waves", "one_file" and "loops" (by
+        default True) count.
     includes
         Directories with headers for C++.
 
@@ -353,7 +358,8 @@ def build_with_cocotb(
         *(f"-G{name}={value}" for name, value in recipe["parameters"].items()),
     ]
     program = share_dir / "lib" / "verilator" / "verilator.cpp"
-    build_with_verilator(folder, [*sources, program], arguments, one_file=recipe["one_file"], includes=includes)
+    options = {"one_file": recipe["one_file"], "loops": recipe.get("loops", True)}
+    build_with_verilator(folder, [*sources, program], arguments, includes=includes, **options)
 
 
 def build_with_verilator(
@@ -363,6 +369,7 @@ def build_with_verilator(
     *,
     one_file: bool,
     includes: Sequence[Path] = (),
+    loops: bool = True,
 ) -> None:
     """Build a program whose ``main`` is among the sources into a folder.
 
@@ -378,6 +385,8 @@ def build_with_verilator(
         True to compile all C++ code at once.
     includes
         Directories with headers for C++.
+    loops
+        Whether digit-serial adder graphs become loops, see `psahw.sim.bit_loops`, if nobody sees their signals.
 
     Raises
     ------
@@ -389,7 +398,7 @@ def build_with_verilator(
     # stack, which the compiler needs for long files.
     command = ["sh", "-c", 'ulimit -s unlimited 2>/dev/null; exec "$@"', "sh", root / "bin" / "verilator_bin"]
     flags = _make_flags(one_file, links.plain(sys.executable))
-    loops = _hides_signals(arguments)
+    loops = loops and _hides_signals(arguments)
     with open(folder / "build.log", "w") as file:
         process = processes.run(
             [

@@ -94,6 +94,7 @@ def simulate(
     waves: str | os.PathLike | None = None,
     driver: str = "harness",
     plusargs: tuple[str, ...] = (),
+    loops: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> dict:
     """Send images through an accelerator, and compare its results with the integer model's.
@@ -122,6 +123,8 @@ def simulate(
         "harness", or "direct" for a source and a sink in Python, which are slow and independent of the harness.
     plusargs
         Additional arguments of the simulator.
+    loops
+        Whether digit-serial adder graphs become loops in C++, see `psahw.sim.bit_loops`.
     progress
         Called with the number of new results.
 
@@ -149,7 +152,7 @@ def simulate(
     if driver not in ("harness", "direct"):
         raise ValueError(f"driver must be 'harness' or 'direct', not {driver!r}")
     top = HARNESS if driver == "harness" else design.top
-    simulator, build_seconds = build(design, top=top, waves=None if waves is None else record(waves))
+    simulator, build_seconds = build(design, top=top, waves=None if waves is None else record(waves), loops=loops)
     with temporary_directory("psahw-sim-") as folder:
         request = {
             "frames": len(images),

@@ -23,10 +23,10 @@ The activity of a signal is how often it changes and how long it is 1.
 """
 
 
-def _recipe(design: Design, top: str, waves: str | None) -> dict:
+def _recipe(design: Design, top: str, waves: str | None, loops: bool) -> dict:
     """Return everything that a simulator depends on, other than the text of the Verilog.
 
-    ``waves`` is the format that it can record, one of `RECORDS`, or None.
+    ``waves`` is the format that it can record, one of `RECORDS`, or None. ``loops`` is that of `build`.
     """
     counters = counter_widths(design)
     parameters = {
@@ -53,10 +53,11 @@ def _recipe(design: Design, top: str, waves: str | None) -> dict:
         "make": building.MAKE_FLAGS,
         "one_file": design.verilog.stat().st_size < building.SMALL,
         "versions": building.versions(),
+        "loops": loops,
     }
 
 
-def build(design: Design, *, top: str = HARNESS, waves: str | None = None) -> tuple[Path, float]:
+def build(design: Design, *, top: str = HARNESS, waves: str | None = None, loops: bool = True) -> tuple[Path, float]:
     """Build a simulator, unless the cache has it.
 
     Parameters
@@ -67,6 +68,8 @@ def build(design: Design, *, top: str = HARNESS, waves: str | None = None) -> tu
         Top-level module: the harness, or the accelerator itself.
     waves
         Format in which the simulator can record all signals, one of `RECORDS`, or None.
+    loops
+        Whether digit-serial adder graphs become loops in C++, see `psahw.sim.bit_loops`.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def build(design: Design, *, top: str = HARNESS, waves: str | None = None) -> tu
         If the Verilog does not build, with the compiler's first error.
     """
     sources = building.with_models([design.verilog, *([HERE / "harness.sv"] if top == HARNESS else [])])
-    recipe = _recipe(design, top, waves)
+    recipe = _recipe(design, top, waves, loops)
 
     def build(folder: Path) -> None:
         building.build_with_cocotb(folder, sources, recipe, includes=[LZ4] if waves == "fst" else [])

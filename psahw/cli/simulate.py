@@ -61,6 +61,11 @@ def _show(result: "SimulationResult") -> None:
     help="Images per run; by default chosen by the length of the simulation, and at most 500.",
 )
 @click.option("--keep", metavar="DIR", help="Keep the result of each run in DIR; results in DIR are not made again.")
+@click.option(
+    "--no-loops",
+    is_flag=True,
+    help="Give Verilator the Verilog of digit-serial adder graphs as it is, not as loops in C++; takes much longer.",
+)
 @output.json_option
 def simulate_command(
     network,
@@ -76,6 +81,7 @@ def simulate_command(
     jobs,
     batch,
     keep,
+    no_loops,
     as_json,
     **options,
 ):
@@ -121,6 +127,7 @@ def simulate_command(
             jobs=jobs,
             batch=batch,
             keep=keep,
+            loops=not no_loops,
             step=shown.step,
             progress=shown.progress,
         )

@@ -260,6 +260,7 @@ def simulate(
     jobs: int | None = None,
     batch: int | None = None,
     keep: str | os.PathLike | None = None,
+    loops: bool = True,
     step: Log = silent,
     progress: Progress = silent,
     log: Log = silent,
@@ -294,6 +295,9 @@ def simulate(
         ones are split into equal runs, the same on every computer. With ``jobs`` or ``keep``, at most 500.
     keep
         Directory that keeps the result of each run. Results that are there already are not simulated again.
+    loops
+        Simulate digit-serial adder graphs as loops over bits, which compiles and runs much faster. Without, Verilator
+        gets their Verilog as it is.
     step, progress, log
         Callbacks (see `psahw.flow`).
 
@@ -328,7 +332,7 @@ def simulate(
         step(f"netlist for {family}")
         loaded = runner.load_design(netlist_directory(loaded, family))
     step("compile with Verilator")
-    runner.build(loaded, waves=None if waves is None else runner.record(waves))
+    runner.build(loaded, waves=None if waves is None else runner.record(waves), loops=loops)
     run = _runs(loaded, len(chosen), waves, jobs, batch, keep)
     step(f"simulate {counted(len(chosen), 'image')}")
     try:
@@ -340,6 +344,7 @@ def simulate(
             stalls=stalls,
             resets=resets,
             seed=seed,
+            loops=loops,
             progress=counter(progress, len(chosen)),
         )
     except RuntimeError as error:

@@ -68,6 +68,8 @@ def build_key(tmp_path, monkeypatch):
     (package / "lz4").mkdir(parents=True)
     for name in ("harness.sv", "lz4/lz4.h"):
         shutil.copy(simulator.HERE / name, package / name)
+    rewriters = [shutil.copy(path, package / path.name) for path in building.REWRITERS]
+    monkeypatch.setattr(building, "REWRITERS", rewriters)
     monkeypatch.setattr(simulator, "HERE", package)
     monkeypatch.setattr(simulator, "LZ4", package / "lz4")
     keys = []
@@ -89,6 +91,8 @@ def build_key(tmp_path, monkeypatch):
         ("design/accelerator.v", {}),
         (f"design/{building.MODELS}", {}),
         ("sim/harness.sv", {}),
+        *((f"sim/{name}", {}) for name in ("bit_logic.py", "bit_loops.h", "bit_loops.py", "bit_reader.py")),
+        ("sim/inversions.py", {}),
         ("sim/lz4/lz4.h", {"waves": "fst"}),
     ],
 )
@@ -101,7 +105,7 @@ def test_key_depends_on_sources(name, options, tmp_path, build_key):
 
 
 def test_key_depends_on_options(tmp_path, build_key):
-    options = ({}, {"waves": "fst"}, {"waves": "saif"}, {"top": "psahw_accelerator"})
+    options = ({}, {"waves": "fst"}, {"waves": "saif"}, {"top": "psahw_accelerator"}, {"loops": False})
     assert len({build_key(**entry) for entry in options}) == len(options)
 
 

@@ -3,9 +3,9 @@
     python -m tests.torture.networks [--count N] [--first SEED] [--jobs N] [--json] [--record]
     python -m tests.torture.networks --seed SEED
 
-A seed determines everything: the network's layers and sizes, device, bus, engines and foldings, and the stalls and
-resets of the simulation. Half of the networks are ResMLPs, the others any graphs. A seed that fails is printed with
-the command that repeats it.
+A seed determines everything: the network's layers and sizes, device, bus, engines and foldings, the stalls and resets
+of the simulation, and whether it has digit-serial adder graphs as loops in C++. Half of the networks are ResMLPs, the
+others any graphs. A seed that fails is printed with the command that repeats it.
 """
 
 import argparse
@@ -163,12 +163,13 @@ def check(seed: int) -> Outcome:
     images = random_images(np.random.default_rng(seed), network, FRAMES)
     expected = reference.run(network, images)
     problems, sent, cycles = [], 0, 0
+    loops = bool(np.random.default_rng((seed, 1)).integers(4))
     try:
         with tempfile.TemporaryDirectory(prefix="psahw-torture-") as folder:
             generate.write(network, plan, Path(folder))
             design = runner.load_design(folder)
             for options in ({}, {"stalls": True, "resets": 2}, {"gap": (0, 2 * design.frame_interval)}):
-                result = runner.simulate(design, images, expected, seed=seed, **options)
+                result = runner.simulate(design, images, expected, seed=seed, loops=loops, **options)
                 problems += [f"{options or 'back to back'}: {problem}" for problem in runner.problems(result)]
                 sent, cycles = sent + len(images), cycles + result["cycles"]
     except (RuntimeError, CheckFailed, UserError) as error:
