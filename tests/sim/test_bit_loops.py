@@ -20,7 +20,6 @@ CASES = (  # bits per clock cycle, inputs, outputs, rows of the matrix that are 
     (1, INT8, INT8, ()),
     (8, INT8, INT8, ()),
     (2, Codes(8, False), INT8, ()),
-    (1, INT8, Codes(8, False), (2,)),
     (4, Codes(8, False), Codes(8, False), (0, 3)),
     (2, Codes(5), Codes(3), ()),
     (4, Codes(2), Codes(6, False), (1,)),
