@@ -23,7 +23,7 @@ def test_small(name, engines, fps, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engines", ["mac", "serial,parallel,mac"])
+@pytest.mark.parametrize("engines", ["mac", "serial,parallel"])
 @pytest.mark.parametrize("name", FULL)
 def test_in_their_own_sizes(name, engines, tmp_path):
     shape, fps, layers = FULL[name]
