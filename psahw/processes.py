@@ -118,7 +118,9 @@ class Child(subprocess.Popen):
 
     def __exit__(self, *details: Any) -> None:
         self.end()
-        super().__exit__(*details)
+        with contextlib.suppress(BrokenPipeError):  # what was still to be written concerns nobody any more
+            super().__exit__(*details)
+        self.wait()  # which an error leaves out
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the process and to all in its group."""

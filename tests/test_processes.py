@@ -155,3 +155,11 @@ def test_call_each_that_is_left():
     assert next(answers) == (0, None)
     answers.close()
     assert time.monotonic() - start < 20
+
+
+def test_child_that_leaves_its_input_unread():
+    """Closing the pipe writes what is still in its buffer, although nobody reads it."""
+    with processes.Child([sys.executable, "-c", ""], stdin=subprocess.PIPE) as child:
+        child.wait()
+        child.stdin.write(b"unread")
+    assert child.returncode == 0

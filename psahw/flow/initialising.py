@@ -12,10 +12,11 @@ import numpy as np
 from ..boards import Board
 from ..callbacks import Log, silent
 from ..errors import CheckFailed, UserError
-from ..files import output_directory, write_whole
+from ..files import writable_directory, write_whole, writing
 from ..network.checks import check_name
 from ..quoting import printable
 from ..report.overview import contact_sheet, histograms
+from ..scratch import scratch_directory
 from .arguments import board_of, check_number
 
 if TYPE_CHECKING:
@@ -173,16 +174,20 @@ def init(
     folder = Path(directory)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists already: name a directory that does not, with -o")
+    parent = writable_directory(folder.absolute().parent)
     loaded = datasets.load(dataset, data, log)
     name = "".join(letter if letter.isalnum() else "-" for letter in loaded.name).strip("-") or "network"
     check_name("the name of the network", name)
     config, planned = _largest(loaded, board, fps, budget, log)
     training, validation = loaded.split()
-    with output_directory(folder) as output:
-        picture = _draw(loaded, training, output)
+    with writing(folder), scratch_directory(f".{folder.name}.", parent) as scratch:
+        fresh = scratch / "project"
+        fresh.mkdir()
+        picture = _draw(loaded, training, fresh)
         is_long = config.macs() * len(training) * _EPOCHS >= _COMPILED_MACS
         commands = _commands(loaded, folder, name, board, fps, _options(dataset, data), is_long)
-        write_whole(output / CONFIGURATION, _text(config, loaded, len(training), commands, planned).encode())
+        write_whole(fresh / CONFIGURATION, _text(config, loaded, len(training), commands, planned).encode())
+        os.rename(fresh, folder)
     return InitResult(
         dataset=loaded.name,
         task=loaded.task,

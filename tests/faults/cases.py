@@ -81,6 +81,7 @@ CASES = (
     Case("report", ("report", "{network}", "--board", "marble", "--plan", "{plan}", "--run", "{float}", "-o",
                     "report.html"), ("report.html",), inputs=("network", "plan", "float")),
     Case("demo", ("demo", "{network}", "--images", "2", "-o", "demo"), ("demo",), resumes=True),
+    Case("init", ("init", "digits", "-o", "begun"), ("begun",), inputs=()),
     Case("train", ("train", "--config", "tiny", "--epochs", "6", *TRAINING, "-o", "run"), ("run",), resumes=True,
          inputs=()),
     Case("teach", ("teach", "--teacher", "{float}", "--views", "3", "--dataset", "sample", "--set", "compile=false",
