@@ -16,7 +16,7 @@ from .graphs.config import Shaped
 from .graphs.topologies import Autoencoder, Convolutional, DepthwiseSeparable, Mixer, Mlp, ResNet
 from .models import Config, config_from_dict
 
-__all__ = ["PRESETS", "Preset", "load_model_config"]
+__all__ = ["PRESETS", "Preset", "load_model_config", "takes_form"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,13 @@ PRESETS: dict[str, Preset] = {
 """The configurations that have a name."""
 
 
+def takes_form(shape: object, changes: Sequence[str] = ()) -> bool:
+    """Return whether a model takes its form from the data set: a preset of a topology whose form no change says."""
+    if not isinstance(shape, str) or shape not in PRESETS or not isinstance(PRESETS[shape].model, Shaped):
+        return False
+    return not any(change.partition("=")[0] in ("image", "colours", "classes", "task") for change in changes)
+
+
 def load_model_config(
     shape: str | os.PathLike | ModelConfig | ConvConfig | Shaped, changes: Sequence[str] = ()
 ) -> Config:
@@ -119,7 +126,8 @@ def load_model_config(
             raise UserError(f"--shape {name}: {len(data['stages'])} stages need as many values, not {len(values)}")
         data["stages"] = [stage | {name: entry} for stage, entry in zip(data["stages"], values, strict=True)]
     origin = "the configuration" if isinstance(shape, ModelConfig | ConvConfig | Shaped) else os.fspath(shape)
-    return config_from_dict(data, f"{origin} with {printable(', '.join(changes), 80)}")
+    where = f"{origin} with {printable(', '.join(changes), 80)}"
+    return config_from_dict(data, where, check=not takes_form(shape, changes))
 
 
 def _load_model_config(name_or_path: str) -> Config:

@@ -20,7 +20,7 @@ from .data import Data, Dataset, Form
 from .datasets.source import Task
 from .graphs.config import Shaped
 from .models import Config, Model, fitted, make_model, task_of
-from .presets import PRESETS, load_model_config
+from .presets import load_model_config, takes_form
 from .processes import processes
 from .progress import EpochLines, TrainingObserver
 from .quant import why_inexact
@@ -242,13 +242,13 @@ def _train(
     model_config = load_model_config(shape, changes)
     if isinstance(model_config, ModelConfig) and (reason := why_inexact(model_config)):
         log(f"this shape cannot be quantised later: {reason}")
-    is_open = _is_open(shape, changes)
+    is_open = takes_form(shape, changes)
     refuse_other_files(directory)
     with output_directory(directory) as output:
         name = f"configuration {shape}" if isinstance(shape, str | os.PathLike) else "the configuration"
         images = _load(name, model_config, is_open, dataset, data, teaching, log)
         if is_open:
-            assert isinstance(model_config, Shaped)  # see `_is_open`
+            assert isinstance(model_config, Shaped)  # see `takes_form`
             model_config = fitted(model_config, images, name)
         describe: dict[str, Any] = {
             "model": model_config.to_dict(), **datasets.describe(dataset), **teaching.describe,
@@ -282,13 +282,6 @@ def _train(
         seconds=result.seconds,
         task=task_of(model_config),
     )
-
-
-def _is_open(shape: Shape, changes: Sequence[str]) -> bool:
-    """Return whether a model takes its shape from the data set: a preset of a topology, unless changes say it."""
-    if not isinstance(shape, str) or shape not in PRESETS or not isinstance(PRESETS[shape].model, Shaped):
-        return False
-    return not any(change.partition("=")[0] in ("image", "colours", "classes", "task") for change in changes)
 
 
 def _load(

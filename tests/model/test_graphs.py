@@ -194,6 +194,19 @@ def test_presets_take_the_form_of_the_data():
     assert (shape.image, shape.colours, shape.classes, shape.widths) == ((32, 32), 3, 10, (7,))
 
 
+def test_changes_of_a_preset_are_checked_with_the_form_of_the_data():
+    """Patches of 7 pixels do not divide the preset's own image of 32 x 32, but that of MNIST."""
+    shape = load_model_config("mixer", ["patch=7"])
+    with pytest.raises(UserError, match="patch must divide the image of 32 x 32, not 7"):
+        fitted(shape, datasets.load("sample"), "mixer")
+    images = np.zeros((20, 28, 28, 1), np.uint8)
+    labels = np.arange(20, dtype=np.uint8) % 2
+    mnist = datasets.Dataset("mnist", ("a", "b"), images, labels, images, labels)
+    assert fitted(shape, mnist, "mixer").image == (28, 28)
+    with pytest.raises(UserError, match="patch must divide the image of 32 x 32, not 7"):
+        load_model_config("mixer", ["patch=7", "classes=3"])
+
+
 @pytest.mark.parametrize("activation", ["relu", "psa"])
 def test_every_operation_is_near_its_float_layers(activation):
     """Channels that share weights have scales in proportion, and the same bias, however different they are."""
