@@ -36,7 +36,7 @@ Config = TypeVar("Config")
 
 
 def _from_dict(cls: type[Config], data: Any, where: str) -> Config:
-    """Return `cls(**data)`, and raise UserError for a field that `cls` does not have."""
+    """Return `cls(**data)`. Raises UserError for a wrong field or value, with a message that begins with `where`."""
     if not isinstance(data, dict):
         raise UserError(f"{where} must be a JSON object, not {quote(data)}")
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type] # a dataclass
@@ -45,7 +45,7 @@ def _from_dict(cls: type[Config], data: Any, where: str) -> Config:
             raise UserError(f"{where}: unknown field {quote(key)}; known are {', '.join(known)}")
     try:
         return cls(**data)
-    except TypeError as error:
+    except (TypeError, UserError) as error:
         raise UserError(f"{where}: {error}") from None
 
 

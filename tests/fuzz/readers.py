@@ -487,17 +487,45 @@ def read_options(case, folder):
 
 @functools.cache
 def configurations() -> dict[str, Any]:
-    """Return configurations of both kinds, by the names of their files."""
+    """Return configurations of every kind, by the names of their files."""
+    from psahw.model.graphs.config import GraphConfig
     from psahw.model.presets import PRESETS
 
-    return {f"{name}.json": PRESETS[name].model.to_dict() for name in ("tiny", "pyramid", "conv")}
+    named = {name: PRESETS[name].model for name in ("tiny", "pyramid", "conv", "mlp", "mixer", "resnet8")}
+    graph = GraphConfig(series=named["mixer"].layers(), image=(32, 32), colours=3, classes=10)
+    return {f"{name}.json": config.to_dict() for name, config in (named | {"graph": graph}).items()}
+
+
+def _toml(config: dict[str, Any]) -> bytes:
+    """Return a configuration as TOML. A list or table within it is written on its line."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, dict):
+            return (
+                "{" + ", ".join(f"{key} = {text(entry)}" for key, entry in value.items() if entry is not None) + "}"
+            )
+        return "[" + ", ".join(map(text, value)) + "]" if isinstance(value, list | tuple) else json.dumps(value)
+
+    return "".join(f"{key} = {text(value)}\n" for key, value in config.items() if value is not None).encode()
+
+
+def valid_configurations() -> list[dict[str, bytes]]:
+    """Return configurations of every kind, in JSON and in TOML."""
+    return [
+        {name: json.dumps(config).encode() for name, config in configurations().items()},
+        {name.replace(".json", ".toml"): _toml(config) for name, config in configurations().items()},
+    ]
 
 
 @st.composite
 def damaged_configurations(draw):
-    """Damage a file, or a change of a field."""
-    if draw(st.integers(0, 2)):
-        return draw(_damaged_json(configurations())())
+    """Damage a file of either form, or a change of a field."""
+    match draw(st.integers(0, 3)):
+        case 0 | 1:
+            return draw(_damaged_json(configurations())())
+        case 2:
+            name = draw(st.sampled_from(sorted(valid_configurations()[1])))
+            return {name: draw(with_edits(valid_configurations()[1][name]))}
     changes = ["hidden=32", "activation=gelu", "channels=[16]", "image=[32, 32]", "patch_size=4"]
     return draw(mutated_text(changes))
 
@@ -583,7 +611,7 @@ READERS = [
     Reader("packet", lambda: [b"".join(packets())], damaged_packets, read_packets,
            errors=(protocol.ProtocolError,)),
     Reader("option", valid_options, damaged_options, read_options),
-    Reader("configuration", lambda: _json_files(configurations())(), damaged_configurations, read_configurations),
+    Reader("configuration", valid_configurations, damaged_configurations, read_configurations),
     Reader("name", lambda: [("small", tuple("abcde"))], any_names, read_names),
 ]  # fmt: skip
 """All readers."""

@@ -60,7 +60,7 @@ def test_presets_survive_json():
 def test_wrong_model(changes, message, tmp_path):
     path = tmp_path / "shape.json"
     path.write_text(json.dumps({"stages": [STAGE]} | changes))
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))}[:,].*{message}"):
         load_model_config(str(path))
 
 
@@ -109,7 +109,7 @@ def test_shared():
 )
 def test_wrong_training(name, value, expected):
     shown = tuple(value) if isinstance(value, list) and len(value) == 1 else value[1] if name == "betas" else value
-    with pytest.raises(UserError, match=rf"^{name} must be {expected}, not {re.escape(repr(shown))}$"):
+    with pytest.raises(UserError, match=rf"^training configuration: {name} must be {expected}, not {re.escape(repr(shown))}$"):
         TrainConfig.from_dict({name: value})
 
 
