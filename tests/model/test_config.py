@@ -109,7 +109,8 @@ def test_shared():
 )
 def test_wrong_training(name, value, expected):
     shown = tuple(value) if isinstance(value, list) and len(value) == 1 else value[1] if name == "betas" else value
-    with pytest.raises(UserError, match=rf"^training configuration: {name} must be {expected}, not {re.escape(repr(shown))}$"):
+    message = rf"^training configuration: {name} must be {expected}, not {re.escape(repr(shown))}$"
+    with pytest.raises(UserError, match=message):
         TrainConfig.from_dict({name: value})
 
 
