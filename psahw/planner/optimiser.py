@@ -33,7 +33,7 @@ GAP = 0.004
 _SECONDS = 60.0
 _NEAR = 0.02  # of a limit: smaller overruns are not improved
 _NODES = 100  # of the solver's search tree, where a rough answer will do
-_INFEASIBLE = 2  # a status of scipy.optimize.milp
+_OPTIMAL, _INFEASIBLE = 0, 2  # statuses of scipy.optimize.milp
 _TOLERANCE = 1e-6  # of a limit; HiGHS takes constraints to be met within 1e-7
 
 
@@ -104,6 +104,7 @@ class Programme:
         self._costs: list[tuple[int | None, Resources]] = []
         self._visit(tree, None)
         self._amounts, self._fixed = self._resources()
+        self._overruns: dict[tuple[float, ...], Any] = {}  # answers of `_any_overrun` that are proven, by limits
 
     def cheapest(
         self, *, worth: Mapping[str, float], limits: Mapping[str, float], gap: float = GAP
@@ -163,7 +164,7 @@ class Programme:
         amounts, room = self._scaled(limits)
         if self._variables == 0:
             return max(0.0, *(-room).tolist()), self._nodes(())
-        answer = self._any_overrun(amounts, room, rough)
+        answer = self._any_overrun(limits, amounts, room, rough)
         if answer.status == _INFEASIBLE:
             return None
         if answer.x is not None and answer.fun <= _TOLERANCE:
@@ -175,16 +176,21 @@ class Programme:
         answer = self._smaller_overrun(amounts, room, answer)
         return answer.fun, self._nodes(self._smaller_sum(amounts, room, answer))
 
-    def _any_overrun(self, amounts: np.ndarray, room: np.ndarray, rough: bool) -> Any:
+    def _any_overrun(self, limits: Mapping[str, float], amounts: np.ndarray, room: np.ndarray, rough: bool) -> Any:
         """Minimise t subject to A·x <= (1 + t)·limit, C·x = c, x binary, t >= 0, within a gap of a half.
 
         The gap proves t > 0 if no choice fits. A rough answer stops after a few nodes, unless they hold no solution.
         """
-        if rough:
-            answer = self._minimise_overrun(amounts, room, gap=0.5, node_limit=_NODES)
-            if answer.x is not None:
+        key = tuple(limits[name] for name in RESOURCES)
+        if key not in self._overruns:
+            options = {"node_limit": _NODES} if rough else {}
+            answer = self._minimise_overrun(amounts, room, gap=0.5, **options)
+            if rough and answer.x is None:
+                answer = self._minimise_overrun(amounts, room, gap=0.5)
+            if answer.status != _OPTIMAL:
                 return answer
-        return self._minimise_overrun(amounts, room, gap=0.5)
+            self._overruns[key] = answer
+        return self._overruns[key]
 
     def _smaller_overrun(self, amounts: np.ndarray, room: np.ndarray, answer: Any) -> Any:
         """Minimise t as in `_any_overrun`, within a gap of a twentieth, and return the better of the two answers."""

@@ -6,8 +6,9 @@ computes buffers, frame interval and latency, and `psahw.planner.cost` the resou
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from math import prod
 from typing import TypeGuard
 
@@ -36,6 +37,7 @@ UTILISATION = {"lut": 0.8, "ff": 0.8, "dsp": 1.0, "bram36": 1.0}
 
 _TRIES = 5  # to make room for buffers, which are known only after a choice
 _SERIAL_SAVING = 16  # a bit-serial graph takes more than a sixteenth of the LUTs of a parallel one
+_THREADS = 2  # that try periods besides the main one
 _ROUGH_GAP = 0.05  # in place of `psahw.planner.optimiser.GAP`, where only the fact that something fits matters
 
 
@@ -231,11 +233,11 @@ class _Search:
         Periods are compared roughly first, and then one by one with the full precision of the solver, until it has
         proven that the next shorter period does not fit.
         """
-        best = self._refined(self._bisected(self._slowest()))
-        reason = None
-        # The next shorter period rarely fits, so that both are needed. The solver lets other threads run.
-        pool = ThreadPoolExecutor(1)
+        # Most of the time is the solver's, which lets other threads run.
+        pool = ThreadPoolExecutor(_THREADS)
         try:
+            best = self._refined(self._bisected(self._slowest(), pool), pool)
+            reason = None
             again = pool.submit(self.attempt, best.period)
             while best.period > 1 and reason is None:
                 shorter = self.attempt(best.period - 1)
@@ -244,7 +246,7 @@ class _Search:
                     best = shorter
             again.result()
         finally:
-            pool.shutdown(wait=False)  # an interrupt waits for nothing
+            pool.shutdown(wait=False, cancel_futures=True)  # an interrupt waits for nothing
         cheapest = self.attempt(best.period)
         return cheapest if self.fits(cheapest) else best, reason or "a token period of one clock cycle"
 
@@ -262,26 +264,33 @@ class _Search:
             )
         return outcome
 
-    def _bisected(self, best: _Arrangement) -> _Arrangement:
+    def _bisected(self, best: _Arrangement, pool: Executor) -> _Arrangement:
         """Return the pipeline of a shorter period, by bisection of the logarithm of the period.
 
-        Bisection assumes that resources do not fall as the period does, which is nearly always so.
+        Bisection assumes that resources do not fall as the period does, which is nearly always so. While one period
+        is tried, the pool tries the one that follows if it fits.
         """
-        too_short = 0
+
+        def between(low: int, high: int) -> int:
+            middle = round((max(low, 1) * high) ** 0.5)
+            return min(max(middle, low + 1), high - 1)
+
+        too_short, ahead = 0, {}
         while best.period - too_short > 1:
-            middle = round((max(too_short, 1) * best.period) ** 0.5)
-            middle = min(max(middle, too_short + 1), best.period - 1)
-            outcome = self.at_most(middle, _ROUGH_GAP)
+            middle = between(too_short, best.period)
+            if middle - too_short > 1 and (following := between(too_short, middle)) not in ahead:
+                ahead[following] = pool.submit(self.at_most, following, _ROUGH_GAP)
+            outcome = ahead[middle].result() if middle in ahead else self.at_most(middle, _ROUGH_GAP)
             if self.fits(outcome):
                 best = outcome
             else:
                 too_short = middle
         return best
 
-    def _refined(self, best: _Arrangement) -> _Arrangement:
+    def _refined(self, best: _Arrangement, pool: Executor) -> _Arrangement:
         """Return the shortest of the next few periods that fits."""
-        for period in range(best.period - 1, max(best.period - 6, 0), -1):
-            outcome = self.attempt(period, _ROUGH_GAP)
+        periods = range(best.period - 1, max(best.period - 6, 0), -1)
+        for outcome in pool.map(self.attempt, periods, repeat(_ROUGH_GAP)):
             if self.fits(outcome):
                 best = outcome
         return best

@@ -132,6 +132,8 @@ def test_precision_of_the_overrun(monkeypatch):
     assert asked == [(0.5, None), (0.05, 100), (0.05, 100)]
     asked.clear()
     programme.nearest(limits, rough=True)
+    assert asked == []  # it is proven
+    programme.nearest(limits | {"bram36": 2.0}, rough=True)
     assert asked == [(0.5, 100)]
 
 
