@@ -5,7 +5,7 @@ import struct
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ..network.mistakes import MOST_ERRORS, MOST_POINTS, MOST_VALUES
 
@@ -25,6 +25,7 @@ _Explained = Annotated[float, Meta(le=1)]  # a share of the variance, which has 
 _Number = Annotated[float, Meta(ge=-1e30, le=1e30)]  # of a value; sums and differences stay finite
 _Answer = str | Annotated[dict[str, bool | _Number], Meta(max_length=MOST_VALUES)]  # a class, or values or labels
 _Row = Annotated[list[_Count], Meta(max_length=64)] | Annotated[dict[str, _Number | None], Meta(max_length=64)]
+_Extent = tuple[_Count, _Count]  # rows and columns
 _Cycles = int | list[int] | None  # one measured value, the smallest and the largest, or none
 _Resources = dict[str, _Amount]
 
@@ -38,6 +39,18 @@ class _Stage(msgspec.Struct):
     interval: _Count | None = None
     slices: _Positive = 1
     queue: _Count | None = None
+    inputs: _Count | UnsetType = UNSET
+    outputs: _Count | UnsetType = UNSET
+    rows: _Count | UnsetType = UNSET
+    columns: _Count | UnsetType = UNSET
+    lanes: _Count | UnsetType = UNSET
+    channels: _Count | UnsetType = UNSET
+    ratio: _Count | UnsetType = UNSET
+    digit: _Count | UnsetType | None = UNSET
+    distinct: bool | UnsetType = UNSET
+    kernel: _Extent | UnsetType = UNSET
+    size: _Extent | UnsetType = UNSET
+    stride: _Extent | UnsetType = UNSET
 
 
 class Plan(msgspec.Struct):

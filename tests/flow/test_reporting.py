@@ -14,6 +14,7 @@ from psahw.network import samples
 from psahw.network.graph import Output
 
 ERROR = {"index": 0, "right": "a", "answer": "b"}
+STAGE = {"name": "a", "engine": "TableRom", "resources": {}}
 RESIDUAL = {"name": "a", "right": [1.0], "predicted": [1.5]}
 
 
@@ -50,6 +51,8 @@ def test_write_report(network, planned, tmp_path):
         ({}, "plan: the result: frame_interval is missing$"),
         ({"stages": {}}, "plan: the result: stages must be a list, not {}$"),
         ({"stages": [{"name": "a", "engine": 1}]}, r"plan: the result: stages\[0\].engine must be a string, not 1$"),
+        ({"stages": [STAGE | {"channels": None}]}, r"stages\[0\].channels must be an integer, not null$"),
+        ({"stages": [STAGE | {"kernel": 3}]}, r"stages\[0\].kernel must be a list, not 3$"),
         ({"resources": {"lut": "12"}}, r"plan: the result: resources\['lut'\] must be a number, not '12'$"),
         ({"frame_interval": 0}, "plan: the result: frame_interval must be an integer of 1 or more, not 0$"),
         ({"device": None}, "plan: the result: device must be a string, not null$"),
