@@ -42,8 +42,13 @@ def split(weights: np.ndarray, operand_bits: int, *, low: int = -128, high: int 
     a DSP48E1 and 27 in a DSP48E2), and by those that the upper sum leaves of the accumulator. ``low`` and ``high``
     bound the activations.
     """
-    least, greatest = dot_range(weights, axis=2, low=low, high=high)
     wide = signed_bits(int(weights.min()), int(weights.max()))
+    return _split(wide, dot_range(weights, axis=2, low=low, high=high), operand_bits)
+
+
+def _split(wide: int, sums: tuple[np.ndarray, np.ndarray], operand_bits: int) -> int:
+    """Return ``S`` for weights of ``wide`` bits with the least and greatest sums."""
+    least, greatest = sums
     return min(operand_bits - wide, ACCUMULATOR_BITS - signed_bits(int(least.min()), int(greatest.max())))
 
 
@@ -57,20 +62,22 @@ def pairs(weights: np.ndarray, operand_bits: int, *, low: int = -128, high: int 
     sums are the lower ones, so that there are as many pairs as possible wherever that exception does not occur.
     """
     rows, columns = weights.shape[3:]
-    bits = split(weights, operand_bits, low=low, high=high)
-    lows, highs = (limit.astype(np.int64) for limit in dot_range(weights, axis=2, low=low, high=high))
-    need = np.maximum(-lows, highs + 1).max((0, 1))  # (rows, columns)
-    least = -(1 << signed_bits(int(weights.min()), int(weights.max())) - 1)
+    wide, sums = signed_bits(int(weights.min()), int(weights.max())), dot_range(weights, axis=2, low=low, high=high)
+    bits = _split(wide, sums, operand_bits)
+    need = np.maximum(-sums[0], sums[1] + 1).max((0, 1))  # (rows, columns)
+    least = -(1 << wide - 1)
+    order = np.argsort(need, axis=0, kind="stable")
+    counts = np.minimum((need <= 1 << bits - 1).sum(0), rows // 2).tolist()
+    has_least = (weights == least).any((0, 1, 2, 3)).tolist()
     paired = []
     for column in range(columns):
-        in_column = weights[..., column].reshape(-1, rows)
-        is_least = in_column == least
-        order = np.argsort(need[:, column], kind="stable").tolist()
-        lowers = [row for row in order[: rows // 2] if need[row, column] <= 1 << bits - 1]
-        uppers = order[len(lowers) :]
-        if not is_least.any():
+        in_order = order[:, column].tolist()
+        lowers, uppers = in_order[: counts[column]], in_order[counts[column] :]
+        if not has_least[column]:
             paired += [(lower, upper, column) for lower, upper in zip(lowers, uppers, strict=False)]
             continue
+        in_column = weights[..., column].reshape(-1, rows)
+        is_least = in_column == least
         # The upper rows that fit the fewest lower ones choose first.
         for upper in sorted(uppers, key=lambda row: -int(is_least[:, row].sum())):
             clash = in_column[is_least[:, upper]] < 0

@@ -5,6 +5,8 @@ output beats, if nothing downstream stalls. Both are int64 arrays in stream orde
 functions; the tests of the components compare them with simulation, cycle for cycle.
 """
 
+from bisect import bisect_left
+
 import numpy as np
 
 from .geometry import SlidingWindow
@@ -187,7 +189,15 @@ def argmax(times: np.ndarray, *, beats: int, lanes: int) -> np.ndarray:
 def fifo_depth(writes: np.ndarray, reads: np.ndarray) -> int:
     """Return the largest number of beats that a buffer holds at once, given the times of its writes and reads.
 
-    Both beats count in a clock cycle in which one enters and another leaves.
+    Both beats count in a clock cycle in which one enters and another leaves. There are as many reads as writes.
     """
-    order = np.searchsorted(np.sort(reads), writes, side="left")
-    return int((np.arange(1, len(writes) + 1) - order).max())
+    reads = np.sort(reads)
+
+    def suffices(depth: int) -> bool:
+        """Return whether each beat enters after the beat that is ``depth`` beats before it has left."""
+        return bool((reads[: max(len(writes) - depth, 0)] < writes[depth:]).all())
+
+    enough = 1
+    while not suffices(enough):
+        enough *= 2
+    return bisect_left(range(enough), True, key=suffices)
