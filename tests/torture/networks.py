@@ -101,10 +101,10 @@ def _shape(rng: np.random.Generator) -> StageShape:
 
 def _resmlp(rng: np.random.Generator) -> Network:
     """Return a random ResMLP."""
-    size = int(rng.integers(1, 5))
-    patch = Patch(size, int(rng.integers(1, size + 1)), int(rng.integers(0, size)))
     stages = tuple(_shape(rng) for _ in range(rng.integers(1, 3)))
-    while True:
+    while True:  # some patches have no grid that is even and small enough
+        size = int(rng.integers(1, 5))
+        patch = Patch(size, int(rng.integers(1, size + 1)), int(rng.integers(0, size)))
         image = tuple(int(extent) for extent in rng.integers(size, 13, 2))
         grid = patch.grid(image)
         even = grid[0] % 2 == grid[1] % 2 == 0
