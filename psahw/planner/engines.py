@@ -48,7 +48,8 @@ class Sums:
             acc_bits=signed_bits(*accumulator_range(layer.weight, low=shape.low, high=shape.high)),
             offset_bits=signed_bits(int(offset.min()), int(offset.max())),
             shift_range=int(shift.max() - shift.min()),
-            scale_bits=0 if layer.multiplier is None else int(scale.max()).bit_length(),
+            # A layer whose multipliers are all 0 has a multiplier, too.
+            scale_bits=0 if layer.multiplier is None else max(1, int(scale.max()).bit_length()),
         )
 
 
