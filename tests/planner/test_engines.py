@@ -66,7 +66,7 @@ def test_sums_by_hand():
     narrow = Activations((1, 1), 2, INT8, -20, 60)
     assert Sums.of(scaled, narrow) == Sums(acc_bits=9, offset_bits=8, shift_range=2, scale_bits=4)
     zeros = dataclasses.replace(layer, multiplier=np.zeros(3, np.uint16))  # they take the multiplier's latency, too
-    assert Sums.of(zeros, inputs_of(zeros)) == Sums(acc_bits=10, offset_bits=3, shift_range=2, scale_bits=1)
+    assert Sums.of(zeros, inputs_of(zeros)) == Sums(acc_bits=10, offset_bits=4, shift_range=2, scale_bits=1)
     facts = Matrix.of(layer, inputs_of(layer), 7)
     assert (facts.inputs, facts.outputs, facts.vectors, facts.sets) == (2, 3, 7, 1)
     assert (facts.i_codes, facts.o_codes, facts.weight_bits) == (INT8, INT8, 2)
