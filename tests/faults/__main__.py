@@ -1,9 +1,10 @@
 """Inject faults into every command, and print what is wrong afterwards.
 
-    python -m tests.faults [--points N] [--sizes N] [--only NAME] [--jobs N] [--record]
+    python -m tests.faults [--group GROUP] [--points N] [--sizes N] [--only NAME] [--jobs N] [--record]
 
 Each command is killed at N moments spread over its run, by SIGTERM and SIGKILL in turn, runs on N disks that fill up
-sooner or later, and gets every kind of wrong input file. The exit status is 1 if anything is wrong.
+sooner or later, and gets every kind of wrong input file. The commands of a group take an hour or more; those of
+"simulation" compile a simulator in each run. The exit status is 1 if anything is wrong.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from psahw.errors import UserError
 from psahw.records import Value
 from psahw.records.capture import add_record
 
-from .cases import CASES, Case, prepare
+from .cases import CASES, GROUPS, Case, prepare
 from .injection import Injection, can_mount
 
 ROOT = Path(__file__).parents[2]
@@ -67,13 +68,15 @@ def _run(case: Case, place: Path, materials: dict[str, Path], points: int, sizes
 def main(arguments: list[str]) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.partition("\n")[0])
+    parser.add_argument("--group", choices=GROUPS, help="only the commands of this group")
     parser.add_argument("--points", type=int, default=20, help="moments at which each command is killed (20)")
     parser.add_argument("--sizes", type=int, default=20, help="sizes of disks that fill up (20)")
     parser.add_argument("--only", action="append", choices=[case.name for case in CASES], help="only this command")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="commands at once")
     parser.add_argument("--record", action="store_true", help="add the figures to results/verification.json")
     options = parser.parse_args(arguments)
-    cases = [case for case in CASES if options.only is None or case.name in options.only]
+    names = {case.name for case in CASES} if options.group is None else set(GROUPS[options.group])
+    cases = [case for case in CASES if case.name in (names if options.only is None else names & set(options.only))]
     counts: Counter = Counter()
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
@@ -88,11 +91,16 @@ def main(arguments: list[str]) -> int:
     print(f"{len(cases)} commands, {counts.total()} faults, {wrong} wrong")
     if options.record and not wrong:
         values = [Value("command lines", len(cases), "", "measured")]
-        names = {"kill": "kills", "full disk": "full disks", "wrong input": "wrong inputs"}
-        values += [Value(names[kind], counts[kind], "", "measured") for kind in KINDS]
+        labels = {"kill": "kills", "full disk": "full disks", "wrong input": "wrong inputs"}
+        values += [Value(labels[kind], counts[kind], "", "measured") for kind in KINDS]
         values += [Value("wrong results", wrong, "", "measured")]
         try:
-            add_record(ROOT / "results", "verification", "faults", values, command="make faults")
+            add_record(
+                ROOT / "results", "verification", "faults" + (f"/{options.group}" if options.group else ""), values,
+                command=" ".join(["python -m tests.faults", *arguments]),
+                configuration=f"{options.points} kills and {options.sizes} sizes of disks for each of: "
+                + "; ".join(case.name for case in cases),
+            )  # fmt: skip
         except UserError as error:
             print(error, file=sys.stderr)
             return 2

@@ -15,7 +15,7 @@ from psahw.network.resmlp import Patch
 
 from .running import Command
 
-__all__ = ["CASES", "Case", "networks", "prepare"]
+__all__ = ["CASES", "GROUPS", "Case", "networks", "prepare"]
 
 PLAN = ("--engines", "mac", "--fps", "1000")
 TRAINING = ("--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false")
@@ -95,6 +95,14 @@ CASES = (
     Case("sweep", ("sweep", "{recipe}", "-o", "sweep"), ("sweep",), resumes=True, inputs=("recipe",)),
 )  # fmt: skip
 """One or more for each command. ``own`` in a case's directory is a copy of the network."""
+
+GROUPS = {
+    "simulation": ("simulate", "simulate, design", "run", "demo"),
+    "training": ("train", "teach", "distill", "quantize", "evaluate", "evaluate, file", "sweep"),
+    "hardware": ("info", "frontier", "plan", "plan, adder graphs", "plan, template", "elaborate", "build", "program",
+                 "package", "synth", "report", "init"),
+}  # fmt: skip
+"""The names of all cases, in groups of which each is checked in about an hour or more."""
 
 _TOOL = """#!{python}
 import json, sys, time

@@ -64,6 +64,7 @@ class Command:
         self.temporary.mkdir(exist_ok=True)
         self._mark = f"{folder}/{os.getpid()}/{time.monotonic_ns()}"
         own = {"TMPDIR": str(self.temporary), "PSAHW_CACHE": str(self.cache), "PSAHW_TEST": self._mark}
+        own["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "torch")  # a cache of torch's own, else below TMPDIR
         # Not pipes: an orphan would keep them open.
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         self._start = time.monotonic()

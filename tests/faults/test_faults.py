@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .cases import CASES, Case, networks
+from .cases import CASES, GROUPS, Case, networks
 from .injection import Injection, can_mount
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
@@ -41,6 +41,7 @@ def test_cases_cover_every_command():
     from psahw import cli
 
     assert {case.arguments[0] for case in CASES} == set(cli._COMMANDS)
+    assert sorted(name for group in GROUPS.values() for name in group) == sorted(case.name for case in CASES)
 
 
 @pytest.fixture
