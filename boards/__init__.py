@@ -122,6 +122,11 @@ BOARDS = _by_name(
         clock_hz=54e6, bus_bytes=4, baud=1_000_000, bridge="BL702",
         loader=("--board", "tangprimer20k"), engines=_LUT4_ENGINES,
     ),
+    Board(
+        "tangnano9k", "Sipeed Tang Nano 9K", DEVICES["gw1nr-9c"], "TangNano9K",
+        clock_hz=27e6, bus_bytes=4, baud=1_000_000, bridge="BL702",
+        loader=("--board", "tangnano9k"), engines=_LUT4_ENGINES,
+    ),
 )  # fmt: skip
 
 

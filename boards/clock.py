@@ -2,10 +2,10 @@
 
 With input divider D, multiplier M and output divider O, the VCO runs at ``input / D * M`` and the output at
 ``VCO / O``. The limits come from the data sheets: Kintex-7 DS182 (MMCM), Virtex UltraScale+ DS923 (MMCM),
-ECP5 FPGA-DS-02012 (sysCLOCK PLL) and GW2A DS102 (rPLL). The network that takes the clock to the flip-flops limits
-the output, too (F_MAX_BUFG in DS182 and DS923, f_MAX_PRI in FPGA-DS-02012). On the 7 series this module uses the MMCM
-instead of the PLL because the MMCM's dividers have steps of 1/8, so that 125 MHz gives exactly 143 MHz. The rPLL
-feeds back its output, not its VCO: FBDIV in UG286 is M / O, which must be a whole number.
+ECP5 FPGA-DS-02012 (sysCLOCK PLL), GW2A DS102 and GW1NR DS117 (rPLL). The network that takes the clock to the
+flip-flops limits the output, too (F_MAX_BUFG in DS182 and DS923, f_MAX_PRI in FPGA-DS-02012). On the 7 series this
+module uses the MMCM instead of the PLL because the MMCM's dividers have steps of 1/8, so that 125 MHz gives exactly
+143 MHz. The rPLL feeds back its output, not its VCO: FBDIV in UG286 is M / O, which must be a whole number.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class _Pll:
 
     ``pfd``, ``vco`` and ``output`` are the lowest and highest frequencies in MHz of the phase detector, the VCO and
     the output; ``network`` is the highest one that the device distributes to its flip-flops. The multiplier and the
-    output divider have steps of 1 / ``steps``.
+    output divider have steps of 1 / ``steps``. ``device`` is the name that an rPLL has for its device.
     """
 
     primitive: str
@@ -48,6 +48,7 @@ class _Pll:
     max_input_divider: int
     max_multiplier: int
     max_output_divider: int
+    device: str = ""
 
 
 _PLLS = {  # by family and speed grade
@@ -60,7 +61,8 @@ _PLLS = {  # by family and speed grade
         "6": _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 257, 1, 128, 128, 128),
         "8": _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 370, 1, 128, 128, 128),
     },
-    "gw2a": {"C8/I7": _Pll("rPLL", (3, 500), (500, 1250), (3.90625, 625), 625, 1, 64, 64 * 128, 128)},
+    "gw2a": {"C8/I7": _Pll("rPLL", (3, 500), (500, 1250), (3.90625, 625), 625, 1, 64, 64 * 128, 128, "GW2A-18C")},
+    "gw1n": {"C6/I5": _Pll("rPLL", (3, 400), (400, 1200), (3.125, 600), 600, 1, 64, 64 * 128, 128, "GW1NR-9C")},
 }
 
 _RPLL_DIVIDERS = (2, 4, 8, *range(16, 129, 16))  # ODIV, from UG286, rPLL
@@ -79,6 +81,8 @@ class ClockSettings:
         Frequency of the oscillator, in Hz.
     input_divider, multiplier, output_divider
         D, M and O in the module's formulas.
+    device
+        The device's name in the attributes of an rPLL; empty for others.
     """
 
     primitive: str
@@ -86,6 +90,7 @@ class ClockSettings:
     input_divider: int
     multiplier: Fraction
     output_divider: Fraction
+    device: str = ""
 
     @property
     def vco_hz(self) -> Fraction:
@@ -181,6 +186,7 @@ def settings(family: str, speed: str, input_hz: float, target_hz: float) -> Cloc
             input_divider,
             Fraction(multiplier, pll.steps),
             Fraction(divider, pll.steps),
+            pll.device,
         )
         if target - clock.hz <= TOLERANCE * target:
             return clock
@@ -285,7 +291,7 @@ class ClockGenerator(wiring.Component):
         clock = self.clock
         m.submodules.pll = Instance(
             "rPLL",
-            p_DEVICE="GW2A-18C",
+            p_DEVICE=clock.device,
             p_FCLKIN=f"{float(clock.input_hz / 10**6):g}",
             p_IDIV_SEL=clock.input_divider - 1,
             p_FBDIV_SEL=int(clock.multiplier / clock.output_divider) - 1,

@@ -1,8 +1,8 @@
 """Amaranth platforms: the pins of each board, and additions to the tools' scripts.
 
-KC705, Genesys 2, ULX3S, ECPIX-5 and Tang Primer 20K extend ``amaranth_boards``, which lacks Nereid, Marble and
-U250. Their pins are facts from the LiteX board files (numato_nereid, berkeleylab_marble, xilinx_alveo_u250) and the
-manufacturers' documents.
+KC705, Genesys 2, ULX3S, ECPIX-5, Tang Primer 20K and Tang Nano 9K extend ``amaranth_boards``, which lacks Nereid,
+Marble and U250. Their pins are facts from the LiteX board files (numato_nereid, berkeleylab_marble,
+xilinx_alveo_u250) and the manufacturers' documents.
 
 Every platform has a default clock with its frequency, a default reset if the board has a button for it, the
 resource ``uart`` 0, and the resources ``led`` 0, 1 and so on in the order in which `psahw.boards.shell` uses them.
@@ -18,6 +18,7 @@ from amaranth_boards.ecpix5 import ECPIX585Platform
 from amaranth_boards.genesys2 import Genesys2Platform
 from amaranth_boards.kc705 import KC705Platform
 from amaranth_boards.resources import LEDResources, UARTResource
+from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 from amaranth_boards.tang_primer_20k import TangPrimer20kDockPlatform
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
@@ -25,7 +26,9 @@ from .ethernet.rgmii import PhyTiming
 from .tools import openxc7, power
 from .tools.routed import NEXTPNR_REPORT, VIVADO_CLOCKS
 
-__all__ = ["ECPIX585F", "KC705", "ULX3S85F", "AlveoU250", "Genesys2", "Marble", "Nereid", "TangPrimer20K"]
+__all__ = [
+    "ECPIX585F", "KC705", "ULX3S85F", "AlveoU250", "Genesys2", "Marble", "Nereid", "TangNano9K", "TangPrimer20K",
+]  # fmt: skip
 
 
 _ADD_MEMORIES = """
@@ -285,16 +288,19 @@ class ECPIX585F(_Ecp5, ECPIX585Platform):
     )
 
 
-class TangPrimer20K(_OpenTools, TangPrimer20kDockPlatform):
-    """Sipeed Tang Primer 20K on its dock, whose first button is the reset.
+class _Gowin(_OpenTools):
+    """A Gowin platform.
 
     nextpnr's Gowin architecture is now a part of nextpnr-himbaechel, and takes one frequency for all clocks.
     """
 
-    device = "GW2A-18C"
     default_rst = "button"
-
     required_tools = ("yosys", "nextpnr-himbaechel", "gowin_pack")
+
+    @property
+    def device(self) -> str:
+        """The name of the FPGA."""
+        return self.family
 
     @property
     def command_templates(self):
@@ -305,7 +311,7 @@ class TangPrimer20K(_OpenTools, TangPrimer20kDockPlatform):
             {{get_override("nextpnr_opts")|options}}
             --log {{name}}.tim
             --device {{platform.part}}
-            --vopt family={{platform.family}}
+            --vopt family={{platform._chipdb_device}}
             --vopt cst={{name}}.cst
             --json {{name}}.syn.json
             --write {{name}}.pnr.json
@@ -314,3 +320,11 @@ class TangPrimer20K(_OpenTools, TangPrimer20kDockPlatform):
 
     def _options(self) -> tuple[str, ...]:
         return "--freq", f"{self.clock_hz / 1e6:g}"
+
+
+class TangPrimer20K(_Gowin, TangPrimer20kDockPlatform):
+    """Sipeed Tang Primer 20K on its dock, whose first button is the reset."""
+
+
+class TangNano9K(_Gowin, TangNano9kPlatform):
+    """Sipeed Tang Nano 9K, whose first button is the reset."""

@@ -7,7 +7,7 @@ from psahw.lookup import look_up
 __all__ = ["models"]
 
 _HERE = Path(__file__).parent
-_NAMES = {"xc7": "xilinx", "xcup": "xilinx", "ecp5": "ecp5", "gw2a": "gowin"}
+_NAMES = {"xc7": "xilinx", "xcup": "xilinx", "ecp5": "ecp5", "gw2a": "gowin", "gw1n": "gowin"}
 
 
 def models(family: str) -> list[Path]:

@@ -120,6 +120,7 @@ _YOWASP = {  # program: (package, Python code that runs it)
 _PROGRAMS = {
     "ecp5": ("yosys", "nextpnr-ecp5", "ecppack"),
     "gw2a": ("yosys", "nextpnr-himbaechel", "gowin_pack"),
+    "gw1n": ("yosys", "nextpnr-himbaechel", "gowin_pack"),
 }
 _STEPS = (  # name, log, and products by the program that packs the bitstream
     ("synthesis", "top.rpt", {"ecppack": ("top.json",), "gowin_pack": ("top.syn.json",)}),
@@ -220,6 +221,7 @@ TOOLCHAINS = {
 _BY_FAMILY = {  # in order of preference
     "ecp5": ("yowasp", "native"),
     "gw2a": ("yowasp", "native"),
+    "gw1n": ("yowasp", "native"),
     "xc7": ("vivado", "openxc7"),
     "xcup": ("vivado",),
 }

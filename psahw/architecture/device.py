@@ -1,7 +1,7 @@
 """Devices and their resources.
 
 Sources: Xilinx DS180 for the 7 series, AMD DS962 and UG1120 for the UltraScale+ U250, Lattice FPGA-DS-02012 for ECP5,
-Gowin DS102 for GW2A.
+Gowin DS102 for GW2A and DS117 for GW1NR.
 """
 
 from dataclasses import dataclass
@@ -45,13 +45,13 @@ class Device:
     name
         Name as vendors write it, without package and speed grade.
     family
-        ``xc7``, ``xcup`` (UltraScale+), ``ecp5`` or ``gw2a``.
+        ``xc7``, ``xcup`` (UltraScale+), ``ecp5``, ``gw2a`` or ``gw1n``.
     lut
-        LUTs with six inputs, or with four on ECP5 and GW2A.
+        LUTs with six inputs, or with four on ECP5 and Gowin.
     ff
         Flip-flops.
     dsp
-        DSP48 slices, or multipliers of 18 x 18 bits on ECP5 and GW2A.
+        DSP48 slices, or multipliers of 18 x 18 bits on ECP5 and Gowin.
     bram36
         Block RAMs of 36 Kb. A block RAM of 18 Kb counts a half.
     """
@@ -67,7 +67,7 @@ class Device:
     def multiplier(self) -> str | None:
         """The primitive that can compute two products (`psahw.architecture.packing`), or None.
 
-        It has a multiplier and an accumulator (UG479, UG579). ECP5 and GW2A have none: their multipliers of
+        It has a multiplier and an accumulator (UG479, UG579). ECP5 and Gowin have none: their multipliers of
         18 x 18 bits are inferred.
         """
         return {"xc7": "DSP48E1", "xcup": "DSP48E2"}.get(self.family)
@@ -86,6 +86,7 @@ DEVICES = {
         Device("lfe5u-85f", "ecp5", 83_640, 83_640, 156, 104),
         Device("lfe5um5g-85f", "ecp5", 83_640, 83_640, 156, 104),
         Device("gw2a-18c", "gw2a", 20_736, 15_552, 48, 23),
+        Device("gw1nr-9c", "gw1n", 8_640, 6_480, 20, 13),
     )
 }
 """The known devices by name."""

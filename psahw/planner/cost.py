@@ -301,11 +301,11 @@ def _counters(stages: int) -> Resources:
     return Resources(lut=32 * primitives.select(counters) + 2, ff=32 * counters + 32)
 
 
-LUT4_FAMILIES = ("ecp5", "gw2a")
+LUT4_FAMILIES = ("ecp5", "gw2a", "gw1n")
 """Families whose LUTs have four inputs."""
 
-# LUTs of four inputs for each LUT of the 7 series, measured with one accelerator on ECP5. GW2A is assumed to be the
-# same. A LUT6 of a ROM is four of them, and an increment takes LUTs, unlike on the 7 series.
+# LUTs of four inputs for each LUT of the 7 series, measured with one accelerator on ECP5. Gowin's are assumed to be
+# the same. A LUT6 of a ROM is four of them, and an increment takes LUTs, unlike on the 7 series.
 _LUT4S = {InputTable: 3.4, Windows: 2.3, Transpose: 2.3, Residual: 2.0, MeanPool: 2.3}
 # Not measured, but derived: a pair in a LUT6_2 is two LUT4s, and a third holds an operand's first bits at 0.
 _SERIAL_LUT4S, _PARALLEL_LUT4S = 2.4, 1.3
@@ -381,7 +381,7 @@ def cost(pipeline: tuple[Node, ...], family: str, *, whole: bool = False) -> Res
     pipeline
         The nodes.
     family
-        Family of the device: ``xc7``, ``xcup``, ``ecp5`` or ``gw2a``.
+        Family of the device: ``xc7``, ``xcup``, ``ecp5``, ``gw2a`` or ``gw1n``.
     whole
         Include the accelerator's counters, of which there is one for each node.
     """

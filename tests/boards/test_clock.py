@@ -63,14 +63,19 @@ def test_settings_keep_the_data_sheet(device, input_hz, target_khz):
 
 
 @hypothesis.settings(deadline=None, max_examples=60)
-@given(st.sampled_from([27e6, 50e6]), st.integers(20_000, 200_000))
-def test_settings_of_the_rpll(input_hz, target_khz):
-    """The settings of Gowin's PLL obey UG286 and DS102.
+@given(
+    st.sampled_from([("gw2a", "C8/I7", 500, 1250), ("gw1n", "C6/I5", 400, 1200)]),
+    st.sampled_from([27e6, 50e6]),
+    st.integers(20_000, 200_000),
+)
+def test_settings_of_the_rpll(device, input_hz, target_khz):
+    """The settings of Gowin's PLL obey UG286, DS102 and DS117.
 
-    CLKOUT = CLKIN * (FBDIV + 1) / (IDIV + 1) and VCO = CLKOUT * ODIV (UG286). DS102 has the limits.
+    CLKOUT = CLKIN * (FBDIV + 1) / (IDIV + 1) and VCO = CLKOUT * ODIV (UG286). The data sheets have the limits.
     """
+    family, speed, slowest, fastest = device
     try:
-        clock = settings("gw2a", "C8/I7", input_hz, target_khz * 1e3)
+        clock = settings(family, speed, input_hz, target_khz * 1e3)
     except UserError:
         candidates = (input_hz * m / d for d in range(1, 65) if input_hz / d >= 3e6 for m in range(1, 65))
         assert not any(0.99 * target_khz * 1e3 <= hz <= target_khz * 1e3 for hz in candidates)
@@ -79,8 +84,8 @@ def test_settings_of_the_rpll(input_hz, target_khz):
     assert feedback.denominator == 1 and 1 <= feedback <= 64 and 1 <= clock.input_divider <= 64
     assert clock.output_divider in (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128)
     assert clock.hz == clock.input_hz * feedback / clock.input_divider
-    assert 500 <= clock.hz * clock.output_divider / 10**6 <= 1250
-    assert 3 <= clock.input_hz / clock.input_divider / 10**6 <= 500
+    assert slowest <= clock.hz * clock.output_divider / 10**6 <= fastest
+    assert 3 <= clock.input_hz / clock.input_divider / 10**6 <= 400
     assert Fraction(99, 100) * target_khz <= clock.hz / 1000 <= target_khz
 
 

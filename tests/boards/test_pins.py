@@ -85,6 +85,9 @@ BOARDS = {
     "tangprimer20k": Expected(
         ("clk27_0__io", None, 1e6 / 27), ("button_0__io", 0), (1_000_000,), 54e6, (500, 1250), lit=0
     ),
+    "tangnano9k": Expected(
+        ("clk27_0__io", None, 1e6 / 27), ("button_0__io", 0), (1_000_000,), 27e6, (400, 1200), lit=0
+    ),
 }
 
 

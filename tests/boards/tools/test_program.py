@@ -53,6 +53,7 @@ LOADER = {
     "ulx3s-85f": ["--board", "ulx3s"],
     "ecpix5-85f": ["--board", "ecpix5"],
     "tangprimer20k": ["--board", "tangprimer20k"],
+    "tangnano9k": ["--board", "tangnano9k"],
 }
 
 

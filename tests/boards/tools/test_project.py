@@ -43,7 +43,7 @@ def test_every_port_is_constrained_once(project):
     named = by_direction["input"] | by_direction["output"]
     assert {"uart_0__rx__io", "led_0__io"} <= named
     assert not by_direction["inout"]
-    if board.device.family == "gw2a":
+    if board.device.family in ("gw2a", "gw1n"):
         text = content["top.cst"]
         located = re.findall(r'^IO_LOC "(\w+)" \w+;', text, re.M)
         standards = re.findall(r'^IO_PORT "(\w+)" IO_TYPE=\w+;', text, re.M)
@@ -61,7 +61,7 @@ def test_every_port_is_constrained_once(project):
 def test_the_oscillator_is_constrained(project):
     board, content, _ = project
     hertz = board.platform().default_clk_frequency
-    if board.device.family == "gw2a":
+    if board.device.family in ("gw2a", "gw1n"):
         # nextpnr takes one frequency for all clocks, that of the accelerator, which is the highest.
         (route,) = (c for c in json.loads(content["build_top.json"])["commands"] if c[0] == "nextpnr-himbaechel")
         assert float(route[route.index("--freq") + 1]) == board.clock_hz / 1e6 >= hertz / 1e6
@@ -77,7 +77,7 @@ def test_the_oscillator_is_constrained(project):
 
 def test_scripts_name_files_that_exist(project):
     board, content, directory = project
-    script = content["top.ys" if board.device.family in ("ecp5", "gw2a") else "top.tcl"]
+    script = content["top.ys" if board.device.family in ("ecp5", "gw2a", "gw1n") else "top.tcl"]
     named = re.findall(r"^ *(?:add_files|read_xdc|read_verilog|read_rtlil) +\"?([\w.]+)\"?$", script, re.M)
     assert "accelerator.v" in named
     assert all((directory / name).is_file() for name in named)
@@ -239,7 +239,7 @@ def test_differential_clocks_and_inverted_pins(project):
     active_low = re.search(r"module \\top\.rst_buffer .*?endmodule", text, re.S)
     assert (active_low is not None) == (board.name != "marble")
     if active_low:
-        inverted = ("genesys2", "alveo-u250", "ulx3s-85f", "ecpix5-85f", "tangprimer20k")
+        inverted = ("genesys2", "alveo-u250", "ulx3s-85f", "ecpix5-85f", "tangprimer20k", "tangnano9k")
         assert ("~" in active_low[0]) == (board.name in inverted)
 
 
@@ -250,7 +250,7 @@ def test_lint(project):
 
 def test_lint_finds_what_is_not_waived(project, tmp_path):
     board, content, directory = project
-    port = "RESET" if board.device.family == "gw2a" else "RST"
+    port = "RESET" if board.device.family in ("gw2a", "gw1n") else "RST"
     broken, changes = re.subn(rf"    \.{port}\([^)]*\),?\n", "", content["top.v"])
     assert changes == 1
     (tmp_path / "top.v").write_text(broken)
@@ -259,7 +259,7 @@ def test_lint_finds_what_is_not_waived(project, tmp_path):
 
 
 def test_unknown_board():
-    known = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f, tangprimer20k"
+    known = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f, tangprimer20k, tangnano9k"
     with pytest.raises(UserError, match=f"^unknown board 'kc706'; known boards: {known}$"):
         boards.get("kc706")
 
