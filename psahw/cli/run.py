@@ -27,9 +27,8 @@ def _show(result: "RunResult") -> None:
     columns, rows = result.table()
     output.print_table(columns, rows, title=result.title)
     if result.files is not None:
-        shown = zip(result.files[:SHOWN], result.classes, result.logits, strict=False)
-        answers = [(str(path), result.class_names[index], int(logits[index])) for path, index, logits in shown]
-        output.print_table(["picture", "class", "logit"], answers)
+        columns, rows = result.answer_table(SHOWN)
+        output.print_table(columns, rows)
         if len(result.files) > SHOWN:
             output.print_line(f"and {len(result.files) - SHOWN} more; --json has all of them")
     accuracy = "" if result.accuracy is None else f"accuracy {result.accuracy:g} %; "

@@ -17,7 +17,8 @@ from ..display import counted, html_table
 from ..errors import CheckFailed, UserError
 from ..files import temporary_directory
 from ..network import reference
-from ..network.graph import Network
+from ..network.evaluation import predictions
+from ..network.graph import Network, Output
 from ..planner.plan import Plan
 from ..quoting import printable
 from .arguments import check_network
@@ -84,8 +85,8 @@ class RunResult:
         The host's counters of the link.
     logits, classes
         The answers: int32 (images, classes) and int32 (images,).
-    class_names
-        The network's classes.
+    meaning
+        What the network's outputs stand for.
     files
         The file of each image, or None for a data set.
     """
@@ -119,7 +120,7 @@ class RunResult:
     reported_faults: dict[str, int]
     logits: np.ndarray
     classes: np.ndarray
-    class_names: tuple[str, ...]
+    meaning: Output
     files: tuple[Path, ...] | None = None
 
     def check(self) -> None:
@@ -131,15 +132,44 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``psahw run --json`` prints."""
-        arrays = ("logits", "classes", "class_names", "files")
+        arrays = ("logits", "classes", "meaning", "files")
         result = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in arrays}
         if self.files is None:
             return result
         answers = [
-            {"file": str(path), "class": self.class_names[index], "class_index": index, "logits": logits}
-            for path, index, logits in zip(self.files, self.classes.tolist(), self.logits.tolist(), strict=True)
+            {"file": str(path), **self._answer(index), "logits": self.logits[index].tolist()}
+            for index, path in enumerate(self.files)
         ]
         return result | {"answers": answers}
+
+    def _answer(self, index: int) -> dict[str, Any]:
+        """Return the answer to an image: its class, its values by name, or the labels that hold."""
+        if self.meaning.kind == "class":
+            number = int(self.classes[index])
+            return {"class": self.meaning.names[number], "class_index": number}
+        answer = predictions(self.meaning, self.logits[index : index + 1])[0].tolist()
+        named = zip(self.meaning.names, answer, strict=True)
+        if self.meaning.kind == "labels":
+            return {"labels": [name for name, holds in named if holds]}
+        return {"values": dict(named)}
+
+    def answer_table(self, most: int) -> tuple[list[str], list[list]]:
+        """Return headings and rows of the answers to up to ``most`` files, for display.
+
+        Of more than six values, the first six are shown.
+        """
+        kind, names = self.meaning.kind, self.meaning.names[:6]
+        rows: list[list] = []
+        for index, path in enumerate((self.files or ())[:most]):
+            answer = self._answer(index)
+            if kind == "class":
+                rows.append([str(path), answer["class"], int(self.logits[index, answer["class_index"]])])
+            elif kind == "labels":
+                rows.append([str(path), ", ".join(answer["labels"]) or None])
+            else:
+                rows.append([str(path), *(answer["values"][name] for name in names)])
+        headings = {"class": ["class", "logit"], "labels": ["labels"], "values": list(names)}
+        return ["picture", *headings[kind]], rows
 
     @property
     def title(self) -> str:
@@ -411,6 +441,6 @@ def run(
         reported_faults=statistics.reported,
         logits=answers.logits,
         classes=answers.classes,
-        class_names=network.classes,
+        meaning=network.output,
         files=chosen.files,
     )

@@ -1,5 +1,6 @@
 """Test `psahw run` with a device in Python at the other end, and with a simulated board."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from psahw.cli import main
 from psahw.network import file as network_file
 from psahw.network import reference
+from psahw.network.graph import Output
 from psahw.network.random import StageShape, random_network
 from tests.host.device import Device, UdpDevice, hello
 
@@ -94,6 +96,32 @@ def test_pictures(network, board, capsys, tmp_path):
     assert [answer["class_index"] for answer in result["answers"]] == expected.argmax(1).tolist()
     assert result["answers"][1]["file"] == str(tmp_path / "b.png")
     assert shown[0] == 0 and "b.png" in shown[1] and f"class {expected[1].argmax()}" in shown[1]
+
+
+@pytest.mark.parametrize("kind", ["values", "labels"])
+def test_pictures_of_other_tasks(kind, network, tmp_path, capsys):
+    """An answer has the units of the data, or the labels whose codes are positive."""
+    names = tuple(f"output {n}" for n in range(10))
+    scales = {"scale": tuple(0.5 * n - 2.25 for n in range(10)), "offset": (100.0,) * 10} if kind == "values" else {}
+    own = dataclasses.replace(network[0], output=Output(kind, names, **scales))
+    network_file.save(own, tmp_path / "own")
+    pixels = np.random.default_rng(8).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    codes = reference.run(own, pixels[None])[0].tolist()
+    greeting = hello(shape=(32, 32, 3), classes=10, digest=network_file.digest(own), name="tiny")
+    with Device(greeting=greeting, logits=lambda image: codes) as device:
+        arguments = str(tmp_path / "own"), str(tmp_path / "a.png"), "--port", device.port
+        status, out, _ = run(capsys, *arguments, "--json")
+        _, shown, _ = run(capsys, *arguments)
+    (answer,) = json.loads(out)["answers"]
+    assert status == 0 and answer["logits"] == codes and "class" not in answer
+    if kind == "values":
+        expected = {name: 100 + (0.5 * n - 2.25) * codes[n] for n, name in enumerate(names)}
+        assert answer["values"] == pytest.approx(expected)
+        assert "output 5" in shown and "output 6" not in shown
+    else:
+        assert answer["labels"] == [name for name, code in zip(names, codes, strict=True) if code > 0]
+        assert 0 < len(answer["labels"]) < 10 and answer["labels"][0] in shown
 
 
 @pytest.mark.parametrize(
