@@ -83,7 +83,9 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Yield the name of a file beside ``path``, which replaces ``path`` when the block ends.
 
     If the block raises, however it ends, no file stays and ``path`` is what it was. The directory must exist. What a
-    killed process has left is removed when the same path is written again (`psahw.scratch`).
+    killed process has left is removed when the same path is written again (`psahw.scratch`). A link stays a link, and
+    the file that it leads to is replaced. Pipes and devices, such as ``/dev/null``, are written as they are: the name
+    is ``path`` itself.
 
     Raises
     ------
@@ -91,10 +93,15 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         If the file cannot be written.
     """
     path = Path(path)
-    with writing(path), scratch_file(f".{path.name[:100]}.psahw-", path.parent) as fresh:
+    with writing(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            yield path
+            return
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    with writing(target), scratch_file(f".{target.name[:100]}.psahw-", target.parent) as fresh:
         yield fresh
         os.chmod(fresh, 0o644)
-        os.replace(fresh, path)
+        os.replace(fresh, target)
 
 
 def write_whole(path: str | os.PathLike, data: str | bytes) -> None:

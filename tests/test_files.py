@@ -75,6 +75,31 @@ def test_write_into_an_absent_directory(tmp_path):
         write_whole(path, "")
 
 
+def test_write_into_a_pipe(tmp_path):
+    """A pipe or a device gets the content, and is not replaced by a file."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(path, "text")
+    assert os.read(reader, 100) == b"text"
+    (tmp_path / "link").symlink_to(f"/proc/self/fd/{reader}")  # like /dev/stdout
+    write_whole(tmp_path / "link", "more")
+    assert os.read(reader, 100) == b"more"
+    os.close(reader)
+    assert path.is_fifo() and len(list(tmp_path.iterdir())) == 2
+
+
+def test_write_through_a_link(tmp_path):
+    """The file that a link leads to is replaced, or created, and the link stays."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder/file")
+    for text in ("first", "second"):
+        write_whole(tmp_path / "link", text)
+        assert (tmp_path / "folder" / "file").read_text() == text
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"]
+
+
 def test_writable_directory(tmp_path):
     path = tmp_path / "a" / "b"
     assert writable_directory(path) == path
