@@ -124,7 +124,8 @@ def scratch_directory(prefix: str, parent: str | os.PathLike | None = None) -> I
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold a lock within a block, and yield whether it was free, which it is after waiting.
 
-    Its file exists only while a process holds it or waits for it, or after a kill until the lock is taken again.
+    Its file exists only while a process holds it or waits for it, or after a kill until the lock is taken again. On a
+    file system without locks, it is always free.
 
     Parameters
     ----------
@@ -153,6 +154,8 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
             return
         except FileNotFoundError:  # the process that held the lock has removed its file
             pass
+        except OSError:  # a file system without locks
+            break
         except BaseException:
             os.close(descriptor)
             raise

@@ -113,10 +113,13 @@ def test_file_systems_without_locks(tmp_path, monkeypatch):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(scratch.fcntl, "flock", refuse)
-    (tmp_path / "making-abcdefgh.lock").touch()
+    (tmp_path / "making-abcdefgh.scratch").touch()
     with scratch.scratch_directory("making-", tmp_path) as directory:
         assert directory.is_dir()
-    assert [path.name for path in tmp_path.iterdir()] == ["making-abcdefgh.lock"]
+    for wait in (True, False):
+        with scratch.locked(tmp_path / "lock", wait=wait) as free:
+            assert free
+    assert [path.name for path in tmp_path.iterdir()] == ["making-abcdefgh.scratch"]
 
 
 def test_remove_all(tmp_path):
