@@ -16,6 +16,7 @@ import pytest
 from psahw.network import file as network_file
 from psahw.network.random import StageShape, random_network
 
+from .faults.injection import leftovers
 from .faults.running import Command
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
@@ -91,7 +92,7 @@ def test_while_a_simulator_is_compiled(small_network, tmp_path):
     command.wait_for("cc1plus")
     ended = command.end(signal.SIGTERM)
     assert (ended.status, ended.left) == (143, {})
-    assert [*command.temporary.iterdir(), *command.cache.glob("*/*building*"), *command.cache.glob("*/*.new")] == []
+    assert leftovers(tmp_path) == []
 
 
 def test_while_a_sweep_trains(tmp_path):

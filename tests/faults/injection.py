@@ -14,10 +14,10 @@ from pathlib import Path
 from .cases import Case
 from .running import Command, Ended
 
-__all__ = ["Injection", "Reference", "can_mount"]
+__all__ = ["Injection", "Reference", "can_mount", "leftovers"]
 
-_OURS = re.compile(r"\.psahw-\w{8}|^(?:psahw-\w+|building|compiling|downloading|writing)-\w{8}|\.new$|\.lock$")
-"""Names of psahw's temporary files and directories."""
+_OURS = re.compile(r"\.psahw-\w{8}|^psahw-\w+-\w{8}|\.scratch$|\.lock$")
+"""Names of psahw's temporary files, and of the files beside its temporary directories and locked entries."""
 
 _SIGNALLED = {signal.SIGTERM: (143, -signal.SIGTERM), signal.SIGKILL: (-signal.SIGKILL,)}
 _NO_ROOM = re.compile(r"No space left|File too large|room")
@@ -84,7 +84,7 @@ def _message(ended: Ended) -> list[str]:
     return []
 
 
-def _leftovers(folder: Path) -> list[str]:
+def leftovers(folder: Path) -> list[str]:
     """Return what is wrong if psahw has left temporary files or directories below a directory."""
     paths = {*(folder / "tmp").iterdir(), *(path for path in folder.rglob("*") if _OURS.search(path.name))}
     return [f"{path.relative_to(folder)} was left" for path in sorted(paths)]
@@ -124,7 +124,7 @@ class Injection:
         if ended.left:
             lines.append(f"these processes were left: {ended.left}")
         if number != signal.SIGKILL:
-            lines += _leftovers(self._folder)
+            lines += leftovers(self._folder)
         return lines + self._state(self._folder, old) + self._next(self._folder)
 
     def full(self, share: float, replace: bool, mount: bool) -> list[str]:
@@ -158,7 +158,7 @@ class Injection:
                     lines.append(f"status {ended.status}, {ended.err[-300:]!r}")
                 if ended.status:
                     lines += _message(ended) + self._differences(self._folder, {})
-                yield f"{kind} in place of {name}", lines + _leftovers(self._folder)
+                yield f"{kind} in place of {name}", lines + leftovers(self._folder)
                 for output in self.case.outputs:
                     _remove(self._folder / output)
 
@@ -247,14 +247,14 @@ class Injection:
             lines += _message(ended)
             if not _NO_ROOM.search(ended.err):
                 lines.append(f"the message does not say that room is missing: {ended.err[-300:]!r}")
-        return lines + _leftovers(folder) + self._state(folder, old)
+        return lines + leftovers(folder) + self._state(folder, old)
 
     def _next(self, folder: Path) -> list[str]:
         """Run the command again without a fault, and return what is wrong with it."""
         ended = self._start(folder).finish(self._patience())
         if ended.status:
             return [f"the next run ended with status {ended.status}: {ended.err[-500:]!r}"]
-        lines = self._differences(folder, self.reference.outputs) + _leftovers(folder)
+        lines = self._differences(folder, self.reference.outputs) + leftovers(folder)
         lines += [f"these processes were left: {ended.left}"] if ended.left else []
         return [f"after the next run, {line}" for line in lines]
 

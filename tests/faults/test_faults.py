@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from psahw import cache
+from psahw.files import whole_file
+
 from .cases import CASES, GROUPS, Case, networks
-from .injection import Injection, can_mount
+from .injection import Injection, can_mount, leftovers
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
 
@@ -86,3 +89,24 @@ def test_a_leftover_and_a_traceback_are_noticed(broken):
     kind, wrong = next(injection.wrong_inputs())
     assert kind == "nothing in place of network"
     assert wrong[0].startswith("no message of one line, but ") and wrong[1:] == [".out.psahw-abcdefgh was left"]
+
+
+def test_what_a_cache_leaves_is_noticed(tmp_path, monkeypatch):
+    """An entry that is being made is a leftover, as well as its lock and a file that is being written."""
+    monkeypatch.setenv("PSAHW_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "tmp").mkdir()
+    lines = []
+
+    def make(entry):
+        with whole_file(entry / "file") as file:
+            file.write_text("text")
+            lines.extend(leftovers(tmp_path))
+
+    cache.directory("kind", "key", make, keep=1)
+    assert [line.partition("-")[0] for line in lines] == [
+        "cache/kind/key.lock was left",
+        "cache/kind/new",
+        "cache/kind/new",
+    ]
+    assert lines[2].endswith(".scratch was left")
+    assert leftovers(tmp_path) == []
