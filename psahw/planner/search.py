@@ -36,6 +36,7 @@ UTILISATION = {"lut": 0.8, "ff": 0.8, "dsp": 1.0, "bram36": 1.0}
 """Share of a device that a plan fills. Above 80 % of the LUTs, routing decides more than logic does."""
 
 _TRIES = 5  # to make room for buffers, which are known only after a choice
+_LONGEST_FRAME = 1 << 28  # clock cycles: devices count in 32 bits, and a latency is up to some frames long
 _SERIAL_SAVING = 16  # a bit-serial graph takes more than a sixteenth of the LUTs of a parallel one
 _THREADS = 2  # that try periods besides the main one
 _ROUGH_GAP = 0.05  # in place of `psahw.planner.optimiser.GAP`, where only the fact that something fits matters
@@ -204,7 +205,7 @@ class _Search:
     def for_rate(self, fps: float, clock_hz: float) -> tuple[_Arrangement, str]:
         """Return the pipeline of the longest period that reaches a frame rate, and what limits it."""
         where = f"{self.network.name} cannot reach {fps:g} FPS at {clock_hz / 1e6:g} MHz on {self.device.name}"
-        period = int(clock_hz / fps) // self._tokens
+        period = int(min(clock_hz / fps, _LONGEST_FRAME)) // self._tokens
         if period == 0:
             raise CheckFailed(f"{where}: a frame has {self._tokens} tokens, at most one per clock cycle")
         outcome = self.at_most(period)

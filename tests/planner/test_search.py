@@ -85,6 +85,14 @@ def test_less_than_a_frame_per_second(network):
     assert search.make(network, K160T, clock_hz=100e6, fps=0.5).fps >= 0.5
 
 
+@pytest.mark.parametrize("fps", [1e-9, 5e-324])
+def test_a_rate_below_all_that_a_device_counts(network, fps):
+    """The plan is one whose cycles have 32 bits, which reaches the rate, too."""
+    planned = search.make(network, K160T, clock_hz=100e6, fps=fps)
+    assert 1 << 27 < planned.frame_interval <= 1 << 28
+    assert planned.latency < 1 << 32 and "FPS" in planned.summary
+
+
 @pytest.mark.parametrize("name", ["clock_hz", "fps"])
 @pytest.mark.parametrize("value", [0, -5.0, float("nan")])
 def test_init_wrong_rates(network, name, value):
