@@ -191,6 +191,15 @@ def test_messages_are_short_and_without_control_characters(arguments, here, capf
     assert len(err) < 700 and "x" * 81 not in err and err.rstrip("\n").isprintable() and err.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", ["-o", "--plan"])
+def test_messages_with_long_paths_are_short(option, here, capfd):
+    """Only the beginning and the end of a path are quoted."""
+    assert main(["plan", "mnist-psa", "--board", "marble", option, f"first/{'x' * 5000}/last"]) == 2
+    err = capfd.readouterr().err
+    assert len(err) < 700 and err.count("\n") == 1 and "File name too long" in err
+    assert re.search("first/x{100,150}…x{100,150}(/last)?: File name", err)
+
+
 def test_output_is_without_control_characters(capfd):
     nasty = "a\x1b[31m\x9b\u202e\ud800\nb"
     output.print_json({nasty: nasty})

@@ -51,6 +51,7 @@ _COMMANDS = {  # name: (module, summary), in the order from images to hardware
 }
 
 _OUTPUT = "standard output"  # as errors name it, see psahw.__main__
+_LONGEST_WORD = 300  # characters
 _BROKEN_PIPE = 141  # 128 and the number of SIGPIPE, as a shell reports other programs; Windows has no such signal
 
 
@@ -133,9 +134,14 @@ def _shortened(message: str) -> str:
 
 
 def _complain(where: str, message: object) -> None:
-    """Print an error as one line on standard error, without control characters."""
+    """Print an error as one line on standard error, without control characters.
+
+    Of a word, such as a path, that is longer than `_LONGEST_WORD`, beginning and end are printed.
+    """
+    half = _LONGEST_WORD // 2
+    words = (f"{word[:half]}…{word[-half:]}" if len(word) > _LONGEST_WORD else word for word in str(message).split())
     with contextlib.suppress(OSError):  # its reader may have gone, too
-        print(f"{where}: {printable(' '.join(str(message).split()))}", file=sys.stderr, flush=True)
+        print(f"{where}: {printable(' '.join(words))}", file=sys.stderr, flush=True)
 
 
 def _give_up_output() -> None:
@@ -158,7 +164,7 @@ def _of_system(error: OSError) -> int:
         raise error
     if error.filename == _OUTPUT:
         _give_up_output()
-    place = f"{printable(str(error.filename), 300)}: " if error.filename else ""
+    place = f"{error.filename}: " if error.filename else ""
     _complain("psahw", f"{place}{error.strerror}")
     return 2
 
