@@ -42,7 +42,7 @@ $(INSTALLED): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "psahw needs Python 3.11 or later; say which with make PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[train,sim,synth,route,graph,docs,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[train,sim,synth,route,graph,import,docs,dev]'
 	touch $@
 
 demo: $(INSTALLED)

