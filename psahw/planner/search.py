@@ -237,15 +237,16 @@ class _Search:
         # Most of the time is the solver's, which lets other threads run.
         pool = ThreadPoolExecutor(_THREADS)
         try:
-            best = self._refined(self._bisected(self._slowest(), pool), pool)
+            rough = best = self._refined(self._bisected(self._slowest(), pool), pool)
             reason = None
-            again = pool.submit(self.attempt, best.period)
+            again = pool.submit(self.attempt, rough.period)
             while best.period > 1 and reason is None:
                 shorter = self.attempt(best.period - 1)
                 reason = self.refusal(shorter)
                 if self.fits(shorter):
                     best = shorter
-            again.result()
+            if best is rough:
+                again.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # an interrupt waits for nothing
         cheapest = self.attempt(best.period)

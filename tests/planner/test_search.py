@@ -174,6 +174,17 @@ def test_fastest(fits, period, reason, search_where):
     assert sum(gap > GAP for _, gap in made._outcomes) < 60, "bisection takes few attempts"
 
 
+def test_a_period_that_is_not_taken_does_not_matter(search_where):
+    """The solver runs out of time for a period at which a shorter one fits, too."""
+
+    def fits(period, gap):
+        if (period, gap) == (20, GAP):
+            raise CheckFailed("no choice of engines found")
+        return period >= (20 if gap > GAP else 19)
+
+    assert search_where(fits).fastest()[0].period == 19
+
+
 def test_the_next_few_periods(search_where):
     """If a period has no pipeline, the seven shorter ones are tried, down to one cycle."""
     for period, tried in ((20, range(13, 21)), (3, range(1, 4))):
