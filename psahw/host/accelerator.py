@@ -30,6 +30,7 @@ from .udp_port import SCHEME, UdpPort
 
 __all__ = ["Accelerator", "Answers", "Timing"]
 
+MAX_TIMEOUT = 3600  # seconds
 QUIET_SECONDS = 0.02  # the line must be silent for this long before the first request
 
 
@@ -106,7 +107,7 @@ class Accelerator:
     Raises
     ------
     ValueError
-        If ``baud``, ``timeout`` or ``attempts`` is not positive.
+        If ``baud``, ``timeout`` or ``attempts`` is not positive, or ``timeout`` is more than an hour.
     UserError
         If the port cannot be opened, nothing answers, or the device speaks another version of the protocol, holds
         another network or is another board. All methods raise it, too, when the port is lost or answers do not come.
@@ -130,8 +131,8 @@ class Accelerator:
     ):
         if baud < 1:
             raise ValueError(f"baud must be positive, not {baud!r}")
-        if not timeout > 0:
-            raise ValueError(f"timeout must be positive, not {timeout!r}")
+        if not 0 < timeout <= MAX_TIMEOUT:
+            raise ValueError(f"timeout must be above 0 and at most {MAX_TIMEOUT}, not {timeout!r}")
         if attempts < 1:
             raise ValueError(f"attempts must be at least 1, not {attempts!r}")
         self._port: Port = UdpPort(port) if port.startswith(SCHEME) else SerialPort(port, baud)

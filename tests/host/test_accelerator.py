@@ -304,7 +304,8 @@ def test_port_without_permission(tmp_path):
     ("options", "message"),
     [
         (dict(baud=0), "baud must be positive, not 0"),
-        (dict(timeout=0), "timeout must be positive, not 0"),
+        (dict(timeout=0), "timeout must be above 0 and at most 3600, not 0"),
+        (dict(timeout=float("inf")), "timeout must be above 0 and at most 3600, not inf"),
         (dict(attempts=0), "attempts must be at least 1, not 0"),
     ],
 )
