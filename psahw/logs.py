@@ -31,13 +31,13 @@ class _Event(msgspec.Struct):
 
 def _unfinished(file: IO[bytes]) -> bytes:
     """Return what follows the last line break of a file."""
-    position, tail = file.seek(0, os.SEEK_END), b""
-    while position > 0 and b"\n" not in tail:
+    position, blocks = file.seek(0, os.SEEK_END), [b""]
+    while position > 0 and b"\n" not in blocks[-1]:
         start = max(0, position - _BLOCK)
         file.seek(start)
-        tail = file.read(position - start) + tail
+        blocks.append(file.read(position - start))
         position = start
-    return tail[tail.rfind(b"\n") + 1 :]
+    return b"".join(reversed(blocks)).rpartition(b"\n")[2]
 
 
 def _record(text: str | bytes, name: object) -> dict[str, Any]:
