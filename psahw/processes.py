@@ -219,7 +219,7 @@ def call_each(
     Exception
         What a call has raised.
     RuntimeError
-        If a process has died.
+        If a process has died, or if an argument, an answer or an exception cannot be pickled.
     """
     results: queue.Queue[tuple[int, Any, Exception | None]] = queue.Queue()
     indices = iter(range(len(arguments)))
@@ -242,6 +242,8 @@ def call_each(
                 child.kill()  # one that still runs is of no use
                 message = f"a worker process ended with status {child.wait()}, perhaps for lack of memory"
                 answer, error = None, RuntimeError(message)
+            except Exception as problem:  # without a result, the caller would wait forever
+                answer, error = None, RuntimeError(f"no value to or from a worker process: {problem}")
             results.put((index, answer, error))
             if error is not None:
                 return

@@ -148,6 +148,24 @@ def test_call_each_that_fails():
         list(processes.call_each(_power, [(2, 1), (2, 9)], workers=2))
 
 
+class Awkward(Exception):
+    """An exception that can be pickled, but not read back."""
+
+    def __init__(self, first, second):
+        super().__init__(first)
+
+
+def raise_awkward(argument):
+    raise Awkward(argument, 2)
+
+
+def test_call_each_with_what_cannot_be_pickled():
+    """The iteration ends, in place of waiting for the answer."""
+    for function, arguments in ((raise_awkward, [1]), (len, [[lambda: None]])):
+        with pytest.raises(RuntimeError, match=r"^no value to or from a worker process: .*(second|lambda)"):
+            list(processes.call_each(function, arguments, workers=1))
+
+
 def test_call_each_that_is_left():
     """The processes are killed, and nothing waits for the calls."""
     start = time.monotonic()
