@@ -254,7 +254,7 @@ def _execute(options: dict, folder: Path, progress: Callable[[int], None] | None
                 results = size
         finally:
             runner.end()  # an interrupt ends the simulation, too
-    if (folder / "report").exists():
+    with contextlib.suppress(FileNotFoundError, ValueError):  # a full disk leaves no report, or a part of one
         return json.loads((folder / "report").read_text())
     check_room(folder)
     log = folder / "simulation.log"

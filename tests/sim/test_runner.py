@@ -1,12 +1,14 @@
 """Tests that need no simulator: the manifest, the keys of builds, and the verdict on a result."""
 
+import contextlib
+import errno
 import json
 import shutil
 
 import pytest
 
 from psahw.errors import UserError
-from psahw.sim import building, simulator
+from psahw.sim import building, runner, simulator
 from psahw.sim.design import counter_widths, load_design
 from psahw.sim.result import problems
 from tests.sim.conftest import MANIFEST, write_standin
@@ -143,3 +145,29 @@ def test_problems(change, complaints):
         "frames_counted": 4, "mismatches": [],
     }  # fmt: skip
     assert problems(result | change) == complaints
+
+
+@pytest.mark.parametrize("report", [None, "", '{"results": '])
+def test_a_report_that_a_full_disk_has_cut_off(report, tmp_path, monkeypatch):
+    """It is as good as none, and the error is that of the disk if that is still full."""
+
+    class Simulator:
+        def test(self, *_, **options):
+            if report is not None:
+                (options["test_dir"] / "report").write_text(report)
+
+        def end(self):
+            pass
+
+    def full(folder):
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    monkeypatch.setattr(building, "cocotb_runner", Simulator)
+    monkeypatch.setattr(building, "keep_log", lambda lines: "")
+    monkeypatch.setattr(runner, "surroundings", contextlib.nullcontext)
+    (tmp_path / "progress").touch()
+    with pytest.raises(RuntimeError, match=r"^the simulation ended without a report: "):
+        runner._execute({"test_dir": tmp_path}, tmp_path, None)
+    monkeypatch.setattr(runner, "check_room", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        runner._execute({"test_dir": tmp_path}, tmp_path, None)
