@@ -63,6 +63,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
         BASE | {"display", "network", "architecture", "adder_graph", "pictures"},
         {"msgspec", "numpy", "safetensors", "PIL", "torch"},
     ),
+    "exporting": (BASE | {"architecture", "network"}, {"msgspec", "numpy", "safetensors", "PIL"}),
     "importing": (BASE | {"architecture", "network"}, {"msgspec", "numpy", "safetensors", "PIL"}),
     "report": (
         BASE | {"display", "network", "architecture", "records"},
