@@ -226,7 +226,8 @@ def onnx_model(network: Network) -> "onnx.ModelProto":
     Its input ``image`` is uint8 of shape (images, rows, columns, colours), for any number of images, and its output
     ``logits`` is int32 of shape (images, outputs). A second output depends on the kind of the network's outputs:
     ``class``, int64 of shape (images,), is the first of the greatest logits; ``values``, float64, and ``labels``,
-    bool, are of shape (images, outputs). The codes behind a layer ``a.b`` are a tensor whose name begins with ``a_b_``.
+    bool, are of shape (images, outputs). The codes behind a layer ``a.b`` are the last tensor whose name begins with
+    ``a_b_``.
 
     The metadata of the model has the network's ``name`` and ``digest``, the kind of its ``output``, and as JSON lists
     the names of the ``classes``, ``values`` or ``labels``, and ``scale`` and ``offset`` of values.
