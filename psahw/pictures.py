@@ -7,7 +7,8 @@ A picture becomes RGB or grey by these rules:
 - Behind transparent pixels there is black.
 - The EXIF orientation turns the picture upright.
 - Of an animation, or of a file with several pages, the first frame is used.
-- Pictures whose range is not known are refused: integers of 32 bits or with a sign, floating point, and LAB.
+- Pictures whose range is not known are refused: integers of 32 bits or with a sign, floating point, and LAB. So is
+  PostScript, a program that Ghostscript would run for as long as the program likes.
 
 `fit` cuts out the largest part in the middle that has the proportions asked for, and scales it with Pillow's Lanczos
 filter. A picture that has this size already keeps its pixels.
@@ -106,6 +107,8 @@ def _opened(path: Path, content: BinaryIO) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(content) as file:
+                if file.format == "EPS":
+                    raise UserError(f"{path} is PostScript, which is not read: convert it to PNG")
                 yield file
     except UnidentifiedImageError:
         raise UserError(f"{path} is not a picture that Pillow can read") from None

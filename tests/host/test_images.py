@@ -136,6 +136,12 @@ def test_lab_is_refused(tmp_path):
         load([tmp_path / "a.tiff"], SHAPE)
 
 
+def test_postscript_is_not_run(tmp_path):
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.eps")
+    with pytest.raises(UserError, match=r"a\.eps is PostScript, which is not read: convert it to PNG$"):
+        load([tmp_path / "a.eps"], SHAPE)
+
+
 def test_colours_of_16_bits_keep_the_upper_ones(tmp_path):
     row = np.array([[0x0102, 0x80FF, 0xFFFF]] * 6, ">u2").tobytes()
     (tmp_path / "a.png").write_bytes(png(2, 16, [row] * 4))
