@@ -104,7 +104,7 @@ class UdpPort:
                 self._socket.send(data)
                 return
             except BlockingIOError:
-                select.select([], [self._socket], [], end - time.monotonic())
+                select.select([], [self._socket], [], max(end - time.monotonic(), 0))
             except OSError as error:
                 raise self._lost(error) from None
         raise UserError(f"{self.name} no longer accepts bytes")

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from psahw.errors import UserError
 from psahw.host import Accelerator
 from psahw.host.protocol import UDP_PAYLOAD
-from psahw.host.udp_port import UdpPort
+from psahw.host.udp_port import WRITE_SECONDS, UdpPort
 from tests.host.device import SHAPE, UdpDevice, hello, logits
 
 IMAGES = np.random.default_rng(4).integers(0, 256, (40, *SHAPE), np.uint8)
@@ -142,6 +143,22 @@ def test_unreachable(number, reason, monkeypatch):
         port.write(b"\0")
     port.close()
     assert str(caught.value) == f"cannot reach udp://127.0.0.1:9: {reason}"
+
+
+def test_a_full_queue(monkeypatch):
+    """The time may end between the attempt to send and the wait for room."""
+
+    class Full(socket.socket):
+        def send(self, data):
+            raise BlockingIOError
+
+    monkeypatch.setattr(socket, "socket", Full)
+    port = UdpPort("udp://127.0.0.1:9")
+    times = iter([0, WRITE_SECONDS - 1, WRITE_SECONDS + 1, WRITE_SECONDS + 2])
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    with pytest.raises(UserError, match=r"^udp://127\.0\.0\.1:9 no longer accepts bytes$"):
+        port.write(b"x")
+    port.close()
 
 
 def test_broadcast():
