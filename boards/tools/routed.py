@@ -1,10 +1,12 @@
 """Routed clocks and utilisation, read from the reports of the place and route tools."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
+from psahw import documents
 from psahw.errors import CheckFailed
 
 __all__ = ["NEXTPNR_REPORT", "VIVADO_CLOCKS", "VIVADO_UTILISATION", "Clock", "Routed", "nextpnr", "openxc7", "vivado"]
@@ -13,6 +15,7 @@ NEXTPNR_REPORT = "routed.json"
 VIVADO_CLOCKS = "routed.txt"
 VIVADO_UTILISATION = "top_utilization_place.rpt"  # Amaranth's script writes it
 
+_REPORT_BYTES = 64 << 20  # the paths in it may be long
 _TOLERANCE = 1e-3  # relative; constraints are rounded to whole picoseconds
 
 
@@ -79,16 +82,36 @@ class Routed:
         }
 
 
+class _Fmax(msgspec.Struct):
+    """Frequencies of a clock in nextpnr's report, in MHz."""
+
+    achieved: float
+    constraint: float
+
+
+class _Utilisation(msgspec.Struct):
+    """Numbers of a resource in nextpnr's report."""
+
+    used: int
+    available: int
+
+
+class _Report(msgspec.Struct):
+    """The parts of nextpnr's report that are read."""
+
+    fmax: dict[str, _Fmax]
+    utilization: dict[str, _Utilisation]
+
+
 def nextpnr(directory: Path) -> Routed:
-    """Read the file that ``nextpnr --report`` has written into a project's directory."""
-    report = json.loads((directory / NEXTPNR_REPORT).read_text())
-    clocks = (
-        Clock(name, float(clock["achieved"]) * 1e6, float(clock["constraint"]) * 1e6)
-        for name, clock in report["fmax"].items()
-    )
-    used = {
-        name: (entry["used"], entry["available"]) for name, entry in report["utilization"].items() if entry["used"]
-    }
+    """Read the file that ``nextpnr --report`` has written into a project's directory.
+
+    Raises UserError if there is no such report, or if a full disk has cut it off.
+    """
+    path = directory / NEXTPNR_REPORT
+    report = documents.read(path, _Report, hint="nextpnr writes it after routing", limit=_REPORT_BYTES)
+    clocks = (Clock(name, clock.achieved * 1e6, clock.constraint * 1e6) for name, clock in report.fmax.items())
+    used = {name: (entry.used, entry.available) for name, entry in report.utilization.items() if entry.used}
     return Routed(tuple(clocks), used)
 
 

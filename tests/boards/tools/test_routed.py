@@ -6,7 +6,7 @@ import re
 import pytest
 
 from psahw.boards.tools import routed
-from psahw.errors import CheckFailed
+from psahw.errors import CheckFailed, UserError
 
 NEXTPNR = {
     "critical_paths": [],
@@ -57,6 +57,21 @@ def test_nextpnr(tmp_path):
     assert results.clock(40e6).fmax_hz == pytest.approx(100.4924e6)
     assert results.used == {"DP16KD": (6, 208), "MULT18X18D": (5, 156)}
     assert results.to_dict()["clocks"]["$glbnet$clock.clk_in"]["constraint_hz"] == 25e6
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "must be JSON: "),
+        ('{"fmax": {}', "must be JSON: "),
+        ('{"fmax": {"clk": {"achieved": 50}}, "utilization": {}}', r"fmax\['clk'\].constraint is missing"),
+    ],
+    ids=range(3),
+)
+def test_a_report_of_nextpnr_that_is_not_complete(text, complaint, tmp_path):
+    (tmp_path / routed.NEXTPNR_REPORT).write_text(text)
+    with pytest.raises(UserError, match=rf"routed\.json:? {complaint}.*; nextpnr writes it after routing$"):
+        routed.nextpnr(tmp_path)
 
 
 def test_clock_that_the_tool_did_not_know(tmp_path):
