@@ -6,8 +6,9 @@ Each batch is a run of the simulator. A simulation that was interrupted continue
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,11 +95,18 @@ def simulate(
             results[start] = result
             progress(result["images"])
 
+    stopped = threading.Event()
+
+    def report(count: int) -> None:
+        if stopped.is_set():  # ends the simulation
+            raise CancelledError
+        progress(count)
+
     def run(part: slice, path: Path | None, key: str) -> tuple[int, dict[str, Any]]:
         try:
             result = runner.simulate(
                 design, images[part], expected[part], labels=None if labels is None else labels[part],
-                seed=seed + part.start, progress=progress, **options,
+                seed=seed + part.start, progress=report, **options,
             )  # fmt: skip
         except RuntimeError as error:
             raise RuntimeError(f"images {part.start} to {part.stop - 1}: {error}") from error
@@ -111,6 +119,7 @@ def simulate(
         try:
             results |= dict(future.result() for future in as_completed(futures))
         except BaseException:
+            stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     kept = len(results) - len(pending)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -104,6 +106,26 @@ def test_more_images_than_before(standin, tmp_path):
 def test_error_names_the_images(standin):
     with pytest.raises(RuntimeError, match=r"^images 0 to 7: .*nothing moved"):
         batches.simulate(*standin, labels=np.zeros(12, int), batch=8, plusargs=("+bug=1",))
+
+
+def test_a_failure_ends_other_batches(standin, monkeypatch):
+    """They end with their next result, in place of being simulated to their end in vain."""
+    results, begun = [], threading.Event()
+
+    def fail_or_report(*arguments, seed, progress, **options):
+        if seed == 1:
+            begun.wait()
+            raise RuntimeError("wrong")
+        begun.set()
+        for n in range(100):
+            time.sleep(0.02)
+            results.append(n)
+            progress(1)
+
+    monkeypatch.setattr(runner, "simulate", fail_or_report)
+    with pytest.raises(RuntimeError, match=r"^images 0 to 5: wrong$"):
+        batches.simulate(*standin, labels=None, batch=6, jobs=2)
+    assert len(results) < 50
 
 
 def test_file_that_is_not_a_result(standin, tmp_path):
