@@ -1,4 +1,4 @@
-"""What is raised for a model with operators that no network can hold: a list of all of them."""
+"""An error that lists all operators of a model that no network can hold."""
 
 import os
 from collections.abc import Sequence
