@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
+from . import output
+
 __all__ = ["compression_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -20,13 +22,13 @@ def compression_options(command: Command) -> Command:
         ),
         click.option(
             "--lut-budget",
-            type=click.IntRange(1),
+            type=output.COUNT,
             metavar="LUTS",
             help="Choose bits for each layer so that the adder graphs take at most this many LUTs (estimated).",
         ),
         click.option(
             "--search-images",
-            type=click.IntRange(1),
+            type=output.COUNT,
             default=2000,
             show_default=True,
             help="Training images on which --lut-budget measures the loss.",

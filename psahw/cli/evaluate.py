@@ -18,7 +18,7 @@ _COLUMNS = {
 @click.command()
 @output.network_argument
 @data_options()
-@click.option("--images", type=click.IntRange(1), help="Only the first N test images.")
+@click.option("--images", type=output.COUNT, help="Only the first N test images.")
 @click.option("--record", is_flag=True, help="Write the accuracy into the network file's metadata.")
 @output.json_option
 def evaluate(network, dataset, data, images, record, as_json):

@@ -93,7 +93,7 @@ def _show_synthesised(result: "SynthesisResult") -> None:
 @click.command("synth")
 @output.network_argument
 @plan_options()
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes at once; by default one per core.")
+@click.option("--jobs", type=output.COUNT, metavar="N", help="Processes at once; by default one per core.")
 @output.json_option
 def synth_command(network, jobs, as_json, **options):
     """Synthesise the circuit with Yosys, and show its resources beside the plan's estimate.

@@ -14,7 +14,7 @@ __all__ = ["COMMANDS"]
 @data_options(argument=True)
 @click.option("--board", "-b", default="tangprimer20k", show_default=True, metavar="BOARD", help=BOARD_HELP)
 @click.option(
-    "--fps", type=click.FloatRange(0, min_open=True), default=1000, show_default=True, metavar="N",
+    "--fps", type=click.FloatRange(0, 1e12, min_open=True), default=1000, show_default=True, metavar="N",
     help="Frames per second that the circuit must reach.",
 )  # fmt: skip
 @click.option("--max-lut", type=float, metavar="N", help="Limit of LUTs, if it is below the device's.")

@@ -19,12 +19,15 @@ from ..quoting import printable
 from .tables import print_beginning, print_paragraph, print_table
 
 __all__ = [
-    "Steps", "json_option", "network_argument", "note", "print_beginning", "print_json", "print_line",
+    "COUNT", "Steps", "json_option", "network_argument", "note", "print_beginning", "print_json", "print_line",
     "print_paragraph", "print_table", "progress", "step", "steps",
 ]  # fmt: skip
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 network_argument = click.argument("network", metavar="NETWORK")
+
+COUNT = click.IntRange(1, 10**9)
+"""The type of an option for a number of things."""
 
 
 def _plain(value: Any) -> Any:

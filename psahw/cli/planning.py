@@ -78,10 +78,11 @@ def _check_numbers(options: dict[str, Any]) -> None:
     """Raise UserError, naming the option, for numbers that are not possible."""
     for name in ("clock", "fps", "bus_bytes"):
         value, flag = options[name], f"--{name.replace('_', '-')}"
+        shown = f"{value:g}" if isinstance(value, float) else quote(value)  # a long integer is no float
         if value is not None and not value > 0:
-            raise UserError(f"{flag} must be positive, not {value:g}")
+            raise UserError(f"{flag} must be positive, not {shown}")
         if value is not None and value >= 1e12:
-            raise UserError(f"{flag} must be below 1e12, not {value:g}")
+            raise UserError(f"{flag} must be below 1e12, not {shown}")
     for name in _BUDGET.values():
         value = options[name]
         if value is not None and not value >= 0:

@@ -25,7 +25,7 @@ _EPOCHS = 2  # the library's, so that --help need not import torch
 @targets_option
 @click.option(
     "--calibration",
-    type=click.IntRange(1),
+    type=output.COUNT,
     default=1000,
     show_default=True,
     help="Training images that set the scales.",

@@ -88,7 +88,7 @@ def _images(
     metavar="N",
     help="Bits per second of the board's UART; by default that of --board, or 3000000.",
 )
-@click.option("--images", "count", type=click.IntRange(1), metavar="N", help="Only the first N; 100 of a data set.")
+@click.option("--images", "count", type=output.COUNT, metavar="N", help="Only the first N; 100 of a data set.")
 @data_options(default=None)
 @click.option(
     "--timeout",

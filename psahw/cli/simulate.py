@@ -43,7 +43,7 @@ def _show(result: "SimulationResult") -> None:
 @plan_options(default_board="marble")
 @click.option("--design", metavar="DIR", help="Simulate what psahw elaborate wrote there, instead of a new plan.")
 @click.option("--netlist", is_flag=True, help="Simulate the netlist that Yosys makes, cell by cell; takes minutes.")
-@click.option("--images", type=click.IntRange(1), metavar="N", help=f"Test images; up to {IMAGES} unless given.")
+@click.option("--images", type=output.COUNT, metavar="N", help=f"Test images; up to {IMAGES} unless given.")
 @data_options(default=None)
 @click.option("--stalls", is_flag=True, help="Stall both ends at random; the cadence is then not compared.")
 @click.option("--reset-test", is_flag=True, help=f"Reset {RESETS} times in mid-frame before the frames that count.")
@@ -53,10 +53,10 @@ def _show(result: "SimulationResult") -> None:
     metavar="FILE",
     help="Write all signals to an .fst file, which is large, or how often each changes to a .saif file.",
 )
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at once; by default one per processor.")
+@click.option("--jobs", type=output.COUNT, metavar="N", help="Runs at once; by default one per processor.")
 @click.option(
     "--batch",
-    type=click.IntRange(1),
+    type=output.COUNT,
     metavar="N",
     help="Images per run; by default chosen by the length of the simulation, and at most 500.",
 )

@@ -55,7 +55,7 @@ def _run_one(sweep: Sweep, name: str, as_json: bool) -> None:
 @click.command()
 @click.argument("recipe")
 @click.option("-o", "--output", "directory", required=True, metavar="DIR", help="Directory of jobs and results.")
-@click.option("--jobs", "workers", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+@click.option("--jobs", "workers", type=output.COUNT, default=1, show_default=True, metavar="N",
               help="Jobs at once.")  # fmt: skip
 @click.option("--only", metavar="NAME", help="Run only this job, for Slurm, Ray and the like.")
 @click.option("--list", "listed", is_flag=True, help="Print a shell line for each job, and run nothing.")

@@ -52,7 +52,7 @@ def train(shape, changes, epochs, stop_after, batch, seed, settings, directory, 
               help="First weights: random; the teacher's, with the hidden neurons that matter most (the default "
               "with one --teacher or a --from); or each block first learns what the teacher's does.")  # fmt: skip
 @click.option("--from", "source", metavar="RUN", help="Start from this run instead of the teacher.")
-@click.option("--block-epochs", type=click.IntRange(1), metavar="N",
+@click.option("--block-epochs", type=output.COUNT, metavar="N",
               help=f"Epochs for --start blocks, before the others; {_BLOCK_EPOCHS} unless given.")  # fmt: skip
 @run_options()
 def distill(

@@ -60,16 +60,16 @@ def run_options(*, epochs: int = _EPOCHS, fewest: int = 1) -> Callable[[Command]
     options = [
         click.option(
             "--epochs",
-            type=click.IntRange(fewest),
+            type=click.IntRange(fewest, output.COUNT.max),
             help=f"Passes over the training images; {epochs} unless given.",
         ),
         click.option(
             "--stop-after",
-            type=click.IntRange(1),
+            type=output.COUNT,
             metavar="N",
             help="Leave the run unfinished after epoch N, to be resumed, also with other --epochs.",
         ),
-        click.option("--batch", type=click.IntRange(1), help=f"Images per step; {_BATCH} unless given."),
+        click.option("--batch", type=output.COUNT, help=f"Images per step; {_BATCH} unless given."),
         click.option("--seed", type=click.IntRange(0), help="Fixes initial weights, order and augmentation."),
         set_option(
             "Any other setting of the training, as in --set optimizer=adamw "
