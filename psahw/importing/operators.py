@@ -13,7 +13,8 @@ import numpy as np
 
 __all__ = [
     "Add", "Affine", "Bipolar", "Clip", "Convolution", "Flatten", "Input", "MaxPool", "MeanPool", "Model",
-    "MultiThreshold", "Operator", "Quantise", "Quantiser", "Rounding", "Shape", "apply", "evaluate", "shapes",
+    "MultiThreshold", "Operator", "Quantise", "Quantiser", "Rounding", "Shape", "apply", "evaluate", "output_shape",
+    "shapes",
 ]  # fmt: skip
 
 Shape: TypeAlias = tuple[int, int, int]
@@ -347,11 +348,18 @@ def shapes(model: Model) -> dict[str, Shape]:
     """
     known = {model.input.name: model.input.shape}
     for operator in model.operators:
-        known[operator.output] = _shape(operator, [known[name] for name in operator.inputs])
+        known[operator.output] = output_shape(operator, [known[name] for name in operator.inputs])
     return known
 
 
-def _shape(operator: Operator, inputs: list[Shape]) -> Shape:
+def output_shape(operator: Operator, inputs: list[Shape]) -> Shape:
+    """Return the shape that an operator gives for the shapes of its inputs.
+
+    Raises
+    ------
+    ValueError
+        If an operator does not fit its input. The message begins with the operator's name.
+    """
     rows, columns, channels = inputs[0]
     match operator:
         case Convolution(weight=weight, groups=groups, stride=stride, padding=padding):
