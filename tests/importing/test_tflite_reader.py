@@ -160,7 +160,7 @@ def test_depthwise_convolutions(tmp_path, dtype, channels, multiplier):
     source = builder.tensor([1, 8, 7, channels], dtype, scale, zero)
     output = builder.tensor([1, 4, 4, channels * multiplier], dtype, scale and 2 * scale, zero)
     convolution(
-        builder, source, output, rng, "DEPTHWISE_CONV_2D", (1, 3, 3, channels * multiplier), bias=dtype != INT8,
+        builder, source, output, rng, "DEPTHWISE_CONV_2D", (1, 3, 3, channels * multiplier),
         per_channel=dtype == INT8, padding=SAME, strideH=2, strideW=2, depthMultiplier=multiplier,
         fusedActivationFunction=RELU,
     )  # fmt: skip
