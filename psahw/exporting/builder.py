@@ -52,7 +52,7 @@ class Builder:
         """Return the name of a tensor of the layer."""
         return f"{self.layer.replace('.', '_')}_{role}"
 
-    def constant(self, role: str, values: np.ndarray) -> str:
+    def constant(self, role: str, values: np.ndarray | np.generic) -> str:
         """Add a constant, and return its name."""
         name = self.name(role)
         self._constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(values), name))

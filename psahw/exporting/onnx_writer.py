@@ -158,8 +158,8 @@ class _Writer:
         builder, (tokens, channels) = self._builder, (place.input.tokens, place.input.channels)
         parts = self._grouped(x, (tokens, layer.groups, channels // layer.groups), [0, 2, 1, 3])
         total = builder.node("MatMul", self._wide("weight", layer.weight), parts)
-        rows = (layer.bias, layer.shift, layer.multiplier)
-        mixed = self._requantised(total, layer.codes, *(None if row is None else row[..., None] for row in rows))
+        multiplier = None if layer.multiplier is None else layer.multiplier[..., None]
+        mixed = self._requantised(total, layer.codes, layer.bias[..., None], layer.shift[..., None], multiplier)
         back = builder.node("Transpose", mixed, role="Back", perm=[0, 2, 1, 3])
         return builder.node("Reshape", back, builder.constant("size", np.array([0, tokens, channels])))
 
@@ -172,8 +172,8 @@ class _Writer:
         weight = layer.weight.transpose(1, 2, 0)[..., None]  # tokens or 1, entries, groups, 1
         products = builder.node("Mul", parts, self._wide("weight", weight))
         total = builder.node("ReduceSum", products, builder.constant("axes", np.array([2])), keepdims=0)
-        rows = (layer.bias, layer.shift, layer.multiplier)
-        mixed = self._requantised(total, layer.codes, *(None if row is None else row.T[..., None] for row in rows))
+        multiplier = None if layer.multiplier is None else layer.multiplier.T[..., None]
+        mixed = self._requantised(total, layer.codes, layer.bias.T[..., None], layer.shift.T[..., None], multiplier)
         return builder.node("Reshape", mixed, builder.constant("size", np.array([0, tokens, channels])))
 
     def _requantised(
