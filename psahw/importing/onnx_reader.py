@@ -324,7 +324,9 @@ class _Reading:
         if not joined:
             return value.tensor
         last = Node("output", "Flatten", (), (output,), {}, 0)
-        return self.graph.with_channels(last, value, joined[0]).tensor
+        flat = self.graph.with_channels(last, value, joined[0])
+        self.graph.values[output] = flat
+        return flat.tensor
 
     def _first_grid(self) -> Quantiser | None:
         """Return the grid on which the file puts the input before anything else, if it does."""
