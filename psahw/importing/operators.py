@@ -5,7 +5,7 @@ source are kept as such, together with their scale. Everything else is float64. 
 output, and a `Model` lists its operators so that each comes after those that it takes its inputs from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -20,13 +20,16 @@ __all__ = [
 Shape: TypeAlias = tuple[int, int, int]
 """Rows, columns and channels of a tensor."""
 
-Rounding: TypeAlias = Literal["half even", "half up", "half away", "floor", "ceil", "towards zero"]
-"""How a real number becomes an integer. The first three differ in halves only."""
+Rounding: TypeAlias = Literal[
+    "half even", "half up", "half away", "half away from code 0", "floor", "ceil", "towards zero"
+]
+"""How a real number becomes an integer. The first four differ in halves only."""
 
-_ROUND = {
+_ROUND: Mapping[Rounding, Callable[[np.ndarray], np.ndarray]] = {
     "half even": np.rint,
     "half up": lambda x: np.floor(x + 0.5),
     "half away": lambda x: np.copysign(np.floor(np.abs(x) + 0.5), x),
+    "half away from code 0": lambda x: np.copysign(np.floor(np.abs(x) + 0.5), x),
     "floor": np.floor,
     "ceil": np.ceil,
     "towards zero": np.trunc,
@@ -50,7 +53,8 @@ class Quantiser:
     narrow
         Whether the least code is left out: -127 to 127, or 0 to 254.
     rounding
-        How halves are rounded.
+        How halves are rounded. "half away from code 0" rounds ``x / scale + zero_point``, as TensorFlow Lite does with
+        means; all others round ``x / scale``.
     """
 
     scale: np.ndarray
@@ -72,8 +76,11 @@ class Quantiser:
 
     def codes(self, values: np.ndarray) -> np.ndarray:
         """Return the int64 codes of real numbers, whose last axis is the channels."""
-        rounded = _ROUND[self.rounding](values / self.scale)
-        return np.clip(rounded + self.zero_point, self.low, self.high).astype(np.int64)
+        early, late = 0, self.zero_point
+        if self.rounding == "half away from code 0":
+            early, late = late, early
+        rounded = _ROUND[self.rounding](values / self.scale + early)
+        return np.clip(rounded + late, self.low, self.high).astype(np.int64)
 
     def values(self, codes: np.ndarray) -> np.ndarray:
         """Return the real numbers of codes, whose last axis is the channels."""
