@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .flow.building import build
     from .flow.demonstration import demo
     from .flow.elaboration import elaborate
+    from .flow.exporting import export
     from .flow.frontier import frontier
     from .flow.functions import draw_functions
     from .flow.initialising import init as init
@@ -40,6 +41,7 @@ __all__ = [
     "draw_functions",
     "elaborate",
     "evaluate",
+    "export",
     "frontier",
     "load",
     "package",
@@ -61,6 +63,7 @@ _MODULES = {  # where each name is defined
     "draw_functions": "flow.functions",
     "elaborate": "flow.elaboration",
     "evaluate": "model.evaluation",
+    "export": "flow.exporting",
     "frontier": "flow.frontier",
     "init": "flow.initialising",
     "load": "network.file",

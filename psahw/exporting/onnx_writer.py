@@ -221,7 +221,7 @@ def _windows(layer: Windows, grid: tuple[int, int]) -> np.ndarray:
 
 
 def onnx_model(network: Network) -> "onnx.ModelProto":
-    """Return a model in standard integer operators that computes exactly what the network does.
+    """Return a model in standard operators that computes exactly the integers of a network.
 
     Its input ``image`` is uint8 of shape (images, rows, columns, colours), for any number of images, and its output
     ``logits`` is int32 of shape (images, outputs). A second output depends on the kind of the network's outputs:

@@ -135,6 +135,18 @@ def test_answers(kind):
     assert kind != "class" or (0 in expected and 1 not in expected)
 
 
+def test_by_the_specification():
+    """The evaluator of onnx, which is written from the operators' specification, gives the same integers."""
+    from onnx.reference import ReferenceEvaluator
+
+    rng = np.random.default_rng(7)
+    for kinds in (("convolution", "mixing", "thresholds"), ("residual", "shortcut", "max_pool", "table")):
+        network = random_graph(rng, steps=3, kinds=kinds)
+        images = random_images(rng, network, 3)
+        logits = ReferenceEvaluator(onnx_model(network)).run(["logits"], {"image": images})[0]
+        np.testing.assert_array_equal(logits, reference.run(network, images))
+
+
 def test_metadata():
     network = load("mnist-psa")
     model = onnx_model(network)

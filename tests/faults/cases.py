@@ -73,6 +73,7 @@ CASES = (
     Case("program", ("program", "{built}", "--tool", "openfpgaloader"), inputs=("built",)),
     Case("package", ("package", "{network}", "--for", "fusesoc", "--board", "marble", *PLAN, "-o", "part"),
          ("part",), variant=("--clock", "100e6")),
+    Case("export", ("export", "{network}", "--onnx", "network.onnx", "--check", "3"), ("network.onnx",)),
     Case("simulate", ("simulate", "{network}", *PLAN, "--images", "3", "--keep", "kept"), ("kept",), resumes=True),
     Case("simulate, design", ("simulate", "{network}", "--design", "{design}", "--images", "2"),
          inputs=("network", "design")),
@@ -100,7 +101,7 @@ GROUPS = {
     "simulation": ("simulate", "simulate, design", "run", "demo"),
     "training": ("train", "teach", "distill", "quantize", "evaluate", "evaluate, file", "sweep"),
     "hardware": ("info", "frontier", "plan", "plan, adder graphs", "plan, template", "elaborate", "build", "program",
-                 "package", "synth", "report", "init"),
+                 "package", "export", "synth", "report", "init"),
 }  # fmt: skip
 """The names of all cases, in groups of which each is checked in about an hour or more."""
 

@@ -30,10 +30,11 @@ def test_plan_wrong_types(network, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "function", ["build", "demo", "elaborate", "package", "run", "simulate", "synthesise", "write_report"]
+    "function", ["build", "demo", "elaborate", "export", "package", "run", "simulate", "synthesise", "write_report"]
 )
 def test_every_step_names_a_network_that_is_none(function):
-    positional = {"package": (None, "vivado", "build/x"), "elaborate": (None, "build/x"), "build": (None, "build/x")}
+    positional = {"export": ()}
+    positional |= {"package": (None, "vivado", "build/x"), "elaborate": (None, "build/x"), "build": (None, "build/x")}
     with pytest.raises(TypeError, match=r"^network must be a Network, as psahw.load returns it, not 5$"):
         getattr(psahw, function)(5, *positional.get(function, ("build/x",)))
 
