@@ -21,14 +21,15 @@ Shape: TypeAlias = tuple[int, int, int]
 """Rows, columns and channels of a tensor."""
 
 Rounding: TypeAlias = Literal[
-    "half even", "half up", "half away", "half away from code 0", "floor", "ceil", "towards zero"
+    "half even", "half up", "half away", "half to even code", "half away from code 0", "floor", "ceil", "towards zero"
 ]
-"""How a real number becomes an integer. The first four differ in halves only."""
+"""How a real number becomes an integer. The first five differ in halves only."""
 
 _ROUND: Mapping[Rounding, Callable[[np.ndarray], np.ndarray]] = {
     "half even": np.rint,
     "half up": lambda x: np.floor(x + 0.5),
     "half away": lambda x: np.copysign(np.floor(np.abs(x) + 0.5), x),
+    "half to even code": np.rint,
     "half away from code 0": lambda x: np.copysign(np.floor(np.abs(x) + 0.5), x),
     "floor": np.floor,
     "ceil": np.ceil,
@@ -53,8 +54,8 @@ class Quantiser:
     narrow
         Whether the least code is left out: -127 to 127, or 0 to 254.
     rounding
-        How halves are rounded. "half away from code 0" rounds ``x / scale + zero_point``, as TensorFlow Lite does with
-        means; all others round ``x / scale``.
+        How halves are rounded. "half to even code" and "half away from code 0" round ``x / scale + zero_point``, as
+        TensorFlow Lite does with means; all others round ``x / scale``.
     """
 
     scale: np.ndarray
@@ -77,7 +78,7 @@ class Quantiser:
     def codes(self, values: np.ndarray) -> np.ndarray:
         """Return the int64 codes of real numbers, whose last axis is the channels."""
         early, late = 0, self.zero_point
-        if self.rounding == "half away from code 0":
+        if self.rounding in ("half to even code", "half away from code 0"):
             early, late = late, early
         rounded = _ROUND[self.rounding](values / self.scale + early)
         return np.clip(rounded + late, self.low, self.high).astype(np.int64)

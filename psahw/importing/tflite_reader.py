@@ -2,8 +2,8 @@
 
 Each operator of the file becomes one on real numbers, followed by its activation as a `Clip` and, if the output has
 codes, by a `Quantise` with its scale and zero point. The `Quantise` is left out where the operator computes nothing
-new on the same grid, as a maximum does. TensorFlow Lite rounds in up to two steps, each with halves away from zero,
-so its codes can differ by one from those of a single rounding.
+new on the same grid, as a maximum does. Halves are rounded as LiteRT's default kernels round them, which differs
+between operators. Other kernels differ from those: the reference ones round the sums of convolutions twice.
 
 These are taken, too: padding in front of a convolution, which becomes part of it; QUANTIZE and DEQUANTIZE;
 dequantised constants; constants that are added, subtracted or multiplied; and reshaping that only adds or removes an
@@ -35,6 +35,7 @@ from .operators import (
     Operator,
     Quantise,
     Quantiser,
+    Rounding,
     Shape,
     shapes,
 )
@@ -54,6 +55,15 @@ _CONSTANTS = {
     "FLOAT32": np.float32,
 }  # fmt: skip
 _ACTIVATIONS = {1: ("relu", 0.0, math.inf), 2: ("relu_n1_to_1", -1.0, 1.0), 3: ("relu6", 0.0, 6.0)}
+_ROUNDING: dict[str, Rounding] = {
+    "ADD": "half up",
+    "AVERAGE_POOL_2D": "half away from code 0",
+    "MEAN": "half to even code",
+    "QUANTIZE": "half up",
+    "SUB": "half up",
+}
+"""How LiteRT's default kernels round halves, for operators that do not round them to even."""
+
 _RESHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 _LAST = ("SOFTMAX", "LOGISTIC")
 _ONE_INPUT = (*_RESHAPES, "MEAN", "PAD", "PADV2")  # their other inputs are parameters
@@ -148,7 +158,7 @@ class _Reader:
             return shape[1], shape[2], shape[3]
         return (shape[1], 1, shape[2]) if len(shape) == 3 else (1, 1, shape[1])
 
-    def quantiser(self, index: int) -> Quantiser | None:
+    def quantiser(self, index: int, rounding: Rounding = "half even") -> Quantiser | None:
         """Return the grid of a computed tensor, or None if it has real numbers."""
         tensor = self.tensors[index]
         if tensor.type == "FLOAT32":
@@ -159,7 +169,7 @@ class _Reader:
         if len(scale) != 1:
             raise _Refused(f"{quote(tensor.name)} must have 1 scale, not {len(scale)}")
         zero = int(zero_point[0]) if len(zero_point) else 0
-        quantiser = Quantiser(np.array(scale[0]), zero, 8, _CODES[tensor.type], rounding="half away")
+        quantiser = Quantiser(np.array(scale[0]), zero, 8, _CODES[tensor.type], rounding=rounding)
         if not quantiser.low <= zero <= quantiser.high:
             raise _Refused(f"{quote(tensor.name)} has the zero point {zero}, which is no {tensor.type}")
         return quantiser
@@ -261,7 +271,10 @@ class _Reader:
             suffix, low, high = _ACTIVATIONS[activation]
             steps.append((suffix, Clip, {"low": low, "high": high}))
             on_grid = on_grid and high == math.inf  # 0 is on each grid
-        quantiser = self.quantiser(self.output(node))
+        rounding = _ROUNDING.get(node.kind, "half even")
+        if node.kind == "QUANTIZE" and self.tensors[node.inputs[0]].type == "FLOAT32":
+            rounding = "half even"
+        quantiser = self.quantiser(self.output(node), rounding)
         if quantiser is not None and not on_grid:
             steps.append(("quantise", Quantise, {"quantiser": quantiser}))
         return steps
@@ -584,7 +597,9 @@ class _Reader:
     def start(self, start: int, output: int, nodes: list[Node]) -> tuple[int, set[Node]]:
         """Return the tensor that becomes the input, and the nodes before it: what shapes and quantises the input."""
         before: set[Node] = set()
-        while start != output:
+        for _ in range(8):  # each step looks at all nodes
+            if start == output:
+                break
             users = [node for node in nodes if start in _data_inputs(node)]
             if len(users) != 1 or len(users[0].outputs) != 1:
                 break

@@ -62,10 +62,16 @@ def test_halves(rounding, expected):
 
 
 def test_halves_of_codes():
-    """The numbers have the codes -4.5 and 0.5; away from 0 are -5 and 1, and away from the number 0, -4 and 1."""
+    """The numbers have the codes -4.5 and 0.5: away from 0 are -5 and 1, and away from the number 0, -4 and 1."""
     values = np.array([0.25, 2.75])
-    for rounding, expected in (("half away from code 0", [-5, 1]), ("half away", [-4, 1])):
-        assert Quantiser(np.array(0.5), -5, rounding=rounding).codes(values).tolist() == expected
+    expected = {
+        "half away from code 0": [-5, 1],
+        "half to even code": [-4, 0],
+        "half away": [-4, 1],
+        "half even": [-5, 1],
+    }
+    for rounding, codes in expected.items():
+        assert Quantiser(np.array(0.5), -5, rounding=rounding).codes(values).tolist() == codes
 
 
 def test_zero_point_and_scale_of_each_channel():

@@ -29,12 +29,12 @@ GRIDS = {INT8: (0.05, 12), UINT8: (0.04, 120), FLOAT: (None, 0)}
 """Scale and zero point of most activations."""
 
 
-def litert(content, codes):
-    """Return all tensors that LiteRT's reference kernels compute for each image: {index: array}."""
+def litert(content, codes, kernels=OpResolverType.BUILTIN_REF):
+    """Return all tensors that LiteRT's kernels compute for each image: {index: array}."""
     interpreter = Interpreter(
         model_content=content,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=kernels,
+        experimental_preserve_all_tensors=kernels == OpResolverType.BUILTIN_REF,
     )
     interpreter.allocate_tensors()
     entry = interpreter.get_input_details()[0]
@@ -379,6 +379,66 @@ def test_weights_of_float16(tmp_path):
     compare(tmp_path, builder, [source], [output])
 
 
+@pytest.mark.parametrize("zero", [0, 3, -128])
+@pytest.mark.parametrize(
+    "kind", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "QUANTIZE", "ADD", "AVERAGE_POOL_2D", "MEAN", "float"]
+)
+def test_halves_are_rounded_as_by_the_default_kernels(tmp_path, kind, zero):
+    """Sums of halves of codes, positive and negative, so that each way to round them gives other codes."""
+    builder = Builder()
+    codes = np.arange(-20, 20)
+    shape = [1, 40, 1] if kind == "FULLY_CONNECTED" else [1, 40, 1, 1]
+    if kind in ("AVERAGE_POOL_2D", "MEAN"):
+        shape, codes = [1, 2, 1, 20], np.stack([np.arange(-20, 20, 2), np.arange(-19, 20, 2)])
+        source, output = builder.tensor(shape, INT8, 1, zero), builder.tensor([1, 1, 1, 20], INT8, 1, zero)
+    else:
+        source = builder.tensor(shape, FLOAT if kind == "float" else INT8, None if kind == "float" else 0.5)
+        output = builder.tensor(shape, INT8, 1, zero)
+    axis = 3 if kind.startswith("DEPTHWISE") else 0
+    one = [
+        builder.constant(np.ones((1,) * (2 if kind == "FULLY_CONNECTED" else 4), np.int8), 1, 0, axis),
+        builder.constant(np.int32([0]), 0.5),
+    ]
+    match kind:
+        case "CONV_2D":
+            builder.node(kind, [source, *one], [output], "Conv2DOptions", strideH=1, strideW=1)
+        case "DEPTHWISE_CONV_2D":
+            options = dict(strideH=1, strideW=1, depthMultiplier=1)
+            builder.node(kind, [source, *one], [output], "DepthwiseConv2DOptions", **options)
+        case "FULLY_CONNECTED":
+            builder.node(kind, [source, *one], [output], "FullyConnectedOptions", keepNumDims=True)
+        case "QUANTIZE":
+            builder.node("QUANTIZE", [source], [output], "QuantizeOptions")
+        case "float":
+            builder.node("QUANTIZE", [source], [output], "QuantizeOptions")
+            last = builder.tensor(shape, INT8, 1, zero)
+            builder.node("RELU", [output], [last])
+        case "ADD":
+            positive = builder.tensor(shape, INT8, 0.5)
+            builder.node("RELU", [source], [positive])
+            builder.node("ADD", [source, positive], [output], "AddOptions")
+        case "AVERAGE_POOL_2D":
+            window = dict(filterHeight=2, filterWidth=1, strideH=1, strideW=1, padding=VALID)
+            builder.node(kind, [source], [output], "Pool2DOptions", **window)
+        case "MEAN":
+            axes = builder.constant(np.int32([1, 2]))
+            builder.node(kind, [source, axes], [output], "ReducerOptions", keepDims=True)
+    if kind == "float":  # becomes part of the input
+        content, model = (
+            builder.content([source], [output]),
+            read(builder.save(tmp_path / "m.tflite", [source], [last])),
+        )
+        expected = litert(content, codes[None] / 2, OpResolverType.AUTO)[output].ravel()
+        assert model.input.quantiser.codes(codes / 2).tolist() == expected.tolist()
+        return
+    path = builder.save(tmp_path / "m.tflite", [source], [output])
+    model = read(path)
+    expected = litert(path.read_bytes(), codes[None], OpResolverType.AUTO)[output].ravel()
+    values = model.input.quantiser.values(codes.reshape(1, *model.input.shape))
+    computed = ops.evaluate(model, values)[model.output].ravel() + zero
+    assert computed.tolist() == expected.tolist()
+
+
 # What is refused.
 
 
@@ -586,13 +646,15 @@ def shared_model(name):
     return path
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_each_operator_of_a_real_model(name):
+@pytest.mark.parametrize(
+    ("name", "reference"), [*((name, False) for name in MODELS), ("kws_ref_model", True), ("ad01_int8", True)]
+)
+def test_each_operator_of_a_real_model(name, reference):
     """Operators take what LiteRT has computed, so that one that differs cannot hide behind another."""
     path = shared_model(name)
     model = read(path)
     values, codes = random_input(model, np.random.default_rng(0), 2 if "Resnet" in name else 10)
-    expected = tensors(path, codes)
+    expected = tensors(path, codes, reference=reference)
     known = {model.input.name: values}
     compared = 0
     for step in model.operators:
@@ -602,7 +664,10 @@ def test_each_operator_of_a_real_model(name):
         compared += 1
         wanted = expected[step.output]
         if isinstance(step, ops.Quantise):
-            assert np.abs(step.quantiser.codes(known[step.output]) - wanted).max() <= 1, step.name
+            difference = np.abs(step.quantiser.codes(known[step.output]) - wanted)
+            # One in 10,000 for sums that are close to a half in float32, and one in 100 for two roundings.
+            most = 0.01 if reference else 1e-4
+            assert difference.max() <= 1 and (difference > 0).mean() <= most, step.name
             known[step.output] = step.quantiser.values(wanted.astype(np.int64))
         else:
             assert np.abs(known[step.output] - wanted).max() < 3e-6 * np.abs(wanted).max(), step.name
