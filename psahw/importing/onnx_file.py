@@ -16,7 +16,9 @@ from ..errors import UserError
 from ..extras import install_hint
 from ..quoting import quote
 
-__all__ = ["MAX_BYTES", "MAX_ELEMENTS", "MAX_NODES", "Refused", "array", "attributes", "load", "numpy_type"]
+__all__ = [
+    "MAX_BYTES", "MAX_ELEMENTS", "MAX_NODES", "MAX_TOTAL", "Refused", "array", "attributes", "load", "numpy_type",
+]  # fmt: skip
 
 MAX_BYTES = 64 << 20
 """The most bytes of a file, and of all external data of a model."""
@@ -26,6 +28,9 @@ MAX_NODES = 20_000
 
 MAX_ELEMENTS = 1 << 24
 """The most elements of a tensor."""
+
+MAX_TOTAL = 1 << 25
+"""The most elements of all tensors of a file together, and of all constants that are computed from them."""
 
 
 class Refused(Exception):
@@ -71,6 +76,9 @@ def load(path: str | os.PathLike) -> Any:
             raise Refused("it has no operators")
         if max(len(model.graph.node), len(model.graph.initializer)) > MAX_NODES:
             raise Refused(f"it has more than {MAX_NODES:,} operators or tensors")
+        _check_names(model)
+        if sum(_elements(tensor) for tensor in _tensors(model.graph)) > MAX_TOTAL:
+            raise Refused(f"its tensors must have at most {MAX_TOTAL:,} elements together")
         _take_in_external_data(model, path.parent)
     except DecodeError:
         raise UserError(f"{path} is not an ONNX model, or is damaged") from None
@@ -79,14 +87,29 @@ def load(path: str | os.PathLike) -> Any:
     return model
 
 
+def _check_names(model: Any) -> None:
+    """Refuse a model with a name that is not UTF-8, which protobuf gives as bytes."""
+    graph = model.graph
+    names = [part.name for part in (*graph.node, *graph.initializer, *graph.input, *graph.output)]
+    for node in graph.node:
+        names += [node.op_type, node.domain, *node.input, *node.output, *(part.name for part in node.attribute)]
+    for annotation in graph.quantization_annotation:
+        names += [part for entry in annotation.quant_parameter_tensor_names for part in (entry.key, entry.value)]
+    if not all(isinstance(name, str) for name in names):
+        raise Refused("a name in it is no text")
+
+
+def _tensors(graph: Any) -> list[Any]:
+    """Return the tensors of a graph: its initialisers, and those that are attributes of nodes."""
+    attributes = (attribute for node in graph.node for attribute in node.attribute)
+    return [*graph.initializer, *(attribute.t for attribute in attributes if attribute.type == attribute.TENSOR)]
+
+
 def _take_in_external_data(model: Any, folder: Path) -> None:
-    external = [tensor for tensor in model.graph.initializer if tensor.data_location == tensor.EXTERNAL]
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.t.data_location == attribute.t.EXTERNAL:
-                external.append(attribute.t)
     total = 0
-    for tensor in external:
+    for tensor in _tensors(model.graph):
+        if tensor.data_location != tensor.EXTERNAL:
+            continue
         size = _elements(tensor) * numpy_type(tensor.data_type).itemsize
         total += size
         if total > MAX_BYTES:
@@ -100,7 +123,7 @@ def _external(tensor: Any, size: int, folder: Path) -> bytes:
     """Return the bytes of a tensor that lie in another file."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     name = entries.get("location", "")
-    if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
+    if not isinstance(name, str) or name in ("", ".", "..") or any(c in name for c in "/\\\0"):
         raise Refused(f"external data must be a file beside the model, not {quote(name)}")
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or size)

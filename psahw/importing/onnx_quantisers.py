@@ -89,7 +89,10 @@ def node_quant(graph: Graph, node: Node) -> View | Constant:
 def _divided(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Return a quotient as QONNX has it: in float32, so that constants have the codes that QONNX gives them."""
     dtype = np.float64 if x.dtype == np.float64 else np.float32
-    return x.astype(dtype) / scale.astype(dtype)
+    quotient = x.astype(dtype) / scale.astype(dtype)
+    if np.isnan(quotient).any():
+        raise Refused("its scale must not be as small")
+    return quotient
 
 
 def node_bipolar(graph: Graph, node: Node) -> View | Constant:
@@ -139,7 +142,8 @@ def unquantised(graph: Graph, node: Node, position: int, scale: np.ndarray, zero
     values = graph.constant(node, position).values
     if values.dtype.name not in INTEGERS:
         raise Refused(f"input {position} must be integers, not {values.dtype}")
-    return integers(values.astype(np.int64) - zero, scale)
+    small = values.dtype.itemsize < 4  # then 32 bits hold the difference
+    return integers(values.astype(np.int32 if small else np.int64) - np.asarray(zero).astype(np.int32), scale)
 
 
 def _along(values: np.ndarray, axis: int, rank: int) -> np.ndarray:

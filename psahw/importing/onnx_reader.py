@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..quoting import printable, quote
 from . import onnx_integer, onnx_linear, onnx_pointwise, onnx_quantisers, onnx_shapes
 from .onnx_constants import FOLDED, Constant, fold
-from .onnx_file import MAX_ELEMENTS, Refused, array, attributes, load
+from .onnx_file import MAX_TOTAL, Refused, array, attributes, load
 from .onnx_graph import Graph, Node, Value
 from .onnx_inputs import annotated, starts
 from .onnx_layout import View
@@ -101,8 +101,6 @@ _REASONS = {
     "Sigmoid": "it must be the last operator; in other places, it is not supported",
     "Softmax": "it must be the last operator; in other places, it is not supported",
 }
-
-_MAX_FOLDED = 4 * MAX_ELEMENTS  # elements of all folded constants together
 
 
 def is_qonnx(proto: Any) -> bool:
@@ -241,12 +239,14 @@ class _Reading:
         )
         self.unsupported: list[tuple[str, str, str]] = []
         self._used = {tensor for node in nodes for tensor in node.inputs} | set(outputs)
-        self._folded = 0
+        self._computed = 0  # elements of constants
         self._ended: set[str] = set()  # tensors behind an operator that was left out
         endings = _endings(nodes)
         for number, node in enumerate(nodes):
             try:
-                value = self._value(node, number in endings)
+                with np.errstate(all="ignore"):  # what is not finite is refused where it matters
+                    value = self._value(node, number in endings)
+                self._count(value)
             except Refused as error:
                 self._refuse(node, str(error))
                 value = None
@@ -258,6 +258,11 @@ class _Reading:
                     self._refuse(node, f"another operator or constant has its output {quote(output)}")
                 elif output:
                     self.graph.values[output] = value if position == 0 or output in self._ended else None
+
+    def _count(self, value: Value) -> None:
+        self._computed += value.values.size if isinstance(value, Constant) else 0
+        if self._computed > MAX_TOTAL:
+            raise Refused(f"all computed constants must have at most {MAX_TOTAL:,} elements together")
 
     def _refuse(self, node: Node, reason: str) -> None:
         self.unsupported.append((node.name, node.kind, printable(reason)))
@@ -285,17 +290,10 @@ class _Reading:
         given = [values[name] for name in node.inputs]
         constants = [value for value in given if isinstance(value, Constant)]
         if node.kind in FOLDED and len(constants) == len(given):
-            return self._fold(node, constants)
+            return fold(node.kind, constants, node.attributes)
         if node.kind not in _OPERATORS:
             raise Refused("all of its inputs must be constants")
         return _OPERATORS[node.kind](self.graph, node)
-
-    def _fold(self, node: Node, constants: Sequence[Constant]) -> Constant:
-        constant = fold(node.kind, constants, node.attributes)
-        self._folded += constant.values.size
-        if self._folded > _MAX_FOLDED:
-            raise Refused(f"all constants together must have at most {_MAX_FOLDED:,} elements")
-        return constant
 
     def model(self, name: str, proto: Any, path: str | os.PathLike) -> Model:
         """Return the model. Raises UserError if it has no output that depends on its input."""
