@@ -30,10 +30,10 @@ from .gateware.thresholds import Thresholds
 from .gateware.transpose import Transpose
 from .gateware.windows import Windows
 from .network import layers
+from .network.dependence import needed_pixels
 from .network.file import digest
 from .network.graph import Network
 from .network.layers import Linear, Table, TokenMixing
-from .planner.candidates import first_windows
 from .planner.graph_options import input_ranges
 from .planner.plan import Plan
 from .planner.primitives import queue_style
@@ -303,9 +303,8 @@ def accelerator(network: Network, plan: Plan) -> Accelerator:
 
 
 def _needed_beats(network: Network, bus_bytes: int) -> int:
-    """Return the number of input beats of a frame up to the last one with a pixel in a window."""
-    window = first_windows(network).over(network.image)
-    return -(-window.needed_pixels * network.colours // bus_bytes)
+    """Return the number of input beats of a frame up to the last one with a pixel on which the result depends."""
+    return -(-needed_pixels(network) * network.colours // bus_bytes)
 
 
 def manifest(network: Network, plan: Plan, circuit: Accelerator) -> dict[str, Any]:

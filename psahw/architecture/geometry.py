@@ -98,14 +98,6 @@ class SlidingWindow:
         return np.bincount(self.freed_after(), minlength=self.grid[0])
 
     @property
-    def needed_pixels(self) -> int:
-        """Positions of the grid in raster order, from its first one to the last one that a window needs."""
-        (rows, columns), (above, _, left, _) = self.grid, self.padding
-        row = min((rows - 1) * self.stride[0] - above + self.size[0], self.height)
-        column = min((columns - 1) * self.stride[1] - left + self.size[1], self.width)
-        return (row - 1) * self.width + column
-
-    @property
     def buffered_rows(self) -> int:
         """Rows of the grid that a ring buffer must hold so that the windows need not wait for a steady source.
 

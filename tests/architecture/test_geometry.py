@@ -50,16 +50,6 @@ def test_rows(window):
     assert window.rows_freed().tolist() == [freed_after.count(y) for y in range(len(covered))]
 
 
-@given(sliding_windows())
-def test_needed_pixels(window):
-    needed = np.zeros((window.height, window.width), bool)
-    rows, columns = starts(window)
-    for top in rows:
-        for left in columns:
-            needed[max(top, 0) : top + window.size[0], max(left, 0) : left + window.size[1]] = True
-    assert window.needed_pixels == np.flatnonzero(needed)[-1] + 1
-
-
 @pytest.mark.parametrize(
     "height, size, stride, padding, rows",
     [(32, 6, 4, 1, 10), (32, 4, 4, 0, 8), (32, 4, 2, 1, 6), (8, 2, 2, 0, 4), (6, 6, 4, 0, 12), (9, 4, 4, 0, 9)],
