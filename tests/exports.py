@@ -41,7 +41,7 @@ def images_for(network: Network, count: int, seed: int = 0) -> np.ndarray:
 def wrong_logits(network: Network, count: int) -> int:
     """Return the number of logits of images that differ from the integer model."""
     images = images_for(network, count)
-    actual = onnx_logits(onnx_model(network).SerializeToString(), images)
+    actual = onnx_logits(network, onnx_model(network).SerializeToString(), images)
     expected = reference.run(network, images)
     if len(np.unique(expected, axis=0)) < count // 2:
         raise RuntimeError(f"{network.name}: most images have the same logits, so that the comparison says little")

@@ -6,28 +6,34 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..network.graph import Network, Residual
+from ..network.graph import Network, Place, Residual
+from ..network.layers import MaxPool, Thresholds, TokenMixing
 from .builder import require
 from .qonnx_writer import MAX_THRESHOLDS, qonnx_model
 
 __all__ = ["onnx_logits", "qonnx_logits"]
 
-BATCH = 10
-"""Images that onnxruntime takes at a time."""
+MOST_ONNX_IMAGES = 10
+"""Most images that onnxruntime takes at a time."""
 
 MOST_QONNX_IMAGES = 25
 """Most images that qonnx' executor takes at a time. It needs more time for each node than for an image."""
 
-_COMPARISONS = 1 << 28  # with thresholds, of a byte each, in one array
+_NUMBERS = 1 << 24  # in one array of onnxruntime, of 4 or 8 bytes each
+_COMPARISONS = 1 << 28  # with thresholds, of a byte each, in one array of qonnx
 
 
-def onnx_logits(model: bytes, images: np.ndarray, *, progress: Callable[[int], None] | None = None) -> np.ndarray:
+def onnx_logits(
+    network: Network, model: bytes, images: np.ndarray, *, progress: Callable[[int], None] | None = None
+) -> np.ndarray:
     """Return what onnxruntime computes, int32 of shape (images, outputs).
 
     Parameters
     ----------
+    network
+        The network, whose size determines how many images are taken at a time.
     model
-        A file of `psahw.exporting.onnx_writer.onnx_model`.
+        Its file, from `psahw.exporting.onnx_writer.onnx_model`.
     images
         uint8 of shape (images, rows, columns, colours).
     progress
@@ -43,11 +49,22 @@ def onnx_logits(model: bytes, images: np.ndarray, *, progress: Callable[[int], N
     options.intra_op_num_threads = 1  # as many threads as processors, each bound to one, would complain in containers
     session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     batches = []
-    for start in range(0, len(images), BATCH):
-        batches += session.run(["logits"], {"image": images[start : start + BATCH]})
+    size = max(1, min(MOST_ONNX_IMAGES, _NUMBERS // max(map(_widest, network.places))))
+    for start in range(0, len(images), size):
+        batches += session.run(["logits"], {"image": images[start : start + size]})
         if progress is not None:
             progress(len(batches[-1]))
     return np.concatenate(batches)
+
+
+def _widest(place: Place) -> int:
+    """Return how many numbers the largest array of a layer has, for one image."""
+    match place.layer:
+        case TokenMixing(kernel=(rows, columns)) | MaxPool(size=(rows, columns)):
+            return rows * columns * place.output.size
+        case Thresholds(values=values):
+            return int(values.shape[1]) * place.output.size
+    return max(place.input.size, place.output.size)
 
 
 def _images_at_once(network: Network) -> int:

@@ -181,7 +181,7 @@ def export(
             step("onnxruntime" if kind == "onnx" else "qonnx' executor")
             report = counter(progress, check)
             if kind == "onnx":
-                logits = onnx_logits(contents[kind], images, progress=report)
+                logits = onnx_logits(network, contents[kind], images, progress=report)
             else:
                 logits = qonnx_logits(network, images, progress=report)
             _compare(path, network, logits, expected)

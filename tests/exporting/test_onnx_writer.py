@@ -8,7 +8,7 @@ import pytest
 
 from psahw.architecture.codes import Codes
 from psahw.errors import UserError
-from psahw.exporting import onnx_model
+from psahw.exporting import execution, onnx_model
 from psahw.network import reference
 from psahw.network.file import digest, load, shipped
 from psahw.network.graph import Named, Network, Output, Residual
@@ -203,3 +203,20 @@ def test_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UserError, match=r"^this needs onnx, which is not installed: install psahw with its extra"):
         onnx_model(load("dry-bean-psa"))
+
+
+def test_large_layers_take_fewer_images(monkeypatch):
+    """The number of images at a time follows from the largest array, whatever layer has it."""
+    rng = np.random.default_rng(0)
+    one = np.ones((1, 1), np.uint8)
+    mixing = TokenMixing(one.repeat(9)[None, None].astype(np.int8), one.astype(np.int32), one, (3, 3), True)
+    head = Linear(np.ones((1, 1), np.int8), np.zeros(1, np.int32), np.zeros(1, np.uint8))
+    layers = (Named("mixing", mixing), Named("mean", MeanPool(6)), Named("head", head))
+    table = np.arange(-128, 128).astype(np.int8)[None]
+    network = Network("n", (8, 8), table, layers, Output("labels", ("x",)))
+    images = random_images(rng, network, 8)
+    monkeypatch.setattr(execution, "_NUMBERS", 3 * 9 * 64)
+    sizes: list[int] = []
+    logits = execution.onnx_logits(network, onnx_model(network).SerializeToString(), images, progress=sizes.append)
+    np.testing.assert_array_equal(logits, reference.run(network, images))
+    assert sizes == [3, 3, 2]
