@@ -1,6 +1,12 @@
 """The extras of psahw: which one brings an optional package, and what a message says if the package is absent."""
 
-__all__ = ["EXTRAS", "install_hint"]
+import importlib
+import os
+from typing import Any
+
+from .errors import UserError
+
+__all__ = ["EXTRAS", "install_hint", "require"]
 
 EXTRAS = {
     "torch": "train",
@@ -43,3 +49,16 @@ def install_hint(*packages: str) -> str:
     needed = {EXTRAS[package] for package in packages}
     extras = [extra for extra in dict.fromkeys(EXTRAS.values()) if extra in needed]
     return f"install psahw with its extra{'s' * (len(extras) > 1)} {' and '.join(extras)} (docs/how-to/install.md)"
+
+
+def require(package: str) -> Any:
+    """Return an optional package, which is imported now. Raises UserError if it is not installed.
+
+    onnxruntime would report its use to Microsoft, and leave a temporary file, as soon as it is imported.
+    It is told not to, unless the user has set its variable.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UserError(f"this needs {package}, which is not installed: {install_hint(package)}") from error

@@ -26,7 +26,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
     "cache": ({"files", "scratch"}, set()),
     "callbacks": (set(), set()),
     "errors": (set(), set()),
-    "extras": (set(), set()),
+    "extras": ({"errors"}, set()),
     "quoting": (set(), set()),
     "documents": ({"errors", "quoting"}, {"msgspec"}),
     "pictures": ({"documents", "errors", "quoting"}, {"msgspec", "numpy", "PIL"}),

@@ -1,32 +1,22 @@
 """Build an ONNX graph node by node."""
 
-import importlib
 import json
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UserError
-from ..extras import install_hint
+from ..extras import require
 from ..network.file import digest
 from ..network.graph import Network
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Builder", "require"]
+__all__ = ["Builder"]
 
 IR_VERSION = 9
 """Version of the file's structure, that of ONNX 1.14 (2023). Later ones have nothing that is needed here."""
-
-
-def require(package: str) -> Any:
-    """Return a package of the extra ``import``. Raises UserError if it is not installed."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise UserError(f"this needs {package}, which is not installed: {install_hint(package)}") from error
 
 
 class Builder:

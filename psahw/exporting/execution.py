@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..extras import require
 from ..network.graph import Network, Place, Residual
 from ..network.layers import MaxPool, Thresholds, TokenMixing
-from .builder import require
 from .qonnx_writer import MAX_THRESHOLDS, qonnx_model
 
 __all__ = ["onnx_logits", "qonnx_logits"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -110,6 +111,17 @@ def test_too_large(bean, here, monkeypatch):
     with pytest.raises(UserError, match=r"^cannot write x: the model takes \d+ bytes, and an ONNX file holds 1000$"):
         psahw.export(bean, onnx="x")
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "qonnx.core.onnx_exec"])
+def test_onnxruntime_leaves_nothing(package, tmp_path):
+    """Neither onnxruntime nor qonnx, which imports it, reports its use or writes an identifier."""
+    pytest.importorskip("qonnx")
+    code = f"from psahw.extras import require; require('qonnx'); require({package!r})"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    places = dict.fromkeys(("TMPDIR", "HOME", "XDG_CACHE_HOME"), str(tmp_path))
+    subprocess.run([sys.executable, "-c", code], env=environment | places, cwd=tmp_path, check=True, timeout=120)
+    assert list(tmp_path.rglob("*")) == []
 
 
 @pytest.mark.slow
