@@ -36,6 +36,8 @@ _ROUNDING: dict[str, Rounding] = {
     "ROUND_TO_ZERO": "towards zero",  # an older name of the same
 }
 
+_AROUND_CODES: dict[Rounding, Rounding] = {"half even": "half to even code", "half away": "half away from code 0"}
+
 
 def _positive(scale: np.ndarray) -> np.ndarray:
     scale = np.asarray(scale, np.float64)
@@ -61,10 +63,7 @@ def _whole(graph: Graph, node: Node, position: int, name: str) -> int:
 
 
 def node_quant(graph: Graph, node: Node) -> View | Constant:
-    """Read QONNX's ``Quant``.
-
-    QONNX rounds after it adds the zero point, and `Quantiser` before. With an odd zero point they differ in halves.
-    """
+    """Read QONNX's ``Quant``, which rounds after it adds the zero point."""
     scale = _positive(graph.array(node, 1))
     zero, bits = _whole(graph, node, 2, "zero point"), _whole(graph, node, 3, "bit width")
     signed, narrow = bool(node.integer("signed", 1)), bool(node.integer("narrow", 1))
@@ -73,12 +72,15 @@ def node_quant(graph: Graph, node: Node) -> View | Constant:
         raise Refused(f"its rounding_mode must be one of {', '.join(_ROUNDING)}, not {mode}")
     if not 1 <= bits <= 32:
         raise Refused(f"its bit width must be in [1, 32], not {bits}")
-    if zero and (_ROUNDING[mode] in ("half away", "towards zero") or (bits == 1 and signed)):
+    rounding = _ROUNDING[mode]
+    if zero and (rounding == "towards zero" or (bits == 1 and signed)):
         raise Refused(f"its zero point must be 0 for {bits} bits and the rounding {mode}, not {zero}")
     value = graph.values[node.inputs[0]]
     if bits == 1 and signed:
         return _bipolar(graph, node, value, scale)
-    grid = Quantiser(np.ones(()), zero, bits, signed, narrow, _ROUNDING[mode])
+    grid = Quantiser(
+        np.ones(()), zero, bits, signed, narrow, _AROUND_CODES.get(rounding, rounding) if zero else rounding
+    )
     if isinstance(value, Constant):
         x = graph.array(node, 0)
         return integers(grid.codes(_divided(x, scale)) - zero, scale, x.dtype)

@@ -33,9 +33,9 @@ def real(value):
 @pytest.mark.parametrize(
     ("mode", "zero", "options"),
     [
-        ("ROUND", 0, dict(signed=1, narrow=0)), ("HALF_EVEN", 4, dict(signed=1, narrow=1)),
+        ("ROUND", 0, dict(signed=1, narrow=0)), ("HALF_EVEN", 3, dict(signed=1, narrow=1)),
         ("FLOOR", 3, dict(signed=0, narrow=0)), ("CEIL", 0, dict(signed=0, narrow=1)),
-        ("HALF_UP", 0, dict(signed=1, narrow=0)), ("DOWN", 0, dict(signed=1, narrow=0)),
+        ("HALF_UP", -2, dict(signed=1, narrow=0)), ("DOWN", 0, dict(signed=1, narrow=0)),
     ],
 )  # fmt: skip
 def test_quant_of_a_tensor(tmp_path, mode, zero, options):
@@ -219,3 +219,41 @@ def test_pixels_that_are_cast_and_scaled(tmp_path, rng):
     path = save(tmp_path / "m.onnx", nodes, [1, 3, 4, 4], constants, dtype="UINT8")
     model = agree(path, rng.integers(0, 256, (4, 4, 4, 3)) / 1.0)
     assert (model.input.quantiser.low, model.input.quantiser.high) == (0, 255)
+
+
+@pytest.mark.parametrize("operators", [False, True], ids=["QDQ", "integer operators"])
+def test_static_quantisation_by_onnxruntime(tmp_path, rng, operators):
+    """A residual network, as onnxruntime quantises it, gives the same codes."""
+    from onnxruntime import quantization
+
+    def draw(*size):
+        return (rng.normal(size=size) / np.sqrt(np.prod(size[1:]))).astype(np.float32)
+
+    constants = dict(
+        w1=draw(8, 3, 3, 3), b1=draw(8), w2=draw(8, 2, 3, 3), w3=draw(6, 8, 3, 3), w4=draw(5, 6), b4=draw(5)
+    )
+    nodes = [
+        node("Conv", "x w1 b1", "c1", pads=[1, 1, 1, 1]), node("Relu", "c1", "r1"),
+        node("Conv", "r1 w2 b1", "c2", pads=[1, 1, 1, 1], group=4), node("Add", "c2 r1", "a"),
+        node("Relu", "a", "r2"),
+        node("MaxPool", "r2", "p", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", "p w3", "c3", auto_pad="SAME_UPPER", strides=[2, 2]), node("GlobalAveragePool", "c3", "m"),
+        node("Flatten", "m", "f"), node("Gemm", "f w4 b4", "g", transB=1), node("Softmax", "g", "y"),
+    ]  # fmt: skip
+    path = save(tmp_path / "float.onnx", nodes, [1, 3, 8, 8], constants)
+
+    class Calibration(quantization.CalibrationDataReader):
+        left = 4
+
+        def get_next(self):
+            self.left -= 1
+            return dict(x=10 * draw(1, 3, 8, 8)) if self.left >= 0 else None
+
+    quantization.quantize_static(
+        path, tmp_path / "m.onnx", Calibration(), per_channel=True,
+        quant_format=quantization.QuantFormat.QOperator if operators else quantization.QuantFormat.QDQ,
+        activation_type=quantization.QuantType.QInt8, weight_type=quantization.QuantType.QInt8,
+    )  # fmt: skip
+    model = agree(tmp_path / "m.onnx", rng.normal(size=(10, 8, 8, 3)), exact=True)
+    assert len(model.dropped) == 1
+    assert model.input.quantiser is not None
