@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ..extras import install_hint
+from ..extras import require
 from ..quoting import printable
 from .onnx_file import load, numpy_type
 from .onnx_layout import View, as_images, as_stored
@@ -54,11 +54,10 @@ def tensors(path: str | os.PathLike, inputs: np.ndarray) -> dict[str, np.ndarray
     start = views[model.input.name]
     stored = [as_stored(start, image) for image in np.asarray(inputs, np.float64)]
     package = "qonnx" if is_qonnx(proto) else "onnxruntime"
+    require(package)
     try:
         compute = _qonnx if package == "qonnx" else _onnxruntime
         results = compute(proto, start, {name: views[name] for name in sources.values()}, stored)
-    except ImportError:
-        raise UserError(f"the check needs {package}, which is not installed: {install_hint(package)}") from None
     except Exception as error:  # these packages raise exceptions of many kinds, and Exception itself
         reason = printable(str(error), 200)
         raise UserError(f"{package} does not compute {path}: {reason}") from None
