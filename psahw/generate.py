@@ -209,7 +209,7 @@ def _(node: nodes.Residual, network: Network) -> wiring.Component:
     branch = Chain(parts=_components(node.branch, network, node.name))
     bypass = Chain(parts=_components(node.bypass, network, node.name)) if node.bypass else None
     style = queue_style(node.o_lanes, node.queue, node.bypass_codes.bits)
-    branch_style = queue_style(node.o_lanes, node.branch_queue, node.o_codes.bits)
+    branch_style = queue_style(node.o_lanes, node.branch_queue, node.branch_codes.bits)
     return Residual(
         i_lanes=node.i_lanes,
         o_lanes=node.o_lanes,
@@ -221,6 +221,7 @@ def _(node: nodes.Residual, network: Network) -> wiring.Component:
         branch_style=branch_style,
         i_codes=node.i_codes,
         o_codes=node.o_codes,
+        shift=node.shift,
     )
 
 

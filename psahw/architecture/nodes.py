@@ -438,8 +438,10 @@ class Residual(Node):
         Beats of the `Queue` at the end of the branch; 0 if it never has to wait for the bypass.
     i_codes, o_codes
         Types of an input and of an output.
-    bypass_codes
-        Type of what waits in the queue.
+    branch_codes, bypass_codes
+        Types of what both paths give.
+    shift
+        Bits to shift the sum by.
     """
 
     i_lanes: int
@@ -450,7 +452,9 @@ class Residual(Node):
     branch_queue: int = 0
     i_codes: Codes = INT8
     o_codes: Codes = INT8
+    branch_codes: Codes = INT8
     bypass_codes: Codes = INT8
+    shift: int = 0
 
 
 @dataclass(frozen=True)

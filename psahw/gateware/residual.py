@@ -16,7 +16,7 @@ BRANCH, BYPASS = "branch", "bypass"
 
 
 class Add(wiring.Component):
-    """Computes ``o = sat(a + b)`` for each lane.
+    """Computes ``o = sat(rshift(a + b, shift))`` for each lane; ``rshift`` divides by 2^shift and rounds half up.
 
     Latency: one clock cycle after the later of the two beats. Throughput: one beat per clock cycle. Backpressure: the
     ``ready`` of each input depends combinationally on the other's ``valid`` and on ``o.ready``.
@@ -27,13 +27,15 @@ class Add(wiring.Component):
         Elements of a beat.
     a_codes, b_codes, o_codes : Codes
         Types of the summands and of their sum.
+    shift : int
+        Bits to shift the sum by.
 
     Raises
     ------
     TypeError
-        If ``lanes`` is not an integer.
+        If ``lanes`` or ``shift`` is not an integer.
     ValueError
-        If ``lanes`` is less than 1.
+        If ``lanes`` is less than 1, or ``shift`` less than 0.
 
     Members
     -------
@@ -43,9 +45,12 @@ class Add(wiring.Component):
         Their sum.
     """
 
-    def __init__(self, *, lanes: int, a_codes: Codes = INT8, b_codes: Codes = INT8, o_codes: Codes = INT8):
+    def __init__(
+        self, *, lanes: int, a_codes: Codes = INT8, b_codes: Codes = INT8, o_codes: Codes = INT8, shift: int = 0
+    ):
         check_int("lanes", lanes)
-        self.lanes, self._codes = lanes, o_codes
+        check_int("shift", shift, 0)
+        self.lanes, self._codes, self._shift = lanes, o_codes, shift
         super().__init__(
             {
                 "a": In(vector_signature(lanes, a_codes)),
@@ -62,7 +67,7 @@ class Add(wiring.Component):
         with m.If(en):
             m.d.sync += o.valid.eq(a.valid & b.valid)
             for x, y, to in zip(a.payload, b.payload, o.payload, strict=True):
-                total = x + y
+                total = (x + y + ((1 << self._shift) >> 1)) >> self._shift if self._shift else x + y
                 low, high = self._codes.low, self._codes.high
                 m.d.sync += to.eq(Mux(total > high, high, Mux(total < low, low, total)))
         return m
@@ -74,7 +79,7 @@ def _codes(shape: Shape) -> Codes:
 
 
 class Residual(wiring.Component):
-    """Computes ``o = sat(bypass(i) + branch(i))``.
+    """Computes ``o = sat(rshift(bypass(i) + branch(i), shift))``.
 
     The bypass waits for the branch in a queue of ``depth`` beats. The component deadlocks if the queue is much
     shorter than the number of beats that the branch takes before its first output: a frame and more behind a
@@ -100,6 +105,8 @@ class Residual(wiring.Component):
         Types of an input and of an output.
     style, branch_style : str
         Memories of the queues.
+    shift : int
+        Bits to shift the sum by.
 
     Raises
     ------
@@ -120,12 +127,13 @@ class Residual(wiring.Component):
     def __init__(
         self, *, i_lanes: int, o_lanes: int, branch: Chain, bypass: Chain | None, depth: int, style: str = "block",
         branch_depth: int = 0, branch_style: str = "block", i_codes: Codes = INT8, o_codes: Codes = INT8,
+        shift: int = 0,
     ):  # fmt: skip
         check_int("branch_depth", branch_depth, 0)
         if bypass is None and i_lanes != o_lanes:
             raise ValueError(f"i_lanes must equal o_lanes if the bypass is a wire, not {i_lanes} and {o_lanes}")
         self.branch, self.bypass = branch, bypass
-        self._o_codes = o_codes
+        self._o_codes, self._shift = o_codes, shift
         waiting = vector_signature(i_lanes, i_codes) if bypass is None else bypass.o.signature
         self.queue = Queue(shape=waiting.members["payload"].shape, depth=depth, style=style)
         end = branch.o.payload.shape()
@@ -139,7 +147,9 @@ class Residual(wiring.Component):
         m.submodules[BRANCH] = self.branch
         m.submodules.queue = self.queue
         a, b = (_codes(stream.payload.shape().elem_shape) for stream in (self.branch.o, self.queue.o))
-        m.submodules.add = add = Add(lanes=len(self.o.payload), a_codes=a, b_codes=b, o_codes=self._o_codes)
+        m.submodules.add = add = Add(
+            lanes=len(self.o.payload), a_codes=a, b_codes=b, o_codes=self._o_codes, shift=self._shift
+        )
         connect(m, wiring.flipped(self.i), skid.i)
         connect(m, skid.o, fork.i)
         connect(m, fork.o_a, self.branch.i)

@@ -122,6 +122,7 @@ class _ResidualEntry(_Entry, tag="residual"):
     signed: bool
     branch: tuple["_AnyEntry", ...]
     shortcut: tuple["_AnyEntry", ...]
+    shift: int = 0
 
 
 class _MeanPoolEntry(_Entry, tag="mean_pool"):
@@ -279,7 +280,8 @@ def _entry(named: Named) -> dict[str, Any]:
             entry = {"kind": "token_mixing", **_codes(layer), "kernel": kernel, "shared": layer.shared}
         case Residual():
             paths = {path: [_entry(inner) for inner in getattr(layer, path)] for path in ("branch", "shortcut")}
-            entry = {"kind": "residual", **_codes(layer), **paths}
+            shift = {"shift": layer.shift} if layer.shift else {}
+            entry = {"kind": "residual", **_codes(layer), **shift, **paths}
         case MeanPool():
             entry = {"kind": "mean_pool", "shift": layer.shift, "multiplier": layer.multiplier}
         case MaxPool():
@@ -415,7 +417,8 @@ class _GraphReader(_Reader):
                     self.multiplier(entry.name),
                 )  # fmt: skip
             case _ResidualEntry():
-                return Residual(self.series(entry.branch), self.series(entry.shortcut), entry.bits, entry.signed)
+                paths = self.series(entry.branch), self.series(entry.shortcut)
+                return Residual(*paths, entry.bits, entry.signed, entry.shift)
             case _MeanPoolEntry():
                 return MeanPool(entry.shift, entry.multiplier)
             case _MaxPoolEntry():

@@ -17,13 +17,16 @@ from ..architecture.codes import INT8, Codes
 from ..display import counted
 from ..quoting import quote
 from .activations import Activations, output_codes
-from .checks import check_array, check_ints, check_name
+from .checks import check_array, check_int, check_ints, check_name
 from .layers import MAX_SIZE, Layer, Linear, MaxPool, Table, TokenMixing, Windows
 
 __all__ = ["MAX_CODES", "Named", "Network", "Output", "Place", "Residual", "Series", "check_layer_name"]
 
 MAX_CODES = 1 << 27
 """Most codes of an image, and of what goes from layer to layer. The integer model holds up to six arrays of them."""
+
+MAX_SUMMAND_BITS = 24
+"""Most bits of what a residual connection adds."""
 
 MAX_DEPTH = 16
 """Most residual connections inside each other."""
@@ -49,14 +52,19 @@ Series = tuple[Named, ...]
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    """The sum of what two series of layers make of the same input: ``y = sat(branch(x) + shortcut(x))``.
+    """The sum of two series of layers with the same input: ``y = sat(rshift(branch(x) + shortcut(x), shift))``.
+
+    ``rshift`` divides by a power of two and rounds half up. With a shift, the summands can be finer than the output.
 
     Parameters
     ----------
     branch, shortcut
-        The two series. An empty one passes its input on. Both must give the same grid and number of channels.
+        The two series. An empty one passes its input on. Both must give the same grid and number of channels, with
+        codes of at most 24 bits.
     out_bits, out_signed
         Type of the outputs, at most 8 bits.
+    shift
+        Bits to shift the sum by, in [0, 23].
 
     Raises
     ------
@@ -68,9 +76,11 @@ class Residual:
     shortcut: Series = ()
     out_bits: int = 8
     out_signed: bool = True
+    shift: int = 0
 
     def __post_init__(self) -> None:
         output_codes(self.out_bits, self.out_signed, 8)
+        check_int("shift", self.shift, 0, MAX_SUMMAND_BITS - 1)
 
     @property
     def codes(self) -> Codes:
@@ -80,12 +90,13 @@ class Residual:
     def sum(self, branch: Activations, shortcut: Activations) -> Activations:
         """Return the sum of what both paths give. Raises ValueError if they do not fit each other."""
         for name, shape in (("branch", branch), ("shortcut", shortcut)):
-            if shape.codes.bits > 8:
-                raise ValueError(f"{name} must end with codes of at most 8 bits, not {shape.codes}")
+            if shape.codes.bits > MAX_SUMMAND_BITS:
+                raise ValueError(f"{name} must end with codes of at most {MAX_SUMMAND_BITS} bits, not {shape.codes}")
         if (branch.grid, branch.channels) != (shortcut.grid, shortcut.channels):
             raise ValueError(f"branch and shortcut must give the same shape, not {branch} and {shortcut}")
+        half = (1 << self.shift) >> 1
         low, high = (
-            min(max(code, self.codes.low), self.codes.high)
+            min(max((code + half) >> self.shift, self.codes.low), self.codes.high)
             for code in (branch.low + shortcut.low, branch.high + shortcut.high)
         )
         return Activations(branch.grid, branch.channels, self.codes, low, high)

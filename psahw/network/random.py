@@ -370,7 +370,7 @@ class _Builder:
         if self.chance(0.4):
             branch.append((f"{name}.mixing", self.mixing(inner)))
             inner = branch[-1][1].output(inner)
-        branch.append((f"{name}.linear2", self.linear(shape.channels, inner, _random_codes(self.rng))))
+        branch.append((f"{name}.linear2", self.linear(shape.channels, inner, self.summands())))
         shortcut: list[tuple[str, Layer]] = [(f"{name}.table", self.table(shape))] if self.chance(0.5) else []
         return self.joined(name, self.applied(branch, shape), self.applied(shortcut, shape))
 
@@ -378,19 +378,27 @@ class _Builder:
         """Return a residual connection of convolutions, perhaps with a stride; the shortcut's is of 1x1 tokens."""
         name, outputs = self.name("residual"), self.integer(1, 8)
         windows = self.aligned(shape)
-        branch, inner = self.convolution(shape, windows, outputs, _random_codes(self.rng))
-        if self.chance(0.3):  # one inside of the other
+        nests = self.chance(0.3)
+        branch, inner = self.convolution(
+            shape, windows, outputs, _random_codes(self.rng) if nests else self.summands()
+        )
+        if nests:
             nested, inner = self.residual(inner)
             branch = (*branch, *nested)
         points = Windows((1, 1), windows.stride)
-        return self.joined(name, (branch, inner), self.convolution(shape, points, outputs, _random_codes(self.rng)))
+        return self.joined(name, (branch, inner), self.convolution(shape, points, outputs, self.summands()))
+
+    def summands(self) -> Codes:
+        """Return a type of what a residual connection adds, which may be finer than its sum."""
+        return Codes(self.integer(9, 24), True) if self.chance(0.3) else _random_codes(self.rng)
 
     def joined(
         self, name: str, branch: tuple[Series, Activations], shortcut: tuple[Series, Activations]
     ) -> tuple[Series, Activations]:
         """Return a residual connection of two series."""
-        codes = _random_codes(self.rng)
-        residual = Residual(branch[0], shortcut[0], codes.bits, codes.signed)
+        codes, bits = _random_codes(self.rng), max(branch[1].codes.bits, shortcut[1].codes.bits)
+        shift = self.integer(0, bits - 1) if bits > 8 or self.chance(0.2) else 0
+        residual = Residual(branch[0], shortcut[0], codes.bits, codes.signed, shift)
         return (Named(name, residual),), residual.sum(branch[1], shortcut[1])
 
     def step(self, shape: Activations) -> tuple[Series, Activations]:

@@ -266,8 +266,8 @@ class _Run:
         name, layer = named
         if not isinstance(layer, Residual):
             return self.tap(name, _apply(self.places[name], x))
-        total = self.series(layer.branch, x).astype(np.int16) + self.series(layer.shortcut, x)
-        return self.tap(name, layer.codes.saturate(total))
+        total = self.series(layer.branch, x).astype(np.int32) + self.series(layer.shortcut, x)
+        return self.tap(name, layer.codes.saturate((total + ((1 << layer.shift) >> 1)) >> layer.shift))
 
     def layers(self, series: Series, x: np.ndarray) -> np.ndarray:
         """Return what layers make of tokens, one layer after another."""

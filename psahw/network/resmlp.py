@@ -302,7 +302,7 @@ class _Reader:
 def recognise(network: Network) -> ResMLP | None:
     """Return the ResMLP that a network is, with the names that `ResMLP.network` gives its layers, or None.
 
-    All activations of a ResMLP are int8, no layer has multipliers, and its kernels are square.
+    All activations of a ResMLP are int8, no layer has multipliers, no sum is shifted, and its kernels are square.
     """
     try:
         return _recognised(network)
@@ -318,6 +318,8 @@ def _recognised(network: Network) -> ResMLP:
         if isinstance(place.layer, Linear | TokenMixing) and place.layer.multiplier is not None:
             raise _Different
         if isinstance(place.layer, MeanPool) and place.layer.multiplier != 1:
+            raise _Different
+        if isinstance(place.layer, Residual) and place.layer.shift:
             raise _Different
         codes = place.output.codes
         if codes != INT8 and not (place.name == "head" and codes.signed and codes.bits <= MAX_LOGIT_BITS):

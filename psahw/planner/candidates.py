@@ -319,10 +319,10 @@ class _Chooser:
             shortcut: Tree = Leaf(tuple(bypass))
         else:
             shortcut = self.series(name, layer.shortcut, stream, lanes)
-        end = self.shapes[layer.shortcut[-1].name][1] if layer.shortcut else stream.shape
+        ends = [self.shapes[path[-1].name][1] if path else stream.shape for path in (layer.branch, layer.shortcut)]
         node = nodes.Residual(
-            name, stream.lanes, lanes, (), (),
-            i_codes=stream.shape.codes, o_codes=layer.codes, bypass_codes=end.codes,
+            name, stream.lanes, lanes, (), (), i_codes=stream.shape.codes, o_codes=layer.codes,
+            branch_codes=ends[0].codes, bypass_codes=ends[1].codes, shift=layer.shift,
         )  # fmt: skip
         return ResidualChoice(node, branch, shortcut)
 

@@ -242,12 +242,16 @@ def _(node: LocalMixing) -> Resources:
 
 @_cost.register
 def _(node: Residual) -> Resources:
-    bits = node.o_codes.bits
-    fork, add = Resources(lut=6, ff=2), Resources(lut=(2 * bits + 2) * node.o_lanes + 3, ff=bits * node.o_lanes + 1)
-    widths = node.i_codes.bits * node.i_lanes, bits * node.o_lanes
+    bits, waiting_bits = node.o_codes.bits, node.branch_codes.bits
+    adder = bits if waiting_bits <= 8 else max(waiting_bits, node.bypass_codes.bits)
+    fork, add = (
+        Resources(lut=6, ff=2),
+        Resources(lut=(adder + bits + 2) * node.o_lanes + 3, ff=bits * node.o_lanes + 1),
+    )
+    widths = node.i_codes.bits * node.i_lanes, waiting_bits * node.o_lanes
     skids = [Resources(lut=width + 2, ff=width + 1) for width in widths]
     waiting = primitives.queue(node.o_lanes, node.queue, node.bypass_codes.bits)
-    branch = primitives.queue(node.o_lanes, node.branch_queue, bits) if node.branch_queue else skids[1]
+    branch = primitives.queue(node.o_lanes, node.branch_queue, waiting_bits) if node.branch_queue else skids[1]
     return waiting + branch + skids[0] + fork + add
 
 

@@ -310,7 +310,12 @@ class Graph:
         assert after == same
         codes = layer["bits"], layer["signed"]
         pairs = zip(branch, shortcut, strict=True)
-        return [[clip(a + b, codes) for a, b in zip(*pair, strict=True)] for pair in pairs], after, codes
+        shift = layer.get("shift", 0)
+        return (
+            [[clip(rshift(a + b, shift), codes) for a, b in zip(*pair, strict=True)] for pair in pairs],
+            after,
+            codes,
+        )
 
 
 def compare(network, images, folder):

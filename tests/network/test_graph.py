@@ -4,6 +4,7 @@ Expected outputs come from loops over all inputs, or from sums that are written 
 """
 
 import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -397,10 +398,25 @@ def test_residual_saturates(codes):
     assert (shape.codes, shape.low, shape.high) == (codes, min(expected), max(expected))
 
 
+@pytest.mark.parametrize(("shift", "codes"), [(0, INT8), (3, INT8), (5, Codes(4, False)), (15, Codes(2))])
+def test_residual_of_finer_summands(shift, codes):
+    """Halves are rounded up."""
+    scaled = {"weight": np.array([[100]], np.int8), "bias": np.array([7], np.int32), "shift": np.zeros(1, np.uint8)}
+    residual = Residual((Named("l", Linear(**scaled, out_bits=15)),), (), codes.bits, codes.signed, shift)
+    network = network_of(residual, Flatten(), Linear(**zeros(1, 1)), image=(1, 1))
+    taps = {}
+    reference.run(network, np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1), taps=taps)
+    sums = [100 * x + 7 + x for x in range(-128, 128)]
+    expected = [min(max(math.floor(each / 2**shift + 0.5), codes.low), codes.high) for each in sums]
+    assert taps["a"].ravel().tolist() == expected
+    shape = network.place("a").output
+    assert (shape.codes, shape.low, shape.high) == (codes, min(expected), max(expected))
+
+
 def test_residual_wrong():
-    wide = (Named("w", Linear(**zeros(1, 1), out_bits=9)),)
+    wide = (Named("w", Linear(**zeros(1, 1), out_bits=25)),)
     for branch, shortcut, path in ((wide, (), "branch"), ((), wide, "shortcut")):
-        with raises(ValueError, f"a {path} must end with codes of at most 8 bits, not int9"):
+        with raises(ValueError, f"a {path} must end with codes of at most 24 bits, not int25"):
             network_of(Residual(branch, shortcut), Flatten(), Linear(**zeros(1, 2)))
     pool = (Named("p", MaxPool((1, 2), (1, 1))),)
     with raises(ValueError, "a branch and shortcut must give the same shape, not 1 x 1 x 1 int8 and 1 x 2 x 1 int8"):
@@ -409,6 +425,8 @@ def test_residual_wrong():
         Residual((), (), 9)
     with raises(TypeError, "out_signed must be True or False, not None"):
         Residual((), (), 8, None)
+    with raises(ValueError, "shift must be in [0, 23], not 24"):
+        Residual((), (), 8, True, 24)
 
 
 # -- Network
@@ -558,6 +576,12 @@ def test_multipliers_make_no_resmlp():
     head = replace(form.head, multiplier=np.ones(1, np.uint16))
     assert recognise(replace(form, head=head).network()) is None
     assert recognise(form.network()) is not None
+    network = form.network()
+    shifted = [
+        named._replace(layer=replace(named.layer, shift=1)) if isinstance(named.layer, Residual) else named
+        for named in network.layers
+    ]
+    assert recognise(replace(network, layers=tuple(shifted))) is None
 
 
 @pytest.mark.parametrize("seed", range(5))

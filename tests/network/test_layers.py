@@ -202,8 +202,8 @@ def test_wrong_channel_mixing(form):
         with_block(form, channel_mixing=ChannelSublayer(Linear(**zeros(4, 8)), Linear(**zeros(2, 4))))
     with raises(ValueError, f"{name}.linear2 must come after codes of at most 8 bits, not int9"):
         with_block(form, channel_mixing=ChannelSublayer(Linear(**zeros(4, 8), out_bits=9), Linear(**zeros(8, 4))))
-    with raises(ValueError, f"{name} branch must end with codes of at most 8 bits, not int9"):
-        with_block(form, channel_mixing=ChannelSublayer(Linear(**zeros(4, 8)), Linear(**zeros(8, 4), out_bits=9)))
+    with raises(ValueError, f"{name} branch must end with codes of at most 24 bits, not int25"):
+        with_block(form, channel_mixing=ChannelSublayer(Linear(**zeros(4, 8)), Linear(**zeros(8, 4), out_bits=25)))
 
 
 @pytest.mark.parametrize(
