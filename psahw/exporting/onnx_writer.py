@@ -200,8 +200,11 @@ class _Writer:
         return builder.node("Add", total, builder.constant("low", np.int32(codes.low)), role="Codes")
 
     def _sum(self, layer: Residual, branch: str, shortcut: str) -> str:
-        """Write the saturated sum of two paths."""
+        """Write the sum of two paths, shifted and saturated."""
         builder = self._builder
+        if layer.shift:
+            total = builder.node("Add", branch, shortcut)
+            return self._requantised(total, layer.codes, np.array(0), np.array(layer.shift), None)
         limits = [builder.constant(role, np.int32(getattr(layer.codes, role))) for role in ("low", "high")]
         return builder.node("Clip", builder.node("Add", branch, shortcut), *limits)
 

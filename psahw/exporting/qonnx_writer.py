@@ -172,7 +172,8 @@ class _Writer:
                 paths = [self._series(path, x) for path in (layer.branch, layer.shortcut)]
                 self._builder.layer = name
                 output = self._places[name].output
-                x = self._quant(self._node("Add", *paths, shape=_lengths(output)), layer.codes, output)
+                total = self._node("Add", *paths, shape=_lengths(output))
+                x = self._shifted(layer, output, total) if layer.shift else self._quant(total, layer.codes, output)
                 continue
             self._builder.layer = name
             if isinstance(layer, Windows) and following is not None and isinstance(following.layer, Linear):
@@ -188,6 +189,12 @@ class _Writer:
                 self._faults.append(f"{name}: {reason}")
             waiting = None
         return x
+
+    def _shifted(self, layer: Residual, output: Activations, total: str) -> str:
+        """Write the requantisation of the sum of two paths, which have at most 24 bits."""
+        one, largest = np.ones(1, np.int64), np.array([_EXACT])
+        rows = _Rows(0 * one, np.array([layer.shift]), one, largest, layer.codes)
+        return self._requantised(total, rows, (1,), _lengths(output))
 
     def _layer(self, place: Place, x: str) -> str:
         """Write a layer that is not a residual connection, nor windows in front of a linear layer."""

@@ -64,7 +64,7 @@ class LocalMixing(wiring.Component):
         Types of an input and of an output.
     i_range : (int, int) or None
         Least and greatest input that occurs; None for all of the type.
-    scale : array of uint16 (groups, tokens) or None
+    scale : array of uint32 (groups, tokens) or None
         Multiplier of each sum in front of the shift; None for 1. (groups, 1) if ``shared``.
     multiplier : str or None
         Primitive to instantiate for each multiplier, ``"DSP48E1"`` or ``"DSP48E2"``; None lets the tools infer one.

@@ -80,7 +80,7 @@ class MacArray(wiring.Component):
         Types of an input and of an output.
     i_range : (int, int) or None
         Least and greatest input that occurs; None for all of the type.
-    scale : array of uint16 (sets, outputs) or None
+    scale : array of uint32 (sets, outputs) or None
         Multiplier of each sum; None for 1.
     weight_style : str
         ``"block"`` RAM or ``"distributed"``, in LUTs.

@@ -5,7 +5,7 @@ do not fall follow, and then a quantiser. The code is therefore a step function 
 reaches each code, its threshold, describes it completely. A network computes such a function in one of three ways:
 
 - ``rshift(sum + bias, shift)``, if the factors are powers of two and no half is rounded otherwise,
-- ``rshift(multiplier·(sum + bias), shift)``, with a multiplier of 16 bits, which rounds some sums otherwise, or
+- ``rshift(multiplier·(sum + bias), shift)``, with a multiplier of 22 bits, which rounds some sums otherwise, or
 - comparisons with all thresholds, which is always exact and takes more hardware for many codes.
 
 `fitted` finds the first two and compares their thresholds with the right ones.
@@ -136,11 +136,10 @@ def fitted(wanted: Steps, factor: np.ndarray, offset: np.ndarray) -> Fit | None:
     if ((mantissa == 0.5) & (exponent <= 1)).all() and (exponent >= 1 - MAX_SHIFT).all():
         shift = (1 - exponent).astype(np.int64)
         bias = np.rint(offset / factor).astype(np.int64)
+        # A bias that is one less rounds halves down.
         fits = [_compared(wanted, factor, bias - delta, shift, np.ones_like(shift)) for delta in (0, 1)]
-        best = min(fits, key=lambda fit: fit.share)
-        if best.share == 0:
-            return best
-    shift = np.clip(16 - exponent, 0, MAX_SHIFT).astype(np.int64)
+        return min(fits, key=lambda fit: fit.share)
+    shift = np.clip(22 - exponent, 0, MAX_SHIFT).astype(np.int64)
     multiplier = np.minimum(np.rint(np.ldexp(factor, shift)), MAX_MULTIPLIER).astype(np.int64)
     if ((multiplier == 0) & (factor > 0)).any():
         return None

@@ -25,7 +25,7 @@ MAX_SIZE = 1024
 """Most rows or columns of a window, and of a grid."""
 
 MAX_SHIFT = 31
-MAX_MULTIPLIER = (1 << 16) - 1
+MAX_MULTIPLIER = (1 << 22) - 1
 
 _SUM_LIMIT = 1 << 30  # of a sum's magnitude, so that half of the largest shift can be added in 32 bits
 _INT32 = np.iinfo(np.int32)
@@ -65,7 +65,12 @@ class _Sums:
             index = np.unravel_index(self.shift.argmax(), self.shift.shape)
             raise ValueError(f"shift{list(map(int, index))} must be at most {MAX_SHIFT}, not {self.shift.max()}")
         if self.multiplier is not None:
-            check_array("multiplier", self.multiplier, np.uint16, rows)
+            check_array("multiplier", self.multiplier, np.uint32, rows)
+            if self.multiplier.max(initial=0) > MAX_MULTIPLIER:
+                index = np.unravel_index(self.multiplier.argmax(), self.multiplier.shape)
+                raise ValueError(
+                    f"multiplier{list(map(int, index))} must be at most {MAX_MULTIPLIER}, not {self.multiplier.max()}"
+                )
         output_codes(self.out_bits, self.out_signed)
         self._bounds(-128, 127)
 
@@ -123,7 +128,7 @@ class Linear(_Sums):
     out_signed
         Whether outputs are in two's complement.
     multiplier
-        uint16 of shape (outputs,), or None for 1.
+        uint32 of shape (outputs,), each below 2^22, or None for 1.
 
     Raises
     ------
@@ -242,7 +247,7 @@ class TokenMixing(_Sums):
     out_bits, out_signed
         Type of the outputs, as in `Linear`.
     multiplier
-        uint16 of the same shape as the bias, or None for 1.
+        uint32 of the same shape as the bias, each below 2^22, or None for 1.
 
     Raises
     ------
@@ -446,7 +451,7 @@ class MeanPool:
     shift
         In [0, 31].
     multiplier
-        In [1, 65535].
+        In [1, 2^22 - 1].
 
     Raises
     ------

@@ -265,7 +265,7 @@ class _Builder:
         spread = np.sqrt((wide**2).sum(-1)).clip(1) * max((shape.high - shape.low) / 4, 1)
         multiplier = None
         if self.chance(0.4):
-            multiplier = rng.integers(0, 1 << self.integer(1, 16), spread.shape).astype(np.uint16)
+            multiplier = rng.integers(0, 1 << self.integer(1, 22), spread.shape).astype(np.uint32)
         factor = 1 if multiplier is None else multiplier.clip(1).astype(np.float64)
         scale = np.log2(spread * factor * 4 / codes.count) + rng.integers(-1, 2, spread.shape)
         shift = np.clip(np.round(scale), 0, 31).astype(np.uint8)

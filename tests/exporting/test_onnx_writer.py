@@ -84,7 +84,7 @@ def test_extremes():
     weight = np.array([[127] * 12, [-128] * 12, [1] + [0] * 11, [0] * 12], np.int8)
     bias = np.array([(1 << 29), -(1 << 29), -1, 3], np.int32)
     shift = np.array([31, 14, 1, 0], np.uint8)
-    multiplier = np.array([65535, 65535, 1, 0], np.uint16)
+    multiplier = np.array([65535, 65535, 1, 0], np.uint32)
     rng = np.random.default_rng(0)
     table = np.tile(np.arange(-128, 128).astype(np.int8), (12, 1))
     images = np.concatenate([np.zeros((1, 1, 1, 12)), np.full((1, 1, 1, 12), 255), np.eye(12)[:, None, None]])

@@ -90,7 +90,7 @@ def test_mixing_with_multipliers(groups, kernel):
     if kernel is not None:
         weight[:, neighbours((3, 2), kernel) < 0] = 0
     bias = rng.integers(-9999, 9999, (groups, 6)).astype(np.int32)
-    multiplier = rng.integers(0, 65536, (groups, 6)).astype(np.uint16)
+    multiplier = rng.integers(0, 65536, (groups, 6)).astype(np.uint32)
     multiplier[0, :2] = 0, 65535
     layer = TokenMixing(weight, bias, np.full((groups, 6), 24, np.uint8), kernel, multiplier=multiplier)
     network = layer_and_head(layer)
@@ -105,7 +105,7 @@ def test_thresholds_of_a_linear_layer(signed):
     weight = np.array([[1], [-128], [127], [5], [0], [3]], np.int8)
     bias = np.array([0, -7, 7, 1 << 23, -5, 2], np.int32)
     shift = np.array([16, 31, 23, 31, 0, 12], np.uint8)
-    multiplier = np.array([65535, 65535, 65535, 33333, 1, 0], np.uint16)
+    multiplier = np.array([65535, 65535, 65535, 33333, 1, 0], np.uint32)
     head = Linear(weight, bias, shift, 8, signed, multiplier)
     network = Network("n", (1, 1), IDENTITY[None], (Named("head", head),), Output("labels", tuple("abcdef")))
     check(network, np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1))
@@ -147,7 +147,7 @@ def test_everything_that_cannot_be_written_is_listed():
         Named("windows", Windows((2, 2), (1, 1))),
         Named("mean", MeanPool(2)),
         Named("head", Linear(np.full((1, 16), 9, np.int8), np.zeros(1, np.int32), np.full(1, 20, np.uint8), 16,
-                             multiplier=np.full(1, 65535, np.uint16))),
+                             multiplier=np.full(1, 65535, np.uint32))),
     )  # fmt: skip
     network = Network("odd", (3, 2), np.tile(IDENTITY, (4, 1)), layers, Output("labels", ("x",)))
     steps = np.diff(noisy.values.astype(int), axis=1)

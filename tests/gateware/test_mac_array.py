@@ -118,7 +118,7 @@ def test_types_and_multipliers(shape, seed, kind, scaled, i_codes, o_codes, i_st
     rng = np.random.default_rng(seed)
     layer = random_layer(rng, *size, kind)
     if scaled:
-        layer |= {"scale": rng.integers(0, 1 << 16, layer["bias"].shape).astype(np.uint16)}
+        layer |= {"scale": rng.integers(0, 1 << 22, layer["bias"].shape).astype(np.uint32)}
         layer["shift"] += 16
     check(layer, arguments | {"i_codes": i_codes, "o_codes": o_codes}, i_stalls=i_stalls)
 
@@ -193,7 +193,7 @@ def test_reset_in_mid_frame():
         ({"rows": 5}, ValueError, "rows must be in [1, 4], not 5"),
         ({"depth": 3}, ValueError, "depth must be at least 4, not 3"),
         ({"vectors": 0}, ValueError, "vectors must be at least 1, not 0"),
-        ({"scale": np.ones((1, 3), np.uint16)}, ValueError, "scale must have shape (1, 6), not (1, 3)"),
+        ({"scale": np.ones((1, 3), np.uint32)}, ValueError, "scale must have shape (1, 6), not (1, 3)"),
         ({"weight_style": "auto"}, ValueError, "weight_style must be one of block, distributed, not 'auto'"),
         ({"operand_bits": 18}, ValueError, "operand_bits must be at least 25, not 18"),
         ({"multiplier": "DSP48A1"}, ValueError, "multiplier must be 'DSP48E1' or 'DSP48E2', not 'DSP48A1'"),

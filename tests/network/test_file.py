@@ -133,7 +133,7 @@ def graph():
     table = Table(rng.integers(0, 16, (2, 256)).astype(np.uint8), 4)
     branch = (Named("sum.linear", random_linear(rng, 2, 2)),)
     head = random_linear(rng, 2, 2)
-    head = dataclasses.replace(head, multiplier=np.array([3, 65535], np.uint16))
+    head = dataclasses.replace(head, multiplier=np.array([3, 65535], np.uint32))
     layers = (
         Named("windows", Windows((2, 1), (2, 1), (1, 0, 0, 0), -7)),
         Named("narrow", random_linear(rng, 2, 4)),
@@ -200,7 +200,7 @@ def with_layer(network, name, **changes):
         lambda network: with_layer(network, "pool", multiplier=2),
         lambda network: with_layer(network, "head", out_bits=25),
         lambda network: with_layer(network, "head", out_signed=False),
-        lambda network: with_layer(network, "head", multiplier=np.ones(5, np.uint16)),
+        lambda network: with_layer(network, "head", multiplier=np.ones(5, np.uint32)),
         lambda network: with_layer(network, "embed.windows", code=1),
         lambda network: with_layer(network, "embed.windows", padding=(1, 0, 0, 0)),
         lambda network: with_layer(network, "stages.0.blocks.0.token_mixing", out_bits=7),
@@ -242,7 +242,7 @@ def test_what_is_no_resmlp_has_version_3(changes, path):
         (2, {"branch": [7]}, "layers[2].branch[0] must be an object, not 7"),
         (2, {"branch": []}, "sum.linear.bias: this tensor does not belong to the network described in the file"),
         (2, {"bits": 9}, "sum: out_bits must be in [1, 8], not 9"),
-        (3, {"multiplier": 0}, "pool: multiplier must be in [1, 65535], not 0"),
+        (3, {"multiplier": 0}, "pool: multiplier must be in [1, 4194303], not 0"),
         (3, {"kind": "flatten"}, "network: head must have 8 inputs, not 2"),
         (4, {"kind": "token_mixing"}, "layers[4].kernel is missing"),
     ],
@@ -295,15 +295,15 @@ def test_wrong_description_of_version_3(path, graph_contents, changes, message):
         ("narrow.shift", None, "narrow.shift: this tensor is missing"),
         ("sum.table", None, "sum.table: this tensor is missing"),
         ("input_table", None, "input_table: this tensor is missing"),
-        ("head.multiplier", np.ones(2, np.int32), "head: multiplier must be an array of uint16, not int32"),
-        ("head.multiplier", np.ones(3, np.uint16), "head: multiplier must have shape (2), not (3,)"),
+        ("head.multiplier", np.ones(2, np.int32), "head: multiplier must be an array of uint32, not int32"),
+        ("head.multiplier", np.ones(3, np.uint32), "head: multiplier must have shape (2), not (3,)"),
         ("sum.table", np.zeros((2, 256), np.int16), "sum.table: values must be an array of int8, not int16"),
         ("sum.table", np.full((2, 256), 16, np.uint8), "sum.table: values must fit uint4, unlike 16"),
         (
             "sum.table", np.zeros((2, 16), np.uint8),
             "network: sum.table must have 256 values per channel, one for each int8, not 16",
         ),
-        ("narrow.multiplier", np.ones(2, np.uint16), None),
+        ("narrow.multiplier", np.ones(2, np.uint32), None),
         ("pool", np.zeros(1, np.int8), "pool: this tensor does not belong to the network described in the file"),
     ],
     ids=range(10),
@@ -321,7 +321,7 @@ def test_wrong_tensor_of_version_3(path, graph_contents, name, tensor, message):
 def test_digest_of_version_3(path, graph_contents):
     """It depends on the meaning of the outputs, and not on their names or on how their numbers are written."""
     config, tensors = graph_contents
-    digest = "06279c1d43502615dfc3e3dc25621028f1740f008acdfa15c726b54ad0172d77"
+    digest = "18784c2a0f46a8c490064d39895d5315bd4ad6073ad008f565745c58182953ca"
     assert network_file.digest(graph()) == digest
     write(path, config | {"names": ["x", "y"], "name": "other", "metadata": {"a": 1}}, tensors)
     assert network_file.digest(network_file.load(path)) == digest

@@ -22,7 +22,7 @@ from psahw.network.random import KINDS as STEPS
 from psahw.network.random import StageShape, random_graph, random_images, random_network
 from psahw.network.resmlp import Patch
 
-KINDS = {"I8": ("b", "int8"), "U8": ("B", "uint8"), "U16": ("H", "uint16"), "I32": ("i", "int32")}
+KINDS = {"I8": ("b", "int8"), "U8": ("B", "uint8"), "U32": ("I", "uint32"), "I32": ("i", "int32")}
 
 
 def nest(flat, shape):

@@ -118,11 +118,11 @@ def test_windows_that_do_not_fit():
 def test_multiplier_wrong(parts):
     layer = Linear if parts["weight"].ndim == 2 else TokenMixing
     shape = parts["bias"].shape
-    with raises(TypeError, "multiplier must be an array of uint16, not int32"):
+    with raises(TypeError, "multiplier must be an array of uint32, not int32"):
         layer(**parts, multiplier=np.ones(shape, np.int32))
     required = ", ".join(map(str, shape))
     with raises(ValueError, f"multiplier must have shape ({required}), not (7,)"):
-        layer(**parts, multiplier=np.ones(7, np.uint16))
+        layer(**parts, multiplier=np.ones(7, np.uint32))
     with raises(TypeError, "out_signed must be True or False, not 0"):
         layer(**parts, out_signed=0)
     with raises(ValueError, "out_bits must be in [1, 31], not 0"):
@@ -134,7 +134,7 @@ def test_linear_outputs(codes):
     """Every input of one code, with the largest multiplier, and with none."""
     weight = np.array([[7], [-128], [127], [0]], np.int8)
     bias = np.array([-3, 100, 1 << 20, -5], np.int32)
-    shift, multiplier = np.array([0, 8, 31, 1], np.uint8), np.array([1, 65535, 65535, 0], np.uint16)
+    shift, multiplier = np.array([0, 8, 31, 1], np.uint8), np.array([1, 65535, 65535, 0], np.uint32)
     x = np.arange(-128, 128)
     for factor in (None, multiplier):
         layer = Linear(weight, bias, shift, codes.bits, codes.signed, factor)
@@ -290,8 +290,8 @@ def test_max_pool(layer):
     [
         ((32,), ValueError, "shift must be in [0, 31], not 32"),
         ((1.0,), TypeError, "shift must be an integer, not 1.0"),
-        ((1, 0), ValueError, "multiplier must be in [1, 65535], not 0"),
-        ((1, 65536), ValueError, "multiplier must be in [1, 65535], not 65536"),
+        ((1, 0), ValueError, "multiplier must be in [1, 4194303], not 0"),
+        ((1, 1 << 22), ValueError, "multiplier must be in [1, 4194303], not 4194304"),
     ],
 )
 def test_mean_pool_wrong(arguments, kind, message):
@@ -573,7 +573,7 @@ def test_repr():
 def test_multipliers_make_no_resmlp():
     """A multiplier of one row, which is 1, is no absent multiplier."""
     form = recognise(random_network(np.random.default_rng(0), classes=1))
-    head = replace(form.head, multiplier=np.ones(1, np.uint16))
+    head = replace(form.head, multiplier=np.ones(1, np.uint32))
     assert recognise(replace(form, head=head).network()) is None
     assert recognise(form.network()) is not None
     network = form.network()

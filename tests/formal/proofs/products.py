@@ -42,7 +42,7 @@ def _mac_array(
         dut = MacArray(
             weight=weight, bias=bias.astype(np.int32), shift=shift.astype(np.uint8), rows=rows, columns=columns,
             o_lanes=o_lanes, depth=depth, vectors=vectors, i_codes=i_codes, o_codes=o_codes,
-            scale=scale.astype(np.uint16) if scaled else None,
+            scale=scale.astype(np.uint32) if scaled else None,
         )  # fmt: skip
         steps, passes, groups = -(-inputs // columns), -(-outputs // rows), rows // o_lanes
         beats = outputs // o_lanes
