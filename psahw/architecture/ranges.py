@@ -2,7 +2,10 @@
 
 import numpy as np
 
-__all__ = ["accumulator_range", "dot_range", "signed_bits"]
+__all__ = ["MAX_MULTIPLIER", "accumulator_range", "dot_range", "signed_bits"]
+
+MAX_MULTIPLIER = (1 << 22) - 1
+"""The largest multiplier of a sum: products are exact in double precision, with which other tools compute."""
 
 
 def signed_bits(low: int, high: int) -> int:

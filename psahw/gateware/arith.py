@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..architecture.codes import INT8, Codes
-from ..architecture.ranges import signed_bits
+from ..architecture.ranges import MAX_MULTIPLIER, signed_bits
 from .rom import pack_words, rom, style_for
 
 __all__ = ["Requantise", "adder_tree", "as_signed", "delay", "saturate"]
@@ -112,10 +112,9 @@ class Requantise(wiring.Component):
                 raise ValueError(f"{name} must have shape ({rows or 'any'},), not {value.shape}")
         if self._shift.min() < 0 or self._shift.max() > 31:
             raise ValueError(f"shift must be in [0, 31], not {self._shift.min()} to {self._shift.max()}")
-        if self._multiplier is not None and (self._multiplier.min() < 0 or self._multiplier.max() > 65_535):
-            raise ValueError(
-                f"multiplier must be in [0, 65535], not {self._multiplier.min()} to {self._multiplier.max()}"
-            )
+        if self._multiplier is not None and (self._multiplier.min() < 0 or self._multiplier.max() > MAX_MULTIPLIER):
+            least, greatest = self._multiplier.min(), self._multiplier.max()
+            raise ValueError(f"multiplier must be in [0, {MAX_MULTIPLIER}], not {least} to {greatest}")
         self._codes = codes
         super().__init__(
             {

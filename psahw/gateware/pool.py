@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..architecture.codes import INT8, Codes
+from ..architecture.ranges import MAX_MULTIPLIER
 from .arith import delay
 from .check import check_divides, check_int
 from .count import count
@@ -59,7 +60,7 @@ class MeanPool(wiring.Component):
         for name, value in (("tokens", tokens), ("channels", channels), ("lanes", lanes)):
             check_int(name, value)
         check_int("shift", shift, 0, 31)
-        check_int("multiplier", multiplier, 1, 65_535)
+        check_int("multiplier", multiplier, 1, MAX_MULTIPLIER)
         check_divides("lanes", lanes, "channels", channels)
         self.tokens, self.channels, self.lanes, self.shift, self.codes = tokens, channels, lanes, shift, codes
         self.multiplier = multiplier

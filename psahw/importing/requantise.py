@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..network.layers import MAX_MULTIPLIER, MAX_SHIFT
+from ..architecture.ranges import MAX_MULTIPLIER
+from ..network.layers import MAX_SHIFT
 
 __all__ = ["Fit", "Steps", "fitted", "steps"]
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..architecture.codes import Codes
 from ..architecture.geometry import SlidingWindow, neighbour_reach, neighbours
+from ..architecture.ranges import MAX_MULTIPLIER
 from .activations import Activations, output_codes
 from .checks import check_array, check_bool, check_int, check_ints
 
@@ -25,7 +26,6 @@ MAX_SIZE = 1024
 """Most rows or columns of a window, and of a grid."""
 
 MAX_SHIFT = 31
-MAX_MULTIPLIER = (1 << 22) - 1
 
 _SUM_LIMIT = 1 << 30  # of a sum's magnitude, so that half of the largest shift can be added in 32 bits
 _INT32 = np.iinfo(np.int32)

@@ -56,7 +56,7 @@ def test_requantise(data):
     top = data.draw(st.sampled_from([0, 1, 9, 31]))
     shift = rng.integers(0, top + 1, rows) if data.draw(st.booleans()) else np.full(rows, top)
     codes = data.draw(st.sampled_from([Codes(2), Codes(8), Codes(20), Codes(8, False), Codes(1, False)]))
-    scale = data.draw(st.sampled_from([None, rng.integers(0, 1 << 16, rows), np.ones(rows, int)]))
+    scale = data.draw(st.sampled_from([None, rng.integers(0, 1 << 22, rows), np.ones(rows, int)]))
     dut = Requantise(low=low, high=high, bias=bias, shift=shift, codes=codes, multiplier=scale)
 
     row = np.concatenate((np.repeat(np.arange(rows), 2), rng.integers(0, rows, 8)))
@@ -83,7 +83,7 @@ def test_requantise_input_width_is_exact():
         ({"low": []}, "low must have shape (any,), not (0,)"),
         ({"shift": [0, 32]}, "shift must be in [0, 31], not 0 to 32"),
         ({"shift": [-1, 0]}, "shift must be in [0, 31], not -1 to 0"),
-        ({"multiplier": [0, 65536]}, "multiplier must be in [0, 65535], not 0 to 65536"),
+        ({"multiplier": [0, 1 << 22]}, "multiplier must be in [0, 4194303], not 0 to 4194304"),
     ],
 )
 def test_requantise_wrong(wrong, message):
