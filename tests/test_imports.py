@@ -64,7 +64,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
         {"msgspec", "numpy", "safetensors", "PIL", "torch"},
     ),
     "exporting": (BASE | {"architecture", "network"}, {"msgspec", "numpy", "safetensors", "PIL"}),
-    "importing": (BASE | {"architecture", "network"}, {"msgspec", "numpy", "safetensors", "PIL"}),
+    "importing": (BASE | {"display", "architecture", "network"}, {"msgspec", "numpy", "safetensors", "PIL"}),
     "report": (
         BASE | {"display", "network", "architecture", "records"},
         {"msgspec", "numpy", "safetensors", "PIL", "matplotlib"},

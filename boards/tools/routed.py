@@ -111,7 +111,9 @@ def nextpnr(directory: Path) -> Routed:
     path = directory / NEXTPNR_REPORT
     report = documents.read(path, _Report, hint="nextpnr writes it after routing", limit=_REPORT_BYTES)
     clocks = (Clock(name, clock.achieved * 1e6, clock.constraint * 1e6) for name, clock in report.fmax.items())
-    used = {name: (entry.used, entry.available) for name, entry in report.utilization.items() if entry.used}
+    used: dict[str, tuple[float, float]] = {
+        name: (entry.used, entry.available) for name, entry in report.utilization.items() if entry.used
+    }
     return Routed(tuple(clocks), used)
 
 
