@@ -1,0 +1,145 @@
+"""Networks made from operators, against the operators themselves."""
+
+import numpy as np
+import pytest
+
+from psahw.importing.lowering import InputFormat, lower
+from psahw.importing.operators import (
+    Add,
+    Affine,
+    Bipolar,
+    Clip,
+    Convolution,
+    Flatten,
+    Input,
+    MaxPool,
+    MeanPool,
+    Model,
+    Quantise,
+    Quantiser,
+    evaluate,
+)
+from psahw.importing.unsupported import Unsupported
+from psahw.network import reference
+
+PIXELS = Quantiser(np.array(0.25), zero_point=-128)
+
+
+def convolution(name, source, rng, shape, padding=(0, 0, 0, 0), **options):
+    """Return a convolution with random weights and, if its input has several channels, scales of its own."""
+    weight = rng.integers(-9, 10, shape).astype(np.int8)
+    scale, bias = rng.uniform(0.01, 0.02, shape[0]), rng.normal(size=shape[0])
+    return Convolution(name, (source,), name, weight, scale, bias, padding=padding, **options)
+
+
+def quantised(name, source, scale, **options):
+    return Quantise(name, (source,), name, Quantiser(np.array(scale), **options))
+
+
+def compare(lowered, model, count=20):
+    """Return the model's output and that of the network, for random bytes."""
+    network = lowered.network
+    rng = np.random.default_rng(7)
+    images = rng.integers(0, lowered.input_format.count, (count, *network.image, network.colours)).astype(np.uint8)
+    right = evaluate(model, lowered.input_format.values()[images])[model.output].reshape(count, -1)
+    return right, reference.run(network, images), images
+
+
+def chain(*operators, shape=(6, 5, 2), quantiser=PIXELS):
+    return Model("m", "test", Input("x", shape, quantiser), operators, operators[-1].output)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_convolutional_network(exact):
+    """With thresholds, every code is right; with multipliers, few are off by one."""
+    rng = np.random.default_rng(1)
+    model = chain(
+        convolution("a", "x", rng, (4, 3, 3, 2), (1, 0, 1, 1), stride=(2, 1)),
+        Clip("r", ("a",), "r"),
+        quantised("q", "r", 0.05, zero_point=-128),
+        convolution("d", "q", rng, (4, 3, 3, 1), (1, 1, 1, 1), groups=4),
+        quantised("e", "d", 0.02, bits=6, zero_point=3),
+        MaxPool("p", ("e",), "p", (2, 2), (1, 1)),
+        Flatten("f", ("p",), "f", channels_first=True),
+        convolution("h", "f", rng, (3, 1, 1, 4 * 2 * 4)),
+        quantised("o", "h", 0.5),
+    )
+    lowered = lower(model, exact=exact)
+    right, logits, _ = compare(lowered, model)
+    codes = np.rint(right / lowered.scale)
+    assert np.abs(logits - codes).max() <= (0 if exact else 2)
+    assert all(line.exact for line in lowered.lines) == exact
+
+
+def test_quantisers_of_few_bits_are_exact():
+    """Batch norms with factors of both signs, two bits, and a last layer that nothing quantises."""
+    rng = np.random.default_rng(2)
+    norm = Affine("n", ("a",), "n", rng.normal(size=8), rng.normal(size=8))
+    model = chain(
+        quantised("i", "x", 16.0, bits=2, narrow=True),
+        Flatten("f", ("i",), "f"),
+        convolution("a", "f", rng, (8, 1, 1, 60)),
+        norm,
+        quantised("q", "n", 0.7, bits=2),
+        Convolution("h", ("q",), "h", rng.integers(-1, 2, (3, 1, 1, 8)).astype(np.int8), np.array(0.5)),
+    )
+    lowered = lower(model)
+    right, logits, _ = compare(lowered, model)
+    assert logits * lowered.scale + lowered.offset == pytest.approx(right)
+    assert len(np.unique(logits)) > 3
+
+
+@pytest.mark.parametrize("identity", [True, False])
+def test_residual_connection(identity):
+    """Summands on three grids, one of which has a zero point."""
+    rng = np.random.default_rng(3)
+    first = (
+        convolution("s", "x", rng, (3, 1, 1, 2)),
+        Clip("sr", ("s",), "sr"),
+        quantised("t", "sr", 0.04, zero_point=-128),
+    )
+    branch = (convolution("a", "t", rng, (3, 3, 3, 3), (1, 1, 1, 1)), quantised("b", "a", 0.03, zero_point=5))
+    other = () if identity else (convolution("c", "t", rng, (3, 1, 1, 3)), quantised("e", "c", 0.011, zero_point=-7))
+    end = "t" if identity else "e"
+    last = (
+        Add("add", (end, "b"), "add"),
+        Clip("r", ("add",), "r"),
+        quantised("u", "r", 0.05, zero_point=-128),
+        MeanPool("m", ("u",), "m"),
+        quantised("v", "m", 0.05, zero_point=-128, rounding="half up"),
+    )
+    model = chain(*first, *branch, *other, *last)
+    lowered = lower(model, exact=True, task="values")
+    right, logits, _ = compare(lowered, model)
+    assert np.abs(logits - np.rint(right / 0.05)).max() <= 1
+
+
+def test_labels_and_an_input_of_two_numbers():
+    rng = np.random.default_rng(4)
+    model = chain(
+        Convolution(
+            "h", ("x",), "h", rng.integers(-3, 4, (1, 1, 1, 2)).astype(np.int8), np.array(0.3), np.array([0.1])
+        ),
+        Bipolar("b", ("h",), "b", np.array(1.0)),
+        shape=(1, 1, 2),
+        quantiser=None,
+    )
+    with pytest.raises(Unsupported, match="give an input format"):
+        lower(model)
+    lowered = lower(model, input_format=InputFormat(-1, 1, 2))
+    right, logits, _ = compare(lowered, model)
+    assert lowered.network.output.kind == "labels"
+    assert np.array_equal(np.where(logits > 0, 1, -1), right)
+
+
+def test_what_is_not_quantised_is_refused():
+    rng = np.random.default_rng(5)
+    model = chain(convolution("a", "x", rng, (3, 1, 1, 2)), convolution("b", "a", rng, (3, 1, 1, 3)))
+    with pytest.raises(Unsupported, match=r"b .*: its input is not quantised"):
+        lower(model)
+
+
+@pytest.mark.parametrize("arguments", [(1, 1), (2, 1), (0, float("nan")), (0, 1, 1), (0, 1, 257)])
+def test_wrong_input_format(arguments):
+    with pytest.raises(ValueError, match="input format"):
+        InputFormat(*arguments)
