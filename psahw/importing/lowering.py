@@ -27,6 +27,7 @@ from .unsupported import Unsupported
 __all__ = ["InputFormat", "Line", "Lowered", "lower"]
 
 _FEW = 16  # codes, which thresholds compare exactly at little cost
+_OFTEN = 0.01  # share of the sums that a multiplier may round otherwise
 _FINER = 15  # bits that summands have below those of their sum
 _UNIT = 64  # the weight of a code that is scaled by a multiplier, so that its bias has fractions
 
@@ -523,7 +524,7 @@ class _Lowering:
         if target.straight and all(isinstance(each, ops.Clip) for each in sums.chain):
             fit = fitted(wanted, sums.factor / grid.scale, sums.offset / grid.scale + grid.zero)
         few = high - low < _FEW
-        if fit is not None and (fit.share == 0 or not (self.exact or few)):
+        if fit is not None and (fit.share == 0 or not (self.exact or few or fit.share > _OFTEN)):
             layers = sums.build(sums.weight, fit.bias, fit.shift, fit.multiplier, grid.codes)
             if (low > grid.codes.low or high < grid.codes.high) and sums.chain:
                 codes = np.arange(grid.codes.low, grid.codes.high + 1).clip(low, high)
