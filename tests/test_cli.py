@@ -115,7 +115,10 @@ BAD = [
         "train --config tiny --dataset sample -o {}/blocked/run",
         r"cannot write into directory .*/run: Not a directory",
     ),
-    ("train --config tiny --dataset sample --set ema=2 -o run", r"ema must be a number in \[0, 0.999999\], not 2"),
+    (
+        "train --config tiny --dataset sample --set ema=2 -o run",
+        r"training configuration: ema must be a number in \[0, 0.999999\], not 2",
+    ),
     ("train --config tiny --dataset nonsense -o run", r"unknown data set 'nonsense'; known are .*"),
     ("distill --teacher {}/absent -o run", r"cannot read .*/absent: No such file or directory"),
     ("quantize {}/absent --name x -o run", r"cannot read .*/absent: .*"),

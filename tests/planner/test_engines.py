@@ -62,10 +62,10 @@ def test_sums_by_hand():
     layer = Linear(weight, bias, np.array([3, 3, 1], np.uint8))
     assert Sums.of(layer, inputs_of(layer)) == Sums(acc_bits=10, offset_bits=4, shift_range=2, scale_bits=0)
     # From -2 * 60 - 20 to 2 * 20 + 60. With multipliers, the offsets are 3 * 6 + 4, -12 * 10 + 4 and 0 + 1.
-    scaled = dataclasses.replace(layer, multiplier=np.array([6, 10, 5], np.uint16))
+    scaled = dataclasses.replace(layer, multiplier=np.array([6, 10, 5], np.uint32))
     narrow = Activations((1, 1), 2, INT8, -20, 60)
     assert Sums.of(scaled, narrow) == Sums(acc_bits=9, offset_bits=8, shift_range=2, scale_bits=4)
-    zeros = dataclasses.replace(layer, multiplier=np.zeros(3, np.uint16))  # they take the multiplier's latency, too
+    zeros = dataclasses.replace(layer, multiplier=np.zeros(3, np.uint32))  # they take the multiplier's latency, too
     assert Sums.of(zeros, inputs_of(zeros)) == Sums(acc_bits=10, offset_bits=4, shift_range=2, scale_bits=1)
     facts = Matrix.of(layer, inputs_of(layer), 7)
     assert (facts.inputs, facts.outputs, facts.vectors, facts.sets) == (2, 3, 7, 1)
