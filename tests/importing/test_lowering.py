@@ -91,7 +91,7 @@ def test_quantisers_of_few_bits_are_exact():
 
 @pytest.mark.parametrize("identity", [True, False])
 def test_residual_connection(identity):
-    """Summands on three grids, one of which has a zero point."""
+    """Summands on three grids, one with a zero point. Rounding them first changes a code by one at most."""
     rng = np.random.default_rng(3)
     first = (
         convolution("s", "x", rng, (3, 1, 1, 2)),
