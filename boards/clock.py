@@ -62,6 +62,7 @@ _PLLS = {  # by family and speed grade
         "8": _Pll("EHXPLLL", (10, 400), (400, 800), (3.125, 400), 370, 1, 128, 128, 128),
     },
     "gw2a": {"C8/I7": _Pll("rPLL", (3, 500), (500, 1250), (3.90625, 625), 625, 1, 64, 64 * 128, 128, "GW2A-18C")},
+    # As in gowin_pll of Project Apicula, which DS117 should confirm.
     "gw1n": {"C6/I5": _Pll("rPLL", (3, 400), (400, 1200), (3.125, 600), 600, 1, 64, 64 * 128, 128, "GW1NR-9C")},
 }
 
