@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .flow.exporting import export
     from .flow.frontier import frontier
     from .flow.functions import draw_functions
+    from .flow.importing import import_model
     from .flow.initialising import init as init
     from .flow.packaging import package
     from .flow.planning import plan
@@ -43,6 +44,7 @@ __all__ = [
     "evaluate",
     "export",
     "frontier",
+    "import_model",
     "load",
     "package",
     "plan",
@@ -65,6 +67,7 @@ _MODULES = {  # where each name is defined
     "evaluate": "model.evaluation",
     "export": "flow.exporting",
     "frontier": "flow.frontier",
+    "import_model": "flow.importing",
     "init": "flow.initialising",
     "load": "network.file",
     "package": "flow.packaging",

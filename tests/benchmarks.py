@@ -5,7 +5,8 @@
     python -m tests.benchmarks long [NETWORK ...] [--against PSAHW] [--images N] [--record]
 
 Every command runs alone, on two processors, and with a cache that is empty but for CIFAR-10. The first two must keep
-within a limit. The last one simulates many images, in turn with another version of psahw whose program is ``--against``.
+within a limit. The last one simulates many images, in turn with another version of psahw, whose program is
+``--against``.
 """
 
 import argparse

@@ -18,7 +18,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _NAMES = "cifar10, cifar100, svhn, mnist, fashion-mnist, digits, dry-bean, sample (the shipped hundred images)"
 
 
-def data_options(default: str | None = "cifar10", *, argument: bool = False) -> Callable[[Command], Command]:
+def data_options(
+    default: str | None = "cifar10", *, argument: bool = False, optional: str | None = None
+) -> Callable[[Command], Command]:
     """Return the options that choose a data set and say how it is read.
 
     The command receives the arguments ``data``, and ``dataset``, a `Source` if any of the options but ``--dataset``
@@ -30,8 +32,12 @@ def data_options(default: str | None = "cifar10", *, argument: bool = False) -> 
         The data set if none is named. With None, it is ``sample`` for up to 100 images, and otherwise ``cifar10``.
     argument
         The command has an argument ``dataset`` in place of the option.
+    optional
+        For a command that needs no data set: what it does with one. There is no ``--task`` then.
     """
     unnamed = "" if default else " By default sample for up to 100 images, else cifar10."
+    if optional is not None:
+        default, unnamed = None, f" {optional}"
     options = [
         click.option(
             "--dataset",
@@ -68,12 +74,16 @@ def data_options(default: str | None = "cifar10", *, argument: bool = False) -> 
 
     if argument:
         del options[0]
+    parts = ["dataset", "target", "task", "size", "colours", "group"]
+    if optional is not None:
+        del options[3]
+        parts.remove("task")
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def with_data(*arguments: Any, **values: Any) -> Any:
-            chosen = {name: values.pop(name) for name in ("dataset", "target", "task", "size", "colours", "group")}
-            return command(*arguments, dataset=_chosen(**chosen), **values)
+            chosen = _chosen(**{name: values.pop(name) for name in parts})
+            return command(*arguments, dataset=chosen, **values)
 
         decorated: Any = with_data
         for option in reversed(options):
@@ -85,11 +95,11 @@ def data_options(default: str | None = "cifar10", *, argument: bool = False) -> 
 
 def _chosen(
     dataset: str | None,
-    target: str | None,
-    task: "Task | None",
-    size: str | None,
-    colours: str | None,
-    group: str | None,
+    target: str | None = None,
+    task: "Task | None" = None,
+    size: str | None = None,
+    colours: str | None = None,
+    group: str | None = None,
 ) -> "Source | str | None":
     """Return what the options say: the data set with its options, or its name alone if it has none.
 

@@ -38,7 +38,11 @@ def _expose(content: bytes, wanted: list[int]) -> bytes:
 
 
 def _compute(job: _Job) -> dict[int, np.ndarray]:
-    """Return tensors by index, each of shape (images, its shape in the file)."""
+    """Return tensors by index, each of shape (images, its shape in the file).
+
+    Standard error is closed first, because LiteRT writes there which kernels it uses. This process does nothing else.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     content, images, wanted, reference = job

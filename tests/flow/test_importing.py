@@ -1,0 +1,203 @@
+"""Test `psahw.import_model` and its command: what is written, the comparison, the accuracy, and wrong use."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import psahw
+from psahw.cli import main
+from psahw.errors import CheckFailed, UserError
+from psahw.flow import importing
+from psahw.importing.lowering import InputFormat
+from psahw.network import reference
+
+pytest.importorskip("onnxruntime")
+onnx = pytest.importorskip("onnx")
+
+FIRST = np.array([[3, -2], [1, 4], [-5, 0], [7, 6]], np.int8)  # (inputs, outputs), as MatMul has them
+SECOND = np.array([[1, -1, 2], [-3, 2, 1]], np.int8)
+
+
+def write_model(path, *, stated=True):
+    """Write a model of two dense layers with power-of-two scales: QDQ operators, as onnxruntime writes them.
+
+    Inputs are whole numbers, weights halves, and activations unsigned multiples of 4.
+    """
+    from tests.importing.onnx_models import node, save
+
+    constants = {
+        "w1": FIRST, "w2": SECOND, "one": np.float32(1), "half": np.float32(0.5), "four": np.float32(4),
+        "zero": np.int8(0), "uzero": np.uint8(0),
+    }  # fmt: skip
+    nodes = (
+        [node("QuantizeLinear", "x one zero", "xq"), node("DequantizeLinear", "xq one zero", "xd")] if stated else []
+    )
+    nodes += [
+        node("DequantizeLinear", "w1 half zero", "w1d"),
+        node("MatMul", f"{'xd' if stated else 'x'} w1d", "s1"),
+        node("Relu", "s1", "r1"),
+        node("QuantizeLinear", "r1 four uzero", "q1"),
+        node("DequantizeLinear", "q1 four uzero", "d1"),
+        node("DequantizeLinear", "w2 half zero", "w2d"),
+        node("MatMul", "d1 w2d", "y"),
+    ]
+    return save(path, nodes, [1, 4], constants)
+
+
+def by_hand(x):
+    """Return codes of the model's outputs, whose unit is 2, for whole numbers (inputs, 4)."""
+    hidden = np.clip(np.rint(np.maximum(x @ FIRST.astype(int), 0) / 2 / 4), 0, 255).astype(int)  # halves to even
+    return hidden @ SECOND.astype(int)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Change to an empty directory with a model in it."""
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "m.onnx")
+    return tmp_path
+
+
+def test_command(here, capfd):
+    assert main(["import", "m.onnx", "-o", "n.safetensors", "--exact", "--outputs", "a,b,c", "--json"]) == 0
+    result = json.loads(capfd.readouterr().out)
+    assert (result["network"], result["source"], result["exact"]) == ("m", "ONNX", True)
+    assert result["input_format"] == {"low": -128, "high": 127, "count": 256}
+    comparison = result["comparison"]
+    assert (comparison["tool"], comparison["inputs"], comparison["same_answers"]) == ("onnxruntime", 100, 100)
+    assert comparison["first_different"] is None and comparison["outputs"]["values"] == 300
+    network = psahw.load("n.safetensors")
+    assert network.classes == ("a", "b", "c")
+    assert network.metadata["imported"]["file"] == "m.onnx"
+    x = np.random.default_rng(5).integers(-128, 128, (50, 4))
+    logits = reference.run(network, (x + 128).astype(np.uint8).reshape(50, 1, 1, 4))
+    np.testing.assert_array_equal(logits, by_hand(x))
+
+
+def test_report(here, capfd):
+    """Each operator has a line, and what is rounded is said."""
+    assert main(["import", "m.onnx", "-o", "n.safetensors", "--check", "20"]) == 0
+    out, err = capfd.readouterr()
+    assert "m, from ONNX" in out and "exact, by 255 thresholds" in out
+    assert "onnxruntime: the same class for " in out and out.endswith("wrote n.safetensors\n")
+    assert [line.split("  ")[0] for line in err.splitlines()] == [
+        "read the model", "find the integers", "compare with the other tool",
+    ]  # fmt: skip
+
+
+def test_no_comparison(here, monkeypatch):
+    monkeypatch.setattr(importing, "testify", None)
+    assert psahw.import_model("m.onnx", "n.safetensors", check=0).comparison is None
+
+
+def test_a_wrong_tensor(here, monkeypatch):
+    """The first tensor that differs is found; an exact network whose outputs differ is not written."""
+    testify = importing.testify
+
+    def wrong(*arguments):
+        witness = testify(*arguments)
+        witness.tensors["q1"][3, 0, 0, 1] += 8  # two codes
+        witness.tensors["y"][3] += 10  # five codes
+        return witness
+
+    monkeypatch.setattr(importing, "testify", wrong)
+    with pytest.raises(
+        CheckFailed, match=r"^n was not written: .* tensor 'q1' of layer .* differs first, by 2 codes"
+    ):
+        psahw.import_model("m.onnx", "n", exact=True, check=7)
+    assert [path.name for path in here.iterdir()] == ["m.onnx"]
+    lower = importing.lower
+
+    def rounded(*arguments, **options):
+        lowered = lower(*arguments, **options)
+        return replace(lowered, lines=(replace(lowered.lines[0], exact=False), *lowered.lines[1:]))
+
+    monkeypatch.setattr(importing, "lower", rounded)
+    comparison = psahw.import_model("m.onnx", "n", check=7).comparison
+    assert comparison.first_different.tensor == "q1"
+    assert (comparison.outputs.different, comparison.outputs.largest) == (3, 5)
+
+
+def test_inputs(here):
+    """The numbers of a file are compared, and state the format that the model does not state."""
+    write_model(here / "open.onnx", stated=False)
+    np.save("x.npy", np.linspace(-3, 9, 80, dtype=np.float32).reshape(20, 4))
+    notes: list[str] = []
+    result = psahw.import_model("open.onnx", "n", inputs="x.npy", check=15, log=notes.append)
+    assert result.input_format == InputFormat(-3, 9) and "from -3 to 9" in notes[0]
+    assert result.comparison.inputs == 15
+    result = psahw.import_model("open.onnx", "n", inputs="x.npy", input_format=InputFormat(-8, 8, 17))
+    assert result.input_format.step == 1 and result.comparison.inputs == 20
+
+
+def _archive(path):
+    with path.open("wb") as file:
+        np.savez(file, x=np.ones((1, 4)))
+
+
+@pytest.mark.parametrize(
+    "write, message",
+    [
+        (lambda path: np.save(path, np.ones((3, 5))), "must have the shape (inputs, 1, 1, 4), not (3, 5)"),
+        (
+            lambda path: np.save(path, np.ones((2, 4, 1, 1))),
+            "must have the shape (inputs, 1, 1, 4), not (2, 4, 1, 1)",
+        ),
+        (lambda path: np.save(path, np.ones(4)), "must have the shape (inputs, 1, 1, 4), not (4,)"),
+        (lambda path: np.save(path, np.ones((0, 4))), "must have the shape (inputs, 1, 1, 4), not (0, 4)"),
+        (lambda path: np.save(path, np.array([[1, np.nan, 2, 3]])), "the number at [0, 0, 0, 1] is not finite"),
+        (lambda path: np.save(path, np.array([["a", "b", "c", "d"]])), "must hold numbers, not <U1"),
+        (lambda path: np.save(path, np.array([[None] * 4]), allow_pickle=True), "is not a .npy file of numbers"),
+        (_archive, "must be a .npy file with one array"),
+        (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00"), "is not a .npy file of numbers"),
+        (lambda path: path.write_bytes(b""), "is not a .npy file of numbers"),
+        (lambda path: path.mkdir(), "cannot read x.npy: "),
+    ],
+)
+def test_bad_inputs(write, message, here, capfd):
+    write(here / "x.npy")
+    assert main(["import", "m.onnx", "-o", "n", "--inputs", "x.npy"]) == 2
+    err = capfd.readouterr().err
+    assert message in err.splitlines()[-1] and "Traceback" not in err
+    assert not (here / "n").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["none.onnx", "-o", "n"], "cannot read none.onnx: No such file or directory"),
+        (["m.onnx", "-o", "m.onnx"], "m.onnx is the model itself"),
+        (["open.onnx", "-o", "n"], "give the lowest and the highest (--input LOW:HIGH)"),
+        (["open.onnx", "-o", "n", "--input", "3"], "--input must be LOW:HIGH or LOW:HIGH:COUNT, not '3'"),
+        (["open.onnx", "-o", "n", "--input", "3:1"], "LOW < HIGH, not 3:1"),
+        (["open.onnx", "-o", "n", "--input", "0:1:1000"], "must be in [2, 256], not 1000"),
+        (["m.onnx", "-o", "n", "--input", "0:1"], "m states the format of its input"),
+        (["m.onnx", "-o", "n", "--outputs", "a,b"], "m has 3 outputs: give as many names, not 2"),
+        (["m.onnx", "-o", "n", "--size", "3x3"], "--size needs --dataset PATH"),
+        (["m.onnx", "-o", "n", "--dataset", "sample"], "sample"),
+        (["m.onnx", "-o", "none/n"], "cannot write none/n"),
+    ],
+)
+def test_wrong_use(arguments, message, here, capfd):
+    write_model(here / "open.onnx", stated=False)
+    before = sorted(here.iterdir()), (here / "m.onnx").read_bytes()
+    assert main(["import", *arguments]) == 2
+    err = capfd.readouterr().err
+    assert message in err.splitlines()[-1] and "Traceback" not in err
+    assert (sorted(here.iterdir()), (here / "m.onnx").read_bytes()) == before
+
+
+def test_accuracy(here):
+    """Both accuracies are those of the answers that are computed by hand."""
+    pixels = np.random.default_rng(1).integers(0, 256, (60, 1, 1, 4), dtype=np.uint8)
+    labels = by_hand(pixels[:, 0, 0].astype(int) - 128).argmax(1)
+    labels[:6] = (labels[:6] + 1) % 3  # six wrong of sixty
+    np.savez("own.npz", x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    result = psahw.import_model("m.onnx", "n", exact=True, dataset="own.npz")
+    figures = result.accuracy
+    assert (figures.images, figures.network, figures.model, figures.same) == (60, 90.0, 90.0, 100.0)
+    assert psahw.import_model("m.onnx", "n", dataset="own.npz", images=6).accuracy.model == 0.0
+    with pytest.raises(UserError, match="m gives values; own has classes"):
+        psahw.import_model("m.onnx", "n", dataset="own.npz", task="values")
