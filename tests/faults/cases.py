@@ -63,7 +63,7 @@ CASES = (
     Case("plan", ("plan", "{network}", "--board", "marble", *PLAN, "-o", "plan.json"), ("plan.json",),
          variant=("--clock", "100e6")),
     Case("plan, adder graphs", ("plan", "{network}", "--board", "marble", "--fps", "1000", "--engines", "serial,mac",
-                                "-o", "plan.json"), ("plan.json",), variant=("--clock", "100e6")),
+                                "--engine", "embed=mac", "-o", "plan.json"), ("plan.json",), variant=("--clock", "100e6")),
     Case("plan, template", ("plan", "{network}", "--board", "marble", "--plan", "{plan}", "-o", "plan.json"),
          ("plan.json",), inputs=("network", "plan")),
     Case("elaborate", ("elaborate", "{network}", "--board", "marble", *PLAN, "-o", "design"), ("design",),
