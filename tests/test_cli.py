@@ -10,7 +10,9 @@ import pytest
 import safetensors.numpy
 
 from psahw import cli
+from psahw.boards import BOARDS
 from psahw.cli import main, output
+from psahw.cli.planning import BOARD_HELP
 from psahw.errors import CheckFailed
 from psahw.network import file as network_file
 from psahw.network.random import StageShape, random_network
@@ -237,6 +239,11 @@ def test_help(name, capfd):
     assert f"Usage: psahw {name}" in out
     assert re.search(rf"^  psahw {name}", out, re.MULTILINE), out
     assert err == ""
+
+
+def test_help_names_every_board():
+    """The text is static, because the boards are slow to import."""
+    assert re.findall(r"[a-z0-9-]+(?=[,. ])", BOARD_HELP.replace(" or ", ", ")) == list(BOARDS)
 
 
 def test_group_help_names_every_command(capfd):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Baud", "chosen_link", "link_options", "make_plan", "plan_options", "show_directory"]
 
-BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f or tangprimer20k."
+BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f, tangprimer20k or tangnano9k."
 _BUDGET = {"lut": "max_lut", "ff": "max_ff", "dsp": "max_dsp", "bram36": "max_bram"}
 
 
