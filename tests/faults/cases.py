@@ -13,6 +13,7 @@ from psahw.network import file as network_file
 from psahw.network.random import StageShape, random_network
 from psahw.network.resmlp import Patch
 
+from ..importing.onnx_models import two_layers
 from .running import Command
 
 __all__ = ["CASES", "GROUPS", "Case", "networks", "prepare"]
@@ -75,6 +76,8 @@ CASES = (
     Case("package", ("package", "{network}", "--for", "fusesoc", "--board", "marble", *PLAN, "-o", "part"),
          ("part",), variant=("--clock", "100e6")),
     Case("export", ("export", "{network}", "--onnx", "network.onnx", "--check", "3"), ("network.onnx",)),
+    Case("import", ("import", "{model}", "-o", "imported.safetensors", "--inputs", "{rows}"),
+         ("imported.safetensors",), variant=("--task", "values"), inputs=("model", "rows")),
     Case("simulate", ("simulate", "{network}", *PLAN, "--images", "3", "--keep", "kept"), ("kept",), resumes=True),
     Case("simulate, design", ("simulate", "{network}", "--design", "{design}", "--images", "2"),
          inputs=("network", "design")),
@@ -102,7 +105,7 @@ GROUPS = {
     "simulation": ("simulate", "simulate, design", "run", "demo"),
     "training": ("train", "teach", "distill", "quantize", "evaluate", "evaluate, file", "sweep"),
     "hardware": ("info", "frontier", "plan", "plan, adder graphs", "plan, template", "elaborate", "build", "program",
-                 "package", "export", "synth", "report", "init"),
+                 "package", "import", "export", "synth", "report", "init"),
 }  # fmt: skip
 """The names of all cases, in groups of which each is checked in about an hour or more."""
 
@@ -149,6 +152,9 @@ def prepare(folder: Path) -> dict[str, Path]:
     The directory ``bin`` among them belongs in front of the PATH.
     """
     materials = dict(networks(folder))
+    materials["model"] = two_layers(folder / "model.onnx")
+    materials["rows"] = folder / "rows.npy"
+    np.save(materials["rows"], np.random.default_rng(0).integers(-128, 128, (9, 4)))
     _tools(folder / "bin")
     smoke = {"command": "train", "arguments": ["--config", "tiny", "--epochs", "2", *TRAINING]}
     jobs = {"float": smoke, "test": {"command": "evaluate", "arguments": ["{float}", "--dataset", "sample"]}}

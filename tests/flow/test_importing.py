@@ -12,38 +12,10 @@ from psahw.errors import CheckFailed, UserError
 from psahw.flow import importing
 from psahw.importing.lowering import InputFormat
 from psahw.network import reference
+from tests.importing.onnx_models import FIRST, SECOND, two_layers
 
 pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
-
-FIRST = np.array([[3, -2], [1, 4], [-5, 0], [7, 6]], np.int8)  # (inputs, outputs), as MatMul has them
-SECOND = np.array([[1, -1, 2], [-3, 2, 1]], np.int8)
-
-
-def write_model(path, *, stated=True):
-    """Write a model of two dense layers with power-of-two scales: QDQ operators, as onnxruntime writes them.
-
-    Inputs are whole numbers, weights halves, and activations unsigned multiples of 4.
-    """
-    from tests.importing.onnx_models import node, save
-
-    constants = {
-        "w1": FIRST, "w2": SECOND, "one": np.float32(1), "half": np.float32(0.5), "four": np.float32(4),
-        "zero": np.int8(0), "uzero": np.uint8(0),
-    }  # fmt: skip
-    nodes = (
-        [node("QuantizeLinear", "x one zero", "xq"), node("DequantizeLinear", "xq one zero", "xd")] if stated else []
-    )
-    nodes += [
-        node("DequantizeLinear", "w1 half zero", "w1d"),
-        node("MatMul", f"{'xd' if stated else 'x'} w1d", "s1"),
-        node("Relu", "s1", "r1"),
-        node("QuantizeLinear", "r1 four uzero", "q1"),
-        node("DequantizeLinear", "q1 four uzero", "d1"),
-        node("DequantizeLinear", "w2 half zero", "w2d"),
-        node("MatMul", "d1 w2d", "y"),
-    ]
-    return save(path, nodes, [1, 4], constants)
 
 
 def by_hand(x):
@@ -56,7 +28,7 @@ def by_hand(x):
 def here(tmp_path, monkeypatch):
     """Change to an empty directory with a model in it."""
     monkeypatch.chdir(tmp_path)
-    write_model(tmp_path / "m.onnx")
+    two_layers(tmp_path / "m.onnx")
     return tmp_path
 
 
@@ -122,7 +94,7 @@ def test_a_wrong_tensor(here, monkeypatch):
 
 def test_inputs(here):
     """The numbers of a file are compared, and state the format that the model does not state."""
-    write_model(here / "open.onnx", stated=False)
+    two_layers(here / "open.onnx", stated=False)
     np.save("x.npy", np.linspace(-3, 9, 80, dtype=np.float32).reshape(20, 4))
     notes: list[str] = []
     result = psahw.import_model("open.onnx", "n", inputs="x.npy", check=15, log=notes.append)
@@ -181,7 +153,7 @@ def test_bad_inputs(write, message, here, capfd):
     ],
 )
 def test_wrong_use(arguments, message, here, capfd):
-    write_model(here / "open.onnx", stated=False)
+    two_layers(here / "open.onnx", stated=False)
     before = sorted(here.iterdir()), (here / "m.onnx").read_bytes()
     assert main(["import", *arguments]) == 2
     err = capfd.readouterr().err

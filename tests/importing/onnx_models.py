@@ -8,6 +8,9 @@ from psahw.importing.operators import evaluate
 
 QONNX = "qonnx.custom_op.general"
 
+FIRST = np.array([[3, -2], [1, 4], [-5, 0], [7, 6]], np.int8)  # (inputs, outputs), as MatMul has them
+SECOND = np.array([[1, -1, 2], [-3, 2, 1]], np.int8)
+
 
 def node(kind, inputs, output, domain="", **attributes):
     """Return a node with one output; its inputs are one text with spaces between."""
@@ -45,6 +48,37 @@ def save(path, nodes, shape, constants=None, *, output=None, dtype="FLOAT", opse
     model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=9)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def two_layers(path, *, stated=True):
+    """Write a model of two dense layers with power-of-two scales: QDQ operators, as onnxruntime writes them.
+
+    Inputs are whole numbers, weights are halves of `FIRST` and `SECOND`, and activations are unsigned multiples of 4.
+
+    Parameters
+    ----------
+    path
+        Where to write it.
+    stated
+        Whether the model has a quantiser for its input.
+    """
+    constants = {
+        "w1": FIRST, "w2": SECOND, "one": np.float32(1), "half": np.float32(0.5), "four": np.float32(4),
+        "zero": np.int8(0), "uzero": np.uint8(0),
+    }  # fmt: skip
+    nodes = (
+        [node("QuantizeLinear", "x one zero", "xq"), node("DequantizeLinear", "xq one zero", "xd")] if stated else []
+    )
+    nodes += [
+        node("DequantizeLinear", "w1 half zero", "w1d"),
+        node("MatMul", f"{'xd' if stated else 'x'} w1d", "s1"),
+        node("Relu", "s1", "r1"),
+        node("QuantizeLinear", "r1 four uzero", "q1"),
+        node("DequantizeLinear", "q1 four uzero", "d1"),
+        node("DequantizeLinear", "w2 half zero", "w2d"),
+        node("MatMul", "d1 w2d", "y"),
+    ]
+    return save(path, nodes, [1, 4], constants)
 
 
 def agree(path, images, *, exact=False, tolerance=1e-5):
