@@ -15,7 +15,7 @@ pytest.importorskip("ai_edge_litert", reason="the extra import is not installed"
 
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from psahw.importing import tflite_file, tflite_reader
+from psahw.importing import tflite_file, tflite_graph, tflite_reader
 from psahw.importing.litert_check import tensors
 from psahw.importing.tflite_reader import read
 
@@ -585,8 +585,8 @@ def test_bounds(tmp_path, monkeypatch):
     path = builder.save(tmp_path / "m.tflite", [0], [1])
     for module, name, value, message in (
         (tflite_reader, "MAX_BYTES", 100, "more than 100 bytes, which is too large"),
-        (tflite_reader, "_MAX_CONSTANT_BYTES", 60, "constants take more than 60 bytes"),
-        (tflite_reader, "MAX_ELEMENTS", 30, "'t0' has more than 30 numbers"),
+        (tflite_graph, "_MAX_CONSTANT_BYTES", 60, "constants take more than 60 bytes"),
+        (tflite_graph, "MAX_ELEMENTS", 30, "'t0' has more than 30 numbers"),
         (tflite_file, "MAX_TENSORS", 3, "has 4 tensors, and at most 3 are read"),
         (tflite_file, "MAX_NODES", 0, "has 1 operator codes, and at most 0 are read"),
     ):
