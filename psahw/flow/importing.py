@@ -97,7 +97,7 @@ class ImportResult:
 
     @property
     def exact(self) -> bool:
-        """Whether every operator became layers that compute it exactly."""
+        """Return whether every operator became layers that compute it exactly."""
         return all(line.exact for line in self.lines)
 
     def to_dict(self) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether all outputs are equal."""
+        """Return whether all outputs are equal."""
         return self.outputs.different == 0
 
     @property

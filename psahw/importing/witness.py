@@ -1,4 +1,4 @@
-"""What another tool computes for a model, as real numbers: LiteRT, onnxruntime, or the executor of qonnx."""
+"""Other tools' computation of a model, as real numbers: LiteRT, onnxruntime, or the executor of qonnx."""
 
 import os
 from typing import NamedTuple
