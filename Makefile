@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole topologies exports torture torture-link soak fuzz faults mutate prove bench graphs axi lint types wheel docs results calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole topologies exports imports torture torture-link soak fuzz faults mutate prove bench graphs axi lint types wheel docs results calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -18,6 +18,7 @@ help:
 	@echo "make torture    200 random networks, planned and simulated with stalls and resets (an hour)"
 	@echo "make topologies an MLP, a Mixer, ResNet8, a depthwise-separable network and an autoencoder, simulated (an hour)"
 	@echo "make exports    1,000 images of each shipped network through onnxruntime, against the integer model (minutes)"
+	@echo "make imports    models of others (MODELS=DIR, by default ../shared/models) against their interpreters, and simulated (an hour)"
 	@echo "make torture-link  10,000 damaged frames, twice, into a simulated board (minutes)"
 	@echo "make soak       20,000 images over UDP to a simulated board, with packets lost, repeated and late (minutes)"
 	@echo "make faults     every command killed, on full disks, and with wrong input files (hours)"
@@ -60,6 +61,11 @@ test-slow: $(INSTALLED)
 
 whole: $(INSTALLED)
 	$(BIN)/psahw simulate cifar10-psa-small --clock 200e6 --dataset cifar10 --images 10000 --jobs $(JOBS) --keep build/whole $(ARGS)
+
+MODELS ?= ../shared/models
+imports: $(INSTALLED)
+	for check in compare accuracy plans simulate; do \
+		$(BIN)/python -m tests.imports $$check --models "$(MODELS)" $(ARGS) || exit 1; done
 
 torture: $(INSTALLED)
 	$(BIN)/python -m tests.torture.networks --jobs $(JOBS) $(ARGS)

@@ -114,14 +114,21 @@ class WindowBuffer:
 
     @property
     def layout(self) -> BankLayout:
-        """The memory of each copy."""
-        window = self.window
+        """The memory of each copy.
+
+        An address is that of a row, plus a multiple of each distance that occurs within a row.
+        """
+        window, row = self.window, self.window.size[1] * self.channels
+        written = [self.i_lanes] if self.i_lanes < window.width * self.channels else []
+        read = [window.padding[2] * self.channels]
+        read += [window.stride[1] * self.channels] if window.grid[1] > 1 else []
+        read += [self.row_lanes] if self.row_lanes < row else []
         return BankLayout(
             depth=window.buffered_rows * self.pitch,
             i_lanes=self.i_lanes,
             o_lanes=self.row_lanes,
-            i_align=self.i_lanes,
-            o_align=gcd(window.stride[1] * self.channels, window.padding[2] * self.channels, self.row_lanes),
+            i_align=gcd(self.pitch, *written),
+            o_align=gcd(self.pitch, *read),
         )
 
 

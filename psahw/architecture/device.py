@@ -1,6 +1,7 @@
 """Devices and their resources.
 
-Sources: Xilinx DS180 for the 7 series, AMD DS962 and UG1120 for the UltraScale+ U250, Lattice FPGA-DS-02012 for ECP5,
+Sources: Xilinx DS180 for the 7 series, DS190 for Zynq-7000, AMD DS891 for Zynq UltraScale+, DS962 and UG1120 for the
+UltraScale+ U250, Lattice FPGA-DS-02012 for ECP5,
 Gowin DS102 for GW2A and DS117 for GW1NR.
 """
 
@@ -82,6 +83,8 @@ DEVICES = {
     for device in (
         Device("xc7k160t", "xc7", 101_400, 202_800, 600, 325),
         Device("xc7k325t", "xc7", 203_800, 407_600, 840, 445),
+        Device("xc7z045", "xc7", 218_600, 437_200, 900, 545),
+        Device("xczu5ev", "xcup", 117_120, 234_240, 1_248, 144),
         Device("xcu250", "xcup", 1_728_000, 3_456_000, 12_288, 2_688),
         Device("lfe5u-85f", "ecp5", 83_640, 83_640, 156, 104),
         Device("lfe5um5g-85f", "ecp5", 83_640, 83_640, 156, 104),

@@ -29,13 +29,14 @@ def data_options(
     Parameters
     ----------
     default
-        The data set if none is named. With None, it is ``sample`` for up to 100 images, and otherwise ``cifar10``.
+        The data set if none is named. With None, it is ``sample`` for up to 100 images, and otherwise ``cifar10``,
+        and ``random`` stands for random images.
     argument
         The command has an argument ``dataset`` in place of the option.
     optional
         For a command that needs no data set: what it does with one. There is no ``--task`` then.
     """
-    unnamed = "" if default else " By default sample for up to 100 images, else cifar10."
+    unnamed = "" if default else " Or random, for random bytes. By default sample for up to 100 images, else cifar10."
     if optional is not None:
         default, unnamed = None, f" {optional}"
     options = [

@@ -68,6 +68,7 @@ def _show_comparison(result: "ImportResult") -> None:
     "--inputs", metavar="FILE", help="Compare these inputs, a .npy array, in place of random ones. Their least and "
     "greatest number are the default of --input.",
 )  # fmt: skip
+@click.option("--flat", is_flag=True, help="Take the input as one row, for a model that flattens a grid at once.")
 @click.option("--exact", is_flag=True, help="Compute every step as the model does, by thresholds where it must be.")
 @click.option(
     "--task", type=click.Choice(["class", "values", "labels"]), help="What the outputs are; by default a class."
@@ -80,7 +81,7 @@ def _show_comparison(result: "ImportResult") -> None:
 @click.option("--images", type=output.COUNT, help="Only the first N test images of the data set.")
 @data_options(optional="Its test images give the accuracies of both.")
 @output.json_option
-def import_command(model, path, name, form, inputs, exact, task, outputs, check, images, dataset, data, as_json):
+def import_command(model, path, form, outputs, as_json, **options):
     """Turn a model of another tool into a network file.
 
     MODEL is a TensorFlow Lite model with int8 or uint8 codes, or an ONNX model with quantised weights and
@@ -98,10 +99,15 @@ def import_command(model, path, name, form, inputs, exact, task, outputs, check,
 
     with output.steps() as shown:
         result = import_model(
-            model, path, name=name, input_format=_input_format(form), inputs=inputs, exact=exact, task=task,
-            outputs=None if outputs is None else outputs.split(","), check=check, dataset=dataset, data=data,
-            images=images, step=shown.step, progress=shown.progress, log=output.note,
-        )  # fmt: skip
+            model,
+            path,
+            input_format=_input_format(form),
+            outputs=None if outputs is None else outputs.split(","),
+            step=shown.step,
+            progress=shown.progress,
+            log=output.note,
+            **options,
+        )
     if as_json:
         output.print_json(result.to_dict())
         return

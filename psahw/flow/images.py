@@ -13,6 +13,7 @@ from ..callbacks import Log, Progress, counter, silent
 from ..display import counted
 from ..errors import UserError
 from ..network.graph import Network
+from ..network.random import random_images
 
 if TYPE_CHECKING:
     from ..model.data import Source
@@ -21,6 +22,9 @@ __all__ = ["SHIPPED_IMAGES", "LabelledImages", "images_for", "load_test_images",
 
 SHIPPED_IMAGES = 100
 """Images that ship with psahw, the data set ``sample``."""
+
+RANDOM = "random"
+"""The name that stands for random images, which fit every network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +73,7 @@ def load_test_images(
         See `count`.
     dataset
         Name of a data set, path of your own data, or `psahw.model.data.Source`; by default ``sample`` for up to 100
-        images, and otherwise ``cifar10``.
+        images, and otherwise ``cifar10``. ``"random"`` stands for random bytes, without classes.
     data
         File or directory with a copy of the named data set.
     log
@@ -87,11 +91,13 @@ def load_test_images(
     wanted = most if count is None else count
     if wanted < 1:
         raise ValueError(f"the number of images must be positive, not {wanted}")
+    if dataset == RANDOM:
+        return LabelledImages(RANDOM, random_images(np.random.default_rng(0), network, wanted))
     form = datasets.Form(network.name, (*network.image, network.colours), len(network.classes), network.output.kind)
     chosen: datasets.Data = dataset or "cifar10"
     if dataset is None:
         name = "sample" if wanted <= SHIPPED_IMAGES and data is None else "cifar10"
-        datasets.check_named(name, form, hint="name a data set of this form with --dataset")
+        datasets.check_named(name, form, hint=f"name a data set of this form with --dataset, or {RANDOM}")
         if name == "cifar10":
             images = counted(wanted, "image")
             log(f"{images}: the test set of CIFAR-10, downloaded if it is not in the cache (139 MB)")

@@ -14,6 +14,7 @@ from ..display import counted
 from ..errors import CheckFailed, UserError
 from ..files import writing
 from ..importing.comparison import Comparison, compare
+from ..importing.flattening import flattened
 from ..importing.lowering import InputFormat, Line, Lowered, lower
 from ..importing.operators import Model, shapes
 from ..importing.reading import read_model
@@ -184,7 +185,8 @@ def _compared(
     comparisons, ours, theirs = [], [], []
     for start in range(0, len(images), _BATCH):
         some = images[start : start + _BATCH]
-        tool, tensors = testify(path, model, lowered.input_format, some)
+        grids = some.reshape(len(some), *model.input.shape)  # one row, if the input is flat
+        tool, tensors = testify(path, model, lowered.input_format, grids)
         activations: dict[str, np.ndarray] = {}
         ours.append(reference.run(lowered.network, some, taps=activations))
         theirs.append(tensors[model.output].reshape(len(some), -1))
@@ -228,6 +230,7 @@ def import_model(
     name: str | None = None,
     input_format: InputFormat | None = None,
     inputs: str | os.PathLike | None = None,
+    flat: bool = False,
     exact: bool = False,
     task: str | None = None,
     outputs: Sequence[str] | None = None,
@@ -255,6 +258,8 @@ def import_model(
     inputs
         A ``.npy`` file with inputs to compare (`read_inputs`), in place of random ones. If nothing else states the
         numbers of the input bytes, they span those of the file.
+    flat
+        Take the input as one row of values, for a model that flattens a grid at once (`flattened`).
     exact
         Compute each step as the model does, with thresholds where a multiplier and a shift would round otherwise.
     task
@@ -305,7 +310,9 @@ def import_model(
     if outputs is not None and len(outputs) != (count := shapes(model)[model.output][2]):
         raise UserError(f"{model.name} has {counted(count, 'output')}: give as many names, not {len(outputs)}")
     step("find the integers")
-    lowered = lower(model, name=name, input_format=form, exact=exact, outputs=outputs, task=task)
+    lowered = lower(
+        flattened(model) if flat else model, name=name, input_format=form, exact=exact, outputs=outputs, task=task
+    )
     lowered = replace(lowered, network=_described(lowered.network, path, model, form))
     comparison = None
     if check:

@@ -1,6 +1,7 @@
 """Bank layouts: no two elements of a beat in one bank, and no two elements of a frame at one place."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -70,3 +71,28 @@ def test_window_buffer(o_lanes, copies, row_lanes, pitch):
     buffer = WindowBuffer(SlidingWindow(32, 32, 6, 4, 1), channels=3, i_lanes=4, o_lanes=o_lanes)
     assert (buffer.copies, buffer.row_lanes, buffer.pitch) == (copies, row_lanes, pitch)
     assert buffer.layout == BankLayout(960, 4, row_lanes, 4, 3)
+
+
+@pytest.mark.parametrize(
+    "height, width, channels, size, stride, padding, i_lanes, o_lanes",
+    [
+        (32, 32, 3, (6, 6), (4, 4), (1, 1, 1, 1), 4, 18),
+        (1, 1, 6, (1, 1), (1, 1), 0, 6, 6),  # a table's row in a beat: nothing is rotated
+        (1, 1, 6, (1, 1), (1, 1), 0, 2, 3),
+        (4, 5, 3, (1, 5), (1, 5), 0, 15, 15),
+        (4, 5, 3, (2, 5), (2, 5), 0, 15, 5),
+        (4, 6, 3, (1, 3), (1, 3), 0, 6, 9),
+        (5, 6, 2, (3, 3), (2, 2), (1, 1, 0, 1), 12, 6),
+    ],
+)
+def test_alignment_of_windows(height, width, channels, size, stride, padding, i_lanes, o_lanes):
+    """The stated alignment is that of all addresses, as far as banks tell addresses apart."""
+    window = SlidingWindow(height, width, size, stride, padding)
+    buffer = WindowBuffer(window, channels, i_lanes, o_lanes)
+    layout, left = buffer.layout, 0 if padding == 0 else padding[2]
+    rows = buffer.pitch * np.arange(3)[:, None, None]
+    written = rows + np.arange(0, width * channels, i_lanes)
+    starts = (np.arange(window.grid[1]) * stride[1] - left) * channels
+    read = rows + starts[:, None] + np.arange(0, size[1] * channels, buffer.row_lanes)
+    for addresses, starts_of in ((written, layout.i_starts), (read, layout.o_starts)):
+        assert math.gcd(layout.banks, *addresses.ravel().tolist()) == starts_of.step

@@ -161,6 +161,30 @@ def test_wrong_use(arguments, message, here, capfd):
     assert (sorted(here.iterdir()), (here / "m.onnx").read_bytes()) == before
 
 
+def test_flat(here):
+    """A grid that the model flattens at once can be one row, which a circuit takes in a clock cycle."""
+    from tests.importing.onnx_models import node, save
+
+    constants = {"one": np.float32(1), "zero": np.int8(0), "shape": np.array([1, 4]), "w": FIRST}
+    nodes = [
+        node("QuantizeLinear", "x one zero", "q"), node("DequantizeLinear", "q one zero", "d"),
+        node("Reshape", "d shape", "f"), node("DequantizeLinear", "w one zero", "wd"), node("MatMul", "f wd", "y"),
+    ]  # fmt: skip
+    save(here / "grid.onnx", nodes, [1, 1, 2, 2], constants)
+    assert psahw.import_model("grid.onnx", "grid").comparison.equal
+    assert psahw.load("grid").image == (2, 2)
+    result = psahw.import_model("grid.onnx", "row", flat=True)
+    network = psahw.load("row")
+    assert (network.image, network.colours, result.comparison.equal) == ((1, 1), 4, True)
+    logits = reference.run(network, np.array([128, 129, 127, 130], np.uint8).reshape(1, 1, 1, 4))
+    np.testing.assert_array_equal(logits, [np.array([0, 1, -1, 2]) @ FIRST.astype(int)])
+    write_model(here / "row.onnx")
+    assert psahw.import_model("row.onnx", "n", flat=True).comparison.inputs == 100  # it is one row already
+    save(here / "pool.onnx", [node("GlobalAveragePool", "x", "y")], [1, 2, 2, 2])
+    with pytest.raises(UserError, match="pool does not flatten its input of 2 x 2 x 2 at once"):
+        psahw.import_model("pool.onnx", "n", flat=True, input_format=InputFormat(0, 1))
+
+
 def test_accuracy(here):
     """Both accuracies are those of the answers that are computed by hand."""
     pixels = np.random.default_rng(1).integers(0, 256, (60, 1, 1, 4), dtype=np.uint8)

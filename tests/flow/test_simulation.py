@@ -30,6 +30,14 @@ def test_result():
     assert {"batches", "batches_kept", "jobs"} <= dataclasses.replace(RESULT, batches=1).to_dict().keys()
 
 
+def test_random_images():
+    """They fit every network, are the same in each run, and have no classes."""
+    network = psahw.load("dry-bean-psa")
+    images = load_test_images(network, 7, dataset="random")
+    assert images.pixels.shape == (7, 1, 1, 16) and images.labels is None
+    assert np.array_equal(images.pixels, load_test_images(network, dataset="random").pixels[:7])
+
+
 @pytest.mark.parametrize("interval", [None, [99, 100]])
 def test_no_rate(interval):
     result = dataclasses.replace(RESULT, frame_interval=interval)

@@ -1,0 +1,222 @@
+"""Import the models that others have trained, and check them at length.
+
+    python -m tests.imports compare [MODEL ...] [--inputs N] [--record]
+    python -m tests.imports simulate [MODEL ...] [--record]
+    python -m tests.imports accuracy [--record]
+    python -m tests.imports plans [--record]
+
+The models are those of MLPerf Tiny, hls4ml and FINN. They are no part of this project: --models names the directory
+that has them, by default ../shared/models. ``compare`` compares random inputs with LiteRT or qonnx. ``simulate``
+sends random inputs through the circuit, back to back and then with stalls. ``accuracy`` classifies the test images of
+CIFAR-10 with ResNet8, and ``plans`` plans ResNet8 for the devices of published accelerators.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import psahw
+from psahw.architecture.device import DEVICES
+from psahw.flow.images import LabelledImages
+from psahw.flow.importing import ImportResult
+from psahw.importing.lowering import InputFormat
+from psahw.network.graph import Network
+from psahw.network.random import random_images
+from psahw.planner import search
+from psahw.planner.plan import Plan
+from psahw.planner.rules import Rules
+from psahw.records import Value
+from psahw.records.capture import add_record
+
+__all__ = ["MODELS", "Trained"]
+
+ROOT = Path(__file__).resolve().parents[1]
+CLOCK = 200e6  # Hz, a target, as most published designs have it
+
+
+class Trained(NamedTuple):
+    """A model of others, and how it is imported and simulated.
+
+    Parameters
+    ----------
+    file
+        Name of its file.
+    options
+        Keyword arguments of `psahw.import_model`.
+    images
+        Inputs of each simulation.
+    bus_bytes
+        Bytes of the input that enter per clock cycle.
+    engines
+        Engines that the circuit may have.
+    """
+
+    file: str
+    options: dict
+    images: int
+    bus_bytes: int
+    engines: str = "mac"
+
+
+MODELS = {
+    "resnet8": Trained("pretrainedResnet_quant.tflite", {}, 200, 4),
+    "kws": Trained("kws_ref_model.tflite", {}, 20, 2),
+    "ad01": Trained("ad01_int8.tflite", {"task": "values"}, 20, 4),
+    "jets": Trained("qkeras_jettagging.onnx", {"input_format": InputFormat(-4, 4)}, 1000, 16, "mac,parallel"),
+    "intrusion": Trained("unsw_nb15-mlp-w2a2.onnx", {}, 1000, 600, "mac,parallel"),
+    "tfc": Trained("TFC_2W2A.onnx", {"input_format": InputFormat(-1, 1), "flat": True}, 1000, 784, "mac,parallel"),
+}
+"""The models by the names that records have."""
+
+PUBLISHED = {
+    "xc7k160t": "",
+    "xc7z045": "; published: fpgaConvNet, 6,790 FPS",
+    "xczu5ev": "; published: nn2FPGA, 30,153 FPS",
+}
+"""The devices that ResNet8 is planned for, and the published accelerators on them."""
+
+
+def imported(name: str, folder: Path, directory: Path, **options) -> tuple[ImportResult, Network]:
+    """Return the result of an import, and the network."""
+    model = MODELS[name]
+    result = psahw.import_model(directory / model.file, folder / name, name=name, **model.options, **options)
+    return result, psahw.load(folder / name)
+
+
+def compare(name: str, folder: Path, directory: Path, inputs: int) -> tuple[list[Value], str, bool]:
+    """Compare random inputs; return the figures, their configuration, and whether they are as good as required."""
+    result, _ = imported(name, folder, directory, check=inputs, seed=1)
+    comparison = result.comparison
+    assert comparison is not None
+    outputs = comparison.outputs
+    within = 100 * (1 - outputs.different / outputs.values)
+    values = [
+        Value("inputs", comparison.inputs, "inputs", "measured"),
+        Value("outputs", outputs.values, "values", "measured"),
+        Value("outputs that differ", outputs.different, "values", "measured"),
+        Value("outputs that are equal", within, "%", "measured"),
+        Value("largest difference", outputs.largest, "codes", "measured"),
+    ]
+    if comparison.task != "values":
+        values.insert(1, Value("same answers", comparison.same_answers, "inputs", "measured"))
+    good = comparison.task == "values" or comparison.same_answers >= 0.99 * inputs
+    rounded = "every operator exact" if result.exact else "some operators rounded, as psahw import reports"
+    return values, f"random inputs, against {comparison.tool}; {rounded}", good
+
+
+def planned(name: str, network: Network) -> Plan:
+    """Return the fastest plan of a network for an Alveo U250."""
+    model = MODELS[name]
+    return search.make(
+        network, DEVICES["xcu250"], clock_hz=CLOCK, bus_bytes=model.bus_bytes, rules=Rules.parse(model.engines)
+    )
+
+
+def simulate(name: str, folder: Path, directory: Path) -> tuple[list[Value], str, bool]:
+    """Simulate random inputs; return the figures, their configuration, and whether nothing is wrong."""
+    model = MODELS[name]
+    _, network = imported(name, folder, directory, check=0)
+    plan = planned(name, network)
+    images = LabelledImages("random", random_images(np.random.default_rng(2), network, model.images))
+    wrong, good = 0, True
+    for options in ({}, {"stalls": True, "resets": 5}):
+        result = psahw.simulate(network, plan, images=images, **options)
+        wrong += result.mismatched_logits
+        good &= result.images == model.images and result.mismatched_logits == 0
+        if not options:
+            result.check()
+    resources = plan.resources.to_dict()
+    values = [
+        Value("inputs of each simulation", model.images, "inputs", "measured"),
+        Value("wrong outputs", wrong, "outputs", "measured"),
+        Value("frame interval", plan.frame_interval, "cycles", "measured"),
+        Value("latency", plan.latency, "cycles", "measured"),
+        *(Value(resource, amount, "", "estimated") for resource, amount in resources.items()),
+    ]
+    return values, f"Alveo U250, {model.engines}; back to back, then with stalls and 5 resets", good
+
+
+def accuracy(folder: Path, directory: Path) -> tuple[list[Value], str, bool]:
+    """Return the accuracies of ResNet8 on the test images of CIFAR-10, and whether they are as good as required."""
+    result, _ = imported("resnet8", folder, directory, check=0, dataset="cifar10")
+    figures = result.accuracy
+    assert figures is not None
+    values = [
+        Value("test images", figures.images, "images", "measured"),
+        Value("accuracy", figures.network, "%", "measured"),
+        Value("accuracy of LiteRT", figures.model, "%", "measured"),
+        Value("same class", figures.same, "%", "measured"),
+    ]
+    return values, "CIFAR-10", abs(figures.network - figures.model) <= 0.2 and figures.same >= 99
+
+
+def plan_values(device: str, folder: Path, directory: Path) -> tuple[list[Value], str, bool]:
+    """Return the fastest plan of ResNet8 for a device."""
+    _, network = imported("resnet8", folder, directory, check=0)
+    plan = search.make(network, DEVICES[device], clock_hz=CLOCK, bus_bytes=4)
+    values = [
+        Value("frame interval", plan.frame_interval, "cycles", "predicted"),
+        Value("frames per second", round(plan.fps), "FPS", "target"),
+        *(Value(name, amount, "", "estimated") for name, amount in plan.resources.to_dict().items()),
+    ]
+    return (
+        values,
+        f"MAC arrays at {CLOCK / 1e6:g} MHz (target){'; ' * bool(PUBLISHED[device])}{PUBLISHED[device]}",
+        True,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Check models, and return 0 if everything is as it must be, otherwise 1."""
+    parser = argparse.ArgumentParser(prog="python -m tests.imports", description=__doc__.partition("\n")[0])
+    parser.add_argument("check", choices=["compare", "simulate", "accuracy", "plans"])
+    parser.add_argument("names", nargs="*", metavar="MODEL", help=f"of {', '.join(MODELS)}; all by default")
+    parser.add_argument("--models", default=ROOT.parent / "shared" / "models", type=Path, metavar="DIR")
+    parser.add_argument("--inputs", default=1000, type=int, metavar="N", help="inputs to compare")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--record", action="store_true", help="write the figures to results/")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(MODELS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if not options.models.is_dir():
+        parser.error(f"{options.models} is no directory: name the one that has the models")
+    kinds = {"compare": "verification", "simulate": "verification", "accuracy": "accuracy", "plans": "plan"}
+    wanted = {"accuracy": ["resnet8"], "plans": list(PUBLISHED)}.get(options.check, options.names or list(MODELS))
+    outcomes, all_good = {}, True
+    for name in wanted:
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="psahw-imports-") as temporary:
+            folder = Path(temporary)
+            match options.check:
+                case "compare":
+                    values, configuration, good = compare(name, folder, options.models, options.inputs)
+                case "simulate":
+                    values, configuration, good = simulate(name, folder, options.models)
+                case "accuracy":
+                    values, configuration, good = accuracy(folder, options.models)
+                case _:
+                    values, configuration, good = plan_values(name, folder, options.models)
+        all_good &= good
+        outcomes[name] = {value.name: value.value for value in values}
+        shown = ", ".join(f"{value.name} {value.value:,g} {value.unit}".strip() for value in values)
+        seconds = time.monotonic() - start
+        print(f"{name}: {shown}; {'good' if good else 'WRONG'}, {seconds:.0f} s", file=sys.stderr, flush=True)
+        if options.record and good:
+            add_record(
+                ROOT / "results", kinds[options.check], f"imports/{options.check}/{name}", values,
+                command=" ".join(["python -m tests.imports", options.check, *([name] if name in MODELS else [])]),
+                subject=name, configuration=configuration, device=name if options.check == "plans" else "",
+            )  # fmt: skip
+    if options.json:
+        print(json.dumps(outcomes, indent=2))
+    return 0 if all_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
