@@ -105,12 +105,12 @@ def _(node: nodes.Gather, network: Network) -> wiring.Component:
 @_component.register
 def _(node: nodes.MacArray, network: Network) -> wiring.Component:
     layer = _linear(node, network)
-    parts: list[np.ndarray | None] = [layer.weight, layer.bias, layer.shift, layer.multiplier]
+    parts: list[np.ndarray | None] = [layer.weight, layer.bias, layer.shift, layer.multiplier, layer.offset]
     if isinstance(layer, Linear):
         parts = [None if part is None else part[None] for part in parts]
     elif layer.kernel is not None:
         raise ValueError(f"{node.name}: a MAC array cannot compute a local token mixing")
-    weight, bias, shift, scale = (None if part is None else np.ascontiguousarray(part) for part in parts)
+    weight, bias, shift, scale, offset = (None if part is None else np.ascontiguousarray(part) for part in parts)
     array = MacArray(
         weight=weight,
         bias=bias,
@@ -124,6 +124,7 @@ def _(node: nodes.MacArray, network: Network) -> wiring.Component:
         o_codes=node.o_codes,
         i_range=_range(node, network),
         scale=scale,
+        offset=offset,
         weight_style=node.weight_style,
         operand_bits=node.operand_bits,
         multiplier=node.multiplier,
@@ -198,6 +199,7 @@ def _(node: nodes.LocalMixing, network: Network) -> wiring.Component:
         o_codes=node.o_codes,
         i_range=_range(node, network),
         scale=layer.multiplier,
+        offset=layer.offset,
         multiplier=node.multiplier,
         shared=node.shared,
     )
@@ -249,6 +251,7 @@ def _(node: nodes.MeanPool, network: Network) -> wiring.Component:
         shift=node.shift,
         codes=node.codes,
         multiplier=node.multiplier,
+        offset=node.offset,
     )
 
 

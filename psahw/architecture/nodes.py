@@ -172,7 +172,7 @@ class MacArray(Sliced):
     acc_bits
         Width of ``W·x``.
     offset_bits
-        Width of the sum of bias and rounding constant.
+        Width of what is added to a sum: bias, offset and rounding constant.
     shift_range
         Greatest shift minus least shift.
     depth
@@ -521,6 +521,8 @@ class MeanPool(Node):
         Type of an element.
     multiplier
         Factor of each sum.
+    offset
+        Added to the product.
     """
 
     tokens: int
@@ -529,6 +531,7 @@ class MeanPool(Node):
     shift: int
     codes: Codes = INT8
     multiplier: int = 1
+    offset: int = 0
 
 
 @dataclass(frozen=True)

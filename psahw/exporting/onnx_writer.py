@@ -11,6 +11,7 @@ Between layers, codes are int32 of shape (images, tokens, channels). Every opera
 - Windows and neighbourhoods are gathered from the tokens and one more token, which holds the code outside the grid.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,7 +93,7 @@ class _Writer:
         match place.layer:
             case Linear() as layer:
                 total = builder.node("MatMul", x, self._wide("weight", layer.weight.T))
-                return self._requantised(total, layer.codes, layer.bias, layer.shift, layer.multiplier)
+                return self._requantised(total, layer.codes, layer.bias, layer.shift, layer.multiplier, layer.offset)
             case Table(values=values):
                 return self._lookup(values, shape.codes.low, x)
             case Thresholds() as layer:
@@ -108,7 +109,8 @@ class _Writer:
             case MeanPool() as layer:
                 total = builder.node("ReduceSum", x, builder.constant("axes", np.array([1])))
                 multiplier = None if layer.multiplier == 1 else np.array(layer.multiplier)
-                return self._requantised(total, shape.codes, np.array(0), np.array(layer.shift), multiplier)
+                offset = np.array(layer.offset)
+                return self._requantised(total, shape.codes, np.array(0), np.array(layer.shift), multiplier, offset)
             case Flatten():
                 return builder.node("Reshape", x, builder.constant("size", np.array([0, 1, shape.size])))
             case TokenMixing(kernel=None) as layer:
@@ -158,8 +160,7 @@ class _Writer:
         builder, (tokens, channels) = self._builder, (place.input.tokens, place.input.channels)
         parts = self._grouped(x, (tokens, layer.groups, channels // layer.groups), [0, 2, 1, 3])
         total = builder.node("MatMul", self._wide("weight", layer.weight), parts)
-        multiplier = None if layer.multiplier is None else layer.multiplier[..., None]
-        mixed = self._requantised(total, layer.codes, layer.bias[..., None], layer.shift[..., None], multiplier)
+        mixed = self._requantised(total, layer.codes, *_rows(layer, lambda rows: rows[..., None]))
         back = builder.node("Transpose", mixed, role="Back", perm=[0, 2, 1, 3])
         return builder.node("Reshape", back, builder.constant("size", np.array([0, tokens, channels])))
 
@@ -172,25 +173,25 @@ class _Writer:
         weight = layer.weight.transpose(1, 2, 0)[..., None]  # tokens or 1, entries, groups, 1
         products = builder.node("Mul", parts, self._wide("weight", weight))
         total = builder.node("ReduceSum", products, builder.constant("axes", np.array([2])), keepdims=0)
-        multiplier = None if layer.multiplier is None else layer.multiplier.T[..., None]
-        mixed = self._requantised(total, layer.codes, layer.bias.T[..., None], layer.shift.T[..., None], multiplier)
+        mixed = self._requantised(total, layer.codes, *_rows(layer, lambda rows: rows.T[..., None]))
         return builder.node("Reshape", mixed, builder.constant("size", np.array([0, tokens, channels])))
 
     def _requantised(
-        self, total: str, codes: Codes, bias: np.ndarray, shift: np.ndarray, multiplier: np.ndarray | None
-    ) -> str:
-        """Write ``sat(rshift(multiplier·(total + bias), shift))``, see the module."""
+        self, total: str, codes: Codes, bias: np.ndarray, shift: np.ndarray, multiplier: np.ndarray | None = None,
+        offset: np.ndarray | None = None,
+    ) -> str:  # fmt: skip
+        """Write ``sat(rshift(multiplier·(total + bias) + offset, shift))``, see the module."""
         builder = self._builder
         divisor = np.left_shift(np.int64(1), shift.astype(np.int64))
         factor = np.int64(1) if multiplier is None else multiplier.astype(np.int64)
-        offset = divisor // 2 - codes.low * divisor
-        largest = (int(np.max(factor)) << _SUM_BITS) + int(np.abs(offset).max())
+        added = divisor // 2 - codes.low * divisor + (0 if offset is None else offset.astype(np.int64))
+        largest = (int(np.max(factor)) << _SUM_BITS) + int(np.abs(added).max())
         dtype = np.int32 if largest < 1 << 31 else np.int64
         if dtype is np.int64:
             total = builder.node("Cast", total, role="Wide", to=_type(np.int64))
         if multiplier is not None:
             total = builder.node("Mul", total, builder.constant("multiplier", factor.astype(dtype)), role="Scaled")
-        added = factor * bias.astype(np.int64) + offset
+        added = factor * bias.astype(np.int64) + added
         total = builder.node("Add", total, builder.constant("bias", added.astype(dtype)), role="Biased")
         total = builder.node("Max", total, builder.constant("zero", np.zeros((), dtype)))
         total = builder.node("Div", total, builder.constant("divisor", divisor.astype(dtype)))
@@ -204,7 +205,7 @@ class _Writer:
         builder = self._builder
         if layer.shift:
             total = builder.node("Add", branch, shortcut)
-            return self._requantised(total, layer.codes, np.array(0), np.array(layer.shift), None)
+            return self._requantised(total, layer.codes, np.array(0), np.array(layer.shift))
         limits = [builder.constant(role, np.int32(getattr(layer.codes, role))) for role in ("low", "high")]
         return builder.node("Clip", builder.node("Add", branch, shortcut), *limits)
 
@@ -214,6 +215,14 @@ def _type(dtype: type[np.generic]) -> int:
     from onnx import helper
 
     return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+def _rows(
+    layer: TokenMixing, shaped: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Return bias, shift, multiplier and offset of a token mixing, each in a shape that broadcasts over its sums."""
+    multiplier, offset = (None if rows is None else shaped(rows) for rows in (layer.multiplier, layer.offset))
+    return shaped(layer.bias), shaped(layer.shift), multiplier, offset
 
 
 def _windows(layer: Windows, grid: tuple[int, int]) -> np.ndarray:

@@ -18,9 +18,9 @@ Thresholds          ``MultiThreshold``
 Residual            ``Add`` and ``Quant``
 ==================  ====================================================================================
 
-A requantisation is ``Add`` of the bias, ``Mul`` with ``multiplier / 2^shift``, ``Add`` of 1/2, and a ``Quant`` that
-rounds down. Where a product may reach 2^24 it is a ``MultiThreshold`` on the sums, which has the bias, the multiplier
-and the shift in its thresholds.
+A requantisation is ``Add`` of the bias, ``Mul`` with ``multiplier / 2^shift``, ``Add`` of 1/2 and
+``offset / 2^shift``, and a ``Quant`` that rounds down. Where a product may reach 2^24 it is a ``MultiThreshold`` on
+the sums, which has all of that in its thresholds.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -60,11 +60,11 @@ class _Inexpressible(Exception):
 
 
 class _Rows(NamedTuple):
-    """The requantisation of sums: ``sat(rshift(multiplier·(sum + bias), shift))``.
+    """The requantisation of sums: ``sat(rshift(multiplier·(sum + bias) + offset, shift))``.
 
     Parameters
     ----------
-    bias, shift, multiplier
+    bias, shift, multiplier, offset
         int64, one number for each row, of any shape.
     largest
         The greatest magnitude of a sum without its bias, of the same shape.
@@ -75,13 +75,14 @@ class _Rows(NamedTuple):
     bias: np.ndarray
     shift: np.ndarray
     multiplier: np.ndarray
+    offset: np.ndarray
     largest: np.ndarray
     codes: Codes
 
     @property
     def exact(self) -> bool:
-        """True if products with the multiplier are exact in float32, also with the half that is added."""
-        total = self.multiplier * (self.largest + np.abs(self.bias))
+        """True if products with the multiplier are exact in float32, also with what is added to them."""
+        total = self.multiplier * (self.largest + np.abs(self.bias)) + np.abs(self.offset)
         half = np.left_shift(np.int64(1), np.maximum(self.shift, 1)) >> 1
         return bool((np.where(self.shift > 0, total, 2 * total) + half).max() <= _EXACT)
 
@@ -92,9 +93,9 @@ class _Rows(NamedTuple):
         reached as often: always or never.
         """
         codes = np.arange(self.codes.low + 1, self.codes.high + 1)
-        bias, shift, multiplier, largest = (values.reshape(-1, 1) for values in self[:4])
+        bias, shift, multiplier, offset, largest = (values.reshape(-1, 1) for values in self[:5])
         half = np.left_shift(np.int64(1), shift) >> 1
-        needed = np.left_shift(codes, shift) - half  # of multiplier·(sum + bias)
+        needed = np.left_shift(codes, shift) - half - offset  # of multiplier·(sum + bias)
         reached = -(-needed // np.maximum(multiplier, 1)) - bias
         never = np.where(needed > 0, largest + 1, -largest)
         return np.clip(np.where(multiplier > 0, reached, never), -largest, largest + 1)
@@ -103,8 +104,11 @@ class _Rows(NamedTuple):
 def _rows(layer: Linear | TokenMixing, shape: Activations, largest: np.ndarray) -> _Rows:
     """Return the requantisation of a layer. Raises _Inexpressible if its sums may exceed float32."""
     multiplier = np.ones_like(layer.bias) if layer.multiplier is None else layer.multiplier
-    bias, shift, multiplier = (values.astype(np.int64) for values in (layer.bias, layer.shift, multiplier))
-    rows = _Rows(bias, shift, multiplier, largest, layer.codes)
+    offset = np.zeros_like(layer.bias) if layer.offset is None else layer.offset
+    bias, shift, multiplier, offset = (
+        values.astype(np.int64) for values in (layer.bias, layer.shift, multiplier, offset)
+    )
+    rows = _Rows(bias, shift, multiplier, offset, largest, layer.codes)
     if (top := int((largest + np.abs(rows.bias)).max())) > _EXACT:
         raise _Inexpressible(f"sums up to {top} are not exact in float32, which QONNX computes with")
     if not rows.exact and layer.codes.bits > 8:
@@ -193,7 +197,7 @@ class _Writer:
     def _shifted(self, layer: Residual, output: Activations, total: str) -> str:
         """Write the requantisation of the sum of two paths, which have at most 24 bits."""
         one, largest = np.ones(1, np.int64), np.array([_EXACT])
-        rows = _Rows(0 * one, np.array([layer.shift]), one, largest, layer.codes)
+        rows = _Rows(0 * one, np.array([layer.shift]), one, 0 * one, largest, layer.codes)
         return self._requantised(total, rows, (1,), _lengths(output))
 
     def _layer(self, place: Place, x: str) -> str:
@@ -318,9 +322,11 @@ class _Writer:
         bias, scale = rows.bias.reshape(lengths), (rows.multiplier / 2.0**rows.shift).reshape(lengths)
         if bias.any():
             total = self._node("Add", total, self._constant("bias", bias), role="Biased", shape=shape)
-        if (scale != 1).any():
+        added = (rows.offset / 2.0**rows.shift).reshape(lengths)
+        if (scale != 1).any() or added.any():
             total = self._node("Mul", total, self._constant("scale", scale), role="Scaled", shape=shape)
-            total = self._node("Add", total, self._constant("half", 0.5), role="Rounded", shape=shape)
+            half = added + 0.5 if added.any() else 0.5
+            total = self._node("Add", total, self._constant("half", half), role="Rounded", shape=shape)
         return self._quantiser(total, rows.codes, (self._images, *shape), "Codes")
 
     def _linear(self, layer: Linear, place: Place, x: str) -> str:
@@ -372,9 +378,8 @@ class _Writer:
         """Write the requantisation of sums over all tokens."""
         shape, lengths = place.input, _lengths(place.output)
         largest = np.array([shape.tokens * max(-shape.low, shape.high)])
-        rows = _Rows(
-            np.zeros(1, np.int64), np.array([layer.shift]), np.array([layer.multiplier]), largest, shape.codes
-        )
+        one = np.ones(1, np.int64)
+        rows = _Rows(0 * one, layer.shift * one, layer.multiplier * one, layer.offset * one, largest, shape.codes)
         if largest[0] > _EXACT:
             raise _Inexpressible(f"sums up to {largest[0]} are not exact in float32, which QONNX computes with")
         return self._requantised(total, rows, (1,), lengths)
@@ -385,7 +390,7 @@ class _Writer:
         shape, lengths = place.input, _lengths(place.output)
         channels = np.arange(shape.channels) // (shape.channels // layer.groups)
         rows = _rows(layer, shape, _largest(layer.weight, shape))
-        rows = rows._replace(**{name: getattr(rows, name)[channels] for name in _Rows._fields[:4]})
+        rows = rows._replace(**{name: getattr(rows, name)[channels] for name in _Rows._fields[:5]})
         grid = shape.channels, *shape.grid
         x = self._reshaped(x, grid, "Grid", _lengths(shape))
         half = [length // 2 for length in layer.kernel]

@@ -60,13 +60,14 @@ def adder_tree(m: Module, terms, en, *, bits: int, name: str = "sum"):
 
 
 class Requantise(wiring.Component):
-    """Computes ``y = sat(rshift(multiplier[row]·(acc + bias[row]), shift[row]))``; ``rshift`` rounds half up.
+    """Computes ``y = sat(rshift(multiplier[row]·(acc + bias[row]) + offset[row], shift[row]))``, rounding half up.
 
-    The bias is added behind the multiplier, as ``multiplier·bias``, together with ``2^(shift - 1)``.
+    The bias is added behind the multiplier, in one constant for each row:
+    ``multiplier·bias + offset + 2^(shift - 1)``.
 
-    Latency: three clock cycles from ``acc`` to ``y`` (offset, shift, saturation), and three more if there are
+    Latency: three clock cycles from ``acc`` to ``y`` (constant, shift, saturation), and three more if there are
     multipliers (`psahw.architecture.timing.requantise_latency`). ``row`` comes one clock cycle *before* its ``acc``,
-    because it reads the ROM of multipliers, or that of offsets and shifts. Throughput: one value per clock cycle.
+    because it reads the ROM of multipliers, or that of constants and shifts. Throughput: one value per clock cycle.
     There is no shifter if all shifts are equal, and no saturation if no row needs it.
 
     Parameters
@@ -80,12 +81,15 @@ class Requantise(wiring.Component):
     codes : Codes
         Type of ``y``.
     multiplier : array of int (rows) or None
-        Multipliers from 0 to 65,535; None for 1.
+        Multipliers from 0 to `psahw.architecture.ranges.MAX_MULTIPLIER`; None for 1.
+    offset : array of int (rows) or None
+        Added to the product; None for 0.
 
     Raises
     ------
     ValueError
-        If the arrays have different lengths, or a shift or a multiplier is out of its range.
+        If the arrays have different lengths, a shift or a multiplier is out of its range, or there are offsets
+        without multipliers.
 
     Members
     -------
@@ -99,13 +103,15 @@ class Requantise(wiring.Component):
         The result.
     """
 
-    def __init__(self, *, low, high, bias, shift, codes=INT8, multiplier=None):
+    def __init__(self, *, low, high, bias, shift, codes=INT8, multiplier=None, offset=None):
         arrays = {"low": low, "high": high, "bias": bias, "shift": shift}
         if multiplier is not None:
             arrays["multiplier"] = multiplier
+        if offset is not None:
+            arrays["offset"] = offset
         arrays = {name: np.asarray(value, np.int64) for name, value in arrays.items()}
         self._low, self._high, self._bias, self._shift, *_ = arrays.values()
-        self._multiplier = arrays.get("multiplier")
+        self._multiplier, self._offset = arrays.get("multiplier"), arrays.get("offset")
         rows = self._low.size
         for name, value in arrays.items():
             if value.shape != (rows,) or not rows:
@@ -115,6 +121,8 @@ class Requantise(wiring.Component):
         if self._multiplier is not None and (self._multiplier.min() < 0 or self._multiplier.max() > MAX_MULTIPLIER):
             least, greatest = self._multiplier.min(), self._multiplier.max()
             raise ValueError(f"multiplier must be in [0, {MAX_MULTIPLIER}], not {least} to {greatest}")
+        if self._offset is not None and self._multiplier is None:
+            raise ValueError("offset must be None without multipliers, because the bias does the same")
         self._codes = codes
         super().__init__(
             {
@@ -132,27 +140,29 @@ class Requantise(wiring.Component):
         if self._multiplier is not None:
             acc, row = self._scaled(m)
             low, high, bias = (x * self._multiplier for x in (low, high, bias))
-        offset = bias + (1 << self._shift >> 1)
+        added = bias + (1 << self._shift >> 1)
+        if self._offset is not None:
+            added = added + self._offset
         least, extra = int(self._shift.min()), self._shift - self._shift.min()
-        offset_shape = signed(signed_bits(offset.min(), offset.max()))
+        added_shape = signed(signed_bits(added.min(), added.max()))
         extra_shape = Shape.cast(range(int(extra.max()) + 1))
-        total = Signal(signed(signed_bits((low + offset).min(), (high + offset).max())), reset_less=True)
-        shifted_low, shifted_high = ((x + offset) >> self._shift for x in (low, high))
+        total = Signal(signed(signed_bits((low + added).min(), (high + added).max())), reset_less=True)
+        shifted_low, shifted_high = ((x + added) >> self._shift for x in (low, high))
         shifted = Signal(signed(signed_bits(shifted_low.min(), shifted_high.max())), reset_less=True)
 
-        words = pack_words(offset[:, None], offset_shape.width)
-        words = [word | int(bits) << offset_shape.width for word, bits in zip(words, extra, strict=True)]
-        m.submodules.rom = offsets = rom(
-            shape=offset_shape.width + extra_shape.width, words=words, style=style_for(len(words))
+        words = pack_words(added[:, None], added_shape.width)
+        words = [word | int(bits) << added_shape.width for word, bits in zip(words, extra, strict=True)]
+        m.submodules.rom = constants = rom(
+            shape=added_shape.width + extra_shape.width, words=words, style=style_for(len(words))
         )
-        read = offsets.read_port()
+        read = constants.read_port()
         amount = Signal(extra_shape, reset_less=True)
         m.d.comb += [read.addr.eq(row), read.en.eq(self.en)]
 
         with m.If(self.en):
             m.d.sync += [
-                total.eq(acc + read.data[: offset_shape.width].as_signed()),
-                amount.eq(read.data[offset_shape.width :]),
+                total.eq(acc + read.data[: added_shape.width].as_signed()),
+                amount.eq(read.data[added_shape.width :]),
                 shifted.eq((total >> least) >> amount),
                 self.y.eq(saturate(shifted, self._codes)),
             ]

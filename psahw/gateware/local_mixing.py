@@ -26,8 +26,8 @@ __all__ = ["LocalMixing"]
 class LocalMixing(wiring.Component):
     """Replaces each token by a weighted sum of its neighbours in the grid.
 
-    Computes ``y[n, c] = sat(rshift(sum over e of weight[g, n, e]·x[n + offset(e), c] + bias[g, n], shift[g, n]))``,
-    where channel ``c`` is in group ``g``, and ``offset(e)`` in the grid is ``divmod(e, columns) - kernel // 2``.
+    Computes ``y[n, c] = sat(rshift(sum over e of weight[g, n, e]·x[n + place(e), c] + bias[g, n], shift[g, n]))``,
+    where channel ``c`` is in group ``g``, and ``place(e)`` in the grid is ``divmod(e, columns) - kernel // 2``.
     Tokens come in raster order, so that neighbours lie at fixed distances in the stream::
 
         i -> lines (rows above) -> columns (to the left) -> products -> sum -> requantise -> o
@@ -66,6 +66,8 @@ class LocalMixing(wiring.Component):
         Least and greatest input that occurs; None for all of the type.
     scale : array of uint32 (groups, tokens) or None
         Multiplier of each sum in front of the shift; None for 1. (groups, 1) if ``shared``.
+    offset : array of int32 (groups, tokens) or None
+        Added to each product with ``scale``; None for 0. (groups, 1) if ``shared``.
     multiplier : str or None
         Primitive to instantiate for each multiplier, ``"DSP48E1"`` or ``"DSP48E2"``; None lets the tools infer one.
     shared : bool
@@ -87,7 +89,7 @@ class LocalMixing(wiring.Component):
 
     def __init__(
         self, *, weight, bias, shift, kernel, grid, channels, lanes, i_codes=INT8, o_codes=INT8, i_range=None,
-        scale=None, multiplier=None, shared=False,
+        scale=None, offset=None, multiplier=None, shared=False,
     ):  # fmt: skip
         for name, value in (("channels", channels), ("lanes", lanes)):
             check_int(name, value)
@@ -106,8 +108,8 @@ class LocalMixing(wiring.Component):
         positions = 1 if shared else tokens
         if weight.ndim != 3 or not len(weight) or weight.shape[1:] != (positions, entries):
             raise ValueError(f"weight must have shape (any, {positions}, {entries}), not {weight.shape}")
-        for name, value in (("bias", bias), ("shift", shift), ("scale", shift if scale is None else scale)):
-            if np.shape(value) != weight.shape[:2]:
+        for name, value in (("bias", bias), ("shift", shift), ("scale", scale), ("offset", offset)):
+            if value is not None and np.shape(value) != weight.shape[:2]:
                 raise ValueError(f"{name} must have shape {weight.shape[:2]}, not {np.shape(value)}")
         if multiplier is not None:
             check_choice("multiplier", multiplier, *OPERAND_BITS)
@@ -123,6 +125,7 @@ class LocalMixing(wiring.Component):
         self._multiplier = multiplier
         self._weight, self._bias, self._shift = weight, np.asarray(bias), np.asarray(shift)
         self._scale = None if scale is None else np.asarray(scale)
+        self._offset = None if offset is None else np.asarray(offset)
         self._i_codes, self._o_codes = i_codes, o_codes
         low, high = i_range or (i_codes.low, i_codes.high)
         self._range = {"low": low, "high": high}
@@ -249,13 +252,13 @@ class LocalMixing(wiring.Component):
     def _output(self, m, en, lane, window, weights, outside, row):
         """Multiply, sum and requantise one lane."""
         part = lane * self._parts // self._lanes
-        weight, bias, shift, scale = (
+        weight, bias, shift, scale, offset = (
             None if x is None else self._by_row(x)[:, part]
-            for x in (self._weight, self._bias, self._shift, self._scale)
+            for x in (self._weight, self._bias, self._shift, self._scale, self._offset)
         )
         low, high = dot_range(weight, **self._range)
         m.submodules[f"requantise_{lane}"] = requantise = Requantise(
-            low=low, high=high, bias=bias, shift=shift, codes=self._o_codes, multiplier=scale
+            low=low, high=high, bias=bias, shift=shift, codes=self._o_codes, multiplier=scale, offset=offset
         )
         terms = []
         for e, (factor, beat, clear) in enumerate(zip(weights[part], window, outside, strict=True)):

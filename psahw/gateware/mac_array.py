@@ -40,7 +40,7 @@ def _walk(m, step, *, words, repeat, sets):
 
 
 class MacArray(wiring.Component):
-    """Computes ``y = sat(rshift(scale[set]·(weight[set]·x + bias[set]), shift[set]))`` for every vector ``x``.
+    """Computes ``y = sat(rshift(scale[set]·(weight[set]·x + bias[set]) + offset[set], shift[set]))`` for every ``x``.
 
     There are ``rows x columns`` units, each a DSP slice or half of one. A vector takes ``ceil(outputs / rows)``
     passes of ``ceil(inputs / columns)`` steps. In a pass, ``rows`` outputs gain a term in every column with each
@@ -82,6 +82,8 @@ class MacArray(wiring.Component):
         Least and greatest input that occurs; None for all of the type.
     scale : array of uint32 (sets, outputs) or None
         Multiplier of each sum; None for 1.
+    offset : array of int32 (sets, outputs) or None
+        Added to each product with ``scale``; None for 0.
     weight_style : str
         ``"block"`` RAM or ``"distributed"``, in LUTs.
     operand_bits : int or None
@@ -126,6 +128,7 @@ class MacArray(wiring.Component):
         o_codes=INT8,
         i_range=None,
         scale=None,
+        offset=None,
         weight_style="block",
         operand_bits=None,
         multiplier=None,
@@ -135,8 +138,8 @@ class MacArray(wiring.Component):
         if weight.ndim != 3 or 0 in weight.shape:
             raise ValueError(f"weight must have shape (sets, outputs, inputs), not {weight.shape}")
         self._sets, self._outputs, inputs = weight.shape
-        for name, value in (("bias", bias), ("shift", shift), ("scale", shift if scale is None else scale)):
-            if np.shape(value) != weight.shape[:2]:
+        for name, value in (("bias", bias), ("shift", shift), ("scale", scale), ("offset", offset)):
+            if value is not None and np.shape(value) != weight.shape[:2]:
                 raise ValueError(f"{name} must have shape {weight.shape[:2]}, not {np.shape(value)}")
         for name, value in (("rows", rows), ("columns", columns), ("o_lanes", o_lanes), ("vectors", vectors)):
             check_int(name, value)
@@ -157,6 +160,7 @@ class MacArray(wiring.Component):
         self._rows, self._columns, self._o_lanes, self._depth = rows, columns, o_lanes, depth
         self._repeat, self._i_codes, self._o_codes = vectors // self._sets, i_codes, o_codes
         self._weight_style, self._scale = weight_style, None if scale is None else np.asarray(scale)
+        self._offset = None if offset is None else np.asarray(offset)
         low, high = i_range or (i_codes.low, i_codes.high)
         self._range = {"low": low, "high": high}
         self._multiplier = multiplier
@@ -243,11 +247,13 @@ class MacArray(wiring.Component):
 
     def _output(self, m, en, lane, sums, group, row):
         """Select rows, sum over the columns and requantise the outputs ``lane``, ``lane + o_lanes``, ..."""
-        low, high, bias, shift, scale = (
+        low, high, bias, shift, scale, offset = (
             None if x is None else x.reshape(-1)[lane :: self._o_lanes]
-            for x in (*dot_range(self._weight, **self._range), self._bias, self._shift, self._scale)
+            for x in (*dot_range(self._weight, **self._range), self._bias, self._shift, self._scale, self._offset)
         )
-        requantise = Requantise(low=low, high=high, bias=bias, shift=shift, codes=self._o_codes, multiplier=scale)
+        requantise = Requantise(
+            low=low, high=high, bias=bias, shift=shift, codes=self._o_codes, multiplier=scale, offset=offset
+        )
         m.submodules[f"requantise_{lane}"] = requantise
         terms = []
         for i in range(self._columns):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..architecture.codes import INT8, Codes
-from ..architecture.ranges import MAX_MULTIPLIER
+from ..architecture.ranges import MAX_MULTIPLIER, signed_bits
 from .arith import delay
 from .check import check_divides, check_int
 from .count import count
@@ -17,7 +17,7 @@ __all__ = ["MeanPool"]
 
 
 class MeanPool(wiring.Component):
-    """Computes ``sat(rshift(multiplier·(sum over the tokens), shift))`` for each channel; ``rshift`` rounds half up.
+    """Computes ``sat(rshift(multiplier·(sum over the tokens) + offset, shift))`` for each channel, rounding half up.
 
     The sums of a frame are in a small memory, one word for each beat of a token; the first token starts them anew.
     With the last token, each sum goes on through rounding, shift and saturation.
@@ -37,7 +37,9 @@ class MeanPool(wiring.Component):
     codes : Codes
         Type of an element on both sides.
     multiplier : int
-        Factor of each sum, 1 to 65,535.
+        Factor of each sum, 1 to `psahw.architecture.ranges.MAX_MULTIPLIER`.
+    offset : int
+        Added to the product, of at most the magnitude of the largest multiplier.
 
     Raises
     ------
@@ -55,15 +57,17 @@ class MeanPool(wiring.Component):
     """
 
     def __init__(
-        self, *, tokens: int, channels: int, lanes: int, shift: int, codes: Codes = INT8, multiplier: int = 1
-    ):
+        self, *, tokens: int, channels: int, lanes: int, shift: int, codes: Codes = INT8, multiplier: int = 1,
+        offset: int = 0,
+    ):  # fmt: skip
         for name, value in (("tokens", tokens), ("channels", channels), ("lanes", lanes)):
             check_int(name, value)
         check_int("shift", shift, 0, 31)
         check_int("multiplier", multiplier, 1, MAX_MULTIPLIER)
+        check_int("offset", offset, -MAX_MULTIPLIER, MAX_MULTIPLIER)
         check_divides("lanes", lanes, "channels", channels)
         self.tokens, self.channels, self.lanes, self.shift, self.codes = tokens, channels, lanes, shift, codes
-        self.multiplier = multiplier
+        self.multiplier, self.offset = multiplier, offset
         super().__init__({"i": In(vector_signature(lanes, codes)), "o": Out(vector_signature(lanes, codes))})
 
     @property
@@ -93,19 +97,20 @@ class MeanPool(wiring.Component):
             to.eq(x + Mux(token.value == 0, 0, before))
             for to, x, before in zip(total, i.payload, read.data, strict=True)
         ]
-        half = (1 << shift) >> 1
+        added = self.offset + ((1 << shift) >> 1)
         # The registers of a product are those of a DSP slice.
         scaled = self.multiplier != 1
         bits = self.sum_bits + (self.multiplier.bit_length() if scaled else 0)
-        last, rounded = Signal(sums), Signal(data.ArrayLayout(signed(max(bits, shift) + 1), self.lanes))
-        shifted = Signal(data.ArrayLayout(signed(max(bits + 1 - shift, 2)), self.lanes))
+        bits = signed_bits((-1 << bits - 1) + added, (1 << bits - 1) - 1 + added)
+        last, rounded = Signal(sums), Signal(data.ArrayLayout(signed(bits), self.lanes))
+        shifted = Signal(data.ArrayLayout(signed(max(bits - shift, 2)), self.lanes))
         valid = Signal(5 if scaled else 3)
         with m.If(en):
             m.d.sync += [Cat(valid, o.valid).eq(Cat(put & token.last, valid)), last.eq(total)]
             for lane, (a, b, c, to) in enumerate(zip(last, rounded, shifted, o.payload, strict=True)):
                 if scaled:
                     a = delay(m, a * self.multiplier, 2, en, name=f"product_{lane}")
-                m.d.sync += [b.eq(a + half), c.eq(b >> shift)]
+                m.d.sync += [b.eq(a + added), c.eq(b >> shift)]
                 m.d.sync += to.eq(
                     Mux(c > self.codes.high, self.codes.high, Mux(c < self.codes.low, self.codes.low, c))
                 )

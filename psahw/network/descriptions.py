@@ -37,6 +37,7 @@ FORMAT_VERSION = 3
 """The newest version. A file has the oldest version that can describe its network."""
 
 _SUMS = ("weight", "bias", "shift")
+_OPTIONAL = ("multiplier", "offset")
 
 _T = TypeVar("_T")
 
@@ -128,6 +129,7 @@ class _ResidualEntry(_Entry, tag="residual"):
 class _MeanPoolEntry(_Entry, tag="mean_pool"):
     shift: int
     multiplier: int
+    offset: int = 0
 
 
 class _MaxPoolEntry(_Entry, tag="max_pool"):
@@ -218,8 +220,8 @@ def of_resmlp(network: ResMLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _sums(name: str, layer: Linear | TokenMixing) -> dict[str, np.ndarray]:
     """Return the tensors of a layer with weights."""
-    parts = _SUMS if layer.multiplier is None else (*_SUMS, "multiplier")
-    return {f"{name}.{part}": getattr(layer, part) for part in parts}
+    parts = {f"{name}.{part}": getattr(layer, part) for part in (*_SUMS, *_OPTIONAL)}
+    return {part: tensor for part, tensor in parts.items() if tensor is not None}
 
 
 def _block_tensors(name: str, block: Block) -> Iterator[tuple[str, np.ndarray]]:
@@ -283,7 +285,8 @@ def _entry(named: Named) -> dict[str, Any]:
             shift = {"shift": layer.shift} if layer.shift else {}
             entry = {"kind": "residual", **_codes(layer), **shift, **paths}
         case MeanPool():
-            entry = {"kind": "mean_pool", "shift": layer.shift, "multiplier": layer.multiplier}
+            offset = {"offset": layer.offset} if layer.offset else {}
+            entry = {"kind": "mean_pool", "shift": layer.shift, "multiplier": layer.multiplier, **offset}
         case MaxPool():
             entry = {"kind": "max_pool", **windows}
         case Flatten():
@@ -408,19 +411,19 @@ class _GraphReader(_Reader):
             case _WindowsEntry():
                 return Windows(entry.size, entry.stride, entry.padding, entry.code)
             case _LinearEntry():
-                return Linear(*self.sums(entry.name), entry.bits, entry.signed, self.multiplier(entry.name))
+                return Linear(*self.sums(entry.name), entry.bits, entry.signed, *self.optional(entry.name))
             case _TableEntry():
                 return Table(self.tensor(entry.name), entry.bits)
             case _TokenMixingEntry():
                 return TokenMixing(
                     *self.sums(entry.name), entry.kernel, entry.shared, entry.bits, entry.signed,
-                    self.multiplier(entry.name),
+                    *self.optional(entry.name),
                 )  # fmt: skip
             case _ResidualEntry():
                 paths = self.series(entry.branch), self.series(entry.shortcut)
                 return Residual(*paths, entry.bits, entry.signed, entry.shift)
             case _MeanPoolEntry():
-                return MeanPool(entry.shift, entry.multiplier)
+                return MeanPool(entry.shift, entry.multiplier, entry.offset)
             case _MaxPoolEntry():
                 return MaxPool(entry.size, entry.stride, entry.padding)
             case _FlattenEntry():
@@ -428,9 +431,10 @@ class _GraphReader(_Reader):
             case _ThresholdsEntry():
                 return Thresholds(self.tensor(entry.name), entry.bits, entry.signed, entry.offset)
 
-    def multiplier(self, name: str) -> np.ndarray | None:
-        """Return the multipliers of a layer, or None if it has none."""
-        return self.tensor(f"{name}.multiplier") if f"{name}.multiplier" in self.tensors else None
+    def optional(self, name: str) -> Iterator[np.ndarray | None]:
+        """Yield the multipliers and the offsets of a layer, or None if it has none."""
+        for part in _OPTIONAL:
+            yield self.tensor(f"{name}.{part}") if f"{name}.{part}" in self.tensors else None
 
     def series(self, entries: Iterable[_AnyEntry]) -> Series:
         """Return the layers of a list of entries."""

@@ -36,7 +36,7 @@ _WORDS = {"class": ("class", "classes"), "values": ("value", "values"), "labels"
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _RESERVED = {"input", "input_windows", "argmax", "input_table"}  # components at the ends, and a tensor of every file
 # The tensors of a layer with weights, and the components around its engine.
-_RESERVED_ENDS = {"weight", "bias", "shift", "multiplier", "gather", "transpose_in", "transpose_out"}
+_RESERVED_ENDS = {"weight", "bias", "shift", "multiplier", "offset", "gather", "transpose_in", "transpose_out"}
 
 
 class Named(NamedTuple):

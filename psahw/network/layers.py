@@ -38,16 +38,17 @@ def _need_8_bits(shape: Activations) -> None:
 
 
 class _Sums:
-    """Sums of products, requantised: ``y = sat(rshift(multiplier·(W·x + bias), shift))``.
+    """Sums of products, requantised: ``y = sat(rshift(multiplier·(W·x + bias) + offset, shift))``.
 
     ``rshift`` divides by a power of two and rounds half up. ``sat`` clips to ``out_bits`` bits, in two's complement
-    if ``out_signed``. Each row has a bias, a shift and, if ``multiplier`` is not None, a multiplier.
+    if ``out_signed``. Each row has a bias, a shift and, if they are not None, a multiplier and an offset.
     """
 
     weight: np.ndarray
     bias: np.ndarray
     shift: np.ndarray
     multiplier: np.ndarray | None
+    offset: np.ndarray | None
     out_bits: int
     out_signed: bool
 
@@ -70,6 +71,16 @@ class _Sums:
                 index = np.unravel_index(self.multiplier.argmax(), self.multiplier.shape)
                 raise ValueError(
                     f"multiplier{list(map(int, index))} must be at most {MAX_MULTIPLIER}, not {self.multiplier.max()}"
+                )
+        if self.offset is not None:
+            check_array("offset", self.offset, np.int32, rows)
+            if self.multiplier is None:
+                raise ValueError("offset must be None without a multiplier, because the bias does the same")
+            if (largest := np.abs(self.offset.astype(np.int64))).max(initial=0) > MAX_MULTIPLIER:
+                index = np.unravel_index(largest.argmax(), largest.shape)
+                raise ValueError(
+                    f"offset{list(map(int, index))} must be in [-{MAX_MULTIPLIER}, {MAX_MULTIPLIER}], "
+                    f"not {self.offset[index]}"
                 )
         output_codes(self.out_bits, self.out_signed)
         self._bounds(-128, 127)
@@ -103,6 +114,8 @@ class _Sums:
         bounds = np.stack(self._bounds(shape.low, shape.high))
         if self.multiplier is not None:
             bounds = bounds * self.multiplier
+        if self.offset is not None:
+            bounds = bounds + self.offset
         half = (np.int64(1) << self.shift.astype(np.int64)) >> 1
         codes = np.clip((bounds + half) >> self.shift, self.codes.low, self.codes.high)
         return int(codes.min()), int(codes.max())
@@ -110,7 +123,7 @@ class _Sums:
 
 @dataclass(frozen=True, eq=False)
 class Linear(_Sums):
-    """A matrix product with a bias, requantised: ``y = sat(rshift(multiplier·(weight·x + bias), shift))``.
+    """A matrix product with a bias, requantised: ``y = sat(rshift(multiplier·(weight·x + bias) + offset, shift))``.
 
     ``rshift`` divides by a power of two and rounds half up; ``sat`` clips to the type of the outputs. Every token is
     computed by itself.
@@ -129,6 +142,9 @@ class Linear(_Sums):
         Whether outputs are in two's complement.
     multiplier
         uint32 of shape (outputs,), each below 2^22, or None for 1.
+    offset
+        int32 of shape (outputs,), each of a magnitude below 2^22, or None for 0: a fraction of the bias. This needs a
+        multiplier.
 
     Raises
     ------
@@ -142,6 +158,7 @@ class Linear(_Sums):
     out_bits: int = 8
     out_signed: bool = True
     multiplier: np.ndarray | None = None
+    offset: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_array("weight", self.weight, np.int8, (None, None))
@@ -248,6 +265,8 @@ class TokenMixing(_Sums):
         Type of the outputs, as in `Linear`.
     multiplier
         uint32 of the same shape as the bias, each below 2^22, or None for 1.
+    offset
+        int32 of the same shape as the bias, as in `Linear`, or None for 0.
 
     Raises
     ------
@@ -263,6 +282,7 @@ class TokenMixing(_Sums):
     out_bits: int = 8
     out_signed: bool = True
     multiplier: np.ndarray | None = None
+    offset: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_bool("shared", self.shared)
@@ -444,7 +464,7 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class MeanPool:
-    """The mean of each channel over all tokens: ``y = sat(rshift(multiplier·sum x, shift))``.
+    """The mean of each channel over all tokens: ``y = sat(rshift(multiplier·sum x + offset, shift))``.
 
     Parameters
     ----------
@@ -452,6 +472,8 @@ class MeanPool:
         In [0, 31].
     multiplier
         In [1, 2^22 - 1].
+    offset
+        In [-(2^22 - 1), 2^22 - 1], and 0 with a multiplier of 1.
 
     Raises
     ------
@@ -461,17 +483,21 @@ class MeanPool:
 
     shift: int
     multiplier: int = 1
+    offset: int = 0
 
     def __post_init__(self) -> None:
         check_int("shift", self.shift, 0, MAX_SHIFT)
         check_int("multiplier", self.multiplier, 1, MAX_MULTIPLIER)
+        check_int("offset", self.offset, -MAX_MULTIPLIER, MAX_MULTIPLIER)
+        if self.multiplier == 1 and self.offset:
+            raise ValueError(f"offset must be 0 with a multiplier of 1, not {self.offset}")
 
     def output(self, shape: Activations) -> Activations:
         """Return what the layer makes of activations. Raises ValueError if it does not fit them."""
         _need_8_bits(shape)
-        half = (1 << self.shift) >> 1
+        added = self.offset + ((1 << self.shift) >> 1)
         low, high = (
-            min(max((self.multiplier * shape.tokens * code + half) >> self.shift, shape.codes.low), shape.codes.high)
+            min(max((self.multiplier * shape.tokens * code + added) >> self.shift, shape.codes.low), shape.codes.high)
             for code in (shape.low, shape.high)
         )
         return Activations((1, 1), shape.channels, shape.codes, low, high)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..architecture.codes import INT8, Codes
 from ..architecture.geometry import neighbours
-from ..architecture.ranges import signed_bits
+from ..architecture.ranges import MAX_MULTIPLIER, signed_bits
 from .activations import Activations
 from .graph import Named, Network, Output, Residual, Series
 from .layers import Flatten, Layer, Linear, MaxPool, MeanPool, Table, Thresholds, TokenMixing, Windows
@@ -259,8 +259,8 @@ class _Builder:
 
     def requantisation(
         self, weight: np.ndarray, shape: Activations, codes: Codes
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return bias, shift and multiplier of each row, with which the outputs spread over a type of codes."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Return bias, shift, multiplier and offset of rows, with which the outputs spread over a type of codes."""
         rng, wide = self.rng, weight.astype(np.float64)
         spread = np.sqrt((wide**2).sum(-1)).clip(1) * max((shape.high - shape.low) / 4, 1)
         multiplier = None
@@ -271,13 +271,17 @@ class _Builder:
         shift = np.clip(np.round(scale), 0, 31).astype(np.uint8)
         centre = (codes.low + codes.high) / 2 * 2.0**shift / factor
         bias = centre - wide.sum(-1) * (shape.low + shape.high) / 2 + rng.normal(0, 0.3, spread.shape) * spread
-        return np.round(bias).clip(-(1 << 29), 1 << 29).astype(np.int32), shift, multiplier
+        offset = None
+        if multiplier is not None and self.chance(0.6):
+            largest = min(MAX_MULTIPLIER, 1 << int(shift.max()))
+            offset = rng.integers(-largest, largest + 1, spread.shape).astype(np.int32)
+        return np.round(bias).clip(-(1 << 29), 1 << 29).astype(np.int32), shift, multiplier, offset
 
     def linear(self, outputs: int, shape: Activations, codes: Codes) -> Linear:
         """Return a linear layer."""
         weight = self.weights((outputs, shape.channels))
-        bias, shift, multiplier = self.requantisation(weight, shape, codes)
-        return Linear(weight, bias, shift, codes.bits, codes.signed, multiplier)
+        bias, shift, *scaling = self.requantisation(weight, shape, codes)
+        return Linear(weight, bias, shift, codes.bits, codes.signed, *scaling)
 
     def table(self, shape: Activations) -> Table:
         """Return a table of noise."""
@@ -297,8 +301,8 @@ class _Builder:
         if kernel is not None and not shared:
             weight[:, neighbours(shape.grid, kernel) < 0] = 0
         codes = _random_codes(self.rng)
-        bias, shift, multiplier = self.requantisation(weight, shape, codes)
-        return TokenMixing(weight, bias, shift, kernel, shared, codes.bits, codes.signed, multiplier)
+        bias, shift, *scaling = self.requantisation(weight, shape, codes)
+        return TokenMixing(weight, bias, shift, kernel, shared, codes.bits, codes.signed, *scaling)
 
     def windows(self, shape: Activations) -> Windows:
         """Return windows, rarely with a stride above their size."""
@@ -434,7 +438,8 @@ class _Builder:
         if shape.size > 64 or self.chance(0.5):
             multiplier = self.integer(1, 999) if self.chance(0.5) else 1
             shift = max(0, (shape.tokens * multiplier - 1).bit_length() - 1)
-            pool = MeanPool(shift, multiplier)
+            largest = 1 << shift if multiplier > 1 and self.chance(0.5) else 0
+            pool = MeanPool(shift, multiplier, self.integer(-largest, largest))
         codes = Codes(self.integer(8, 20), self.chance(0.8))
         head = self.linear(outputs, pool.output(shape), codes)
         return Named("pool", pool), Named("head", head)
@@ -445,7 +450,8 @@ def random_graph(
 ) -> Network:
     """Return a valid graph of random layers and integers, the same for the same state of ``rng``.
 
-    Codes are signed or unsigned, of 1 to 8 bits, and some layers have multipliers. The outputs have up to 20 bits.
+    Codes are signed or unsigned, of 1 to 8 bits, and some layers have multipliers and offsets. The outputs have up to
+    20 bits.
 
     Parameters
     ----------

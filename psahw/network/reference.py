@@ -63,6 +63,8 @@ def _requantised(layer: Linear | TokenMixing, total: np.ndarray, rows: tuple[sli
     total += layer.bias[rows]
     if layer.multiplier is not None:
         total = total.astype(np.int64) * layer.multiplier[rows]
+    if layer.offset is not None:
+        total += layer.offset[rows]
     return requantise(total, layer.shift[rows], layer.codes)
 
 
@@ -202,7 +204,7 @@ def _mean_pool(layer: MeanPool, codes: Codes, x: np.ndarray) -> np.ndarray:
     """Return the mean over the tokens (B, N, C), as one token."""
     total = x.sum(1, dtype=np.int32, keepdims=True)
     if layer.multiplier != 1:
-        total = total.astype(np.int64) * layer.multiplier
+        total = total.astype(np.int64) * layer.multiplier + layer.offset
     return requantise(total, layer.shift, codes)
 
 

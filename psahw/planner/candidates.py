@@ -429,7 +429,8 @@ class _Chooser:
                     parts += self.max_pool(name, layer, stream, width, period)
                 case MeanPool():
                     sizes = shape.tokens, shape.channels, stream.lanes
-                    parts.append(Leaf((nodes.MeanPool(name, *sizes, layer.shift, shape.codes, layer.multiplier),)))
+                    scaling = layer.multiplier, layer.offset
+                    parts.append(Leaf((nodes.MeanPool(name, *sizes, layer.shift, shape.codes, *scaling),)))
                 case Residual():
                     parts.append(self.residual(name, layer, stream, lanes))
                     width = lanes

@@ -43,10 +43,12 @@ class Sums:
         """Return the widths for a layer with an input."""
         shift, bias = layer.shift.astype(np.int64), layer.bias.astype(np.int64)
         scale = np.int64(1) if layer.multiplier is None else layer.multiplier.astype(np.int64)
-        offset = bias * scale + (1 << shift >> 1)
+        added = bias * scale + (1 << shift >> 1)
+        if layer.offset is not None:
+            added += layer.offset
         return cls(
             acc_bits=signed_bits(*accumulator_range(layer.weight, low=shape.low, high=shape.high)),
-            offset_bits=signed_bits(int(offset.min()), int(offset.max())),
+            offset_bits=signed_bits(int(added.min()), int(added.max())),
             shift_range=int(shift.max() - shift.min()),
             # A layer whose multipliers are all 0 has a multiplier, too.
             scale_bits=0 if layer.multiplier is None else max(1, int(scale.max()).bit_length()),

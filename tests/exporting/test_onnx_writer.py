@@ -80,19 +80,20 @@ def test_resmlp(extremes):
 
 
 def test_extremes():
-    """Shifts of 31, multipliers of 16 bits, and codes of 31 bits are exact at both ends of the sums."""
+    """Shifts of 31, multipliers and offsets of 22 bits, and codes of 31 bits are exact at both ends of the sums."""
     weight = np.array([[127] * 12, [-128] * 12, [1] + [0] * 11, [0] * 12], np.int8)
     bias = np.array([(1 << 29), -(1 << 29), -1, 3], np.int32)
     shift = np.array([31, 14, 1, 0], np.uint8)
-    multiplier = np.array([65535, 65535, 1, 0], np.uint32)
+    multiplier = np.array([4194303, 65535, 1, 0], np.uint32)
+    offset = np.array([4194303, -4194303, 7, -1], np.int32)
     rng = np.random.default_rng(0)
     table = np.tile(np.arange(-128, 128).astype(np.int8), (12, 1))
     images = np.concatenate([np.zeros((1, 1, 1, 12)), np.full((1, 1, 1, 12), 255), np.eye(12)[:, None, None]])
     images = np.concatenate([images.astype(np.uint8), rng.integers(0, 256, (20, 1, 1, 12), np.uint8)])
     for signed in (False, True):
         for bits in (8, 31):
-            for factor in (None, multiplier):
-                layers = (Named("head", Linear(weight, bias, shift, bits, signed, factor)),)
+            for scaling in ((), (multiplier,), (multiplier, offset)):
+                layers = (Named("head", Linear(weight, bias, shift, bits, signed, *scaling)),)
                 check(Network("ends", (1, 1), table, layers, Output("class", tuple("abcd"))), images)
 
 
@@ -103,7 +104,7 @@ def test_a_thousand_tokens():
     one = np.ones((1, 1), np.uint8)
     layers = (
         Named("mixing", TokenMixing(weight, one.astype(np.int32), 7 * one, (1, 15), True, 8, False)),
-        Named("mean", MeanPool(31, 65535)),
+        Named("mean", MeanPool(31, 65535, 4194303)),
         Named("exact", Linear(np.array([[1], [-1]], np.int8), np.zeros(2, np.int32), np.zeros(2, np.uint8), 31)),
         Named("head", Thresholds(np.array([[-(1 << 31), 0, 7, 7], [0, 1, 2, (1 << 31) - 1]], np.int32))),
     )

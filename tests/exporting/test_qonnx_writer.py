@@ -92,7 +92,9 @@ def test_mixing_with_multipliers(groups, kernel):
     bias = rng.integers(-9999, 9999, (groups, 6)).astype(np.int32)
     multiplier = rng.integers(0, 65536, (groups, 6)).astype(np.uint32)
     multiplier[0, :2] = 0, 65535
-    layer = TokenMixing(weight, bias, np.full((groups, 6), 24, np.uint8), kernel, multiplier=multiplier)
+    offset = rng.integers(-(1 << 22) + 1, 1 << 22, (groups, 6)).astype(np.int32)
+    shift = np.full((groups, 6), 24, np.uint8)
+    layer = TokenMixing(weight, bias, shift, kernel, multiplier=multiplier, offset=offset)
     network = layer_and_head(layer)
     assert sum(node.op_type == "MultiThreshold" for node in qonnx_model(network).graph.node) == 1
     check(network, random_images(rng, network, 20))
@@ -106,8 +108,20 @@ def test_thresholds_of_a_linear_layer(signed):
     bias = np.array([0, -7, 7, 1 << 23, -5, 2], np.int32)
     shift = np.array([16, 31, 23, 31, 0, 12], np.uint8)
     multiplier = np.array([65535, 65535, 65535, 33333, 1, 0], np.uint32)
-    head = Linear(weight, bias, shift, 8, signed, multiplier)
+    offset = np.array([0, 4194303, -4194303, 5, 3, 99], np.int32)
+    head = Linear(weight, bias, shift, 8, signed, multiplier, offset)
     network = Network("n", (1, 1), IDENTITY[None], (Named("head", head),), Output("labels", tuple("abcdef")))
+    check(network, np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_offsets_where_products_are_exact():
+    """A fraction of the bias needs no thresholds if products fit float32. One row only adds, and one only scales."""
+    weight = np.array([[1], [-3], [7]], np.int8)
+    scaling = np.array([1, 5, 300], np.uint32), np.array([3, -17, 0], np.int32)
+    head = Linear(weight, np.array([0, 1, -9], np.int32), np.array([0, 4, 8], np.uint8), 8, True, *scaling)
+    network = Network("n", (1, 1), IDENTITY[None], (Named("head", head),), Output("labels", tuple("abc")))
+    assert "MultiThreshold" not in {node.op_type for node in qonnx_model(network).graph.node}
     check(network, np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from psahw.architecture import timing
 from psahw.architecture.codes import Codes
-from psahw.architecture.ranges import dot_range
+from psahw.architecture.ranges import MAX_MULTIPLIER, dot_range
 from psahw.gateware.arith import Requantise, adder_tree, delay, saturate
 from psahw.network import reference
 
@@ -57,11 +57,14 @@ def test_requantise(data):
     shift = rng.integers(0, top + 1, rows) if data.draw(st.booleans()) else np.full(rows, top)
     codes = data.draw(st.sampled_from([Codes(2), Codes(8), Codes(20), Codes(8, False), Codes(1, False)]))
     scale = data.draw(st.sampled_from([None, rng.integers(0, 1 << 22, rows), np.ones(rows, int)]))
-    dut = Requantise(low=low, high=high, bias=bias, shift=shift, codes=codes, multiplier=scale)
+    offset = data.draw(st.sampled_from([None, rng.integers(-MAX_MULTIPLIER, MAX_MULTIPLIER + 1, rows)]))
+    if scale is None:
+        offset = None
+    dut = Requantise(low=low, high=high, bias=bias, shift=shift, codes=codes, multiplier=scale, offset=offset)
 
     row = np.concatenate((np.repeat(np.arange(rows), 2), rng.integers(0, rows, 8)))
     acc = np.concatenate((np.stack((low, high), -1).reshape(-1), rng.integers(low[row[-8:]], high[row[-8:]] + 1)))
-    total = (acc + bias[row]) * (1 if scale is None else scale[row])
+    total = (acc + bias[row]) * (1 if scale is None else scale[row]) + (0 if offset is None else offset[row])
     expected = np.clip((total + (1 << shift[row] >> 1)) >> shift[row], codes.low, codes.high)
     if top < 31:
         np.testing.assert_array_equal(expected, reference.requantise(total, shift[row].astype(np.int32), codes))
@@ -83,6 +86,8 @@ def test_requantise_input_width_is_exact():
         ({"low": []}, "low must have shape (any,), not (0,)"),
         ({"shift": [0, 32]}, "shift must be in [0, 31], not 0 to 32"),
         ({"shift": [-1, 0]}, "shift must be in [0, 31], not -1 to 0"),
+        ({"offset": [0, 1]}, "offset must be None without multipliers, because the bias does the same"),
+        ({"offset": [0], "multiplier": [1, 1]}, "offset must have shape (2,), not (1,)"),
         ({"multiplier": [0, 1 << 22]}, "multiplier must be in [0, 4194303], not 0 to 4194304"),
     ],
 )

@@ -54,6 +54,8 @@ def outputs_of(layer, x, grid, kernel):
     windows = windows.reshape(frames, tokens, channels, -1)
     weight = np.broadcast_to(layer["weight"][group], (channels, tokens, np.prod(kernel))).astype(np.int64)
     total = np.einsum("fnce,cne->fnc", windows, weight) + layer["bias"][group].T
+    if "scale" in layer:
+        total = total * layer["scale"][group].T + layer["offset"][group].T
     return requantise(total, layer["shift"][group].T)
 
 
@@ -66,8 +68,9 @@ def check(layer, grid, kernel, channels, lanes, *, frames=2, **options):
     np.testing.assert_array_equal(out, outputs_of(layer, x, grid, kernel).reshape(-1, lanes))
     if not any(options.get("o_stalls", ())):
         predicted, taken = timing.local_mixing(
-            i_cycles, tokens=tokens, beats=channels // lanes, reach=dut.reach, entries=layer["weight"].shape[2]
-        )
+            i_cycles, tokens=tokens, beats=channels // lanes, reach=dut.reach, entries=layer["weight"].shape[2],
+            scaled="scale" in layer,
+        )  # fmt: skip
         np.testing.assert_array_equal(o_cycles, predicted)
         np.testing.assert_array_equal(i_cycles, taken)
 
@@ -99,6 +102,17 @@ def test_outputs_and_timing(shape, shared, kernel, seed, kind, i_stalls):
     grid, groups, channels, lanes = shape
     layer = any_layer(seed, shared, groups, grid, kernel, kind)
     check(layer, grid, kernel, channels, lanes, i_stalls=i_stalls)
+
+
+@settings(max_examples=10, deadline=None)
+@given(shapes(), st.booleans(), st.integers(0, 1000))
+def test_multipliers_and_offsets(shape, shared, seed):
+    grid, groups, channels, lanes = shape
+    rng, layer = np.random.default_rng(seed), any_layer(seed, shared, groups, grid, 3)
+    layer["shift"] += 16
+    layer["scale"] = rng.integers(0, 1 << 22, layer["shift"].shape).astype(np.uint32)
+    layer["offset"] = rng.integers(-(1 << 22) + 1, 1 << 22, layer["shift"].shape).astype(np.int32)
+    check(layer, grid, 3, channels, lanes)
 
 
 @settings(max_examples=30, deadline=None)

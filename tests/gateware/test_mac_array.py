@@ -51,6 +51,8 @@ def outputs_of(layer, x, vectors, codes=INT8):
     total = np.einsum("voi,vi->vo", layer["weight"][used].astype(np.int64), x) + layer["bias"][used]
     if "scale" in layer:
         total *= layer["scale"][used]
+    if "offset" in layer:
+        total += layer["offset"][used]
     return requantise(total, layer["shift"][used], codes)
 
 
@@ -119,6 +121,7 @@ def test_types_and_multipliers(shape, seed, kind, scaled, i_codes, o_codes, i_st
     layer = random_layer(rng, *size, kind)
     if scaled:
         layer |= {"scale": rng.integers(0, 1 << 22, layer["bias"].shape).astype(np.uint32)}
+        layer |= {"offset": rng.integers(-(1 << 22) + 1, 1 << 22, layer["bias"].shape).astype(np.int32)}
         layer["shift"] += 16
     check(layer, arguments | {"i_codes": i_codes, "o_codes": o_codes}, i_stalls=i_stalls)
 
@@ -194,6 +197,7 @@ def test_reset_in_mid_frame():
         ({"depth": 3}, ValueError, "depth must be at least 4, not 3"),
         ({"vectors": 0}, ValueError, "vectors must be at least 1, not 0"),
         ({"scale": np.ones((1, 3), np.uint32)}, ValueError, "scale must have shape (1, 6), not (1, 3)"),
+        ({"offset": np.ones((1, 3), np.int32)}, ValueError, "offset must have shape (1, 6), not (1, 3)"),
         ({"weight_style": "auto"}, ValueError, "weight_style must be one of block, distributed, not 'auto'"),
         ({"operand_bits": 18}, ValueError, "operand_bits must be at least 25, not 18"),
         ({"multiplier": "DSP48A1"}, ValueError, "multiplier must be 'DSP48E1' or 'DSP48E2', not 'DSP48A1'"),

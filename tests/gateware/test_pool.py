@@ -24,22 +24,23 @@ def make_frames(tokens, channels, codes=INT8):
     return frames
 
 
-def expected(frames, lanes, shift, codes=INT8, multiplier=1):
-    return requantise(multiplier * frames.sum(1), shift, codes).reshape(-1, lanes)
+def expected(frames, lanes, shift, codes=INT8, multiplier=1, offset=0):
+    return requantise(multiplier * frames.sum(1) + offset, shift, codes).reshape(-1, lanes)
 
 
 @settings(max_examples=15, deadline=None)
 @given(
     st.integers(1, 9), st.integers(1, 3), st.integers(1, 3), st.integers(0, 9), STALLS, STALLS,
     st.sampled_from([INT8, Codes(8, False), Codes(3), Codes(1, False)]), st.sampled_from([1, 7, 40_000]),
+    st.sampled_from([0, 3, -99, 4194303, -4194303]),
 )  # fmt: skip
-def test_any_stalls(tokens, beats, lanes, shift, i_stalls, o_stalls, codes, multiplier):
+def test_any_stalls(tokens, beats, lanes, shift, i_stalls, o_stalls, codes, multiplier, offset):
     frames = make_frames(tokens, beats * lanes, codes)
     sizes = {"tokens": tokens, "channels": beats * lanes, "lanes": lanes}
     shift += multiplier.bit_length() - 1
-    dut = MeanPool(**sizes, shift=shift, codes=codes, multiplier=multiplier)
+    dut = MeanPool(**sizes, shift=shift, codes=codes, multiplier=multiplier, offset=offset)
     out, i, o = run_stream(dut, frames.reshape(-1, lanes), i_stalls=i_stalls, o_stalls=o_stalls)
-    assert np.array_equal(out, expected(frames, lanes, shift, codes, multiplier))
+    assert np.array_equal(out, expected(frames, lanes, shift, codes, multiplier, offset))
     if not o_stalls:
         assert np.array_equal(o, timing.mean_pool(i, tokens=tokens, beats=beats, scaled=multiplier != 1))
 
@@ -67,6 +68,7 @@ def test_reset(reset_at):
         ({"channels": "6"}, TypeError, "channels must be an integer, not '6'"),
         ({"lanes": 4}, ValueError, "lanes must divide channels = 6, not 4"),
         ({"shift": 32}, ValueError, "shift must be in [0, 31], not 32"),
+        ({"offset": -(1 << 22)}, ValueError, "offset must be in [-4194303, 4194303], not -4194304"),
     ],
 )
 def test_init_wrong(change, error, message):

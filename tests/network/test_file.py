@@ -243,10 +243,12 @@ def test_what_is_no_resmlp_has_version_3(changes, path):
         (2, {"branch": []}, "sum.linear.bias: this tensor does not belong to the network described in the file"),
         (2, {"bits": 9}, "sum: out_bits must be in [1, 8], not 9"),
         (3, {"multiplier": 0}, "pool: multiplier must be in [1, 4194303], not 0"),
+        (3, {"offset": 1 << 22}, "pool: offset must be in [-4194303, 4194303], not 4194304"),
+        (3, {"offset": 0.5}, "layers[3].offset must be an integer, not 0.5"),
         (3, {"kind": "flatten"}, "network: head must have 8 inputs, not 2"),
         (4, {"kind": "token_mixing"}, "layers[4].kernel is missing"),
     ],
-    ids=range(21),
+    ids=range(23),
 )  # fmt: skip
 def test_wrong_layer(path, graph_contents, index, changes, message):
     config, tensors = graph_contents
@@ -304,9 +306,14 @@ def test_wrong_description_of_version_3(path, graph_contents, changes, message):
             "network: sum.table must have 256 values per channel, one for each int8, not 16",
         ),
         ("narrow.multiplier", np.ones(2, np.uint32), None),
+        ("head.offset", np.ones(2, np.uint32), "head: offset must be an array of int32, not uint32"),
+        (
+            "narrow.offset", np.ones(2, np.int32),
+            "narrow: offset must be None without a multiplier, because the bias does the same",
+        ),
         ("pool", np.zeros(1, np.int8), "pool: this tensor does not belong to the network described in the file"),
     ],
-    ids=range(10),
+    ids=range(12),
 )  # fmt: skip
 def test_wrong_tensor_of_version_3(path, graph_contents, name, tensor, message):
     config, tensors = graph_contents
@@ -316,6 +323,20 @@ def test_wrong_tensor_of_version_3(path, graph_contents, name, tensor, message):
         assert network_file.load(path).place("narrow").layer.multiplier.tolist() == [1, 1]
     else:
         assert complaint(path) == message
+
+
+def test_offsets(path, graph_contents):
+    """They are read, and change the digest."""
+    config, tensors = graph_contents
+    offset = np.array([-7, 4194303], np.int32)
+    config["layers"][3]["offset"] = -5
+    write(path, config, tensors | {"head.offset": offset})
+    network = network_file.load(path)
+    assert network.place("head").layer.offset.tolist() == offset.tolist()
+    assert network.place("pool").layer.offset == -5
+    layers = (graph().layers, with_layer(graph(), "head", offset=offset)["layers"], network.layers)
+    digests = {network_file.digest(dataclasses.replace(graph(), layers=some)) for some in layers}
+    assert len(digests) == 3
 
 
 def test_digest_of_version_3(path, graph_contents):

@@ -219,24 +219,25 @@ class Graph:
         return x, grid, codes
 
     def parts(self, name):
-        """Return weights, biases, shifts and multipliers of a layer, the latter None if they are absent."""
-        return [self.tensors.get(f"{name}.{part}") for part in ("weight", "bias", "shift", "multiplier")]
+        """Return weights, biases, shifts, multipliers and offsets of a layer; the last two may be None."""
+        return [self.tensors.get(f"{name}.{part}") for part in ("weight", "bias", "shift", "multiplier", "offset")]
 
-    def sum(self, weight, values, bias, shift, multiplier, codes):
+    def sum(self, weight, values, bias, shift, multiplier, offset, codes):
         """Return a sum of products, requantised."""
         total = bias
         for w, v in zip(weight, values, strict=True):
             total += w * v
-        return clip(rshift(multiplier * total, shift), codes)
+        return clip(rshift(multiplier * total + offset, shift), codes)
 
     def linear(self, layer, x, grid, codes):
-        weight, bias, shift, multiplier = self.parts(layer["name"])
+        weight, bias, shift, multiplier, offset = self.parts(layer["name"])
         codes = layer["bits"], layer["signed"]
-        rows = list(zip(weight, bias, shift, multiplier or [1] * len(bias), strict=True))
-        return [[self.sum(w, token, b, s, m, codes) for w, b, s, m in rows] for token in x], grid, codes
+        scaling = multiplier or [1] * len(bias), offset or [0] * len(bias)
+        rows = list(zip(weight, bias, shift, *scaling, strict=True))
+        return [[self.sum(w, token, *row, codes) for w, *row in rows] for token in x], grid, codes
 
     def token_mixing(self, layer, x, grid, codes):
-        weight, bias, shift, multiplier = self.parts(layer["name"])
+        weight, bias, shift, multiplier, offset = self.parts(layer["name"])
         codes = layer["bits"], layer["signed"]
         (rows, columns), channels = grid, len(x[0])
         y = [[0] * channels for _ in x]
@@ -252,9 +253,9 @@ class Graph:
                         places.append((j, row * columns + column))
             for c in range(channels):
                 g = c // (channels // len(weight))
-                factor = multiplier[g][r] if multiplier else 1
+                scaling = multiplier[g][r] if multiplier else 1, offset[g][r] if offset else 0
                 weights, values = [weight[g][r][j] for j, _ in places], [x[t][c] for _, t in places]
-                y[n][c] = self.sum(weights, values, bias[g][r], shift[g][r], factor, codes)
+                y[n][c] = self.sum(weights, values, bias[g][r], shift[g][r], *scaling, codes)
         return y, grid, codes
 
     def table(self, layer, x, grid, codes):
@@ -299,7 +300,8 @@ class Graph:
 
     def mean_pool(self, layer, x, grid, codes):
         totals = [sum(channel) for channel in zip(*x, strict=True)]
-        return [[clip(rshift(layer["multiplier"] * v, layer["shift"]), codes) for v in totals]], (1, 1), codes
+        products = [layer["multiplier"] * v + layer.get("offset", 0) for v in totals]
+        return [[clip(rshift(v, layer["shift"]), codes) for v in products]], (1, 1), codes
 
     def flatten(self, layer, x, grid, codes):
         return [[value for token in x for value in token]], (1, 1), codes

@@ -123,6 +123,15 @@ def test_multiplier_wrong(parts):
     required = ", ".join(map(str, shape))
     with raises(ValueError, f"multiplier must have shape ({required}), not (7,)"):
         layer(**parts, multiplier=np.ones(7, np.uint32))
+    with raises(ValueError, "offset must be None without a multiplier, because the bias does the same"):
+        layer(**parts, offset=np.zeros(shape, np.int32))
+    with raises(TypeError, "offset must be an array of int32, not int64"):
+        layer(**parts, multiplier=np.ones(shape, np.uint32), offset=np.zeros(shape, np.int64))
+    offset = np.zeros(shape, np.int32)
+    offset.flat[1] = -(1 << 22)
+    place = "[1]" if len(shape) == 1 else "[0, 1]"
+    with raises(ValueError, f"offset{place} must be in [-4194303, 4194303], not -4194304"):
+        layer(**parts, multiplier=np.ones(shape, np.uint32), offset=offset)
     with raises(TypeError, "out_signed must be True or False, not 0"):
         layer(**parts, out_signed=0)
     with raises(ValueError, "out_bits must be in [1, 31], not 0"):
@@ -131,17 +140,20 @@ def test_multiplier_wrong(parts):
 
 @pytest.mark.parametrize("codes", [INT8, Codes(3), Codes(8, False), Codes(1, False), Codes(20), Codes(31, False)])
 def test_linear_outputs(codes):
-    """Every input of one code, with the largest multiplier, and with none."""
+    """Every input of one code, with the largest multiplier and offset, and with none."""
     weight = np.array([[7], [-128], [127], [0]], np.int8)
     bias = np.array([-3, 100, 1 << 20, -5], np.int32)
-    shift, multiplier = np.array([0, 8, 31, 1], np.uint8), np.array([1, 65535, 65535, 0], np.uint32)
+    shift, multiplier = np.array([0, 8, 31, 1], np.uint8), np.array([1, 65535, 4194303, 0], np.uint32)
+    offset = np.array([2, -4194303, 4194303, 1], np.int32)
     x = np.arange(-128, 128)
-    for factor in (None, multiplier):
-        layer = Linear(weight, bias, shift, codes.bits, codes.signed, factor)
+    for factor, added in ((None, None), (multiplier, None), (multiplier, offset)):
+        layer = Linear(weight, bias, shift, codes.bits, codes.signed, factor, added)
+        m = [1] * 4 if factor is None else factor.tolist()
+        c = [0] * 4 if added is None else added.tolist()
         expected = []
         for code in x.tolist():
-            row = zip(weight[:, 0].tolist(), bias.tolist(), shift.tolist(), multiplier.tolist(), strict=True)
-            totals = [((w * code + b) * (1 if factor is None else m), s) for w, b, s, m in row]
+            row = zip(weight[:, 0].tolist(), bias.tolist(), shift.tolist(), m, c, strict=True)
+            totals = [((w * code + b) * m + c, s) for w, b, s, m, c in row]
             rounded = [t if s == 0 else (t + 2 ** (s - 1)) // 2**s for t, s in totals]
             expected.append([min(max(v, codes.low), codes.high) for v in rounded])
         assert results(layer, x, image=(1, 1))[:, 0].tolist() == expected
@@ -292,6 +304,8 @@ def test_max_pool(layer):
         ((1.0,), TypeError, "shift must be an integer, not 1.0"),
         ((1, 0), ValueError, "multiplier must be in [1, 4194303], not 0"),
         ((1, 1 << 22), ValueError, "multiplier must be in [1, 4194303], not 4194304"),
+        ((1, 2, 1 << 22), ValueError, "offset must be in [-4194303, 4194303], not 4194304"),
+        ((1, 1, 3), ValueError, "offset must be 0 with a multiplier of 1, not 3"),
     ],
 )
 def test_mean_pool_wrong(arguments, kind, message):
@@ -300,13 +314,19 @@ def test_mean_pool_wrong(arguments, kind, message):
 
 
 @pytest.mark.parametrize(
-    "layer", [MeanPool(2), MeanPool(0), MeanPool(18, 65535), MeanPool(31, 65535), MeanPool(5, 10)]
-)
+    "layer",
+    [
+        MeanPool(2), MeanPool(0), MeanPool(18, 65535), MeanPool(31, 65535), MeanPool(5, 10),
+        MeanPool(18, 65535, 4194303), MeanPool(5, 10, -47),
+    ],
+)  # fmt: skip
 def test_mean_pool(layer):
     rng = np.random.default_rng(3)
     x = np.concatenate([np.full((1, 6, 2), -128), np.full((1, 6, 2), 127), rng.integers(-128, 128, (9, 6, 2))])
     half = 2**layer.shift // 2
-    expected = [[(layer.multiplier * int(v) + half) // 2**layer.shift for v in frame.sum(0)] for frame in x]
+    expected = [
+        [(layer.multiplier * int(v) + layer.offset + half) // 2**layer.shift for v in frame.sum(0)] for frame in x
+    ]
     expected = np.clip(expected, -128, 127)
     assert np.array_equal(results(layer, x, image=(2, 3), colours=2)[:, 0], expected)
     shape = layer.output(Activations((2, 3), 2, INT8, -128, 127))
@@ -450,6 +470,7 @@ END = (Flatten(), Linear(**zeros(1, 2)))
         ("input.windows", "the name of a layer must not be 'input.windows', which means something else"),
         ("head.weight", "the name of a layer must not be 'head.weight', which means something else"),
         ("multiplier", "the name of a layer must not be 'multiplier', which means something else"),
+        ("a.offset", "the name of a layer must not be 'a.offset', which means something else"),
     ],
 )
 def test_wrong_names(name, message):

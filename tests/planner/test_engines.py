@@ -65,6 +65,9 @@ def test_sums_by_hand():
     scaled = dataclasses.replace(layer, multiplier=np.array([6, 10, 5], np.uint32))
     narrow = Activations((1, 1), 2, INT8, -20, 60)
     assert Sums.of(scaled, narrow) == Sums(acc_bits=9, offset_bits=8, shift_range=2, scale_bits=4)
+    # With offsets from 3 * 6 + 4 + 2000 to 0 + 1 - 3000, which is the one of the greatest magnitude.
+    added = dataclasses.replace(scaled, offset=np.array([2000, 0, -3000], np.int32))
+    assert Sums.of(added, narrow) == Sums(acc_bits=9, offset_bits=13, shift_range=2, scale_bits=4)
     zeros = dataclasses.replace(layer, multiplier=np.zeros(3, np.uint32))  # they take the multiplier's latency, too
     assert Sums.of(zeros, inputs_of(zeros)) == Sums(acc_bits=10, offset_bits=4, shift_range=2, scale_bits=1)
     facts = Matrix.of(layer, inputs_of(layer), 7)
