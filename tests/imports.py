@@ -69,6 +69,9 @@ MODELS = {
     "kws": Trained("kws_ref_model.tflite", {}, 20, 2),
     "ad01": Trained("ad01_int8.tflite", {"task": "values"}, 20, 4),
     "jets": Trained("qkeras_jettagging.onnx", {"input_format": InputFormat(-4, 4)}, 1000, 16, "mac,parallel"),
+    "jets-exact": Trained(
+        "qkeras_jettagging.onnx", {"input_format": InputFormat(-4, 4), "exact": True}, 1000, 16, "mac,parallel"
+    ),
     "intrusion": Trained("unsw_nb15-mlp-w2a2.onnx", {}, 1000, 600, "mac,parallel"),
     "tfc": Trained("TFC_2W2A.onnx", {"input_format": InputFormat(-1, 1), "flat": True}, 1000, 784, "mac,parallel"),
 }
@@ -161,7 +164,7 @@ def plan_values(device: str, folder: Path, directory: Path) -> tuple[list[Value]
     _, network = imported("resnet8", folder, directory, check=0)
     plan = search.make(network, DEVICES[device], clock_hz=CLOCK, bus_bytes=4)
     values = [
-        Value("frame interval", plan.frame_interval, "cycles", "predicted"),
+        Value("frame interval", plan.frame_interval, "cycles", "calculated"),
         Value("frames per second", round(plan.fps), "FPS", "target"),
         *(Value(name, amount, "", "estimated") for name, amount in plan.resources.to_dict().items()),
     ]
@@ -203,8 +206,8 @@ def main(arguments: list[str]) -> int:
                 case _:
                     values, configuration, good = plan_values(name, folder, options.models)
         all_good &= good
-        outcomes[name] = {value.name: value.value for value in values}
-        shown = ", ".join(f"{value.name} {value.value:,g} {value.unit}".strip() for value in values)
+        outcomes[name] = {value.what: value.value for value in values}
+        shown = ", ".join(f"{value.what} {value.value:,g} {value.unit}".strip() for value in values)
         seconds = time.monotonic() - start
         print(f"{name}: {shown}; {'good' if good else 'WRONG'}, {seconds:.0f} s", file=sys.stderr, flush=True)
         if options.record and good:
