@@ -178,7 +178,7 @@ def test_flat(here):
     assert (network.image, network.colours, result.comparison.equal) == ((1, 1), 4, True)
     logits = reference.run(network, np.array([128, 129, 127, 130], np.uint8).reshape(1, 1, 1, 4))
     np.testing.assert_array_equal(logits, [np.array([0, 1, -1, 2]) @ FIRST.astype(int)])
-    write_model(here / "row.onnx")
+    two_layers(here / "row.onnx")
     assert psahw.import_model("row.onnx", "n", flat=True).comparison.inputs == 100  # it is one row already
     save(here / "pool.onnx", [node("GlobalAveragePool", "x", "y")], [1, 2, 2, 2])
     with pytest.raises(UserError, match="pool does not flatten its input of 2 x 2 x 2 at once"):
