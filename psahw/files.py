@@ -28,6 +28,10 @@ def cache_directory() -> Path:
 
 _RECENT_SECONDS = 24 * 3600
 
+# The mask can only be read by setting it.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
 
 def long_unused(entries: Iterable[Path], keep: int) -> list[Path]:
     """Return the entries of a cache that may be removed, the oldest first.
@@ -84,8 +88,8 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
     If the block raises, however it ends, no file stays and ``path`` is what it was. The directory must exist. What a
     killed process has left is removed when the same path is written again (`psahw.scratch`). A link stays a link, and
-    the file that it leads to is replaced. Pipes and devices, such as ``/dev/null``, are written as they are: the name
-    is ``path`` itself.
+    the file that it leads to is replaced. A file that is replaced keeps its permissions. Pipes and devices, such as
+    ``/dev/null``, are written as they are: the name is ``path`` itself.
 
     Raises
     ------
@@ -100,7 +104,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     with writing(target), scratch_file(f".{target.name[:100]}.psahw-", target.parent) as fresh:
         yield fresh
-        os.chmod(fresh, 0o644)
+        os.chmod(fresh, target.stat().st_mode & 0o777 if target.is_file() else 0o666 & ~_UMASK)
         os.replace(fresh, target)
 
 

@@ -100,6 +100,16 @@ def test_write_through_a_link(tmp_path):
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"]
 
 
+def test_permissions(tmp_path):
+    """A new file has those of any other new file, and one that is replaced keeps its own."""
+    (tmp_path / "other").touch()
+    write_whole(tmp_path / "new", "text")
+    assert (tmp_path / "new").stat().st_mode == (tmp_path / "other").stat().st_mode
+    (tmp_path / "new").chmod(0o600)
+    write_whole(tmp_path / "new", "another")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+
+
 def test_writable_directory(tmp_path):
     path = tmp_path / "a" / "b"
     assert writable_directory(path) == path

@@ -1,13 +1,15 @@
 """Routed clocks and utilisation, read from the reports of the place and route tools."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from psahw import documents
-from psahw.errors import CheckFailed
+from psahw.errors import CheckFailed, UserError
+from psahw.quoting import quote
 
 __all__ = ["NEXTPNR_REPORT", "VIVADO_CLOCKS", "VIVADO_UTILISATION", "Clock", "Routed", "nextpnr", "openxc7", "vivado"]
 
@@ -117,7 +119,9 @@ def nextpnr(directory: Path) -> Routed:
     return Routed(tuple(clocks), used)
 
 
-_LOG_CLOCK = re.compile(r"Info: Max frequency for clock +'(.+)': ([\d.]+) MHz \((?:PASS|FAIL) at ([\d.]+) MHz\)")
+_LOG_CLOCK = re.compile(
+    r"Info: Max frequency for clock +'(.+)': (\d+\.?\d*) MHz \((?:PASS|FAIL) at (\d+\.?\d*) MHz\)"
+)
 _LOG_USED = re.compile(r"Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%")
 
 
@@ -128,7 +132,7 @@ def openxc7(directory: Path) -> Routed:
     """
     from .openxc7 import LOG
 
-    text = (directory / LOG).read_text()
+    text = "\n".join(line for _, line in _lines(directory / LOG))
     clocks = {
         name: Clock(name, float(fmax) * 1e6, float(limit) * 1e6) for name, fmax, limit in _LOG_CLOCK.findall(text)
     }
@@ -148,15 +152,31 @@ def vivado(directory: Path) -> Routed:
     The script writes name, period and worst setup slack of each clock, in ns.
     """
     clocks = []
-    for line in (directory / VIVADO_CLOCKS).read_text().splitlines():
-        name, period, slack = line.rsplit(" ", 2)
-        clocks.append(Clock(name, 1e9 / (float(period) - float(slack)), 1e9 / float(period)))
+    for number, line in _lines(directory / VIVADO_CLOCKS):
+        try:
+            name, period, slack = line.rsplit(" ", 2)
+            clocks.append(Clock(name, 1e9 / (float(period) - float(slack)), 1e9 / float(period)))
+        except (ValueError, ZeroDivisionError):
+            wanted = "a name, a period and a slack in ns"
+            raise UserError(
+                f"{directory / VIVADO_CLOCKS}, line {number}: must be {wanted}, not {quote(line)}"
+            ) from None
     used = {}
-    for line in (directory / VIVADO_UTILISATION).read_text().splitlines():
+    for number, line in _lines(directory / VIVADO_UTILISATION):
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         name = cells[0].rstrip("*")
         # "Used" is the first column, "Available" and "Util%" are the last ones. The columns between them depend on
         # the release.
         if name in _VIVADO_ROWS and len(cells) >= 4 and name not in used:
-            used[name] = (float(cells[1]), float(cells[-2]))
+            try:
+                used[name] = (float(cells[1]), float(cells[-2]))
+            except ValueError:
+                where = f"{directory / VIVADO_UTILISATION}, line {number}"
+                raise UserError(f"{where}: must have numbers in its columns, not {quote(line)}") from None
     return Routed(tuple(clocks), used)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a tool's report with their numbers, from 1. Raises UserError if it cannot be read."""
+    text = documents.read_bytes(path, _REPORT_BYTES).decode(errors="replace")
+    yield from enumerate(text.splitlines(), 1)

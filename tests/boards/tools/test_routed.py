@@ -116,3 +116,24 @@ def test_period_in_whole_picoseconds_is_met(tmp_path):
     (tmp_path / "routed.txt").write_text("clk 6.667 0.000\n")
     (tmp_path / "top_utilization_place.rpt").write_text(VIVADO)
     assert routed.vivado(tmp_path).clock(150e6).met
+
+
+@pytest.mark.parametrize(
+    "clocks, utilisation, message",
+    [
+        ("clk 5.0\n", "", "routed.txt, line 1: must be a name, a period and a slack in ns, not 'clk 5.0'"),
+        ("a 5.0 1.0\nclk 5.0 x\n", "", "routed.txt, line 2: must be a name"),
+        ("clk 5.0 5.0\n", "", "routed.txt, line 1: must be a name"),
+        ("clk 0 -1\n", "", "routed.txt, line 1: must be a name"),
+        ("", "| DSPs | ? | 0 | 0 | 600 | 1 |\n", "line 1: must have numbers in its columns, not '| DSPs"),
+        ("", None, "cannot read"),
+    ],
+)
+def test_damaged_reports_of_vivado(clocks, utilisation, message, tmp_path):
+    """The message names the file and the line, and quotes what is there."""
+    (tmp_path / routed.VIVADO_CLOCKS).write_text(clocks)
+    if utilisation is not None:
+        (tmp_path / routed.VIVADO_UTILISATION).write_text(utilisation)
+    with pytest.raises(UserError) as caught:
+        routed.vivado(tmp_path)
+    assert message in str(caught.value)
