@@ -4,7 +4,15 @@ __all__ = ["CheckFailed", "UserError"]
 
 
 class UserError(Exception):
-    """Wrong use or bad input. The message is one line that says what was wrong, where, and what to do."""
+    """Wrong use or bad input. The message is one line that says what was wrong, where, and what to do.
+
+    An error that lists several faults has more `lines`, one for each.
+    """
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Return what to print: the message, and a line for each fault of a list."""
+        return (str(self),)
 
 
 class CheckFailed(Exception):

@@ -135,15 +135,21 @@ def _shortened(message: str) -> str:
     )
 
 
-def _complain(where: str, message: object) -> None:
-    """Print an error as one line on standard error, without control characters.
+def _one_line(message: object) -> str:
+    """Return a message as one line without control characters.
 
-    Of a word, such as a path, that is longer than `_LONGEST_WORD`, beginning and end are printed.
+    Of a word, such as a path, that is longer than `_LONGEST_WORD`, it has beginning and end.
     """
     half = _LONGEST_WORD // 2
     words = (f"{word[:half]}…{word[-half:]}" if len(word) > _LONGEST_WORD else word for word in str(message).split())
+    return printable(" ".join(words))
+
+
+def _complain(where: str, message: object, *listed: str) -> None:
+    """Print an error as one line on standard error, and a line for each fault that it lists."""
+    lines = [f"{where}: {_one_line(message)}", *(f"  {_one_line(line)}" for line in listed)]
     with contextlib.suppress(OSError):  # its reader may have gone, too
-        print(f"{where}: {printable(' '.join(words))}", file=sys.stderr, flush=True)
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def _give_up_output() -> None:
@@ -191,7 +197,7 @@ def _run(arguments: list[str] | None) -> int:
         _complain("psahw", _shortened(error.format_message()))
         return 2
     except UserError as error:
-        _complain("psahw", error)
+        _complain("psahw", *error.lines)
         return 2
     except CheckFailed as error:
         _complain("psahw", error)

@@ -43,4 +43,10 @@ class Unsupported(UserError):
             lines.append(f"  {name} ({operator}): {printable(reason, 3 * _CHARACTERS)}")
         if count > MOST_LISTED:
             lines.append(f"  and {count - MOST_LISTED} more")
+        self._lines = tuple(lines)
         super().__init__("\n".join(lines))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Return the lines of the message."""
+        return self._lines
