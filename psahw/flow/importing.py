@@ -18,13 +18,14 @@ from ..importing.flattening import flattened
 from ..importing.lowering import InputFormat, Line, Lowered, lower
 from ..importing.operators import Model, shapes
 from ..importing.reading import read_model
+from ..importing.unsupported import Unsupported
 from ..importing.witness import testify
 from ..network import reference
 from ..network.evaluation import score
 from ..network.file import digest, save
 from ..network.graph import Network
 from ..network.random import random_images
-from ..quoting import quote
+from ..quoting import printable, quote
 from .images import LabelledImages, load_test_images
 
 if TYPE_CHECKING:
@@ -152,7 +153,10 @@ def read_inputs(path: str | os.PathLike, shape: tuple[int, int, int]) -> np.ndar
 def _input_format(model: Model, given: InputFormat | None, inputs: np.ndarray | None, log: Log) -> InputFormat:
     """Return the real numbers of the bytes: as given, as the model states them, or those that the inputs span."""
     if model.input.quantiser is not None:
-        stated = InputFormat.of(model.input.quantiser)
+        try:
+            stated = InputFormat.of(model.input.quantiser)
+        except ValueError as error:
+            raise UserError(f"the input of {model.name} does not fit into bytes: {error}") from None
         if given is not None and given != stated:
             raise UserError(
                 f"{model.name} states the format of its input, {stated}: it cannot be another one, such as {given}"
@@ -310,9 +314,13 @@ def import_model(
     if outputs is not None and len(outputs) != (count := shapes(model)[model.output][2]):
         raise UserError(f"{model.name} has {counted(count, 'output')}: give as many names, not {len(outputs)}")
     step("find the integers")
-    lowered = lower(
-        flattened(model) if flat else model, name=name, input_format=form, exact=exact, outputs=outputs, task=task
-    )
+    source = flattened(model) if flat else model
+    try:
+        lowered = lower(source, name=name, input_format=form, exact=exact, outputs=outputs, task=task)
+    except Unsupported as error:
+        raise Unsupported(error.nodes, path) from None
+    except ValueError as error:  # a limit of networks
+        raise UserError(f"{path} cannot become a network: {printable(str(error), 200)}") from None
     lowered = replace(lowered, network=_described(lowered.network, path, model, form))
     comparison = None
     if check:

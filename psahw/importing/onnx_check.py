@@ -59,7 +59,7 @@ def tensors(path: str | os.PathLike, inputs: np.ndarray) -> dict[str, np.ndarray
         compute = _qonnx if package == "qonnx" else _onnxruntime
         results = compute(proto, start, {name: views[name] for name in sources.values()}, stored)
     except Exception as error:  # these packages raise exceptions of many kinds, and Exception itself
-        reason = printable(str(error), 200)
+        reason = printable(f"{type(error).__name__}: {error}", 200)
         raise UserError(f"{package} does not compute {path}: {reason}") from None
     return {
         tensor: np.concatenate([as_images(views[name], result[name]) for result in results])

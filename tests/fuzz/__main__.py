@@ -35,8 +35,8 @@ def _run(name: str, cases: int) -> tuple[str, Counts | str, float]:
     return name, msgspec.json.decode(finished.stdout, type=Counts), seconds
 
 
-def _record(counts: dict[str, Counts], cases: int) -> None:
-    """Add the figures to the records."""
+def _record(counts: dict[str, Counts], cases: int, reader: str | None) -> None:
+    """Add the figures to the records: those of all readers, or of one."""
     values = [
         Value("readers", len(counts), "", "measured"),
         Value("cases of each", cases, "", "measured"),
@@ -48,7 +48,8 @@ def _record(counts: dict[str, Counts], cases: int) -> None:
         Value("most memory", round(max(count.megabytes for count in counts.values())), "MB", "measured"),
     ]
     add_record(
-        ROOT / "results", "verification", "fuzz", values, command=f"python -m tests.fuzz --cases {cases}",
+        ROOT / "results", "verification", "fuzz" + (f"/{reader}" if reader else ""), values,
+        command=f"python -m tests.fuzz --cases {cases}" + (f" --reader {reader}" if reader else ""),
         configuration=f"damaged input for {', '.join(counts)}",
     )  # fmt: skip
 
@@ -65,6 +66,8 @@ def main(arguments: list[str]) -> int:
     if options.reader:
         counts = fuzz(READERS[names.index(options.reader)], options.cases)
         print(msgspec.json.encode(counts).decode())
+        if options.record:
+            _record({options.reader: counts}, options.cases, options.reader)
         return 0
     failed, by_name = False, {}
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -80,7 +83,7 @@ def main(arguments: list[str]) -> int:
                 failed = True
                 print(f"{name:<14} failed:\n{result}", flush=True)
     if options.record and not failed:
-        _record(by_name, options.cases)
+        _record(by_name, options.cases, None)
     return int(failed)
 
 

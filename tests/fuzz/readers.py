@@ -41,6 +41,7 @@ from psahw.sim import batches
 from psahw.sim.design import counter_widths, load_design
 
 from ..data_files import idx_file, write_excel
+from .models import damaged_models, read_models, valid_models
 from .mutations import mutated_bytes, mutated_json, mutated_text, with_edits
 
 __all__ = ["READERS", "Reader"]
@@ -596,6 +597,7 @@ def _core_keys():
 
 READERS = [
     Reader("network", valid_networks, damaged_networks, read_network),
+    Reader("model", valid_models, damaged_models, read_models),
     Reader("plan", lambda: _json_files({"plan.json": plan()})(), lambda: _damaged_json({"plan.json": plan()})(),
            read_plan),
     Reader("results", lambda: _json_files(results())(), lambda: _damaged_json(results())(), read_results),
