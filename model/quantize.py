@@ -123,6 +123,7 @@ def quantize(
     teachers: Sequence[str | os.PathLike] = (),
     targets: str | os.PathLike | None = None,
     calibration: int = 1000,
+    calibration_seed: int | None = None,
     bits: str | None = None,
     lut_budget: int | None = None,
     search_images: int = 2000,
@@ -155,6 +156,8 @@ def quantize(
         Teachers or their stored answers, to distil from while fine-tuning; see `psahw.model.training.distill`.
     calibration
         Number of training images that set the scales.
+    calibration_seed
+        Draw these images at random with this seed; None takes the first ones.
     bits
         Bits of the weights, 2 to 8: of all layers ("5") or by name ("5,head=8,*.token_mixing.*=4").
     lut_budget
@@ -202,6 +205,7 @@ def quantize(
         config=config,
         tunes=epochs != 0,
         calibration=calibration,
+        calibration_seed=calibration_seed,
         compression=Compression.parse(layer_names(model), bits, lut_budget, search_images, prune),
     )
     try:
@@ -276,12 +280,19 @@ class _Job:
     config: TrainConfig
     tunes: bool  # false: only the scales are set
     calibration: int  # images that set the scales
+    calibration_seed: int | None  # by which they are drawn
     compression: Compression
 
     @property
     def epochs(self) -> int:
         """Epochs of fine-tuning."""
         return self.config.all_epochs if self.tunes else 0
+
+    def calibration_images(self, count: int) -> np.ndarray:
+        """Return the indices of the images that set the scales, of so many."""
+        if self.calibration_seed is None:
+            return np.arange(min(self.calibration, count))
+        return np.random.default_rng(self.calibration_seed).permutation(count)[: self.calibration]
 
     @property
     def describe(self) -> dict[str, Any]:
@@ -291,6 +302,7 @@ class _Job:
             **self.dataset,
             "float": self.about,
             "calibration": self.calibration,
+            **({} if self.calibration_seed is None else {"calibration_seed": self.calibration_seed}),
             **self.teaching.describe,
             **self.compression.describe(),
         }
@@ -359,7 +371,7 @@ def _prepare(
     indices, _ = dataset.split(all_images=job.config.all_images)
     images, labels = dataset.train_images[indices], dataset.train_labels[indices]
     compression = job.compression
-    quantized = quantise(job.model, images[: job.calibration])
+    quantized = quantise(job.model, images[job.calibration_images(len(images))])
     pruning = None
     if compression.prune is not None:
         pruning = Pruning(quantized, compression.prune, compression.prune_by_layer)

@@ -60,7 +60,7 @@ PACKAGES: dict[str, tuple[set[str], set[str]]] = {
         {"msgspec", "numpy", "safetensors", "PIL", "serial", "cobs", "amaranth", "amaranth_boards"},
     ),
     "model": (
-        BASE | {"display", "network", "architecture", "adder_graph", "pictures"},
+        BASE | {"display", "network", "architecture", "adder_graph", "pictures", "importing"},
         {"msgspec", "numpy", "safetensors", "PIL", "torch"},
     ),
     "exporting": (BASE | {"architecture", "network"}, {"msgspec", "numpy", "safetensors", "PIL"}),

@@ -13,7 +13,7 @@ from psahw.errors import UserError
 from .. import finite
 from ..predict import images_at_once
 from ..resmlp import PIXEL_SCALE
-from .operations import Mixing, Operation, Series, Sum, Table
+from .operations import Mixing, Operation, Series, Sum, Table, Weighted
 
 __all__ = ["calibrate"]
 
@@ -22,6 +22,9 @@ ROOM = 0.8  # of a coarser scale of a residual connection that must be exceeded 
 
 FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Scales that are tried, relative to the one at which no value saturates."""
+
+LARGEST_WEIGHT = 127
+"""Largest weight of a row in codes. Where outputs would be so fine that it is exceeded, they become coarser."""
 
 ROWS = 8192
 """Most tokens, over all images, of which the values of a channel are kept."""
@@ -103,8 +106,12 @@ def calibrate(series: Series, images: Tensor, task: str, model: torch.nn.Module)
     largest = logits.abs().amax(0).clamp(min=1e-6)
     if task == "class":
         largest = largest.amax().expand(len(largest))
-    end = 2 * largest / series[len(series) - 1].after.high  # the largest takes half of the range
+    last = series[len(series) - 1]
+    end = 2 * largest / last.after.high  # the largest takes half of the range
     _resolve(series, torch.full((images.shape[3],), PIXEL_SCALE), end)
+    if isinstance(last, Weighted):  # as every network ends
+        excess = (last.folded()[0].abs().amax(-1) / LARGEST_WEIGHT).clamp(min=1)
+        last.out_scale.mul_(excess.amax() if task == "class" else excess)
 
 
 def _resolve(series: Series, scale: Tensor, end: Tensor) -> Tensor:

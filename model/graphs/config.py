@@ -20,8 +20,8 @@ from ..config import GRID_SIZES, MAX_WEIGHTS
 from ..datasets.source import Task
 
 __all__ = [
-    "FUNCTIONS", "Activation", "Convolution", "Flatten", "GraphConfig", "Grid", "Layers", "Linear", "MaxPool",
-    "MeanPool", "Misfit", "Mixing", "Norm", "Residual", "Shaped", "result", "visit",
+    "FUNCTIONS", "ZERO_BYTE", "Activation", "Convolution", "Flatten", "GraphConfig", "Grid", "Layers", "Linear",
+    "MaxPool", "MeanPool", "Misfit", "Mixing", "Norm", "Residual", "Shaped", "result", "visit",
 ]  # fmt: skip
 
 FUNCTIONS = ("relu", "gelu", "psa")
@@ -31,6 +31,9 @@ Grid: TypeAlias = tuple[int, int, int]
 """Rows, columns and channels of an activation."""
 
 MAX_CHANNELS = 1 << 16
+
+ZERO_BYTE = 128
+"""The byte of an image that is the number 0 in a network."""
 
 
 class Misfit(Exception):
@@ -79,16 +82,21 @@ class Convolution(_Layer, frozen=True, tag="convolution"):
         Rows and columns of a window, and between two windows.
     padding
         Rows above, rows below, columns left and columns right, filled with zeros.
+    padding_byte
+        The byte of an image that fills the padding, 0 to 255. The byte 128 is the zero of a network; only the first
+        layer may have another one.
     """
 
     channels: int
     size: tuple[int, int] = (3, 3)
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    padding_byte: int = ZERO_BYTE
 
     def output(self, shape: Grid) -> Grid:
         """Return the shape of the result."""
         _check("channels", self.channels, 1, MAX_CHANNELS)
+        _check("padding_byte", self.padding_byte, 0, 255)
         return (*_slid(shape, self.size, self.stride, self.padding)[:2], self.channels)
 
     def terms(self, shape: Grid) -> int:
@@ -310,6 +318,9 @@ class Shaped(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         if shape != (1, 1, self.classes):
             given = " x ".join(map(str, shape))
             raise UserError(f"{where}: the last layer must give one token of {self.classes} channels, not {given}")
+        for name, layer, _ in self.places():
+            if isinstance(layer, Convolution) and layer.padding_byte != ZERO_BYTE and name != "layers.0":
+                raise UserError(f"{where}: {name}: only the first layer may have a padding_byte")
         if not layers or not isinstance(layers[-1], Linear | Convolution):
             raise UserError(f"{where}: the last layer must be linear or a convolution")
         if (weights := self.weights()) > MAX_WEIGHTS:

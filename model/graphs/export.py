@@ -63,7 +63,7 @@ def _layers(operation: Operation) -> Part:
             linear = integer.Linear(**arrays(operation.integers()), out_bits=after.bits, out_signed=after.signed)
             if layer.size == (1, 1) and layer.stride == (1, 1):
                 return (Named(name, linear),)
-            windows = integer.Windows(layer.size, layer.stride, layer.padding)
+            windows = integer.Windows(layer.size, layer.stride, layer.padding, layer.padding_code)
             return Named(f"{name}.windows", windows), Named(name, linear)
         case Mixing():
             kernel = operation.layer.kernel

@@ -17,8 +17,10 @@ from .config import AnyLayer, Grid, Layers, Shaped
 __all__ = ["Convolution", "Function", "GraphNet", "MaxPool", "MeanPool", "Mixing", "Residual", "Series", "windows"]
 
 
-def windows(x: Tensor, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int, int, int]) -> Tensor:
-    """Return the windows that slide over a grid, padded with zeros (im2col).
+def windows(
+    x: Tensor, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int, int, int], value: float = 0.0
+) -> Tensor:
+    """Return the windows that slide over a grid and its padding (im2col).
 
     Parameters
     ----------
@@ -26,6 +28,8 @@ def windows(x: Tensor, size: tuple[int, int], stride: tuple[int, int], padding: 
         [B, rows, columns, C].
     size, stride, padding
         See `psahw.network.layers.Windows`.
+    value
+        What fills the padding.
 
     Returns
     -------
@@ -33,7 +37,7 @@ def windows(x: Tensor, size: tuple[int, int], stride: tuple[int, int], padding: 
         [B, rows, columns, size[0]·size[1]·C] for the grid of windows; values in the order row, column, channel.
     """
     above, below, left, right = padding
-    padded = functional.pad(x, (0, 0, left, right, above, below))
+    padded = functional.pad(x, (0, 0, left, right, above, below), value=value)
     slid = padded.unfold(1, size[0], stride[0]).unfold(2, size[1], stride[1])  # [B, h, w, C, rows, columns]
     return slid.permute(0, 1, 2, 4, 5, 3).flatten(3)
 
@@ -49,11 +53,17 @@ class Convolution(nn.Module):
         Its configuration.
     channels
         Channels of the input.
+
+    Attributes
+    ----------
+    padding_code
+        What fills the padding, in codes of an image.
     """
 
     def __init__(self, layer: config.Convolution, channels: int):
         super().__init__()
         self.size, self.stride, self.padding = layer.size, layer.stride, layer.padding
+        self.padding_code = layer.padding_byte - config.ZERO_BYTE
         terms = math.prod(layer.size) * channels
         self.linear_weight = nn.Parameter(
             nn.init.kaiming_uniform_(torch.empty(layer.channels, terms), a=math.sqrt(5))
@@ -66,7 +76,8 @@ class Convolution(nn.Module):
         if self.size == (1, 1) and self.stride == (1, 1):
             return functional.linear(x, self.linear_weight, self.bias)
         above, below, left, right = self.padding
-        image = functional.pad(x, (0, 0, left, right, above, below)).permute(0, 3, 1, 2)
+        value = self.padding_code * PIXEL_SCALE
+        image = functional.pad(x, (0, 0, left, right, above, below), value=value).permute(0, 3, 1, 2)
         filters = self.linear_weight.unflatten(1, (*self.size, x.shape[3])).permute(0, 3, 1, 2)
         return functional.conv2d(image, filters, self.bias, self.stride).permute(0, 2, 3, 1)
 

@@ -170,7 +170,7 @@ class Sums(Weighted):
     def forward(self, x: Tensor) -> Tensor:
         layer = self.layer
         if layer.size != (1, 1) or layer.stride != (1, 1):
-            x = network.windows(x, layer.size, layer.stride, layer.padding)
+            x = network.windows(x, layer.size, layer.stride, layer.padding, layer.padding_code)
         return linear(x, self.integers(), self.after.bits, self.after.signed)
 
 

@@ -239,3 +239,17 @@ def test_sums_of_a_large_pool_are_refused():
     shape = config.GraphConfig(image=(512, 512), colours=1, classes=2, series=series)
     with pytest.raises(UserError, match=r"layers\.0: its sums are too long"):
         QuantizedGraph(GraphNet(shape).eval(), images_for(shape, 2))
+
+
+def test_outputs_are_so_coarse_that_no_weight_saturates():
+    """Products of large weights that cancel give small outputs, which 16 bits would resolve too finely."""
+    shape = config.GraphConfig(image=(1, 1), colours=2, classes=2, series=(config.Linear(2),))
+    model = GraphNet(shape)
+    with torch.no_grad():
+        model.head.linear_weight.copy_(torch.tensor([[50.0, -50.0], [-30.0, 30.0]]))
+    images = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None, None], 2, 3)
+    images[::2, ..., 1] ^= 1
+    with torch.no_grad():
+        expected = model(torch.from_numpy(images))
+        given = QuantizedGraph(model, images)(torch.from_numpy(images))
+    assert (given - expected).abs().max() < 0.01 * expected.abs().max()

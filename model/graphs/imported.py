@@ -1,0 +1,349 @@
+"""Float models of other tools as float networks of psahw: operators on real numbers become layers with weights.
+
+The float network computes what the model computes, except for float32. What the bytes of an image stand for, and
+factors behind or in front of weights, become part of the weights.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from psahw.errors import UserError
+from psahw.importing import operators as ops
+from psahw.importing.lowering import Line
+from psahw.importing.unsupported import Unsupported
+
+from ..datasets.source import Task
+from ..resmlp import PIXEL_SCALE
+from . import config
+from .config import ZERO_BYTE, AnyLayer, GraphConfig
+from .network import GraphNet
+
+__all__ = ["Imported", "from_operators"]
+
+_LARGEST_KERNEL = 9  # of a mixing
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A float model of another tool.
+
+    Parameters
+    ----------
+    network
+        The float network, in evaluation mode.
+    lines
+        What became of each operator. ``exact`` says whether the float network computes the same.
+    """
+
+    network: GraphNet
+    lines: tuple[Line, ...]
+
+
+class _Part(NamedTuple):
+    """A layer, with its tensors by their names in its module."""
+
+    layer: AnyLayer
+    tensors: dict[str, np.ndarray]
+
+
+class _Pending(NamedTuple):
+    """``factor·x + offset`` of each channel, float64 [channels], that no layer computes yet."""
+
+    factor: np.ndarray
+    offset: np.ndarray
+
+    def then(self, factor: np.ndarray, offset: np.ndarray) -> "_Pending":
+        """Return what this is with another such function behind it."""
+        return _Pending(self.factor * factor, self.offset * factor + offset)
+
+
+@dataclass(eq=False)
+class _Path:
+    """Layers in the making.
+
+    Parameters
+    ----------
+    name
+        Begins the names of the layers.
+    parts
+        The layers.
+    pending
+        What stands behind them, or None for nothing.
+    sees_image
+        Whether nothing but `pending` stands between the image and the next layer.
+    """
+
+    name: str
+    parts: list[_Part]
+    pending: _Pending | None = None
+    sees_image: bool = False
+
+    def add(self, layer: AnyLayer, **tensors: np.ndarray) -> str:
+        """Add a layer, and return its name."""
+        self.parts.append(_Part(layer, tensors))
+        self.sees_image = False
+        return f"{self.name}{len(self.parts) - 1}"
+
+    def settle(self) -> None:
+        """Make what is pending part of the weights before it, or else a norm."""
+        if (pending := self.pending) is None:
+            return
+        self.pending = None
+        last = self.parts[-1] if self.parts else None
+        if last is not None and isinstance(last.layer, config.Convolution | config.Linear):
+            weight, bias = last.tensors["linear_weight"], last.tensors["bias"]
+            last.tensors["linear_weight"] = weight * pending.factor[:, None]
+            last.tensors["bias"] = bias * pending.factor + pending.offset
+            return
+        one = np.ones_like(pending.factor)
+        self.add(config.Norm(), weight=pending.factor, bias=pending.offset, mean=0 * one, var=one - 1e-5)  # and eps
+
+
+class _Walk:
+    """The walk over a model, from its input to its output."""
+
+    def __init__(self, model: ops.Model) -> None:
+        self.model, self.shapes = model, ops.shapes(model)
+        self.lines: list[Line] = []
+        self.order: dict[int, np.ndarray] = {}  # of the columns of a dense layer's weights, by the operator's id
+        self.takers: dict[str, list[ops.Operator]] = defaultdict(list)
+        for operator in model.operators:
+            for name in dict.fromkeys(operator.inputs):
+                self.takers[name].append(operator)
+        self.passed = self._passed()
+
+    def _passed(self) -> dict[str, list[str]]:
+        """Return, for each tensor, those that everything computed from it passes through, in data order."""
+        passed: dict[str, list[str]] = {}
+        names = [self.model.input.name, *(operator.output for operator in self.model.operators)]
+        for name in reversed(names):
+            ways = [passed[taker.output] for taker in self.takers[name]]
+            common = [each for each in ways[0] if all(each in way for way in ways)] if ways else []
+            passed[name] = [name, *common]
+        return passed
+
+    def say(self, operator: ops.Operator, note: str, layer: str | None = None, exact: bool = True) -> None:
+        """Note what became of an operator."""
+        layers = () if layer is None else (layer,)
+        self.lines.append(Line(operator.name, type(operator).__name__, layers, note, exact))
+
+    def series(self, tensor: str, stop: str, path: _Path) -> None:
+        """Add the layers from a tensor to another one to a path."""
+        while tensor != stop:
+            takers = self.takers[tensor]
+            if len(takers) == 1 and not isinstance(takers[0], ops.Add):
+                self.step(takers[0], path)
+                tensor = takers[0].output
+            else:
+                tensor = self.residual(tensor, path)
+        path.settle()
+
+    def residual(self, tensor: str, path: _Path) -> str:
+        """Add the residual connection that begins with a tensor, and return the tensor of its sum."""
+        add = next((each for each in self.model.operators if each.output in self.passed[tensor][1:]), None)
+        takers = [each for each in self.takers[tensor] if each is not add]
+        if not isinstance(add, ops.Add) or len(set(add.inputs)) != 2:
+            raise Unsupported([(tensor, "tensor", "several operators take it, and no sum ends what they begin")])
+        path.settle()
+        name = f"{path.name}{len(path.parts)}"
+        ends: list[list[_Part]] = []
+        for end, word in zip(sorted(add.inputs, key=lambda end: end == tensor), ("branch", "shortcut"), strict=True):
+            begins = [each for each in takers if end in self.passed[each.output]]
+            if len(begins) != (end != tensor):
+                raise Unsupported([(add.name, "Add", "its summands are sums of the same tensor")])
+            side = _Path(f"{name}.{word}.", [])
+            if begins:
+                takers.remove(begins[0])
+                self.step(begins[0], side)
+                self.series(begins[0].output, end, side)
+            ends.append(side.parts)
+        if takers:
+            raise Unsupported([(add.name, "Add", "more than two series of operators lead to it")])
+        branch, shortcut = ends
+        tensors = _named(branch, "branch.layers.") | _named(shortcut, "shortcut.layers.")
+        layers = (tuple(part.layer for part in parts) for parts in ends)
+        self.say(add, "exact", path.add(config.Residual(*layers), **tensors))
+        return add.output
+
+    def step(self, operator: ops.Operator, path: _Path) -> None:
+        """Add the layer of an operator that has one input."""
+        shape = self.shapes[operator.inputs[0]]
+        match operator:
+            case ops.Convolution():
+                self.convolution(operator, path, shape)
+            case ops.Affine(factor=factor, offset=offset):
+                before = path.pending or _Pending(np.ones(shape[2]), np.zeros(shape[2]))
+                path.pending = before.then(factor, offset)
+                self.say(operator, "part of the weights, or a norm")
+            case ops.Flatten(channels_first=channels_first):
+                self.flatten(operator, path, shape, channels_first)
+            case ops.Clip(low=0.0, high=math.inf):
+                path.settle()
+                self.say(operator, "exact", path.add(config.Activation("relu")))
+            case ops.MaxPool(size=size, stride=stride, padding=padding):
+                path.settle()
+                self.say(operator, "exact", path.add(config.MaxPool(size, stride, padding)))
+            case ops.MeanPool():
+                path.settle()
+                self.say(operator, "exact", path.add(config.MeanPool()))
+            case ops.Clip(low=low, high=high):
+                reason = (
+                    f"a float model may have ReLU, but no other bounds than 0 and infinity, not {low:g}, {high:g}"
+                )
+                raise Unsupported([(operator.name, "Clip", reason)])
+            case _:
+                reason = "the model is quantised already, and a float model must not be"
+                raise Unsupported([(operator.name, type(operator).__name__, reason)])
+
+    def flatten(self, operator: ops.Operator, path: _Path, shape: ops.Shape, channels_first: bool) -> None:
+        """Add a flattening; the next dense layer takes its channels in our order."""
+        rows, columns, channels = shape
+        if rows * columns == 1:
+            self.say(operator, "changes nothing")
+            return
+        following = self.takers[operator.output]
+        if channels_first and channels > 1:
+            ours = np.arange(rows * columns * channels).reshape(rows, columns, channels)
+            order = np.moveaxis(ours, 2, 0).reshape(-1)  # where each of the model's channels is in ours
+            while len(following) == 1 and isinstance(following[0], ops.Clip):
+                following = self.takers[following[0].output]
+            if len(following) != 1 or not isinstance(following[0], ops.Convolution):
+                raise Unsupported([(operator.name, "Flatten", "channels come first, and no dense layer follows")])
+            self.order[id(following[0])] = order
+        if path.sees_image and path.pending is not None:
+            pending = _Pending(*(np.tile(numbers, rows * columns) for numbers in path.pending))
+            name = path.add(config.Flatten())
+            path.pending = pending
+        else:
+            path.settle()
+            name = path.add(config.Flatten())
+        self.say(operator, "exact", name)
+
+    def convolution(self, operator: ops.Convolution, path: _Path, shape: ops.Shape) -> None:
+        """Add a linear map of windows, or of the neighbours of each channel."""
+        outputs = len(operator.weight)
+        bias = np.zeros(outputs) if operator.bias is None else np.asarray(operator.bias, np.float64)
+        weight, note = operator.real_weight, "its weights"
+        if operator.groups > 1:
+            if (kernel := self.local(operator, shape)) is not None:
+                self.mixing(operator, path, weight, bias, kernel)
+                return
+            weight, note = _dense(weight, operator.groups), "its weights, with zeros between those of its groups"
+        if (order := self.order.get(id(operator))) is not None:
+            ours = np.empty_like(weight)
+            ours[..., order] = weight
+            weight = ours
+        padding_byte, exact, pending = ZERO_BYTE, True, path.pending
+        if pending is not None and any(operator.padding) and not path.sees_image:
+            path.settle()
+            pending = None
+        if pending is not None:
+            if any(operator.padding):
+                padding_byte, exact = _padding_byte(operator, pending)
+                note = "its weights" if exact else "its padding holds the nearest common byte, not zeros"
+            bias = bias + (weight * pending.offset).sum((1, 2, 3))
+            weight = weight * pending.factor
+            path.pending = None
+        layer: AnyLayer = config.Convolution(outputs, operator.size, operator.stride, operator.padding, padding_byte)
+        if operator.size == (1, 1) and operator.stride == (1, 1) and not any(operator.padding):
+            layer = config.Linear(outputs)
+        name = path.add(layer, linear_weight=weight.reshape(outputs, -1), bias=bias)
+        self.say(operator, note, name, exact)
+
+    def local(self, operator: ops.Convolution, shape: ops.Shape) -> int | None:
+        """Return the side of the neighbourhoods that a depthwise convolution reads, or None if it is none."""
+        above, _, left, _ = operator.padding
+        rows, columns = operator.size
+        reach = max(above, rows - 1 - above, left, columns - 1 - left)
+        down, across = operator.stride
+        grid = -(-shape[0] // down), -(-shape[1] // across)
+        is_depthwise = operator.groups == shape[2] == len(operator.weight)
+        is_local = self.shapes[operator.output][:2] == grid and 2 * reach + 1 <= _LARGEST_KERNEL
+        return 2 * reach + 1 if is_depthwise and is_local else None
+
+    def mixing(
+        self, operator: ops.Convolution, path: _Path, weight: np.ndarray, bias: np.ndarray, kernel: int
+    ) -> None:
+        """Add a depthwise convolution. With a stride, all positions are computed, and most of them left out."""
+        path.settle()
+        entries = np.zeros((len(weight), kernel, kernel))
+        above, left = kernel // 2 - operator.padding[0], kernel // 2 - operator.padding[2]
+        rows, columns = operator.size
+        entries[:, above : above + rows, left : left + columns] = weight[..., 0]
+        name = path.add(
+            config.Mixing(0, kernel, True), weight=entries.reshape(len(weight), 1, -1), bias=bias[:, None]
+        )
+        if operator.stride != (1, 1):
+            path.add(config.MaxPool((1, 1), operator.stride))
+        self.say(operator, "its weights", name)
+
+
+def _padding_byte(operator: ops.Convolution, pending: _Pending) -> tuple[int, bool]:
+    """Return the byte that stands for 0 in an image, and whether it is exactly 0 in all channels."""
+    if (pending.factor == 0).any():
+        raise Unsupported([(operator.name, "Convolution", "a channel of the input is multiplied by 0")])
+    zeros = -pending.offset / pending.factor / PIXEL_SCALE + ZERO_BYTE
+    byte = int(np.clip(np.rint(zeros.mean()), 0, 255))
+    return byte, bool(np.abs(zeros - byte).max() < 1e-3)
+
+
+def _dense(weight: np.ndarray, groups: int) -> np.ndarray:
+    """Return the weights of a grouped convolution as those of one with a single group, with zeros between."""
+    outputs, rows, columns, inputs = weight.shape
+    whole = np.zeros((outputs, rows, columns, inputs * groups), weight.dtype)
+    for output in range(outputs):
+        first = output // (outputs // groups) * inputs
+        whole[output, :, :, first : first + inputs] = weight[output]
+    return whole
+
+
+def _named(parts: Sequence[_Part], within: str) -> dict[str, np.ndarray]:
+    """Return the tensors of layers by their names in a module."""
+    return {
+        f"{within}{index}.{name}": tensor for index, part in enumerate(parts) for name, tensor in part.tensors.items()
+    }
+
+
+def from_operators(model: ops.Model, offset: np.ndarray, step: np.ndarray, *, task: Task = "class") -> Imported:
+    """Return the float network of a float model.
+
+    Parameters
+    ----------
+    model
+        The model. Its input has no quantiser, and it has none inside.
+    offset, step
+        float64 [channels of the input]: byte ``b`` of an image stands for ``offset + step·b``.
+    task
+        What the outputs mean.
+
+    Raises
+    ------
+    Unsupported
+        If operators cannot become layers.
+    UserError
+        If the layers do not make a network of psahw.
+    """
+    walk, path = _Walk(model), _Path("layers.", [], sees_image=True)
+    # A network sees (byte - 128)·PIXEL_SCALE.
+    path.pending = _Pending(step / PIXEL_SCALE, offset + step * ZERO_BYTE)
+    walk.series(model.input.name, model.output, path)
+    shape = model.input.shape
+    series = tuple(part.layer for part in path.parts)
+    classes = walk.shapes[model.output][2]
+    graph = GraphConfig(image=shape[:2], colours=shape[2], classes=classes, task=task, series=series)
+    try:
+        graph.check(model.name)
+    except UserError as error:
+        raise UserError(f"{error}, in the float network that psahw makes of the model") from None
+    network = GraphNet(graph)
+    tensors = {
+        name: torch.from_numpy(np.float32(each)) for name, each in _named(path.parts, "series.layers.").items()
+    }
+    network.load_state_dict(network.state_dict() | tensors)
+    return Imported(network.eval(), tuple(walk.lines))
