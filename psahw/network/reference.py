@@ -74,8 +74,14 @@ def _exact_product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     largest = 128 if x.dtype == np.int8 else 255
     bound = largest * int(magnitude.sum(-1, dtype=np.uint32).max(initial=0))
     dtype = np.float32 if bound < 1 << 24 else np.float64
-    product = x.astype(dtype) @ np.swapaxes(weight, -1, -2).astype(dtype)
-    return product.astype(np.int32)
+    factors: np.ndarray = np.swapaxes(weight, -1, -2).astype(dtype)
+    if weight.ndim > 2:
+        by_group: np.ndarray = x.astype(dtype)
+        return (by_group @ factors).astype(np.int32)
+    # As one product: for each image by itself, BLAS would start and stop its threads again and again.
+    vectors: np.ndarray = x.reshape(-1, x.shape[-1]).astype(dtype)
+    product = vectors @ factors
+    return product.astype(np.int32).reshape(*x.shape[:-1], -1)
 
 
 def _linear(layer: Linear, x: np.ndarray) -> np.ndarray:
