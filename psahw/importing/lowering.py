@@ -21,7 +21,7 @@ from ..display import counted
 from ..network.graph import MAX_SUMMAND_BITS, Named, Network, Output, Residual, check_layer_name
 from ..network.layers import Flatten, Linear, MaxPool, MeanPool, Table, Thresholds, TokenMixing, Windows
 from . import operators as ops
-from .requantise import Fit, fitted, steps
+from .requantise import Fit, Scaling, fitted, fitted_mean, steps
 from .unsupported import Unsupported
 
 __all__ = ["InputFormat", "Line", "Lowered", "lower"]
@@ -174,7 +174,7 @@ class _Coded:
 class _Sums:
     """Sums of products, which stand for ``factor·sum + offset`` of each channel, with operators behind that.
 
-    ``build`` makes the layers from weights, bias, shift, multiplier and type of the outputs.
+    ``build`` makes the layers from weights, a `Scaling` and the type of the outputs.
     """
 
     name: str
@@ -291,6 +291,11 @@ class _Lowering:
         names = tuple(named.name for named in layers)
         self.lines.append(Line(operator.name, type(operator).__name__, names, note, exact))
 
+    def absorb(self, operators: Sequence[ops.Operator], by: ops.Operator) -> None:
+        """Note that operators are part of another one."""
+        for operator in operators:
+            self.say(operator, [], f"part of {by.name}")
+
     def series(self, tensor: str, value: _Value, stop: str) -> tuple[list[Named], _Value]:
         """Return the layers from a tensor to another one, and what that one is."""
         layers: list[Named] = []
@@ -298,8 +303,7 @@ class _Lowering:
             takers = self.takers[tensor]
             if len(takers) == 1 and not isinstance(takers[0], ops.Add):
                 (operator,) = takers
-                made, value = self.step(operator, value, self.shapes[tensor])
-                tensor = operator.output
+                made, value, tensor = self.step(operator, value, self.shapes[tensor])
             elif takers:
                 made, value, tensor = self.residual(tensor, value)
             else:
@@ -309,25 +313,27 @@ class _Lowering:
                 self.tensors[tensor] = layers[-1].name, value.grid
         return layers, value
 
-    def step(self, operator: ops.Operator, value: _Value, shape: ops.Shape) -> tuple[list[Named], _Value]:
-        """Return the layers of an operator, and its output."""
+    def step(self, operator: ops.Operator, value: _Value, shape: ops.Shape) -> tuple[list[Named], _Value, str]:
+        """Return the layers of an operator and perhaps of some behind it, their output, and the tensor that it is."""
         if isinstance(operator, _ELEMENTWISE):
-            return self.elementwise(operator, value, shape)
+            return *self.elementwise(operator, value, shape), operator.output
         before, coded = self.coded(operator, value, shape)
+        layers: list[Named] = []
+        after: _Value = coded
+        tensor = operator.output
         match operator:
             case ops.Convolution():
-                layers, after = self.convolution(operator, coded, shape)
-                return before + layers, after
+                after = self.convolution(operator, coded, shape)
             case ops.MaxPool():
                 layers = [Named(self.names(operator.name), MaxPool(operator.size, operator.stride, operator.padding))]
                 self.say(operator, layers, "exact")
             case ops.MeanPool():
-                layers = self.mean_pool(operator, shape)
+                layers, after, tensor = self.mean_pool(operator, coded, shape)
             case ops.Flatten():
-                return self.flatten(operator, coded, shape, before)
+                layers, after = self.flatten(operator, coded, shape)
             case _:
                 raise AssertionError(operator)
-        return before + layers, coded
+        return before + layers, after, tensor
 
     def coded(self, operator: ops.Operator, value: _Value, shape: ops.Shape) -> tuple[list[Named], _Coded]:
         """Return a value as codes. Raises Unsupported if no quantiser says which."""
@@ -386,33 +392,77 @@ class _Lowering:
         self.say(operator, layers, "exact")
         return layers, _Coded(target.grid, value.order)
 
-    def mean_pool(self, operator: ops.Operator, shape: ops.Shape) -> list[Named]:
-        """Return the mean over all positions, on the grid of its input."""
-        count = shape[0] * shape[1]
-        if count & (count - 1) == 0:
-            layer = MeanPool(count.bit_length() - 1)
-        else:
-            shift = min(15 + (count - 1).bit_length(), 31)
-            layer = MeanPool(shift, round((1 << shift) / count))
-        layers = [Named(self.names(operator.name), layer)]
-        self.say(operator, layers, "the mean is rounded to the grid of its input", exact=False)
-        return layers
+    def mean_pool(self, operator: ops.MeanPool, coded: _Coded, shape: ops.Shape) -> tuple[list[Named], _Value, str]:
+        """Return the mean over all positions, with the quantiser behind it if our codes can hold its codes."""
+        grid, (clips, quantiser) = coded.grid, self.ending(operator.output)
+        if quantiser is not None:
+            # In units of the input's scale, so that halves are exact if the output has the same scale.
+            number = quantiser.quantiser
+            units = replace(quantiser, quantiser=replace(number, scale=number.scale / grid.scale))
+            bounds = [replace(each, low=each.low / grid.scale, high=each.high / grid.scale) for each in clips]
+            codes, given = _target(units, shape[2]).codes, _target(quantiser, shape[2]).grid
+            pooled = self.mean(operator, coded, shape, given, lambda mean: codes(_chained(bounds, mean - grid.zero)))
+            if pooled is not None:
+                self.absorb((*clips, quantiser), operator)
+                return *pooled, quantiser.output
+        pooled = self.mean(operator, coded, shape, grid, lambda mean: np.floor(mean + 0.5).astype(np.int64))
+        if pooled is None:
+            raise Unsupported([(operator.name, "MeanPool", "a mean over too many positions")])
+        return *pooled, operator.output
 
-    def flatten(
-        self, operator: ops.Flatten, coded: _Coded, shape: ops.Shape, before: list[Named]
-    ) -> tuple[list[Named], _Value]:
+    def mean(
+        self, operator: ops.MeanPool, coded: _Coded, shape: ops.Shape, given: Grid,
+        code_of: Callable[[np.ndarray], np.ndarray],
+    ) -> tuple[list[Named], _Coded] | None:  # fmt: skip
+        """Return the mean on another grid, moved into the input's type of codes, or None if it does not fit.
+
+        ``code_of`` maps means of the input's codes to codes of the other grid.
+        """
+        grid, count = coded.grid, shape[0] * shape[1]
+        least, greatest = np.array([count * grid.low]), np.array([count * grid.high])
+        low, high = (int(code_of(end[:, None] / count)[0, 0]) for end in (least, greatest))
+        room = grid.codes.low - low, grid.codes.high - high
+        if room[0] > room[1]:
+            return None
+        ratio = grid.scale / given.scale
+        offset = given.zero - grid.zero * ratio
+        moved = int(np.clip(round(-offset), *room))
+        wanted = steps(lambda x: code_of(x / count) + moved, least, greatest, low + moved, high + moved)
+        fit = fitted_mean(wanted, ratio / count, offset + moved)
+        if fit is None:
+            return None
+        scaling, name = fit.scaling, self.names(operator.name)
+        numbers = [1 if scaling.multiplier is None else int(scaling.multiplier[0])]
+        numbers.append(0 if scaling.offset is None else int(scaling.offset[0]))
+        layers = [Named(name, MeanPool(int(scaling.shift[0]), *numbers))]
+        ends = np.concatenate([scaling.codes(least), scaling.codes(greatest)])
+        after = Grid(given.scale, given.zero + moved, grid.codes, low + moved, high + moved)
+        layers += self.clip(name, after, ends, shape[2])
+        self.say(operator, layers, _note(fit), fit.share == 0)
+        return layers, _Coded(after, coded.order)
+
+    def clip(self, name: str, grid: Grid, ends: np.ndarray, channels: int) -> list[Named]:
+        """Return a table that clips codes to those of a grid, unless the least and the greatest are on it."""
+        ends = ends.clip(grid.codes.low, grid.codes.high)
+        if grid.low <= ends.min() and ends.max() <= grid.high:
+            return []
+        codes = np.arange(grid.codes.low, grid.codes.high + 1).clip(grid.low, grid.high)
+        values = np.tile(codes, (channels, 1)).astype(np.int8 if grid.codes.signed else np.uint8)
+        return [Named(self.names(name, ".clip"), Table(values, grid.codes.bits))]
+
+    def flatten(self, operator: ops.Flatten, coded: _Coded, shape: ops.Shape) -> tuple[list[Named], _Value]:
         """Return the positions behind each other, and remember the order of the channels."""
         rows, columns, channels = shape
         if rows * columns == 1:
             self.say(operator, [], "changes nothing")
-            return before, coded
+            return [], coded
         ours = np.arange(rows * columns * channels).reshape(rows, columns, channels)
         order = np.moveaxis(ours, 2, 0).reshape(-1) if operator.channels_first else None
         layers = [Named(self.names(operator.name), Flatten())]
         self.say(operator, layers, "exact")
-        return before + layers, _Coded(coded.grid, order)
+        return layers, _Coded(coded.grid, order)
 
-    def convolution(self, operator: ops.Convolution, coded: _Coded, shape: ops.Shape) -> tuple[list[Named], _Value]:
+    def convolution(self, operator: ops.Convolution, coded: _Coded, shape: ops.Shape) -> _Sums:
         """Return the sums of a convolution."""
         if operator.weight.dtype != np.int8:
             reason = "its weights are not integers: a float model needs calibration data"
@@ -438,7 +488,7 @@ class _Lowering:
             local = self.local(operator, name, weight, grid, shape)
             if local is not None:
                 flat = weight.reshape(outputs, -1)
-                return [], _Sums(name, flat, factor, offset, min(low, 0), max(high, 0), local)
+                return _Sums(name, flat, factor, offset, min(low, 0), max(high, 0), local)
             weight = _dense(weight, operator.groups)
         windows: list[Named] = []
         if operator.size != (1, 1) or operator.stride != (1, 1) or padded:
@@ -446,19 +496,11 @@ class _Lowering:
             layer = Windows(operator.size, operator.stride, operator.padding, code)
             windows = [Named(self.names(name, ".windows"), layer)]
 
-        def build(weight, bias, shift, multiplier, codes):
-            scaled = None if multiplier is None else multiplier.astype(np.uint32)
-            linear = Linear(
-                weight.astype(np.int8),
-                bias.astype(np.int32),
-                shift.astype(np.uint8),
-                codes.bits,
-                codes.signed,
-                scaled,
-            )
-            return [*windows, Named(name, linear)]
+        def build(weight, scaling, codes):
+            types = {"out_bits": codes.bits, "out_signed": codes.signed}
+            return [*windows, Named(name, Linear(weight.astype(np.int8), **scaling.arrays(), **types))]
 
-        return [], _Sums(name, weight.reshape(outputs, -1), factor, offset, low, high, build)
+        return _Sums(name, weight.reshape(outputs, -1), factor, offset, low, high, build)
 
     def local(
         self, operator: ops.Convolution, name: str, weight: np.ndarray, grid: Grid, shape: ops.Shape
@@ -479,15 +521,13 @@ class _Lowering:
         if not any(operator.padding) and kernel != (1, 1):
             return None
 
-        def build(flat, bias, shift, multiplier, codes):
+        def build(flat, scaling, codes):
             entries = np.zeros((len(flat), *kernel), np.int8)
             top, start = reach[0] - above, reach[1] - left
             entries[:, top : top + rows, start : start + columns] = flat.reshape(-1, rows, columns)
-            scaled = None if multiplier is None else multiplier.astype(np.uint32)[:, None]
-            mixing = TokenMixing(
-                entries.reshape(len(flat), 1, -1), bias.astype(np.int32)[:, None], shift.astype(np.uint8)[:, None],
-                kernel, True, codes.bits, codes.signed, scaled,
-            )  # fmt: skip
+            types = {"out_bits": codes.bits, "out_signed": codes.signed}
+            parts = scaling.arrays((-1, 1))
+            mixing = TokenMixing(entries.reshape(len(flat), 1, -1), **parts, kernel=kernel, shared=True, **types)
             layers = [Named(name, mixing)]
             if (down, across) != (1, 1):
                 layers.append(Named(self.names(name, ".every"), Windows((1, 1), (down, across))))
@@ -525,16 +565,13 @@ class _Lowering:
             fit = fitted(wanted, sums.factor / grid.scale, sums.offset / grid.scale + grid.zero)
         few = high - low < _FEW
         if fit is not None and (fit.share == 0 or not (self.exact or few or fit.share > _OFTEN)):
-            layers = sums.build(sums.weight, fit.bias, fit.shift, fit.multiplier, grid.codes)
-            if (low > grid.codes.low or high < grid.codes.high) and sums.chain:
-                codes = np.arange(grid.codes.low, grid.codes.high + 1).clip(low, high)
-                values = np.tile(codes, (channels, 1)).astype(np.int8 if grid.codes.signed else np.uint8)
-                layers.append(Named(self.names(operator.name, ".clip"), Table(values, grid.codes.bits)))
+            layers = sums.build(sums.weight, fit.scaling, grid.codes)
+            ends = np.concatenate([fit.scaling.codes(least), fit.scaling.codes(greatest)])
+            layers += self.clip(operator.name, grid, ends, channels)
             self.say(operator, layers, _note(fit), fit.share == 0)
             return layers, _Coded(grid)
         sum_codes = Codes(max(2, signed_bits(int(least.min()), int(greatest.max()))))
-        zeros = np.zeros(channels, np.int64)
-        layers = sums.build(sums.weight, zeros, zeros, None, sum_codes)
+        layers = sums.build(sums.weight, Scaling.sums(np.zeros(channels, np.int64)), sum_codes)
         values = wanted.reachable(wanted.thresholds).astype(np.int32)
         compared = Thresholds(values, grid.codes.bits, grid.codes.signed, low)
         if isinstance(layers[-1].layer, Windows):  # which take codes of at most 8 bits
@@ -563,7 +600,11 @@ class _Lowering:
         before, coded = self.coded(add, value, self.shapes[tensor])
         if coded.order is not None:
             raise Unsupported([(add.name, "Add", "the order of its channels is another one")])
-        last, clip, target = self.behind(add)
+        clips, quantiser = self.ending(add.output)
+        if quantiser is None:
+            raise Unsupported([(add.name, "Add", "no quantiser stands behind its sum")])
+        self.absorb((*clips, quantiser), add)
+        target = _target(quantiser, self.shapes[tensor][2])
         scale = target.grid.scale
         name = self.names(add.name)
         ends: list[tuple[list[Named], _Value]] = []
@@ -584,14 +625,15 @@ class _Lowering:
         grid = target.grid
         residual = Residual(paths[0], paths[1], grid.codes.bits, grid.codes.signed, shift)
         made = [Named(name, residual)]
-        low, high = (int(code) for code in target.codes(np.array([[clip.low, clip.high]]))[0])
-        if low > grid.codes.low or high < grid.codes.high:
-            codes = np.arange(grid.codes.low, grid.codes.high + 1).clip(low, high)
-            values = np.tile(codes, (self.shapes[tensor][2], 1)).astype(np.int8 if grid.codes.signed else np.uint8)
-            made.append(Named(self.names(name, ".clip"), Table(values, grid.codes.bits)))
+        reals = np.array([[-np.inf, np.inf]])
+        for each in clips:
+            reals = reals.clip(each.low, each.high)
+        low, high = (int(code) for code in target.codes(reals)[0])
+        grid = replace(grid, low=max(low, grid.low), high=min(high, grid.high))
+        made += self.clip(name, grid, np.array([grid.codes.low, grid.codes.high]), self.shapes[tensor][2])
         note = f"summands of {shift} more bits, rounded, and the sum rounded half up"
         self.say(add, made, "exact" if exact and not shift else note, exact and not shift)
-        return before + made, _Coded(replace(grid, low=max(low, grid.low), high=min(high, grid.high))), last
+        return before + made, _Coded(grid), quantiser.output
 
     def path(
         self, tensor: str, takers: Sequence[ops.Operator], coded: _Coded, end: str
@@ -600,29 +642,27 @@ class _Lowering:
         for operator in takers:
             if isinstance(operator, ops.Add):
                 continue
-            reached = {operator.output}
+            behind = {operator.output}
             for each in self.model.operators:
-                if reached & set(each.inputs):
-                    reached.add(each.output)
-            if end in reached:
-                made, value = self.step(operator, coded, self.shapes[tensor])
-                layers, value = self.series(operator.output, value, end)
+                if behind & set(each.inputs):
+                    behind.add(each.output)
+            if end in behind:
+                made, value, reached = self.step(operator, coded, self.shapes[tensor])
+                layers, value = self.series(reached, value, end)
                 return made + layers, value
         raise Unsupported([(end, "tensor", "it does not come from where the residual connection begins")])
 
-    def behind(self, add: ops.Add) -> tuple[str, ops.Clip, _Target]:
-        """Return the tensor of the quantiser behind a sum, what is clipped before, and the codes that it gives."""
-        tensor, clip = add.output, ops.Clip("", (), "", -math.inf, math.inf)
-        while len(self.takers[tensor]) == 1 and isinstance(self.takers[tensor][0], ops.Clip | ops.Quantise):
-            (operator,) = self.takers[tensor]
-            tensor = operator.output
-            if isinstance(operator, ops.Quantise):
-                self.say(operator, [], f"part of {add.name}")
-                return tensor, clip, _target(operator, self.shapes[tensor][2])
-            assert isinstance(operator, ops.Clip)
-            clip = replace(clip, low=max(clip.low, operator.low), high=min(clip.high, operator.high))
-            self.say(operator, [], f"part of {add.name}")
-        raise Unsupported([(add.name, "Add", "no quantiser stands behind its sum")])
+    def ending(self, tensor: str) -> tuple[list[ops.Clip], ops.Quantise | None]:
+        """Return the clips behind a tensor and the quantiser behind them, or None if something else is there."""
+        clips: list[ops.Clip] = []
+        while len(takers := self.takers[tensor]) == 1:
+            if isinstance(takers[0], ops.Quantise):
+                return clips, takers[0]
+            if not isinstance(takers[0], ops.Clip):
+                break
+            clips.append(takers[0])
+            tensor = takers[0].output
+        return clips, None
 
     def summand(
         self, add: ops.Add, name: str, end: _Value, scale: float, finer: int, zero: float
@@ -644,7 +684,7 @@ class _Lowering:
             fit = fitted(wanted, factor, offset)
             if fit is None:
                 raise Unsupported([(add.name, "Add", "one of its summands is too coarse or too fine")])
-            return end.build(end.weight, fit.bias, fit.shift, fit.multiplier, wide), False
+            return end.build(end.weight, fit.scaling, wide), False
         assert isinstance(end, _Coded)
         if end.chain:
             raise Unsupported([(add.name, "Add", "one of its summands is not quantised")])
@@ -672,7 +712,7 @@ def _note(fit: Fit) -> str:
     if fit.share == 0:
         return "exact"
     factors = f"factors rounded to 22 bits, by {1e6 * fit.error:.2g} ppm"
-    what = "halves rounded up" if fit.multiplier is None else factors
+    what = "halves rounded up" if fit.scaling.multiplier is None else factors
     return f"{what}; {100 * fit.share:.2g} % of the possible sums give a neighbouring code"
 
 
@@ -785,14 +825,13 @@ def _finished(
     if sums.chain:
         raise Unsupported([(end.name, type(end).__name__, "the output is clipped but not quantised")])
     least, greatest = dot_range(sums.weight, low=sums.low, high=sums.high)
-    zeros = np.zeros(len(sums.factor), np.int64)
     if bipolar is not None:
         reached = steps(
             lambda x: (sums.factor[:, None] * x + sums.offset[:, None] >= 0).astype(int), least, greatest, 0, 1
         )
         bias = 1 - reached.reachable(reached.thresholds)[:, 0]
         codes = Codes(max(2, signed_bits(int((least + bias).min()), int((greatest + bias).max()))))
-        made = sums.build(sums.weight, bias, zeros, None, codes)
+        made = sums.build(sums.weight, Scaling.sums(bias), codes)
         walk.say(bipolar, made, "exact: the label is present where the output is +1")
         return layers + made, 1.0, 0.0
     factor = float(sums.factor.max())
@@ -802,12 +841,12 @@ def _finished(
     error = float(np.abs((sums.offset - shared) / np.where(sums.factor > 0, sums.factor, 1) - bias).max())
     low, high = int((least + bias).min()), int((greatest + bias).max())
     if same:
-        made = sums.build(sums.weight, bias, zeros, None, Codes(max(2, signed_bits(low, high))))
+        made = sums.build(sums.weight, Scaling.sums(bias), Codes(max(2, signed_bits(low, high))))
         note = "exact" if error < 1e-6 else f"biases rounded by up to {error:.2g} of a sum's unit"
         walk.say(end, made, note, error < 1e-6)
         return layers + made, factor, shared
     shift = max(0, 15 + signed_bits(low, high) - 24)
     multiplier = np.maximum(np.rint(sums.factor / factor * (1 << 15)), 0).astype(np.int64)
-    made = sums.build(sums.weight, bias, np.full(len(multiplier), shift), multiplier, Codes(26))
+    made = sums.build(sums.weight, Scaling(bias, np.full(len(multiplier), shift), multiplier), Codes(26))
     walk.say(end, made, "factors of the outputs rounded to 16 bits, and biases to sums", False)
     return layers + made, factor / (1 << 15) * (1 << shift), 0.0

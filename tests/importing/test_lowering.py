@@ -51,17 +51,17 @@ def chain(*operators, shape=(6, 5, 2), quantiser=PIXELS):
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_a_convolutional_network(exact):
-    """With thresholds, every code is right; with multipliers, few are off by one."""
+    """With thresholds, every code is right; without, halves of the last layer are rounded up, not to even codes."""
     rng = np.random.default_rng(1)
     model = chain(
         convolution("a", "x", rng, (4, 3, 3, 2), (1, 0, 1, 1), stride=(2, 1)),
         Clip("r", ("a",), "r"),
         quantised("q", "r", 0.05, zero_point=-128),
         convolution("d", "q", rng, (4, 3, 3, 1), (1, 1, 1, 1), groups=4),
-        quantised("e", "d", 0.02, bits=6, zero_point=3),
+        quantised("e", "d", 2.0**-6, bits=6, zero_point=3),
         MaxPool("p", ("e",), "p", (2, 2), (1, 1)),
         Flatten("f", ("p",), "f", channels_first=True),
-        convolution("h", "f", rng, (3, 1, 1, 4 * 2 * 4)),
+        Convolution("h", ("f",), "h", rng.integers(-128, 128, (3, 1, 1, 32)).astype(np.int8), np.full(3, 0.125)),
         quantised("o", "h", 0.5),
     )
     lowered = lower(model, exact=exact)
@@ -112,6 +112,35 @@ def test_residual_connection(identity):
     lowered = lower(model, exact=True, task="values")
     right, logits, _ = compare(lowered, model)
     assert np.abs(logits - np.rint(right / 0.05)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("zero", "options"),
+    [
+        (-128, {"zero_point": -128, "rounding": "half away from code 0"}),
+        (-5, {"zero_point": -5, "rounding": "half away from code 0"}),
+        (-128, {"zero_point": -128, "rounding": "half up"}),
+        (4, {"zero_point": -20, "rounding": "half up", "bits": 7}),
+    ],
+)
+@pytest.mark.parametrize("scale", [0.25, 0.3])
+def test_means_are_exact(zero, options, scale):
+    """Also halves, which TensorFlow Lite rounds away from the code 0."""
+    pixels = Quantiser(np.array(0.25), zero_point=zero)
+    model = chain(
+        MeanPool("m", ("x",), "m"), quantised("q", "m", scale, **options),
+        Convolution("h", ("q",), "h", np.eye(2, dtype=np.int8).reshape(2, 1, 1, 2)),
+        shape=(4, 8, 2), quantiser=pixels,
+    )  # fmt: skip
+    lowered = lower(model)
+    assert all(line.exact for line in lowered.lines)
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (999, 1, 1, 2)) + rng.integers(-9, 10, (999, 4, 8, 2))
+    images = images.clip(0, 255).astype(np.uint8)
+    assert ((images.astype(int).sum((1, 2)) % 32) == 16).any()
+    right = evaluate(model, lowered.input_format.values()[images])["h"].reshape(999, 2)
+    logits = reference.run(lowered.network, images)
+    assert np.array_equal(np.rint((lowered.scale * logits + lowered.offset) / scale), np.rint(right / scale))
 
 
 def test_labels_and_an_input_of_two_numbers():
