@@ -78,8 +78,18 @@ def _show_comparison(result: "ImportResult") -> None:
     "--check", type=click.IntRange(0, 1_000_000), default=100, show_default=True, metavar="N",
     help="Compare N inputs with what LiteRT, onnxruntime or qonnx computes; 0 for none.",
 )  # fmt: skip
-@click.option("--images", type=output.COUNT, help="Only the first N test images of the data set.")
-@data_options(optional="Its test images give the accuracies of both.")
+@click.option("--images", type=output.COUNT, metavar="N", help="Only the first N test images of the data set.")
+@data_options(optional="Its test images give the accuracies of both; a float model needs it.")
+@click.option(
+    "--calibration", type=output.COUNT, default=500, show_default=True, metavar="N",
+    help="Training images that choose the scales of a float model.",
+)  # fmt: skip
+@click.option(
+    "--bits", type=click.IntRange(2, 8), default=8, show_default=True, help="Bits of a float model's weights."
+)
+@click.option(
+    "--keep", "float_directory", metavar="DIR", help="Keep a float model in DIR, where psahw quantize fine-tunes it."
+)
 @output.json_option
 def import_command(model, path, form, outputs, as_json, **options):
     """Turn a model of another tool into a network file.
@@ -89,11 +99,15 @@ def import_command(model, path, form, outputs, as_json, **options):
     of each operator is printed, and whether that is exact or what is rounded. The network is compared with what the
     other tool's interpreter computes. If operators are not supported, all are listed, and the exit status is 2.
 
+    The scales of a float model are chosen by training images of --dataset.
+
     \b
     psahw import resnet8_int8.tflite -o resnet8.safetensors --dataset cifar10
     psahw import jets.onnx -o jets.safetensors --input -4:4 --exact
     psahw import jets.onnx -o jets.safetensors --inputs jets.npy --check 1000
     psahw import autoencoder.tflite -o ad.safetensors --task values --json
+    psahw import resnet8_float.onnx -o resnet8.safetensors --dataset cifar10 --keep runs/resnet8
+    psahw quantize runs/resnet8 --epochs 2 --name resnet8 -o runs/resnet8-int8
     """
     from ..flow.importing import import_model
 
@@ -115,8 +129,15 @@ def import_command(model, path, form, outputs, as_json, **options):
     output.print_table(["operator", "kind", "layers", "how"], rows, title=f"{result.network}, from {result.source}")
     for line in result.dropped:
         output.print_line(f"left out: {line}")
-    form = result.input_format
-    output.print_line(f"input bytes 0 to {form.count - 1} stand for {form.low:.6g} to {form.high:.6g}")
+    if (form := result.input_format) is None:
+        output.print_line("input bytes stand for the numbers of the table's columns")
+    else:
+        output.print_line(f"input bytes 0 to {form.count - 1} stand for {form.low:.6g} to {form.high:.6g}")
+    if (chosen := result.calibration) is not None and chosen.validation_int8 is not None:
+        output.print_line(
+            f"scales by {counted(chosen.images, 'training image')}: {chosen.validation_int8:.2f} on the validation "
+            f"images, the float model {chosen.validation_float:.2f}"
+        )
     _show_comparison(result)
     if result.accuracy is not None:
         figures = result.accuracy

@@ -9,58 +9,54 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..callbacks import Log, Progress, counter, silent
+from ..callbacks import Log, Progress, silent
 from ..display import counted
-from ..errors import CheckFailed, UserError
+from ..errors import UserError
 from ..files import writing
-from ..importing.comparison import Comparison, compare
+from ..importing.comparison import Comparison
 from ..importing.flattening import flattened
 from ..importing.lowering import InputFormat, Line, Lowered, lower
-from ..importing.operators import Model, shapes
+from ..importing.operators import Convolution, Model, shapes
 from ..importing.reading import read_model
 from ..importing.unsupported import Unsupported
-from ..importing.witness import testify
-from ..network import reference
-from ..network.evaluation import score
+from ..model import data as datasets
 from ..network.file import digest, save
 from ..network.graph import Network
 from ..network.random import random_images
-from ..quoting import printable, quote
-from .images import LabelledImages, load_test_images
+from ..quoting import printable
+from . import import_comparison as comparisons
+from .calibrating import IMAGES, calibrated
+from .images import load_test_images
+from .import_comparison import Accuracy
+from .import_inputs import choose_format, nearest_bytes, read_inputs
 
 if TYPE_CHECKING:
-    from ..model.data import Source
+    from ..model.data import Columns, Source
 
-__all__ = ["CHECKED", "Accuracy", "ImportResult", "import_model", "read_inputs"]
+__all__ = ["CHECKED", "Calibration", "ImportResult", "import_model"]
 
 CHECKED = 100
 """Inputs that are compared unless the caller says otherwise."""
 
-_BATCH = 250  # images that are compared at once, whose tensors are in memory
-_MAX_INPUT_BYTES = 1 << 30
-
 
 @dataclass(frozen=True)
-class Accuracy:
-    """The accuracy of the network and of the model on test images, in percent; for values, their R² times 100.
+class Calibration:
+    """How the scales of a float model were chosen.
 
     Parameters
     ----------
-    dataset
-        Name of the data set.
     images
-        Number of test images.
-    network, model
-        The accuracies of the integer network, and of the model as the other tool computes it.
-    same
-        Images with the same answer of both, in percent.
+        Number of training images that set the scales.
+    validation_float, validation_int8
+        Score of the float model and of the network on the validation images, in percent; None if there are none.
+    float_model
+        File of the float model for `psahw.quantize`; None if it was not kept.
     """
 
-    dataset: str
     images: int
-    network: float
-    model: float
-    same: float
+    validation_float: float | None
+    validation_int8: float | None
+    float_model: Path | None
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class ImportResult:
     source
         What the model was read from, such as ``"TensorFlow Lite"``.
     input_format
-        The real numbers of the input bytes.
+        The real numbers of the input bytes; None if each column of a table has its own.
     lines
         What became of each operator.
     dropped
@@ -85,17 +81,20 @@ class ImportResult:
         How far the network is from the other tool's computation of the model; None if nothing was compared.
     accuracy
         The accuracy on test images; None if no data set was named.
+    calibration
+        How the scales of a float model were chosen; None for a model that is quantised.
     """
 
     file: Path
     network: str
     digest: str
     source: str
-    input_format: InputFormat
+    input_format: InputFormat | None
     lines: tuple[Line, ...]
     dropped: tuple[str, ...]
     comparison: Comparison | None = None
     accuracy: Accuracy | None = None
+    calibration: Calibration | None = None
 
     @property
     def exact(self) -> bool:
@@ -109,122 +108,6 @@ class ImportResult:
             first = self.comparison.first_different
             result["comparison"]["first_different"] = None if first is None else asdict(first)
         return {name: value for name, value in result.items() if value is not None}
-
-
-def read_inputs(path: str | os.PathLike, shape: tuple[int, int, int]) -> np.ndarray:
-    """Return the inputs of a ``.npy`` file: float64 of shape (inputs, rows, columns, channels).
-
-    Parameters
-    ----------
-    path
-        The file. Its array has the shape (inputs, rows, columns, channels), or (inputs, values).
-    shape
-        Rows, columns and channels of the model's input.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be read, or its array has another shape or numbers that are not finite.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            array.close()
-            raise UserError(f"{path} must be a .npy file with one array, not an .npz file")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path} is not a .npy file of numbers: {quote(str(error))}") from None
-    if array.dtype.kind not in "fiub":
-        raise UserError(f"{path} must hold numbers, not {array.dtype}")
-    if array.ndim < 2 or not len(array) or int(np.prod(array.shape[1:])) != int(np.prod(shape)):
-        raise UserError(f"{path} must have the shape (inputs, {', '.join(map(str, shape))}), not {array.shape}")
-    if array.ndim != 2 and array.shape[1:] != shape:
-        raise UserError(f"{path} must have the shape (inputs, {', '.join(map(str, shape))}), not {array.shape}")
-    if array.size * 8 > _MAX_INPUT_BYTES:
-        raise UserError(f"{path} must hold at most {_MAX_INPUT_BYTES // 8:,} numbers, not {array.size:,}")
-    reals = np.array(array, np.float64).reshape(len(array), *shape)
-    if not np.isfinite(reals).all():
-        index = np.argwhere(~np.isfinite(reals))[0].tolist()
-        raise UserError(f"{path}: the number at {index} is not finite")
-    return reals
-
-
-def _input_format(model: Model, given: InputFormat | None, inputs: np.ndarray | None, log: Log) -> InputFormat:
-    """Return the real numbers of the bytes: as given, as the model states them, or those that the inputs span."""
-    if model.input.quantiser is not None:
-        try:
-            stated = InputFormat.of(model.input.quantiser)
-        except ValueError as error:
-            raise UserError(f"the input of {model.name} does not fit into bytes: {error}") from None
-        if given is not None and given != stated:
-            raise UserError(
-                f"{model.name} states the format of its input, {stated}: it cannot be another one, such as {given}"
-            )
-        return stated
-    if given is not None:
-        return given
-    if inputs is None:
-        raise UserError(
-            f"{model.name} does not state which numbers the bytes of its input stand for: give the lowest and the "
-            "highest (--input LOW:HIGH), or inputs that span them (--inputs FILE)"
-        )
-    low, high = float(inputs.min()), float(inputs.max())
-    if low == high:
-        raise UserError(f"all numbers of the inputs are {low:g}: give the lowest and the highest (--input LOW:HIGH)")
-    log(f"bytes stand for numbers from {low:g} to {high:g}, as the inputs have them")
-    return InputFormat(low, high)
-
-
-def _bytes(reals: np.ndarray, form: InputFormat) -> np.ndarray:
-    """Return the nearest bytes of real numbers."""
-    return np.clip(np.rint((reals - form.low) / form.step), 0, form.count - 1).astype(np.uint8)
-
-
-def _compared(
-    path: str | os.PathLike, model: Model, lowered: Lowered, images: np.ndarray, progress: Progress
-) -> tuple[Comparison, np.ndarray, np.ndarray]:
-    """Return the comparison on images, the outputs of the network, and those that the other tool computes."""
-    report = counter(progress, len(images))
-    comparisons, ours, theirs = [], [], []
-    for start in range(0, len(images), _BATCH):
-        some = images[start : start + _BATCH]
-        grids = some.reshape(len(some), *model.input.shape)  # one row, if the input is flat
-        tool, tensors = testify(path, model, lowered.input_format, grids)
-        activations: dict[str, np.ndarray] = {}
-        ours.append(reference.run(lowered.network, some, taps=activations))
-        theirs.append(tensors[model.output].reshape(len(some), -1))
-        comparisons.append(compare(lowered, ours[-1], activations, tool, tensors, model.output))
-        report(len(some))
-    return sum(comparisons[1:], comparisons[0]), np.concatenate(ours), np.concatenate(theirs)
-
-
-def _check(comparison: Comparison, lowered: Lowered, path: str | os.PathLike) -> None:
-    """Raise CheckFailed if an exact network differs by more than the other tool's own rounding of a code."""
-    if all(line.exact for line in lowered.lines) and comparison.outputs.largest > 1 + 1 / 16:
-        first = comparison.first_different
-        assert first is not None
-        raise CheckFailed(
-            f"{path} was not written: every operator is exact, but {comparison.tool} computes other outputs; "
-            f"tensor {quote(first.tensor)} of layer {first.layer} differs first, by {first.largest:g} codes"
-        )
-
-
-def _accuracy(
-    path: str | os.PathLike, model: Model, lowered: Lowered, test: LabelledImages, progress: Progress
-) -> Accuracy:
-    """Return the accuracy of the network and of the model on labelled images."""
-    network = lowered.network
-    labels = test.labels
-    if labels is None:
-        raise UserError(f"the accuracy of {network.output.words[1]} is not compared: name a data set of classes")
-    comparison, ours, theirs = _compared(path, model, lowered, test.pixels, progress)
-
-    def right(outputs: np.ndarray) -> float:
-        return score(network.name, test.dataset, outputs.argmax(1), labels, network.classes)["accuracy"]
-
-    share = 100 * comparison.same_answers / comparison.inputs
-    return Accuracy(test.dataset, len(test), right(ours), right(theirs), share)
 
 
 def import_model(
@@ -243,6 +126,9 @@ def import_model(
     dataset: "str | Source | None" = None,
     data: str | os.PathLike | None = None,
     images: int | None = None,
+    calibration: int = IMAGES,
+    bits: int = 8,
+    float_directory: str | os.PathLike | None = None,
     step: Callable[[str], None] = silent,
     progress: Progress = silent,
     log: Log = silent,
@@ -252,13 +138,14 @@ def import_model(
     Parameters
     ----------
     path
-        A model of TensorFlow Lite, ONNX or QONNX with quantised weights and activations.
+        A model of TensorFlow Lite, ONNX or QONNX. Its weights and activations are quantised, or all are real numbers.
     output
         The network file to write.
     name
         Name of the network; by default that of the model's file, without its ending.
     input_format
-        The real numbers of the input bytes, for a model that does not state them.
+        The real numbers of the input bytes, for a model that does not state them. Columns of a table are taken to
+        span them by default, and for a float model see `psahw.flow.calibrating.calibrated`.
     inputs
         A ``.npy`` file with inputs to compare (`read_inputs`), in place of random ones. If nothing else states the
         numbers of the input bytes, they span those of the file.
@@ -276,9 +163,13 @@ def import_model(
     seed
         Seed of random inputs.
     dataset, data
-        A data set whose test images give accuracies, and a copy of it.
+        A data set whose test images give accuracies, and a copy of it. Training images of it choose the scales of a
+        float model.
     images
         Number of test images, by default all.
+    calibration, bits, float_directory
+        For a float model: the number of training images that set the scales, bits of the weights, and a directory
+        that keeps the float model for `psahw.quantize`.
     step, progress, log
         Called as described in `psahw.flow`.
 
@@ -309,40 +200,91 @@ def import_model(
         raise UserError(f"{output} is the model itself: write the network to another file")
     step("read the model")
     model = read_model(path, name)
-    given = None if inputs is None else read_inputs(inputs, model.input.shape)
-    form = _input_format(model, input_format, given, log)
     if outputs is not None and len(outputs) != (count := shapes(model)[model.output][2]):
         raise UserError(f"{model.name} has {counted(count, 'output')}: give as many names, not {len(outputs)}")
-    step("find the integers")
-    source = flattened(model) if flat else model
+    if _is_float(model):
+        if dataset is None:
+            wanted = "some of its training images choose the scales (--dataset)"
+            raise UserError(f"{path} is a float model: name a data set, of which {wanted}")
+        if inputs is not None or flat or exact or task is not None:
+            raise UserError(f"{path} is a float model: inputs, flat, exact and task are for quantised ones")
+        made = calibrated(
+            model, dataset=dataset, data=data, images=calibration, seed=seed, name=name, bits=bits,
+            input_format=input_format, directory=float_directory, step=step, progress=progress, log=log,
+        )  # fmt: skip
+        network = _described(made.network, path, model, made.input_format)
+        form, lines, comparison = made.input_format, made.lines, None
+        chosen = Calibration(calibration, made.validation_float, made.validation_int8, made.float_model)
+    else:
+        given = None if inputs is None else read_inputs(inputs, model.input.shape)
+        columns = None if dataset is None else datasets.load(dataset, data, log).columns
+        form = choose_format(model, input_format, given, columns, log)
+        step("find the integers")
+        lowered = _lowered(path, flattened(model) if flat else model, name, form, exact, outputs, task)
+        network = _described(lowered.network, path, model, form, columns)
+        lowered, lines, comparison, chosen = replace(lowered, network=network), lowered.lines, None, None
+        if check:
+            step("compare with the other tool")
+            rng = np.random.default_rng(seed)
+            images_of = random_images(rng, network, check) if given is None else nearest_bytes(given[:check], form)
+            shaped = images_of.reshape(len(images_of), *network.image, network.colours)
+            comparison = comparisons.compared(path, model, lowered, shaped, progress)
+            comparisons.check(comparison, lowered, output)
+    if outputs is not None:
+        network = replace(network, output=replace(network.output, names=tuple(outputs)))
+    accuracy = None
+    if dataset is not None:
+        step("accuracy on test images")
+        test = load_test_images(network, images, most=sys.maxsize, dataset=dataset, data=data, log=log)
+        accuracy = comparisons.accuracy(path, model, network, _reals(network, form), test, progress)
+    with writing(output):
+        save(network, output)
+    return ImportResult(
+        Path(output), network.name, digest(network), model.source, form, lines, model.dropped, comparison, accuracy,
+        chosen,
+    )  # fmt: skip
+
+
+def _is_float(model: Model) -> bool:
+    """Return whether a model has weights, none of which are integers."""
+    weights = [operator.weight.dtype.kind for operator in model.operators if isinstance(operator, Convolution)]
+    return bool(weights) and set(weights) == {"f"}
+
+
+def _lowered(
+    path: str | os.PathLike, model: Model, name: str | None, form: InputFormat, exact: bool,
+    outputs: Sequence[str] | None, task: str | None,
+) -> Lowered:  # fmt: skip
+    """Return the network of a quantised model. Errors name the file."""
     try:
-        lowered = lower(source, name=name, input_format=form, exact=exact, outputs=outputs, task=task)
+        return lower(model, name=name, input_format=form, exact=exact, outputs=outputs, task=task)
     except Unsupported as error:
         raise Unsupported(error.nodes, path) from None
     except ValueError as error:  # a limit of networks
         raise UserError(f"{path} cannot become a network: {printable(str(error), 200)}") from None
-    lowered = replace(lowered, network=_described(lowered.network, path, model, form))
-    comparison = None
-    if check:
-        step("compare with the other tool")
-        rng = np.random.default_rng(seed)
-        compared = random_images(rng, lowered.network, check) if given is None else _bytes(given[:check], form)
-        comparison, *_ = _compared(path, model, lowered, compared, progress)
-        _check(comparison, lowered, output)
-    accuracy = None
-    if dataset is not None:
-        step("accuracy on test images")
-        test = load_test_images(lowered.network, images, most=sys.maxsize, dataset=dataset, data=data, log=log)
-        accuracy = _accuracy(path, model, lowered, test, progress)
-    with writing(output):
-        save(lowered.network, output)
-    return ImportResult(
-        Path(output), lowered.network.name, digest(lowered.network), model.source, form, lowered.lines, model.dropped,
-        comparison, accuracy,
-    )  # fmt: skip
 
 
-def _described(network: Network, path: str | os.PathLike, model: Model, form: InputFormat) -> Network:
-    """Return a network whose metadata say where it comes from."""
-    origin = {"file": Path(path).name[:100], "source": model.source, "input": asdict(form)}
-    return replace(network, metadata=network.metadata | {"imported": origin})
+def _reals(network: Network, form: InputFormat | None) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what maps the bytes of images to the real numbers that they stand for."""
+    if form is not None:
+        return lambda images: form.values()[images]
+    columns = datasets.recorded_columns(network)
+    assert columns is not None  # which a network without a format has
+    return lambda images: np.array(columns.offset) + np.array(columns.step) * images
+
+
+def _described(
+    network: Network,
+    path: str | os.PathLike,
+    model: Model,
+    form: InputFormat | None,
+    columns: "Columns | None" = None,
+) -> Network:
+    """Return a network whose metadata say where it comes from, and which values of a table its bytes stand for."""
+    origin = {"file": Path(path).name[:100], "source": model.source}
+    metadata = network.metadata | {"imported": origin | ({} if form is None else {"input": asdict(form)})}
+    if form is not None and columns is not None:
+        count = len(columns.names)
+        same = replace(columns, offset=(form.low,) * count, step=(form.step,) * count)
+        metadata |= {"columns": same.to_dict()}
+    return replace(network, metadata=metadata)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from . import litert_check, onnx_check
-from .lowering import InputFormat
 from .onnx_file import load
 from .operators import Bipolar, Model, MultiThreshold, Quantise, Quantiser
 from .reading import is_tflite
@@ -30,8 +29,8 @@ class Witness(NamedTuple):
     tensors: dict[str, np.ndarray]
 
 
-def testify(path: str | os.PathLike, model: Model, input_format: InputFormat, images: np.ndarray) -> Witness:
-    """Return what another tool computes for the bytes of images.
+def testify(path: str | os.PathLike, model: Model, images: np.ndarray) -> Witness:
+    """Return what another tool computes for images.
 
     Parameters
     ----------
@@ -39,22 +38,21 @@ def testify(path: str | os.PathLike, model: Model, input_format: InputFormat, im
         The file that the model was read from.
     model
         The model.
-    input_format
-        The real numbers of the bytes.
     images
-        uint8 of shape (images, rows, columns, channels).
+        Real numbers of shape (images, rows, columns, channels), on the grid of the input if it has one.
 
     Raises
     ------
     UserError
         If a package is not installed, or the tool does not compute the model.
     """
-    reals = input_format.values()[images]
     if not is_tflite(path):
         tool = "qonnx" if onnx_check.is_qonnx(load(path)) else "onnxruntime"
-        return Witness(tool, {name: np.asarray(x, np.float64) for name, x in onnx_check.tensors(path, reals).items()})
+        return Witness(
+            tool, {name: np.asarray(x, np.float64) for name, x in onnx_check.tensors(path, images).items()}
+        )
     quantiser = model.input.quantiser
-    given = litert_check.tensors(path, reals if quantiser is None else quantiser.codes(reals))
+    given = litert_check.tensors(path, images if quantiser is None else quantiser.codes(images))
     quantisers = _quantisers(model)
     tensors = {}
     for name, values in given.items():

@@ -9,8 +9,9 @@ import pytest
 import psahw
 from psahw.cli import main
 from psahw.errors import CheckFailed, UserError
-from psahw.flow import importing
+from psahw.flow import import_comparison, importing
 from psahw.importing.lowering import InputFormat
+from psahw.model.data import Source
 from psahw.network import reference
 from tests.importing.onnx_models import FIRST, SECOND, two_layers
 
@@ -60,13 +61,13 @@ def test_report(here, capfd):
 
 
 def test_no_comparison(here, monkeypatch):
-    monkeypatch.setattr(importing, "testify", None)
+    monkeypatch.setattr(import_comparison, "testify", None)
     assert psahw.import_model("m.onnx", "n.safetensors", check=0).comparison is None
 
 
 def test_a_wrong_tensor(here, monkeypatch):
     """The first tensor that differs is found; an exact network whose outputs differ is not written."""
-    testify = importing.testify
+    testify = import_comparison.testify
 
     def wrong(*arguments):
         witness = testify(*arguments)
@@ -74,7 +75,7 @@ def test_a_wrong_tensor(here, monkeypatch):
         witness.tensors["y"][3] += 10  # five codes
         return witness
 
-    monkeypatch.setattr(importing, "testify", wrong)
+    monkeypatch.setattr(import_comparison, "testify", wrong)
     with pytest.raises(
         CheckFailed, match=r"^n was not written: .* tensor 'q1' of layer .* differs first, by 2 codes"
     ):
@@ -197,3 +198,53 @@ def test_accuracy(here):
     assert psahw.import_model("m.onnx", "n", dataset="own.npz", images=6).accuracy.model == 0.0
     with pytest.raises(UserError, match="m gives values; own has classes"):
         psahw.import_model("m.onnx", "n", dataset="own.npz", task="values")
+
+
+def test_a_table(here):
+    """The bytes of a network for a table stand for the numbers of its columns, also in later commands."""
+    two_layers(here / "open.onnx", stated=False)
+    x = np.random.default_rng(3).integers(-40, 60, (200, 4))
+    x[0], x[1] = -40, 59
+    kinds = by_hand(x).argmax(1)
+    rows = [",".join(map(str, [*row, f"k{kind}"])) for row, kind in zip(x, kinds, strict=True)]
+    (here / "rows.csv").write_text("\n".join(["a,b,c,d,kind", *rows]))
+    source = Source("rows.csv", target="kind")
+    form = InputFormat(-128, 127)
+    result = psahw.import_model("open.onnx", "n", exact=True, input_format=form, dataset=source)
+    assert (result.accuracy.network, result.accuracy.model, result.accuracy.same) == (100.0, 100.0, 100.0)
+    assert psahw.evaluate("n", dataset=source).accuracy == 100.0
+    spanned = psahw.import_model("open.onnx", "n", dataset=source).input_format
+    assert spanned.low <= -40 and spanned.high >= 59
+
+
+def test_a_float_model(here):
+    """Training images choose its scales, and the float model is kept for `psahw quantize`."""
+    pytest.importorskip("torch")
+    from tests.importing.onnx_models import node, save
+
+    rng = np.random.default_rng(6)
+    constants = {"w": rng.normal(size=(4, 8)).astype(np.float32), "v": rng.normal(size=(8, 3)).astype(np.float32)}
+    nodes = [
+        node("MatMul", "x w", "h"),
+        node("Relu", "h", "r"),
+        node("MatMul", "r v", "y"),
+        node("Softmax", "y", "p"),
+    ]
+    save(here / "float.onnx", nodes, [1, 4], constants)
+    pixels = rng.integers(0, 256, (400, 1, 1, 4), dtype=np.uint8)
+    outputs = np.maximum(pixels[:, 0, 0] / 255 @ constants["w"], 0) @ constants["v"]
+    labels = (outputs - outputs.mean(0)).argmax(1)
+    np.savez("own.npz", x_train=pixels, y_train=labels, x_test=pixels[:100], y_test=labels[:100])
+    with pytest.raises(UserError, match=r"float\.onnx is a float model: name a data set"):
+        psahw.import_model("float.onnx", "n")
+    result = psahw.import_model(
+        "float.onnx", "n", dataset="own.npz", input_format=InputFormat(0, 1), calibration=50, float_directory="kept"
+    )
+    right = float((outputs[:100].argmax(1) == labels[:100]).mean() * 100)
+    assert result.accuracy.model == pytest.approx(right, abs=1)  # but for ties in float32
+    assert result.accuracy.same >= 97
+    assert result.comparison is None and result.calibration.images == 50
+    assert result.calibration.float_model.is_file() and result.dropped == ("Softmax p",)
+    assert psahw.load("n").metadata["imported"]["source"] == "ONNX"
+    with pytest.raises(UserError, match="inputs, flat, exact and task are for quantised ones"):
+        psahw.import_model("float.onnx", "n", dataset="own.npz", exact=True)
