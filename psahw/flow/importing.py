@@ -260,6 +260,8 @@ def _lowered(
         return lower(model, name=name, input_format=form, exact=exact, outputs=outputs, task=task)
     except Unsupported as error:
         raise Unsupported(error.nodes, path) from None
+    except OverflowError:
+        raise UserError(f"{path} cannot become a network: its scales or biases are too large or too small") from None
     except ValueError as error:  # a limit of networks
         raise UserError(f"{path} cannot become a network: {printable(str(error), 200)}") from None
 
