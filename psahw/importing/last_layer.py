@@ -1,0 +1,54 @@
+"""The last layer of a network, whose sums no quantiser turns into codes."""
+
+import numpy as np
+
+from ..architecture.codes import Codes
+from ..architecture.ranges import dot_range, signed_bits
+from ..network.graph import Named
+from . import operators as ops
+from .context import Context
+from .requantise import Scaling, steps
+from .unsupported import Unsupported
+from .values import Coded, Sums, Value, rising
+
+__all__ = ["finished"]
+
+
+def finished(
+    context: Context, layers: list[Named], value: Value, tensor: str, bipolar: ops.Operator | None
+) -> tuple[list[Named], float, float]:
+    """Return the layers of the whole network, and how its logits stand for the model's output."""
+    if isinstance(value, Coded) and not value.chain and layers:
+        return layers, value.grid.scale, -value.grid.scale * value.grid.zero
+    end = next(operator for operator in reversed(context.model.operators) if operator.output == tensor)
+    if not isinstance(value, Sums):
+        raise Unsupported([(end.name, type(end).__name__, "nothing is computed behind it")])
+    sums = rising(end, value)
+    if sums.chain:
+        raise Unsupported([(end.name, type(end).__name__, "the output is clipped but not quantised")])
+    least, greatest = dot_range(sums.weight, low=sums.low, high=sums.high)
+    if bipolar is not None:
+        reached = steps(
+            lambda x: (sums.factor[:, None] * x + sums.offset[:, None] >= 0).astype(int), least, greatest, 0, 1
+        )
+        bias = 1 - reached.reachable(reached.thresholds)[:, 0]
+        codes = Codes(max(2, signed_bits(int((least + bias).min()), int((greatest + bias).max()))))
+        made = sums.build(sums.weight, Scaling.sums(bias), codes)
+        context.say(bipolar, made, "exact: the label is present where the output is +1")
+        return layers + made, 1.0, 0.0
+    factor = float(sums.factor.max())
+    same = (sums.factor == factor).all()
+    shared = float(sums.offset[0]) if same and (sums.offset == sums.offset[0]).all() else 0.0
+    bias = np.rint((sums.offset - shared) / np.where(sums.factor > 0, sums.factor, 1)).astype(np.int64)
+    error = float(np.abs((sums.offset - shared) / np.where(sums.factor > 0, sums.factor, 1) - bias).max())
+    low, high = int((least + bias).min()), int((greatest + bias).max())
+    if same:
+        made = sums.build(sums.weight, Scaling.sums(bias), Codes(max(2, signed_bits(low, high))))
+        note = "exact" if error < 1e-6 else f"biases rounded by up to {error:.2g} of a sum's unit"
+        context.say(end, made, note, error < 1e-6)
+        return layers + made, factor, shared
+    shift = max(0, 15 + signed_bits(low, high) - 24)
+    multiplier = np.maximum(np.rint(sums.factor / factor * (1 << 15)), 0).astype(np.int64)
+    made = sums.build(sums.weight, Scaling(bias, np.full(len(multiplier), shift), multiplier), Codes(26))
+    context.say(end, made, "factors of the outputs rounded to 16 bits, and biases to sums", False)
+    return layers + made, factor / (1 << 15) * (1 << shift), 0.0
