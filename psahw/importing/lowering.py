@@ -16,6 +16,7 @@ from . import operators as ops
 from .context import Line
 from .input_format import InputFormat
 from .last_layer import finished
+from .refusals import in_order, refusals
 from .unsupported import Unsupported
 from .values import Bytes, Grid
 from .walk import Walk
@@ -84,20 +85,23 @@ def lower(
     Raises
     ------
     Unsupported
-        If operators cannot become layers; the message lists them with reasons.
+        If operators cannot become layers; the message lists all of them with reasons.
     """
-    walk = Walk(model, exact)
     if input_format is None:
         if model.input.quantiser is None:
             reason = "the model does not say what the bytes of its input stand for: give an input format"
             raise Unsupported([(model.input.name, "input", reason)])
         input_format = InputFormat.of(model.input.quantiser)
+    walk = Walk(model, exact)
     bytes_ = Bytes(np.tile(input_format.values(), (model.input.shape[2], 1)))
     last = model.operators[-1] if model.operators else None
     is_labels = isinstance(last, ops.Bipolar) and task in (None, "labels")
     stop = last.inputs[0] if is_labels and last is not None else model.output
-    layers, value = walk.series(model.input.name, bytes_, stop)
-    layers, scale, offset = finished(walk, layers, value, stop, last if is_labels else None)
+    try:
+        layers, value = walk.series(model.input.name, bytes_, stop)
+        layers, scale, offset = finished(walk, layers, value, stop, last if is_labels else None)
+    except Unsupported as error:
+        raise Unsupported(in_order(model, [*error.nodes, *refusals(model, bytes_)])) from None
     count = model.input.shape, walk.shapes[stop][2]
     kind = task or ("labels" if is_labels else "class")
     names = tuple(outputs) if outputs is not None else tuple(f"{_WORDS[kind]} {n}" for n in range(count[1]))

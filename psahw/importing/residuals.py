@@ -17,7 +17,7 @@ from .requantise import fitted, steps
 from .unsupported import Unsupported
 from .values import Coded, Sums, Value, largest, rising, target_of
 
-__all__ = ["Path", "join", "residual"]
+__all__ = ["Path", "join", "quantised_sum", "residual"]
 
 _FINER = 15  # bits that summands have below those of their sum
 _UNIT = 64  # the weight of a code that is scaled by a multiplier, so that its bias has fractions
@@ -40,13 +40,19 @@ def join(context: Context, tensor: str) -> ops.Add:
     raise Unsupported([(tensor, "tensor", "several operators take it, and no sum ends what they begin")])
 
 
+def quantised_sum(context: Context, add: ops.Add) -> tuple[list[ops.Clip], ops.Quantise]:
+    """Return the clips behind a sum, and the quantiser behind them."""
+    clips, quantiser = context.ending(add.output)
+    if quantiser is None:
+        raise Unsupported([(add.name, "Add", "no quantiser stands behind its sum")])
+    return clips, quantiser
+
+
 def residual(context: Context, add: ops.Add, tensor: str, coded: Coded, path: Path) -> tuple[list[Named], Value, str]:
     """Return the residual connection between a tensor and a sum, its output, and the tensor that this is."""
     if coded.order is not None:
         raise Unsupported([(add.name, "Add", "the order of its channels is another one")])
-    clips, quantiser = context.ending(add.output)
-    if quantiser is None:
-        raise Unsupported([(add.name, "Add", "no quantiser stands behind its sum")])
+    clips, quantiser = quantised_sum(context, add)
     context.absorb((*clips, quantiser), add)
     target = target_of(quantiser, context.shapes[tensor][2])
     scale = target.grid.scale

@@ -172,3 +172,26 @@ def test_what_is_not_quantised_is_refused():
 def test_wrong_input_format(arguments):
     with pytest.raises(ValueError, match="input format"):
         InputFormat(*arguments)
+
+
+def test_all_that_is_not_supported_is_listed():
+    """Also behind the first: float weights, a sum that nothing quantises, and wide codes, in the model's order."""
+    rng = np.random.default_rng(6)
+    model = chain(
+        quantised("i", "x", 0.5),
+        Convolution("a", ("i",), "a", rng.normal(size=(2, 1, 1, 2))),
+        quantised("b", "a", 0.5),
+        Add("s", ("i", "b"), "s"),
+        Convolution("c", ("s",), "c", rng.integers(-9, 9, (2, 1, 1, 2)).astype(np.int8)),
+        quantised("w", "c", 0.5, bits=12),
+        MaxPool("p", ("w",), "p", (2, 2), (1, 1)),
+        quantised("o", "p", np.array([0.5, 1.0])),
+    )
+    with pytest.raises(Unsupported) as caught:
+        lower(model)
+    assert [node[:2] for node in caught.value.nodes] == [
+        ("a", "Convolution"), ("s", "Add"), ("w", "Quantise"), ("o", "Quantise")
+    ]  # fmt: skip
+    reasons = [node[2] for node in caught.value.nodes]
+    assert "not integers" in reasons[0] and "no quantiser" in reasons[1]
+    assert "12 bits" in reasons[2] and "for each channel" in reasons[3]
