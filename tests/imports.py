@@ -55,6 +55,8 @@ class Trained(NamedTuple):
         Bytes of the input that enter per clock cycle.
     engines
         Engines that the circuit may have.
+    device
+        The device that the circuit is planned for, as fast as it fits.
     """
 
     file: str
@@ -62,18 +64,28 @@ class Trained(NamedTuple):
     images: int
     bus_bytes: int
     engines: str = "mac"
+    device: str = "xc7k160t"
 
 
 MODELS = {
     "resnet8": Trained("pretrainedResnet_quant.tflite", {}, 200, 4),
     "kws": Trained("kws_ref_model.tflite", {}, 20, 2),
     "ad01": Trained("ad01_int8.tflite", {"task": "values"}, 20, 4),
-    "jets": Trained("qkeras_jettagging.onnx", {"input_format": InputFormat(-4, 4)}, 1000, 16, "mac,parallel"),
-    "jets-exact": Trained(
-        "qkeras_jettagging.onnx", {"input_format": InputFormat(-4, 4), "exact": True}, 1000, 16, "mac,parallel"
+    "jets": Trained(
+        "qkeras_jettagging.onnx", {"input_format": InputFormat(-4, 4)}, 1000, 16, "mac,parallel", "xcu250"
     ),
-    "intrusion": Trained("unsw_nb15-mlp-w2a2.onnx", {}, 1000, 600, "mac,parallel"),
-    "tfc": Trained("TFC_2W2A.onnx", {"input_format": InputFormat(-1, 1), "flat": True}, 1000, 784, "mac,parallel"),
+    "jets-exact": Trained(
+        "qkeras_jettagging.onnx",
+        {"input_format": InputFormat(-4, 4), "exact": True},
+        1000,
+        16,
+        "mac,parallel",
+        "xcu250",
+    ),
+    "intrusion": Trained("unsw_nb15-mlp-w2a2.onnx", {}, 1000, 600, "mac,parallel", "xcu250"),
+    "tfc": Trained(
+        "TFC_2W2A.onnx", {"input_format": InputFormat(-1, 1), "flat": True}, 1000, 784, "mac,parallel", "xcu250"
+    ),
 }
 """The models by the names that records have."""
 
@@ -114,10 +126,10 @@ def compare(name: str, folder: Path, directory: Path, inputs: int) -> tuple[list
 
 
 def planned(name: str, network: Network) -> Plan:
-    """Return the fastest plan of a network for an Alveo U250."""
+    """Return the fastest plan of a network for its device."""
     model = MODELS[name]
     return search.make(
-        network, DEVICES["xcu250"], clock_hz=CLOCK, bus_bytes=model.bus_bytes, rules=Rules.parse(model.engines)
+        network, DEVICES[model.device], clock_hz=CLOCK, bus_bytes=model.bus_bytes, rules=Rules.parse(model.engines)
     )
 
 
@@ -142,7 +154,7 @@ def simulate(name: str, folder: Path, directory: Path) -> tuple[list[Value], str
         Value("latency", plan.latency, "cycles", "measured"),
         *(Value(resource, amount, "", "estimated") for resource, amount in resources.items()),
     ]
-    return values, f"Alveo U250, {model.engines}; back to back, then with stalls and 5 resets", good
+    return values, f"{model.engines}; back to back, then with stalls and 5 resets", good
 
 
 def accuracy(folder: Path, directory: Path) -> tuple[list[Value], str, bool]:
@@ -214,7 +226,8 @@ def main(arguments: list[str]) -> int:
             add_record(
                 ROOT / "results", kinds[options.check], f"imports/{options.check}/{name}", values,
                 command=" ".join(["python -m tests.imports", options.check, *([name] if name in MODELS else [])]),
-                subject=name, configuration=configuration, device=name if options.check == "plans" else "",
+                subject=name if name in MODELS else "resnet8", configuration=configuration,
+                device={"plans": name, "simulate": MODELS[name].device if name in MODELS else ""}.get(options.check, ""),
             )  # fmt: skip
     if options.json:
         print(json.dumps(outcomes, indent=2))
