@@ -227,7 +227,7 @@ def main(arguments: list[str]) -> int:
                 ROOT / "results", kinds[options.check], f"imports/{options.check}/{name}", values,
                 command=" ".join(["python -m tests.imports", options.check, *([name] if name in MODELS else [])]),
                 subject=name if name in MODELS else "resnet8", configuration=configuration,
-                device={"plans": name, "simulate": MODELS[name].device if name in MODELS else ""}.get(options.check, ""),
+                device={"plans": name, "simulate": getattr(MODELS.get(name), "device", "")}.get(options.check, ""),
             )  # fmt: skip
     if options.json:
         print(json.dumps(outcomes, indent=2))
