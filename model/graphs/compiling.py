@@ -9,6 +9,7 @@
   file if the scales agree.
 """
 
+import math
 from collections.abc import Sequence
 
 from torch import nn
@@ -63,7 +64,7 @@ class _Compiler:
         """
         while self.at < len(self.modules):
             self._take(last)
-        if ends_free and self.modules and not self.operations[-1].is_free:
+        if ends_free and self.modules and not self.operations[-1].fits_any:
             self._rescale(f"{self.name}.rescale")
         return Series(self.operations)
 
@@ -87,13 +88,21 @@ class _Compiler:
     def _rescale(self, name: str) -> None:
         self._add(Table([], name, self.shape[2], self.codes, INT8))
 
-    def _relu(self) -> Codes | None:
-        """Go past a ReLU, and return the type of its outputs; None if there is none."""
+    def _relu(self, *, limited: bool = True) -> tuple[Codes | None, float]:
+        """Go past a ReLU, and return the type and the limit of its outputs; None if there is none.
+
+        Parameters
+        ----------
+        limited
+            Whether the ReLU may have a limit.
+        """
         function = self._next(network.Function)
         if not isinstance(function, network.Function) or not function.is_relu:
-            return None
+            return None, math.inf
+        if not limited and function.limit < math.inf:
+            return None, math.inf
         self._advance()
-        return Codes(function.bits, False)
+        return Codes(function.bits, False), function.limit
 
     def _norm(self) -> ChannelNorm | None:
         """Go past a norm, and return it; None if there is none."""
@@ -127,10 +136,13 @@ class _Compiler:
         front, name = self._norm(), f"{self.name}.{self.at}"
         layer = self._advance()
         assert isinstance(layer, network.Convolution)  # see `_take`
-        norm, relu = self._norm(), self._relu()
+        norm = self._norm()
+        relu, limit = self._relu()
         is_last = last is not None and self.at == len(self.modules)
         after = last if is_last and last is not None else relu or INT8
-        self._add(Sums(layer, front, norm, name, self.codes, after))
+        sums = Sums(layer, front, norm, name, self.codes, after)
+        sums.limit = limit
+        self._add(sums)
 
     def _take_table(self, name: str, channels: int) -> None:
         functions: list[nn.Module] = []
@@ -154,11 +166,14 @@ class _Compiler:
         before = self.operations[-1] if self.operations else None
         # The scale of a grouped mixing follows from that of its own input.
         has_proportions = isinstance(before, Mixing) and before.is_grouped
-        if is_grouped and (before is None or not before.is_free or has_proportions):
+        if is_grouped and (before is None or not before.fits_any or has_proportions):
             self._rescale(f"{name}.rescale")
         self._advance()
         norm = None if is_grouped else self._norm()
-        self._add(Mixing(layer, norm, name, channels, self.codes, self._relu() or INT8))
+        relu, limit = self._relu(limited=not is_grouped)
+        mixing = Mixing(layer, norm, name, channels, self.codes, relu or INT8)
+        mixing.limit = limit
+        self._add(mixing)
 
     def _take_residual(self, name: str, channels: int) -> None:
         layer, shape, before = self.layers[self.at], self.shape, self.codes
@@ -178,4 +193,6 @@ class _Compiler:
             # Unsigned codes of 8 bits do not lose their sign bit: their table halves them where that is needed.
             after = before if before.bits == 8 else INT8
             shortcut = Series([Table([], f"{name}.shortcut.rescale", channels, before, after)])
-        self._add(Sum(branch, shortcut, name, (channels, self.shape[2]), before, self._relu() or INT8))
+        # The scale of a sum may exceed what was observed, so that a table has to compute a limit.
+        relu, _ = self._relu(limited=False)
+        self._add(Sum(branch, shortcut, name, (channels, self.shape[2]), before, relu or INT8))

@@ -24,7 +24,7 @@ __all__ = [
     "MaxPool", "MeanPool", "Misfit", "Mixing", "Norm", "Residual", "Shaped", "result", "visit",
 ]  # fmt: skip
 
-FUNCTIONS = ("relu", "gelu", "psa")
+FUNCTIONS = ("relu", "relu6", "gelu", "psa")
 """Functions of an `Activation`."""
 
 Grid: TypeAlias = tuple[int, int, int]
@@ -197,7 +197,7 @@ class Activation(_Layer, frozen=True, tag="activation"):
     Parameters
     ----------
     function
-        One of `FUNCTIONS`. A PSA is a learned function, of its own for each channel.
+        One of `FUNCTIONS`. "relu6" is ReLU up to 6. A PSA is a learned function, of its own for each channel.
     bits
         Bits of the quantised result, 2 to 8.
     segments

@@ -27,6 +27,7 @@ from .network import GraphNet
 __all__ = ["Imported", "from_operators"]
 
 _LARGEST_KERNEL = 9  # of a mixing
+_FUNCTIONS = {math.inf: "relu", 6.0: "relu6"}  # by the greatest result
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,9 +184,9 @@ class _Walk:
                 self.say(operator, "part of the weights, or a norm")
             case ops.Flatten(channels_first=channels_first):
                 self.flatten(operator, path, shape, channels_first)
-            case ops.Clip(low=0.0, high=math.inf):
+            case ops.Clip(low=0.0, high=high) if high in _FUNCTIONS:
                 path.settle()
-                self.say(operator, "exact", path.add(config.Activation("relu")))
+                self.say(operator, "exact", path.add(config.Activation(_FUNCTIONS[high])))
             case ops.MaxPool(size=size, stride=stride, padding=padding):
                 path.settle()
                 self.say(operator, "exact", path.add(config.MaxPool(size, stride, padding)))
@@ -193,9 +194,7 @@ class _Walk:
                 path.settle()
                 self.say(operator, "exact", path.add(config.MeanPool()))
             case ops.Clip(low=low, high=high):
-                reason = (
-                    f"a float model may have ReLU, but no other bounds than 0 and infinity, not {low:g}, {high:g}"
-                )
+                reason = f"a float model may have the bounds 0 and infinity, or 0 and 6, but not {low:g} and {high:g}"
                 raise Unsupported([(operator.name, "Clip", reason)])
             case _:
                 reason = "the model is quantised already, and a float model must not be"

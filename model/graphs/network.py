@@ -134,7 +134,7 @@ class Mixing(nn.Module):
 
 
 class Function(nn.Module):
-    """A function of each value: ReLU, GELU, or a PSA for each channel.
+    """A function of each value: ReLU, ReLU up to 6, GELU, or a PSA for each channel.
 
     Parameters
     ----------
@@ -151,12 +151,17 @@ class Function(nn.Module):
         if layer.function == "psa":
             self.act = PSA(channels, layer.segments, init=layer.start, grid_size=layer.grid_size)
         else:
-            self.act = nn.ReLU() if layer.function == "relu" else nn.GELU()
+            self.act = {"relu": nn.ReLU, "relu6": nn.ReLU6, "gelu": nn.GELU}[layer.function]()
 
     @property
     def is_relu(self) -> bool:
-        """True for ReLU, which saturation at 0 computes."""
-        return isinstance(self.act, nn.ReLU)
+        """True for ReLU and ReLU up to 6, which saturation computes."""
+        return isinstance(self.act, nn.ReLU | nn.ReLU6)
+
+    @property
+    def limit(self) -> float:
+        """The greatest result of a ReLU."""
+        return 6.0 if isinstance(self.act, nn.ReLU6) else math.inf
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.act(x)

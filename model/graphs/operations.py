@@ -7,6 +7,7 @@ channel, say what a code is worth in the units of the float network. They are se
 Activations are laid out as [B, rows, columns, C].
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -43,8 +44,11 @@ class Operation(nn.Module):
         [C of the inputs] and [C of the outputs].
     needed
         [C of the outputs], the scale that suits the outputs that were observed.
+    limit
+        The greatest output of a ReLU. Saturation computes it, because the scale is not larger than `needed`.
     """
 
+    limit: float = math.inf
     in_scale: Tensor
     out_scale: Tensor
     needed: Tensor
@@ -60,6 +64,11 @@ class Operation(nn.Module):
     def is_free(self) -> bool:
         """True if the scale of the outputs can be chosen."""
         return False
+
+    @property
+    def fits_any(self) -> bool:
+        """True if the scale of the outputs may be larger than they need."""
+        return self.is_free and self.limit == math.inf
 
     def observe(self, x: Tensor) -> Tensor:
         """Return what the float layers make of an input."""
@@ -88,6 +97,7 @@ class Weighted(Operation):
         The norm behind the weights, or None.
     name, channels, before, after
         See `Operation`. Unsigned outputs are those of a ReLU.
+
     """
 
     def __init__(self, norm: ChannelNorm | None, name: str, channels: tuple[int, int], before: Codes, after: Codes):
@@ -111,7 +121,7 @@ class Weighted(Operation):
         """Return float outputs behind the norm and the ReLU."""
         if self.norm is not None:
             y = self.norm(y)
-        return y if self.after.signed else functional.relu(y)
+        return y if self.after.signed else y.clamp(0, self.limit)
 
     @torch.no_grad()
     def is_exact(self) -> bool:

@@ -32,6 +32,23 @@ SMALL = {
     "depthwise": topologies.DepthwiseSeparable(
         image=(11, 5), colours=1, classes=3, channels=5, blocks=2, size=(4, 3), task="labels"
     ),
+    "limits": config.GraphConfig(
+        image=(6, 5),
+        classes=3,
+        series=(
+            config.Convolution(6, padding=(1, 1, 1, 1)),
+            config.Norm(),
+            config.Activation("relu6"),
+            config.Residual((config.Linear(6), config.Activation("relu6"))),
+            config.Activation("relu6"),
+            config.Mixing(0, 3, True),
+            config.Activation("relu6"),
+            config.Mixing(2, 3, True),
+            config.Activation("relu6", bits=6),
+            config.Flatten(),
+            config.Linear(3),
+        ),
+    ),
     "graph": config.GraphConfig(
         image=(4, 4),
         classes=2,
@@ -152,7 +169,7 @@ def test_configurations_survive_json(name):
         ({"widths": [0]}, r"x: widths must be in \[1, 65536\], not 0"),
         ({"widths": []}, "x: widths must not be empty"),
         ({"widths": [4, "a"]}, r"x: widths\[1\] must be an integer"),
-        ({"activation": "tanh"}, "activation must be one of relu, gelu, psa, not 'tanh'"),
+        ({"activation": "tanh"}, "activation must be one of relu, relu6, gelu, psa, not 'tanh'"),
         ({"bits": 9}, r"layer 3 \(Activation\): bits must be in \[2, 8\], not 9"),
         ({"depth": 3}, "depth"),
         ({"classes": 1}, r"classes must be in \[2, 65536\], not 1"),
@@ -253,3 +270,19 @@ def test_outputs_are_so_coarse_that_no_weight_saturates():
         expected = model(torch.from_numpy(images))
         given = QuantizedGraph(model, images)(torch.from_numpy(images))
     assert (given - expected).abs().max() < 0.01 * expected.abs().max()
+
+
+def test_a_limit_is_the_saturation_of_codes():
+    """The greatest code stands for at most 6, also behind large sums."""
+    model = trained(SMALL["limits"])
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "weight" in name:
+                parameter.mul_(20)
+    images = images_for(SMALL["limits"])
+    quantized = QuantizedGraph(model, images)
+    limited = [operation for operation in quantized.operations() if operation.limit == 6]
+    assert len(limited) == 3
+    for operation in limited:
+        assert (operation.out_scale * operation.after.high <= 6.0001).all()
+        assert (operation.out_scale * operation.after.high > 5).any()

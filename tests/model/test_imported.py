@@ -122,7 +122,13 @@ def test_norms_that_stand_alone(tmp_path, rng):
     from tests.importing.onnx_models import node, save
 
     constants = dict(
-        f=numbers(rng, 1, 2, 1, 1), w=numbers(rng, 20, 9), b=numbers(rng, 9), g=numbers(rng, 9), v=numbers(rng, 9, 3)
+        zero=np.float32(0),
+        six=np.float32(6),
+        f=numbers(rng, 1, 2, 1, 1),
+        w=numbers(rng, 20, 9),
+        b=numbers(rng, 9),
+        g=numbers(rng, 9),
+        v=numbers(rng, 9, 3),
     )
     nodes = [
         node("Mul", "x f", "a"),
@@ -130,7 +136,7 @@ def test_norms_that_stand_alone(tmp_path, rng):
         node("Gemm", "c w b", "d"),
         node("Relu", "d", "e"),
         node("Mul", "e g", "h"),
-        node("Relu", "h", "i"),
+        node("Clip", "h zero six", "i"),
         node("MatMul", "i v", "y"),
     ]
     path = save(tmp_path / "m.onnx", nodes, [1, 2, 2, 5], constants)
@@ -177,8 +183,8 @@ def dense(name, source, outputs=2, inputs=3):
     ("operators", "message"),
     [
         (
-            [dense("a", "x"), ops.Clip("b", ("a",), "b", 0, 6), dense("c", "b", 2, 2)],
-            "no other bounds than 0 and inf",
+            [dense("a", "x"), ops.Clip("b", ("a",), "b", -1, 1), dense("c", "b", 2, 2)],
+            "0 and infinity, or 0 and 6, but not -1 and 1",
         ),
         (
             [ops.Quantise("a", ("x",), "a", ops.Quantiser(np.array(1.0))), dense("b", "a")],
