@@ -50,6 +50,13 @@ class Scaling:
         """Return the scaling that gives the sums themselves, with a bias."""
         return cls(bias, np.zeros_like(bias))
 
+    @classmethod
+    def scaled(cls, multiplier: np.ndarray, constant: np.ndarray, shift: np.ndarray) -> "Scaling":
+        """Return the scaling ``rshift(multiplier·sum + constant, shift)``, the constant in bias and offset."""
+        divisor = np.maximum(multiplier, 1)
+        bias = np.where(multiplier > 0, (2 * constant + divisor) // (2 * divisor), 0)
+        return cls(bias, shift, multiplier, constant - multiplier * bias)
+
     def codes(self, sums: np.ndarray) -> np.ndarray:
         """Return the codes of int64 sums (channels,), not saturated."""
         total = (sums + self.bias) * (1 if self.multiplier is None else self.multiplier)
@@ -229,12 +236,12 @@ def fitted(wanted: Steps, factor: np.ndarray, offset: np.ndarray) -> Fit | None:
     multiplier, constant, different = _scaled(wanted, factor, offset, shift)
     if ((multiplier == 0) & (factor > 0)).any():
         return None
-    divisor = np.maximum(multiplier, 1)
-    bias = np.where(multiplier > 0, (2 * constant + divisor) // (2 * divisor), 0)
-    rest = constant - multiplier * bias
-    if (np.abs(bias) >= 1 << 31).any() or (np.abs(rest) > MAX_MULTIPLIER).any():
+    scaling = Scaling.scaled(multiplier, constant, shift)
+    if (np.abs(scaling.bias) >= 1 << 31).any() or (
+        np.abs(constant - multiplier * scaling.bias) > MAX_MULTIPLIER
+    ).any():
         return None
-    return _fit(wanted, factor, Scaling(bias, shift, multiplier, rest), different)
+    return _fit(wanted, factor, scaling, different)
 
 
 def fitted_mean(wanted: Steps, factor: float, offset: float) -> Fit | None:

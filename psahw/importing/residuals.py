@@ -1,26 +1,28 @@
 """Residual connections: what several operators take, up to the sum that ends what they begin."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 
 from ..architecture.codes import Codes
-from ..architecture.ranges import dot_range
+from ..architecture.ranges import MAX_MULTIPLIER, dot_range
 from ..network.graph import MAX_SUMMAND_BITS, Named, Residual
-from ..network.layers import TokenMixing
+from ..network.layers import MAX_SHIFT, TokenMixing
 from . import operators as ops
 from .context import Context
-from .requantise import fitted, steps
+from .requantise import Scaling, fitted, steps
 from .unsupported import Unsupported
-from .values import Coded, Sums, Value, largest, rising, target_of
+from .values import Coded, Grid, Sums, Value, chained, largest, rising, target_of
 
 __all__ = ["Path", "join", "quantised_sum", "residual"]
 
 _FINER = 15  # bits that summands have below those of their sum
-_UNIT = 64  # the weight of a code that is scaled by a multiplier, so that its bias has fractions
+_WIDE = Codes(MAX_SUMMAND_BITS)
+
+_CodeOf: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 Path: TypeAlias = Callable[[str, Coded, str], tuple[list[Named], Value]]
 """Returns the layers from one tensor, whose codes it is given, to another one, and what that one is."""
@@ -55,73 +57,94 @@ def residual(context: Context, add: ops.Add, tensor: str, coded: Coded, path: Pa
     clips, quantiser = quantised_sum(context, add)
     context.absorb((*clips, quantiser), add)
     target = target_of(quantiser, context.shapes[tensor][2])
-    scale = target.grid.scale
-    name = context.names(add.name)
-    ends: list[tuple[list[Named], Value]] = []
-    for end in add.inputs:
-        ends.append(([], coded) if end == tensor else path(tensor, coded, end))
-    most = max(scale, *(largest(end) for _, end in ends))
-    finer = max(0, min(_FINER, math.floor(math.log2((1 << MAX_SUMMAND_BITS - 1) * scale / most))))
-    exact, paths = True, []
-    for index, (layers, summand_end) in enumerate(ends):
-        zero = target.grid.zero if index == 0 else 0.0
-        summand, is_exact = _summand(context, add, f"{name}_{'ab'[index]}", summand_end, scale, finer, zero)
+    grid, name = target.grid, context.names(add.name)
+    ends = [([], coded) if end == tensor else path(tensor, coded, end) for end in add.inputs]
+    shift = _finer([value for _, value in ends], grid)
+    paths, codes = [], []
+    for index, (layers, value) in enumerate(ends):
+        # The unit of summands, and the zero point of the sum in these units.
+        unit, zero = grid.scale / (1 << shift), float(grid.zero) * (1 << shift) * (index == 0)
+        if isinstance(value, Sums):
+            summand = _summed(add, value, unit, zero)
+        else:
+            summand, code_of = _coded(context, add, f"{name}_{'ab'[index]}", value, unit, zero)
+            codes.append(code_of)
         paths.append(tuple(layers + summand))
-        exact &= is_exact
     if len(paths[0]) < len(paths[1]):
         paths.reverse()
-    shift = finer
-    grid = target.grid
-    made = [Named(name, Residual(paths[0], paths[1], grid.codes.bits, grid.codes.signed, shift))]
-    reals = np.array([[-np.inf, np.inf]])
-    for each in clips:
-        reals = reals.clip(each.low, each.high)
-    low, high = (int(code) for code in target.codes(reals)[0])
-    grid = replace(grid, low=max(low, grid.low), high=min(high, grid.high))
-    made += context.clip(name, grid, np.array([grid.codes.low, grid.codes.high]), context.shapes[tensor][2])
-    note = f"summands of {shift} more bits, rounded, and the sum rounded half up"
-    context.say(add, made, "exact" if exact and not shift else note, exact and not shift)
-    return made, Coded(grid), quantiser.output
+    layers = [Named(name, Residual(paths[0], paths[1], grid.codes.bits, grid.codes.signed, shift))]
+    low, high = target.codes(chained(clips, np.array([[-np.inf, np.inf]])))[0].tolist()
+    after = replace(grid, low=max(low, grid.low), high=min(high, grid.high))
+    layers += context.clip(name, after, np.array([grid.codes.low, grid.codes.high]), context.shapes[tensor][2])
+    note, share = f"summands of {shift} more bits, rounded, and the sum rounded half up", 1.0
+    if len(codes) == 2:
+        first, second = (_numbers(value, code_of) for (_, value), code_of in zip(ends, codes, strict=True))
+        wanted = target.codes(chained(clips, first[0][:, None] + second[0]))
+        given = (first[1][:, None] + second[1] + (1 << shift >> 1)) >> shift
+        share = float((given.clip(grid.codes.low, grid.codes.high).clip(after.low, after.high) != wanted).mean())
+        note = f"summands of {shift} more bits; {100 * share:.2g} % of the pairs of codes give a neighbouring code"
+    context.say(add, layers, note if share else "exact", not share)
+    return layers, Coded(after), quantiser.output
 
 
-def _summand(
-    context: Context, add: ops.Add, name: str, end: Value, scale: float, finer: int, zero: float
-) -> tuple[list[Named], bool]:
-    """Return the layers that bring one of two summands to a common scale, and whether that is exact."""
-    wide = Codes(MAX_SUMMAND_BITS)
-    unit = scale / (1 << finer)
-    if isinstance(end, Sums):
-        end = rising(add, end)
-        if end.chain:
-            raise Unsupported([(add.name, "Add", "one of its summands is clipped but not quantised")])
-        least, greatest = dot_range(end.weight, low=end.low, high=end.high)
-        factor, offset = end.factor / unit, end.offset / unit + zero * (1 << finer)
-        whole = np.arange(wide.low, wide.high + 1)[:: 1 << 8]
-        limits = int(whole[0]), int(whole[-1])
-        wanted = steps(
-            lambda x: np.floor(factor[:, None] * x + offset[:, None] + 0.5).clip(*limits), least, greatest, -1, 0
-        )
-        fit = fitted(wanted, factor, offset)
-        if fit is None:
-            raise Unsupported([(add.name, "Add", "one of its summands is too coarse or too fine")])
-        return end.build(end.weight, fit.scaling, wide), False
-    assert isinstance(end, Coded)
-    if end.chain:
+def _finer(ends: Sequence[Value], grid: Grid) -> int:
+    """Return how many more bits than their sum summands have: the fewest with which they are exact, or the most."""
+    most = max(grid.scale, *map(largest, ends))
+    finer = max(0, min(_FINER, math.floor(math.log2((1 << MAX_SUMMAND_BITS - 1) * grid.scale / most))))
+    numbers = [float(grid.zero)]
+    for value in ends:
+        if not isinstance(value, Coded):
+            return finer
+        ratio = value.grid.scale / grid.scale
+        numbers += [ratio, ratio * value.grid.zero]
+    exact = (bits for bits in range(finer) if all((number * (1 << bits)).is_integer() for number in numbers))
+    return next(exact, finer)
+
+
+def _numbers(value: Value, code_of: _CodeOf) -> tuple[np.ndarray, np.ndarray]:
+    """Return the real numbers of all codes of a summand, and what its layers make of the codes."""
+    assert isinstance(value, Coded)
+    codes = np.arange(value.grid.low, value.grid.high + 1)
+    return value.grid.values(codes), code_of(codes)
+
+
+def _summed(add: ops.Add, sums: Sums, unit: float, zero: float) -> list[Named]:
+    """Return the layers that give sums as a summand in a unit, with a number added."""
+    sums = rising(add, sums)
+    if sums.chain:
+        raise Unsupported([(add.name, "Add", "one of its summands is clipped but not quantised")])
+    least, greatest = dot_range(sums.weight, low=sums.low, high=sums.high)
+    factor, offset = sums.factor / unit, sums.offset / unit + zero
+    # The step at 0 fixes the offset, and the factors have 22 bits.
+    wanted = steps(
+        lambda x: np.floor(factor[:, None] * x + offset[:, None] + 0.5).clip(-1, 0), least, greatest, -1, 0
+    )
+    fit = fitted(wanted, factor, offset)
+    if fit is None:
+        raise Unsupported([(add.name, "Add", "one of its summands is too coarse or too fine")])
+    return sums.build(sums.weight, fit.scaling, _WIDE)
+
+
+def _coded(
+    context: Context, add: ops.Add, name: str, value: Value, unit: float, zero: float
+) -> tuple[list[Named], _CodeOf]:
+    """Return the layers that give codes as a summand in a unit, with a number added, and what they compute."""
+    assert isinstance(value, Coded)
+    if value.chain:
         raise Unsupported([(add.name, "Add", "one of its summands is not quantised")])
-    ratio = end.grid.scale / unit
-    bias = zero * (1 << finer) / ratio - end.grid.zero
-    if ratio == 1 and bias == 0:
-        return [], True
-    mantissa, exponent = math.frexp(ratio)
-    multiplier: np.ndarray | None
-    if mantissa == 0.5 and 1 <= exponent <= 7 and float(bias * ratio).is_integer():
-        weight, integer, shift, multiplier, exact = int(ratio), round(bias * ratio), 0, None, True
+    ratio = value.grid.scale / unit
+    constant = zero - ratio * value.grid.zero
+    if ratio == 1 and constant == 0:
+        return [], lambda codes: codes
+    weight, (_, exponent) = 1, math.frexp(ratio)
+    if ratio.is_integer() and ratio <= 127 and constant.is_integer():
+        weight, scaling = int(ratio), Scaling.sums(np.array([int(constant)]))
     else:
-        shift = max(0, min(22 + 6 - exponent, 31))
-        multiplier = np.array([[round(math.ldexp(ratio / _UNIT, shift))]], np.uint32)
-        weight, integer, exact = _UNIT, round(bias * _UNIT), False
+        shift = max(0, min(22 - exponent, MAX_SHIFT))
+        multiplier = min(round(math.ldexp(ratio, shift)), MAX_MULTIPLIER)
+        numbers = multiplier, round(math.ldexp(constant, shift)), shift
+        scaling = Scaling.scaled(*(np.array([number]) for number in numbers))
     mixing = TokenMixing(
-        np.array([[[weight]]], np.int8), np.array([[integer]], np.int32), np.array([[shift]], np.uint8),
-        (1, 1), True, wide.bits, True, multiplier,
-    )  # fmt: skip
-    return [Named(context.names(name), mixing)], exact
+        np.array([[[weight]]], np.int8), **scaling.arrays((1, 1)), kernel=(1, 1), shared=True, out_bits=_WIDE.bits
+    )
+    return [Named(context.names(name), mixing)], lambda codes: scaling.codes(weight * codes)
