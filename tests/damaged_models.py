@@ -3,7 +3,7 @@
     python -m tests.damaged_models [FOLDER] [--cases N] [--json] [--record]
 
 FOLDER has the models; by default it is ``shared/models`` beside the checkout. Each copy must be imported, or refused
-in one line or a short list, within 10 s and 2 GB, and must leave no file and no process behind.
+in one line or a short list, within 10 s of processor time and 2 GB, and must leave no file and no process behind.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from psahw.records import Value
 from psahw.records.capture import add_record
@@ -27,9 +27,10 @@ __all__ = ["MODELS"]
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS, MEGABYTES = 10, 2000
+PATIENCE = 120  # seconds of a machine that does other work, too
 MODELS = {
     "pretrainedResnet_quant.tflite": (), "kws_ref_model.tflite": (), "ad01_int8.tflite": ("--task", "values"),
-    "pretrainedResnet.tflite": ("--input", "0:255"), "qkeras_jettagging.onnx": ("--input", "-8:8"),
+    "pretrainedResnet.tflite": (), "qkeras_jettagging.onnx": ("--input", "-8:8"),
     "TFC_2W2A.onnx": ("--input", "-1:1"), "unsw_nb15-mlp-w2a2.onnx": (),
 }  # fmt: skip
 """The models, and the options with which each is imported."""
@@ -40,17 +41,24 @@ def _megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
+def _seconds() -> float:
+    """Return the processor time of all processes that this one has started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def outcome(content: bytes, options: tuple[str, ...], folder: Path) -> tuple[str, float]:
     """Return whether a model is imported or refused, and the seconds that this took.
 
     Raises AssertionError if anything else becomes of it.
     """
     (folder / "model").write_bytes(content)
-    before = sorted(folder.rglob("*"))
-    ended = Command(folder, "import", "model", "-o", "network", *options).finish(2 * SECONDS)
+    before, start = set(folder.rglob("*")), _seconds()
+    ended = Command(folder, "import", "model", "-o", "network", *options).finish(PATIENCE)
+    seconds = _seconds() - start
     assert ended.status in (0, 1, 2), f"status {ended.status}: {ended.err}"
     assert not ended.left, ended.left
-    assert ended.seconds < SECONDS, f"{ended.seconds:.1f} s"
+    assert seconds < SECONDS, f"{seconds:.1f} s"
     assert _megabytes() < MEGABYTES, f"{_megabytes():.0f} MB"
     assert not leftovers(folder)
     if ended.status:
@@ -58,7 +66,7 @@ def outcome(content: bytes, options: tuple[str, ...], folder: Path) -> tuple[str
     else:
         (folder / "network").unlink()
     assert set(folder.rglob("*")) <= {*before, folder / "tmp"}, "it left files behind"
-    return "refused" if ended.status else "imported", ended.seconds
+    return "refused" if ended.status else "imported", seconds
 
 
 def damage(path: Path, options: tuple[str, ...], cases: int) -> tuple[Counter[str], float]:
@@ -69,8 +77,9 @@ def damage(path: Path, options: tuple[str, ...], cases: int) -> tuple[Counter[st
     with tempfile.TemporaryDirectory() as name:
 
         @settings(
-            max_examples=cases, deadline=None, database=None, print_blob=True, suppress_health_check=list(HealthCheck)
-        )
+            max_examples=cases, deadline=None, database=None, suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],  # each case takes seconds: none is made smaller
+        )  # fmt: skip
         @given(damaged_model(content))
         def check(damaged):
             what, seconds = outcome(damaged, options, Path(name))
@@ -97,7 +106,7 @@ def main(arguments: list[str]) -> int:
             continue
         counts, seconds = damage(options.folder / name, given_options, options.cases)
         shown = ", ".join(f"{count} {what}" for what, count in counts.items())
-        print(f"{name}: {shown}, at most {seconds:.1f} s", file=sys.stderr, flush=True)
+        print(f"{name}: {shown}, at most {seconds:.1f} s of processor time", file=sys.stderr, flush=True)
         total += counts
         slowest = max(slowest, seconds)
         names.append(name)
@@ -114,7 +123,7 @@ def main(arguments: list[str]) -> int:
             ROOT / "results", "verification", "import/damaged models",
             [
                 *(Value(what, count, "", "measured") for what, count in figures.items()),
-                Value("slowest copy", round(slowest, 1), "s", "measured"),
+                Value("most processor time of a copy", round(slowest, 1), "s", "measured"),
                 Value("most memory", round(_megabytes()), "MB", "measured"),
             ],
             command=f"python -m tests.damaged_models --cases {options.cases}",
