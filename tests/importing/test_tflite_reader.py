@@ -699,3 +699,17 @@ def test_tensors_of_a_file_that_litert_refuses(tmp_path):
     model = read(path)
     with pytest.raises(UserError, match=f"LiteRT cannot compute {path}: "):
         tensors(path, np.zeros((1, *model.input.shape), int))
+
+
+def test_a_damaged_part_that_the_reader_does_not_look_at(tmp_path):
+    """The place of a table of metadata is outside of the file, which flatbuffers takes for a wrong type."""
+    builder = small()
+    builder.model.metadata = [schema.MetadataT(name="m")]
+    content = builder.content([0], [1])
+    path = tmp_path / "m.tflite"
+    table = schema.Model.GetRootAs(content, 0).Metadata(0)._tab.Pos
+    (at,) = (n for n in range(0, len(content), 4) if n + int.from_bytes(content[n : n + 4], "little") == table)
+    path.write_bytes(content[:at] + b"\xff\xff\xff\x8f" + content[at + 4 :])
+    model = read(path)
+    with pytest.raises(UserError, match=f"LiteRT cannot compute {path}: "):
+        tensors(path, np.zeros((1, *model.input.shape), int))
