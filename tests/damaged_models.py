@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(figures | {"seconds": slowest, "megabytes": _megabytes()}, indent=2))
     if options.record:
         add_record(
-            ROOT / "results", "verification", "import/damaged models",
+            ROOT / "results", "verification", "import/damaged-models",
             [
                 *(Value(what, count, "", "measured") for what, count in figures.items()),
                 Value("most processor time of a copy", round(slowest, 1), "s", "measured"),

@@ -48,8 +48,8 @@ def _record(counts: dict[str, Counts], cases: int, reader: str | None) -> None:
         Value("most memory", round(max(count.megabytes for count in counts.values())), "MB", "measured"),
     ]
     add_record(
-        ROOT / "results", "verification", "fuzz" + (f"/{reader}" if reader else ""), values,
-        command=f"python -m tests.fuzz --cases {cases}" + (f" --reader {reader}" if reader else ""),
+        ROOT / "results", "verification", "fuzz" + (f"/{reader.replace(' ', '-')}" if reader else ""), values,
+        command=f"python -m tests.fuzz --cases {cases}" + (f" --reader '{reader}'" if reader else ""),
         configuration=f"damaged input for {', '.join(counts)}",
     )  # fmt: skip
 
