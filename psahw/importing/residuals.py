@@ -89,7 +89,7 @@ def residual(context: Context, add: ops.Add, tensor: str, coded: Coded, path: Pa
 
 def _finer(ends: Sequence[Value], grid: Grid) -> int:
     """Return how many more bits than their sum summands have: the fewest with which they are exact, or the most."""
-    most = max(grid.scale, *map(largest, ends))
+    most = max(grid.scale, *map(largest, ends)) + abs(grid.zero) * grid.scale
     finer = max(0, min(_FINER, math.floor(math.log2((1 << MAX_SUMMAND_BITS - 1) * grid.scale / most))))
     numbers = [float(grid.zero)]
     for value in ends:
@@ -147,4 +147,4 @@ def _coded(
     mixing = TokenMixing(
         np.array([[[weight]]], np.int8), **scaling.arrays((1, 1)), kernel=(1, 1), shared=True, out_bits=_WIDE.bits
     )
-    return [Named(context.names(name), mixing)], lambda codes: scaling.codes(weight * codes)
+    return [Named(context.names(name), mixing)], lambda codes: _WIDE.saturate(scaling.codes(weight * codes))
