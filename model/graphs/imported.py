@@ -5,7 +5,6 @@ factors behind or in front of weights, become part of the weights.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,8 +15,11 @@ import torch
 from psahw.errors import UserError
 from psahw.importing import operators as ops
 from psahw.importing.lowering import Line
+from psahw.importing.paths import Paths
 from psahw.importing.unsupported import Unsupported
+from psahw.network.graph import MAX_DEPTH
 
+from .. import finite
 from ..datasets.source import Task
 from ..resmlp import PIXEL_SCALE
 from . import config
@@ -27,6 +29,7 @@ from .network import GraphNet
 __all__ = ["Imported", "from_operators"]
 
 _LARGEST_KERNEL = 9  # of a mixing
+_MOST_WEIGHTS = 1 << 24  # of a grouped convolution that becomes one with a single group
 _FUNCTIONS = {math.inf: "relu", 6.0: "relu6"}  # by the greatest result
 
 
@@ -78,12 +81,15 @@ class _Path:
         What stands behind them, or None for nothing.
     sees_image
         Whether nothing but `pending` stands between the image and the next layer.
+    depth
+        Residual connections that it is inside of.
     """
 
     name: str
     parts: list[_Part]
     pending: _Pending | None = None
     sees_image: bool = False
+    depth: int = 0
 
     def add(self, layer: AnyLayer, **tensors: np.ndarray) -> str:
         """Add a layer, and return its name."""
@@ -113,21 +119,7 @@ class _Walk:
         self.model, self.shapes = model, ops.shapes(model)
         self.lines: list[Line] = []
         self.order: dict[int, np.ndarray] = {}  # of the columns of a dense layer's weights, by the operator's id
-        self.takers: dict[str, list[ops.Operator]] = defaultdict(list)
-        for operator in model.operators:
-            for name in dict.fromkeys(operator.inputs):
-                self.takers[name].append(operator)
-        self.passed = self._passed()
-
-    def _passed(self) -> dict[str, list[str]]:
-        """Return, for each tensor, those that everything computed from it passes through, in data order."""
-        passed: dict[str, list[str]] = {}
-        names = [self.model.input.name, *(operator.output for operator in self.model.operators)]
-        for name in reversed(names):
-            ways = [passed[taker.output] for taker in self.takers[name]]
-            common = [each for each in ways[0] if all(each in way for way in ways)] if ways else []
-            passed[name] = [name, *common]
-        return passed
+        self.paths = Paths(model)
 
     def say(self, operator: ops.Operator, note: str, layer: str | None = None, exact: bool = True) -> None:
         """Note what became of an operator."""
@@ -137,7 +129,7 @@ class _Walk:
     def series(self, tensor: str, stop: str, path: _Path) -> None:
         """Add the layers from a tensor to another one to a path."""
         while tensor != stop:
-            takers = self.takers[tensor]
+            takers = self.paths.takers[tensor]
             if len(takers) == 1 and not isinstance(takers[0], ops.Add):
                 self.step(takers[0], path)
                 tensor = takers[0].output
@@ -147,18 +139,20 @@ class _Walk:
 
     def residual(self, tensor: str, path: _Path) -> str:
         """Add the residual connection that begins with a tensor, and return the tensor of its sum."""
-        add = next((each for each in self.model.operators if each.output in self.passed[tensor][1:]), None)
-        takers = [each for each in self.takers[tensor] if each is not add]
+        add = self.paths.meeting(tensor)
+        takers = [each for each in self.paths.takers[tensor] if each is not add]
         if not isinstance(add, ops.Add) or len(set(add.inputs)) != 2:
             raise Unsupported([(tensor, "tensor", "several operators take it, and no sum ends what they begin")])
         path.settle()
+        if path.depth == MAX_DEPTH:
+            raise Unsupported([(add.name, "Add", f"residual connections more than {MAX_DEPTH} deep")])
         name = f"{path.name}{len(path.parts)}"
         ends: list[list[_Part]] = []
         for end, word in zip(sorted(add.inputs, key=lambda end: end == tensor), ("branch", "shortcut"), strict=True):
-            begins = [each for each in takers if end in self.passed[each.output]]
+            begins = [each for each in takers if self.paths.passes(each.output, end)]
             if len(begins) != (end != tensor):
                 raise Unsupported([(add.name, "Add", "its summands are sums of the same tensor")])
-            side = _Path(f"{name}.{word}.", [])
+            side = _Path(f"{name}.{word}.", [], depth=path.depth + 1)
             if begins:
                 takers.remove(begins[0])
                 self.step(begins[0], side)
@@ -184,7 +178,7 @@ class _Walk:
                 self.say(operator, "part of the weights, or a norm")
             case ops.Flatten(channels_first=channels_first):
                 self.flatten(operator, path, shape, channels_first)
-            case ops.Clip(low=0.0, high=high) if high in _FUNCTIONS:
+            case ops.Clip(high=high):
                 path.settle()
                 self.say(operator, "exact", path.add(config.Activation(_FUNCTIONS[high])))
             case ops.MaxPool(size=size, stride=stride, padding=padding):
@@ -193,12 +187,8 @@ class _Walk:
             case ops.MeanPool():
                 path.settle()
                 self.say(operator, "exact", path.add(config.MeanPool()))
-            case ops.Clip(low=low, high=high):
-                reason = f"a float model may have the bounds 0 and infinity, or 0 and 6, but not {low:g} and {high:g}"
-                raise Unsupported([(operator.name, "Clip", reason)])
             case _:
-                reason = "the model is quantised already, and a float model must not be"
-                raise Unsupported([(operator.name, type(operator).__name__, reason)])
+                raise AssertionError(operator)  # see `_check`
 
     def flatten(self, operator: ops.Operator, path: _Path, shape: ops.Shape, channels_first: bool) -> None:
         """Add a flattening; the next dense layer takes its channels in our order."""
@@ -206,12 +196,12 @@ class _Walk:
         if rows * columns == 1:
             self.say(operator, "changes nothing")
             return
-        following = self.takers[operator.output]
+        following = self.paths.takers[operator.output]
         if channels_first and channels > 1:
             ours = np.arange(rows * columns * channels).reshape(rows, columns, channels)
             order = np.moveaxis(ours, 2, 0).reshape(-1)  # where each of the model's channels is in ours
             while len(following) == 1 and isinstance(following[0], ops.Clip):
-                following = self.takers[following[0].output]
+                following = self.paths.takers[following[0].output]
             if len(following) != 1 or not isinstance(following[0], ops.Convolution):
                 raise Unsupported([(operator.name, "Flatten", "channels come first, and no dense layer follows")])
             self.order[id(following[0])] = order
@@ -233,7 +223,13 @@ class _Walk:
             if (kernel := self.local(operator, shape)) is not None:
                 self.mixing(operator, path, weight, bias, kernel)
                 return
-            weight, note = _dense(weight, operator.groups), "its weights, with zeros between those of its groups"
+            if weight.size * operator.groups > _MOST_WEIGHTS:
+                reason = f"a grouped convolution with more than {_MOST_WEIGHTS:,} weights, with zeros between groups"
+                raise Unsupported([(operator.name, "Convolution", reason)])
+            weight, note = (
+                ops.ungrouped(weight, operator.groups),
+                "its weights, with zeros between those of its groups",
+            )
         if (order := self.order.get(id(operator))) is not None:
             ours = np.empty_like(weight)
             ours[..., order] = weight
@@ -283,6 +279,21 @@ class _Walk:
         self.say(operator, "its weights", name)
 
 
+def _check(model: ops.Model) -> None:
+    """Raise Unsupported with all operators of kinds that no float network has."""
+    refused = []
+    for operator in model.operators:
+        kind = type(operator).__name__
+        if isinstance(operator, ops.Clip) and (operator.low != 0 or operator.high not in _FUNCTIONS):
+            bounds = f"{operator.low:g} and {operator.high:g}"
+            reason = f"a float model may have the bounds 0 and infinity, or 0 and 6, but not {bounds}"
+            refused.append((operator.name, kind, reason))
+        elif isinstance(operator, ops.Quantise | ops.Bipolar | ops.MultiThreshold):
+            refused.append((operator.name, kind, "the model is quantised already, and a float model must not be"))
+    if refused:
+        raise Unsupported(refused)
+
+
 def _padding_byte(operator: ops.Convolution, pending: _Pending) -> tuple[int, bool]:
     """Return the byte that stands for 0 in an image, and whether it is exactly 0 in all channels."""
     if (pending.factor == 0).any():
@@ -290,16 +301,6 @@ def _padding_byte(operator: ops.Convolution, pending: _Pending) -> tuple[int, bo
     zeros = -pending.offset / pending.factor / PIXEL_SCALE + ZERO_BYTE
     byte = int(np.clip(np.rint(zeros.mean()), 0, 255))
     return byte, bool(np.abs(zeros - byte).max() < 1e-3)
-
-
-def _dense(weight: np.ndarray, groups: int) -> np.ndarray:
-    """Return the weights of a grouped convolution as those of one with a single group, with zeros between."""
-    outputs, rows, columns, inputs = weight.shape
-    whole = np.zeros((outputs, rows, columns, inputs * groups), weight.dtype)
-    for output in range(outputs):
-        first = output // (outputs // groups) * inputs
-        whole[output, :, :, first : first + inputs] = weight[output]
-    return whole
 
 
 def _named(parts: Sequence[_Part], within: str) -> dict[str, np.ndarray]:
@@ -326,8 +327,9 @@ def from_operators(model: ops.Model, offset: np.ndarray, step: np.ndarray, *, ta
     Unsupported
         If operators cannot become layers.
     UserError
-        If the layers do not make a network of psahw.
+        If the layers do not make a network of psahw, or a weight is not finite.
     """
+    _check(model)
     walk, path = _Walk(model), _Path("layers.", [], sees_image=True)
     # A network sees (byte - 128)·PIXEL_SCALE.
     path.pending = _Pending(step / PIXEL_SCALE, offset + step * ZERO_BYTE)
@@ -341,8 +343,10 @@ def from_operators(model: ops.Model, offset: np.ndarray, step: np.ndarray, *, ta
     except UserError as error:
         raise UserError(f"{error}, in the float network that psahw makes of the model") from None
     network = GraphNet(graph)
-    tensors = {
-        name: torch.from_numpy(np.float32(each)) for name, each in _named(path.parts, "series.layers.").items()
-    }
+    with np.errstate(over="ignore"):  # what becomes infinite is refused
+        tensors = {
+            name: torch.from_numpy(np.float32(each)) for name, each in _named(path.parts, "series.layers.").items()
+        }
+    finite.require(f"the float network of {model.name}", tensors, error=UserError)
     network.load_state_dict(network.state_dict() | tensors)
     return Imported(network.eval(), tuple(walk.lines))

@@ -41,7 +41,7 @@ def convolution(context: Context, operator: ops.Convolution, coded: Coded, shape
         if local is not None:
             flat = weight.reshape(outputs, -1)
             return Sums(name, flat, factor, offset, min(low, 0), max(high, 0), local)
-        weight = _dense(weight, operator.groups)
+        weight = ops.ungrouped(weight, operator.groups)
     windows: list[Named] = []
     if operator.size != (1, 1) or operator.stride != (1, 1) or padded:
         code = int(grid.zero) if padded else 0
@@ -87,13 +87,3 @@ def _local(
         return layers
 
     return build
-
-
-def _dense(weight: np.ndarray, groups: int) -> np.ndarray:
-    """Return the weights of a grouped convolution as those of one with a single group, with zeros between."""
-    outputs, rows, columns, inputs = weight.shape
-    dense = np.zeros((outputs, rows, columns, inputs * groups), weight.dtype)
-    for output in range(outputs):
-        first = output // (outputs // groups) * inputs
-        dense[output, :, :, first : first + inputs] = weight[output]
-    return dense

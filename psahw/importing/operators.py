@@ -14,7 +14,7 @@ import numpy as np
 __all__ = [
     "Add", "Affine", "Bipolar", "Clip", "Convolution", "Flatten", "Input", "MaxPool", "MeanPool", "Model",
     "MultiThreshold", "Operator", "Quantise", "Quantiser", "Rounding", "Shape", "apply", "evaluate", "output_shape",
-    "shapes",
+    "shapes", "ungrouped",
 ]  # fmt: skip
 
 Shape: TypeAlias = tuple[int, int, int]
@@ -295,6 +295,29 @@ def _convolve(operator: Convolution, x: np.ndarray) -> np.ndarray:
     ]
     y = np.concatenate(sums, -1)
     return y if operator.bias is None else y + operator.bias
+
+
+def ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
+    """Return the weights of a grouped convolution as those of one with a single group, with zeros between.
+
+    Parameters
+    ----------
+    weight
+        (outputs, rows, columns, inputs per group).
+    groups
+        Number of groups.
+
+    Returns
+    -------
+    numpy.ndarray
+        (outputs, rows, columns, inputs), of the same type.
+    """
+    outputs, rows, columns, inputs = weight.shape
+    whole = np.zeros((outputs, rows, columns, inputs * groups), weight.dtype)
+    for output in range(outputs):
+        first = output // (outputs // groups) * inputs
+        whole[output, :, :, first : first + inputs] = weight[output]
+    return whole
 
 
 def apply(operator: Operator, inputs: list[np.ndarray]) -> np.ndarray:

@@ -183,8 +183,8 @@ def dense(name, source, outputs=2, inputs=3):
     ("operators", "message"),
     [
         (
-            [dense("a", "x"), ops.Clip("b", ("a",), "b", -1, 1), dense("c", "b", 2, 2)],
-            "0 and infinity, or 0 and 6, but not -1 and 1",
+            [dense("a", "x"), ops.Clip("b", ("a",), "b", -1, 1), ops.Bipolar("d", ("b",), "d", np.ones(()))],
+            r"(?s)2 operators are not.*b \(Clip\): .* or 0 and 6, but not -1 and 1.*d \(Bipolar\): the model is",
         ),
         (
             [ops.Quantise("a", ("x",), "a", ops.Quantiser(np.array(1.0))), dense("b", "a")],
@@ -219,3 +219,22 @@ def test_only_the_first_layer_has_a_padding_byte():
         config_from_dict(shape | {"series": [layer, layer, *end]})
     with pytest.raises(UserError, match=r"layer 0 \(Convolution\): padding_byte must be in \[0, 255\], not 256"):
         config_from_dict(shape | {"series": [layer | {"padding_byte": 256}, *end]})
+
+
+@pytest.mark.parametrize("factor", [np.nan, 1e300])
+def test_weights_that_float32_does_not_hold(factor):
+    operator = ops.Convolution("a", ("x",), "a", np.ones((2, 1, 1, 3)) * factor)
+    with pytest.raises(UserError, match="the float network of m: "):
+        from_operators(chain(operator), np.zeros(3), np.ones(3))
+
+
+def test_long_and_deep_models_are_refused_in_time():
+    """A chain of a thousand layers is too long for no walk, and residual connections may be at most 16 deep."""
+    operators = [dense("a0", "x", 3)]
+    operators += [ops.Clip(f"a{n}", (f"a{n - 1}",), f"a{n}") for n in range(1, 2000)]
+    from_operators(chain(*operators, dense("b", "a1999")), np.zeros(3), np.ones(3))
+    deep = [dense(f"a{n}", f"a{n - 1}" if n else "x", 3) for n in range(18)]
+    deep += [ops.Add("s0", ("a17", "a16"), "s0")]
+    deep += [ops.Add(f"s{n}", (f"s{n - 1}", f"a{16 - n}"), f"s{n}") for n in range(1, 17)]
+    with pytest.raises(Unsupported, match="residual connections more than 16 deep"):
+        from_operators(chain(*deep, dense("b", "s16")), np.zeros(3), np.ones(3))
