@@ -5,9 +5,7 @@ factors behind or in front of weights, become part of the weights.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ from ..datasets.source import Task
 from ..resmlp import PIXEL_SCALE
 from . import config
 from .config import ZERO_BYTE, AnyLayer, GraphConfig
+from .imported_path import Part, Path, Pending, named
 from .network import GraphNet
 
 __all__ = ["Imported", "from_operators"]
@@ -49,69 +48,6 @@ class Imported:
     lines: tuple[Line, ...]
 
 
-class _Part(NamedTuple):
-    """A layer, with its tensors by their names in its module."""
-
-    layer: AnyLayer
-    tensors: dict[str, np.ndarray]
-
-
-class _Pending(NamedTuple):
-    """``factor·x + offset`` of each channel, float64 [channels], that no layer computes yet."""
-
-    factor: np.ndarray
-    offset: np.ndarray
-
-    def then(self, factor: np.ndarray, offset: np.ndarray) -> "_Pending":
-        """Return what this is with another such function behind it."""
-        return _Pending(self.factor * factor, self.offset * factor + offset)
-
-
-@dataclass(eq=False)
-class _Path:
-    """Layers in the making.
-
-    Parameters
-    ----------
-    name
-        Begins the names of the layers.
-    parts
-        The layers.
-    pending
-        What stands behind them, or None for nothing.
-    sees_image
-        Whether nothing but `pending` stands between the image and the next layer.
-    depth
-        Residual connections that it is inside of.
-    """
-
-    name: str
-    parts: list[_Part]
-    pending: _Pending | None = None
-    sees_image: bool = False
-    depth: int = 0
-
-    def add(self, layer: AnyLayer, **tensors: np.ndarray) -> str:
-        """Add a layer, and return its name."""
-        self.parts.append(_Part(layer, tensors))
-        self.sees_image = False
-        return f"{self.name}{len(self.parts) - 1}"
-
-    def settle(self) -> None:
-        """Make what is pending part of the weights before it, or else a norm."""
-        if (pending := self.pending) is None:
-            return
-        self.pending = None
-        last = self.parts[-1] if self.parts else None
-        if last is not None and isinstance(last.layer, config.Convolution | config.Linear):
-            weight, bias = last.tensors["linear_weight"], last.tensors["bias"]
-            last.tensors["linear_weight"] = weight * pending.factor[:, None]
-            last.tensors["bias"] = bias * pending.factor + pending.offset
-            return
-        one = np.ones_like(pending.factor)
-        self.add(config.Norm(), weight=pending.factor, bias=pending.offset, mean=0 * one, var=one - 1e-5)  # and eps
-
-
 class _Walk:
     """The walk over a model, from its input to its output."""
 
@@ -126,7 +62,7 @@ class _Walk:
         layers = () if layer is None else (layer,)
         self.lines.append(Line(operator.name, type(operator).__name__, layers, note, exact))
 
-    def series(self, tensor: str, stop: str, path: _Path) -> None:
+    def series(self, tensor: str, stop: str, path: Path) -> None:
         """Add the layers from a tensor to another one to a path."""
         while tensor != stop:
             takers = self.paths.takers[tensor]
@@ -137,7 +73,7 @@ class _Walk:
                 tensor = self.residual(tensor, path)
         path.settle()
 
-    def residual(self, tensor: str, path: _Path) -> str:
+    def residual(self, tensor: str, path: Path) -> str:
         """Add the residual connection that begins with a tensor, and return the tensor of its sum."""
         add = self.paths.meeting(tensor)
         takers = [each for each in self.paths.takers[tensor] if each is not add]
@@ -147,12 +83,12 @@ class _Walk:
         if path.depth == MAX_DEPTH:
             raise Unsupported([(add.name, "Add", f"residual connections more than {MAX_DEPTH} deep")])
         name = f"{path.name}{len(path.parts)}"
-        ends: list[list[_Part]] = []
+        ends: list[list[Part]] = []
         for end, word in zip(sorted(add.inputs, key=lambda end: end == tensor), ("branch", "shortcut"), strict=True):
             begins = [each for each in takers if self.paths.passes(each.output, end)]
             if len(begins) != (end != tensor):
                 raise Unsupported([(add.name, "Add", "its summands are sums of the same tensor")])
-            side = _Path(f"{name}.{word}.", [], depth=path.depth + 1)
+            side = Path(f"{name}.{word}.", [], depth=path.depth + 1)
             if begins:
                 takers.remove(begins[0])
                 self.step(begins[0], side)
@@ -161,19 +97,19 @@ class _Walk:
         if takers:
             raise Unsupported([(add.name, "Add", "more than two series of operators lead to it")])
         branch, shortcut = ends
-        tensors = _named(branch, "branch.layers.") | _named(shortcut, "shortcut.layers.")
+        tensors = named(branch, "branch.layers.") | named(shortcut, "shortcut.layers.")
         layers = (tuple(part.layer for part in parts) for parts in ends)
         self.say(add, "exact", path.add(config.Residual(*layers), **tensors))
         return add.output
 
-    def step(self, operator: ops.Operator, path: _Path) -> None:
+    def step(self, operator: ops.Operator, path: Path) -> None:
         """Add the layer of an operator that has one input."""
         shape = self.shapes[operator.inputs[0]]
         match operator:
             case ops.Convolution():
                 self.convolution(operator, path, shape)
             case ops.Affine(factor=factor, offset=offset):
-                before = path.pending or _Pending(np.ones(shape[2]), np.zeros(shape[2]))
+                before = path.pending or Pending(np.ones(shape[2]), np.zeros(shape[2]))
                 path.pending = before.then(factor, offset)
                 self.say(operator, "part of the weights, or a norm")
             case ops.Flatten(channels_first=channels_first):
@@ -190,7 +126,7 @@ class _Walk:
             case _:
                 raise AssertionError(operator)  # see `_check`
 
-    def flatten(self, operator: ops.Operator, path: _Path, shape: ops.Shape, channels_first: bool) -> None:
+    def flatten(self, operator: ops.Operator, path: Path, shape: ops.Shape, channels_first: bool) -> None:
         """Add a flattening; the next dense layer takes its channels in our order."""
         rows, columns, channels = shape
         if rows * columns == 1:
@@ -206,7 +142,7 @@ class _Walk:
                 raise Unsupported([(operator.name, "Flatten", "channels come first, and no dense layer follows")])
             self.order[id(following[0])] = order
         if path.sees_image and path.pending is not None:
-            pending = _Pending(*(np.tile(numbers, rows * columns) for numbers in path.pending))
+            pending = Pending(*(np.tile(numbers, rows * columns) for numbers in path.pending))
             name = path.add(config.Flatten())
             path.pending = pending
         else:
@@ -214,7 +150,7 @@ class _Walk:
             name = path.add(config.Flatten())
         self.say(operator, "exact", name)
 
-    def convolution(self, operator: ops.Convolution, path: _Path, shape: ops.Shape) -> None:
+    def convolution(self, operator: ops.Convolution, path: Path, shape: ops.Shape) -> None:
         """Add a linear map of windows, or of the neighbours of each channel."""
         outputs = len(operator.weight)
         bias = np.zeros(outputs) if operator.bias is None else np.asarray(operator.bias, np.float64)
@@ -263,7 +199,7 @@ class _Walk:
         return 2 * reach + 1 if is_depthwise and is_local else None
 
     def mixing(
-        self, operator: ops.Convolution, path: _Path, weight: np.ndarray, bias: np.ndarray, kernel: int
+        self, operator: ops.Convolution, path: Path, weight: np.ndarray, bias: np.ndarray, kernel: int
     ) -> None:
         """Add a depthwise convolution. With a stride, all positions are computed, and most of them left out."""
         path.settle()
@@ -294,20 +230,13 @@ def _check(model: ops.Model) -> None:
         raise Unsupported(refused)
 
 
-def _padding_byte(operator: ops.Convolution, pending: _Pending) -> tuple[int, bool]:
+def _padding_byte(operator: ops.Convolution, pending: Pending) -> tuple[int, bool]:
     """Return the byte that stands for 0 in an image, and whether it is exactly 0 in all channels."""
     if (pending.factor == 0).any():
         raise Unsupported([(operator.name, "Convolution", "a channel of the input is multiplied by 0")])
     zeros = -pending.offset / pending.factor / PIXEL_SCALE + ZERO_BYTE
     byte = int(np.clip(np.rint(zeros.mean()), 0, 255))
     return byte, bool(np.abs(zeros - byte).max() < 1e-3)
-
-
-def _named(parts: Sequence[_Part], within: str) -> dict[str, np.ndarray]:
-    """Return the tensors of layers by their names in a module."""
-    return {
-        f"{within}{index}.{name}": tensor for index, part in enumerate(parts) for name, tensor in part.tensors.items()
-    }
 
 
 def from_operators(model: ops.Model, offset: np.ndarray, step: np.ndarray, *, task: Task = "class") -> Imported:
@@ -330,9 +259,9 @@ def from_operators(model: ops.Model, offset: np.ndarray, step: np.ndarray, *, ta
         If the layers do not make a network of psahw, or a weight is not finite.
     """
     _check(model)
-    walk, path = _Walk(model), _Path("layers.", [], sees_image=True)
+    walk, path = _Walk(model), Path("layers.", [], sees_image=True)
     # A network sees (byte - 128)·PIXEL_SCALE.
-    path.pending = _Pending(step / PIXEL_SCALE, offset + step * ZERO_BYTE)
+    path.pending = Pending(step / PIXEL_SCALE, offset + step * ZERO_BYTE)
     walk.series(model.input.name, model.output, path)
     shape = model.input.shape
     series = tuple(part.layer for part in path.parts)
@@ -345,7 +274,7 @@ def from_operators(model: ops.Model, offset: np.ndarray, step: np.ndarray, *, ta
     network = GraphNet(graph)
     with np.errstate(over="ignore"):  # what becomes infinite is refused
         tensors = {
-            name: torch.from_numpy(np.float32(each)) for name, each in _named(path.parts, "series.layers.").items()
+            name: torch.from_numpy(np.float32(each)) for name, each in named(path.parts, "series.layers.").items()
         }
     finite.require(f"the float network of {model.name}", tensors, error=UserError)
     network.load_state_dict(network.state_dict() | tensors)
