@@ -13,7 +13,7 @@ from .errors import UserError
 from .scratch import scratch_directory, scratch_file
 
 __all__ = [
-    "cache_directory", "check_room", "has_room", "long_unused", "output_directory", "refuse_foreign",
+    "cache_directory", "check_room", "has_room", "long_unused", "output_directory", "real_path", "refuse_foreign",
     "temporary_directory", "whole_file", "writable_directory", "write_error", "write_whole", "writing",
 ]  # fmt: skip
 
@@ -24,6 +24,14 @@ def cache_directory() -> Path:
     It is ``$PSAHW_CACHE``, or ``~/.cache/psahw`` if that is not set.
     """
     return Path(os.environ.get("PSAHW_CACHE") or Path.home() / ".cache" / "psahw")
+
+
+def real_path(path: str | os.PathLike) -> Path:
+    """Return an absolute path without links.
+
+    A link that leads to itself stays, so that whoever opens it gets an OSError; `Path.resolve` raises RuntimeError.
+    """
+    return Path(os.path.realpath(path))
 
 
 _RECENT_SECONDS = 24 * 3600
@@ -101,7 +109,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         if path.exists() and not path.is_file() and not path.is_dir():
             yield path
             return
-    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    target = real_path(path) if path.is_symlink() else path
     with writing(target), scratch_file(f".{target.name[:100]}.psahw-", target.parent) as fresh:
         yield fresh
         os.chmod(fresh, target.stat().st_mode & 0o777 if target.is_file() else 0o666 & ~_UMASK)

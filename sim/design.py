@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from psahw import documents
 from psahw.errors import UserError
+from psahw.files import real_path
 
 __all__ = ["Design", "counter_widths", "load_design"]
 
@@ -144,7 +145,7 @@ def load_design(directory: str | os.PathLike) -> Design:
     directory = Path(directory)
     manifest = directory / "manifest.json"
     entries = documents.read(manifest, _Manifest, hint="name a directory that psahw elaborate wrote")
-    design = Design(directory=directory.resolve(), **msgspec.structs.asdict(entries))
+    design = Design(directory=real_path(directory), **msgspec.structs.asdict(entries))
     if design.frame_bytes % design.bus_bytes:
         raise UserError(
             f"{manifest}: a frame of {design.frame_bytes} bytes must be whole beats of {design.bus_bytes} bytes"

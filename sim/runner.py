@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from psahw.files import check_room, temporary_directory, writing
+from psahw.files import check_room, real_path, temporary_directory, writing
 
 from . import building
 from .design import Design, counter_widths, load_design
@@ -217,7 +217,7 @@ def _simulator_options(
         "build_dir": simulator,
         "test_dir": folder,
         "seed": request["seed"],
-        "test_args": ["--trace", "--trace-file", str(Path(waves).resolve())] if waves else [],
+        "test_args": ["--trace", "--trace-file", str(real_path(waves))] if waves else [],
         "plusargs": [
             f"+images={request['images']}",
             "+verilator+rand+reset+2",
@@ -269,7 +269,7 @@ def _check_waves(path: Path) -> None:
     """Raise UserError and remove a recording if the disk is full, which the simulator does not notice."""
     with writing(path):
         try:
-            check_room(path.resolve().parent)
+            check_room(real_path(path).parent)
         except OSError:
             path.unlink(missing_ok=True)
             raise

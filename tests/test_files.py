@@ -12,6 +12,7 @@ from psahw.files import (
     check_room,
     long_unused,
     output_directory,
+    real_path,
     refuse_foreign,
     temporary_directory,
     whole_file,
@@ -198,3 +199,11 @@ def test_full_disk_for_temporary_files(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError), temporary_directory("test-") as directory:
         (tmp_path.parent / "elsewhere" / "y").read_text()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_links_that_lead_to_themselves(tmp_path):
+    """They stay as they are, so that opening them is an OSError."""
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "other").symlink_to("new")
+    assert real_path(tmp_path / "loop").name == "loop"
+    assert real_path(tmp_path / "other" / "x") == tmp_path.resolve() / "new" / "x"

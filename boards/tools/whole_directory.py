@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from psahw.errors import UserError
+from psahw.files import real_path
 from psahw.scratch import scratch_directory
 
 __all__ = ["whole_directory"]
@@ -51,7 +52,7 @@ def whole_directory(path: str | os.PathLike, *, marker: str) -> Iterator[Path]:
     UserError
         If ``path`` may not be replaced or cannot be written. Most reasons are found before the block runs.
     """
-    path = Path(path).resolve()
+    path = real_path(path)
     new_parents: list[Path] = []
     try:
         if not _replaceable(path, marker):

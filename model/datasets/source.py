@@ -3,10 +3,10 @@
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from psahw.errors import UserError
+from psahw.files import real_path
 from psahw.quoting import printable, quote
 
 __all__ = ["Source", "Task", "parse_size"]
@@ -64,7 +64,7 @@ class Source:
         """Name of the data set in results: the last part of a path, without its suffix."""
         if not set(self.name) & {"/", "\\", "."}:
             return self.name
-        return printable(Path(self.name).resolve().stem, MAX_TITLE) or "data"
+        return printable(real_path(self.name).stem, MAX_TITLE) or "data"
 
     def options(self) -> dict[str, Any]:
         """Return the options that are set, except `data`, by the names that the command line has for them."""

@@ -10,7 +10,7 @@ from ..boards import get
 from ..callbacks import Log, Progress, silent
 from ..display import counted
 from ..errors import UserError
-from ..files import writable_directory, write_whole
+from ..files import real_path, writable_directory, write_whole
 from ..network import samples
 from ..network.evaluation import evaluate
 from ..network.graph import Network
@@ -120,7 +120,7 @@ def demo(
         answers = counted(len(network.classes), *network.output.words)
         raise UserError(f"the demo's images are 32x32x3 in 10 classes; {network.name} takes {shape} in {answers}")
     pixels, labels = samples.load()
-    folder = writable_directory(directory).resolve()
+    folder = real_path(writable_directory(directory))
     info = summarise(network)
     log(
         f"{network.name}: {info['macs'] / 1e6:.2f} M multiply-accumulates per frame, "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import real_path
 from ..network.graph import Network
 from .planning import BoardPlan
 
@@ -117,4 +118,4 @@ def elaborate(network: Network, plan: BoardPlan, directory: str | os.PathLike, *
     link = plan.link or choose_link(plan.board)
     with whole_directory(directory, marker=project.MARKER) as fresh:
         content = project.write(plan.board, network, plan.accelerator, fresh, seed=seed, link=link)
-    return ElaborationResult(Path(directory).resolve(), content, plan, link)
+    return ElaborationResult(real_path(directory), content, plan, link)

@@ -13,7 +13,7 @@ import numpy as np
 from ..callbacks import Progress, counter, silent
 from ..display import counted
 from ..errors import CheckFailed, UserError
-from ..files import write_whole, writing
+from ..files import real_path, write_whole, writing
 from ..network import reference
 from ..network.file import digest
 from ..network.graph import Network
@@ -82,7 +82,7 @@ class ExportResult:
 
 def _check_places(paths: list[str | os.PathLike]) -> None:
     """Raise UserError if a file could not be written, before it takes minutes to check what goes into it."""
-    if len({os.path.realpath(path) for path in paths}) < len(paths):
+    if len({real_path(path) for path in paths}) < len(paths):
         raise UserError(f"{paths[0]}: onnx and qonnx need two files")
     for path in map(Path, paths):
         with writing(path):
@@ -90,7 +90,7 @@ def _check_places(paths: list[str | os.PathLike]) -> None:
                 raise UserError(f"cannot write {path}: it is a directory")
             if path.exists() and not path.is_file():  # a pipe or a device
                 continue
-            with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent, prefix=".psahw"):
+            with tempfile.TemporaryFile(dir=real_path(path).parent, prefix=".psahw"):
                 pass
 
 

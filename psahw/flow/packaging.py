@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import boards
 from ..errors import UserError
+from ..files import real_path
 from ..network.graph import Network
 from .elaboration import check_directory, figures
 from .planning import BoardPlan
@@ -105,4 +106,4 @@ def package(network: Network, plan: BoardPlan, tool: str, directory: str | os.Pa
     target, _ = package_target(tool, plan.board.name)
     with whole_directory(directory, marker=packages.MARKER) as fresh:
         content = packages.write(target, plan.board, network, plan.accelerator, fresh)
-    return PackageResult(Path(directory).resolve(), content, plan, target)
+    return PackageResult(real_path(directory), content, plan, target)

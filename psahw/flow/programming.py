@@ -11,6 +11,7 @@ import msgspec
 from .. import boards, documents, processes
 from ..callbacks import Log, silent
 from ..errors import CheckFailed, UserError
+from ..files import real_path
 from ..quoting import printable
 from .building import RESULT_FILE
 
@@ -165,7 +166,7 @@ def program(
     """
     from ..boards.tools import program as programmers
 
-    name, bitstream = _bitstream(Path(source).resolve(), board, log)
+    name, bitstream = _bitstream(real_path(source), board, log)
     target = boards.get(name)
     if not bitstream.is_file():
         raise UserError(f"no bitstream {bitstream}: No such file")

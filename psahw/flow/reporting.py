@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from .. import documents
 from ..errors import UserError
-from ..files import write_whole
+from ..files import real_path, write_whole
 from ..network import samples
 from ..network.evaluation import evaluate
 from ..network.file import digest, load, shipped
@@ -211,4 +211,4 @@ def write_report(
     )
     target = Path(path or f"{network.name}.html")
     write_whole(target, html)
-    return ReportResult(network.name, target.resolve(), len(html.encode()))
+    return ReportResult(network.name, real_path(target), len(html.encode()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..callbacks import Log, Progress, counter, silent
 from ..display import counted, html_table
 from ..errors import CheckFailed, UserError
-from ..files import writable_directory
+from ..files import real_path, writable_directory
 from ..network import reference
 from ..network.graph import Network
 from ..planner.plan import Plan
@@ -189,7 +189,7 @@ def check_simulation(
             runner.record(waves)
         except ValueError as error:
             raise UserError(f"waves: {error}") from error
-        if not (folder := Path(waves).resolve().parent).is_dir():
+        if not (folder := real_path(waves).parent).is_dir():
             raise UserError(f"waves: directory {folder} does not exist")
         if jobs not in (None, 1) or (batch, keep) != (None, None):
             raise UserError("waves are recorded in a single run: give neither jobs, nor batch, nor keep with them")

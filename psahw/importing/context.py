@@ -1,4 +1,4 @@
-"""What the parts of lowering share: the model, the names of layers, and notes on what became of each operator."""
+"""Share what the parts of lowering need: the model, names of layers, and notes on what became of each operator."""
 
 import re
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What a tensor of a model is while the model becomes a network: bytes, codes, or sums.
+"""Describe a tensor while its model becomes a network: bytes, codes, or sums.
 
 A tensor is codes on a grid, or sums that no quantiser has seen yet, or the bytes of the input. Operators on single
 numbers collect behind it in a chain, until a quantiser says which codes they lead to.
