@@ -82,7 +82,7 @@ MODELS = {
         "mac,parallel",
         "xcu250",
     ),
-    "intrusion": Trained("unsw_nb15-mlp-w2a2.onnx", {}, 1000, 600, "mac,parallel", "xcu250"),
+    "intrusion": Trained("unsw_nb15-mlp-w2a2.onnx", {"exact": True}, 1000, 600, "mac,parallel", "xcu250"),
     "tfc": Trained(
         "TFC_2W2A.onnx", {"input_format": InputFormat(-1, 1), "flat": True}, 1000, 784, "mac,parallel", "xcu250"
     ),

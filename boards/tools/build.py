@@ -66,9 +66,10 @@ def _failure(directory: Path, step: Step, status: int) -> Exception:
 
 def _execute(directory: Path, step: Step, progress: Callable[[str], None]) -> int:
     """Run the program of a step, report its progress, and return its exit status."""
+    environment = os.environ | {"TMPDIR": str(directory.absolute())}  # so that a kill leaves nothing elsewhere
     with (
         (directory / OUTPUT).open("ab") as output,
-        Child(step.command, cwd=directory, stdout=output, stderr=STDOUT) as process,
+        Child(step.command, cwd=directory, env=environment, stdout=output, stderr=STDOUT) as process,
     ):
         while process.poll() is None:
             progress(_last_line(directory / step.log) or _last_line(directory / OUTPUT))

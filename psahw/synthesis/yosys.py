@@ -192,7 +192,8 @@ def _yosys(directory: Path, script: str) -> CompletedProcess:
     for name, text in (lutrom.sources() | {_SCRIPT_NAME: script}).items():
         (directory / name).write_text(text)
     command = [sys.executable, "-c", _YOSYS, "-q", "-L", _LOG_NAME, "-s", _SCRIPT_NAME]
-    finished = processes.run(command, cwd=directory, capture_output=True, text=True)
+    environment = os.environ | {"TMPDIR": str(directory.absolute())}  # so that a kill leaves nothing elsewhere
+    finished = processes.run(command, cwd=directory, env=environment, capture_output=True, text=True)
     check_room(directory)  # Yosys does not notice a full disk
     return finished
 
