@@ -89,12 +89,8 @@ MODELS = {
 }
 """The models by the names that records have."""
 
-PUBLISHED = {
-    "xc7k160t": "",
-    "xc7z045": "; published: fpgaConvNet, 6,790 FPS",
-    "xczu5ev": "; published: nn2FPGA, 30,153 FPS",
-}
-"""The devices that ResNet8 is planned for, and the published accelerators on them."""
+PLANNED = ("xc7k160t", "xc7z045", "xczu5ev")
+"""The devices that ResNet8 is planned for: fpgaConvNet's is the second, and nn2FPGA's the third."""
 
 
 def imported(name: str, folder: Path, directory: Path, **options) -> tuple[ImportResult, Network]:
@@ -133,6 +129,12 @@ def planned(name: str, network: Network) -> Plan:
     )
 
 
+def _resources(plan: Plan) -> list[Value]:
+    """Return the estimated resources of a plan, in the order and units of records."""
+    units = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "RAMB36"}
+    return [Value(name, amount, units[name], "estimated") for name, amount in plan.resources.to_dict().items()]
+
+
 def simulate(name: str, folder: Path, directory: Path) -> tuple[list[Value], str, bool]:
     """Simulate random inputs; return the figures, their configuration, and whether nothing is wrong."""
     model = MODELS[name]
@@ -146,13 +148,12 @@ def simulate(name: str, folder: Path, directory: Path) -> tuple[list[Value], str
         good &= result.images == model.images and result.mismatched_logits == 0
         if not options:
             result.check()
-    resources = plan.resources.to_dict()
     values = [
         Value("inputs of each simulation", model.images, "inputs", "measured"),
         Value("wrong outputs", wrong, "outputs", "measured"),
         Value("frame interval", plan.frame_interval, "cycles", "measured"),
         Value("latency", plan.latency, "cycles", "measured"),
-        *(Value(resource, amount, "", "estimated") for resource, amount in resources.items()),
+        *_resources(plan),
     ]
     return values, f"{model.engines}; back to back, then with stalls and 5 resets", good
 
@@ -168,7 +169,8 @@ def accuracy(folder: Path, directory: Path) -> tuple[list[Value], str, bool]:
         Value("accuracy of LiteRT", figures.model, "%", "measured"),
         Value("same class", figures.same, "%", "measured"),
     ]
-    return values, "CIFAR-10", abs(figures.network - figures.model) <= 0.2 and figures.same >= 99
+    good = abs(figures.network - figures.model) <= 0.2 and figures.same >= 99
+    return values, "CIFAR-10, int8 model imported from TensorFlow Lite", good
 
 
 def plan_values(device: str, folder: Path, directory: Path) -> tuple[list[Value], str, bool]:
@@ -177,14 +179,17 @@ def plan_values(device: str, folder: Path, directory: Path) -> tuple[list[Value]
     plan = search.make(network, DEVICES[device], clock_hz=CLOCK, bus_bytes=4)
     values = [
         Value("frame interval", plan.frame_interval, "cycles", "calculated"),
-        Value("frames per second", round(plan.fps), "FPS", "target"),
-        *(Value(name, amount, "", "estimated") for name, amount in plan.resources.to_dict().items()),
+        Value("latency", plan.latency, "cycles", "calculated"),
+        Value("clock", CLOCK / 1e6, "MHz", "target"),
+        Value("throughput", int(plan.fps), "FPS", "target"),
+        *_resources(plan),
     ]
-    return (
-        values,
-        f"MAC arrays at {CLOCK / 1e6:g} MHz (target){'; ' * bool(PUBLISHED[device])}{PUBLISHED[device]}",
-        True,
-    )
+    return values, "imported int8 model, MAC arrays", True
+
+
+def _record_name(check: str, name: str) -> str:
+    """Return the name of a record; tables find accuracies by the network, and plans by network and device."""
+    return {"accuracy": name, "plans": f"resnet8/{name}"}.get(check, f"imports/{check}/{name}")
 
 
 def main(arguments: list[str]) -> int:
@@ -202,7 +207,7 @@ def main(arguments: list[str]) -> int:
     if not options.models.is_dir():
         parser.error(f"{options.models} is no directory: name the one that has the models")
     kinds = {"compare": "verification", "simulate": "verification", "accuracy": "accuracy", "plans": "plan"}
-    wanted = {"accuracy": ["resnet8"], "plans": list(PUBLISHED)}.get(options.check, options.names or list(MODELS))
+    wanted = {"accuracy": ["resnet8"], "plans": list(PLANNED)}.get(options.check, options.names or list(MODELS))
     outcomes, all_good = {}, True
     for name in wanted:
         start = time.monotonic()
@@ -224,7 +229,7 @@ def main(arguments: list[str]) -> int:
         print(f"{name}: {shown}; {'good' if good else 'WRONG'}, {seconds:.0f} s", file=sys.stderr, flush=True)
         if options.record and good:
             add_record(
-                ROOT / "results", kinds[options.check], f"imports/{options.check}/{name}", values,
+                ROOT / "results", kinds[options.check], _record_name(options.check, name), values,
                 command=" ".join(["python -m tests.imports", options.check, *([name] if name in MODELS else [])]),
                 subject=name if name in MODELS else "resnet8", configuration=configuration,
                 device={"plans": name, "simulate": getattr(MODELS.get(name), "device", "")}.get(options.check, ""),

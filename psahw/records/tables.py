@@ -229,6 +229,34 @@ def others(records: Records) -> str:
     return markdown(header, rows, text=(0, 1, 3, 4))
 
 
+def imports(records: Records) -> str:
+    """Return how far imported models are from other tools, and what became of them in simulation."""
+    header = (
+        "model", "compared", "inputs", "same answer", "equal outputs, %", "largest difference, codes", "device",
+        "simulated", "wrong outputs", "frame interval", "latency", "LUT", "FF", "DSP", "BRAM36",
+    )  # fmt: skip
+    compared = ("inputs", "same answers", "outputs that are equal", "largest difference")
+    simulated = (
+        "inputs of each simulation", "wrong outputs", "frame interval", "latency", "lut", "ff", "dsp", "bram36",
+    )  # fmt: skip
+    verification, rows = records["verification"], []
+    for record in verification.values():
+        if record.name.startswith("imports/compare/"):
+            simulation = verification.get(record.name.replace("compare", "simulate"))
+            device = _NOTHING if simulation is None else simulation.device
+            figures = [_figure(record, what, 2 if "equal" in what else None) for what in compared]
+            rows.append(
+                [
+                    record.subject,
+                    record.configuration,
+                    *figures,
+                    device,
+                    *(_figure(simulation, what) for what in simulated),
+                ]
+            )
+    return markdown(header, rows, text=(0, 1, 6))
+
+
 def sources(records: Records) -> str:
     """Return where each published row comes from."""
     rows = [[record.subject, record.device, record.source] for record in records["published"].values()]
@@ -289,6 +317,7 @@ TABLES: dict[str, Callable[[Records], str]] = {
     "simulations": simulations,
     "synthesis": synthesis,
     "efficiency": efficiency,
+    "imports": imports,
     "sources": sources,
     "adder-graphs": _components(
         "adder-graph/",
