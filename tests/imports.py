@@ -3,7 +3,7 @@
     python -m tests.imports compare [MODEL ...] [--inputs N] [--record]
     python -m tests.imports simulate [MODEL ...] [--record]
     python -m tests.imports accuracy [--record]
-    python -m tests.imports plans [--record]
+    python -m tests.imports plans [DEVICE ...] [--record]
 
 The models are those of MLPerf Tiny, hls4ml and FINN. They are no part of this project: --models names the directory
 that has them, by default ../shared/models. ``compare`` compares random inputs with LiteRT or qonnx. ``simulate``
@@ -196,20 +196,23 @@ def main(arguments: list[str]) -> int:
     """Check models, and return 0 if everything is as it must be, otherwise 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.imports", description=__doc__.partition("\n")[0])
     parser.add_argument("check", choices=["compare", "simulate", "accuracy", "plans"])
-    parser.add_argument("names", nargs="*", metavar="MODEL", help=f"of {', '.join(MODELS)}; all by default")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help=f"of {', '.join(MODELS)}, or for plans of {', '.join(PLANNED)}; all by default",
+    )  # fmt: skip
     parser.add_argument("--models", default=ROOT.parent / "shared" / "models", type=Path, metavar="DIR")
     parser.add_argument("--inputs", default=1000, type=int, metavar="N", help="inputs to compare")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--record", action="store_true", help="write the figures to results/")
     options = parser.parse_args(arguments)
-    if unknown := set(options.names) - set(MODELS):
+    known = {"accuracy": ["resnet8"], "plans": list(PLANNED)}.get(options.check, list(MODELS))
+    if unknown := set(options.names) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     if not options.models.is_dir():
         parser.error(f"{options.models} is no directory: name the one that has the models")
     kinds = {"compare": "verification", "simulate": "verification", "accuracy": "accuracy", "plans": "plan"}
-    wanted = {"accuracy": ["resnet8"], "plans": list(PLANNED)}.get(options.check, options.names or list(MODELS))
     outcomes, all_good = {}, True
-    for name in wanted:
+    for name in options.names or known:
         start = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="psahw-imports-") as temporary:
             folder = Path(temporary)
@@ -230,7 +233,7 @@ def main(arguments: list[str]) -> int:
         if options.record and good:
             add_record(
                 ROOT / "results", kinds[options.check], _record_name(options.check, name), values,
-                command=" ".join(["python -m tests.imports", options.check, *([name] if name in MODELS else [])]),
+                command=f"python -m tests.imports {options.check} {name}",
                 subject=name if name in MODELS else "resnet8", configuration=configuration,
                 device={"plans": name, "simulate": getattr(MODELS.get(name), "device", "")}.get(options.check, ""),
             )  # fmt: skip
