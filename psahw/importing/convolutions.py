@@ -19,8 +19,9 @@ def convolution(context: Context, operator: ops.Convolution, coded: Coded, shape
     if operator.weight.dtype != np.int8:
         reason = "its weights are not integers: a float model needs calibration data"
         raise Unsupported([(operator.name, "Convolution", reason)])
-    grid, weight = coded.grid, operator.weight.astype(np.int64)
+    grid, weight, groups = coded.grid, operator.weight.astype(np.int64), operator.groups
     if coded.order is not None:
+        weight, groups = ops.ungrouped(weight, groups), 1
         ours = np.empty_like(weight)
         ours[..., coded.order] = weight
         weight = ours
@@ -36,12 +37,12 @@ def convolution(context: Context, operator: ops.Convolution, coded: Coded, shape
     if padded:
         low, high = min(low, int(grid.zero)), max(high, int(grid.zero))
     offset = bias - factor * grid.zero * weight.sum((1, 2, 3))
-    if operator.groups > 1:
+    if groups > 1:
         local = _local(context, operator, name, weight, grid, shape)
         if local is not None:
             flat = weight.reshape(outputs, -1)
             return Sums(name, flat, factor, offset, min(low, 0), max(high, 0), local)
-        weight = ops.ungrouped(weight, operator.groups)
+        weight = ops.ungrouped(weight, groups)
     windows: list[Named] = []
     if operator.size != (1, 1) or operator.stride != (1, 1) or padded:
         code = int(grid.zero) if padded else 0

@@ -1,5 +1,7 @@
 """The last layer of a network, whose sums no quantiser turns into codes."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..architecture.codes import Codes
@@ -18,9 +20,13 @@ def finished(
     context: Context, layers: list[Named], value: Value, tensor: str, bipolar: ops.Operator | None
 ) -> tuple[list[Named], float, float]:
     """Return the layers of the whole network, and how its logits stand for the model's output."""
-    if isinstance(value, Coded) and not value.chain and layers:
-        return layers, value.grid.scale, -value.grid.scale * value.grid.zero
+    if not context.model.operators:
+        raise Unsupported([(tensor, "tensor", "it is the input and the output: nothing is computed")])
     end = next(operator for operator in reversed(context.model.operators) if operator.output == tensor)
+    if isinstance(value, Coded) and not value.chain and layers:
+        if value.order is not None:
+            raise Unsupported([(end.name, type(end).__name__, "channels come first, and no dense layer follows")])
+        return layers, value.grid.scale, -value.grid.scale * value.grid.zero
     if not isinstance(value, Sums):
         raise Unsupported([(end.name, type(end).__name__, "nothing is computed behind it")])
     sums = rising(end, value)
@@ -36,11 +42,15 @@ def finished(
         made = sums.build(sums.weight, Scaling.sums(bias), codes)
         context.say(bipolar, made, "exact: the label is present where the output is +1")
         return layers + made, 1.0, 0.0
-    factor = float(sums.factor.max())
-    same = (sums.factor == factor).all()
+    constant = ~sums.weight.any(1)  # whose factor may be any
+    factor = float(sums.factor.max(where=~constant, initial=0)) or 1.0
+    same = (sums.factor[~constant] == factor).all()
+    tiny = constant | (sums.factor < factor / (1 << 16))  # a multiplier of 0 would also take the bias
+    sums = replace(sums, weight=np.where(tiny[:, None], 0, sums.weight), factor=np.where(tiny, factor, sums.factor))
+    least, greatest = np.where(tiny, 0, least), np.where(tiny, 0, greatest)
     shared = float(sums.offset[0]) if same and (sums.offset == sums.offset[0]).all() else 0.0
-    bias = np.rint((sums.offset - shared) / np.where(sums.factor > 0, sums.factor, 1)).astype(np.int64)
-    error = float(np.abs((sums.offset - shared) / np.where(sums.factor > 0, sums.factor, 1) - bias).max())
+    bias = np.rint((sums.offset - shared) / sums.factor).astype(np.int64)
+    error = float(np.abs((sums.offset - shared) / sums.factor - bias).max())
     low, high = int((least + bias).min()), int((greatest + bias).max())
     if same:
         made = sums.build(sums.weight, Scaling.sums(bias), Codes(max(2, signed_bits(low, high))))
@@ -48,7 +58,7 @@ def finished(
         context.say(end, made, note, error < 1e-6)
         return layers + made, factor, shared
     shift = max(0, 15 + signed_bits(low, high) - 24)
-    multiplier = np.maximum(np.rint(sums.factor / factor * (1 << 15)), 0).astype(np.int64)
+    multiplier = np.rint(sums.factor / factor * (1 << 15)).astype(np.int64)
     made = sums.build(sums.weight, Scaling(bias, np.full(len(multiplier), shift), multiplier), Codes(26))
     context.say(end, made, "factors of the outputs rounded to 16 bits, and biases to sums", False)
     return layers + made, factor / (1 << 15) * (1 << shift), 0.0

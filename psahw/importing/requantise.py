@@ -26,6 +26,7 @@ from ..network.layers import MAX_SHIFT
 __all__ = ["Fit", "Scaling", "Steps", "fitted", "fitted_mean", "steps"]
 
 _FAR = 1 << 60  # beyond every product
+_MAX_BIAS = 1 << 29  # half of what a layer allows a bias and its sums together
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,6 +230,8 @@ def fitted(wanted: Steps, factor: np.ndarray, offset: np.ndarray) -> Fit | None:
         for bias in (nearest, nearest - 1):  # a bias that is one less rounds halves down
             different = _different(wanted, shift, np.ones_like(shift), bias)
             fits.append(_fit(wanted, factor, Scaling(bias, shift), different))
+        if (np.abs(nearest) >= _MAX_BIAS).any():
+            return None
         return min(fits, key=lambda fit: fit.share)
     shift = np.where(factor > 0, np.clip(22 - exponent, 0, MAX_SHIFT), 0).astype(np.int64)
     if (np.abs(np.ldexp(offset, shift)) >= _FAR).any():
@@ -237,7 +240,7 @@ def fitted(wanted: Steps, factor: np.ndarray, offset: np.ndarray) -> Fit | None:
     if ((multiplier == 0) & (factor > 0)).any():
         return None
     scaling = Scaling.scaled(multiplier, constant, shift)
-    if (np.abs(scaling.bias) >= 1 << 31).any() or (
+    if (np.abs(scaling.bias) >= _MAX_BIAS).any() or (
         np.abs(constant - multiplier * scaling.bias) > MAX_MULTIPLIER
     ).any():
         return None

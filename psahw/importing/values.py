@@ -97,18 +97,12 @@ def _scalar(operator: ops.Operator, name: str, numbers: np.ndarray) -> float:
     return first
 
 
-def chained(chain: Sequence[ops.Operator], x: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
+def chained(chain: Sequence[ops.Operator], x: np.ndarray) -> np.ndarray:
     """Return what operators on single numbers make of float64 (channels, any)."""
-    x = x if order is None else x[order]
     x = np.moveaxis(x, 0, -1)[:, None, None]  # (any, 1, 1, channels)
     for operator in chain:
         x = ops.apply(operator, [x])
-    x = np.moveaxis(x[:, 0, 0], -1, 0)
-    if order is None:
-        return x
-    ours = np.empty_like(x)
-    ours[order] = x
-    return ours
+    return np.moveaxis(x[:, 0, 0], -1, 0)
 
 
 def target_of(operator: ops.Operator, channels: int) -> Target:

@@ -109,8 +109,9 @@ class Walk(Context):
         """Return the table that maps codes to codes, or nothing if they are the same."""
         codes = np.arange(value.grid.codes.low, value.grid.codes.high + 1)
         reals = np.broadcast_to(value.grid.values(codes), (shape[2], len(codes)))
-        ours = chained(value.chain, reals, value.order)
-        ours = target.codes(ours if value.order is None else ours[np.argsort(np.argsort(value.order))])
+        ours = target.codes(chained(value.chain, reals))  # in the model's order of the channels
+        if value.order is not None:
+            ours = ours[np.argsort(value.order)]
         used = slice(value.grid.low - codes[0], value.grid.high - codes[0] + 1)
         if value.grid.codes == target.grid.codes and (ours[:, used] == codes[used]).all():
             self.say(operator, [], "changes nothing")
@@ -127,7 +128,7 @@ class Walk(Context):
             self.say(operator, [], "changes nothing")
             return [], coded
         ours = np.arange(rows * columns * channels).reshape(rows, columns, channels)
-        order = np.moveaxis(ours, 2, 0).reshape(-1) if operator.channels_first else None
+        order = np.moveaxis(ours, 2, 0).reshape(-1) if operator.channels_first and channels > 1 else None
         layers = [Named(self.names(operator.name), Flatten())]
         self.say(operator, layers, "exact")
         return layers, Coded(coded.grid, order)

@@ -224,3 +224,62 @@ def test_all_that_is_not_supported_is_listed():
     reasons = [node[2] for node in caught.value.nodes]
     assert "not integers" in reasons[0] and "no quantiser" in reasons[1]
     assert "12 bits" in reasons[2] and "for each channel" in reasons[3]
+
+
+@pytest.mark.parametrize("channels_first", [False, True])
+def test_functions_of_each_channel_behind_a_flattening(channels_first):
+    rng = np.random.default_rng(11)
+    model = chain(
+        convolution("a", "x", rng, (3, 3, 3, 2)),
+        quantised("q", "a", 0.25),
+        Flatten("f", ("q",), "f", channels_first=channels_first),
+        Affine("n", ("f",), "n", rng.uniform(0.5, 2, 36), rng.uniform(-2, 2, 36)),
+        quantised("c", "n", 0.125),
+        Convolution("h", ("c",), "h", rng.integers(-9, 10, (4, 1, 1, 36)).astype(np.int8), np.ones(4)),
+    )
+    lowered = lower(model, exact=True)
+    right, logits, _ = compare(lowered, model)
+    assert np.array_equal(logits * lowered.scale, right)
+
+
+def test_a_grouped_convolution_behind_a_flattening():
+    rng = np.random.default_rng(12)
+    model = chain(
+        convolution("a", "x", rng, (4, 3, 3, 2)),
+        quantised("q", "a", 0.25),
+        Flatten("f", ("q",), "f", channels_first=True),
+        Convolution("h", ("f",), "h", rng.integers(-9, 10, (4, 1, 1, 24)).astype(np.int8), np.ones(4), groups=2),
+    )
+    lowered = lower(model, exact=True)
+    right, logits, _ = compare(lowered, model)
+    assert np.array_equal(logits * lowered.scale, right)
+
+
+def test_outputs_of_which_channels_come_first():
+    rng = np.random.default_rng(13)
+    model = chain(
+        convolution("a", "x", rng, (3, 3, 3, 2)),
+        quantised("q", "a", 0.25),
+        Flatten("f", ("q",), "f", channels_first=True),
+    )
+    with pytest.raises(Unsupported, match="f \\(Flatten\\): channels come first, and no dense layer follows"):
+        lower(model)
+
+
+def test_a_model_without_operators():
+    with pytest.raises(Unsupported, match="x \\(tensor\\): it is the input and the output: nothing is computed"):
+        lower(Model("m", "test", Input("x", (6, 5, 2), PIXELS), (), "x"))
+
+
+@pytest.mark.parametrize("scales", [(1.0, 0.5, 2.0, 0.0), (0.003, 0.002, 0.0025, 1.0), (1.0, 0.5, 0.25, 1e-6)])
+def test_factors_of_outputs_far_apart(scales):
+    """The bias of an output counts, even if its sums are nothing beside those of the others, or all 0."""
+    rng = np.random.default_rng(14)
+    weight = rng.integers(-9, 10, (4, 1, 1, 6)).astype(np.int8)
+    weight[3] = 0 if scales[3] == 1 else weight[3]
+    bias = np.array([0.5, -0.25, 0.125, 3.0]) * (100 if scales[0] == 1 else 1)
+    model = chain(Convolution("h", ("x",), "h", weight, np.array(scales), bias), shape=(1, 1, 6))
+    lowered = lower(model)
+    right, logits, _ = compare(lowered, model, 200)
+    unit = PIXELS.scale * max(scales[:3])  # of the largest sum, to which biases are rounded
+    assert np.abs(logits * lowered.scale + lowered.offset - right).max() < 1.5 * unit

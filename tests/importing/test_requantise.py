@@ -88,3 +88,10 @@ def test_halves_of_means_away_from_a_code(count, middle):
 def test_means_of_no_use():
     wanted = steps(codes_of(np.array([0.1]), np.array([0.0]), 0, 1), np.array([-9]), np.array([9]), 0, 1)
     assert fitted_mean(wanted, 1e-12, 0.0) is None
+
+
+def test_biases_that_no_layer_has():
+    """The bias 3.5·2^30 does not fit 32 bits, although sums lead to more than one code."""
+    factor, offset = np.array([2.0**-30]), np.array([-3.5])
+    least, greatest = np.array([-1 << 20]), np.array([1 << 20])
+    assert fitted(steps(codes_of(factor, offset, -4, -3), least, greatest, -4, -3), factor, offset) is None
