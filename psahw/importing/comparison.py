@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..network.evaluation import predictions
+from ..network.graph import Network
+from ..network.layers import Linear
 from .lowering import Grid, Lowered
 
 __all__ = ["Comparison", "TensorDifference", "compare"]
 
 _NOISE = 1 / 16
 """Differences in codes that count as none: other tools compute in float32."""
+
+_FLOAT32 = 2.0**-24  # its largest relative rounding
 
 
 @dataclass(frozen=True)
@@ -94,16 +98,27 @@ class Comparison:
         return next((each for each in (*self.tensors, self.outputs) if each.different), None)
 
 
-def _difference(tensor: str, layer: str, ours: np.ndarray, theirs: np.ndarray) -> TensorDifference:
+def _difference(
+    tensor: str, layer: str, ours: np.ndarray, theirs: np.ndarray, noise: float = _NOISE
+) -> TensorDifference:
     """Compare codes with real numbers in units of codes."""
     distance = np.abs(theirs - ours)
-    different = distance > _NOISE
+    different = distance > noise
     largest = float(distance.max(initial=0.0))
     return TensorDifference(tensor, layer, distance.size, int(different.sum()), largest if different.any() else 0.0)
 
 
 def _in_codes(grid: Grid, theirs: np.ndarray) -> np.ndarray:
     return theirs / grid.scale + grid.zero
+
+
+def _noise_of_outputs(network: Network) -> float:
+    """Return which differences of the outputs count as none: more for large sums, which float32 rounds."""
+    layer, given = network.layers[-1].layer, network.places[-1].input
+    if not isinstance(layer, Linear) or layer.multiplier is not None or layer.shift.any():
+        return _NOISE
+    sums = np.abs(layer.weight.astype(np.int64)).sum(1) * (given.high - given.low)
+    return max(_NOISE, _FLOAT32 * float((sums + np.abs(layer.bias.astype(np.int64))).max()))
 
 
 def compare(
@@ -144,7 +159,8 @@ def compare(
         difference = _difference(output, last, ours.astype(np.float64), theirs.astype(np.float64))
         same = (ours == theirs).all(1)
     else:
-        difference = _difference(output, last, logits, (given - lowered.offset) / lowered.scale)
-        equal = np.abs((given - lowered.offset) / lowered.scale - logits) <= _NOISE
+        noise, theirs = _noise_of_outputs(network), (given - lowered.offset) / lowered.scale
+        difference = _difference(output, last, logits, theirs, noise)
+        equal = np.abs(theirs - logits) <= noise
         same = logits.argmax(1) == given.argmax(1) if network.output.kind == "class" else equal.all(1)
     return Comparison(tool, len(logits), network.output.kind, int(same.sum()), difference, tuple(compared))

@@ -10,10 +10,12 @@ import psahw
 from psahw.cli import main
 from psahw.errors import CheckFailed, UserError
 from psahw.flow import import_comparison, importing
-from psahw.importing.lowering import InputFormat
+from psahw.importing.comparison import compare
+from psahw.importing.lowering import InputFormat, lower
+from psahw.importing.reading import read_model
 from psahw.model.data import Source
 from psahw.network import reference
-from tests.importing.onnx_models import FIRST, SECOND, two_layers
+from tests.importing.onnx_models import FIRST, SECOND, node, save, two_layers
 
 pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
@@ -104,6 +106,30 @@ def test_a_wrong_tensor(here, monkeypatch):
     comparison = psahw.import_model("m.onnx", "n", check=7).comparison
     assert comparison.first_different.tensor == "q1"
     assert (comparison.outputs.different, comparison.outputs.largest) == (3, 5)
+
+
+def test_sums_that_float32_rounds(tmp_path):
+    """An output without a quantiser is compared as exactly as float32 sums of 784 products allow."""
+    weight = np.random.default_rng(0).integers(-127, 128, (784, 10)).astype(np.int8)
+    scales = {"xs": np.float32(0.0039), "ws": np.float32(0.0123)}
+    nodes = [
+        node("QuantizeLinear", "x xs xz", "xq"),
+        node("DequantizeLinear", "xq xs xz", "xd"),
+        node("DequantizeLinear", "w ws wz", "wd"),
+        node("MatMul", "xd wd", "y"),
+    ]
+    constants = scales | {"w": weight, "xz": np.uint8(0), "wz": np.int8(0)}
+    save(tmp_path / "m.onnx", nodes, [1, 784], constants)
+    result = psahw.import_model(tmp_path / "m.onnx", tmp_path / "n")
+    assert result.exact and result.comparison.equal
+    weight[5, 3] += 100 if weight[5, 3] < 0 else -100  # is not explained by that
+    other = save(tmp_path / "other.onnx", nodes, [1, 784], constants | {"w": weight})
+    network, images = psahw.load(tmp_path / "n"), np.full((1, 1, 1, 784), 255, np.uint8)
+    lowered = lower(read_model(tmp_path / "m.onnx"))
+    witness = import_comparison.testify(other, read_model(other), lowered.input_format.values()[images])
+    taps = {}
+    logits = reference.run(network, images, taps=taps)
+    assert compare(lowered, logits, taps, *witness, "y").outputs.different == 1
 
 
 def test_inputs(here):
