@@ -67,25 +67,17 @@ class Trained(NamedTuple):
     device: str = "xc7k160t"
 
 
+_JETS, _TFC = {"input_format": InputFormat(-4, 4)}, {"input_format": InputFormat(-1, 1), "flat": True}
+_GRAPHS = {"thresholds": True}  # so that every layer can be an adder graph
+_EVERY_CYCLE = ("mac,parallel", "xcu250")
 MODELS = {
     "resnet8": Trained("pretrainedResnet_quant.tflite", {}, 200, 4),
     "kws": Trained("kws_ref_model.tflite", {}, 20, 2),
     "ad01": Trained("ad01_int8.tflite", {"task": "values"}, 20, 4),
-    "jets": Trained(
-        "qkeras_jettagging.onnx", {"input_format": InputFormat(-4, 4)}, 1000, 16, "mac,parallel", "xcu250"
-    ),
-    "jets-exact": Trained(
-        "qkeras_jettagging.onnx",
-        {"input_format": InputFormat(-4, 4), "exact": True},
-        1000,
-        16,
-        "mac,parallel",
-        "xcu250",
-    ),
-    "intrusion": Trained("unsw_nb15-mlp-w2a2.onnx", {"exact": True}, 1000, 600, "mac,parallel", "xcu250"),
-    "tfc": Trained(
-        "TFC_2W2A.onnx", {"input_format": InputFormat(-1, 1), "flat": True}, 1000, 784, "mac,parallel", "xcu250"
-    ),
+    "jets": Trained("qkeras_jettagging.onnx", _JETS, 1000, 16, *_EVERY_CYCLE),
+    "jets-exact": Trained("qkeras_jettagging.onnx", _JETS | {"exact": True}, 1000, 16, *_EVERY_CYCLE),
+    "intrusion": Trained("unsw_nb15-mlp-w2a2.onnx", _GRAPHS, 1000, 600, *_EVERY_CYCLE),
+    "tfc": Trained("TFC_2W2A.onnx", _TFC | _GRAPHS, 1000, 784, *_EVERY_CYCLE),
 }
 """The models by the names that records have."""
 

@@ -71,6 +71,9 @@ def _show_comparison(result: "ImportResult") -> None:
 @click.option("--flat", is_flag=True, help="Take the input as one row, for a model that flattens a grid at once.")
 @click.option("--exact", is_flag=True, help="Compute every step as the model does, by thresholds where it must be.")
 @click.option(
+    "--thresholds", is_flag=True, help="Use thresholds in place of multipliers, so that adder graphs fit every layer."
+)
+@click.option(
     "--task", type=click.Choice(["class", "values", "labels"]), help="What the outputs are; by default a class."
 )
 @click.option("--outputs", metavar="NAME,...", help="A name for each output.")

@@ -119,6 +119,7 @@ def import_model(
     inputs: str | os.PathLike | None = None,
     flat: bool = False,
     exact: bool = False,
+    thresholds: bool = False,
     task: str | None = None,
     outputs: Sequence[str] | None = None,
     check: int = CHECKED,
@@ -153,6 +154,8 @@ def import_model(
         Take the input as one row of values, for a model that flattens a grid at once (`flattened`).
     exact
         Compute each step as the model does, with thresholds where a multiplier and a shift would round otherwise.
+    thresholds
+        Use thresholds in place of all multipliers, so that adder graphs can compute the layers.
     task
         What the outputs are: ``"class"``, ``"values"`` or ``"labels"``; by default labels for a model that ends with
         +1 or -1, and otherwise a class.
@@ -206,8 +209,9 @@ def import_model(
         if dataset is None:
             wanted = "some of its training images choose the scales (--dataset)"
             raise UserError(f"{path} is a float model: name a data set, of which {wanted}")
-        if inputs is not None or flat or exact or task is not None:
-            raise UserError(f"{path} is a float model: inputs, flat, exact and task are for quantised ones")
+        if inputs is not None or flat or exact or thresholds or task is not None:
+            message = "inputs, flat, exact, thresholds and task are for quantised ones"
+            raise UserError(f"{path} is a float model: {message}")
         made = calibrated(
             model, dataset=dataset, data=data, images=calibration, seed=seed, name=name, bits=bits,
             input_format=input_format, directory=float_directory, step=step, progress=progress, log=log,
@@ -220,7 +224,10 @@ def import_model(
         columns = None if dataset is None else datasets.load(dataset, data, log).columns
         form = choose_format(model, input_format, given, columns, log)
         step("find the integers")
-        lowered = _lowered(path, flattened(model) if flat else model, name, form, exact, outputs, task)
+        lowered = _lowered(
+            path, flattened(model) if flat else model, name=name, input_format=form, exact=exact,
+            thresholds=thresholds, outputs=outputs, task=task,
+        )  # fmt: skip
         network = _described(lowered.network, path, model, form, columns)
         lowered, lines, comparison, chosen = replace(lowered, network=network), lowered.lines, None, None
         if check:
@@ -251,17 +258,12 @@ def _is_float(model: Model) -> bool:
     return bool(weights) and set(weights) == {"f"}
 
 
-def _lowered(
-    path: str | os.PathLike, model: Model, name: str | None, form: InputFormat, exact: bool,
-    outputs: Sequence[str] | None, task: str | None,
-) -> Lowered:  # fmt: skip
+def _lowered(path: str | os.PathLike, model: Model, **options: Any) -> Lowered:
     """Return the network of a quantised model. Errors name the file."""
     try:
-        return lower(model, name=name, input_format=form, exact=exact, outputs=outputs, task=task)
+        return lower(model, **options)
     except Unsupported as error:
         raise Unsupported(error.nodes, path) from None
-    except OverflowError:
-        raise UserError(f"{path} cannot become a network: its scales or biases are too large or too small") from None
     except ValueError as error:  # a limit of networks
         raise UserError(f"{path} cannot become a network: {printable(str(error), 200)}") from None
 

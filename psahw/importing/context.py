@@ -74,8 +74,8 @@ class Context:
         Gives layers names.
     """
 
-    def __init__(self, model: ops.Model, exact: bool) -> None:
-        self.model, self.exact = model, exact
+    def __init__(self, model: ops.Model, exact: bool, thresholds: bool) -> None:
+        self.model, self.exact, self.thresholds = model, exact, thresholds
         self.shapes = ops.shapes(model)
         self.lines: list[Line] = []
         self.names = Names()

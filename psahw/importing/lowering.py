@@ -58,6 +58,7 @@ def lower(
     name: str | None = None,
     input_format: InputFormat | None = None,
     exact: bool = False,
+    thresholds: bool = False,
     outputs: Sequence[str] | None = None,
     task: str | None = None,
     metadata: dict[str, Any] | None = None,
@@ -74,6 +75,8 @@ def lower(
         The real numbers of input bytes. It is needed if the model does not state any.
     exact
         Use thresholds wherever a multiplier and a shift would round a sum otherwise than the model.
+    thresholds
+        Use thresholds in place of all multipliers, which adder graphs do not have.
     outputs
         Names of the outputs.
     task
@@ -92,7 +95,7 @@ def lower(
             reason = "the model does not say what the bytes of its input stand for: give an input format"
             raise Unsupported([(model.input.name, "input", reason)])
         input_format = InputFormat.of(model.input.quantiser)
-    walk = Walk(model, exact)
+    walk = Walk(model, exact, thresholds)
     bytes_ = Bytes(np.tile(input_format.values(), (model.input.shape[2], 1)))
     last = model.operators[-1] if model.operators else None
     is_labels = isinstance(last, ops.Bipolar) and task in (None, "labels")

@@ -46,8 +46,7 @@ def quantised_sums(context: Context, operator: ops.Operator, sums: Sums, target:
     fit: Fit | None = None
     if target.straight and all(isinstance(each, ops.Clip) for each in sums.chain):
         fit = fitted(wanted, sums.factor / grid.scale, sums.offset / grid.scale + grid.zero)
-    few = high - low < _FEW
-    if fit is not None and (fit.share == 0 or not (context.exact or few or fit.share > _OFTEN)):
+    if fit is not None and _suits(fit, context, few=high - low < _FEW):
         layers = sums.build(sums.weight, fit.scaling, grid.codes)
         ends = np.concatenate([fit.scaling.codes(least), fit.scaling.codes(greatest)])
         layers += context.clip(operator.name, grid, ends, channels)
@@ -63,6 +62,13 @@ def quantised_sums(context: Context, operator: ops.Operator, sums: Sums, target:
         layers.append(Named(context.names(operator.name), compared))
     context.say(operator, layers, f"exact, by {counted(high - low, 'threshold')}")
     return layers, Coded(grid)
+
+
+def _suits(fit: Fit, context: Context, few: bool) -> bool:
+    """Return whether to take a fit in place of thresholds. Those of few codes are cheaper than a multiplier."""
+    if fit.scaling.multiplier is not None and (few or context.thresholds):
+        return False
+    return fit.share == 0 or not (context.exact or few or fit.share > _OFTEN)
 
 
 def note(fit: Fit) -> str:

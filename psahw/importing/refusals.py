@@ -25,7 +25,7 @@ def refusals(model: ops.Model, value: Value) -> list[Node]:
     value
         Its input.
     """
-    walk = Walk(model, exact=False)
+    walk = Walk(model, exact=False, thresholds=False)
     values = {model.input.name: value}
     found: list[Node] = []
     for tensor, takers in walk.takers.items():

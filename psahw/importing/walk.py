@@ -33,8 +33,8 @@ class Walk(Context):
         For each tensor that codes of the network stand for: the layer, and its grid.
     """
 
-    def __init__(self, model: ops.Model, exact: bool) -> None:
-        super().__init__(model, exact)
+    def __init__(self, model: ops.Model, exact: bool, thresholds: bool) -> None:
+        super().__init__(model, exact, thresholds)
         self.tensors: dict[str, tuple[str, Grid]] = {}
 
     def series(self, tensor: str, value: Value, stop: str) -> tuple[list[Named], Value]:

@@ -10,11 +10,13 @@ import psahw
 from psahw.cli import main
 from psahw.errors import CheckFailed, UserError
 from psahw.flow import import_comparison, importing
+from psahw.importing import inputs
 from psahw.importing.comparison import compare
 from psahw.importing.lowering import InputFormat, lower
 from psahw.importing.reading import read_model
 from psahw.model.data import Source
 from psahw.network import reference
+from psahw.planner.graph_options import graph_layers
 from tests.importing.onnx_models import FIRST, SECOND, node, save, two_layers
 
 pytest.importorskip("onnxruntime")
@@ -60,6 +62,17 @@ def test_report(here, capfd):
     assert [line.split("  ")[0] for line in err.splitlines()] == [
         "read the model", "find the integers", "compare with the other tool",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("bits, thresholds, multiplied", [(8, False, True), (8, True, False), (4, False, False)])
+def test_thresholds(bits, thresholds, multiplied, here):
+    """Thresholds replace a multiplier for few codes and on request; then adder graphs can compute the layer."""
+    x = inputs(4).dense(FIRST.T, scale=0.3).relu().quantise(0.7 * 255 / ((1 << bits) - 1), bits=bits, signed=False)
+    lowered = x.dense(SECOND.T).lowered("m", thresholds=thresholds)
+    layers = [place.layer for place in lowered.network.linears()]
+    assert (layers[0].multiplier is not None) == multiplied
+    assert lowered.lines[-2].exact or multiplied
+    assert ("dense1" in graph_layers(lowered.network)) == (not multiplied)
 
 
 def test_no_comparison(here, monkeypatch):
@@ -285,5 +298,5 @@ def test_a_float_model(here):
     assert result.comparison is None and result.calibration.images == 50
     assert result.calibration.float_model.is_file() and result.dropped == ("Softmax p",)
     assert psahw.load("n").metadata["imported"]["source"] == "ONNX"
-    with pytest.raises(UserError, match="inputs, flat, exact and task are for quantised ones"):
+    with pytest.raises(UserError, match="inputs, flat, exact, thresholds and task are for quantised ones"):
         psahw.import_model("float.onnx", "n", dataset="own.npz", exact=True)
