@@ -155,9 +155,9 @@ def compare(
     given = tensors[output].reshape(logits.shape)
     last = network.layers[-1].name
     if network.output.kind == "labels":
-        ours, theirs = predictions(network.output, logits), given > 0
-        difference = _difference(output, last, ours.astype(np.float64), theirs.astype(np.float64))
-        same = (ours == theirs).all(1)
+        ours, labels = predictions(network.output, logits), given > 0
+        difference = _difference(output, last, ours.astype(np.float64), labels.astype(np.float64))
+        same = (ours == labels).all(1)
     else:
         noise, theirs = _noise_of_outputs(network), (given - lowered.offset) / lowered.scale
         difference = _difference(output, last, logits, theirs, noise)
