@@ -21,7 +21,9 @@ from .images import LabelledImages
 __all__ = ["Accuracy", "accuracy", "check", "compared"]
 
 _BATCH = 250  # images that are compared at once, whose tensors are in memory
-_ROUNDED = 0.001  # share of the values of a tensor that the other tool may round otherwise, in float32
+# Share of the values of a tensor that the other tool may round otherwise, in float32. Many means are in the middle
+# between two codes, and float32 is on either side of it.
+_ROUNDED = 1 / 16
 
 
 @dataclass(frozen=True)

@@ -159,8 +159,8 @@ def compare(
         difference = _difference(output, last, ours.astype(np.float64), labels.astype(np.float64))
         same = (ours == labels).all(1)
     else:
-        noise, theirs = _noise_of_outputs(network), (given - lowered.offset) / lowered.scale
-        difference = _difference(output, last, logits, theirs, noise)
-        equal = np.abs(theirs - logits) <= noise
+        noise, codes = _noise_of_outputs(network), (given - lowered.offset) / lowered.scale
+        difference = _difference(output, last, logits, codes, noise)
+        equal = np.abs(codes - logits) <= noise
         same = logits.argmax(1) == given.argmax(1) if network.output.kind == "class" else equal.all(1)
     return Comparison(tool, len(logits), network.output.kind, int(same.sum()), difference, tuple(compared))

@@ -145,6 +145,28 @@ def test_sums_that_float32_rounds(tmp_path):
     assert compare(lowered, logits, taps, *witness, "y").outputs.different == 1
 
 
+def test_means_that_float32_rounds(tmp_path):
+    """Means of four codes, in units of 5 / 3 codes, are often in the middle between two, where float32 is not."""
+    constants = {
+        "in": np.float32(0.05), "out": np.float32(0.03), "zero": np.uint8(0), "zeros": np.int8(0),
+        "w": np.random.default_rng(1).integers(-127, 128, (4, 5)).astype(np.int8), "one": np.float32(1),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x in zero", "xq"),
+        node("DequantizeLinear", "xq in zero", "xd"),
+        node("GlobalAveragePool", "xd", "g"),
+        node("QuantizeLinear", "g out zero", "gq"),
+        node("DequantizeLinear", "gq out zero", "gd"),
+        node("Flatten", "gd", "f"),
+        node("DequantizeLinear", "w one zeros", "wd"),
+        node("MatMul", "f wd", "y"),
+    ]
+    save(tmp_path / "m.onnx", nodes, [1, 4, 2, 2], constants)
+    result = psahw.import_model(tmp_path / "m.onnx", tmp_path / "n")
+    first = result.comparison.first_different
+    assert result.exact and first.layer == "g" and first.largest == 1 and first.different > 2
+
+
 def test_inputs(here):
     """The numbers of a file are compared, and state the format that the model does not state."""
     two_layers(here / "open.onnx", stated=False)
