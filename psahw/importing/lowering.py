@@ -99,14 +99,14 @@ def lower(
     bytes_ = Bytes(np.tile(input_format.values(), (model.input.shape[2], 1)))
     last = model.operators[-1] if model.operators else None
     is_labels = isinstance(last, ops.Bipolar) and task in (None, "labels")
+    kind = task or ("labels" if is_labels else "class")
     stop = last.inputs[0] if is_labels and last is not None else model.output
     try:
         layers, value = walk.series(model.input.name, bytes_, stop)
-        layers, scale, offset = finished(walk, layers, value, stop, last if is_labels else None)
+        layers, scale, offset = finished(walk, layers, value, stop, last if is_labels else None, kind == "labels")
     except Unsupported as error:
         raise Unsupported(in_order(model, [*error.nodes, *refusals(model, bytes_)])) from None
     count = model.input.shape, walk.shapes[stop][2]
-    kind = task or ("labels" if is_labels else "class")
     names = tuple(outputs) if outputs is not None else tuple(f"{_WORDS[kind]} {n}" for n in range(count[1]))
     scales = ((scale,) * count[1], (offset,) * count[1]) if kind == "values" else ((), ())
     network = Network(

@@ -21,6 +21,7 @@ from psahw.importing.operators import (
 )
 from psahw.importing.unsupported import Unsupported
 from psahw.network import reference
+from psahw.network.evaluation import predictions
 
 PIXELS = Quantiser(np.array(0.25), zero_point=-128)
 
@@ -283,3 +284,32 @@ def test_factors_of_outputs_far_apart(scales):
     right, logits, _ = compare(lowered, model, 200)
     unit = PIXELS.scale * max(scales[:3])  # of the largest sum, to which biases are rounded
     assert np.abs(logits * lowered.scale + lowered.offset - right).max() < 1.5 * unit
+
+
+@pytest.mark.parametrize("bipolar", [False, True])
+@pytest.mark.parametrize("number", [None, {"zero_point": -100}, {"zero_point": 100, "signed": False}, {"bits": 4}])
+def test_labels_are_signs(number, bipolar):
+    """Labels are present where outputs are above 0, or +1, whatever the code of 0 is."""
+    rng = np.random.default_rng(15)
+    weight = rng.integers(-9, 10, (3, 1, 1, 6)).astype(np.int8)
+    operators = [Convolution("h", ("x",), "h", weight, np.full(3, 0.5), np.array([1, -2, 3]) / 8)]
+    if number is not None:
+        operators.append(quantised("q", "h", 2.0, **number))
+    if bipolar:
+        operators.append(Bipolar("b", (operators[-1].output,), "b", np.ones(())))
+    model = chain(*operators, shape=(1, 1, 6))
+    lowered = lower(model, task="labels")
+    right, logits, _ = compare(lowered, model, 500)
+    assert np.array_equal(predictions(lowered.network.output, logits), right > 0) and (right > 0).any(0).all()
+
+
+def test_labels_with_one_bias():
+    weight = np.random.default_rng(16).integers(-9, 10, (3, 1, 1, 6)).astype(np.int8)
+    model = chain(
+        Convolution("h", ("x",), "h", weight, np.full(3, 0.5), np.full(3, 7.25)),
+        shape=(1, 1, 6),
+        quantiser=Quantiser(np.array(0.25), bits=7, signed=False),
+    )
+    lowered = lower(model, task="labels")
+    right, logits, _ = compare(lowered, model, 500)
+    assert np.array_equal(predictions(lowered.network.output, logits), right > 0)
