@@ -97,7 +97,6 @@ class Weighted(Operation):
         The norm behind the weights, or None.
     name, channels, before, after
         See `Operation`. Unsigned outputs are those of a ReLU.
-
     """
 
     def __init__(self, norm: ChannelNorm | None, name: str, channels: tuple[int, int], before: Codes, after: Codes):

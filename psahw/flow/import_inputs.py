@@ -89,8 +89,12 @@ def choose_format(
     if low == high:
         raise UserError(f"all numbers of the inputs are {low:g}: give the lowest and the highest (--input LOW:HIGH)")
     what = "columns" if inputs is None else "inputs"
+    try:
+        form = InputFormat(low, high)
+    except ValueError as error:
+        raise UserError(f"the {what} do not fit into bytes: {error}") from None
     log(f"bytes stand for numbers from {low:g} to {high:g}, as the {what} have them")
-    return InputFormat(low, high)
+    return form
 
 
 def nearest_bytes(reals: np.ndarray, form: InputFormat) -> np.ndarray:

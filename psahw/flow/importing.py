@@ -1,5 +1,6 @@
 """Turn a model of another tool into a network, and compare the two."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from ..callbacks import Log, Progress, silent
 from ..display import counted
 from ..errors import UserError
-from ..files import writing
+from ..files import write_error, writing
 from ..importing.comparison import Comparison
 from ..importing.flattening import flattened
 from ..importing.lowering import InputFormat, Line, Lowered, lower
@@ -199,8 +200,7 @@ def import_model(
     """
     if check < 0:
         raise UserError(f"check must be 0 inputs or more, not {check}")
-    if os.path.exists(output) and os.path.samefile(path, output):
-        raise UserError(f"{output} is the model itself: write the network to another file")
+    _check_output(path, output)
     step("read the model")
     model = read_model(path, name)
     if outputs is not None and len(outputs) != (count := shapes(model)[model.output][2]):
@@ -220,6 +220,8 @@ def import_model(
         form, lines, comparison = made.input_format, made.lines, None
         chosen = Calibration(calibration, made.validation_float, made.validation_int8, made.float_model)
     else:
+        if float_directory is not None or bits != 8:
+            raise UserError(f"{path} is quantised already: bits, and a directory to keep, are for float models")
         given = None if inputs is None else read_inputs(inputs, model.input.shape)
         columns = None if dataset is None else datasets.load(dataset, data, log).columns
         form = choose_format(model, input_format, given, columns, log)
@@ -250,6 +252,16 @@ def import_model(
         Path(output), network.name, digest(network), model.source, form, lines, model.dropped, comparison, accuracy,
         chosen,
     )  # fmt: skip
+
+
+def _check_output(path: str | os.PathLike, output: str | os.PathLike) -> None:
+    """Raise UserError if a network file cannot be written there, before anything is computed in vain."""
+    if os.path.exists(path) and os.path.exists(output) and os.path.samefile(path, output):
+        raise UserError(f"{output} is the model itself: write the network to another file")
+    is_directory = os.path.isdir(output)
+    if is_directory or not Path(output).absolute().parent.is_dir():
+        number = errno.EISDIR if is_directory else errno.ENOENT
+        raise write_error(output, OSError(number, os.strerror(number)))
 
 
 def _is_float(model: Model) -> bool:

@@ -11,6 +11,8 @@ from .values import Bytes, Grid, Target
 
 __all__ = ["InputFormat", "evenly_coded", "quantised_bytes"]
 
+_LARGEST, _LEAST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
+
 
 @dataclass(frozen=True)
 class InputFormat:
@@ -26,7 +28,7 @@ class InputFormat:
     Raises
     ------
     ValueError
-        If ``high`` is not above ``low``, or ``count`` is out of range.
+        If ``high`` is not above ``low``, ``count`` is out of range, or float32 cannot hold the numbers.
     """
 
     low: float
@@ -38,6 +40,14 @@ class InputFormat:
             raise ValueError(f"the input format must be LOW:HIGH with LOW < HIGH, not {self.low:g}:{self.high:g}")
         if not 2 <= self.count <= 256:
             raise ValueError(f"the count of the input format must be in [2, 256], not {self.count}")
+        if max(-self.low, self.high) > _LARGEST or self.step < _LEAST:
+            raise ValueError(
+                f"the input format must have numbers and steps that float32 can hold, not {self.low:g}:{self.high:g}"
+            )
+
+    def __str__(self) -> str:
+        """Return the format as ``--input`` takes it."""
+        return f"{self.low}:{self.high}" + ("" if self.count == 256 else f":{self.count}")
 
     @property
     def step(self) -> float:

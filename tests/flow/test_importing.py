@@ -220,7 +220,11 @@ def test_bad_inputs(write, message, here, capfd):
         (["open.onnx", "-o", "n", "--input", "3"], "--input must be LOW:HIGH or LOW:HIGH:COUNT, not '3'"),
         (["open.onnx", "-o", "n", "--input", "3:1"], "LOW < HIGH, not 3:1"),
         (["open.onnx", "-o", "n", "--input", "0:1:1000"], "must be in [2, 256], not 1000"),
-        (["m.onnx", "-o", "n", "--input", "0:1"], "m states the format of its input"),
+        (["m.onnx", "-o", "n", "--input", "0:1"], "m states the format of its input, -128.0:127.0: it cannot"),
+        (["open.onnx", "-o", "n", "--inputs", "far.npy"], "the inputs do not fit into bytes: the input format must"),
+        (["none.onnx", "-o", "m.onnx"], "cannot read none.onnx: No such file or directory"),
+        (["m.onnx", "-o", "n", "--keep", "runs"], "m.onnx is quantised already: bits, and a directory to keep"),
+        (["m.onnx", "-o", "n", "--bits", "4"], "m.onnx is quantised already: bits, and a directory to keep"),
         (["m.onnx", "-o", "n", "--outputs", "a,b"], "m has 3 outputs: give as many names, not 2"),
         (["m.onnx", "-o", "n", "--size", "3x3"], "--size needs --dataset PATH"),
         (["m.onnx", "-o", "n", "--dataset", "sample"], "sample"),
@@ -229,11 +233,20 @@ def test_bad_inputs(write, message, here, capfd):
 )
 def test_wrong_use(arguments, message, here, capfd):
     two_layers(here / "open.onnx", stated=False)
+    np.save(here / "far.npy", [[-1e308, 1e308, 0, 0]])
     before = sorted(here.iterdir()), (here / "m.onnx").read_bytes()
     assert main(["import", *arguments]) == 2
     err = capfd.readouterr().err
     assert message in err.splitlines()[-1] and "Traceback" not in err
     assert (sorted(here.iterdir()), (here / "m.onnx").read_bytes()) == before
+
+
+@pytest.mark.parametrize(("output", "reason"), [("none/n", "No such file or directory"), ("here", "Is a directory")])
+def test_nothing_is_computed_for_no_file(output, reason, here, monkeypatch):
+    (here / "here").mkdir()
+    monkeypatch.setattr(importing, "read_model", None)
+    with pytest.raises(UserError, match=f"cannot write {output}: {reason}"):
+        psahw.import_model("m.onnx", output)
 
 
 def test_flat(here):

@@ -169,7 +169,9 @@ def test_what_is_not_quantised_is_refused():
         lower(model)
 
 
-@pytest.mark.parametrize("arguments", [(1, 1), (2, 1), (0, float("nan")), (0, 1, 1), (0, 1, 257)])
+@pytest.mark.parametrize(
+    "arguments", [(1, 1), (2, 1), (0, float("nan")), (0, 1, 1), (0, 1, 257), (-1e308, 1e308), (0, 1e39), (0, 1e-39)]
+)
 def test_wrong_input_format(arguments):
     with pytest.raises(ValueError, match="input format"):
         InputFormat(*arguments)
