@@ -54,7 +54,7 @@ class _Walk:
     def __init__(self, model: ops.Model) -> None:
         self.model, self.shapes = model, ops.shapes(model)
         self.lines: list[Line] = []
-        self.order: dict[int, np.ndarray] = {}  # of the columns of a dense layer's weights, by the operator's id
+        self.order: dict[int, np.ndarray] = {}  # of the channels of an input, by the operator's id
         self.paths = Paths(model)
 
     def say(self, operator: ops.Operator, note: str, layer: str | None = None, exact: bool = True) -> None:
@@ -110,7 +110,7 @@ class _Walk:
                 self.convolution(operator, path, shape)
             case ops.Affine(factor=factor, offset=offset):
                 before = path.pending or Pending(np.ones(shape[2]), np.zeros(shape[2]))
-                path.pending = before.then(factor, offset)
+                path.pending = before.then(self.reordered(operator, factor), self.reordered(operator, offset))
                 self.say(operator, "part of the weights, or a norm")
             case ops.Flatten(channels_first=channels_first):
                 self.flatten(operator, path, shape, channels_first)
@@ -136,7 +136,8 @@ class _Walk:
         if channels_first and channels > 1:
             ours = np.arange(rows * columns * channels).reshape(rows, columns, channels)
             order = np.moveaxis(ours, 2, 0).reshape(-1)  # where each of the model's channels is in ours
-            while len(following) == 1 and isinstance(following[0], ops.Clip):
+            while len(following) == 1 and isinstance(following[0], ops.Affine | ops.Clip):
+                self.order[id(following[0])] = order
                 following = self.paths.takers[following[0].output]
             if len(following) != 1 or not isinstance(following[0], ops.Convolution):
                 raise Unsupported([(operator.name, "Flatten", "channels come first, and no dense layer follows")])
@@ -156,7 +157,8 @@ class _Walk:
         bias = np.zeros(outputs) if operator.bias is None else np.asarray(operator.bias, np.float64)
         weight, note = operator.real_weight, "its weights"
         if operator.groups > 1:
-            if (kernel := self.local(operator, shape)) is not None:
+            ordered = id(operator) in self.order
+            if not ordered and (kernel := self.local(operator, shape)) is not None:
                 self.mixing(operator, path, weight, bias, kernel)
                 return
             if weight.size * operator.groups > _MOST_WEIGHTS:
@@ -166,10 +168,7 @@ class _Walk:
                 ops.ungrouped(weight, operator.groups),
                 "its weights, with zeros between those of its groups",
             )
-        if (order := self.order.get(id(operator))) is not None:
-            ours = np.empty_like(weight)
-            ours[..., order] = weight
-            weight = ours
+        weight = self.reordered(operator, weight)
         padding_byte, exact, pending = ZERO_BYTE, True, path.pending
         if pending is not None and any(operator.padding) and not path.sees_image:
             path.settle()
@@ -186,6 +185,15 @@ class _Walk:
             layer = config.Linear(outputs)
         name = path.add(layer, linear_weight=weight.reshape(outputs, -1), bias=bias)
         self.say(operator, note, name, exact)
+
+    def reordered(self, operator: ops.Operator, numbers: np.ndarray) -> np.ndarray:
+        """Return numbers for each channel of an operator's input, along the last axis, in our order of channels."""
+        order = self.order.get(id(operator))
+        if order is None or np.size(numbers) == 1:
+            return numbers
+        ours = np.empty_like(numbers)
+        ours[..., order] = numbers
+        return ours
 
     def local(self, operator: ops.Convolution, shape: ops.Shape) -> int | None:
         """Return the side of the neighbourhoods that a depthwise convolution reads, or None if it is none."""

@@ -212,10 +212,13 @@ def import_model(
         if inputs is not None or flat or exact or thresholds or task is not None:
             message = "inputs, flat, exact, thresholds and task are for quantised ones"
             raise UserError(f"{path} is a float model: {message}")
-        made = calibrated(
-            model, dataset=dataset, data=data, images=calibration, seed=seed, name=name, bits=bits,
-            input_format=input_format, directory=float_directory, step=step, progress=progress, log=log,
-        )  # fmt: skip
+        try:
+            made = calibrated(
+                model, dataset=dataset, data=data, images=calibration, seed=seed, name=name, bits=bits,
+                input_format=input_format, directory=float_directory, step=step, progress=progress, log=log,
+            )  # fmt: skip
+        except Unsupported as error:
+            raise Unsupported(error.nodes, path) from None
         network = _described(made.network, path, model, made.input_format)
         form, lines, comparison = made.input_format, made.lines, None
         chosen = Calibration(calibration, made.validation_float, made.validation_int8, made.float_model)

@@ -14,6 +14,7 @@ from psahw.importing import inputs
 from psahw.importing.comparison import compare
 from psahw.importing.lowering import InputFormat, lower
 from psahw.importing.reading import read_model
+from psahw.importing.unsupported import Unsupported
 from psahw.model.data import Source
 from psahw.network import reference
 from psahw.planner.graph_options import graph_layers
@@ -247,6 +248,16 @@ def test_nothing_is_computed_for_no_file(output, reason, here, monkeypatch):
     monkeypatch.setattr(importing, "read_model", None)
     with pytest.raises(UserError, match=f"cannot write {output}: {reason}"):
         psahw.import_model("m.onnx", output)
+
+
+def test_a_float_model_with_other_bounds(here):
+    """The message names the file."""
+    pytest.importorskip("torch")
+    ones = {"w": np.ones((64, 10), np.float32), "low": np.float32(0), "high": np.float32(1)}
+    nodes = [node("Flatten", "x", "f"), node("MatMul", "f w", "m"), node("Clip", "m low high", "c")]
+    save(here / "float.onnx", nodes, [1, 1, 8, 8], ones)
+    with pytest.raises(Unsupported, match=r"^float.onnx: 1 operator is not supported:\n  c \(Clip\): a float model"):
+        psahw.import_model("float.onnx", "n", dataset="digits", input_format=InputFormat(0, 1))
 
 
 def test_flat(here):

@@ -97,6 +97,25 @@ def test_a_residual_network_of_onnx(tmp_path, rng):
     assert "mixing" in [layer["layer"] for layer in network.config.to_dict()["series"][2]["branch"]]
 
 
+def test_a_norm_of_each_pixel(tmp_path, rng):
+    """A batch norm behind a flattening has its channels in the order of the model."""
+    pytest.importorskip("onnxruntime")
+    from tests.importing.onnx_models import node, save
+
+    constants = dict(
+        s=numbers(rng, 60), b=numbers(rng, 60), m=numbers(rng, 60), v=np.abs(numbers(rng, 60)) + 0.1,
+        w=numbers(rng, 60, 5),
+    )  # fmt: skip
+    nodes = [
+        node("Flatten", "x", "f"),
+        node("BatchNormalization", "f s b m v", "n"),
+        node("Relu", "n", "r"),
+        node("MatMul", "r w", "y"),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, [1, 3, 4, 5], constants)
+    onnx_check(path, pixels(rng, 4, 5, 3), 0.0, 1 / 255)
+
+
 def test_a_mean_that_is_subtracted(tmp_path, rng):
     """Its zero is between two bytes, so padding of the first layer holds the nearest one."""
     pytest.importorskip("onnxruntime")
