@@ -19,6 +19,7 @@ from psahw.network import reference
 from psahw.network.checks import check_name
 from psahw.network.graph import Network
 from psahw.network.summary import summarise
+from psahw.quoting import quote
 
 from . import checkpoint
 from . import data as datasets
@@ -212,6 +213,10 @@ def quantize(
         check_name("--name", name)  # before hours of training
     except ValueError as error:
         raise UserError(str(error)) from None
+    if network_path is None and Path(name).name != name:
+        raise UserError(
+            f"--name must be a file name, not {quote(name)}: it names the network file (or use --network)"
+        )
     refuse_other_files(directory, f"{name}.safetensors", SEARCH_FILE)
     with output_directory(directory) as output:
         path = Path(network_path or output / f"{name}.safetensors")

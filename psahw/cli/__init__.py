@@ -44,7 +44,7 @@ _COMMANDS = {  # name: (module, summary), in the order from images to hardware
     "build": ("build", "Make a board's bitstream, and check the routed clock."),
     "program": ("program", "Load a bitstream into a board."),
     "package": ("package", "Write the accelerator as a part for Vivado, Vitis, FuseSoC or LiteX."),
-    "import": ("import_model", "Turn a quantised model of another tool into a network, and compare the two."),
+    "import": ("import_model", "Turn a model of another tool into a network, and compare the two."),
     "export": ("export", "Write a network as ONNX or QONNX for other tools, and compare its logits."),
     "simulate": ("simulate", "Simulate the circuit on images, and compare it with the integer model."),
     "run": ("run", "Classify images on a board, or on a simulated one."),

@@ -32,6 +32,11 @@ def _input_format(text: str | None) -> "InputFormat | None":
         raise UserError(f"--input must be LOW:HIGH or LOW:HIGH:COUNT, not {quote(text)}: {reason}") from None
 
 
+def _codes(difference: float) -> str:
+    """Return a difference with its unit."""
+    return "1 code" if difference == 1 else f"{difference:.4g} codes"
+
+
 def _show_comparison(result: "ImportResult") -> None:
     """Print how far the network is from the other tool."""
     comparison = result.comparison
@@ -46,11 +51,11 @@ def _show_comparison(result: "ImportResult") -> None:
     outputs, first = comparison.outputs, comparison.first_different
     assert first is not None
     share = 100 * outputs.different / outputs.values
-    output.print_line(f"outputs: {share:.3g} % differ, by at most {outputs.largest:.4g} codes")
+    output.print_line(f"outputs: {share:.3g} % differ, by at most {_codes(outputs.largest)}")
     share = 100 * first.different / first.values
     output.print_line(
         f"the first tensor that differs is that of layer {first.layer}: {share:.2g} % of its values, by at most "
-        f"{first.largest:.4g} codes"
+        f"{_codes(first.largest)}"
     )
 
 
@@ -102,7 +107,8 @@ def import_command(model, path, form, outputs, as_json, **options):
     of each operator is printed, and whether that is exact or what is rounded. The network is compared with what the
     other tool's interpreter computes. If operators are not supported, all are listed, and the exit status is 2.
 
-    The scales of a float model are chosen by training images of --dataset.
+    MODEL may also be a float model of TensorFlow Lite or ONNX. Then training images of --dataset choose the scales,
+    and test images compare the two.
 
     \b
     psahw import resnet8_int8.tflite -o resnet8.safetensors --dataset cifar10
@@ -138,8 +144,8 @@ def import_command(model, path, form, outputs, as_json, **options):
         output.print_line(f"input bytes 0 to {form.count - 1} stand for {form.low:.6g} to {form.high:.6g}")
     if (chosen := result.calibration) is not None and chosen.validation_int8 is not None:
         output.print_line(
-            f"scales by {counted(chosen.images, 'training image')}: {chosen.validation_int8:.2f} on the validation "
-            f"images, the float model {chosen.validation_float:.2f}"
+            f"scales by {counted(chosen.images, 'training image')}: {chosen.validation_int8:.2f} % on the validation "
+            f"images, the float model {chosen.validation_float:.2f} %"
         )
     _show_comparison(result)
     if result.accuracy is not None:

@@ -7,11 +7,12 @@ import numpy as np
 from ..callbacks import Log
 from ..errors import UserError
 from ..importing.lowering import InputFormat
-from ..importing.operators import Model
-from ..model.data import Columns
+from ..importing.operators import Model, shapes
+from ..model import data as datasets
+from ..model.data import Columns, Source
 from ..quoting import quote
 
-__all__ = ["choose_format", "nearest_bytes", "read_inputs"]
+__all__ = ["choose_format", "columns_of", "nearest_bytes", "read_inputs"]
 
 _MAX_NUMBERS = 1 << 27
 
@@ -95,6 +96,19 @@ def choose_format(
         raise UserError(f"the {what} do not fit into bytes: {error}") from None
     log(f"bytes stand for numbers from {low:g} to {high:g}, as the {what} have them")
     return form
+
+
+def columns_of(model: Model, dataset: str | Source, data: str | os.PathLike | None, log: Log) -> Columns | None:
+    """Return how the values of a data set's table become bytes, or None if it is no table.
+
+    Raises UserError if there is no such data set. A named one that does not fit the model is refused before it is
+    downloaded.
+    """
+    named = dataset if isinstance(dataset, str) else dataset.name
+    if named in datasets.DATASETS:
+        form = datasets.Form(model.name, model.input.shape, shapes(model)[model.output][2])
+        datasets.check_named(named, form, "name one of the model's form")
+    return datasets.load(dataset, data, log).columns
 
 
 def nearest_bytes(reals: np.ndarray, form: InputFormat) -> np.ndarray:

@@ -29,7 +29,7 @@ from . import import_comparison as comparisons
 from .calibrating import IMAGES, calibrated
 from .images import load_test_images
 from .import_comparison import Accuracy
-from .import_inputs import choose_format, nearest_bytes, read_inputs
+from .import_inputs import choose_format, columns_of, nearest_bytes, read_inputs
 
 if TYPE_CHECKING:
     from ..model.data import Columns, Source
@@ -200,6 +200,8 @@ def import_model(
     """
     if check < 0:
         raise UserError(f"check must be 0 inputs or more, not {check}")
+    if images is not None and dataset is None:
+        raise UserError("images limits the test images of a data set: name one (--dataset)")
     _check_output(path, output)
     step("read the model")
     model = read_model(path, name)
@@ -207,8 +209,9 @@ def import_model(
         raise UserError(f"{model.name} has {counted(count, 'output')}: give as many names, not {len(outputs)}")
     if _is_float(model):
         if dataset is None:
-            wanted = "some of its training images choose the scales (--dataset)"
-            raise UserError(f"{path} is a float model: name a data set, of which {wanted}")
+            raise UserError(
+                f"{path} is a float model: name a data set whose training images choose the scales (--dataset)"
+            )
         if inputs is not None or flat or exact or thresholds or task is not None:
             message = "inputs, flat, exact, thresholds and task are for quantised ones"
             raise UserError(f"{path} is a float model: {message}")
@@ -226,7 +229,7 @@ def import_model(
         if float_directory is not None or bits != 8:
             raise UserError(f"{path} is quantised already: bits, and a directory to keep, are for float models")
         given = None if inputs is None else read_inputs(inputs, model.input.shape)
-        columns = None if dataset is None else datasets.load(dataset, data, log).columns
+        columns = None if dataset is None else columns_of(model, dataset, data, log)
         form = choose_format(model, input_format, given, columns, log)
         step("find the integers")
         lowered = _lowered(

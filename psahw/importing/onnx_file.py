@@ -81,7 +81,7 @@ def load(path: str | os.PathLike) -> Any:
             raise Refused(f"its tensors must have at most {MAX_TOTAL:,} elements together")
         _take_in_external_data(model, path.parent)
     except DecodeError:
-        raise UserError(f"{path} is not an ONNX model, or is damaged") from None
+        raise UserError(f"{path} is neither a TensorFlow Lite nor an ONNX model, or is damaged") from None
     except Refused as error:
         raise UserError(f"{path} is not usable as an ONNX model: {error}") from None
     return model

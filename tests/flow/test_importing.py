@@ -229,12 +229,16 @@ def test_bad_inputs(write, message, here, capfd):
         (["m.onnx", "-o", "n", "--outputs", "a,b"], "m has 3 outputs: give as many names, not 2"),
         (["m.onnx", "-o", "n", "--size", "3x3"], "--size needs --dataset PATH"),
         (["m.onnx", "-o", "n", "--dataset", "sample"], "sample"),
+        (["m.onnx", "-o", "n", "--dataset", "svhn"], "svhn has (32, 32, 3) in 10; name one of the model's form"),
+        (["m.onnx", "-o", "n", "--images", "5"], "images limits the test images of a data set: name one (--dataset)"),
+        (["text", "-o", "n"], "text is neither a TensorFlow Lite nor an ONNX model, or is damaged"),
         (["m.onnx", "-o", "none/n"], "cannot write none/n"),
     ],
 )
 def test_wrong_use(arguments, message, here, capfd):
     two_layers(here / "open.onnx", stated=False)
     np.save(here / "far.npy", [[-1e308, 1e308, 0, 0]])
+    (here / "text").write_text("length,width\n1,2\n")
     before = sorted(here.iterdir()), (here / "m.onnx").read_bytes()
     assert main(["import", *arguments]) == 2
     err = capfd.readouterr().err

@@ -126,7 +126,7 @@ def test_damaged_files(tmp_path):
 def test_not_onnx(tmp_path, data):
     path = tmp_path / "m.onnx"
     path.write_bytes(data)
-    with pytest.raises(UserError, match=r"m\.onnx is not (an ONNX model|usable)"):
+    with pytest.raises(UserError, match=r"m\.onnx is (neither a TensorFlow Lite nor an ONNX model|not usable)"):
         read(path)
 
 

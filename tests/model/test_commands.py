@@ -113,6 +113,13 @@ def test_network_records_how_it_was_made(teacher, tmp_path, capsys):
     assert network_file.digest(recorded) == before
 
 
+def test_name_that_is_no_file_name(teacher, tmp_path, capsys):
+    """The network stays in the run directory."""
+    assert main(["quantize", str(teacher), "--name", "../x", "--epochs", "0", "-o", str(tmp_path / "int8")]) == 2
+    assert "--name must be a file name, not '../x'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_quantize_stopped_and_resumed(teacher, tmp_path, capsys):
     """A resumed run writes the same network as one that was never stopped."""
     command = ["quantize", teacher, "--name", "smoke", "--epochs", 2, *SMOKE, "-o"]
