@@ -17,7 +17,7 @@ from ..files import write_error, writing
 from ..importing.comparison import Comparison
 from ..importing.flattening import flattened
 from ..importing.lowering import InputFormat, Line, Lowered, lower
-from ..importing.operators import Convolution, Model, shapes
+from ..importing.operators import Bipolar, Convolution, Model, MultiThreshold, Quantise, shapes
 from ..importing.reading import read_model
 from ..importing.unsupported import Unsupported
 from ..model import data as datasets
@@ -271,7 +271,11 @@ def _check_output(path: str | os.PathLike, output: str | os.PathLike) -> None:
 
 
 def _is_float(model: Model) -> bool:
-    """Return whether a model has weights, none of which are integers."""
+    """Return whether a model has weights, none of which are integers, and no quantisers."""
+    if model.input.quantiser is not None or any(
+        isinstance(each, Quantise | Bipolar | MultiThreshold) for each in model.operators
+    ):
+        return False
     weights = [operator.weight.dtype.kind for operator in model.operators if isinstance(operator, Convolution)]
     return bool(weights) and set(weights) == {"f"}
 

@@ -17,7 +17,7 @@ __all__ = ["convolution"]
 def convolution(context: Context, operator: ops.Convolution, coded: Coded, shape: ops.Shape) -> Sums:
     """Return the sums of a convolution."""
     if operator.weight.dtype != np.int8:
-        reason = "its weights are not integers: a float model needs calibration data"
+        reason = "its weights are not integers of 8 bits"
         raise Unsupported([(operator.name, "Convolution", reason)])
     grid, weight, groups = coded.grid, operator.weight.astype(np.int64), operator.groups
     if coded.order is not None:

@@ -30,19 +30,27 @@ def mean_pool(
         codes, given = target_of(units, shape[2]).codes, target_of(quantiser, shape[2]).grid
         pooled = _mean(context, operator, coded, shape, given, lambda mean: codes(chained(bounds, mean - grid.zero)))
         if pooled is not None:
+            layers, after, what, exact = pooled
             context.absorb((*clips, quantiser), operator)
-            return *pooled, quantiser.output
+            context.say(operator, layers, what, exact)
+            return layers, after, quantiser.output
     pooled = _mean(context, operator, coded, shape, grid, lambda mean: np.floor(mean + 0.5).astype(np.int64))
     if pooled is None:
         raise Unsupported([(operator.name, "MeanPool", "a mean over too many positions")])
-    return *pooled, operator.output
+    layers, after, what, exact = pooled
+    if shape[:2] != (1, 1):  # the model's means are between the codes
+        what, exact = "means rounded to codes of the input", False
+    context.say(operator, layers, what, exact)
+    return layers, after, operator.output
 
 
 def _mean(
     context: Context, operator: ops.MeanPool, coded: Coded, shape: ops.Shape, given: Grid,
     code_of: Callable[[np.ndarray], np.ndarray],
-) -> tuple[list[Named], Coded] | None:  # fmt: skip
-    """Return the mean on another grid, moved into the input's type of codes, or None if it does not fit.
+) -> tuple[list[Named], Coded, str, bool] | None:  # fmt: skip
+    """Return the mean on another grid, moved into the input's type of codes, what is rounded, and whether nothing is.
+
+    Return None if it does not fit.
 
     ``code_of`` maps means of the input's codes to codes of the other grid.
     """
@@ -66,5 +74,4 @@ def _mean(
     ends = np.concatenate([scaling.codes(least), scaling.codes(greatest)])
     after = Grid(given.scale, given.zero + moved, grid.codes, low + moved, high + moved)
     layers += context.clip(name, after, ends, shape[2])
-    context.say(operator, layers, note(fit), fit.share == 0)
-    return layers, Coded(after, coded.order)
+    return layers, Coded(after, coded.order), note(fit), fit.share == 0

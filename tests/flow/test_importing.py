@@ -254,6 +254,17 @@ def test_nothing_is_computed_for_no_file(output, reason, here, monkeypatch):
         psahw.import_model("m.onnx", output)
 
 
+def test_weights_of_nine_bits(here):
+    """Codes minus their zero point need not fit int8; that does not make a float model."""
+    constants = {
+        "s": np.float32(0.5), "z": np.uint8(3), "w": np.arange(12, dtype=np.uint8).reshape(4, 3) * 20,
+    }  # fmt: skip
+    nodes = [node("QuantizeLinear", "x s z", "q"), node("QLinearMatMul", "q s z w s z s z", "y")]
+    save(here / "wide.onnx", nodes, [1, 4], constants, output_type="UINT8")
+    with pytest.raises(Unsupported, match="its weights are not integers of 8 bits"):
+        psahw.import_model("wide.onnx", "n")
+
+
 def test_a_float_model_with_other_bounds(here):
     """The message names the file."""
     pytest.importorskip("torch")

@@ -315,3 +315,18 @@ def test_labels_with_one_bias():
     lowered = lower(model, task="labels")
     right, logits, _ = compare(lowered, model, 500)
     assert np.array_equal(predictions(lowered.network.output, logits), right > 0)
+
+
+def test_means_without_a_quantiser_are_rounded():
+    """They are within half a code of the model's."""
+    rng = np.random.default_rng(17)
+    model = chain(
+        convolution("a", "x", rng, (3, 3, 3, 2)),
+        quantised("q", "a", 0.25),
+        MeanPool("m", ("q",), "m"),
+    )
+    lowered = lower(model, exact=True)
+    right, logits, _ = compare(lowered, model)
+    assert 0 < np.abs(logits * lowered.scale - right).max() <= 0.125
+    (line,) = (line for line in lowered.lines if line.kind == "MeanPool")
+    assert (line.exact, line.note) == (False, "means rounded to codes of the input")
