@@ -86,7 +86,7 @@ Value: TypeAlias = Bytes | Coded | Sums
 
 def _type_of(low: int, high: int) -> Codes:
     """Return the narrowest type of codes from ``low`` to ``high``."""
-    return Codes(signed_bits(low, high), True) if low < 0 else Codes(max(1, int(high).bit_length()), False)
+    return Codes(max(2, signed_bits(low, high)), True) if low < 0 else Codes(max(1, int(high).bit_length()), False)
 
 
 def _scalar(operator: ops.Operator, name: str, numbers: np.ndarray) -> float:

@@ -330,3 +330,17 @@ def test_means_without_a_quantiser_are_rounded():
     assert 0 < np.abs(logits * lowered.scale - right).max() <= 0.125
     (line,) = (line for line in lowered.lines if line.kind == "MeanPool")
     assert (line.exact, line.note) == (False, "means rounded to codes of the input")
+
+
+def test_codes_of_0_and_minus_1():
+    """One bit with the zero point 1 has no type of its own: signed codes have two bits at least."""
+    rng = np.random.default_rng(18)
+    model = chain(
+        convolution("a", "x", rng, (4, 1, 1, 6)),
+        quantised("q", "a", 2.0, bits=1, signed=False, zero_point=1),
+        Convolution("h", ("q",), "h", rng.integers(-9, 10, (3, 1, 1, 4)).astype(np.int8), np.ones(3)),
+        shape=(1, 1, 6),
+    )
+    lowered = lower(model)
+    right, logits, _ = compare(lowered, model)
+    assert np.array_equal(logits * lowered.scale + lowered.offset, right) and len(np.unique(right)) > 3
