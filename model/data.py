@@ -153,7 +153,8 @@ def _load_own(source: Source, log: Log, columns: Columns | None) -> Dataset:
     except (OSError, ValueError):  # a name that is too long, or has a NUL character
         is_folder = exists = False
     if not exists:
-        raise UserError(f"unknown data set {quote(source.name)}; known are {known}, and paths of files and folders")
+        names = f"known are {known}, and paths of files and folders that exist"
+        raise UserError(f"unknown data set {quote(source.name)}; {names}")
     if source.data is not None:
         raise UserError("--data goes with the name of a data set: --dataset has a path already")
     try:
