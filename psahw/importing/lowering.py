@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..network.graph import Network, Output
+from ..quoting import quote
 from . import operators as ops
 from .context import Line
 from .input_format import InputFormat
@@ -37,7 +38,7 @@ class Lowered:
     lines
         What became of each operator.
     tensors
-        For each tensor that codes of the network stand for: the layer, the scale, the zero point, and the order.
+        For each tensor that codes of the network stand for: the layer, and the grid of its codes.
     input_format
         The real numbers of the input bytes.
     scale, offset
@@ -89,7 +90,11 @@ def lower(
     ------
     Unsupported
         If operators cannot become layers; the message lists all of them with reasons.
+    ValueError
+        If the task is unknown, or the network would exceed a limit of layers.
     """
+    if task is not None and task not in _WORDS:
+        raise ValueError(f"task must be one of {', '.join(_WORDS)}, not {quote(task)}")
     if input_format is None:
         if model.input.quantiser is None:
             reason = "the model does not say what the bytes of its input stand for: give an input format"

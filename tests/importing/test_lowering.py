@@ -344,3 +344,9 @@ def test_codes_of_0_and_minus_1():
     lowered = lower(model)
     right, logits, _ = compare(lowered, model)
     assert np.array_equal(logits * lowered.scale + lowered.offset, right) and len(np.unique(right)) > 3
+
+
+def test_an_unknown_task():
+    model = chain(convolution("a", "x", np.random.default_rng(19), (3, 1, 1, 6)), shape=(1, 1, 6))
+    with pytest.raises(ValueError, match=r"^task must be one of class, values, labels, not 'classes'$"):
+        lower(model, task="classes")
