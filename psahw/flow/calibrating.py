@@ -128,6 +128,9 @@ def calibrated(
     name = name or model.name
     shape, outputs = model.input.shape, shapes(model)[model.output][2]
     step("load the data")
+    named = getattr(dataset, "name", dataset)
+    if named in datasets.DATASETS and not isinstance(dataset, datasets.Dataset):  # before it is downloaded
+        datasets.check_named(named, datasets.Form(model.name, shape, outputs), "name one of the model's form")
     loaded = datasets.load(dataset, data, log)
     form = datasets.Form(model.name, shape, outputs, loaded.task)
     loaded = datasets.load(loaded, models=[form])

@@ -226,8 +226,9 @@ def import_model(
         form, lines, comparison = made.input_format, made.lines, None
         chosen = Calibration(calibration, made.validation_float, made.validation_int8, made.float_model)
     else:
-        if float_directory is not None or bits != 8:
-            raise UserError(f"{path} is quantised already: bits, and a directory to keep, are for float models")
+        if float_directory is not None or bits != 8 or calibration != IMAGES:
+            options = "calibration, bits, and a directory to keep"
+            raise UserError(f"{path} is quantised already: {options}, are for float models")
         given = None if inputs is None else read_inputs(inputs, model.input.shape)
         columns = None if dataset is None else columns_of(model, dataset, data, log)
         form = choose_format(model, input_format, given, columns, log)

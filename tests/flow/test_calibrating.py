@@ -55,6 +55,13 @@ def dataset_for(model, form):
     return Dataset("made", ("a", "b", "c"), *parts)
 
 
+def test_a_named_data_set_that_does_not_fit(monkeypatch):
+    """It is refused before it is downloaded."""
+    monkeypatch.setattr("psahw.model.data.load", None)
+    with pytest.raises(UserError, match=r"small .*mnist.*name one of the model's form"):
+        calibrated(model_for(InputFormat(0, 1)), dataset="mnist")
+
+
 @pytest.mark.parametrize("form", [InputFormat(0, 1), InputFormat(-1, 1)])
 def test_the_format_of_the_input_is_found(form):
     messages, model = [], model_for(form)
