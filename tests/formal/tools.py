@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from amaranth.back import rtlil
 from vcd.reader import TokenKind, tokenize
 
 from psahw import processes
-from psahw.scratch import scratch_directory
+from psahw.scratch import locked, scratch_directory
 
 __all__ = ["ENGINES", "Verdict", "counterexample", "digest", "prove", "rtlil_of"]
 
@@ -113,8 +115,19 @@ def _programs(limit: int, mark: Path) -> Iterator[Path]:
         yield folder
 
 
+@cache
+def _prepare() -> None:
+    """Let the solver compile its WebAssembly, one process after another.
+
+    It says so where sby expects its answers, and the proof would fail.
+    """
+    with locked(Path(tempfile.gettempdir()) / "psahw-solver.lock"):
+        processes.run([Path(sysconfig.get_path("scripts")) / f"yowasp-{SOLVER}", "--version"], capture_output=True)
+
+
 def _run(folder: Path, design: str, engine: str, options: dict[str, str | int], limit: int) -> str:
     """Run sby on a design in a folder, and return what it printed, or nothing if a solver took too long."""
+    _prepare()
     mode, command = ENGINES[engine]
     lines = [f"{name} {value}" for name, value in {"mode": mode, **options}.items()]
     sections = {"options": "\n".join(lines), "engines": command, "script": SCRIPT.strip(), "files": "top.il"}

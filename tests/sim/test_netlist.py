@@ -183,7 +183,8 @@ def test_family_without_models(mixed, capsys):
     assert main(["simulate", mixed, "--board", "alveo-u250", "--engines", "mac", "--netlist", "--images", "1"]) == 2
     error = capsys.readouterr().err
     assert (
-        "the cells of xcup have no simulation models; netlists are simulated for xc7k160t, xc7k325t, lfe5u" in error
+        "the cells of xcup have no simulation models; netlists are simulated for xc7k160t, xc7k325t, xc7z045, lfe5u"
+        in error
     )
 
 
