@@ -3,12 +3,12 @@
     python -m tests.imports compare [MODEL ...] [--inputs N] [--record]
     python -m tests.imports simulate [MODEL ...] [--record]
     python -m tests.imports accuracy [--record]
-    python -m tests.imports plans [DEVICE ...] [--record]
+    python -m tests.imports plans [PLAN ...] [--record]
 
 The models are those of MLPerf Tiny, hls4ml and FINN. They are no part of this project: --models names the directory
 that has them, by default ../shared/models. ``compare`` compares random inputs with LiteRT or qonnx. ``simulate``
 sends random inputs through the circuit, back to back and then with stalls. ``accuracy`` classifies the test images of
-CIFAR-10 with ResNet8, and ``plans`` plans ResNet8 for the devices of published accelerators.
+CIFAR-10 with ResNet8, and ``plans`` makes plans like those of published accelerators.
 """
 
 import argparse
@@ -81,8 +81,36 @@ MODELS = {
 }
 """The models by the names that records have."""
 
-PLANNED = ("xc7k160t", "xc7z045", "xczu5ev")
-"""The devices that ResNet8 is planned for: fpgaConvNet's is the second, and nn2FPGA's the third."""
+
+class Planned(NamedTuple):
+    """A plan that is compared with a published circuit.
+
+    Parameters
+    ----------
+    model, device
+        Names of the model and of the device.
+    clock
+        Clock frequency in Hz, a target.
+    bus_bytes
+        Bytes of the input that enter per clock cycle.
+    fps
+        Frames per second to reach; None for the most that fit.
+    """
+
+    model: str
+    device: str
+    clock: float = CLOCK
+    bus_bytes: int = 4
+    fps: float | None = None
+
+
+PLANNED = {
+    "resnet8/xc7k160t": Planned("resnet8", "xc7k160t"),
+    "resnet8/xc7z045": Planned("resnet8", "xc7z045"),  # of fpgaConvNet's circuit
+    "resnet8/xczu5ev": Planned("resnet8", "xczu5ev"),  # of nn2FPGA's circuit
+    "intrusion/xc7k160t": Planned("intrusion", "xc7k160t", 100e6, 8, 1.25e6),  # at the rate of FINN's circuit
+}
+"""The plans by the names that records have."""
 
 
 def imported(name: str, folder: Path, directory: Path, **options) -> tuple[ImportResult, Network]:
@@ -165,23 +193,31 @@ def accuracy(folder: Path, directory: Path) -> tuple[list[Value], str, bool]:
     return values, "CIFAR-10, int8 model imported from TensorFlow Lite", good
 
 
-def plan_values(device: str, folder: Path, directory: Path) -> tuple[list[Value], str, bool]:
-    """Return the fastest plan of ResNet8 for a device."""
-    _, network = imported("resnet8", folder, directory, check=0)
-    plan = search.make(network, DEVICES[device], clock_hz=CLOCK, bus_bytes=4)
+def plan_values(name: str, folder: Path, directory: Path) -> tuple[list[Value], str, bool]:
+    """Return the figures of a plan, which is the fastest or smallest one that fits, and its configuration."""
+    wanted = PLANNED[name]
+    result, network = imported(wanted.model, folder, directory, check=0)
+    plan = search.make(
+        network, DEVICES[wanted.device], clock_hz=wanted.clock, bus_bytes=wanted.bus_bytes, fps=wanted.fps
+    )
     values = [
         Value("frame interval", plan.frame_interval, "cycles", "calculated"),
         Value("latency", plan.latency, "cycles", "calculated"),
-        Value("clock", CLOCK / 1e6, "MHz", "target"),
+        Value("clock", wanted.clock / 1e6, "MHz", "target"),
         Value("throughput", int(plan.fps), "FPS", "target"),
         *_resources(plan),
     ]
-    return values, "imported int8 model, MAC arrays", True
+    return values, f"imported from {result.source}, MAC arrays", True
+
+
+def _device(check: str, name: str) -> str:
+    """Return the device of a record, or nothing if there is none."""
+    return {"plans": PLANNED, "simulate": MODELS}[check][name].device if check in ("plans", "simulate") else ""
 
 
 def _record_name(check: str, name: str) -> str:
-    """Return the name of a record; tables find accuracies by the network, and plans by network and device."""
-    return {"accuracy": name, "plans": f"resnet8/{name}"}.get(check, f"imports/{check}/{name}")
+    """Return the name of a record; tables find accuracies by the network."""
+    return name if check in ("accuracy", "plans") else f"imports/{check}/{name}"
 
 
 def main(arguments: list[str]) -> int:
@@ -226,8 +262,7 @@ def main(arguments: list[str]) -> int:
             add_record(
                 ROOT / "results", kinds[options.check], _record_name(options.check, name), values,
                 command=f"python -m tests.imports {options.check} {name}",
-                subject=name if name in MODELS else "resnet8", configuration=configuration,
-                device={"plans": name, "simulate": getattr(MODELS.get(name), "device", "")}.get(options.check, ""),
+                subject=name.partition("/")[0], configuration=configuration, device=_device(options.check, name),
             )  # fmt: skip
     if options.json:
         print(json.dumps(outcomes, indent=2))
