@@ -12,8 +12,8 @@ __all__ = ["MOST_LISTED", "Node", "Unsupported"]
 Node: TypeAlias = tuple[str, str, str]
 """Name of a node, its operator, and the reason why it is not supported."""
 
-MOST_LISTED = 10
-"""The most nodes that a message lists."""
+MOST_LISTED = 200
+"""The most nodes that a message lists, for files that were made to have many."""
 
 _CHARACTERS = 40  # of a name or an operator; reasons may have three times as many
 

@@ -68,7 +68,7 @@ UNSUPPORTED = {
         [node("ConstantOfShape", "n", "c"), node("Add", "x c", "y")], [1, 8], dict(n=np.array([1 << 40])),
         ["c (ConstantOfShape): its constant result must have at most"]),
     "stacked": ([node("Erf", "x", "e0"), *(node("Erf", f"e{k}", f"e{k + 1}") for k in range(13))], [1, 8], {},
-        ["14 operators are not supported", "e9 (Erf)", "and 4 more"]),
+        ["14 operators are not supported", "e9 (Erf)", "e13 (Erf)"]),
 }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_unsupported(tmp_path, name):
         read(path)
     for line in lines:
         assert line in str(error.value)
-    assert len(str(error.value).splitlines()) == 1 + min(len(error.value.nodes), 11)
+    assert len(str(error.value).splitlines()) == 1 + len(error.value.nodes)
 
 
 def test_operators_that_no_output_needs_are_ignored(tmp_path):
