@@ -27,7 +27,6 @@ from psahw.flow.images import LabelledImages
 from psahw.flow.importing import ImportResult
 from psahw.importing.lowering import InputFormat
 from psahw.network.graph import Network
-from psahw.network.random import random_images
 from psahw.planner import search
 from psahw.planner.plan import Plan
 from psahw.planner.rules import Rules
@@ -158,9 +157,12 @@ def _resources(plan: Plan) -> list[Value]:
 def simulate(name: str, folder: Path, directory: Path) -> tuple[list[Value], str, bool]:
     """Simulate random inputs; return the figures, their configuration, and whether nothing is wrong."""
     model = MODELS[name]
-    _, network = imported(name, folder, directory, check=0)
+    result, network = imported(name, folder, directory, check=0)
+    assert result.input_format is not None
     plan = planned(name, network)
-    images = LabelledImages("random", random_images(np.random.default_rng(2), network, model.images))
+    shape = (model.images, *network.image, network.colours)
+    pixels = np.random.default_rng(2).integers(0, result.input_format.count, shape).astype(np.uint8)
+    images = LabelledImages("random", pixels)
     wrong, good = 0, True
     for options in ({}, {"stalls": True, "resets": 5}):
         result = psahw.simulate(network, plan, images=images, **options)

@@ -23,7 +23,6 @@ from ..importing.unsupported import Unsupported
 from ..model import data as datasets
 from ..network.file import digest, save
 from ..network.graph import Network
-from ..network.random import random_images
 from ..quoting import printable
 from . import import_comparison as comparisons
 from .calibrating import IMAGES, calibrated
@@ -241,9 +240,11 @@ def import_model(
         lowered, lines, comparison, chosen = replace(lowered, network=network), lowered.lines, None, None
         if check:
             step("compare with the other tool")
-            rng = np.random.default_rng(seed)
-            images_of = random_images(rng, network, check) if given is None else nearest_bytes(given[:check], form)
-            shaped = images_of.reshape(len(images_of), *network.image, network.colours)
+            shape = (*network.image, network.colours)
+            if given is None:  # bytes in use only: all above stand for the same number as the last one
+                shaped = np.random.default_rng(seed).integers(0, form.count, (check, *shape)).astype(np.uint8)
+            else:
+                shaped = nearest_bytes(given[:check], form).reshape(-1, *shape)
             comparison = comparisons.compared(path, model, lowered, shaped, progress)
             comparisons.check(comparison, lowered, output)
     if outputs is not None:

@@ -168,6 +168,17 @@ def test_means_that_float32_rounds(tmp_path):
     assert result.exact and first.layer == "g" and first.largest == 1 and first.different > 2
 
 
+def test_random_inputs_are_of_the_bytes_in_use(here, monkeypatch):
+    """With a format of three bytes, the inputs take all three numbers alike."""
+    two_layers(here / "open.onnx", stated=False)
+    seen = []
+    testify = import_comparison.testify
+    monkeypatch.setattr(import_comparison, "testify", lambda *given: (seen.append(given[2]), testify(*given))[1])
+    psahw.import_model("open.onnx", "n", input_format=InputFormat(-1, 1, 3), check=100)
+    numbers, counts = np.unique(seen[0], return_counts=True)
+    assert numbers.tolist() == [-1, 0, 1] and counts.min() > 100
+
+
 def test_inputs(here):
     """The numbers of a file are compared, and state the format that the model does not state."""
     two_layers(here / "open.onnx", stated=False)
