@@ -13,7 +13,6 @@ from ..callbacks import Log, Progress, counter, silent
 from ..display import counted
 from ..errors import UserError
 from ..network.graph import Network
-from ..network.random import random_images
 
 if TYPE_CHECKING:
     from ..model.data import Source
@@ -92,7 +91,7 @@ def load_test_images(
     if wanted < 1:
         raise ValueError(f"the number of images must be positive, not {wanted}")
     if dataset == RANDOM:
-        return LabelledImages(RANDOM, random_images(np.random.default_rng(0), network, wanted))
+        return LabelledImages(RANDOM, _random(network, wanted))
     form = datasets.Form(network.name, (*network.image, network.colours), len(network.classes), network.output.kind)
     chosen: datasets.Data = dataset or "cifar10"
     if dataset is None:
@@ -108,6 +107,15 @@ def load_test_images(
         raise UserError(f"{loaded.name} has {len(loaded.test_images)} test images, not {count}")
     classes = loaded.test_labels[:wanted] if loaded.task == "class" else None
     return LabelledImages(loaded.name, loaded.test_images[:wanted], classes)
+
+
+def _random(network: Network, count: int) -> np.ndarray:
+    """Return random images of the bytes up to the first one behind which all stand for the same codes."""
+    table = network.input_table
+    changes = np.flatnonzero((table != table[:, -1:]).any(0))
+    last = int(changes.max(initial=-1)) + 1
+    shape = (count, *network.image, network.colours)
+    return np.random.default_rng(0).integers(0, last + 1, shape).astype(np.uint8)
 
 
 def pictures(

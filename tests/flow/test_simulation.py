@@ -30,6 +30,15 @@ def test_result():
     assert {"batches", "batches_kept", "jobs"} <= dataclasses.replace(RESULT, batches=1).to_dict().keys()
 
 
+def test_random_images_are_of_the_bytes_in_use():
+    """Of an input with three numbers, all three occur alike."""
+    network = psahw.load("dry-bean-psa")
+    table = np.repeat(np.array([[-5, 0, 7]], np.int8), [1, 1, 254], 1).repeat(16, 0)
+    images = load_test_images(dataclasses.replace(network, input_table=table), 30, dataset="random").pixels
+    numbers, counts = np.unique(images, return_counts=True)
+    assert numbers.tolist() == [0, 1, 2] and counts.min() > 100
+
+
 def test_random_images():
     """They fit every network, are the same in each run, and have no classes."""
     network = psahw.load("dry-bean-psa")
