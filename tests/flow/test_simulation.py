@@ -31,7 +31,7 @@ def test_result():
 
 
 def test_random_images_are_of_the_bytes_in_use():
-    """Of an input with three numbers, all three occur alike."""
+    """Random images of an input with three numbers take all three equally often."""
     network = psahw.load("dry-bean-psa")
     table = np.repeat(np.array([[-5, 0, 7]], np.int8), [1, 1, 254], 1).repeat(16, 0)
     images = load_test_images(dataclasses.replace(network, input_table=table), 30, dataset="random").pixels
