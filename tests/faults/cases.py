@@ -19,6 +19,8 @@ from .running import Command
 __all__ = ["CASES", "GROUPS", "Case", "networks", "prepare"]
 
 PLAN = ("--engines", "mac", "--fps", "1000")
+SMALL_PLAN = ("--engines", "mac", "--fps", "100000")
+RANDOM = ("--dataset", "random")
 TRAINING = ("--dataset", "sample", "--batch", "16", "--set", "compile=false", "--set", "bf16=false")
 
 
@@ -78,11 +80,12 @@ CASES = (
     Case("export", ("export", "{network}", "--onnx", "network.onnx", "--check", "3"), ("network.onnx",)),
     Case("import", ("import", "{model}", "-o", "imported.safetensors", "--inputs", "{rows}"),
          ("imported.safetensors",), variant=("--task", "values"), inputs=("model", "rows")),
-    Case("simulate", ("simulate", "{network}", *PLAN, "--images", "3", "--keep", "kept"), ("kept",), resumes=True),
-    Case("simulate, design", ("simulate", "{network}", "--design", "{design}", "--images", "2"),
-         inputs=("network", "design")),
-    Case("run", ("run", "{network}", "--port", "sim", *PLAN, "--images", "1")),
-    Case("synth", ("synth", "{network}", "--board", "marble", *PLAN, "--jobs", "1")),
+    Case("simulate", ("simulate", "{small}", *SMALL_PLAN, *RANDOM, "--images", "3", "--keep", "kept"), ("kept",),
+         resumes=True, inputs=("small",)),
+    Case("simulate, design", ("simulate", "{small}", "--design", "{design}", *RANDOM, "--images", "2"),
+         inputs=("small", "design")),
+    Case("run", ("run", "{small}", "--port", "sim", *SMALL_PLAN, *RANDOM, "--images", "1"), inputs=("small",)),
+    Case("synth", ("synth", "{small}", "--board", "marble", *SMALL_PLAN, "--jobs", "1"), inputs=("small",)),
     Case("report", ("report", "{network}", "--board", "marble", "--plan", "{plan}", "--run", "{float}", "-o",
                     "report.html"), ("report.html",), inputs=("network", "plan", "float")),
     Case("demo", ("demo", "{network}", "--images", "2", "-o", "demo"), ("demo",), resumes=True),
@@ -160,10 +163,11 @@ def prepare(folder: Path) -> dict[str, Path]:
     jobs = {"float": smoke, "test": {"command": "evaluate", "arguments": ["{float}", "--dataset", "sample"]}}
     (folder / "recipe.json").write_text(json.dumps({"jobs": jobs}))
     path = {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "AMARANTH_USE_YOSYS": "builtin"}
-    network = materials["network"]
+    network, small = materials["network"], folder / "small.safetensors"
     for name, *arguments in (
+        (small.name, "import", materials["model"], "-o", small),
         ("plan", "plan", network, "--board", "marble", *PLAN, "-o", folder / "plan"),
-        ("design", "elaborate", network, "--board", "marble", *PLAN, "-o", folder / "design"),
+        ("design", "elaborate", small, "--board", "marble", *SMALL_PLAN, "-o", folder / "design"),
         ("built", "build", network, "--board", "ulx3s-85f", "--toolchain", "native", *PLAN, "-o", folder / "built"),
         ("float", "train", "--config", "tiny", "--epochs", "2", *TRAINING, "-o", folder / "float"),
     ):
@@ -171,4 +175,4 @@ def prepare(folder: Path) -> dict[str, Path]:
         if ended.status:
             raise RuntimeError(f"{arguments} ended with status {ended.status}: {ended.err}")
         materials[name] = folder / name
-    return materials | {"recipe": folder / "recipe.json", "bin": folder / "bin"}
+    return materials | {"small": small, "recipe": folder / "recipe.json", "bin": folder / "bin"}
