@@ -25,7 +25,7 @@ from .cost import cost
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["GAP", "All", "Leaf", "OneOf", "Path", "Programme", "ResidualChoice", "Tree"]
+__all__ = ["GAP", "All", "Leaf", "OneOf", "OutOfTime", "Path", "Programme", "ResidualChoice", "Tree"]
 
 GAP = 0.004
 """Relative distance from the least cost at which the solver may stop."""
@@ -35,6 +35,10 @@ _NEAR = 0.02  # of a limit: smaller overruns are not improved
 _NODES = 100  # of the solver's search tree, where a rough answer will do
 _OPTIMAL, _INFEASIBLE = 0, 2  # statuses of scipy.optimize.milp
 _TOLERANCE = 1e-6  # of a limit; HiGHS takes constraints to be met within 1e-7
+
+
+class OutOfTime(CheckFailed):
+    """The solver ran out of time before it knew whether a choice fits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +162,7 @@ class Programme:
 
         Raises
         ------
-        CheckFailed
+        OutOfTime
             If the solver ran out of time before it knew whether a choice fits.
         """
         amounts, room = self._scaled(limits)
@@ -170,7 +174,7 @@ class Programme:
         if answer.x is not None and answer.fun <= _TOLERANCE:
             return 0.0, self._nodes(answer.x)
         if answer.x is None or not (rough or answer.mip_dual_bound > 0):
-            raise CheckFailed(f"no choice of engines found within {_SECONDS:g} s; allow fewer with --engines")
+            raise OutOfTime(f"no choice of engines found within {_SECONDS:g} s; allow fewer with --engines")
         if rough or answer.fun <= _NEAR:
             return answer.fun, self._nodes(answer.x)
         answer = self._smaller_overrun(amounts, room, answer)

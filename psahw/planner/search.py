@@ -7,6 +7,7 @@ computes buffers, frame interval and latency, and `psahw.planner.cost` the resou
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
 from math import prod
@@ -25,7 +26,7 @@ from .candidates import choices, first_windows
 from .cost import cost
 from .engines import Engines, Infeasible
 from .graph_options import graph_layers, graph_options
-from .optimiser import GAP, Programme
+from .optimiser import GAP, OutOfTime, Programme
 from .plan import Plan
 from .rules import MAC_ONLY, Rules, graph_name
 from .schedule import Schedule, Unsteady, schedule
@@ -53,13 +54,24 @@ class _Arrangement:
 
 @dataclass(frozen=True)
 class _Impossible:
-    """A token period without a pipeline, and the reason."""
+    """A token period without a pipeline, and the reason.
+
+    A period is ``undecided`` if the solver ran out of time before it knew whether there is one.
+    """
 
     period: int
     reason: str
+    undecided: bool = False
 
 
 _Outcome = _Arrangement | _Impossible
+
+
+def _decided(outcome: _Outcome) -> _Outcome:
+    """Return an outcome, or raise CheckFailed if the solver ran out of time before it knew one."""
+    if isinstance(outcome, _Impossible) and outcome.undecided:
+        raise CheckFailed(outcome.reason)
+    return outcome
 
 
 @dataclass(frozen=True)
@@ -90,15 +102,16 @@ class _Search:
         if (period, gap) not in self._outcomes:
             try:
                 self._outcomes[period, gap] = self._arranged(period, gap)
-            except (Infeasible, Unsteady) as reason:
-                self._outcomes[period, gap] = _Impossible(period, str(reason))
+            except (Infeasible, Unsteady, OutOfTime) as reason:
+                self._outcomes[period, gap] = _Impossible(period, str(reason), isinstance(reason, OutOfTime))
         return self._outcomes[period, gap]
 
     def _arranged(self, period: int, gap: float) -> _Arrangement:
         """Return the cheapest pipeline within the limits or, if none fits, one that exceeds them by little.
 
         First the solver says whether anything fits: it takes much longer to prove that nothing is cheap enough.
-        Raises `Infeasible` or `Unsteady` if there is no pipeline for the period.
+        Raises `Infeasible` or `Unsteady` if there is no pipeline for the period, and `OutOfTime` if the solver finds
+        neither a pipeline nor a proof.
         """
         programme = self._programme(period)
         nearest = programme.nearest(self.limits, rough=gap > GAP)
@@ -126,14 +139,16 @@ class _Search:
         """Return the cheapest pipeline that leaves room for its buffers and counters.
 
         These are known only after a choice. If it exceeds the limits together with them, the limits of the choice are
-        lowered by what they take, and the choice is made again. ``nodes`` fit without buffers.
+        lowered by what they take, and the choice is made again. ``nodes`` fit without buffers. If the solver runs out
+        of time, the last choice stays.
         """
         room = dict(self.limits)
         for _ in range(_TRIES):
             cheapest = programme.cheapest(worth=self.limits, limits=room, gap=gap)
             if cheapest is None:
-                nearest = programme.nearest(room, rough=gap > GAP)
-                nodes = nodes if nearest is None else nearest[1]
+                with suppress(OutOfTime):
+                    nearest = programme.nearest(room, rough=gap > GAP)
+                    nodes = nodes if nearest is None else nearest[1]
                 break
             nodes = cheapest
             arrangement = self._scheduled(nodes, period)
@@ -156,12 +171,13 @@ class _Search:
     def at_most(self, period: int, gap: float = GAP) -> _Outcome:
         """Return the outcome for the longest of the next few periods that has a pipeline, or for ``period`` itself.
 
-        A period may have no folding of the layers although the next shorter one has, because of divisors.
+        A period may have no folding of the layers although the next shorter one has, because of divisors. Where the
+        solver ran out of time, it would so for the next one, too.
         """
         first = self.attempt(period, gap)
         outcome = first
         for shorter in range(period - 1, max(period - 8, 0), -1):
-            if isinstance(outcome, _Arrangement):
+            if isinstance(outcome, _Arrangement) or outcome.undecided:
                 return outcome
             outcome = self.attempt(shorter, gap)
         return outcome if isinstance(outcome, _Arrangement) else first
@@ -208,7 +224,7 @@ class _Search:
         period = int(min(clock_hz / fps, _LONGEST_FRAME)) // self._tokens
         if period == 0:
             raise CheckFailed(f"{where}: a frame has {self._tokens} tokens, at most one per clock cycle")
-        outcome = self.at_most(period)
+        outcome = _decided(self.at_most(period))
         if isinstance(outcome, _Impossible):
             raise CheckFailed(f"{where}: {outcome.reason}")
         if self.overrun(outcome):
@@ -220,7 +236,7 @@ class _Search:
 
     def of_period(self, period: int) -> tuple[_Arrangement, str]:
         """Return the pipeline of a given period, and what limits it."""
-        outcome = self.attempt(period)
+        outcome = _decided(self.attempt(period))
         if not self.fits(outcome):
             raise CheckFailed(
                 f"{self.network.name} at a token period of {period} cycles on {self.device.name}: "
@@ -232,7 +248,8 @@ class _Search:
         """Return the pipeline of the shortest period that fits, and what limits it.
 
         Periods are compared roughly first, and then one by one with the full precision of the solver, until it has
-        proven that the next shorter period does not fit.
+        proven that the next shorter period does not fit, or has run out of time. A period for which it runs out of
+        time counts as one that does not fit.
         """
         # Most of the time is the solver's, which lets other threads run.
         pool = ThreadPoolExecutor(_THREADS)
@@ -258,7 +275,7 @@ class _Search:
         period = max(-(-self._input_beats // self._tokens), largest)
         outcome = self.at_most(period, _ROUGH_GAP)
         if not self.fits(outcome):
-            outcome = self.at_most(period)
+            outcome = _decided(self.at_most(period))
         if not self.fits(outcome):
             raise CheckFailed(
                 f"{self.network.name} does not fit {self.device.name} at any rate: "

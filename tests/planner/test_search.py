@@ -10,8 +10,9 @@ from psahw.errors import CheckFailed, UserError
 from psahw.network.random import StageShape, random_network
 from psahw.network.resmlp import Patch
 from psahw.planner import search
-from psahw.planner.engines import Engines
-from psahw.planner.optimiser import GAP
+from psahw.planner.cost import cost
+from psahw.planner.engines import Engines, Infeasible
+from psahw.planner.optimiser import GAP, OutOfTime
 from psahw.planner.rules import MAC_ONLY, Rules
 
 K160T = DEVICES["xc7k160t"]
@@ -139,14 +140,13 @@ def search_where(network, monkeypatch):
     """
 
     def search_with(fits):
-        def attempt(self, period, gap=GAP):
+        def arranged(self, period, gap):
             answer = fits(period, gap)
-            outcome = search._Impossible(period, "no schedule")
-            if answer is not None:
-                outcome = search._Arrangement(period, object(), Resources(lut=1 if answer else 3))
-            return self._outcomes.setdefault((period, gap), outcome)
+            if answer is None:
+                raise Infeasible("no schedule")
+            return search._Arrangement(period, object(), Resources(lut=1 if answer else 3))
 
-        monkeypatch.setattr(search._Search, "attempt", attempt)
+        monkeypatch.setattr(search._Search, "_arranged", arranged)
         engines = Engines({}, MAC_ONLY, None)
         return search._Search(network, K160T, 4, dict.fromkeys(RESOURCES, 2.0), engines)
 
@@ -174,15 +174,74 @@ def test_fastest(fits, period, reason, search_where):
     assert sum(gap > GAP for _, gap in made._outcomes) < 60, "bisection takes few attempts"
 
 
-def test_a_period_that_is_not_taken_does_not_matter(search_where):
-    """The solver runs out of time for a period at which a shorter one fits, too."""
+def out_of_time(undecided, fits):
+    """Return a ``fits`` that finds no answer in time where ``undecided(period, gap)``."""
 
-    def fits(period, gap):
-        if (period, gap) == (20, GAP):
-            raise CheckFailed("no choice of engines found")
-        return period >= (20 if gap > GAP else 19)
+    def answer(period, gap):
+        if undecided(period, gap):
+            raise OutOfTime("no choice of engines found within 60 s")
+        return fits(period, gap)
 
-    assert search_where(fits).fastest()[0].period == 19
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("undecided", "period", "reason"),
+    [
+        # A period at which a shorter one fits, too, does not matter.
+        (lambda period, gap: (period, gap) == (20, GAP), 19, "the next faster plan needs lut 3 of 2"),
+        # The bisection goes on above it, and the best plan is kept.
+        (lambda period, gap: period <= 30, 31, "no choice of engines found within 60 s"),
+        (lambda period, gap: period <= 30 and gap > GAP, 19, "the next faster plan needs lut 3 of 2"),
+        # The solver's full precision finds nothing where a rough answer fits.
+        (lambda period, gap: gap <= GAP, 20, "no choice of engines found within 60 s"),
+    ],
+)
+def test_the_solver_runs_out_of_time(undecided, period, reason, search_where):
+    """A period without an answer counts as one that does not fit, and the search goes on."""
+    made = search_where(out_of_time(undecided, lambda period, gap: period >= (20 if gap > GAP else 19)))
+    arrangement, limited_by = made.fastest()
+    assert (arrangement.period, limited_by) == (period, reason)
+    assert all(type(made._outcomes[key]) is search._Impossible for key in made._outcomes if undecided(*key))
+    assert len(made._outcomes) < 60
+
+
+def test_no_time_for_any_plan(search_where):
+    """Nothing is said about what fits, and no shorter period is tried."""
+    for find in (
+        lambda made: made.fastest(),
+        lambda made: made.of_period(20),
+        lambda made: made.for_rate(1000, 1e6),
+    ):
+        made = search_where(out_of_time(lambda period, gap: True, None))
+        with pytest.raises(CheckFailed, match=r"^no choice of engines found within 60 s$"):
+            find(made)
+        assert len(made._outcomes) <= 2
+
+
+def test_no_time_to_make_room_for_buffers(network, monkeypatch):
+    """The plan is the last choice, which fits but for its buffers."""
+    first, programme = [], search.Programme
+
+    class Impatient(programme):
+        def cheapest(self, *, limits, **options):
+            found = None if first else super().cheapest(limits=limits, **options)
+            first.append(found)
+            return found
+
+        def nearest(self, limits, **options):
+            if first:
+                raise OutOfTime("no choice of engines found within 60 s")
+            return super().nearest(limits, **options)
+
+    engines = Engines({}, MAC_ONLY, None)
+    limits = dict.fromkeys(RESOURCES, 1e6)
+    chosen = search._Search(network, K160T, 4, limits, engines)._programme(20).cheapest(worth=limits, limits=limits)
+    monkeypatch.setattr(search, "Programme", Impatient)
+    made = search._Search(network, K160T, 4, limits | {"lut": cost(chosen, "xc7").lut + 1}, engines)
+    arrangement = made.attempt(20)
+    assert [found is None for found in first] == [False, True]
+    assert made.overrun(arrangement).keys() == {"lut"}
 
 
 def test_the_next_few_periods(search_where):
