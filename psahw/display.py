@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["cell", "counted", "html_table", "is_number"]
+__all__ = ["cell", "counted", "html_table", "is_number", "outputs_named", "wrong_answers"]
 
 
 def is_number(value: object) -> bool:
@@ -33,6 +33,33 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     ('1 block', '2,000 classes')
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def outputs_named(kind: str) -> str:
+    """Return the word for the numbers that networks of a kind give: ``"logits"`` or ``"outputs"``.
+
+    Parameters
+    ----------
+    kind
+        ``"class"``, ``"values"`` or ``"labels"``. Only numbers that choose a class are logits.
+    """
+    return "logits" if kind == "class" else "outputs"
+
+
+def wrong_answers(kind: str, outputs: int, classes: int) -> list[list]:
+    """Return the rows of a table that count what differs from the integer model, beside 0, which is expected.
+
+    Parameters
+    ----------
+    kind
+        What the network answers: ``"class"``, ``"values"`` or ``"labels"``.
+    outputs
+        Numbers that differ.
+    classes
+        Indices of the greatest number that differ. They are no answers unless the network chooses a class.
+    """
+    rows: list[list] = [[f"wrong {outputs_named(kind)}", outputs, 0]]
+    return [*rows, ["wrong classes", classes, 0]] if kind == "class" else rows
 
 
 def html_table(

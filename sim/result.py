@@ -89,11 +89,14 @@ def problems(result: dict[str, Any]) -> list[str]:
     Parameters
     ----------
     result
-        A result of `psahw.sim.runner.simulate` or `psahw.sim.batches.simulate`.
+        A result of `psahw.sim.runner.simulate` or `psahw.sim.batches.simulate`, with the ``output`` ``"values"`` or
+        ``"labels"`` if the network does not choose a class.
     """
     complaints = []
-    for name in ("logits", "classes"):
-        if count := result[f"mismatched_{name}"]:
+    are_classes = result.get("output", "class") == "class"
+    named = ("logits", "classes") if are_classes else ("outputs", "indices of the greatest output")
+    for key, name in zip(("mismatched_logits", "mismatched_classes"), named, strict=True):
+        if count := result[key]:
             complaints.append(f"{count} {name} differ from the integer model")
     if complaints:
         complaints[-1] += f" ({result['mismatches'][0]})"

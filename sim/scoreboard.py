@@ -41,7 +41,7 @@ class Scoreboard:
     results
         Number of results.
     mismatched_logits, mismatched_classes
-        Number of wrong logits and wrong class indices.
+        Number of wrong logits (or other outputs), and of wrong indices of the greatest one.
     mismatches
         Descriptions of the first wrong results.
     predictions
@@ -88,9 +88,9 @@ class Scoreboard:
         self.mismatched_logits += len(wrong)
         self.mismatched_classes += index != best
         if (wrong or index != best) and len(self.mismatches) < REPORTED:
-            parts = [f"logit {c} is {logits[c]}, not {expected[c]}" for c in wrong[:3]]
+            parts = [f"output {c} is {logits[c]}, not {expected[c]}" for c in wrong[:3]]
             parts += ["..."] if len(wrong) > 3 else []
-            parts += [f"class is {index}, not {best}"] if index != best else []
+            parts += [f"the greatest is output {index}, not {best}"] if index != best else []
             self.mismatches.append(f"frame {frame}: {', '.join(parts)}")
 
     def summary(self) -> dict:

@@ -47,7 +47,7 @@ _COMMANDS = {  # name: (module, summary), in the order from images to hardware
     "import": ("import_model", "Turn a model of another tool into a network, and compare the two."),
     "export": ("export", "Write a network as ONNX or QONNX for other tools, and compare its logits."),
     "simulate": ("simulate", "Simulate the circuit on images, and compare it with the integer model."),
-    "run": ("run", "Classify images on a board, or on a simulated one."),
+    "run": ("run", "Send images to a board, or to a simulated one, and check its answers."),
     "synth": ("hardware", "Synthesise the circuit with Yosys, and compare it with the plan's estimate."),
     "report": ("report", "Write one HTML page: pipeline, costs, functions, accuracy, comparison."),
 }

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..display import counted
+from ..display import counted, outputs_named
 from ..network.file import load
 from . import output
 
@@ -35,7 +35,10 @@ def _show(result: "DemoResult") -> None:
             "accuracy of the integer model",
             f"{evaluation['accuracy']:g} % of the {evaluation['images']} shipped images",
         ],
-        ["wrong logits in simulation", f"{simulation.mismatched_logits} in {counted(simulation.images, 'image')}"],
+        [
+            f"wrong {outputs_named(simulation.output)} in simulation",
+            f"{simulation.mismatched_logits} in {counted(simulation.images, 'image')}",
+        ],
         ["frame interval, cycles", interval],
         ["latency, cycles", latency],
         ["frames per second", f"{int(plan.fps):,} at {plan.clock_hz / 1e6:g} MHz (target)"],

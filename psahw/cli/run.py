@@ -107,7 +107,7 @@ def _images(
 @output.json_option
 @click.pass_context
 def run_command(context, network, paths, port, baud, count, dataset, data, timeout, link, design, as_json, **options):
-    """Classify images on a board, and compare with the integer model.
+    """Send images to a board, and compare its answers with the integer model.
 
     IMAGES are files that Pillow reads, or directories of them; by default test images of a data set are taken.
     Pictures are turned upright, cropped in the middle to the network's proportions, and scaled to its size.

@@ -87,8 +87,8 @@ def simulate_command(
 ):
     """Simulate the circuit on images, and compare it with the integer model.
 
-    This counts logits and classes that differ, and measures frame interval and latency, which must be those of the
-    plan. Verilog and simulator are kept in a cache, so that only the first run of a design compiles.
+    This counts logits and classes, or other outputs, that differ, and measures frame interval and latency, which must
+    be those of the plan. Verilog and simulator are kept in a cache, so that only the first run of a design compiles.
 
     Long simulations are split into batches, each a run of its own that begins with a reset, of which several run at
     once. With --keep a simulation that was interrupted continues.

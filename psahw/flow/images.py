@@ -1,4 +1,4 @@
-"""Images to simulate or classify: test images of a data set, or picture files."""
+"""Images for a circuit, simulated or on a board: test images of a data set, or picture files."""
 
 import operator
 import os

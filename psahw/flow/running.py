@@ -1,4 +1,4 @@
-"""Classify images on a board, or on a simulated one, and compare with the integer model."""
+"""Send images to a board, or to a simulated one, and compare its answers with the integer model."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ import numpy as np
 from .. import boards, documents
 from ..boards import Board
 from ..callbacks import Log, Progress, counter, silent
-from ..display import counted, html_table
+from ..display import counted, html_table, wrong_answers
 from ..errors import CheckFailed, UserError
 from ..files import temporary_directory
 from ..network import reference
@@ -58,9 +58,9 @@ class RunResult:
     network, board, build
         What the board says of itself.
     images
-        Images that were classified.
+        Images that were sent.
     mismatched_logits, mismatched_classes
-        Answers that differ from the integer model.
+        Outputs that differ from the integer model, and indices of the greatest output that do.
     accuracy
         Images classified correctly, in percent; None without labels.
     clock_hz
@@ -126,9 +126,8 @@ class RunResult:
     def check(self) -> None:
         """Raise CheckFailed if any answer differs from the integer model."""
         if wrong := self.mismatched_logits or self.mismatched_classes:
-            raise CheckFailed(
-                f"{self.network} on {self.port}: {wrong} logits or classes differ from the integer model"
-            )
+            what = "logits or classes" if self.meaning.kind == "class" else "outputs"
+            raise CheckFailed(f"{self.network} on {self.port}: {wrong} {what} differ from the integer model")
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``psahw run --json`` prints."""
@@ -184,8 +183,7 @@ class RunResult:
         own = None if self.fps_device is None else int(self.fps_device)
         link = self.fps_link if self.images < 2 else _measured(self.fps_link)
         rows: list[list] = [
-            ["wrong logits", self.mismatched_logits, 0],
-            ["wrong classes", self.mismatched_classes, 0],
+            *wrong_answers(self.meaning.kind, self.mismatched_logits, self.mismatched_classes),
             ["frame interval, cycles", _measured(self.frame_interval), float(self.frame_interval_planned)],
             ["latency, cycles", self.latency, self.latency_planned],
             ["frames per second, the accelerator's own", _measured(own), None],
@@ -335,7 +333,7 @@ def run(
     progress: Progress = silent,
     log: Log = silent,
 ) -> RunResult:
-    """Classify images on a board, and compare the answers with the integer model.
+    """Send images to a board, and compare its answers with the integer model.
 
     This function does not raise an error if answers are wrong: see ``RunResult.check``.
 
@@ -406,7 +404,7 @@ def run(
         step("measure the frame interval")
         timing = device.measure(chosen.pixels[0], frames=_SIMULATED_FRAMES if simulated else _FRAMES)
         device.clear_counters()
-        step(f"classify {counted(len(chosen), 'image')}")
+        step(f"send {counted(len(chosen), 'image')}")
         answers = device.run(chosen.pixels, progress=counter(progress, len(chosen)))
         counters: dict[str, Any] = device.counters()
         hello, statistics = device.hello, device.statistics

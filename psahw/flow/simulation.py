@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..callbacks import Log, Progress, counter, silent
-from ..display import counted, html_table
+from ..display import counted, html_table, wrong_answers
 from ..errors import CheckFailed, UserError
 from ..files import real_path, writable_directory
 from ..network import reference
@@ -51,7 +51,7 @@ class SimulationResult:
     images
         Images that were sent.
     mismatched_logits, mismatched_classes
-        Results that differ from the integer model.
+        Outputs that differ from the integer model, and indices of the greatest output that do.
     correct, accuracy
         Images classified correctly, as a number and in percent; None without labels.
     frame_interval, frame_interval_predicted
@@ -86,6 +86,8 @@ class SimulationResult:
         Number of runs, of those whose results were there already, and of runs at once; None for a single run.
     clock_hz
         Planned clock in Hz, or None if the design does not tell.
+    output
+        What the network answers: ``"class"``, ``"values"`` or ``"labels"``.
     """
 
     dataset: str
@@ -119,6 +121,7 @@ class SimulationResult:
     batches: int | None = None
     batches_kept: int | None = None
     jobs: int | None = None
+    output: str = "class"
 
     @property
     def fps(self) -> float | None:
@@ -151,8 +154,7 @@ class SimulationResult:
         """Return headings and rows of measured and expected values, for display."""
         rows: list[list] = [
             ["images", self.images, None],
-            ["wrong logits", self.mismatched_logits, 0],
-            ["wrong classes", self.mismatched_classes, 0],
+            *wrong_answers(self.output, self.mismatched_logits, self.mismatched_classes),
         ]
         for name, measured, predicted in (
             ("frame interval, cycles", self.frame_interval, self.frame_interval_predicted),
@@ -354,5 +356,6 @@ def simulate(
         mode=_mode(stalls, resets, family),
         netlist=family,
         clock_hz=loaded.clock_hz,
+        output=network.output.kind,
         **result,
     )

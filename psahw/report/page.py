@@ -59,7 +59,7 @@ def render(
         ),
         sections.cards(info, plan, simulation, evaluation),
         section("Pipeline", sections.pipeline(source, plan, synth)),
-        section("Simulation", sections.simulation(source, simulation)),
+        section("Simulation", sections.simulation(info, source, simulation)),
         section("Accuracy", sections.accuracy(info, source, evaluation)),
         section("Comparison", sections.comparison(info, source, plan, simulation, evaluation, synth)),
         section("Network", sections.network(info)),

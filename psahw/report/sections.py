@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..display import counted
+from ..display import counted, outputs_named, wrong_answers
 from ..network.frontier import Candidate
 from ..network.summary import outputs
 from . import comparison as systems
@@ -57,7 +57,7 @@ def cards(info: Result, plan: Result | None, simulation: Result | None, evaluati
     for name, value in info["accuracy"].items():
         parts.append(card(f"{value:.2f} %", f"{name} {score}, as recorded in the network", "measured"))
     if simulation:
-        label = f"wrong logits in {counted(simulation['images'], 'simulated image')}"
+        label = f"wrong {outputs_named(info['output'])} in {counted(simulation['images'], 'simulated image')}"
         parts.append(card(number(simulation["mismatched_logits"]), label, "measured"))
     if plan:
         interval, latency = plan["frame_interval"], plan["latency"] / plan["clock_hz"] * 1e6
@@ -127,15 +127,14 @@ def pipeline(source: str, plan: Result | None, synth: Result | None) -> Markup:
     )
 
 
-def simulation(source: str, result: Result | None) -> Markup:
+def simulation(info: Result, source: str, result: Result | None) -> Markup:
     """Return what the simulation measured, beside what was expected."""
     if not result:
         return missing("simulation result", _command("simulate", source, "simulation", "--images 20 "))
     stalls = "with random stalls on both ends" if result.get("stalls") else "back to back"
     speed = result.get("sim_cycles_per_second")
     rows = [
-        ["wrong logits", result["mismatched_logits"], 0],
-        ["wrong classes", result["mismatched_classes"], 0],
+        *wrong_answers(info["output"], result["mismatched_logits"], result["mismatched_classes"]),
         ["clock cycles between frames", result["frame_interval"], result["frame_interval_predicted"]],
         ["latency in clock cycles", result["latency"], result["latency_predicted"]],
     ]

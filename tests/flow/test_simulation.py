@@ -64,6 +64,21 @@ def test_problems():
         result.check()
 
 
+@pytest.mark.parametrize(
+    ("kind", "rows", "problem"),
+    [
+        ("class", ["wrong logits", "wrong classes"], "2 classes differ"),
+        ("values", ["wrong outputs"], "2 indices of the greatest output differ"),
+        ("labels", ["wrong outputs"], "2 indices of the greatest output differ"),
+    ],
+)
+def test_words_of_a_task(kind, rows, problem):
+    """Only a network that chooses a class has logits and classes."""
+    result = dataclasses.replace(RESULT, output=kind, mismatched_classes=2, mismatches=["frame 0"])
+    assert [row[0] for row in result.table()[1]][1:-2] == rows
+    assert result.problems == [f"{problem} from the integer model (frame 0)"]
+
+
 def test_table_in_a_notebook():
     html = dataclasses.replace(RESULT, frame_interval=[1999, 2000])._repr_html_()
     assert "1,999 to 2,000" in html and "tiny, sample test images, back to back" in html

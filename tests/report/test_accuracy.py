@@ -59,6 +59,17 @@ def test_every_task(kind, data):
         assert f"{evaluation['accuracy']:.2f} %" in text
 
 
+@pytest.mark.parametrize(("kind", "words"), [("class", "logits"), ("labels", "outputs"), ("values", "outputs")])
+def test_words_of_a_simulation(kind, words):
+    """Only a network that chooses a class has logits and classes."""
+    network, _ = answered(kind, 3)
+    cycles = {"frame_interval": 9, "frame_interval_predicted": 9, "latency": 20, "latency_predicted": 20}
+    simulated = {"images": 5, "mismatched_logits": 0, "mismatched_classes": 0, **cycles}
+    text = "".join(parse(render(summarise(network), table_functions(network), simulation=simulated)).text)
+    assert f"wrong {words} in 5 simulated images" in text
+    assert ("wrong classes" in text) == (kind == "class")
+
+
 def test_many_values_and_labels():
     """The worst are shown, and the page says so."""
     text = "".join(parse(page(*answered("values", 50))).text)

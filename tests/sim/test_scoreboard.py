@@ -35,7 +35,9 @@ def test_mismatches():
     board = Scoreboard(np.array([[3, 1, 2]]), 4)
     board.add(0, 0, 1, pack([3, 2, -2], 1, 4))
     assert (board.mismatched_logits, board.mismatched_classes) == (2, 1)
-    assert board.mismatches == ["frame 0: logit 1 is 2, not 1, logit 2 is -2, not 2, class is 1, not 0"]
+    assert board.mismatches == [
+        "frame 0: output 1 is 2, not 1, output 2 is -2, not 2, the greatest is output 1, not 0"
+    ]
 
 
 def test_nothing_measured():

@@ -72,8 +72,8 @@ def test_direct(standin):
     [
         (2, {}, "logits differ from the integer model"),
         (3, {}, "the frame interval is 83 to 84 cycles, not 83 as planned"),
-        (5, {}, r"1 logits differ from the integer model \(frame 1: logit 1 is (-?\d+), not (-?\d+)\)"),
-        (8, {}, r"12 classes differ from the integer model \(frame 0: class is"),
+        (5, {}, r"1 logits differ from the integer model \(frame 1: output 1 is (-?\d+), not (-?\d+)\)"),
+        (8, {}, r"12 classes differ from the integer model \(frame 0: the greatest is output"),
     ],
 )
 def test_wrong_result(standin, bug, options, message):
