@@ -35,7 +35,7 @@ Named = tuple[tuple[int, int, int], int, Callable[[Source, Log], Dataset]]
 def _load_sample(source: Source, log: Log) -> Dataset:
     """Return the hundred shipped images, for smoke runs: training and test images are the same."""
     if source.data is not None:
-        raise UserError("the data set sample ships with psahw: it takes no --data")
+        raise UserError("data names a copy of a data set: sample, which ships with psahw, needs none")
     images, labels = samples.load()
     return Dataset("sample", samples.CLASSES, images, labels, images, labels)
 
@@ -156,7 +156,7 @@ def _load_own(source: Source, log: Log, columns: Columns | None) -> Dataset:
         names = f"known are {known}, and paths of files and folders that exist"
         raise UserError(f"unknown data set {quote(source.name)}; {names}")
     if source.data is not None:
-        raise UserError("--data goes with the name of a data set: --dataset has a path already")
+        raise UserError("data names a copy of a data set that is given by name: this dataset is a path already")
     try:
         return _load_path(path, is_folder, source, log, columns)
     except PermissionError as error:

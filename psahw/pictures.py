@@ -111,7 +111,7 @@ def _opened(path: Path, content: BinaryIO) -> Iterator[Image.Image]:
                     raise UserError(f"{path} is PostScript, which is not read: convert it to PNG")
                 yield file
     except UnidentifiedImageError:
-        raise UserError(f"{path} is not a picture that Pillow can read") from None
+        raise UserError(f"{path} is not a picture that Pillow can read: convert it to PNG, or leave it out") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UserError(
             f"{path} must have at most {Image.MAX_IMAGE_PIXELS:,} pixels, which Pillow considers safe"

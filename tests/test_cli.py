@@ -153,7 +153,10 @@ BAD = [
     ("report {}/small --frontier {}/text", r".*/text: not a safetensors file"),
     ("report {}/small -o {}/blocked/x.html", r"cannot write .*/blocked/x.html: Not a directory"),
     ("demo {}/absent", r"no network '.*"),
-    ("demo {}/small", r"the demo's images are 32x32x3 in 10 classes; small takes 8x8x3 in 5 classes"),
+    (
+        "demo {}/small",
+        r"small takes images of \(8, 8, 3\) in 5 classes; sample has .*; name a .* with --dataset, or random",
+    ),
     ("demo {}/cifar -o {}/blocked/out", r"cannot write into directory .*/blocked/out: Not a directory"),
     ("demo {}/cifar --board breadboard", r"unknown board 'breadboard'; known boards: .*"),
 ]
@@ -174,6 +177,11 @@ def test_bad_input(command, message, networks, here, capfd):
     ("arguments", "message"),
     [
         ("nonsense", r"psahw: No such command 'nonsense' \(see psahw --help\)"),
+        ("imprt x.onnx", r"psahw: No such command 'imprt'\. Did you mean 'import'\? \(see psahw --help\)"),
+        (
+            "plan --bord marble",
+            r"psahw plan: No such option '?--bord'?\. Did you mean '?--board'?\? \(see psahw plan --help\)",
+        ),
         ("plan", r"psahw plan: Missing argument 'NETWORK' \(see psahw plan --help\)"),
         ("plan x --nonsense", r"psahw plan: No such option.*--nonsense.*\(see psahw plan --help\)"),
         ("plan x --board b --fps fast", r"psahw plan: Invalid value for '--fps'.*'fast'.*"),

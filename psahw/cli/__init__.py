@@ -10,6 +10,7 @@ message, if the reader of standard output goes away.
 """
 
 import contextlib
+import difflib
 import importlib
 import os
 import re
@@ -93,6 +94,13 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(f".{_COMMANDS[name][0]}", __package__)
         return next(command for command in module.COMMANDS if command.name == name)
+
+    def resolve_command(self, ctx, args):
+        """Return the command of a command line, as click does, and suggest names that are close to an unknown one."""
+        name = args[0]
+        if name not in _COMMANDS and (close := difflib.get_close_matches(name, _COMMANDS)):
+            ctx.fail(f"No such command {name!r}. Did you mean {' or '.join(map(repr, close))}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx, formatter):
         """Write the names and summaries of all commands without importing them."""

@@ -1,13 +1,14 @@
-"""``psahw demo``: the whole flow from a network to a checked circuit, on data that ship with psahw."""
+"""``psahw demo``: the whole flow from a network to a checked circuit, on shipped data or others."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..display import counted, outputs_named
 from ..network.file import load
 from . import output
+from .data_options import data_options
 
 if TYPE_CHECKING:
     from ..flow.demonstration import DemoResult
@@ -24,6 +25,17 @@ def _measured(measured: "Cycles", planned: int, settling_frames: int) -> str:
     return f"{' to '.join(f'{cycles:,}' for cycles in values)} measured, {planned:,} planned"
 
 
+def _accuracy(evaluation: dict[str, Any]) -> list[str]:
+    """Return the row of a table that says how often the integer model is right, or how much it explains."""
+    shipped = evaluation["dataset"] == "the shipped sample"
+    count = f"{evaluation['images']:,}"
+    of = f"the {count} shipped images" if shipped else f"{count} test images of {evaluation['dataset']}"
+    if evaluation["task"] == "values":
+        return ["R² of the integer model", f"{100 * evaluation['r2']:.4g} % on {of}"]
+    whose = "of the labels of" if evaluation["task"] == "labels" else "of"
+    return ["accuracy of the integer model", f"{evaluation['accuracy']:g} % {whose} {of}"]
+
+
 def _show(result: "DemoResult") -> None:
     """Print the results, and where the files are."""
     plan, simulation, evaluation = result.plan, result.simulation, result.evaluation
@@ -31,10 +43,7 @@ def _show(result: "DemoResult") -> None:
     interval = _measured(simulation.frame_interval, simulation.frame_interval_predicted, simulation.settling_frames)
     latency = _measured(simulation.latency, simulation.latency_predicted, simulation.settling_frames)
     rows = [
-        [
-            "accuracy of the integer model",
-            f"{evaluation['accuracy']:g} % of the {evaluation['images']} shipped images",
-        ],
+        *([] if evaluation is None else [_accuracy(evaluation)]),
         [
             f"wrong {outputs_named(simulation.output)} in simulation",
             f"{simulation.mismatched_logits} in {counted(simulation.images, 'image')}",
@@ -54,18 +63,27 @@ def _show(result: "DemoResult") -> None:
 @click.argument("network", metavar="[NETWORK]", default="cifar10-psa")
 @click.option("--board", "-b", default="marble", show_default=True, metavar="BOARD", help="Board to elaborate for.")
 @click.option(
-    "--images", type=click.IntRange(2, 100), default=20, show_default=True, help="Shipped images to simulate."
+    "--images",
+    type=click.IntRange(2, 100),
+    default=20,
+    show_default=True,
+    help="Images to simulate, if there are so many.",
 )
+@data_options(default=None)
 @click.option("--output", "-o", "directory", default="build/demo", show_default=True, metavar="DIR")
 @output.json_option
-def demo(network, board, images, directory, as_json):
+def demo(network, board, images, dataset, data, directory, as_json):
     """Run the whole flow on shipped data: plan, Verilog, simulation against the integer model, HTML page.
 
-    DIR holds the board's project in verilog/, report.html, and plan and results as JSON.
+    A network for other data needs --dataset; random bytes fit every network. DIR holds the board's project in
+    verilog/, report.html, and plan and results as JSON.
 
     \b
     psahw demo
     psahw demo mine.safetensors --board kc705 --images 100 -o build/mine
+    psahw demo mnist-psa --dataset mnist
+    psahw demo signs.safetensors --dataset photos/signs
+    psahw demo dry-bean-psa --dataset random
     """
     from ..flow.demonstration import demo as run_demo
 
@@ -76,6 +94,8 @@ def demo(network, board, images, directory, as_json):
             directory,
             board=board,
             images=images,
+            dataset=dataset,
+            data=data,
             step=shown.step,
             progress=shown.progress,
             log=output.note,

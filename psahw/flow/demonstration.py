@@ -1,15 +1,14 @@
-"""The way from a network to a checked circuit and its report, on images that ship with psahw."""
+"""The way from a network to a checked circuit and its report, on images that ship with psahw or on other data."""
 
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..boards import get
 from ..callbacks import Log, Progress, silent
 from ..display import counted
-from ..errors import UserError
 from ..files import real_path, writable_directory, write_whole
 from ..network import samples
 from ..network.evaluation import evaluate
@@ -17,10 +16,13 @@ from ..network.graph import Network
 from ..network.summary import summarise
 from .arguments import check_network
 from .elaboration import elaborate
-from .images import SHIPPED_IMAGES, LabelledImages
+from .images import RANDOM, SHIPPED_IMAGES, load_test_images, load_test_set
 from .planning import BoardPlan, plan
-from .reporting import fits_samples, write_report
+from .reporting import write_report
 from .simulation import SimulationResult, check_simulation, simulate
+
+if TYPE_CHECKING:
+    from ..model.data import Data
 
 __all__ = ["DemoResult", "demo"]
 
@@ -36,7 +38,8 @@ class DemoResult:
     plan
         The plan.
     evaluation
-        Accuracy of the integer model on the shipped images, as `psahw.network.evaluation.evaluate` returns it.
+        Accuracy of the integer model on up to a hundred test images, as `psahw.network.evaluation.evaluate` returns
+        it; None for random images.
     simulation
         The simulation of the circuit.
     verilog
@@ -47,7 +50,7 @@ class DemoResult:
 
     network: str
     plan: BoardPlan
-    evaluation: dict[str, Any]
+    evaluation: dict[str, Any] | None
     simulation: SimulationResult
     verilog: Path
     report: Path
@@ -74,6 +77,8 @@ def demo(
     *,
     board: str = "marble",
     images: int = 20,
+    dataset: "Data | None" = None,
+    data: str | os.PathLike | None = None,
     step: Log = silent,
     progress: Progress = silent,
     log: Log = silent,
@@ -83,14 +88,16 @@ def demo(
     Parameters
     ----------
     network
-        A network for images of 32x32x3 in 10 classes.
+        A network. By default, it must be for images of 32x32x3 in 10 classes, which ship with psahw.
     directory
         Where to write: the board's project in ``verilog``, ``report.html``, and ``plan.json``, ``evaluation.json``
-        and ``simulation.json``.
+        (``null`` for random images) and ``simulation.json``.
     board
         Name of the board to plan for.
     images
-        Shipped images to simulate, 2 to 100.
+        Images to simulate, 2 to 100; fewer if there are not so many.
+    dataset, data
+        Other data, as `psahw.flow.images.load_test_images` takes them. ``"random"`` fits every network.
     step, progress, log
         Callbacks (see `psahw.flow`).
 
@@ -102,7 +109,7 @@ def demo(
     Raises
     ------
     UserError
-        If the network takes other images, or the directory cannot be written.
+        If the network takes images of another form, or the directory cannot be written.
     CheckFailed
         If the network does not fit the board, or the circuit stops.
     ValueError
@@ -115,24 +122,22 @@ def demo(
         raise ValueError(f"images must be in [2, {SHIPPED_IMAGES}], not {images}")
     check_simulation()
     target = get(board)
-    if not fits_samples(network):
-        shape = "x".join(map(str, (*network.image, network.colours)))
-        answers = counted(len(network.classes), *network.output.words)
-        raise UserError(f"the demo's images are 32x32x3 in 10 classes; {network.name} takes {shape} in {answers}")
-    pixels, labels = samples.load()
+    if dataset is None and data is not None:
+        dataset = "cifar10"
+    if dataset is not None and dataset != RANDOM:
+        dataset = load_test_set(network, dataset, data, log)
+    chosen = load_test_images(network, most=images, dataset=dataset, log=log)
     folder = real_path(writable_directory(directory))
     info = summarise(network)
     log(
         f"{network.name}: {info['macs'] / 1e6:.2f} M multiply-accumulates per frame, "
         f"{info['weights_nonzero']:,} non-zero weights, {info['tables']:,} tables"
     )
-    step(f"integer model on the {len(pixels)} shipped images")
-    evaluation = evaluate(network, pixels, labels, "the shipped sample")
+    evaluation = _evaluate(network, dataset, step)
     step(f"plan for {target.title}")
     planned = plan(network, target, engines="mac", link=choose_link(target))
     step("write Verilog and constraints")
     project = elaborate(network, planned, folder / "verilog")
-    chosen = LabelledImages("sample", pixels[:images], labels[:images])
     simulation = simulate(network, project.directory, images=chosen, step=step, progress=progress)
     step("draw the report")
     page = folder / "report.html"
@@ -143,3 +148,20 @@ def demo(
     for name, value in parts.items():
         write_whole(folder / f"{name}.json", json.dumps(value, indent=2) + "\n")
     return result
+
+
+def _evaluate(network: Network, dataset: "Data | None", step: Log) -> dict[str, Any] | None:
+    """Return the accuracy on the first test images of a data set, or on the shipped ones; None for random images."""
+    if dataset == RANDOM:
+        return None
+    if dataset is None:
+        pixels, labels = samples.load()
+        step(f"integer model on the {len(pixels)} shipped images")
+        return evaluate(network, pixels, labels, "the shipped sample")
+    from ..model import data as datasets
+    from ..model import evaluation
+
+    test = datasets.load(dataset)
+    count = min(SHIPPED_IMAGES, len(test.test_images))
+    step(f"integer model on {counted(count, 'test image')} of {test.name}")
+    return evaluation.evaluate(network, images=count, dataset=test).to_dict()

@@ -15,9 +15,11 @@ from ..errors import UserError
 from ..network.graph import Network
 
 if TYPE_CHECKING:
-    from ..model.data import Source
+    from ..model.data import Data, Dataset, Form
 
-__all__ = ["SHIPPED_IMAGES", "LabelledImages", "images_for", "load_test_images", "pictures"]
+__all__ = [
+    "RANDOM", "SHIPPED_IMAGES", "LabelledImages", "images_for", "load_test_images", "load_test_set", "pictures",
+]  # fmt: skip
 
 SHIPPED_IMAGES = 100
 """Images that ship with psahw, the data set ``sample``."""
@@ -37,7 +39,7 @@ class LabelledImages:
     pixels
         uint8 (images, height, width, colours).
     labels
-        Index of each image's class, or None if unknown.
+        Index of each image's class, or None if unknown, or if they have no classes.
     files
         The file of each image, or None.
     """
@@ -56,7 +58,7 @@ def load_test_images(
     count: int | None = None,
     *,
     most: int = SHIPPED_IMAGES,
-    dataset: "str | Source | None" = None,
+    dataset: "Data | None" = None,
     data: str | os.PathLike | None = None,
     log: Log = silent,
 ) -> LabelledImages:
@@ -71,8 +73,9 @@ def load_test_images(
     most
         See `count`.
     dataset
-        Name of a data set, path of your own data, or `psahw.model.data.Source`; by default ``sample`` for up to 100
-        images, and otherwise ``cifar10``. ``"random"`` stands for random bytes, without classes.
+        Name of a data set, path of your own data, `psahw.model.data.Source`, or a data set that is loaded; by default
+        ``sample`` for up to 100 images, and otherwise ``cifar10``. ``"random"`` stands for random bytes, without
+        classes.
     data
         File or directory with a copy of the named data set.
     log
@@ -85,6 +88,42 @@ def load_test_images(
     ValueError
         If ``count`` is not positive.
     """
+    hint = f"name a data set of this form with --dataset, or {RANDOM}"
+    return _test_images(network, count, most, dataset, data, log, hint)
+
+
+def load_test_set(
+    network: Network, dataset: "Data", data: str | os.PathLike | None = None, log: Log = silent
+) -> "Dataset":
+    """Return a data set that a network fits. The rows of a table become bytes as the network records it.
+
+    The arguments are those of `load_test_images`. Raises UserError if there is no such data set, or it does not fit.
+    """
+    from ..model import data as datasets
+
+    columns = datasets.recorded_columns(network)
+    path = None if data is None else os.fspath(data)
+    return datasets.load(dataset, path, log=log, models=[_form(network)], columns=columns)
+
+
+def _form(network: Network) -> "Form":
+    """Return what a data set must have for a network."""
+    from ..model import data as datasets
+
+    shape = (*network.image, network.colours)
+    return datasets.Form(network.name, shape, len(network.classes), network.output.kind)
+
+
+def _test_images(
+    network: Network,
+    count: int | None,
+    most: int,
+    dataset: "Data | None",
+    data: str | os.PathLike | None,
+    log: Log,
+    hint: str,
+) -> LabelledImages:
+    """Return what `load_test_images` does. If the default data set does not fit, the message ends with a hint."""
     from ..model import data as datasets
 
     wanted = most if count is None else count
@@ -92,17 +131,13 @@ def load_test_images(
         raise ValueError(f"the number of images must be positive, not {wanted}")
     if dataset == RANDOM:
         return LabelledImages(RANDOM, _random(network, wanted))
-    form = datasets.Form(network.name, (*network.image, network.colours), len(network.classes), network.output.kind)
-    chosen: datasets.Data = dataset or "cifar10"
     if dataset is None:
-        name = "sample" if wanted <= SHIPPED_IMAGES and data is None else "cifar10"
-        datasets.check_named(name, form, hint=f"name a data set of this form with --dataset, or {RANDOM}")
-        if name == "cifar10":
+        dataset = "sample" if wanted <= SHIPPED_IMAGES and data is None else "cifar10"
+        datasets.check_named(dataset, _form(network), hint=hint)
+        if dataset == "cifar10":
             images = counted(wanted, "image")
             log(f"{images}: the test set of CIFAR-10, downloaded if it is not in the cache (139 MB)")
-        chosen = name
-    columns = datasets.recorded_columns(network)
-    loaded = datasets.load(chosen, None if data is None else os.fspath(data), log=log, models=[form], columns=columns)
+    loaded = load_test_set(network, dataset, data, log)
     if count is not None and count > len(loaded.test_images):
         raise UserError(f"{loaded.name} has {len(loaded.test_images)} test images, not {count}")
     classes = loaded.test_labels[:wanted] if loaded.task == "class" else None
@@ -156,7 +191,8 @@ def images_for(network: Network, images: int | LabelledImages, log: Log = silent
     Raises UserError if the images do not fit the network, and ValueError for a number that is not positive.
     """
     if not isinstance(images, LabelledImages):
-        return load_test_images(network, operator.index(images), log=log)
+        hint = "give images of this form, which psahw.flow.images.load_test_images loads"
+        return _test_images(network, operator.index(images), SHIPPED_IMAGES, None, None, log, hint)
     shape = (*network.image, network.colours)
     if images.pixels.shape[1:] != shape:
         raise UserError(f"{network.name} takes images of {shape}; {images.dataset} has {images.pixels.shape[1:]}")

@@ -200,7 +200,7 @@ def import_model(
     if check < 0:
         raise UserError(f"check must be 0 inputs or more, not {check}")
     if images is not None and dataset is None:
-        raise UserError("images limits the test images of a data set: name one (--dataset)")
+        raise UserError("images limits the test images of a dataset: name one")
     _check_output(path, output)
     step("read the model")
     model = read_model(path, name)
@@ -208,9 +208,7 @@ def import_model(
         raise UserError(f"{model.name} has {counted(count, 'output')}: give as many names, not {len(outputs)}")
     if _is_float(model):
         if dataset is None:
-            raise UserError(
-                f"{path} is a float model: name a data set whose training images choose the scales (--dataset)"
-            )
+            raise UserError(f"{path} is a float model: name a dataset, whose training images choose the scales")
         if inputs is not None or flat or exact or thresholds or task is not None:
             message = "inputs, flat, exact, thresholds and task are for quantised ones"
             raise UserError(f"{path} is a float model: {message}")

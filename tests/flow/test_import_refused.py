@@ -116,4 +116,4 @@ def test_float_models_of_tensorflow_lite(tmp_path, monkeypatch, capfd):
         weight = builder.constant(np.ones((2, 2), np.float32))
         builder.node("FULLY_CONNECTED", [source, weight, -1], [output], "FullyConnectedOptions")
     builder.save(tmp_path / "model", [x], [y])
-    assert "is a float model: name a data set" in refused(tmp_path, monkeypatch, capfd)
+    assert "is a float model: name a dataset" in refused(tmp_path, monkeypatch, capfd)

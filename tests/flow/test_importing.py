@@ -242,7 +242,7 @@ def test_bad_inputs(write, message, here, capfd):
         (["m.onnx", "-o", "n", "--size", "3x3"], "--size needs --dataset PATH"),
         (["m.onnx", "-o", "n", "--dataset", "sample"], "sample"),
         (["m.onnx", "-o", "n", "--dataset", "svhn"], "svhn has (32, 32, 3) in 10; name one of the model's form"),
-        (["m.onnx", "-o", "n", "--images", "5"], "images limits the test images of a data set: name one (--dataset)"),
+        (["m.onnx", "-o", "n", "--images", "5"], "images limits the test images of a dataset: name one"),
         (["text", "-o", "n"], "text is neither a TensorFlow Lite nor an ONNX model, or is damaged"),
         (["m.onnx", "-o", "none/n"], "cannot write none/n"),
     ],
@@ -360,7 +360,7 @@ def test_a_float_model(here):
     outputs = np.maximum(pixels[:, 0, 0] / 255 @ constants["w"], 0) @ constants["v"]
     labels = (outputs - outputs.mean(0)).argmax(1)
     np.savez("own.npz", x_train=pixels, y_train=labels, x_test=pixels[:100], y_test=labels[:100])
-    with pytest.raises(UserError, match=r"float\.onnx is a float model: name a data set"):
+    with pytest.raises(UserError, match=r"float\.onnx is a float model: name a dataset"):
         psahw.import_model("float.onnx", "n")
     result = psahw.import_model(
         "float.onnx", "n", dataset="own.npz", input_format=InputFormat(0, 1), calibration=50, float_directory="kept"

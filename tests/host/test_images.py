@@ -192,7 +192,9 @@ def test_find(tmp_path):
 def test_broken_files(tmp_path, monkeypatch):
     text = tmp_path / "a.png"
     text.write_text("not a picture")
-    with pytest.raises(UserError, match=r"a\.png is not a picture that Pillow can read$"):
+    with pytest.raises(
+        UserError, match=r"a\.png is not a picture that Pillow can read: convert it to PNG, or leave it out$"
+    ):
         load([text], SHAPE)
     whole = save(tmp_path / "b.png", RNG.integers(0, 256, (64, 64, 3), np.uint8)).read_bytes()
     (tmp_path / "b.png").write_bytes(whole[: len(whole) // 2])

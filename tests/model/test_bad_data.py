@@ -85,7 +85,7 @@ CASES = {
     "class in test only": ("pets", lambda path: (_pets(path / "train"), _pets(path / "test", elk__1_png=b"")), (),
                            "test/elk: there is no class 'elk' in"),
     "not a picture": ("pets", lambda path: _pets(path, cat__notes_txt=b"hello"), (),
-                      "cat/notes.txt is not a picture that Pillow can read"),
+                      "cat/notes.txt is not a picture that Pillow can read: convert it to PNG, or leave it out"),
     "truncated picture": ("pets", lambda path: _pets(path, dog__9_png=_png()[:-30]), (), "cannot read "),
     "pictures of two sizes": ("pets", lambda path: (_pets(path), _picture(path / "dog" / "9.png", GREY.T)), (),
                               "9.png is 4x6, not 6x4 like the first picture; --size 6x4 cuts"),

@@ -223,7 +223,10 @@ def test_quantize_without_training(teacher, tmp_path, capsys):
         (["train", "--set", "betas=0.9"], "--set betas must be a list, not '0.9'"),
         (["train", "--set", "optimizer=sgd"], "optimizer must be one of muon, adamw, not 'sgd'"),
         (["train", "--dataset", "minst"], "unknown data set 'minst'"),
-        (["train", "--dataset", "sample", "--data", "docs"], "sample ships with psahw: it takes no --data"),
+        (
+            ["train", "--dataset", "sample", "--data", "docs"],
+            "data names a copy of a data set: sample, which ships with psahw, needs none",
+        ),
         (["train", "--epochs", "0"], "0 is not in the range"),
         (["train", "--set", "block_epochs=2", "--dataset", "sample"], "block_epochs need --start blocks"),
         (["distill", "--teacher", "nowhere"], "cannot read nowhere"),
@@ -311,7 +314,7 @@ def test_quantized_again_without_training(teacher, tmp_path, capsys):
     "arguments, message",
     [
         (["--images", "500"], "images must be at most the 100 test images of sample, not 500"),
-        (["--data", "docs"], "sample ships with psahw: it takes no --data"),
+        (["--data", "docs"], "data names a copy of a data set: sample, which ships with psahw, needs none"),
         (["--record"], "--record: cifar10-psa ships with psahw; to record into it, give /"),
     ],
 )
