@@ -22,6 +22,7 @@ from .arguments import board_of, check_number
 if TYPE_CHECKING:
     from ..model.data import Data, Dataset
     from ..model.graphs.config import Shaped
+    from ..network.graph import Network
     from .planning import BoardPlan
 
 __all__ = ["InitResult", "Part", "init"]
@@ -35,6 +36,8 @@ _EPOCHS = 40
 _COMPILED_MACS = 1e11  # of a training; a shorter one is over before torch has compiled it
 _LONGEST_ROW = 1024  # most inputs of the output layer, if it sees each position
 _CALIBRATION = 64  # images that set the scales of a network that is only planned
+_SPARE = 0.03  # of LUTs and flip-flops: trained weights took up to 2 % more of them than random ones
+_LIMITS = {"lut": "--max-lut", "ff": "--max-ff", "dsp": "--max-dsp", "bram36": "--max-bram"}
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ def init(
     """Summarise a data set, and write a configuration for it, a picture of it and the next commands.
 
     Of a few networks of usual shapes, the largest is taken of which a board has room for a circuit with MAC arrays at
-    the frame rate. Whether a smaller one is as accurate, only training tells.
+    the frame rate, with a few percent to spare, because trained weights may take more than random ones. Whether a
+    smaller one is as accurate, only training tells.
 
     Parameters
     ----------
@@ -185,7 +189,10 @@ def init(
         fresh.mkdir()
         picture = _draw(loaded, training, fresh)
         is_long = config.macs() * len(training) * _EPOCHS >= _COMPILED_MACS
-        commands = _commands(loaded, folder, name, board, fps, _options(dataset, data), is_long)
+        circuit: tuple[str, ...] = ("--board", board.name, "--fps", f"{fps:g}")
+        for resource, limit in (budget or {}).items():
+            circuit += (_LIMITS[resource], f"{limit:.15g}")
+        commands = _commands(loaded, folder, name, circuit, _options(dataset, data), is_long)
         write_whole(fresh / CONFIGURATION, _text(config, loaded, len(training), commands, planned).encode())
         os.rename(fresh, folder)
     return InitResult(
@@ -236,12 +243,10 @@ def _largest(
     dataset: "Dataset", board: Board, fps: float, budget: Mapping[str, float] | None, log: Log
 ) -> tuple["Shaped", "BoardPlan"]:
     """Return the largest network that a board has room for, with a plan of it with random weights."""
-    from .planning import plan
-
     shapes = _shapes(dataset)
     for config in shapes:
         try:
-            return config, plan(_random(config, dataset), board, fps=fps, budget=budget, engines="mac")
+            return config, _with_spare(_random(config, dataset), board, fps, budget)
         except (CheckFailed, UserError):
             if config is shapes[-1]:
                 raise
@@ -250,7 +255,19 @@ def _largest(
     raise AssertionError("there is always a shape")
 
 
-def _random(config: "Shaped", dataset: "Dataset") -> Any:
+def _with_spare(network: "Network", board: Board, fps: float, budget: Mapping[str, float] | None) -> "BoardPlan":
+    """Return a plan that leaves `_SPARE` of what may be used. Raises CheckFailed if there is none."""
+    from .planning import plan
+
+    limits = plan(network, board, fps=fps, budget=budget, engines="mac").limits
+    less = {name: (1 - _SPARE) * limits[name] for name in ("lut", "ff")}
+    try:
+        return plan(network, board, fps=fps, budget={**(budget or {}), **less}, engines="mac")
+    except CheckFailed as error:
+        raise CheckFailed(f"{error}; {100 * _SPARE:g} % of the limits are kept for what training changes") from None
+
+
+def _random(config: "Shaped", dataset: "Dataset") -> "Network":
     """Return a network with random weights that has the shape of a configuration."""
     import torch
 
@@ -312,9 +329,9 @@ def _options(dataset: "Data", data: str | os.PathLike | None) -> tuple[str, ...]
 
 
 def _commands(
-    dataset: "Dataset", folder: Path, name: str, board: Board, fps: float, options: tuple[str, ...], is_long: bool
+    dataset: "Dataset", folder: Path, name: str, circuit: tuple[str, ...], options: tuple[str, ...], is_long: bool
 ) -> tuple[str, ...]:
-    """Return the commands that train, quantise and simulate a network."""
+    """Return the commands that train, quantise and simulate a network, the last one with the options of a plan."""
     # Many pictures mean something else in a mirror, and whoever knows that these do not can leave the setting out.
     settings: tuple[str, ...] = () if dataset.shape[:2] == (1, 1) else ("--set", "flip=false")
     if min(dataset.shape[:2]) > 1:
@@ -333,7 +350,7 @@ def _commands(
     return (
         shlex.join((*train, *settings, "-o", in_float)),
         shlex.join((*quantise, *settings, "-o", in_int8)),
-        shlex.join((*simulate, "--board", board.name, "--fps", f"{fps:g}", "--images", str(images))),
+        shlex.join((*simulate, *circuit, "--images", str(images))),
     )
 
 

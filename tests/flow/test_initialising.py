@@ -114,6 +114,16 @@ def test_smaller_networks_for_smaller_budgets(tmp_path):
     assert sizes[0] < sizes[1]
 
 
+def test_room_for_trained_weights(tmp_path):
+    """A circuit that takes a whole budget with random weights is not chosen, and the last command has the budget."""
+    free = init("digits", tmp_path / "free")
+    most = free.plan.resources.lut
+    tight = init("digits", tmp_path / "tight", budget={"lut": most})
+    assert tight.plan.resources.lut <= 0.97 * most
+    assert shlex.split(tight.commands[2])[-4:-2] == ["--max-lut", f"{most:.15g}"]
+    assert "--max-lut" not in free.commands[2]
+
+
 def test_no_room(tmp_path):
     with pytest.raises(CheckFailed, match="smallest overrun: lut"):
         init("digits", tmp_path / "out", budget={"lut": 100})
