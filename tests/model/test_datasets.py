@@ -3,7 +3,7 @@
 import gzip
 import io
 import json
-import pickle
+import struct
 import tarfile
 import zipfile
 
@@ -335,6 +335,24 @@ def test_fashion_mnist(four, tmp_path, monkeypatch):
         data.load("fashion-mnist", tmp_path)
 
 
+def _as_python_2_pickles(labels, planes):
+    """Return a file of CIFAR-100 as Python 2 wrote it, by its opcodes: text is in bytes, NumPy's names are old."""
+
+    def text(value):
+        return b"U" + bytes([len(value)]) + value
+
+    def numbers(values):
+        return b"](" + b"".join(b"K" + bytes([value]) for value in values) + b"e"
+
+    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + text(b"b") + b"\x87R"
+    state = b"(K\x03" + text(b"|") + b"NNN" + 2 * b"J\xff\xff\xff\xff" + b"K\x00tb"
+    dtype = b"cnumpy\ndtype\n" + text(b"u1") + b"K\x00K\x01\x87R" + state
+    shape = b"K" + bytes([len(planes)]) + b"M" + struct.pack("<H", planes.shape[1]) + b"\x86"
+    array = empty + b"(K\x01" + shape + dtype + b"\x89T" + struct.pack("<I", planes.size) + planes.tobytes() + b"tb"
+    entries = text(b"data") + array + text(b"fine_labels") + numbers(labels) + text(b"coarse_labels")
+    return b"\x80\x02}(" + entries + numbers([0] * len(labels)) + b"u."
+
+
 def test_cifar100(tmp_path, monkeypatch):
     arrays = (
         _pixels(6, 32, 32, 3),
@@ -345,8 +363,7 @@ def test_cifar100(tmp_path, monkeypatch):
     contents = {}
     for part, images, labels in (("train", *arrays[:2]), ("test", *arrays[2:])):
         planes = images.transpose(0, 3, 1, 2).reshape(len(images), 3072)
-        coarse = {b"coarse_labels": [0] * len(labels), b"fine_labels": labels.tolist(), b"data": planes}
-        contents[part] = pickle.dumps(coarse, protocol=2)
+        contents[part] = _as_python_2_pickles(labels.tolist(), planes)
     with tarfile.open(tmp_path / "cifar-100-python.tar.gz", "w:gz") as archive:
         for name, content in contents.items():
             member = tarfile.TarInfo(f"cifar-100-python/{name}")
