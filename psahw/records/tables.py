@@ -189,8 +189,8 @@ def synthesis(records: Records) -> str:
         ratios = {key: f"{float(record[f'planned {key}']) / float(record[key]):.3f}" for key in ("lut", "ff")}
         row = [_named(record), record.configuration]
         row += [_figure(record, "lut"), ratios["lut"], _figure(record, "ff"), ratios["ff"]]
-        row += [_figure(record, what) for what in ("dsp", "bram36", "logic levels", "longest path")]
-        rows.append([*row, record.commit])
+        row += [_figure(record, what) for what in ("dsp", "bram36", "logic levels")]
+        rows.append([*row, _figure(record, "longest path", 2), record.commit])
     return markdown(header, rows, text=(0, 1))
 
 
@@ -208,12 +208,15 @@ def efficiency(records: Records) -> str:
 
 
 def others(records: Records) -> str:
-    """Return our plans of networks for other data than CIFAR-10, with the accuracy of the network."""
+    """Return our plans of networks for other data than CIFAR-10, with the accuracy of the network.
+
+    Resources are those that Yosys counts, or estimates if the circuit was not synthesised.
+    """
     header = (
         "network", "data", "accuracy, %", "configuration", "device", "LUT", "FF", "DSP", "BRAM36",
-        "frame interval", "latency", "FPS",
+        "MHz", "frame interval", "latency", "FPS",
     )  # fmt: skip
-    figures = ("lut", "ff", "dsp", "bram36", "frame interval", "latency", "throughput")
+    resources, cadence = ("lut", "ff", "dsp", "bram36"), ("clock", "frame interval", "latency", "throughput")
     rows = [
         [
             _named(plan),
@@ -221,7 +224,8 @@ def others(records: Records) -> str:
             _figure(records["accuracy"][plan.subject], "accuracy", 2),
             plan.configuration,
             plan.device,
-            *(_figure(plan, what) for what in figures),
+            *(_figure(records["synthesis"].get(plan.name, plan), what) for what in resources),
+            *(_figure(plan, what) for what in cadence),
         ]
         for plan in _plans(records, False)
         if plan.subject in records["accuracy"]
