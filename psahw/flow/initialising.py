@@ -192,6 +192,7 @@ def init(
         circuit: tuple[str, ...] = ("--board", board.name, "--fps", f"{fps:g}")
         for resource, limit in (budget or {}).items():
             circuit += (_LIMITS[resource], f"{limit:.15g}")
+        circuit += () if board.engines == "mac" else ("--engines", "mac")  # as was planned here
         commands = _commands(loaded, folder, name, circuit, _options(dataset, data), is_long)
         write_whole(fresh / CONFIGURATION, _text(config, loaded, len(training), commands, planned).encode())
         os.rename(fresh, folder)

@@ -121,7 +121,8 @@ def test_room_for_trained_weights(tmp_path):
     tight = init("digits", tmp_path / "tight", budget={"lut": most})
     assert tight.plan.resources.lut <= 0.97 * most
     assert shlex.split(tight.commands[2])[-4:-2] == ["--max-lut", f"{most:.15g}"]
-    assert "--max-lut" not in free.commands[2]
+    assert not {"--max-lut", "--engines"} & set(shlex.split(free.commands[2]))
+    assert "--engines mac" in init("digits", tmp_path / "marble", board="marble").commands[2]
 
 
 def test_no_room(tmp_path):
