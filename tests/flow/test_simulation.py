@@ -109,6 +109,13 @@ def test_images(network):
         load_test_images(network, 101, dataset="sample")
 
 
+def test_no_images_of_this_form():
+    """Functions that take a number of images advise what they take besides, not an option of the command line."""
+    message = "sample has .* in 10; give images of this form, which psahw.flow.images.load_test_images loads$"
+    with pytest.raises(UserError, match=message):
+        images_for(psahw.load("dry-bean-psa"), 3)
+
+
 def test_other_images(network, tmp_path):
     pytest.importorskip("cocotb")
     small = LabelledImages("mine", np.zeros((1, 8, 8, 3), np.uint8))
