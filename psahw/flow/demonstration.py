@@ -130,7 +130,7 @@ def demo(
     folder = real_path(writable_directory(directory))
     info = summarise(network)
     log(
-        f"{network.name}: {info['macs'] / 1e6:.2f} M multiply-accumulates per frame, "
+        f"{network.name}: {info['macs']:,} multiply-accumulates per frame, "
         f"{info['weights_nonzero']:,} non-zero weights, {info['tables']:,} tables"
     )
     evaluation = _evaluate(network, dataset, step)
