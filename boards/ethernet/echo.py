@@ -64,8 +64,9 @@ class EchoResponder(wiring.Component):
             checksum.valid.eq(byte),
             checksum.start.eq(i.valid & i.payload.end),
         ]
-        with m.If(byte):
+        with m.If(byte & ~waiting):
             gather(m, position, i.payload.byte, {2: sent_sum})
+        with m.If(byte):
             m.d.sync += [
                 position.eq(Mux(position > MAX_MESSAGE, position, position + 1)),
                 wrong.eq(wrong | differing | waiting),

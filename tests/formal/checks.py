@@ -82,7 +82,7 @@ def proof_of(name: str) -> Proof:
     proof = next(
         proof for key, proof in PROOFS.items() if key.startswith(fault.proof) and fault.property in proof.properties
     )
-    return proof if proof.engine == "bmc" else replace(proof, engine="bmc", depth=DEEPEST)
+    return proof if proof.engine == "bmc" else replace(proof, engine="bmc", depth=DEEPEST, skip=fault.skip)
 
 
 def _design(name: str) -> tuple[Bench, str]:
@@ -94,6 +94,7 @@ def _design(name: str) -> tuple[Bench, str]:
     fault = _faults()[name]
     with fault.applied():
         bench = proof.make((fault.property,))
+        bench.helped = False  # the fault must violate the property, not what helps to prove it
         return bench, rtlil_of(bench)
 
 

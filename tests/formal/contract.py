@@ -40,7 +40,7 @@ from amaranth.lib.wiring import In
 
 __all__ = [
     "ANY", "PADDING", "PROPERTIES", "TWICE", "Bench", "Flow", "Frames", "Internals", "Model", "Route",
-    "StableBench", "StreamBench", "elements", "popcount",
+    "StableBench", "StreamBench", "between", "elements", "popcount",
 ]  # fmt: skip
 
 PROPERTIES = ("stable", "offers", "counts", "order", "live")
@@ -66,6 +66,12 @@ def _few_bits(element: Value, bits: int, *, signed: bool) -> Value:
     """Return an arbitrary number of ``bits`` bits, as wide as an element."""
     value = AnySeq(bits)
     return Cat(value, (value[-1] if signed else Const(0, 1)).replicate(len(element) - bits))
+
+
+def between(low: int, high: int) -> Value:
+    """Return an arbitrary number in [low, high], another one in each clock cycle."""
+    number = AnySeq(high.bit_length())
+    return Mux((number < low) | (number > high), low, number)
 
 
 def popcount(*values: Value) -> Value:
@@ -151,9 +157,10 @@ class Flow:
 
 
 class Internals:
-    """The local variables of every ``elaborate`` method that was called, for invariants about registers inside.
+    """The local variables of the components' methods that were called, for invariants about registers inside.
 
-    ``internals(component).level`` is the variable ``level`` of ``component.elaborate``.
+    ``internals(component).level`` is the variable ``level`` of ``component.elaborate``. Another method is named:
+    ``internals(component, "_read").base``. If it was called several times, the variables are those of the last call.
     """
 
     def __init__(self):
@@ -163,8 +170,9 @@ class Internals:
         """Return a component's fragment, and remember the variables of its method and of its submodules' methods."""
 
         def watch(frame, event, _):
-            if event == "return" and frame.f_code.co_name == "elaborate" and "self" in frame.f_locals:
-                self._variables[id(frame.f_locals["self"])] = SimpleNamespace(**frame.f_locals)
+            component = frame.f_locals.get("self")
+            if event == "return" and isinstance(component, Elaboratable):
+                self._variables[id(component), frame.f_code.co_name] = SimpleNamespace(**frame.f_locals)
 
         before = sys.getprofile()
         sys.setprofile(watch)
@@ -173,8 +181,13 @@ class Internals:
         finally:
             sys.setprofile(before)
 
-    def __call__(self, component: Elaboratable) -> SimpleNamespace:
-        return self._variables[id(component)]
+    def __call__(self, component: Elaboratable, method: str = "elaborate") -> SimpleNamespace:
+        return self._variables[id(component), method]
+
+    def state(self, component: Elaboratable, *names: str, machine: str = "fsm") -> Value:
+        """Return whether a state machine of the module ``m`` of ``component.elaborate`` is in one of some states."""
+        fsm = self(component).m._generated[machine]
+        return fsm.state.matches(*(fsm.encoding[name] for name in names))
 
 
 class Bench(Elaboratable):
@@ -190,6 +203,8 @@ class Bench(Elaboratable):
 
     resets = True
     """The component is reset in the first clock cycle."""
+    helped = True
+    """Invariants are asserted as well as the properties, which spares the model checker finding them by itself."""
     cycles = 0
     """Clock cycles in which everything happens, if the bench begins in any state that can be reached; otherwise 0."""
 
@@ -214,14 +229,18 @@ class Bench(Elaboratable):
         raise NotImplementedError
 
     def invariant(self, m: Module, condition: Value):
-        """Assert a condition in every clock cycle after the reset."""
-        with m.If(~Initial()):
-            m.d.comb += Assert(condition)
+        """Assert a condition in every clock cycle after the reset, if the proof is `helped`."""
+        if self.helped:
+            self._always(m, condition)
 
     def require(self, m: Module, name: str, condition: Value):
         """Assert a condition in every clock cycle after the reset, if it belongs to one of the wanted properties."""
         if name in self.properties:
-            self.invariant(m, condition)
+            self._always(m, condition)
+
+    def _always(self, m, condition):
+        with m.If(~Initial()):
+            m.d.comb += Assert(condition)
 
     def frames_leave(self, m: Module, end: Value):
         """Assert `TWICE`; ``end`` is high in a clock cycle in which a frame has left."""
@@ -241,14 +260,16 @@ class Bench(Elaboratable):
             m.d.sync += held.eq(before & condition)
         self.require(m, name, ~(held & condition))
 
-    def source(self, m: Module, stream, bits: int | None = None) -> Value:
+    def source(self, m: Module, stream, bits: int | None = None, fresh: Value | None = None) -> Value:
         """Connect an arbitrary source to an input; return whether its beat was offered before.
 
-        Elements are numbers of ``bits`` bits, or anything if None.
+        Elements are numbers of ``bits`` bits, or anything if None. ``fresh`` is the payload of a beat when it is
+        first offered, if that is not just anything.
         """
         payload = Value.cast(stream.payload)
         waiting, kept = Signal(), Signal(len(payload))
-        fresh = AnySeq(len(payload))
+        if fresh is None:
+            fresh = AnySeq(len(payload))
         if bits is not None:
             signed = Shape.cast(stream.payload.shape().elem_shape).signed
             fresh = Cat(_few_bits(element, bits, signed=signed) for element in elements(stream.payload))
@@ -259,6 +280,10 @@ class Bench(Elaboratable):
     def sink(self, m: Module, stream):
         """Connect an arbitrary sink to an output, and require that offered beats are stable."""
         m.d.comb += stream.ready.eq(AnySeq(1))
+        self.stable(m, stream)
+
+    def stable(self, m: Module, stream):
+        """Require that offered beats of a stream are stable."""
         payload = Value.cast(stream.payload)
         offered, kept = Signal(), Signal(len(payload))
         m.d.sync += [offered.eq(stream.valid & ~stream.ready), kept.eq(payload)]

@@ -4,12 +4,11 @@ from amaranth.asserts import AnySeq
 from amaranth.hdl import Cat, Mux, Signal, Value
 
 from psahw.boards.ethernet.arbiter import FrameArbiter
-from psahw.boards.ethernet.echo import EchoResponder
 from psahw.boards.ethernet.packet_buffer import PacketBuffer
 
-from .contract import Bench, StableBench
+from .contract import Bench
 
-__all__ = ["EchoResponderBench", "FrameArbiterBench", "PacketBufferBench"]
+__all__ = ["FrameArbiterBench", "PacketBufferBench"]
 
 
 class FrameArbiterBench(Bench):
@@ -86,15 +85,3 @@ class PacketBufferBench(Bench):
         with m.If(committed & leaves & ~done):
             m.d.sync += [ahead.eq(ahead - 1), done.eq(ahead == 0)]
         self.require(m, "order", ~(committed & ~done & (ahead == 0) & o.valid) | (o.payload == byte))
-
-
-class EchoResponderBench(StableBench):
-    """An `EchoResponder`, with invariants about its reply: it takes no other request meanwhile."""
-
-    component: EchoResponder
-
-    def build(self, m, internals):
-        super().build(m, internals)
-        o, packet = self.component.o, self.component.packet
-        self.invariant(m, ~(o.valid | packet.valid) | internals(self.component).waiting)
-        self.invariant(m, ~(o.valid & packet.valid))

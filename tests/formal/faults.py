@@ -28,7 +28,7 @@ from psahw.boards.ethernet.packet_buffer import PacketBuffer
 from psahw.boards.ethernet.udp import UdpSender
 from psahw.boards.link import cobs
 from psahw.boards.link.dispatcher import Dispatcher
-from psahw.boards.link.frames import FrameReceiver
+from psahw.boards.link.frames import FrameReceiver, FrameSender
 from psahw.boards.link.image_buffer import ImageBuffer
 from psahw.boards.link.replier import Replier
 from psahw.gateware import digit_serial, graph_engine, ring, stream, transpose, windows
@@ -55,7 +55,8 @@ class Fault:
     """A change of ``old`` to ``new`` in the source of ``owner.function``, and the proof that must notice it.
 
     ``what`` says what goes wrong, ``proof`` is the beginning of a proof's name and ``property`` the property that the
-    fault violates. ``quick`` faults are part of the test suite.
+    fault violates. ``quick`` faults are part of the test suite. The model checker skips the first ``skip`` clock
+    cycles, in which nothing can go wrong.
     """
 
     what: str
@@ -66,6 +67,7 @@ class Fault:
     proof: str
     property: str
     quick: bool = False
+    skip: int = 0
 
     @property
     def name(self) -> str:
@@ -374,6 +376,86 @@ FAULTS = (
     Fault(
         "Bytes of a payload are taken before they can leave",
         UdpSender, "elaborate", "i.ready.eq(o.ready)", "i.ready.eq(1)",
+        "udpsender", "stable",
+    ),
+    Fault(
+        "A request whose number is far ahead is served",
+        Dispatcher, "_compare", "far.eq(far | (upper & difference.any()))", "far.eq(far)",
+        "dispatcher", "offers",
+    ),
+    Fault(
+        "The bytes of the repetition count are swapped",
+        Dispatcher, "elaborate", "Cat(argument[:8], i.byte)", "Cat(i.byte, argument[:8])",
+        "dispatcher", "order",
+    ),
+    Fault(
+        "The checksum is passed on as a part of the body",
+        FrameReceiver, "elaborate", "full = count == CHECKSUM", "full = count == CHECKSUM - 1",
+        "framereceiver", "counts",
+    ),
+    Fault(
+        "A frame is good whatever its checksum",
+        FrameReceiver, "elaborate", "Mux(checksum.match_detected, 0, Fault.CHECKSUM)", "0",
+        "framereceiver", "order",
+    ),
+    Fault(
+        "A byte that is not passed on is not taken",
+        FrameReceiver, "elaborate", "i.ready.eq(o.ready | ~o.valid)", "i.ready.eq(o.ready & o.valid)",
+        "framereceiver", "live",
+    ),
+    Fault(
+        "The checksum of a body has three bytes",
+        FrameSender, "elaborate", "part == CHECKSUM - 1", "part == CHECKSUM - 2",
+        "framesender", "counts",
+    ),
+    Fault(
+        "The highest byte of the checksum leaves first",
+        FrameSender, "elaborate", "word_select(part, 8)", "word_select(~part, 8)",
+        "framesender", "order",
+    ),
+    Fault(
+        "A block never ends",
+        cobs.CobsEncoder, "elaborate", "m.If(sent == length)", "m.If(sent > length)",
+        "framesender", "live",
+    ),
+    Fault(
+        "A request for another board is answered",
+        ArpResponder, "elaborate", "elsewhere | wrong", "elsewhere",
+        "arpresponder", "counts",
+    ),
+    Fault(
+        "The reply goes to the board itself",
+        ArpResponder, "_reply", "reply = [*field_bytes(asked.mac),", "reply = [*mac,",
+        "arpresponder", "order",
+    ),
+    Fault(
+        "A request with a wrong checksum is answered",
+        EchoResponder, "elaborate", "(checksum.sum == 0xFFFF)", "1",
+        "echoresponder", "counts",
+    ),
+    Fault(
+        "The checksum of a packet that comes while the reply waits is taken for the request's",
+        EchoResponder, "elaborate", "m.If(byte & ~waiting)", "m.If(byte)",
+        "echoresponder", "order",
+    ),
+    Fault(
+        "A frame ends before its last byte",
+        Ipv4Sender, "elaborate", "index == total - 1", "index == total - 2",
+        "ipv4sender", "counts",
+    ),
+    Fault(
+        "The checksum of a header leaves out the carries",
+        Ipv4Sender, "elaborate", "~fold(added)", "~added",
+        "ipv4sender", "order", skip=29,
+    ),
+    Fault(
+        "The length of a packet leaves out the header of the datagram",
+        UdpSender, "elaborate", "self.packet.payload.length.eq(length)",
+        "self.packet.payload.length.eq(length - HEADER_BYTES)", "udpsender", "order",
+    ),
+    Fault(
+        "The header is sent before the packet is announced",
+        UdpSender, "elaborate", "m.If(self.packet.ready)", "m.If(1)",
         "udpsender", "stable",
     ),
     Fault(

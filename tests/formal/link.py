@@ -1,40 +1,31 @@
 """Benches of parts of a link to a host."""
 
-from unittest.mock import patch
-
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Array, Cat, Const, Elaboratable, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Const, Elaboratable, Fragment, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from psahw.boards.link import cobs
-from psahw.boards.link.dispatcher import REPEAT, Dispatcher
-from psahw.boards.link.frames import FrameReceiver
 from psahw.boards.link.image_buffer import ImageBuffer
 from psahw.boards.link.replier import Replier
 from psahw.host.protocol import ANSWER, HEADER, SHORT_HEADER, SHORT_KINDS, Kind
 
-from .contract import Bench, StableBench
+from .contract import Bench
+from .frames import short_blocks
 
 __all__ = [
-    "CobsBench", "CobsRoundTrip", "DispatcherBench", "FrameReceiverBench", "ImageBufferBench", "ReplierBench",
+    "CobsBench", "CobsRoundTrip", "ImageBufferBench", "ReplierBench",
 ]  # fmt: skip
 
 
 class _WithShortBlocks(Elaboratable):
-    """A part of `psahw.boards.link.cobs`, with blocks of at most ``longest`` bytes instead of 254.
-
-    The memory of a block is as small as that, too.
-    """
+    """A part of `psahw.boards.link.cobs`, with blocks of at most ``longest`` bytes."""
 
     def __init__(self, part, longest: int):
         self.part, self.longest = part, longest
 
     def elaborate(self, platform):
-        depth = 1 << self.longest.bit_length()
-        small = patch.object(cobs, "Memory", lambda **arguments: Memory(**{**arguments, "depth": depth}))
-        with patch.object(cobs, "LONGEST", self.longest), small:
+        with short_blocks(self.longest):
             return Fragment.get(self.part, platform)
 
 
@@ -168,63 +159,6 @@ class ImageBufferBench(Bench):
         beat, lane = (Array(divmod(n, buffer.bus_bytes)[field] for n in range(size))[place] for field in (0, 1))
         shown = chosen & (ahead == 0) & (mine != 0) & o.valid & (leaves.place == beat)
         self.require(m, "order", ~shown | (Value.cast(o.payload).word_select(lane, 8) == byte))
-
-
-class FrameReceiverBench(StableBench):
-    """After the end of a frame, a `FrameReceiver` offers nothing in the next clock cycle, and no byte in four."""
-
-    component: FrameReceiver
-
-    def build(self, m, internals):
-        super().build(m, internals)
-        o, ended = self.component.o, Signal(4)
-        m.d.sync += ended.eq(Cat(o.valid & o.ready & o.payload.end, ended))
-        self.require(m, "counts", ~(o.valid & ended[0]))
-        self.require(m, "counts", ~(o.valid & ~o.payload.end & ended.any()))
-
-
-class DispatcherBench(Bench):
-    """A `Dispatcher` writes into the image buffer as the buffer demands, whatever comes.
-
-    Bytes and ends of frames may follow each other in every clock cycle, except that nothing comes in the first one
-    after an end, and no byte in the second, see `FrameReceiverBench`. A slot that was free stays free until an image
-    is kept, or until the buffer is reset.
-    """
-
-    component: Dispatcher
-
-    def build(self, m, internals):
-        dispatcher, size = self.component, self.component.frame_bytes
-        i = dispatcher.i
-        free, ended = Signal(), Signal(2)
-        m.d.sync += ended.eq(Cat(i.valid & i.payload.end, ended))
-        m.d.comb += [
-            i.valid.eq(AnySeq(1) & ~ended[0] & (i.payload.end | ~ended[1])),
-            Value.cast(i.payload).eq(AnySeq(len(Value.cast(i.payload)))),
-            dispatcher.o.ready.eq(AnySeq(1)),
-            dispatcher.flush.eq(AnySeq(1)),
-            dispatcher.free.eq(free | AnySeq(1)),
-        ]
-        m.d.sync += free.eq(dispatcher.free & ~dispatcher.keep & ~dispatcher.flush)
-        begun, written = Signal(), Signal(range(size + 2))
-        with m.If(dispatcher.restart):
-            m.d.sync += [begun.eq(1), written.eq(0)]
-        with m.Elif(dispatcher.put & (written <= size)):
-            m.d.sync += written.eq(written + 1)
-        with m.If(dispatcher.keep):
-            m.d.sync += begun.eq(0)
-        longest = HEADER + REPEAT + size
-        body, whole = Signal(range(longest + 2)), Signal()  # bytes of the frame; the one that ended was an image's
-        with m.If(i.valid & i.payload.end):
-            m.d.sync += [body.eq(0), whole.eq((body == longest) & (i.payload.fault == 0))]
-        with m.Elif(i.valid & (body <= longest)):
-            m.d.sync += body.eq(body + 1)
-        self.require(m, "counts", ~dispatcher.keep | whole)
-        self.require(m, "counts", ~dispatcher.put | (begun & dispatcher.free & (written < size)))
-        self.require(m, "counts", ~dispatcher.keep | (begun & ~dispatcher.restart & (written == size)))
-        self.require(m, "counts", ~dispatcher.keep | (dispatcher.o.ready & dispatcher.o.valid))
-        self.require(m, "counts", ~dispatcher.keep | (dispatcher.o.payload.kind == Kind.IMAGE))
-        self.require(m, "counts", ~dispatcher.keep | (dispatcher.repeat != 0))
 
 
 class ReplierBench(Bench):

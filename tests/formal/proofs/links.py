@@ -13,10 +13,9 @@ from psahw.boards.axi.writer import Writer
 from psahw.boards.ethernet.arbiter import FrameArbiter
 from psahw.boards.ethernet.arp import ArpResponder
 from psahw.boards.ethernet.echo import EchoResponder
-from psahw.boards.ethernet.identity import Identity
-from psahw.boards.ethernet.ipv4 import Ipv4Sender
+from psahw.boards.ethernet.ipv4 import HEADER_BYTES, MAX_PACKET, Ipv4Sender
 from psahw.boards.ethernet.packet_buffer import PacketBuffer
-from psahw.boards.ethernet.udp import UdpSender
+from psahw.boards.ethernet.udp import MAX_PAYLOAD, UdpSender
 from psahw.boards.link.dispatcher import Dispatcher
 from psahw.boards.link.frames import FrameReceiver, FrameSender
 from psahw.boards.link.image_buffer import ImageBuffer
@@ -33,10 +32,14 @@ from ..axi import (
     UnpackBench,
     WriterBench,
 )
-from ..contract import StableBench
-from ..ethernet import EchoResponderBench, FrameArbiterBench, PacketBufferBench
-from ..link import CobsBench, CobsRoundTrip, DispatcherBench, FrameReceiverBench, ImageBufferBench, ReplierBench
-from .proof import HANDSHAKE, Proof, around, handshake, order
+from ..contract import PROPERTIES
+from ..dispatcher import DispatcherBench
+from ..ethernet import FrameArbiterBench, PacketBufferBench
+from ..frames import FrameReceiverBench, FrameSenderBench
+from ..link import CobsBench, CobsRoundTrip, ImageBufferBench, ReplierBench
+from ..responders import ArpResponderBench, EchoResponderBench
+from ..senders import IDENTITY, Ipv4SenderBench, UdpSenderBench
+from .proof import HANDSHAKE, ORDER, Proof, around, handshake, order
 
 __all__ = ["proofs"]
 
@@ -52,10 +55,10 @@ def _host_link():
     cobs = around(CobsBench, partial(CobsRoundTrip, longest=3))
     yield handshake("Cobs", "round trip, blocks of 3 bytes", cobs)
     yield order("Cobs", "round trip, blocks of 3 bytes", cobs, 18)
-    # The memory of 256 bytes is too large for ABC.
-    sender = around(StableBench, FrameSender)
-    yield Proof("FrameSender", "", ("stable",), "induction", sender, 2)
-    yield Proof("FrameReceiver", "", ("stable", "counts"), "pdr", around(FrameReceiverBench, FrameReceiver))
+    sender = around(FrameSenderBench, FrameSender, longest=3)
+    yield Proof("FrameSender", "blocks of 3 bytes", HANDSHAKE, "induction", sender, 6)
+    yield Proof("FrameSender", "blocks of 3 bytes", ORDER, "induction", sender, 2)
+    yield Proof("FrameReceiver", "", PROPERTIES, "induction", around(FrameReceiverBench, FrameReceiver), 2)
     for bus in (1, 2):
         parameters = f"2 slots of 2 bytes, {bus} per beat"
         buffer = around(ImageBufferBench, partial(ImageBuffer, slots=2, frame_bytes=2, bus_bytes=bus))
@@ -63,6 +66,7 @@ def _host_link():
         yield order("ImageBuffer", parameters, buffer)
     dispatcher = around(DispatcherBench, partial(Dispatcher, frame_bytes=2))
     yield Proof("Dispatcher", "2 bytes", ("counts",), "pdr", dispatcher)
+    yield Proof("Dispatcher", "2 bytes", ("offers", "order"), "induction", dispatcher, 2)
     replier = around(ReplierBench, partial(Replier, hello=b"psahw---", result=result_layout(2, 8)))
     yield handshake("Replier", "2 classes", replier)
     yield order("Replier", "2 classes", replier)
@@ -102,13 +106,11 @@ def _ethernet():
     buffer = around(PacketBufferBench, partial(PacketBuffer, depth=4))
     yield Proof("PacketBuffer", "4 bytes", HANDSHAKE[:3], "pdr", buffer)
     yield order("PacketBuffer", "4 bytes", buffer)
-    identity = Identity.parse("192.168.1.50")
-    for component, make in {
-        "ArpResponder": partial(ArpResponder, identity),
-        "Ipv4Sender": partial(Ipv4Sender, identity, protocol=1),
-        "UdpSender": partial(UdpSender, identity),
-    }.items():
-        yield Proof(component, "", ("stable",), "pdr", around(StableBench, make))
-    # The memory of a message is too large for ABC.
-    echo = around(EchoResponderBench, EchoResponder)
-    yield Proof("EchoResponder", "", ("stable",), "induction", echo, 2)
+    ipv4 = around(Ipv4SenderBench, partial(Ipv4Sender, IDENTITY, protocol=1), longest=MAX_PACKET - HEADER_BYTES)
+    yield Proof("Ipv4Sender", "", PROPERTIES, "induction", ipv4, 5)
+    udp = around(UdpSenderBench, partial(UdpSender, IDENTITY), longest=MAX_PAYLOAD)
+    yield Proof("UdpSender", "", PROPERTIES, "induction", udp, 4)
+    arp = around(ArpResponderBench, partial(ArpResponder, IDENTITY))
+    yield Proof("ArpResponder", "", PROPERTIES[:4], "induction", arp, 2)
+    echo = around(EchoResponderBench, EchoResponder, longest=8)
+    yield Proof("EchoResponder", "up to 8 bytes", PROPERTIES[:4], "pdr", echo)
