@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo bitstream test test-slow whole topologies exports imports torture torture-link soak fuzz faults mutate prove bench graphs axi lint types wheel docs results calibrate clean
+.PHONY: help setup demo bitstream test test-slow whole topologies route-modules exports imports torture torture-link soak fuzz faults mutate prove bench graphs axi lint types wheel docs results calibrate clean
 
 help:
 	@echo "make demo       the main job on shipped data, start to end: Verilog, simulation, HTML page"
@@ -17,6 +17,7 @@ help:
 	@echo "make whole      the whole test set through the circuit of cifar10-psa-small for Marble, resumable (an hour)"
 	@echo "make torture    200 random networks, planned and simulated with stalls and resets (an hour)"
 	@echo "make topologies an MLP, a Mixer, ResNet8, a depthwise-separable network and an autoencoder, simulated (an hour)"
+	@echo "make route-modules  stages of a network routed for ECP5, one by one, beside the estimate of their clock (an hour)"
 	@echo "make exports    1,000 images of each shipped network through onnxruntime, against the integer model (minutes)"
 	@echo "make imports    models of others (MODELS=DIR, by default ../shared/models) against their interpreters, and simulated (an hour)"
 	@echo "make torture-link  10,000 damaged frames, twice, into a simulated board (minutes)"
@@ -72,6 +73,9 @@ torture: $(INSTALLED)
 
 topologies: $(INSTALLED)
 	$(BIN)/python -m tests.topologies $(ARGS)
+
+route-modules: $(INSTALLED)
+	$(BIN)/python -m tests.routed_modules $(ARGS)
 
 exports: $(INSTALLED)
 	$(BIN)/python -m tests.exports $(ARGS)

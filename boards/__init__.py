@@ -60,6 +60,11 @@ class Board:
     engines: str | None = None
     links: tuple[str, ...] = ("uart",)
 
+    @property
+    def grade(self) -> str:
+        """Speed grade of the FPGA, a digit."""
+        return self.platform().speed[0]
+
     def platform(self):
         """Return a new Amaranth platform. A platform can build only one design.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..display import counted
+from ..errors import UserError
 from ..files import writable_directory, write_whole
 from ..network.file import load
 from . import output
@@ -28,6 +29,15 @@ def _show_plan(planned: "BoardPlan") -> None:
     output.print_paragraph(
         f"limited by: {planned.limited_by} (intervals are multiples of {counted(tokens, 'cycle')}, one per token)"
     )
+    clock = planned.clock
+    if clock.highest_hz is None:
+        output.note("the clock is a request: psahw synth estimates which clock the circuit supports, in minutes")
+    elif not clock.supports(planned.clock_hz):
+        cause = f" ({clock.cause})" if clock.cause else ""
+        output.note(
+            f"the circuit does not support {planned.clock_hz / 1e6:g} MHz: {clock.how} "
+            f"{clock.highest_hz / 1e6:.0f} MHz{cause}; plan with --clock auto, or with a lower --clock"
+        )
 
 
 @click.command("plan")
@@ -39,8 +49,9 @@ def plan_command(network, path, as_json, **options):
     """Choose an engine and a folding for every layer on a board, and show cadence and cost.
 
     The plan is the smallest circuit that reaches a frame rate (--fps), or the fastest one that fits. Frame interval
-    and latency are exact: simulation measures the same numbers. LUT, FF, DSP and BRAM are estimates, and the clock is
-    a target.
+    and latency are exact: simulation measures the same numbers. LUT, FF, DSP and BRAM are estimates. The clock is a
+    request until psahw synth has estimated it or psahw build has routed the circuit. With --clock auto the plan is
+    synthesised, which takes minutes, and gets the highest clock that the estimate supports.
 
     The engine of a layer is a MAC array (mac, or mac:ROWSxCOLUMNS), an adder graph that takes 1, 2, 4 or 8 bits per
     clock cycle (serial, or serial:4), or one that takes a whole vector per clock cycle (parallel). Adder graphs of
@@ -53,6 +64,7 @@ def plan_command(network, path, as_json, **options):
     psahw plan cifar10-psa-small --board marble --max-lut 40000 --engines mac,serial
     psahw plan cifar10-psa-small --board marble --engine embed=parallel --engine 'stages.2.*=mac' -o plan.json
     psahw plan cifar10-psa-small --board marble --plan plan.json
+    psahw plan cifar10-psa-small --board marble --clock auto
     """
     loaded = load(network)
     if path:
@@ -68,7 +80,7 @@ def plan_command(network, path, as_json, **options):
 
 def _stage_row(stage: dict[str, Any]) -> list:
     """Return a stage's row: resources with their estimates, and the longest path that ends in the stage."""
-    path = [stage.get("levels"), stage.get("ps") and stage["ps"] / 1000, stage.get("ps_from")]
+    path = [stage.get(name) for name in ("path_ns", "slack_ns", "cause", "path_from")]
     lut, ff, dsp, bram = (stage["resources"][name] for name in ("lut", "ff", "dsp", "bram36"))
     lut_planned, ff_planned = (stage["estimate"] and stage["estimate"][name] for name in ("lut", "ff"))
     return [stage["name"], stage["engine"], lut, lut_planned, ff, ff_planned, dsp, bram, *path]
@@ -76,16 +88,17 @@ def _stage_row(stage: dict[str, Any]) -> list:
 
 def _show_synthesised(result: "SynthesisResult") -> None:
     """Print the resources of every stage and of the whole accelerator, and the longest path."""
-    columns = ["stage", "engine", "LUT", "planned", "FF", "planned", "DSP", "BRAM36", "levels", "ns", "from"]
+    columns = ["stage", "engine", "LUT", "planned", "FF", "planned", "DSP", "BRAM36", "ns", "slack", "cause", "from"]
     rows = [_stage_row(stage) for stage in result.stages]
     output.print_table(columns, rows, optional=("from", "engine", "planned", "planned"))
     columns, rows = result.table()
     output.print_table(columns, rows, title=f"{result.network} on {result.board}")
-    if result.lut_levels:
-        output.print_paragraph(
-            f"longest path: {result.lut_levels} levels of LUTs, counted; {result.path_ns_estimate:.2f} ns, "
-            "estimated (cells of Artix-7's slowest grade, assumed wires)"
-        )
+    timing = result.timing
+    output.print_paragraph(
+        f"longest path, estimated for speed grade {timing.grade}: {timing.path_ns:.2f} ns ({timing.cause}), and "
+        f"{timing.allowance_ns:g} ns for skew and jitter: {timing.slack_ns:+.2f} ns at the planned "
+        f"{timing.clock_hz / 1e6:g} MHz; {timing.highest_hz / 1e6:.0f} MHz are supported"
+    )
     if result.note:
         output.print_paragraph(result.note)
 
@@ -94,24 +107,51 @@ def _show_synthesised(result: "SynthesisResult") -> None:
 @output.network_argument
 @plan_options()
 @click.option("--jobs", type=output.COUNT, metavar="N", help="Processes at once; by default one per core.")
+@click.option(
+    "--modules",
+    "directory",
+    metavar="DIR",
+    help="In place of the figures, write stages between registers, as netlists for a router elsewhere.",
+)
+@click.option(
+    "--stage", "stages", multiple=True, metavar="NAME", help="With --modules: a stage, or several with wildcards."
+)
 @output.json_option
-def synth_command(network, jobs, as_json, **options):
+def synth_command(network, jobs, directory, stages, as_json, **options):
     """Synthesise the circuit with Yosys, and show its resources beside the plan's estimate.
 
-    On 7 series it also shows the longest paths.
+    It also shows the longest path that ends in each stage, estimated before anything is placed, with its slack at the
+    planned clock and its largest part.
 
     This takes minutes. The results of every module are kept in the cache, so that a run that was interrupted
     continues, and another plan has only its new modules synthesised.
 
     \b
     psahw synth cifar10-psa --board marble --json
+    psahw synth cifar10-psa-small --board marble --modules modules --stage 'stages.1.*'
     """
     from .. import boards
     from ..flow.synthesis import check_synthesis, synthesise
+    from ..flow.wrapped_modules import export_modules
+
+    if stages and not directory:
+        raise UserError("--stage chooses what --modules writes: give --modules DIR as well")
+    if directory:
+        writable_directory(directory)
 
     loaded = load(network)
     check_synthesis(boards.get(options["board"]))  # before the minutes that planning may take
     planned = make_plan(loaded, **options)
+    if directory:
+        with output.steps() as shown:
+            listing = export_modules(
+                loaded, planned, directory, stages=stages or ("*",), step=shown.step, progress=shown.progress
+            )
+        if as_json:
+            output.print_json(listing)
+        else:
+            output.print_line(f"wrote {counted(len(listing['stages']), 'stage')} below {directory}")
+        return
     with output.steps() as shown:
         result = synthesise(loaded, planned, jobs=jobs, step=shown.step, progress=shown.progress)
     if as_json:

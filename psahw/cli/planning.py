@@ -25,6 +25,25 @@ BOARD_HELP = "kc705, genesys2, nereid, marble, alveo-u250, ulx3s-85f, ecpix5-85f
 _BUDGET = {"lut": "max_lut", "ff": "max_ff", "dsp": "max_dsp", "bram36": "max_bram"}
 
 
+AUTO = "auto"
+"""The clock that `plan_at_highest_clock` finds."""
+
+
+class ClockFrequency(click.ParamType):
+    """A frequency in Hz, or `AUTO`."""
+
+    name = "frequency"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """Return the frequency, or `AUTO`."""
+        if value == AUTO:
+            return AUTO
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{quote(value)} is neither a frequency in Hz nor {AUTO}.", param, ctx)
+
+
 def plan_options(default_board: str | None = None, *, board_required: bool = True) -> Callable:
     """Return a decorator that adds the options that `make_plan` takes."""
     board: dict[str, Any] = (
@@ -32,7 +51,12 @@ def plan_options(default_board: str | None = None, *, board_required: bool = Tru
     )
     options = (
         click.option("--board", "-b", metavar="BOARD", help=BOARD_HELP, **board),
-        click.option("--clock", type=float, metavar="HZ", help="Clock, such as 143e6; by default the board's."),
+        click.option(
+            "--clock",
+            type=ClockFrequency(),
+            metavar="HZ",
+            help="Clock, such as 143e6, or auto for the highest that an estimate supports; by default the board's.",
+        ),
         click.option(
             "--fps", type=float, metavar="N", help="Frames per second to reach; by default the most that fit."
         ),
@@ -76,8 +100,9 @@ def plan_options(default_board: str | None = None, *, board_required: bool = Tru
 
 def _check_numbers(options: dict[str, Any]) -> None:
     """Raise UserError, naming the option, for numbers that are not possible."""
-    for name in ("clock", "fps", "bus_bytes"):
-        value, flag = options[name], f"--{name.replace('_', '-')}"
+    clock = None if options["clock"] == AUTO else options["clock"]
+    for name, value in (("clock", clock), ("fps", options["fps"]), ("bus_bytes", options["bus_bytes"])):
+        flag = f"--{name.replace('_', '-')}"
         shown = f"{value:g}" if isinstance(value, float) else quote(value)  # a long integer is no float
         if value is not None and not value > 0:
             raise UserError(f"{flag} must be positive, not {shown}")
@@ -87,7 +112,6 @@ def _check_numbers(options: dict[str, Any]) -> None:
         value = options[name]
         if value is not None and not value >= 0:
             raise UserError(f"--{name.replace('_', '-')} must not be negative, not {value:g}")
-    clock = options["clock"]
     if clock is not None and clock < 1e6:
         raise UserError(f"--clock is in Hz and must be at least 1e6, not {clock:g}: did you mean {clock:g}e6?")
 
@@ -125,25 +149,26 @@ def make_plan(
     **options: Any,
 ) -> "BoardPlan":
     """Return the plan that the options of `plan_options` ask for."""
+    from ..flow.highest_clock import plan_at_highest_clock
     from ..flow.planning import plan
 
     _check_numbers(options)
+    settings: dict[str, Any] = {
+        "fps": options["fps"],
+        "bus_bytes": options["bus_bytes"],
+        "budget": {name: options[option] for name, option in _BUDGET.items() if options[option] is not None},
+        "utilisation": _utilisation(utilisation),
+        "engines": engines,
+        "layer_engines": rules,
+        "template": plan_file,
+        "link": link,
+        "log": output.note,
+    }
+    if options["clock"] == AUTO:
+        with output.steps() as shown:
+            return plan_at_highest_clock(network, board, step=shown.step, progress=shown.progress, **settings)
     with output.progress("adder graphs") as progress:
-        return plan(
-            network,
-            board,
-            clock_hz=options["clock"],
-            fps=options["fps"],
-            bus_bytes=options["bus_bytes"],
-            budget={name: options[option] for name, option in _BUDGET.items() if options[option] is not None},
-            utilisation=_utilisation(utilisation),
-            engines=engines,
-            layer_engines=rules,
-            template=plan_file,
-            link=link,
-            progress=progress,
-            log=output.note,
-        )
+        return plan(network, board, clock_hz=options["clock"], progress=progress, **settings)
 
 
 class Baud(click.ParamType):

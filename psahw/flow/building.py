@@ -12,6 +12,7 @@ from ..callbacks import Log, silent
 from ..errors import CheckFailed, UserError
 from ..files import write_whole
 from ..network.graph import Network
+from .clocks import Clock, remember
 from .elaboration import check_directory, elaborate
 from .planning import BoardPlan
 
@@ -224,5 +225,6 @@ def build(
         met=clock.met,
         seconds=seconds,
     )
+    remember(plan.accelerator, plan.board.name, Clock("routed", clock.fmax_hz))
     write_whole(project.directory / RESULT_FILE, json.dumps(result.to_dict(), indent=2) + "\n")
     return result

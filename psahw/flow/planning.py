@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +26,7 @@ from ..quoting import quote
 if TYPE_CHECKING:
     from ..boards.link.options import LinkOptions
 from .arguments import board_of, check_network, check_number, engine_list
+from .clocks import REQUESTED, Clock, known
 
 __all__ = ["BoardPlan", "plan"]
 
@@ -40,16 +41,24 @@ class BoardPlan(Plan):
         The board that the accelerator is for.
     link
         The link that joins the accelerator to a host. None stands for the board's UART, without room left for it.
+    clock
+        What is known about the clock.
     """
 
     board: Board
     link: "LinkOptions | None" = None
+    clock: Clock = REQUESTED
 
     @classmethod
     def for_board(cls, planned: Plan, board: Board, link: "LinkOptions | None" = None) -> "BoardPlan":
-        """Return ``planned`` with its board and link."""
+        """Return ``planned`` with its board and link, and with what is known about its clock."""
         values = {field.name: getattr(planned, field.name) for field in fields(Plan)}
-        return cls(**values, board=board, link=link)
+        return cls(**values, board=board, link=link, clock=known(planned, board.name))
+
+    @property
+    def clock_note(self) -> str:
+        """How the clock is known, in a few words."""
+        return self.clock.note(self.clock_hz)
 
     @property
     def accelerator(self) -> Plan:
@@ -63,7 +72,7 @@ class BoardPlan(Plan):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``psahw plan --json`` prints."""
-        return {"network": self.network, "board": self.board.name} | super().to_dict()
+        return {"network": self.network, "board": self.board.name} | super().to_dict() | {"clock": asdict(self.clock)}
 
 
 _Positive = Annotated[int, Meta(ge=1, lt=1 << 31)]

@@ -1,8 +1,8 @@
-"""Synthesise a planned accelerator with Yosys, and compare its resources with the plan's estimate."""
+"""Synthesise a planned accelerator with Yosys, and compare resources and clock with the plan."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..architecture.device import Resources
 from ..boards import Board
@@ -12,14 +12,69 @@ from ..errors import UserError
 from ..files import temporary_directory
 from ..network.graph import Network
 from .arguments import check_network
+from .clocks import Clock, remember
 from .planning import BoardPlan
 
-__all__ = ["SynthesisResult", "check_synthesis", "synthesise"]
+if TYPE_CHECKING:
+    from ..synthesis.static_timing import Delays
+
+__all__ = ["SynthesisResult", "Timing", "check_synthesis", "synthesise"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The longest path of a circuit, estimated before anything is placed.
+
+    Parameters
+    ----------
+    grade
+        Speed grade of the device.
+    clock_hz
+        Clock of the plan.
+    path_ns
+        Delay of the longest path, with the set-up time of the register at its end.
+    allowance_ns
+        Left for the skew and the jitter of the clock.
+    levels
+        LUTs on that path.
+    cause
+        The largest part of the path, in words.
+    """
+
+    grade: str
+    clock_hz: float
+    path_ns: float
+    allowance_ns: float
+    levels: int
+    cause: str
+
+    @property
+    def slack_ns(self) -> float:
+        """Time that is left in a period of the planned clock; negative if the path is too long for it."""
+        return 1e9 / self.clock_hz - self.path_ns - self.allowance_ns
+
+    @property
+    def highest_hz(self) -> float:
+        """The highest clock that the estimate supports."""
+        return 1e9 / (self.path_ns + self.allowance_ns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values, rounded to a ps and to 10 kHz."""
+        return {
+            "grade": self.grade,
+            "clock_mhz": self.clock_hz / 1e6,
+            "path_ns": round(self.path_ns, 3),
+            "allowance_ns": self.allowance_ns,
+            "slack_ns": round(self.slack_ns, 3),
+            "highest_mhz": round(self.highest_hz / 1e6, 2),
+            "levels": self.levels,
+            "cause": self.cause,
+        }
 
 
 @dataclass(frozen=True)
 class SynthesisResult:
-    """Resources from Yosys beside the plan's estimate, and on 7 series the longest paths.
+    """Resources from Yosys beside the plan's estimate, and the longest paths.
 
     Parameters
     ----------
@@ -33,15 +88,15 @@ class SynthesisResult:
         Resources as the plan estimates them.
     limits
         What the plan was allowed of each resource.
-    lut_levels
-        LUTs on the longest path, or None where no delays are known.
-    path_ns_estimate
-        Estimated delay of the longest path, in ns, or None.
+    timing
+        The longest path, estimated.
     note
         What limits the comparison on this device family, or None.
     stages
-        For each stage its ``name``, ``engine``, ``resources``, ``estimate`` and, where known, the longest path that
-        ends in it (``levels``, ``ps``) with the stage where it starts (``levels_from``, ``ps_from``).
+        For each stage its ``name``, ``engine``, ``resources``, ``estimate`` and, if it has registers, the longest
+        path that ends in it: ``path_ns``, ``slack_ns``, ``levels``, ``cause``, the stage where the path starts
+        (``path_from``), and its cells (``path``: type, delay in ps, delay of the net in front in ps, loads of the
+        net).
     cells
         Number of cells by type.
     """
@@ -53,8 +108,7 @@ class SynthesisResult:
     resources: Resources
     estimate: Resources
     limits: dict[str, float]
-    lut_levels: int | None
-    path_ns_estimate: float | None
+    timing: Timing
     note: str | None
     stages: list[dict[str, Any]]
     cells: dict[str, int]
@@ -75,8 +129,7 @@ class SynthesisResult:
             "resources": self.resources.to_dict(),
             "estimate": self.estimate.to_dict(),
             "ratio": self.ratio,
-            "lut_levels": self.lut_levels,
-            "path_ns_estimate": self.path_ns_estimate,
+            "timing": self.timing.to_dict(),
             "note": self.note,
             "stages": self.stages,
             "cells": self.cells,
@@ -107,13 +160,29 @@ def check_synthesis(board: Board) -> None:
         raise UserError(f"psahw synth has no flow for {board.title}: psahw build gives its resources, routed")
 
 
-def _stages(plan: BoardPlan, by_stage: dict[str, dict[str, Any]]) -> Iterable[dict[str, Any]]:
+def _timed(stage: dict[str, Any], delays: "Delays", clock_hz: float) -> dict[str, Any]:
+    """Return the results of a stage with its path in plain numbers."""
+    from ..synthesis.static_timing import cause, levels
+
+    if "path" not in stage:
+        return stage
+    path = stage["path"]
+    return stage | {
+        "path": [list(step) for step in path.steps],
+        "path_ns": path.ps / 1000,
+        "slack_ns": round(1e9 / clock_hz - (path.ps + delays.allowance_ps) / 1000, 3),
+        "levels": levels(path, delays),
+        "cause": cause(path, delays),
+    }
+
+
+def _stages(plan: BoardPlan, by_stage: dict[str, dict[str, Any]], delays: "Delays") -> Iterable[dict[str, Any]]:
     """Yield the results of each stage, with engine and estimate where the plan has such a stage."""
     planned = {stage.name: stage for stage in plan.stages}
     for name, results in by_stage.items():
         stage = planned.get(name)
         engine, estimate = (stage.engine, stage.resources.to_dict()) if stage else (None, None)
-        yield {"name": name, "engine": engine, **results, "estimate": estimate}
+        yield {"name": name, "engine": engine, **_timed(results, delays, plan.clock_hz), "estimate": estimate}
 
 
 def synthesise(
@@ -143,7 +212,7 @@ def synthesise(
     Returns
     -------
     SynthesisResult
-        Resources of the circuit and of its stages beside their estimates, and the longest paths.
+        Resources of the circuit and of its stages beside their estimates, and the longest paths beside the clock.
 
     Raises
     ------
@@ -161,20 +230,28 @@ def synthesise(
         generate.write(network, plan.accelerator, directory)
         step("synthesise")
         synthesis = yosys.synthesise(directory, generate.TOP, plan.device.family, jobs=jobs, progress=progress)
-    stages = list(_stages(plan, by_stage(synthesis, generate.module_names(plan.accelerator))))
-    longest = {unit: max((stage.get(unit, 0) for stage in stages), default=0) for unit in static_timing.UNITS}
-    cells = synthesis.cells()
+    delays = static_timing.GRADES[plan.device.family][plan.board.grade]
+    stages = list(_stages(plan, by_stage(synthesis, generate.module_names(plan.accelerator), delays), delays))
+    worst = max((stage for stage in stages if "path" in stage), key=lambda stage: stage["path_ns"])
+    timing = Timing(
+        grade=delays.grade,
+        clock_hz=plan.clock_hz,
+        path_ns=worst["path_ns"],
+        allowance_ns=delays.allowance_ps / 1000,
+        levels=worst["levels"],
+        cause=worst["cause"],
+    )
+    remember(plan.accelerator, plan.board.name, Clock("estimated", timing.highest_hz, timing.cause))
     return SynthesisResult(
         network=network.name,
         board=plan.board.name,
         device=plan.device.name,
         frame_interval=plan.frame_interval,
-        resources=yosys.resources_of(cells),
+        resources=yosys.resources_of(synthesis.cells()),
         estimate=plan.resources,
         limits=plan.limits,
-        lut_levels=longest["levels"] or None,
-        path_ns_estimate=longest["ps"] / 1000 or None,
+        timing=timing,
         note=yosys.NOTES.get(plan.device.family),
         stages=stages,
-        cells=cells,
+        cells=synthesis.cells(),
     )

@@ -81,10 +81,15 @@ class Plan:
         return self.device.name
 
     @property
+    def clock_note(self) -> str:
+        """How the clock is known, in a few words."""
+        return "requested"
+
+    @property
     def summary(self) -> str:
         """One line with clock, frame interval, rate and latency."""
         return (
-            f"{self.network} on {self.where} at {self.clock_hz / 1e6:g} MHz (target): one frame per "
+            f"{self.network} on {self.where} at {self.clock_hz / 1e6:g} MHz ({self.clock_note}): one frame per "
             f"{self.frame_interval:,} cycles, {int(self.fps):,} FPS, latency {self.latency:,} cycles "
             f"({self.latency / self.clock_hz * 1e6:,.0f} us)"
         )

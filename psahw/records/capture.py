@@ -66,9 +66,8 @@ def _synthesis(result: dict) -> Iterator[Value]:
     for key, unit in _RESOURCES:
         yield Value(key, result["resources"][key], unit, "measured")
         yield Value(f"planned {key}", result["estimate"][key], unit, "estimated")
-    if result.get("lut_levels") is not None:
-        yield Value("logic levels", result["lut_levels"], "LUTs", "measured")
-        yield Value("longest path", result["path_ns_estimate"], "ns", "estimated")
+    yield Value("longest path", result["timing"]["path_ns"], "ns", "estimated")
+    yield Value("highest clock", result["timing"]["highest_mhz"], "MHz", "estimated")
 
 
 _READERS: dict[str, tuple[str, Callable[[dict], Iterator[Value]]]] = {

@@ -182,15 +182,15 @@ def synthesis(records: Records) -> str:
     """Return what Yosys makes of whole circuits beside the plan's estimate."""
     header = (
         "network", "configuration", "LUT", "estimate / Yosys", "FF", "estimate / Yosys", "DSP", "BRAM36",
-        "logic levels", "longest path, ns", "commit",
+        "highest clock, MHz", "commit",
     )  # fmt: skip
     rows = []
     for record in records["synthesis"].values():
         ratios = {key: f"{float(record[f'planned {key}']) / float(record[key]):.3f}" for key in ("lut", "ff")}
         row = [_named(record), record.configuration]
         row += [_figure(record, "lut"), ratios["lut"], _figure(record, "ff"), ratios["ff"]]
-        row += [_figure(record, what) for what in ("dsp", "bram36", "logic levels")]
-        rows.append([*row, _figure(record, "longest path", 2), record.commit])
+        row += [_figure(record, what) for what in ("dsp", "bram36", "highest clock")]
+        rows.append([*row, record.commit])
     return markdown(header, rows, text=(0, 1))
 
 

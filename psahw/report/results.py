@@ -53,6 +53,13 @@ class _Stage(msgspec.Struct):
     stride: _Extent | UnsetType = UNSET
 
 
+class _Clock(msgspec.Struct, frozen=True):
+    """The highest clock of a circuit, and how it is known."""
+
+    how: str = "requested"
+    highest_hz: _Amount | None = None
+
+
 class Plan(msgspec.Struct):
     """The result that ``psahw plan --json`` prints."""
 
@@ -66,6 +73,7 @@ class Plan(msgspec.Struct):
     board: str = ""
     device: str = ""
     limited_by: str = ""
+    clock: _Clock = _Clock()
 
 
 class Simulation(msgspec.Struct):
@@ -165,12 +173,37 @@ class Evaluation(msgspec.Struct):
             raise ValueError(f"confusion must be a square of numbers, with {len(rows)} in each row")
 
 
+class _Timing(msgspec.Struct):
+    """The longest path of a circuit."""
+
+    grade: str
+    clock_mhz: Annotated[float, Meta(gt=0)]
+    path_ns: _Amount
+    allowance_ns: _Amount
+    slack_ns: _Number
+    highest_mhz: _Amount
+    levels: _Count
+    cause: str
+
+
+class _TimedStage(msgspec.Struct):
+    """A stage with the longest path that ends there, if it has registers."""
+
+    name: str
+    path_ns: _Amount | None = None
+    slack_ns: _Number | None = None
+    cause: str | None = None
+    path_from: str | None = None
+
+
 class Synthesis(msgspec.Struct):
     """The result that ``psahw synth --json`` prints."""
 
     resources: _Resources
     board: str | None = None
     frame_interval: _Positive | None = None
+    timing: _Timing | None = None
+    stages: list[_TimedStage] = []
 
 
 KINDS: dict[str, type[msgspec.Struct]] = {

@@ -63,10 +63,12 @@ def cards(info: Result, plan: Result | None, simulation: Result | None, evaluati
         interval, latency = plan["frame_interval"], plan["latency"] / plan["clock_hz"] * 1e6
         agrees = (simulation or {}).get("frame_interval") == interval
         label = "clock cycles between frames" + (", in plan and simulation" if agrees else "")
+        supported = plan.get("clock", {}).get("highest_hz") or 0
+        kind = "estimated" if supported >= plan["clock_hz"] else "target"
         parts += [
-            card(number(int(plan["fps"])), f"frames per second at {plan['clock_hz'] / 1e6:g} MHz", "target"),
+            card(number(int(plan["fps"])), f"frames per second at {plan['clock_hz'] / 1e6:g} MHz", kind),
             card(number(interval), label, "measured" if agrees else None),
-            card(f"{latency:,.0f} µs", f"latency, {counted(plan['latency'], 'clock cycle')}", "target"),
+            card(f"{latency:,.0f} µs", f"latency, {counted(plan['latency'], 'clock cycle')}", kind),
         ]
     parts += [
         card(f"{info['macs'] / 1e6:.2f} M", "multiply-accumulates per frame"),
@@ -95,6 +97,33 @@ def _resources(plan: Result, synth: Result | None) -> Markup:
     return table(["", "plan", "Yosys", "limit", "share", ""], rows)
 
 
+_SLOWEST = 10  # stages in the table of longest paths
+
+
+def _timing(synth: Result | None) -> Markup | None:
+    """Return the longest paths beside the clock, if the result of synthesis has them."""
+    if not (synth and synth.get("timing")):
+        return None
+    timing = synth["timing"]
+    timed = [stage for stage in synth["stages"] if stage.get("path_ns") is not None]
+    timed.sort(key=lambda stage: -stage["path_ns"])
+    rows = [
+        [stage["name"], stage["path_ns"], stage["slack_ns"], stage["cause"], stage["path_from"]] for stage in timed
+    ]
+    return join(
+        tag("h3", "Longest paths"),
+        tag(
+            "p",
+            f"Estimated for speed grade {timing['grade']}, before anything is placed, with "
+            f"{timing['allowance_ns']:g} ns for the skew and the jitter of the clock. The circuit supports "
+            f"{timing['highest_mhz']:.0f} MHz; at {timing['clock_mhz']:g} MHz the longest path has a slack of "
+            f"{timing['slack_ns']:+.2f} ns.",
+        ),
+        table(["stage", "ns", "slack, ns", "largest part", "path from"], rows[:_SLOWEST]),
+        tag("p", f"{counted(len(rows) - _SLOWEST, 'faster stage')} not shown.") if len(rows) > _SLOWEST else None,
+    )
+
+
 def pipeline(source: str, plan: Result | None, synth: Result | None) -> Markup:
     """Return the pipeline of the plan as a picture, its resources, and its stages as a table."""
     if not plan:
@@ -118,6 +147,7 @@ def pipeline(source: str, plan: Result | None, synth: Result | None) -> Markup:
         pipeline_picture(plan),
         tag("h3", "Resources"),
         _resources(plan, synth),
+        _timing(synth),
         None if synth else missing("synthesis result", _command("synth", source, "synth", _board_option(plan))),
         tag(
             "details",

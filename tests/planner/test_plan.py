@@ -27,7 +27,7 @@ def test_texts(network):
     large = dataclasses.replace(planned, clock_hz=999_999e6, frame_interval=4000, latency=3_999_996_000_000)
     assert repr(large) == "<Plan of 'random' on xc7k160t at 999999 MHz: 4000 cycles per frame>"
     assert large.summary == (
-        "random on xc7k160t at 999999 MHz (target): one frame per 4,000 cycles, 249,999,750 FPS, latency "
+        "random on xc7k160t at 999999 MHz (requested): one frame per 4,000 cycles, 249,999,750 FPS, latency "
         "3,999,996,000,000 cycles (4,000,000 us)"
     )
     assert large.to_dict()["latency_s"] == 4.0

@@ -180,3 +180,10 @@ def test_many_classes():
     matrix[3, 4], matrix[5, 6] = 2, 7
     text = plain(confusion_picture(matrix.tolist(), [f"c{i}" for i in range(30)]))
     assert text == "classanswerimagesc5c67c3c42"
+
+
+def test_longest_paths(network, results):
+    """The slowest stage comes first; a stage without a path is left out."""
+    text = " ".join("".join(parse(page(network, **results)).text).split())
+    assert "supports 220 MHz; at 143 MHz the longest path has a slack of +2.44 ns" in text
+    assert text.index("net with 900 loads") < text.index("block RAM")

@@ -15,6 +15,7 @@ from psahw.network.random import StageShape, random_network
 from psahw.planner import search
 from psahw.planner.rules import Rules
 from psahw.synthesis.by_stage import OTHER, by_stage, stage_of
+from psahw.synthesis.static_timing import GRADES
 from psahw.synthesis.verilog_modules import split
 from psahw.synthesis.yosys import Synthesis
 
@@ -49,7 +50,7 @@ def test_by_stage_loses_nothing():
     synthesis = Synthesis(
         {"top": {"LUT6": 1}, "top.chain.embed": {"LUT6": 2, "FDRE": 5}, "top.chain.embed.ring": {"DSP48E1": 3}}
     )
-    results = by_stage(synthesis, {"embed": "top.chain.embed"})
+    results = by_stage(synthesis, {"embed": "top.chain.embed"}, GRADES["xc7"]["2"])
     assert results["embed"]["resources"] == {"lut": 2, "ff": 5, "dsp": 3, "bram36": 0}
     assert results[OTHER]["resources"]["lut"] == 1
 

@@ -1,0 +1,128 @@
+"""Delays of UltraScale+.
+
+Slices and block RAMs are those of an XCVU3P at grade -2: ``timing/ultrascaleplus`` of RapidWright
+(https://github.com/Xilinx/RapidWright, commit 325baa0; P. Maidee, C. Neely, A. Kaviani and C. Lavin, "An Open-source
+Lightweight Timing Model for RapidWright", International Conference on Field-Programmable Technology, 2019). A LUT
+has six inputs of 35 to 150 ps; a router gives the fast ones to late signals, so that 100 ps is used. Grade -1 is
+scaled by the clock to output of flip-flops in Vivado's reports for an XCZU3EG-1 (repository lakeroad-evaluation on
+https://github.com/gussmith23): 96 ps instead of 77. The delays of a DSP48E2 come from the same reports, scaled the
+other way. Those of its control inputs, and the set-up times of flip-flops' controls, are assumed.
+"""
+
+from functools import partial
+
+from .delays import Arcs, Cell, Delays, Nets, lut_arcs, register_arcs, scaled
+from .xilinx7 import AREAS, FLIP_FLOPS, LUTS, lut_memory, registers_in_use
+
+__all__ = ["GRADES"]
+
+_LUT, _LUT_RAM_READ, _SHIFT_REGISTER_READ = 100, 312, 312
+_BLOCK_RAM = {0: 1003, 1: 229}  # from the clock, by the output registers in use
+_SLOWER = 96 / 77
+
+
+def _carry() -> Arcs:
+    """Return the delays of a CARRY8, the longest of each kind."""
+    through: list[tuple[str, int | None, str, int | None, int]] = [
+        ("CI", None, "O", None, 116),
+        ("CI_TOP", None, "O", None, 139),
+        ("CI_TOP", None, "CO", None, 117),
+    ]
+    through += [("CI", None, "CO", n, 23 if n == 7 else 92) for n in range(8)]
+    for n in range(8):
+        for to in range(n, 8):
+            half = (n < 4) + (to > 3)  # 2: the path crosses the middle
+            through.append(("S", n, "O", to, 65 if to == n else 241 if half == 2 else 139))
+            through.append(("S", n, "CO", to, 199 if half == 2 else 170))
+            through.append(("DI", n, "CO", to, 186 if half == 2 else 182 if n < 4 else 100))
+            if to > n:
+                through.append(("DI", n, "O", to, 211 if half == 2 else 123))
+    return Arcs(tuple(through))
+
+
+_FLIP_FLOP = register_arcs(77, {"D": 25, **dict.fromkeys(("CE", "R", "S", "CLR", "PRE"), 60)})
+
+_FIXED = {
+    **{f"LUT{n}": lut_arcs([f"I{i}" for i in range(n)], _LUT) for n in range(1, 7)},
+    "INV": lut_arcs(["I"], _LUT),
+    **{
+        kind: Arcs((("I0", None, "O", None, 70), ("I1", None, "O", None, 70), ("S", None, "O", None, 77)))
+        for kind in ("MUXF7", "MUXF8", "MUXF9")
+    },
+    "CARRY8": _carry(),
+    **dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE"), _FLIP_FLOP),
+}
+
+
+def _dsp(cell: Cell) -> Arcs:
+    """Return the delays of a DSP48E2 by its registers in use."""
+    a, b, c, m, p = registers_in_use(cell, "AREG", "BREG", "CREG", "MREG", "PREG")
+    multiplier, adder, output = 737 + 92, 699 + 59, 141
+    late = 0 if m else adder
+    ports = {
+        "A": 263 if a else 195 + multiplier + late,
+        "B": 263 if b else 195 + multiplier + late,
+        "C": 200 if c else adder,
+        "PCIN": 708,
+        **dict.fromkeys(("D", "ACIN", "BCIN", "CARRYIN", "OPMODE", "ALUMODE", "INMODE"), 263),
+        **dict.fromkeys(("CEA1", "CEA2", "CEB1", "CEB2", "CED", "CEP", "CEC", "CEM", "CEAD"), 300),
+        **dict.fromkeys(("RSTA", "RSTB", "RSTC", "RSTD", "RSTM", "RSTP"), 300),
+    }
+    arrival = 263 + (0 if p else adder + output + (0 if m else multiplier))
+    outputs = {"P": arrival, "PCOUT": arrival + 18, "ACOUT": 400, "BCOUT": 400}
+    return scaled(Arcs(arrival=outputs, setup=ports), 1 / _SLOWER)
+
+
+_BLOCK_RAM_SETUP = {
+    **dict.fromkeys(("ADDRARDADDR", "ADDRBWRADDR", "WEA", "WEBWE", "ENARDEN", "ENBWREN"), 300),
+    **dict.fromkeys(("DINADIN", "DINBDIN", "DINPADINP", "DINPBDINP"), 291),
+    **dict.fromkeys(("REGCEAREGCE", "REGCEB", "RSTRAMARSTRAM", "RSTRAMB", "RSTREGARSTREG", "RSTREGB"), 300),
+}
+
+
+def _block_ram(cell: Cell) -> Arcs:
+    """Return the delays of a block RAM by its output registers in use."""
+    parameters = cell.get("parameters", {})
+    a, b = (int(str(parameters.get(name, 0)), 2) for name in ("DOA_REG", "DOB_REG"))
+    arrival = dict.fromkeys(("DOUTADOUT", "DOUTPADOUTP"), _BLOCK_RAM[a])
+    arrival |= dict.fromkeys(("DOUTBDOUT", "DOUTPBDOUTP"), _BLOCK_RAM[b])
+    return Arcs(arrival=arrival, setup=_BLOCK_RAM_SETUP)
+
+
+def _arcs(cell: Cell, factor: float) -> Arcs:
+    """Return the delays of a cell. Raises ValueError if they are not known."""
+    kind = cell["type"]
+    if kind in _FIXED:
+        arcs = _FIXED[kind]
+    elif kind == "DSP48E2":
+        arcs = _dsp(cell)
+    elif kind in ("RAMB18E2", "RAMB36E2"):
+        arcs = _block_ram(cell)
+    elif kind.startswith(("RAM", "SRL")):
+        arcs = lut_memory(cell, _LUT, _LUT_RAM_READ, _SHIFT_REGISTER_READ)
+    else:
+        raise ValueError(f"the delays of a {kind} are not known")
+    return arcs if factor == 1 else scaled(arcs, factor)
+
+
+# Grade -1: 0.17 ns, and 0.052 more for each doubling (../shared/timing/net_delays.csv). The span is that of the 7
+# series in proportion.
+_NETS = Nets(base_ps=170, doubling_ps=52, span_ps=15, most_ps=1500).scaled(1 / _SLOWER)
+
+GRADES = {
+    grade: Delays(
+        family="xcup",
+        grade=grade,
+        arcs=partial(_arcs, factor=factor),
+        luts=LUTS,
+        flip_flops=FLIP_FLOPS,
+        joined=frozenset(("MUXF7", "MUXF8", "MUXF9", "CARRY8")),
+        slice_registers=8,
+        cascades=frozenset(("CI", "PCIN", "ACIN", "BCIN")),
+        nets=_NETS.scaled(factor),
+        allowance_ps=200,
+        areas=AREAS,
+    )
+    for grade, factor in (("1", _SLOWER), ("2", 1))
+}
+"""Delays by speed grade."""
