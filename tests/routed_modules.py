@@ -93,8 +93,8 @@ def estimated_ns(folder: Path, grade: str) -> float:
     modules = json.loads((folder / "netlist.json").read_text())["modules"]
     netlist = modules[TOP]
     cells = {name: cell for name, cell in netlist["cells"].items() if not cell["type"].startswith("$")}
-    path = paths_of(TOP, netlist | {"cells": cells}, (), GRADES["ecp5"][grade]).inside
-    return path.ps / 1000 if path else 0.0
+    path = paths_of(TOP, netlist | {"cells": cells}, {}, GRADES["ecp5"][grade]).ends[TOP]
+    return path.ps / 1000
 
 
 def rows(channels: int, seeds: int, patterns: Sequence[str]) -> Iterator[Row]:
