@@ -50,7 +50,7 @@ def _show(result: "DemoResult") -> None:
         ],
         ["frame interval, cycles", interval],
         ["latency, cycles", latency],
-        ["frames per second", f"{int(plan.fps):,} at {plan.clock_hz / 1e6:g} MHz (target)"],
+        ["frames per second", f"{int(plan.fps):,} at {plan.clock_hz / 1e6:g} MHz ({plan.clock_note})"],
         ["resources (estimated)", costs],
     ]
     output.print_table(["", f"{result.network} on {plan.board.name}"], rows)

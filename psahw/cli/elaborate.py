@@ -40,7 +40,7 @@ def elaborate_command(network, directory, link, address, baud, as_json, **option
         result = elaborate(loaded, planned, directory)
     script = Path(directory) / f"build_{result.project['top']}.sh"
     last = (
-        f"{loaded.name} on {planned.board.title}, {result.clock_hz / 1e6:g} MHz (target), "
+        f"{loaded.name} on {planned.board.title}, {result.clock_hz / 1e6:g} MHz ({planned.clock_note}), "
         f"{int(planned.fps):,} FPS at that clock\n"
         f"next: {quote(str(script))} makes the bitstream, psahw program {quote(directory)} loads it, "
         f"psahw run {quote(network)} {result.link.host_options} uses it"

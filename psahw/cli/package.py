@@ -38,7 +38,7 @@ def package_command(network, tool, directory, as_json, board, **options):
     with output.step(f"{loaded.name} as a {target.title} for {board}"):
         result = package(loaded, planned, tool, directory)
     last = (
-        f"{loaded.name} as a {target.title}, {planned.clock_hz / 1e6:g} MHz (target), "
+        f"{loaded.name} as a {target.title}, {planned.clock_hz / 1e6:g} MHz ({planned.clock_note}), "
         f"{int(planned.fps):,} FPS at that clock; {target.next}"
     )
     show_directory(result, result.content["files"], last, as_json)

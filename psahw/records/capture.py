@@ -11,7 +11,7 @@ from subprocess import PIPE
 
 from .. import processes
 from ..errors import CheckFailed, UserError
-from .schema import Record, Value, store
+from .schema import How, Record, Value, store
 
 __all__ = ["add_record", "capture", "machine"]
 
@@ -34,11 +34,15 @@ def _cpuinfo() -> list[str]:
 
 
 def _plan(result: dict) -> Iterator[Value]:
-    """Yield the figures of ``psahw plan``."""
+    """Yield the figures of ``psahw plan``. A clock is a target unless an estimate or a routed circuit supports it."""
+    clock = result["clock"]
+    how: How = "estimated" if clock["how"] == "estimated" else "measured"
+    if clock["highest_hz"] is None or clock["highest_hz"] < result["clock_hz"]:
+        how = "target"
     yield Value("frame interval", result["frame_interval"], "cycles", "calculated")
     yield Value("latency", result["latency"], "cycles", "calculated")
-    yield Value("clock", result["clock_hz"] / 1e6, "MHz", "target")
-    yield Value("throughput", int(result["fps"]), "FPS", "target")
+    yield Value("clock", result["clock_hz"] / 1e6, "MHz", how)
+    yield Value("throughput", int(result["fps"]), "FPS", how)
     for key, unit in _RESOURCES:
         yield Value(key, result["resources"][key], unit, "estimated")
 

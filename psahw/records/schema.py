@@ -10,7 +10,7 @@ import msgspec
 from ..errors import UserError
 from ..files import write_whole
 
-__all__ = ["KINDS", "PUBLISHED", "Record", "RecordError", "Value", "load", "load_all", "save", "store"]
+__all__ = ["KINDS", "PUBLISHED", "How", "Record", "RecordError", "Value", "load", "load_all", "save", "store"]
 
 KINDS = (
     "accuracy", "plan", "simulation", "synthesis", "component", "routing", "training", "board", "time",
@@ -30,18 +30,23 @@ class RecordError(UserError):
     """A file of records does not follow the schema. The message names the file and the field."""
 
 
+How = Literal["measured", "calculated", "estimated", "target", "published"]
+"""How a figure is known; see `Value`."""
+
+
 class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One figure.
 
     ``how`` says how the figure is known. A *measured* one comes from running a model, a simulation, a synthesis or a
     router; a *calculated* one follows exactly from the plan, and simulations confirm it; an *estimated* one comes
-    from the cost model; a *target* has not been met by anything yet; a *published* one is quoted from its source.
+    from the cost model, or is a rate at a clock that the estimate after synthesis supports; a *target* has not been
+    met by anything yet; a *published* one is quoted from its source.
     """
 
     what: str
     value: float | int | str
     unit: str
-    how: Literal["measured", "calculated", "estimated", "target", "published"]
+    how: How
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):

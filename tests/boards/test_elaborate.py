@@ -79,7 +79,7 @@ def test_clock_and_bus_options_over_an_old_project(path, tmp_path, capsys):
     command = ["elaborate", path, "--board", "nereid", "-o", str(tmp_path)]
     assert main([*command, "--clock", "111.1e6", "--bus-bytes", "2", "--baud", "12000000"]) == 0
     assert "old" not in os.listdir(tmp_path)
-    assert "(target)" in capsys.readouterr().out
+    assert "(requested, not confirmed)" in capsys.readouterr().out
     project = json.loads((tmp_path / "project.json").read_text())
     assert project["link"]["baud"] == 12_000_000
     clock = project["clock"]

@@ -19,6 +19,7 @@ PLAN = {
     "latency": 6837,
     "fps": 69824.21875,
     "resources": {"lut": 25890, "ff": 28842, "dsp": 495, "bram36": 59.5},
+    "clock": {"how": "requested", "highest_hz": None, "cause": None},
 }
 
 
@@ -56,6 +57,17 @@ def test_plan(command):
         "dsp": "estimated",
         "bram36": "estimated",
     }
+
+
+@pytest.mark.parametrize(
+    ("how", "highest_hz", "expected"),
+    [("estimated", 150e6, "estimated"), ("estimated", 142e6, "target"), ("routed", 143e6, "measured")],
+)
+def test_the_clock_of_a_plan(command, how, highest_hz, expected):
+    """A clock counts as known only if what is known supports it."""
+    command(json.dumps(PLAN | {"clock": {"how": how, "highest_hz": highest_hz, "cause": None}}))
+    _, record = capture("tiny/marble", ["plan", "tiny"])
+    assert {value.how for value in record.values if value.what in ("clock", "throughput")} == {expected}
 
 
 def test_a_command_that_fails(command):
