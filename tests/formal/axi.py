@@ -4,21 +4,18 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Assume, Cat, Const, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Mux, Signal, Value
 
 from psahw.boards.axi.bursts import Bursts
 from psahw.boards.axi.frames import FrameFlags
 from psahw.boards.axi.pack import Pack
-from psahw.boards.axi.reader import Reader
 from psahw.boards.axi.records import Records
 from psahw.boards.axi.unpack import Gearbox, Unpack
-from psahw.boards.axi.writer import OUTSTANDING, Writer
 
-from .contract import Bench, Frames, Model, StableBench
+from .contract import Bench, Frames, Model
 
 __all__ = [
-    "BurstsBench", "FrameFlagsBench", "GearboxBench", "PackBench", "ReaderBench", "RecordsBench", "UnpackBench",
-    "WriterBench",
+    "BurstsBench", "FrameFlagsBench", "GearboxBench", "PackBench", "RecordsBench", "UnpackBench",
 ]  # fmt: skip
 
 
@@ -339,30 +336,3 @@ class PackBench(Bench):
             & (followed < come)
         )
         self.require(m, "order", ~at | (o.payload.data.word_select((followed - gone)[: len(start)], 8) == byte))
-
-
-class ReaderBench(StableBench):
-    """A `Reader` whose memory gives no words but those that were asked for."""
-
-    component: Reader
-
-    def build(self, m, internals):
-        super().build(m, internals)
-        ar, r = self.component.ar, self.component.r
-        asked = Signal(range(self.component.depth + 1))
-        m.d.sync += asked.eq(asked + Mux(ar.valid & ar.ready, ar.payload.len + 1, 0) - r.valid)
-        m.d.comb += Assume(~r.valid | (asked != 0))
-
-
-class WriterBench(StableBench):
-    """A `Writer` whose memory acknowledges no bursts but those that were sent."""
-
-    component: Writer
-
-    def build(self, m, internals):
-        super().build(m, internals)
-        w, b = self.component.w, self.component.b
-        sent = Signal(range(OUTSTANDING + 1))
-        m.d.sync += sent.eq(sent + (w.valid & w.ready & w.payload.last) - b.valid)
-        m.d.comb += Assume(~b.valid | (sent != 0))
-        self.frames_leave(m, w.valid & w.ready & w.payload.last)

@@ -339,6 +339,37 @@ FAULTS = (
         "writer", "stable",
     ),
     Fault(
+        "A burst is requested without room for its words",
+        Reader, "elaborate", "fits.eq(room >= length)", "fits.eq(1)",
+        "reader", "counts",
+    ),
+    Fault(
+        "A burst that needs half of the room waits for ever",
+        Reader, "elaborate", "fits.eq(room >= length)", "fits.eq(room > 2 * length)",
+        "reader", "offers",
+    ),
+    Fault(
+        "Stretches begin at a whole word",
+        Reader, "elaborate", "connect(m, jobs.o, unpack.job)",
+        "connect(m, jobs.o, unpack.job); m.d.comb += unpack.job.payload.addr[:2].eq(0)",
+        "reader", "order",
+    ),
+    Fault(
+        "A job is done when its last word is sent",
+        Writer, "_jobs", "m.If(pending == 0)", "m.If(1)",
+        "writer", "counts",
+    ),
+    Fault(
+        "A job without records waits for a word",
+        Writer, "_jobs", "m.If(empty)", "m.If(0)",
+        "writer", "offers",
+    ),
+    Fault(
+        "The failure of a write is forgotten",
+        Writer, "_jobs", "self.done.payload.eq(failed)", "self.done.payload.eq(0)",
+        "writer", "order",
+    ),
+    Fault(
         "The source changes within a frame",
         FrameArbiter, "elaborate", "self.o.valid & self.o.ready & self.o.payload.last", "self.o.valid & self.o.ready",
         "framearbiter", "order",

@@ -27,16 +27,15 @@ from ..axi import (
     FrameFlagsBench,
     GearboxBench,
     PackBench,
-    ReaderBench,
     RecordsBench,
     UnpackBench,
-    WriterBench,
 )
 from ..contract import PROPERTIES
 from ..dispatcher import DispatcherBench
 from ..ethernet import FrameArbiterBench, PacketBufferBench
 from ..frames import FrameReceiverBench, FrameSenderBench
 from ..link import CobsBench, CobsRoundTrip, ImageBufferBench, ReplierBench
+from ..memory import ReaderBench, WriterBench, short_addresses
 from ..responders import ArpResponderBench, EchoResponderBench
 from ..senders import IDENTITY, Ipv4SenderBench, UdpSenderBench
 from .proof import HANDSHAKE, ORDER, Proof, around, handshake, order
@@ -94,10 +93,23 @@ def _axi():
     bursts = around(BurstsBench, partial(Bursts, data_bytes=4, beats=2), longest=20)
     yield handshake("Bursts", "4 bytes, 2 words", bursts, 14)
     yield order("Bursts", "4 bytes, 2 words", bursts, 14)
-    reader = around(ReaderBench, partial(Reader, data_bytes=4, bus_bytes=2, beats=2, depth=4))
-    yield Proof("Reader", "4 bytes, 2 words", ("stable",), "pdr", reader)
-    writer = around(WriterBench, partial(Writer, data_bytes=4, beats=2))
-    yield Proof("Writer", "4 bytes, 2 words", ("stable",), "bmc", writer, 16)
+    parameters = "4 bytes, 2 words, 6-bit addresses"
+    reader = around(ReaderBench, _short(partial(Reader, data_bytes=4, bus_bytes=2, beats=2, depth=4)), bits=6)
+    yield handshake("Reader", parameters, reader, 14)
+    yield order("Reader", parameters, reader, 14)
+    writer = around(WriterBench, _short(partial(Writer, data_bytes=4, beats=2)), bits=6)
+    yield handshake("Writer", parameters, writer, 14)
+    yield order("Writer", parameters, writer, 12)
+
+
+def _short(make):
+    """Return a function that makes a component with addresses of 6 bits."""
+
+    def component():
+        with short_addresses(6):
+            return make()
+
+    return component
 
 
 def _ethernet():
