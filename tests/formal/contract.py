@@ -160,7 +160,8 @@ class Internals:
     """The local variables of the components' methods that were called, for invariants about registers inside.
 
     ``internals(component).level`` is the variable ``level`` of ``component.elaborate``. Another method is named:
-    ``internals(component, "_read").base``. If it was called several times, the variables are those of the last call.
+    ``internals(component, "_read").base``. If there were several calls, the variables are those of the first that
+    returned.
     """
 
     def __init__(self):
@@ -172,7 +173,7 @@ class Internals:
         def watch(frame, event, _):
             component = frame.f_locals.get("self")
             if event == "return" and isinstance(component, Elaboratable):
-                self._variables[id(component), frame.f_code.co_name] = SimpleNamespace(**frame.f_locals)
+                self._variables.setdefault((id(component), frame.f_code.co_name), SimpleNamespace(**frame.f_locals))
 
         before = sys.getprofile()
         sys.setprofile(watch)

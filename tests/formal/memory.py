@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Cat, Const, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Fragment, Mux, Signal, Value
 
 from psahw.boards.axi import bursts, unpack
 from psahw.boards.axi.reader import Reader
@@ -16,33 +16,44 @@ from psahw.boards.axi.writer import Writer
 
 from .contract import Bench, between, popcount
 
-__all__ = ["ReaderBench", "WriterBench", "short_addresses"]
+__all__ = ["ReaderBench", "ShortReader", "ShortWriter", "WriterBench"]
 
 COUNT = 8  # bits of all that is counted: more than a bound has clock cycles
 
 
-@contextmanager
-def short_addresses(bits: int):
-    """Make components with addresses, and lengths of stretches, of ``bits`` bits instead of 64 and 48."""
-    with ExitStack() as stack:
-        for module, name in ((bursts, "ADDRESS_BITS"), (bursts, "STRETCH_BITS"), (unpack, "STRETCH_BITS")):
-            stack.enter_context(patch.object(module, name, bits))
-        yield
+class _ShortAddresses:
+    """A component with addresses, and lengths of stretches, of ``bits`` bits instead of 64 and 48."""
+
+    def __init__(self, *, bits: int, **parameters):
+        self.bits = bits
+        with self._patched():
+            super().__init__(**parameters)
+
+    def elaborate(self, platform):
+        with self._patched():
+            return Fragment.get(super().elaborate(platform), platform)
+
+    @contextmanager
+    def _patched(self):
+        with ExitStack() as stack:
+            for module, name in ((bursts, "ADDRESS_BITS"), (bursts, "STRETCH_BITS"), (unpack, "STRETCH_BITS")):
+                stack.enter_context(patch.object(module, name, self.bits))
+            yield
+
+
+class ShortReader(_ShortAddresses, Reader):
+    """A `Reader` with short addresses."""
+
+
+class ShortWriter(_ShortAddresses, Writer):
+    """A `Writer` with short addresses."""
 
 
 class _MemoryBench(Bench):
-    """A part that accesses stretches of memory, with addresses of ``bits`` bits.
+    """A part that accesses stretches of memory.
 
-    The model checker follows a byte: that at ``place`` of a stretch that it chooses.
+    The model checker follows a byte: that at a place of a stretch that it chooses.
     """
-
-    def __init__(self, component, properties, *, bits: int):
-        super().__init__(component, properties)
-        self.bits = bits
-
-    def elaborate(self, platform):
-        with short_addresses(self.bits):
-            return super().elaborate(platform)
 
     def jobs(self, m, fresh: Value, longest: int, *, transparent: bool = False):
         """Let jobs come, of at most ``longest`` bytes.
@@ -75,7 +86,7 @@ class _MemoryBench(Bench):
                     word.eq(words + (offset + place) // size),
                     lane.eq(offset + place),
                 ]
-                self.address = Signal(self.bits)
+                self.address = Signal(self.component.bits)
                 m.d.sync += self.address.eq((addr + place) // size * size)
         return bytes_, words, chosen, byte, word, lane
 
@@ -87,19 +98,19 @@ class _MemoryBench(Bench):
         self.require(m, "counts", ~stream.valid | (asked + length <= words))
         mine = stream.valid & chosen & (asked <= word) & (word < asked + length)
         address = stream.payload.addr + (word - asked) * self.component.data_bytes
-        self.require(m, "order", ~mine | (address[: self.bits] == self.address))
+        self.require(m, "order", ~mine | (address[: self.component.bits] == self.address))
         return asked
 
 
 class ReaderBench(_MemoryBench):
-    """A `Reader` reads the words of stretches of one to three beats, and their bytes leave in order."""
+    """A `ShortReader` reads the words of stretches of one to three beats, and their bytes leave in order."""
 
-    component: Reader
+    component: ShortReader
 
     def build(self, m, internals):
         reader, ar, r, o = self.component, self.component.ar, self.component.r, self.component.o
         bus, size = reader.bus_bytes, reader.data_bytes
-        fresh = Cat(AnySeq(self.bits), between(1, 3) * bus)
+        fresh = Cat(AnySeq(self.component.bits), between(1, 3) * bus)
         bytes_, words, chosen, byte, word, lane = self.jobs(m, fresh, 3 * bus, transparent=True)
         self.sink(m, ar)
         self.sink(m, o)
@@ -128,9 +139,9 @@ class ReaderBench(_MemoryBench):
 
 
 class WriterBench(_MemoryBench):
-    """A `Writer` writes records of two words to stretches of none to two records, and nothing else."""
+    """A `ShortWriter` writes records of two words to stretches of none to two records, and nothing else."""
 
-    component: Writer
+    component: ShortWriter
 
     def build(self, m, internals):
         writer, i, aw, w, b, done = (
@@ -139,7 +150,13 @@ class WriterBench(_MemoryBench):
         )
         record = 8
         records = between(0, 2)
-        fresh = Cat(AnySeq(self.bits), Const(0, 64 - self.bits), (records * record)[:5], Const(0, 43), records)
+        fresh = Cat(
+            AnySeq(self.component.bits),
+            Const(0, 64 - self.component.bits),
+            (records * record)[:5],
+            Const(0, 43),
+            records,
+        )
         bytes_, words, chosen, byte, word, lane = self.jobs(m, fresh, 2 * record)
         second = Signal()
         self.source(m, i, fresh=Cat(AnySeq(32), second))

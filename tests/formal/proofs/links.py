@@ -6,10 +6,8 @@ from functools import partial
 from psahw.boards.axi.bursts import Bursts
 from psahw.boards.axi.frames import FrameFlags
 from psahw.boards.axi.pack import Pack
-from psahw.boards.axi.reader import Reader
 from psahw.boards.axi.records import Records
 from psahw.boards.axi.unpack import Gearbox, Unpack
-from psahw.boards.axi.writer import Writer
 from psahw.boards.ethernet.arbiter import FrameArbiter
 from psahw.boards.ethernet.arp import ArpResponder
 from psahw.boards.ethernet.echo import EchoResponder
@@ -35,7 +33,7 @@ from ..dispatcher import DispatcherBench
 from ..ethernet import FrameArbiterBench, PacketBufferBench
 from ..frames import FrameReceiverBench, FrameSenderBench
 from ..link import CobsBench, CobsRoundTrip, ImageBufferBench, ReplierBench
-from ..memory import ReaderBench, WriterBench, short_addresses
+from ..memory import ReaderBench, ShortReader, ShortWriter, WriterBench
 from ..responders import ArpResponderBench, EchoResponderBench
 from ..senders import IDENTITY, Ipv4SenderBench, UdpSenderBench
 from .proof import HANDSHAKE, ORDER, Proof, around, handshake, order
@@ -94,22 +92,12 @@ def _axi():
     yield handshake("Bursts", "4 bytes, 2 words", bursts, 14)
     yield order("Bursts", "4 bytes, 2 words", bursts, 14)
     parameters = "4 bytes, 2 words, 6-bit addresses"
-    reader = around(ReaderBench, _short(partial(Reader, data_bytes=4, bus_bytes=2, beats=2, depth=4)), bits=6)
+    reader = around(ReaderBench, partial(ShortReader, bits=6, data_bytes=4, bus_bytes=2, beats=2, depth=4))
     yield handshake("Reader", parameters, reader, 14)
     yield order("Reader", parameters, reader, 14)
-    writer = around(WriterBench, _short(partial(Writer, data_bytes=4, beats=2)), bits=6)
+    writer = around(WriterBench, partial(ShortWriter, bits=6, data_bytes=4, beats=2))
     yield handshake("Writer", parameters, writer, 14)
     yield order("Writer", parameters, writer, 12)
-
-
-def _short(make):
-    """Return a function that makes a component with addresses of 6 bits."""
-
-    def component():
-        with short_addresses(6):
-            return make()
-
-    return component
 
 
 def _ethernet():
