@@ -76,6 +76,34 @@ def test_valid_does_not_depend_on_ready():
         assert not [source for source in netlist.sources(offers) if source.endswith("ready")], name
 
 
+BUFFERS = {
+    "Skid",
+    "Queue",
+    "Residual",
+    "VectorRing",
+    "Transpose",
+    "Windows",
+    "MacArray",
+    "GraphEngine",
+    "PacketBuffer",
+}
+"""Components that hold beats, apart from `LocalMixing`, whose line buffers move on only as its output does."""
+
+
+def test_ready_ends_at_a_buffer():
+    """No ``ready`` at the input of a component with a buffer is a function of a ``ready`` at its output.
+
+    A chain of ``ready`` is therefore no longer than the components between two buffers.
+    """
+    components = {proof.component: proof for proof in PROOFS.values() if proof.component in BUFFERS}
+    assert components.keys() == BUFFERS
+    alone = {name: proof.component_alone() for name, proof in components.items()}
+    for name, netlist in netlists(alone).items():
+        offers = [port for port in netlist.ports if port.endswith("i__ready") and port not in netlist.inputs]
+        assert offers, name
+        assert not [source for source in netlist.sources(offers) if source.endswith("ready")], name
+
+
 def test_names():
     assert len(PROOFS) == len({proof.name for proof in PROOFS.values()})
     assert chosen(["queue/depth-3/*"], quick=False) == ["queue/depth-3/stable-offers-counts-live-order"]
