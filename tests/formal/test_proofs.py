@@ -76,17 +76,7 @@ def test_valid_does_not_depend_on_ready():
         assert not [source for source in netlist.sources(offers) if source.endswith("ready")], name
 
 
-BUFFERS = {
-    "Skid",
-    "Queue",
-    "Residual",
-    "VectorRing",
-    "Transpose",
-    "Windows",
-    "MacArray",
-    "GraphEngine",
-    "PacketBuffer",
-}
+BUFFERS = {"Skid", "Queue", "Residual", "VectorRing", "Transpose", "Windows", "MacArray", "GraphEngine"}
 """Components that hold beats, apart from `LocalMixing`, whose line buffers move on only as its output does."""
 
 
