@@ -23,7 +23,7 @@ from amaranth_boards.tang_primer_20k import TangPrimer20kDockPlatform
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from .ethernet.rgmii import PhyTiming
-from .tools import openxc7, power
+from .tools import openxc7, power, timing
 from .tools.routed import NEXTPNR_REPORT, VIVADO_CLOCKS
 
 __all__ = [
@@ -70,7 +70,7 @@ class _Routed:
 
 
 class _Xilinx(_Routed, XilinxPlatform):
-    """A platform for Vivado, with the power script, and with openXC7's scripts on the 7 series.
+    """A platform for Vivado, with the scripts for power and timing, and with openXC7's scripts on the 7 series.
 
     ``configuration`` has properties for the configuration circuit, each as name and value (UG908, table of device
     properties).
@@ -82,7 +82,7 @@ class _Xilinx(_Routed, XilinxPlatform):
     @property
     def file_templates(self):
         scripts = openxc7.TEMPLATES if self.device.startswith("xc7") else {}
-        return XilinxPlatform.file_templates.fget(self) | power.TEMPLATES | scripts
+        return XilinxPlatform.file_templates.fget(self) | power.TEMPLATES | timing.TEMPLATES | scripts
 
     def toolchain_prepare(self, fragment, name, **kwargs):
         # super() could be a board of amaranth_boards that passes the same overrides, which would be an error.

@@ -3,6 +3,7 @@
 python -m psahw.records                                            render README.md and docs/ from results/
 python -m psahw.records --check                                    only say which pages differ from their records
 python -m psahw.records add NAME [OPTIONS] -- COMMAND ...           run a command of psahw and record its figures
+python -m psahw.records timing NAME [OPTIONS] FILE                  record what timing.tcl of a Vivado project wrote
 """
 
 import argparse
@@ -11,8 +12,8 @@ from pathlib import Path
 
 from ..errors import CheckFailed, UserError
 from ..files import write_whole
-from .capture import capture
-from .schema import load_all, store
+from .capture import add_record, capture
+from .schema import Value, load_all, store
 from .tables import render_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,27 @@ def _add(options: argparse.Namespace) -> None:
     print(f"{path.relative_to(ROOT)}: {record.name}")
 
 
+def _timing(options: argparse.Namespace) -> None:
+    """Add the record of a file that ``timing.tcl`` has written."""
+    from .routed import read
+
+    result = read(options.file)
+    values = [
+        Value("clock", round(result.highest_mhz, 2), "MHz", "measured"),
+        Value("longest path", result.worst.path_ns, "ns", "measured"),
+        Value("ends in", result.worst.module, "", "measured"),
+        Value("logic levels", result.worst.levels, "", "measured"),
+    ]
+    configuration = (
+        options.configuration or f"accelerator alone, {result.part}, {1000 / result.period_ns:g} MHz asked for"
+    )
+    record = add_record(
+        ROOT / "results", "routing", options.name, values, command="vivado -mode batch -source timing.tcl",
+        configuration=configuration, device=result.part, note=" ".join([result.tool, options.note]).strip(),
+    )  # fmt: skip
+    print(f"results/routing.json: {record.name}")
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m psahw.records", description="Tables and records of figures.")
@@ -56,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--device", default="", help="the device's name, if not the command's")
     add.add_argument("--note", default="", help="anything that a reader of the figures must know")
     add.add_argument("command", nargs="+", help="the command line behind --, without psahw")
+    timing = actions.add_parser("timing", help="record the routed timing of a Vivado project")
+    timing.add_argument("name", help="the record's name, such as cifar10-psa-small/marble-vivado")
+    timing.add_argument("--configuration", default="", help="the conditions, in words")
+    timing.add_argument("--note", default="", help="anything that a reader of the figures must know")
+    timing.add_argument("file", type=Path, help="timing.json in the project's directory")
     return parser
 
 
@@ -65,6 +92,9 @@ def main(arguments: list[str]) -> int:
     try:
         if options.action == "add":
             _add(options)
+            return 0
+        if options.action == "timing":
+            _timing(options)
             return 0
         differing = outdated(ROOT)
     except UserError as error:

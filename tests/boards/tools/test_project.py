@@ -11,6 +11,7 @@ from psahw.boards.core import AcceleratorInterface
 from psahw.boards.lint import lint
 from psahw.boards.tools.project import clock_for, files
 from psahw.errors import UserError
+from psahw.records import routed
 from tests.boards.stub import Stub
 
 FRAME = 3072
@@ -189,6 +190,38 @@ def test_power_script(xilinx, monkeypatch):
     assert float(arguments_of["create_clock"][3]) == pytest.approx(1e9 / board.clock_hz, rel=1e-3)
     assert arguments_of["read_saif"][-1] == str(directory / "some.saif")
     assert "module psahw_accelerator" in (directory / "accelerator.v").read_text()
+
+
+def test_timing_script(xilinx, monkeypatch):
+    """The script routes the accelerator alone, with its hierarchy, and writes a file that psahw reads."""
+    board, content, directory = xilinx
+    monkeypatch.chdir(directory)
+    calls = []
+    tcl = interpreter(calls)
+    answers = {
+        "DATAPATH_DELAY": "3.5",
+        "SLACK": "0.5",
+        "LOGIC_LEVELS": "4",
+        "STARTPOINT_PIN": "chain/input/x_reg[0]/C",
+    }
+    tcl.createcommand("get_property", lambda name, *_: answers[name])
+    tcl.createcommand(
+        "get_cells", lambda *options: "chain/embed chain/head" if "-hierarchical" in options else "a_reg"
+    )
+    tcl.createcommand("version", lambda *_: "2024.2")
+    tcl.createcommand("exit", lambda *_: "")
+    tcl.eval(content["timing.tcl"])
+    arguments_of = {name: arguments for name, *arguments in calls}
+    assert arguments_of["synth_design"][-2:] == ["-flatten_hierarchy", "none"]
+    assert float(arguments_of["create_clock"][3]) == pytest.approx(1e9 / board.clock_hz, rel=1e-3)
+    result = routed.read(directory / "timing.json")
+    assert (result.tool, result.part) == ("Vivado 2024.2", arguments_of["create_project"][-1])
+    assert [module.module for module in result.modules] == [
+        "psahw_accelerator.chain.embed",
+        "psahw_accelerator.chain.head",
+    ]
+    assert result.worst == routed.ModuleTiming("psahw_accelerator.chain.embed", 3.5, 0.5, 4, "chain/input/x_reg[0]/C")
+    assert result.highest_mhz == pytest.approx(1000 / (1e9 / board.clock_hz - 0.5), rel=1e-3)
 
 
 @pytest.mark.parametrize("arguments", ["", "none.saif", "some.saif some.saif"])
