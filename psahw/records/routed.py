@@ -38,7 +38,7 @@ class ModuleTiming(msgspec.Struct, frozen=True, rename={"start": "from"}):
 
 
 class RoutedTiming(msgspec.Struct, frozen=True):
-    """What the script writes.
+    """The timing of all modules of a routed accelerator.
 
     Parameters
     ----------
