@@ -254,6 +254,11 @@ FAULTS = (
         "localmixing/2x2", "offers",
     ),
     Fault(
+        "Only the corners of a kernel see that they are outside",
+        LocalMixing, "_outside", "row | column for", "row & column for",
+        "localmixing/2x1-tokens-3x3", "order",
+    ),
+    Fault(
         "The first element of a vector leaves twice",
         graph_engine.GraphEngine, "elaborate", "place.eq(place + 1)", "place.eq(place)",
         "graphengine/2x2-parallel-1", "order",

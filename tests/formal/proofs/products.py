@@ -247,6 +247,9 @@ def proofs() -> Iterator[Proof]:
     # The second frames of larger ones leave too late.
     rows, columns = _local_mixing((2, 2), (3, 1), 1, bits=1), _local_mixing((1, 2), (1, 3), 2, shared=True, bits=2)
     yield order("LocalMixing", f"2x2 tokens, 3x1, {few(1)}", rows, 24)
+    for grid, depth in (((2, 1), 21), ((1, 2), 24)):
+        square = _local_mixing(grid, (3, 3), 1, shared=True, bits=1)
+        yield order("LocalMixing", f"{grid[0]}x{grid[1]} tokens, 3x3, shared, {few(1)}", square, depth)
     yield order("LocalMixing", f"1x2 tokens, 1x3, {shared}, {few(2)}", columns, 26)
     yield order("LocalMixing", "1x3 tokens, 1x3, uint2 to uint3", _local_mixing((1, 3), (1, 3), 1, **unsigned), 22)
 
