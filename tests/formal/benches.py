@@ -272,7 +272,7 @@ class SerialControl(_SerialBench):
     def build(self, m, internals):
         super().build(m, internals)
         for condition in self.history(internals):
-            self.invariant(m, condition)
+            self.require(m, "counts", condition)
         self.require(m, "counts", self.component.o.valid == self.before[self.component.latency - 1])
 
 
