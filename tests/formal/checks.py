@@ -94,7 +94,7 @@ def _design(name: str) -> tuple[Bench, str]:
     fault = _faults()[name]
     with fault.applied():
         bench = proof.make((fault.property,))
-        bench.helped = False  # the fault must violate the property, not what helps to prove it
+        bench.helped = fault.helped  # if not, the fault must violate the property, not what helps to prove it
         return bench, rtlil_of(bench)
 
 
