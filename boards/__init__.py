@@ -62,7 +62,7 @@ class Board:
 
     @property
     def grade(self) -> str:
-        """Speed grade of the FPGA, a digit."""
+        """Speed grade of the FPGA: the first character of the platform's, such as ``2`` of ``2L-e``."""
         return self.platform().speed[0]
 
     def platform(self):

@@ -29,9 +29,12 @@ def _show_plan(planned: "BoardPlan") -> None:
     output.print_paragraph(
         f"limited by: {planned.limited_by} (intervals are multiples of {counted(tokens, 'cycle')}, one per token)"
     )
+    from ..synthesis.static_timing import GRADES
+
     clock = planned.clock
     if clock.highest_hz is None:
-        output.note("the clock is a request: psahw synth estimates which clock the circuit supports, in minutes")
+        command = "synth estimates" if planned.device.family in GRADES else "build tells"
+        output.note(f"the clock is a request: psahw {command} which clock the circuit supports, in minutes")
     elif not clock.supports(planned.clock_hz):
         cause = f" ({clock.cause})" if clock.cause else ""
         output.note(

@@ -225,6 +225,6 @@ def build(
         met=clock.met,
         seconds=seconds,
     )
-    remember(plan.accelerator, plan.board.name, Clock("routed", clock.fmax_hz))
     write_whole(project.directory / RESULT_FILE, json.dumps(result.to_dict(), indent=2) + "\n")
+    remember(plan.accelerator, plan.board.name, Clock("routed", clock.fmax_hz, asked_hz=clock.constraint_hz))
     return result

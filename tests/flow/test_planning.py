@@ -24,7 +24,7 @@ def test_plan(planned, network):
     assert isinstance(planned, Plan)
     assert planned.fps >= 20_000
     assert (planned.board, planned.clock_hz) == (boards.get("marble"), 143e6)
-    clock = {"how": "requested", "highest_hz": None, "cause": None}
+    clock = {"how": "requested", "highest_hz": None, "cause": None, "asked_hz": None}
     assert planned.to_dict() == {"network": "tiny", "board": "marble"} | planned.accelerator.to_dict() | {
         "clock": clock
     }

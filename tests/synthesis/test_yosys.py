@@ -81,3 +81,41 @@ def test_the_messages_of_yosys_when_it_fails(tmp_path):
     (tmp_path / "accelerator.v").write_text("module psahw_accelerator(a);\n  input a;\n  nonsense\nendmodule\n")
     with pytest.raises(RuntimeError, match=r"Yosys failed: [^$]*syntax error"):
         yosys.synthesise(tmp_path, "psahw_accelerator", "xc7")
+
+
+EVERYTHING = """module psahw_top(clk, a, b, s, i, n, we, d, sum, one, small, large);
+  input clk;
+  input [15:0] a;
+  input [15:0] b;
+  input [4:0] s;
+  input [31:0] i;
+  input [11:0] n;
+  input we;
+  input [7:0] d;
+  output reg [16:0] sum;
+  output reg one;
+  output reg [7:0] small;
+  output reg [7:0] large;
+  reg [7:0] few [0:31];
+  reg [7:0] many [0:4095];
+  always @(posedge clk) begin
+    sum <= a + b;
+    one <= i[s];
+    if (we) few[n[4:0]] <= d;
+    if (we) many[n] <= d;
+    small <= few[a[4:0]];
+    large <= many[a[11:0]];
+  end
+endmodule
+"""
+
+
+@pytest.mark.parametrize("family", yosys.FAMILIES)
+def test_every_cell_has_delays(family, tmp_path):
+    """An adder, a multiplexer, and memories in LUTs and in block RAM."""
+    (tmp_path / "accelerator.v").write_text(EVERYTHING)
+    synthesis = yosys.synthesise(tmp_path, "psahw_top", family)
+    for delays in GRADES[family].values():
+        path = synthesis.longest(delays)["psahw_top"]
+        assert 400 < path.ps < 10_000
+    assert {"ecp5": "DP16KD", "xc7": "RAMB36E1", "xcup": "RAMB36E2"}[family] in synthesis.cells()

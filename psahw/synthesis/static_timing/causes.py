@@ -32,4 +32,6 @@ def cause(path: Path, delays: Delays) -> str:
     if longest.net_ps >= _NET_SHARE * path.ps:
         return f"net with {longest.fan_out} load{'s' if longest.fan_out != 1 else ''}"
     count = levels(path, delays)
+    if not count:
+        return f"cells without a LUT, {slowest.cell} among them"
     return f"{count} LUT{'s' if count != 1 else ''} in a row"

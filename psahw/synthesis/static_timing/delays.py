@@ -85,11 +85,15 @@ class Delays:
     luts, flip_flops
         Types of cells.
     joined
-        Types of cells that share a slice with the LUT in front of them, so that no net is between the two.
+        Types of cells and their ports that no net leads to from a LUT or a multiplexer of the same slice.
+    packed
+        Types of cells whose outputs reach a flip-flop of the same slice without a net, besides LUTs and multiplexers.
     slice_registers
         Flip-flops of a slice, which share the pins of their enable and their reset.
     cascades
-        Ports that are wired inside a column, without a net.
+        Inputs that are wired to an output of the next cell in a column, without a net, and these outputs.
+    carry_in_ps, carry_out_ps
+        Added where the fabric drives the first of such inputs of a carry chain, or is driven by the last output.
     nets
         Delays of the nets.
     allowance_ps
@@ -103,12 +107,15 @@ class Delays:
     arcs: Callable[[Cell], Arcs] = field(repr=False)
     luts: frozenset[str]
     flip_flops: frozenset[str]
-    joined: frozenset[str]
+    joined: frozenset[tuple[str, str]]
+    packed: frozenset[str]
     slice_registers: int
-    cascades: frozenset[str]
+    cascades: Mapping[str, str]
     nets: Nets
     allowance_ps: int
     areas: Mapping[str, float]
+    carry_in_ps: int = 0
+    carry_out_ps: int = 0
 
 
 def lut_arcs(inputs: Iterable[str], ps: int, output: str = "O") -> Arcs:

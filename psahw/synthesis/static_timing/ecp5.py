@@ -146,9 +146,7 @@ def _arcs(cell: Cell, fixed: dict[str, Arcs], cells: _Grade) -> Arcs:
     raise ValueError(f"the delays of a {kind} are not known")
 
 
-_NETS = Nets(base_ps=800, doubling_ps=100, span_ps=40, most_ps=3000)
-
-_NETS = Nets(base_ps=800, doubling_ps=100, span_ps=40, most_ps=3000)
+_NETS = Nets(base_ps=700, doubling_ps=100, span_ps=40, most_ps=3000)
 
 GRADES = {
     grade: Delays(
@@ -157,12 +155,16 @@ GRADES = {
         arcs=partial(_arcs, fixed=_fixed(cells), cells=cells),
         luts=frozenset(("LUT4", "INV")),
         flip_flops=frozenset(("TRELLIS_FF",)),
-        joined=frozenset(("PFUMX", "L6MUX21")),
+        joined=frozenset((("PFUMX", "ALUT"), ("PFUMX", "BLUT"), ("L6MUX21", "D0"), ("L6MUX21", "D1"))),
+        packed=frozenset(("CCU2C", "TRELLIS_DPR16X4")),
         slice_registers=2,
-        cascades=frozenset(("CIN",)),
+        cascades={"CIN": "COUT"},
+        # nextpnr adds a CCU2C where the fabric drives a carry, and another where a carry drives the fabric.
+        carry_in_ps=cells.carry_in,
+        carry_out_ps=cells.sum_in - 31,
         nets=_NETS.scaled(cells.lut / _CELLS["6"].lut),
         allowance_ps=0,
-        areas=dict.fromkeys(("DP16KD", "PDPW16KD", "MULT18X18D"), 32),
+        areas={**dict.fromkeys(("DP16KD", "PDPW16KD", "MULT18X18D"), 32), "CCU2C": 2, "TRELLIS_DPR16X4": 4},
     )
     for grade, cells in _CELLS.items()
 }

@@ -13,7 +13,6 @@ __all__ = ["Path", "Paths", "Point", "Step", "paths_of"]
 Point = tuple[str, int]
 """A bit of a port: its name and number."""
 
-_CLOCKS = {"C", "CLK", "WCLK", "WCK", "CLKARDCLK", "CLKBWRCLK", "CLKA", "CLKB", "CLKR", "CLKW"}
 _CONTROLS = {"CE", "R", "S", "CLR", "PRE", "LSR"}
 
 
@@ -89,7 +88,8 @@ class _Load:
     pins
         Share of a pin, which is less than one for a pin that several cells of a slice share.
     near
-        Delay of the net that is not counted, in ps; None if none is, inside of a slice or a column.
+        What the net costs less than other nets, in ps; None if there is no net, because both cells are in one slice
+        or column.
     """
 
     __slots__ = ("arcs", "ends", "fan_out", "near", "net_ps", "pins", "tail")
@@ -128,8 +128,16 @@ class _Graph:
         own = [cell["type"] for cell in cells if cell["type"] not in children]
         inside = [children[cell["type"]].area for cell in cells if cell["type"] in children]
         self.area = sum(1 if kind in delays.luts else delays.areas.get(kind, 0) for kind in own) + sum(inside)
-        in_slice = delays.luts | delays.joined
-        drivers = {net for cell in cells if cell["type"] in in_slice for net in self._driven(cell)}
+        in_slice = delays.luts | {kind for kind, _ in delays.joined} - delays.packed
+        self._logic = {net for cell in cells if cell["type"] in in_slice for net in self._driven(cell)}
+        self._packed = {net for cell in cells if cell["type"] in delays.packed for net in self._driven(cell)}
+        chained = set(delays.cascades.values())
+        self._chained = {
+            net: port
+            for cell in cells
+            for port in chained & cell["connections"].keys()
+            for net in cell["connections"][port]
+        }
         self._users = Counter(
             net
             for cell in cells
@@ -142,7 +150,7 @@ class _Graph:
             if cell["type"] in children:
                 self._add_child(cell, children[cell["type"]])
             else:
-                self._add_cell(cell, drivers)
+                self._add_cell(cell)
         for net in self.outputs.values():
             self.loads[net].append(_Load(1))
         self._route()
@@ -188,8 +196,21 @@ class _Graph:
             if (at := load(start)) is not None and isinstance(net := nets.get(end), int):
                 at.arcs.append((net, path.ps, (border, *path.steps)))
 
-    def _add_cell(self, cell: Cell, drivers: set[int]) -> None:
-        """Add a cell of the library; ``drivers`` are the nets that the logic of slices drives."""
+    def _near(self, kind: str, port: str, net: int) -> int | None:
+        """Return what the net in front of a port costs less than a net, in ps, or None if there is no net."""
+        delays = self._delays
+        driver = self._chained.get(net)
+        if port in delays.cascades:
+            return None if driver == delays.cascades[port] else -delays.carry_in_ps
+        if self._users[net] == 1:
+            if (kind, port) in delays.joined and net in self._logic:
+                return None
+            if kind in delays.flip_flops and port in ("D", "DI") and (net in self._logic or net in self._packed):
+                return None
+        return -delays.carry_out_ps if driver in ("CO", "COUT") else 0
+
+    def _add_cell(self, cell: Cell) -> None:
+        """Add a cell of the library."""
         delays = self._delays
         arcs = delays.arcs(cell)
         kind, nets = cell["type"], cell["connections"]
@@ -200,11 +221,8 @@ class _Graph:
             if not isinstance(net, int):
                 return None
             if (port, bit) not in loads:
-                alone = self._users[net] == 1 and net in drivers
-                joined = kind in delays.joined or (kind in delays.flip_flops and port in ("D", "DI"))
-                within = port in delays.cascades or (alone and joined)
                 shared = delays.slice_registers if kind in delays.flip_flops and port in _CONTROLS else 1
-                loads[port, bit] = _Load(1 / shared, None if within else 0)
+                loads[port, bit] = _Load(1 / shared, self._near(kind, port, net))
                 self.loads[net].append(loads[port, bit])
             return loads[port, bit]
 
@@ -222,7 +240,7 @@ class _Graph:
                     self.registered[net] = _Arrival(ps, None, (Step(kind, ps, 0, 0),), self._name)
         for port, ps in arcs.setup.items():
             for bit in range(len(nets.get(port, []))):
-                if port not in _CLOCKS and (at := load(port, bit)) is not None:
+                if (at := load(port, bit)) is not None:
                     at.ends.append((ps, (Step(kind, ps, 0, 0),), self._name))
 
     def _ordered(self) -> list[int]:

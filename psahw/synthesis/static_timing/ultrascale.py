@@ -6,13 +6,14 @@ Lightweight Timing Model for RapidWright", International Conference on Field-Pro
 has six inputs of 35 to 150 ps; a router gives the fast ones to late signals, so that 100 ps is used. Grade -1 is
 scaled by the clock to output of flip-flops in Vivado's reports for an XCZU3EG-1 (repository lakeroad-evaluation on
 https://github.com/gussmith23): 96 ps instead of 77. The delays of a DSP48E2 come from the same reports, scaled the
-other way. Those of its control inputs, and the set-up times of flip-flops' controls, are assumed.
+other way. Assumed are the delays of its control inputs and the set-up times of flip-flops' controls. The set-up times
+of LUT RAMs are those of the 7 series.
 """
 
 from functools import partial
 
 from .delays import Arcs, Cell, Delays, Nets, lut_arcs, register_arcs, scaled
-from .xilinx7 import AREAS, FLIP_FLOPS, LUTS, lut_memory, registers_in_use
+from .xilinx7 import AREAS, CASCADES, FLIP_FLOPS, JOINED, LUTS, MEMORIES, lut_memory, registers_in_use
 
 __all__ = ["GRADES"]
 
@@ -22,21 +23,23 @@ _SLOWER = 96 / 77
 
 
 def _carry() -> Arcs:
-    """Return the delays of a CARRY8, the longest of each kind."""
+    """Return the delays of a CARRY4, into which Yosys maps additions: half of a CARRY8, the longest of each kind.
+
+    A carry takes 23 ps through a CARRY8, thus 12 ps through each half.
+    """
     through: list[tuple[str, int | None, str, int | None, int]] = [
-        ("CI", None, "O", None, 116),
-        ("CI_TOP", None, "O", None, 139),
-        ("CI_TOP", None, "CO", None, 117),
+        ("CI", None, "O", None, 82),
+        ("CYINIT", None, "O", None, 139),
+        ("CYINIT", None, "CO", None, 117),
     ]
-    through += [("CI", None, "CO", n, 23 if n == 7 else 92) for n in range(8)]
-    for n in range(8):
-        for to in range(n, 8):
-            half = (n < 4) + (to > 3)  # 2: the path crosses the middle
-            through.append(("S", n, "O", to, 65 if to == n else 241 if half == 2 else 139))
-            through.append(("S", n, "CO", to, 199 if half == 2 else 170))
-            through.append(("DI", n, "CO", to, 186 if half == 2 else 182 if n < 4 else 100))
+    through += [("CI", None, "CO", n, 12 if n == 3 else 60) for n in range(4)]
+    for n in range(4):
+        for to in range(n, 4):
+            through.append(("S", n, "O", to, 65 if to == n else 139))
+            through.append(("S", n, "CO", to, 170))
+            through.append(("DI", n, "CO", to, 182))
             if to > n:
-                through.append(("DI", n, "O", to, 211 if half == 2 else 123))
+                through.append(("DI", n, "O", to, 123))
     return Arcs(tuple(through))
 
 
@@ -49,7 +52,7 @@ _FIXED = {
         kind: Arcs((("I0", None, "O", None, 70), ("I1", None, "O", None, 70), ("S", None, "O", None, 77)))
         for kind in ("MUXF7", "MUXF8", "MUXF9")
     },
-    "CARRY8": _carry(),
+    "CARRY4": _carry(),
     **dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE"), _FLIP_FLOP),
 }
 
@@ -116,9 +119,10 @@ GRADES = {
         arcs=partial(_arcs, factor=factor),
         luts=LUTS,
         flip_flops=FLIP_FLOPS,
-        joined=frozenset(("MUXF7", "MUXF8", "MUXF9", "CARRY8")),
+        joined=JOINED,
+        packed=frozenset({"CARRY4", *MEMORIES}),
         slice_registers=8,
-        cascades=frozenset(("CI", "PCIN", "ACIN", "BCIN")),
+        cascades=CASCADES,
         nets=_NETS.scaled(factor),
         allowance_ps=200,
         areas=AREAS,

@@ -62,19 +62,33 @@ _FIXED = {
 
 
 def lut_memory(cell: Cell, lut: int, read: int, shifted: int) -> Arcs:
-    """Return the delays of a memory or a shift register in LUTs.
+    """Return the delays of a memory or a shift register in LUTs (UG953 names the ports).
 
-    A read address acts like the inputs of a LUT, with a multiplexer for each doubling beyond 64 words.
+    An address at which is read acts like the inputs of a LUT, with a multiplexer for each doubling beyond 64 words.
     """
-    kind = cell["type"]
-    outputs = [port for port, way in cell["port_directions"].items() if way == "output"]
-    inputs = [port for port, way in cell["port_directions"].items() if way == "input" and "CLK" not in port]
-    deep = 2 if "256" in kind or "512" in kind else 1 if "128" in kind else 0
-    addresses = [port for port in inputs if port.startswith(("A", "DPRA", "ADDR")) and port not in ("ADDRD",)]
-    through = tuple((port, None, to, None, lut + 130 * deep) for port in addresses for to in outputs)
-    clocked = shifted if kind.startswith("SRL") else read
-    setup = {port: _LUT_RAM_SETUP.get(port, 262) for port in inputs if port not in addresses or port == "A"}
-    return Arcs(through, dict.fromkeys(outputs, clocked + 130 * deep), setup)
+    kind, directions = cell["type"], cell["port_directions"]
+    outputs = [port for port, way in directions.items() if way == "output"]
+    inputs = [port for port, way in directions.items() if way == "input" and "CLK" not in port]
+    multiplexers = 130 * (2 if "256" in kind or "512" in kind else 1 if "128" in kind else 0)
+    through, writes = [], []
+    last = max((port for port in inputs if port.startswith("ADDR")), default="")
+    for port in inputs:
+        if port.startswith("ADDR"):
+            reads = [f"DO{port[4:]}"]
+            writes += [port] if port == last else []
+        elif port.startswith("DPRA"):
+            reads = ["DPO"]
+        elif port.startswith("A"):
+            reads = [to for to in ("SPO", "O", "Q") if to in outputs]
+            writes += [] if kind.startswith("SRL") else [port]
+        else:
+            continue
+        through += [(port, None, to, None, lut + multiplexers) for to in reads if to in outputs]
+    addresses = {port for port, *_ in through}
+    setup = {port: _LUT_RAM_SETUP.get(port, 262) for port in inputs if port not in addresses}
+    setup |= dict.fromkeys(writes, 211)
+    arrival = (shifted if kind.startswith("SRL") else read) + multiplexers
+    return Arcs(tuple(through), dict.fromkeys(outputs, arrival), setup)
 
 
 def registers_in_use(cell: Cell, *names: str) -> list[int]:
@@ -137,10 +151,28 @@ def _arcs(cell: Cell, factor: float) -> Arcs:
 
 LUTS = frozenset({f"LUT{n}" for n in range(1, 7)} | {"INV"})
 FLIP_FLOPS = frozenset(("FDRE", "FDSE", "FDCE", "FDPE"))
+JOINED = frozenset(
+    {
+        *((kind, port) for kind in ("MUXF7", "MUXF8", "MUXF9") for port in ("I0", "I1")),
+        ("CARRY4", "S"),
+        ("CARRY4", "DI"),
+    }
+)
+CASCADES = {"CI": "CO", "PCIN": "PCOUT", "ACIN": "ACOUT", "BCIN": "BCOUT"}
 _NETS = Nets(base_ps=370, doubling_ps=50, span_ps=35, most_ps=2000)
 
 # A block RAM of 36 Kb is as high as five CLBs of eight LUTs, and two DSP slices are as high (UG474, UG479).
+MEMORIES = {
+    **dict.fromkeys(("RAM32M", "RAM64M", "RAM128X1D"), 4),
+    **dict.fromkeys(("RAM32M16", "RAM64M8", "RAM256X1D"), 8),
+    **dict.fromkeys(("RAM32X1D", "RAM64X1D", "RAM128X1S"), 2),
+    **dict.fromkeys(("RAM32X1S", "RAM64X1S", "SRL16E", "SRLC32E"), 1),
+    "RAM256X1S": 4,
+}
+"""LUTs of memories and shift registers (UG474, table 2-3)."""
+
 AREAS = {
+    **MEMORIES,
     **dict.fromkeys(("RAMB36E1", "RAMB36E2"), 40),
     **dict.fromkeys(("RAMB18E1", "RAMB18E2", "DSP48E1", "DSP48E2"), 20),
 }
@@ -152,9 +184,10 @@ GRADES = {
         arcs=partial(_arcs, factor=factor),
         luts=LUTS,
         flip_flops=FLIP_FLOPS,
-        joined=frozenset(("MUXF7", "MUXF8", "CARRY4")),
+        joined=JOINED,
+        packed=frozenset({"CARRY4", *MEMORIES}),
         slice_registers=8,
-        cascades=frozenset(("CI", "PCIN", "ACIN", "BCIN")),
+        cascades=CASCADES,
         nets=_NETS.scaled(factor),
         allowance_ps=300,
         areas=AREAS,

@@ -165,3 +165,58 @@ def test_a_loop_through_modules():
     cell = {"type": "top.a", "port_directions": {"i": "input", "o": "output"}, "connections": {"i": [5], "o": [5]}}
     with pytest.raises(ValueError, match="1 nets lie in a loop without a register"):
         longest("top", {"top": netlist(cell), "top.a": wire}, {"top": ("top.a",), "top.a": ()}, KINTEX)
+
+
+def memory(kind, inputs, outputs):
+    """Return the delays of a memory in LUTs: what each input reaches, and the inputs with a set-up time."""
+    directions = dict.fromkeys(inputs, "input") | dict.fromkeys(outputs, "output")
+    arcs = KINTEX.arcs({"type": kind, "port_directions": directions, "connections": {}})
+    reached: dict[str, set[str]] = {}
+    for port, _, to, _, _ in arcs.through:
+        reached.setdefault(port, set()).add(to)
+    return reached, set(arcs.setup)
+
+
+def test_memories_in_luts():
+    """Each read address reaches its own output; the write address is that of the last port (UG953)."""
+    reached, setup = memory("RAM32M", ["ADDRA", "ADDRD", "DIA", "DID", "WE", "WCLK"], ["DOA", "DOD"])
+    assert (reached, setup) == ({"ADDRA": {"DOA"}, "ADDRD": {"DOD"}}, {"ADDRD", "DIA", "DID", "WE"})
+    reached, setup = memory("RAM64M8", ["ADDRD", "ADDRH", "DIH", "WE", "WCLK"], ["DOD", "DOH"])
+    assert (reached, setup) == ({"ADDRD": {"DOD"}, "ADDRH": {"DOH"}}, {"ADDRH", "DIH", "WE"})
+    reached, setup = memory("RAM64X1D", ["A0", "DPRA0", "D", "WE", "WCLK"], ["SPO", "DPO"])
+    assert (reached, setup) == ({"A0": {"SPO"}, "DPRA0": {"DPO"}}, {"A0", "D", "WE"})
+    reached, setup = memory("SRLC32E", ["A", "D", "CE", "CLK"], ["Q", "Q31"])
+    assert (reached, setup) == ({"A": {"Q"}}, {"D", "CE"})
+
+
+def test_a_selection_comes_through_a_net():
+    """The data of a MUXF7 come from the LUTs of its slice; its selection comes from outside."""
+    directions = {"I0": "input", "I1": "input", "S": "input", "O": "output"}
+
+    def worst_net(port):
+        nets = {"I0": ["0"], "I1": ["0"], "S": ["0"]} | {port: [3], "O": [4]}
+        mux = {"type": "MUXF7", "port_directions": directions, "connections": nets}
+        return worst(netlist(flip_flop("0", 2), lut2(2, 2, 3), mux, flip_flop(4, 5))).steps[2].net_ps
+
+    assert (worst_net("I0"), worst_net("S")) == (0, BASE)
+
+
+def test_a_carry_that_leaves_its_chain_on_ecp5():
+    """nextpnr adds a CCU2C in front of a chain that the fabric drives, and one where a carry drives the fabric."""
+    ecp5 = GRADES["ecp5"]["6"]
+    directions = {"CIN": "input", "COUT": "output"}
+
+    def carry(a, b):
+        return {"type": "CCU2C", "port_directions": directions, "connections": {"CIN": [a], "COUT": [b]}}
+
+    def register(a, b):
+        return {
+            "type": "TRELLIS_FF",
+            "port_directions": {"DI": "input", "Q": "output"},
+            "connections": {"DI": [a], "Q": [b]},
+        }
+
+    circuit = netlist(register("0", 2), carry(2, 3), carry(3, 4), register(4, 5))
+    nets = [step.net_ps for step in paths_of("m", circuit, {}, ecp5).ends["m"].steps]
+    base = ecp5.nets.ps(1, 1)
+    assert nets == [0, base + 447, 0, 0]  # into the chain, along it, and into a flip-flop of the last slice
