@@ -4,7 +4,8 @@
 
 Each command is killed at N moments spread over its run, by SIGTERM and SIGKILL in turn, runs on N disks that fill up
 sooner or later, and gets every kind of wrong input file. The commands of a group take an hour or more; those of
-"simulation" compile a simulator in each run. The exit status is 1 if anything is wrong.
+"simulation" compile a simulator in each run. The exit status is 1 if anything is wrong. With --record and --only, the
+record is that of the command, and otherwise that of the group.
 """
 
 import argparse
@@ -94,9 +95,11 @@ def main(arguments: list[str]) -> int:
         labels = {"kill": "kills", "full disk": "full disks", "wrong input": "wrong inputs"}
         values += [Value(labels[kind], counts[kind], "", "measured") for kind in KINDS]
         values += [Value("wrong results", wrong, "", "measured")]
+        part = options.only[0].replace(", ", "-") if options.only and len(cases) == 1 else options.group
+        name = f"faults/{part}".replace(" ", "-") if part else "faults"
         try:
             add_record(
-                ROOT / "results", "verification", "faults" + (f"/{options.group}" if options.group else ""), values,
+                ROOT / "results", "verification", name, values,
                 command=" ".join(["python -m tests.faults", *arguments]),
                 configuration=f"{options.points} kills and {options.sizes} sizes of disks for each of: "
                 + "; ".join(case.name for case in cases),

@@ -86,7 +86,7 @@ CASES = (
          inputs=("small", "design")),
     Case("run", ("run", "{small}", "--port", "sim", *SMALL_PLAN, *RANDOM, "--images", "1"), inputs=("small",)),
     Case("synth", ("synth", "{small}", "--board", "marble", *SMALL_PLAN, "--jobs", "1"), inputs=("small",)),
-    Case("report", ("report", "{network}", "--board", "marble", "--plan", "{plan}", "--run", "{float}", "-o",
+    Case("report", ("report", "{network}", "--plan", "{plan}", "--run", "{float}", "-o",
                     "report.html"), ("report.html",), inputs=("network", "plan", "float")),
     Case("demo", ("demo", "{network}", "--images", "2", "-o", "demo"), ("demo",), resumes=True),
     Case("init", ("init", "digits", "-o", "begun"), ("begun",), inputs=()),
