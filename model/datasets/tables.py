@@ -257,7 +257,8 @@ def load(source: Source, columns: Columns | None = None) -> Dataset:
     tables = [open_table(part) for part in parts]
     if source.target is None:
         there = printable(", ".join(tables[0].names), 80)
-        raise UserError(f"{parts[0]} needs --target COLUMN with the class of each row; its columns are {there}")
+        kind = {"values": "numbers to learn", "labels": "labels"}.get(source.task, "class")
+        raise UserError(f"{parts[0]} needs --target COLUMN with the {kind} of each row; its columns are {there}")
     return dataset(source.title, tables, source.target, source.group, columns, source.task)
 
 

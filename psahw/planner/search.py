@@ -230,7 +230,7 @@ class _Search:
         if self.overrun(outcome):
             raise CheckFailed(
                 f"{self.network.name} at {fps:g} FPS does not fit {self.device.name}: "
-                f"{self.complaint_with_smallest(outcome)}; lower --fps or take a larger device"
+                f"{self.complaint_with_smallest(outcome)}; raise the limit, lower --fps, or take a larger device"
             )
         return outcome, f"the frame rate asked for, {fps:g} FPS"
 
