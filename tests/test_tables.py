@@ -9,6 +9,7 @@ from rich.console import Console
 from psahw import boards
 from psahw.cli import hardware, info, output, tables
 from psahw.display import cell
+from psahw.flow.planning import BoardPlan
 from psahw.network import file as network_file
 from psahw.network.summary import summarise
 from psahw.planner import search
@@ -117,7 +118,7 @@ def test_plan_on_80_columns(terminal, capsys):
     terminal(80)
     network, board = network_file.load("cifar10-psa"), boards.get("alveo-u250")
     planned = search.make(network, board.device, clock_hz=300e6, period=512, bus_bytes=8)
-    hardware._show_plan(planned)
+    hardware._show_plan(BoardPlan.for_board(planned, board))
     lines = _lines(capsys)
     assert max(map(len, lines)) <= 80
     assert len(lines) < 150
