@@ -4,7 +4,8 @@ The cells are those of Virtex-7 at grade -2, slow corner, which Kintex-7 shares:
 https://github.com/openXC7/prjxray-db (files of commits c61742d and 75825f2). Vivado's reports for an XC7K160T-2 have
 the same values (LUT 0.043 ns, CARRY4 CI to CO 0.053 ns, block RAM 1.80 ns). Where a delay depends on the place in a
 slice, it is the longest. Grades -1 and -3 are scaled by the clock to output of block RAMs in DS182, "Kintex-7 FPGAs
-Data Sheet: DC and AC Switching Characteristics": 2.08, 1.80 and 1.57 ns for -1, -2 and -3.
+Data Sheet: DC and AC Switching Characteristics": 2.08, 1.80 and 1.57 ns for -1, -2 and -3. Of these, 1.80
+is also in the database; the other two were quoted from memory.
 """
 
 from functools import partial
