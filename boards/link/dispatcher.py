@@ -119,8 +119,7 @@ class Dispatcher(wiring.Component):
             m.d.sync += [received.eq(i.fault), own.eq(self._fault(kind, count, argument, slot))]
         with m.If(self.flush):
             m.d.sync += [slot.eq(0), inside.eq(0)]
-        fault, numbered = Signal(8), (received == 0) & whole
-        m.d.comb += fault.eq(Mux(received == 0, own, received))
+        fault, numbered = Mux(received == 0, own, received), (received == 0) & whole
 
         latest = Signal.like(sequence)
         newer = self._compare(m, count, sequence, latest)

@@ -81,23 +81,23 @@ _Result = TypeVar("_Result")
 
 
 def _feasible(
-    items: Sequence[_Item], make: Callable[[_Item], _Result], nothing: str, most: int | None = None
+    items: Sequence[_Item], make: Callable[[_Item], _Result], most: int | None = None
 ) -> dict[_Item, _Result]:
     """Return ``make(item)`` for the first ``most`` items, or all, for which it does not raise `Infeasible`.
 
-    If there is none, raises the first of these errors, or one with the message ``nothing`` if there are no items.
+    If there is none, raises the first of these errors. There must be an item.
     """
     results: dict[_Item, _Result] = {}
-    reason = None
+    reasons: list[Infeasible] = []
     for item in items:
         if len(results) == most:
             break
         try:
             results[item] = make(item)
-        except Infeasible as error:
-            reason = reason or error
+        except Infeasible as reason:
+            reasons.append(reason)
     if not results:
-        raise reason or Infeasible(nothing)
+        raise reasons[0]
     return results
 
 
@@ -192,13 +192,9 @@ def _period(name: str, shape: Activations, frame: int) -> int:
     return frame // shape.tokens
 
 
-def _widths(name: str, stream: _Stream) -> list[int]:
+def _widths(channels: int, period: int) -> list[int]:
     """Return the numbers of lanes with which a token passes in its period, the fewest first."""
-    channels = stream.shape.channels
-    widths = [lanes for lanes in divisors(channels) if channels // lanes <= stream.period]
-    if not widths:
-        raise Infeasible(f"{name}: {channels} channels do not pass in {stream.period} cycles")
-    return widths
+    return [lanes for lanes in divisors(channels) if channels // lanes <= period]
 
 
 @dataclass(frozen=True)
@@ -247,13 +243,14 @@ class _Chooser:
 
     def between(self, one: tuple[Series, Series], other: tuple[Series, Series], before: _Stream, lanes: int) -> Tree:
         """Return the choice for two turns, with the narrowest streams between them."""
-        name, between = one[0][-1].name, self.behind(one[0], before, 1)
+        between = self.behind(one[0], before, 1)
 
         def parts(width: int) -> Tree:
             middle = self.behind(one[1], dataclasses.replace(between, lanes=width), width)
             return All((*self.turn(one, before, width), *self.turn(other, middle, lanes)))
 
-        return OneOf(tuple(_feasible(_widths(name, between), parts, name, most=MOST_LANES).values()))
+        widths = _widths(between.shape.channels, between.period)
+        return OneOf(tuple(_feasible(widths, parts, most=MOST_LANES).values()))
 
     def path(
         self, turns: list[tuple[Series, Series]], before: _Stream, last: list[int], end: Callable[[int], Tree]
@@ -265,14 +262,13 @@ class _Chooser:
         states, links = [], []
         sources = [before]
         for number, (link, state) in enumerate(turns):
-            name = link[-1].name
             after = self.behind(link, before, 1)
             ends = number == len(turns) - 1
-            widths = last if ends else _widths(name, after)
+            widths = last if ends else _widths(after.shape.channels, after.period)
             streams = [dataclasses.replace(after, lanes=width) for width in widths]
-            trees = _feasible(streams, partial(self.state, state), name, most=MOST_LANES)
+            trees = _feasible(streams, partial(self.state, state), most=MOST_LANES)
             pairs = {(a, b): (one, other) for a, one in enumerate(sources) for b, other in enumerate(trees)}
-            links.append(_feasible(list(pairs), partial(self._between, link, pairs), name))
+            links.append(_feasible(list(pairs), partial(self._between, link, pairs)))
             if ends:
                 trees = {stream: All((tree, end(stream.lanes))) for stream, tree in trees.items()}
             states.append(tuple(trees.values()))
@@ -503,8 +499,7 @@ def choices(network: Network, period: int, bus_bytes: int, engines: Engines) -> 
     chooser = _Chooser(network, frame, engines)
     image, _ = chooser.shapes[series[0].name]
     _, turns = _turns(series)
-    logits = _Stream(network.logits, 1, frame)
-    widths = _widths(series[-1].name, logits)
+    widths = _widths(network.logits.channels, frame)
     if any(isinstance(layer, Linear) for _, layer in turns[-1][0]):
         widths = widths[:1]  # the narrowest is the cheapest, and a linear layer can have any
 

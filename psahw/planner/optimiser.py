@@ -132,11 +132,10 @@ class Programme:
         tuple of Node or None
             The chosen nodes in data order. Return None if no choice fits, or if the solver ran out of time.
         """
-        if self._variables == 0:
-            over = any(amount > limits[name] for name, amount in zip(RESOURCES, self._fixed, strict=True))
-            return None if over else self._nodes(())
-        weights = np.array([1 / worth[name] if worth[name] else 0.0 for name in RESOURCES]) @ self._amounts
         amounts, room = self._scaled(limits)
+        if self._variables == 0:
+            return None if (room < 0).any() else self._nodes(())
+        weights = np.array([1 / worth[name] if worth[name] else 0.0 for name in RESOURCES]) @ self._amounts
         answer = self._solve(weights, amounts, room, gap)
         return None if answer.x is None else self._nodes(answer.x)
 
@@ -220,7 +219,7 @@ class Programme:
     def _scaled(self, limits: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
         """Return the resources of all options, and the limits less what is there in any case, in units of the limits.
 
-        The shapes are (resources, variables) and (resources,).
+        The shapes are (resources, variables) and (resources,). A limit below 0 counts as 0, which has the unit 1.
         """
         most = np.array([max(limits[name], 0) for name in RESOURCES])
         scale = 1 / np.maximum(most, 1)

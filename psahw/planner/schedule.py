@@ -286,7 +286,7 @@ def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) 
             continue
         late = np.flatnonzero(np.diff(results) != frame_interval)
         settling = int(late[-1]) + 1 if len(late) else 0
-        if frames - 1 - settling >= STEADY_FRAMES - 1:
+        if frames - settling >= STEADY_FRAMES:
             return Schedule(visited, frame_interval, int(results[0]), settling)
         frames += 3 * layers or 1
     raise Unsteady(f"the pipeline does not settle to a frame every {frame_interval} cycles within {most} frames")

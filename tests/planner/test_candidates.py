@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psahw.architecture.codes import INT8
-from psahw.architecture.nodes import InputTable, MacArray, MeanPool, TableRom, Transpose
+from psahw.architecture.nodes import Argmax, InputTable, MacArray, MeanPool, TableRom, Transpose
+from psahw.network import layers
 from psahw.network.activations import Activations
 from psahw.network.graph import Named, Network, Output, Residual
 from psahw.network.layers import Flatten, Linear, Table, Windows
@@ -118,12 +119,10 @@ def test_the_first_items_that_are_feasible():
             raise Infeasible(f"{item} is odd")
         return item // 2
 
-    assert candidates._feasible([1, 2, 3, 4, 6], half, "nothing") == {2: 1, 4: 2, 6: 3}
-    assert candidates._feasible([1, 2, 3, 4, 6], half, "nothing", most=2) == {2: 1, 4: 2}
+    assert candidates._feasible([1, 2, 3, 4, 6], half) == {2: 1, 4: 2, 6: 3}
+    assert candidates._feasible([1, 2, 3, 4, 6], half, most=2) == {2: 1, 4: 2}
     with pytest.raises(Infeasible, match=r"^1 is odd$"):
-        candidates._feasible([1, 3], half, "nothing")
-    with pytest.raises(Infeasible, match=r"^nothing$"):
-        candidates._feasible([], half, "nothing")
+        candidates._feasible([1, 3], half)
 
 
 def nodes(tree):
@@ -141,6 +140,19 @@ def nodes(tree):
         case _:
             yield from nodes(tree.branch)
             yield from nodes(tree.bypass)
+
+
+@pytest.mark.parametrize(
+    ("series", "lanes"),
+    [
+        ((Named("pool", layers.MaxPool((2, 2), (2, 2))), Named("flat", Flatten()), Named("head", linear(3, 24))), {1}),
+        ((Named("w", Windows((2, 2), (2, 2))), Named("embed", linear(3, 24)), Named("mean", layers.MeanPool(2))), {1, 3}),
+    ],
+)
+def test_widths_of_the_logits(series, lanes):
+    """A linear layer gives them one at a time, which is cheapest. Other layers may need other widths."""
+    offered = nodes(choices(graph((4, 4), 6, *series), 30, 1, ENGINES))
+    assert {node.lanes for node in offered if isinstance(node, Argmax)} == lanes
 
 
 @pytest.mark.parametrize("period", [11, 12])

@@ -137,6 +137,45 @@ def test_precision_of_the_overrun(monkeypatch):
     assert asked == [(0.5, 100)]
 
 
+@pytest.mark.parametrize(("percent", "asked"), [(1, 1), (3, 3)])
+def test_small_overruns_are_not_improved(monkeypatch, percent, asked):
+    """Up to a fiftieth above a limit, the first answer is taken."""
+    options = tuple(Leaf((TableRom("t", 32, lanes, True, "block"),)) for lanes in (4, 8))
+    programme = Programme(OneOf(options), "xc7")
+    limits = FREE | {"ff": min(cost(option.nodes, "xc7").ff for option in options) / (1 + percent / 100)}
+    answers, solve = [], programme._solve
+    monkeypatch.setattr(programme, "_solve", lambda *args, **kwargs: answers.append(0) or solve(*args, **kwargs))
+    overrun, _ = programme.nearest(limits)
+    assert overrun == pytest.approx(percent / 100)
+    assert len(answers) == asked
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_other_limits_are_exceeded_by_little(seed):
+    """Of all choices that exceed no limit by a fiftieth more than the least overrun, the sum of overruns is least."""
+    offered = tree(seed)
+    amounts = [cost(nodes, "xc7") for nodes in every(offered)]
+    limits = {"lut": min(a.lut for a in amounts) / 2, "ff": min(a.ff for a in amounts) / 2, "dsp": 9, "bram36": 2.0}
+
+    def overruns(amount):
+        return [max(getattr(amount, name) / most - 1, 0) for name, most in limits.items()]
+
+    overrun, chosen = Programme(offered, "xc7").nearest(limits)
+    near = [overruns(amount) for amount in amounts if max(overruns(amount)) <= overrun + 0.02 + 1e-6]
+    assert sum(overruns(cost(chosen, "xc7"))) <= 1.05 * min(map(sum, near)) + 1e-6
+
+
+@pytest.mark.parametrize("offered", [Leaf((Gather("g", 2, 2),)), tree(0)])
+def test_a_limit_below_zero_counts_as_zero(offered):
+    """Nothing here takes a multiplier, and everything takes flip-flops."""
+    programme = Programme(offered, "xc7")
+    limits = FREE | {"dsp": -3}
+    assert programme.cheapest(worth=WORTH, limits=limits) == programme.cheapest(worth=WORTH, limits=FREE) is not None
+    assert programme.nearest(limits)[0] == 0
+    assert programme.nearest(FREE | {"ff": -3}) == programme.nearest(FREE | {"ff": 0})
+    assert programme.cheapest(worth=WORTH, limits=FREE | {"ff": -3}) is None
+
+
 def test_a_path_with_a_gap():
     """Neighbouring stages have links, but no links that follow each other."""
     one = Leaf((Gather("g", 2, 2),))

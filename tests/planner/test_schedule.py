@@ -202,6 +202,46 @@ def test_a_row_waits_until_the_windows_have_freed_one():
     assert node.queue == max(int((entered <= t).sum() - (taken < t).sum()) for t in range(60))
 
 
+@pytest.mark.parametrize(
+    ("branch", "bypass", "depths"),
+    [
+        # Beat t leaves the branch in cycle t + 2, and the queue beside it, where it waits for two cycles, in t + 2.
+        ((nodes.TableRom("table", 4, 1),), (), (0, 3)),
+        # It leaves the branch in t + 1, waits there, too, and the sum takes both in t + 3.
+        ((nodes.MaxPool("pool", 1, 4, 1),), (), (3, 4)),
+        # It leaves the shortcut in t + 4 and the queue behind it in t + 6, and waits in the other one from t on.
+        ((), (nodes.TableRom("first", 4, 1), nodes.TableRom("second", 4, 1)), (7, 3)),
+    ],
+)
+def test_queues_of_a_residual_by_hand(branch, bypass, depths):
+    """A queue holds the beats that came since its oldest one; the branch has none if no beat waits there."""
+    node, _ = visit(Residual("sum", 1, 1, branch, bypass), np.arange(40))
+    assert (node.branch_queue, node.queue) == depths
+
+
+@pytest.mark.parametrize(("settling", "frames"), [(0, 5), (1, 5), (2, 8), (3, 8), (4, 8), (5, None)])
+def test_four_results_in_time(monkeypatch, settling, frames):
+    """With a transposition, five frames are tried first, and then eight. The last four results must be in time.
+
+    Here, each of the first ``settling`` results is followed by the next after 11 cycles instead of 10.
+    """
+    run = []
+
+    def chain(pipeline, times):
+        run.append(len(times))
+        number = np.arange(len(times))
+        return pipeline, 10 * number + np.minimum(number, settling)
+
+    monkeypatch.setattr("psahw.planner.schedule._chain", chain)
+    pipeline = (Transpose("transpose", 1, 1, 1, 1, 1),)
+    if frames is None:
+        with pytest.raises(Unsteady, match="does not settle to a frame every 10 cycles within 8 frames"):
+            schedule(pipeline, 1, 10)
+    else:
+        assert schedule(pipeline, 1, 10).settling_frames == settling
+        assert run[-1] == frames
+
+
 def changed(pipeline, kind, change):
     """Return the pipeline with every node of a kind changed, inside residuals too."""
     result = []

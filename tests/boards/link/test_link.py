@@ -11,6 +11,7 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from psahw.boards.link.link import Link
+from psahw.boards.link.replier import Replier
 from psahw.boards.link.uart_link import UartLink
 from tests.boards.stub import CLASSES, Stub, answer, result_layout
 from tests.wire import answers, frame, message, words
@@ -443,6 +444,11 @@ def test_init_wrong(changes, message):
     arguments = dict(hello=SELF, bus_bytes=4, frame_bytes=12, result=result_layout()) | changes
     with pytest.raises(ValueError, match=f"^{message}$"):
         Link(**arguments)
+
+
+def test_the_largest_result():
+    """A class index has one byte, and a logit is a word."""
+    assert Replier(hello=SELF, result=result_layout(256, 32)).classes == 256
 
 
 @pytest.mark.parametrize("domain", ["sync", "uart"])

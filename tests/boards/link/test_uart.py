@@ -110,6 +110,20 @@ def test_receive_ignores_glitches():
     assert receive(line) == good(TEXT)
 
 
+def test_a_line_that_nothing_drives_is_idle():
+    dut = Receiver(clock_hz=8000, baud=1000)
+
+    async def testbench(ctx):
+        for _ in range(200):
+            assert not ctx.get(dut.o.valid)
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
 @pytest.mark.parametrize("byte", [0x00, 0x55, 0xFF])
 def test_receive_ignores_a_glitch_in_any_cycle(byte):
     """The n-th of the characters is disturbed in its n-th clock cycle, the bits' sampling points among them."""
