@@ -279,12 +279,12 @@ class Accelerator:
         """
         addresses = [*range(FIRST_STALLS + self.hello.stages), LINK_LOSSES]
         requests = [Request(Kind.COUNTER, bytes([address]), index) for index, address in enumerate(addresses)]
-        values = [0] * len(addresses)
+        values: dict[int, int] = {}
         for request, payload, _ in self._exchange.run(requests, self.hello.window):
             if len(payload) != 4:
                 raise UserError(f"{self._port.name}: a counter must have 4 bytes, not {len(payload)}")
             values[request.index] = int.from_bytes(payload, "little")
-        frames, cycles, *stalls, link_losses = values
+        frames, cycles, *stalls, link_losses = (values[index] for index in range(len(addresses)))
         return {"frames": frames, "cycles": cycles, "stalls": stalls, "link_losses": link_losses}
 
     def clear_counters(self) -> None:

@@ -263,7 +263,7 @@ class Exchange:
 
     def _report(self, sequence: int, payload: bytes) -> None:
         """Handle the device's report of a fault."""
-        code = int.from_bytes(payload[:4], "little")
+        code = int.from_bytes(payload, "little")
         name = Fault(code).name if code in list(Fault) else UNKNOWN_FAULT
         self.statistics.reported[name] = self.statistics.reported.get(name, 0) + 1
         if code in UNNAMED:

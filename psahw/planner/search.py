@@ -291,8 +291,7 @@ class _Search:
         """
 
         def between(low: int, high: int) -> int:
-            middle = round((max(low, 1) * high) ** 0.5)
-            return min(max(middle, low + 1), high - 1)
+            return round((max(low, 1) * high) ** 0.5)  # neither of the two, which differ by more than 1
 
         too_short, ahead = 0, {}
         while best.period - too_short > 1:

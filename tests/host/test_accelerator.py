@@ -193,7 +193,8 @@ def test_impossible_hello(numbers, reason):
 def test_extreme_hello(numbers):
     with Device(greeting=hello(**numbers)) as device, connect(device) as accelerator:
         assert np.array_equal(accelerator.run(IMAGES[:9]).logits, EXPECTED[:9])
-        assert accelerator.measure(IMAGES[0], frames=0xFFFF - accelerator.hello.settling_frames - 1).latency == 120
+        for frames in (1, 0xFFFF - accelerator.hello.settling_frames - 1):
+            assert accelerator.measure(IMAGES[0], frames=frames).latency == 120
 
 
 def test_names_without_control_characters():
@@ -312,6 +313,11 @@ def test_port_without_permission(tmp_path):
 def test_init_wrong(options, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         Accelerator("/dev/null", **options)
+
+
+def test_extreme_options():
+    with Device() as device, connect(device, timeout=3600, attempts=1) as accelerator:
+        assert np.array_equal(accelerator.run(IMAGES[:1]).logits, EXPECTED[:1])
 
 
 def test_wrong_images():

@@ -145,13 +145,14 @@ def nodes(tree):
 @pytest.mark.parametrize(
     ("series", "lanes"),
     [
-        ((Named("pool", layers.MaxPool((2, 2), (2, 2))), Named("flat", Flatten()), Named("head", linear(3, 24))), {1}),
-        ((Named("w", Windows((2, 2), (2, 2))), Named("embed", linear(3, 24)), Named("mean", layers.MeanPool(2))), {1, 3}),
+        ((layers.MaxPool((2, 2), (2, 2)), Flatten(), linear(3, 24)), {1}),
+        ((Windows((2, 2), (2, 2)), linear(3, 24), layers.MeanPool(2)), {1, 3}),
     ],
 )
 def test_widths_of_the_logits(series, lanes):
     """A linear layer gives them one at a time, which is cheapest. Other layers may need other widths."""
-    offered = nodes(choices(graph((4, 4), 6, *series), 30, 1, ENGINES))
+    network = graph((4, 4), 6, *(Named(f"layer{n}", layer) for n, layer in enumerate(series)))
+    offered = nodes(choices(network, 30, 1, ENGINES))
     assert {node.lanes for node in offered if isinstance(node, Argmax)} == lanes
 
 

@@ -162,6 +162,9 @@ def search_where(network, monkeypatch):
         (lambda period, gap: None if 17 <= period <= 23 else period >= 24, 24, "no schedule"),
         (lambda period, gap: None if period == 11 else period >= 12, 12, "no schedule"),
         (lambda period, gap: None if period % 2 else period >= 10, 10, "no schedule"),
+        # Up to five shorter periods are tried, although the next one does not fit.
+        (lambda period, gap: period >= 62 or period == 57, 57, "the next faster plan needs lut 3 of 2"),
+        (lambda period, gap: period >= 62 or period == 56, 62, "the next faster plan needs lut 3 of 2"),
         # Periods that fit only with the solver's full precision
         (lambda period, gap: period >= (20 if gap > GAP else 19), 19, "the next faster plan needs lut 3 of 2"),
         (lambda period, gap: period >= 100 and gap <= GAP, 100, "the next faster plan needs lut 3 of 2"),
@@ -172,6 +175,31 @@ def test_fastest(fits, period, reason, search_where):
     arrangement, limited_by = made.fastest()
     assert (arrangement.period, limited_by) == (period, reason)
     assert sum(gap > GAP for _, gap in made._outcomes) < 60, "bisection takes few attempts"
+
+
+def test_room_for_buffers(network, monkeypatch):
+    """A choice that fits only without its buffers is made again with less room: by their size, or little more."""
+    asked, programme = [], search.Programme
+
+    class Recorded(programme):
+        def cheapest(self, *, limits, **options):
+            nodes = super().cheapest(limits=limits, **options)
+            asked.append((limits["ff"], cost(nodes, "xc7").ff))
+            return nodes
+
+    monkeypatch.setattr(search, "Programme", Recorded)
+
+    def planned(limit):
+        asked.clear()
+        return search.make(network, K160T, clock_hz=100e6, period=20, budget={"ff": limit}).resources.ff
+
+    wanted = planned(7500)
+    ((_, alone),) = asked
+    limit = wanted - 1
+    assert planned(limit) <= limit
+    (first, again), (room, _) = asked
+    assert (first, again) == (limit, alone)
+    assert limit - 1.02 * (wanted - alone) <= room <= limit - (wanted - alone)
 
 
 def out_of_time(undecided, fits):
@@ -283,3 +311,21 @@ def test_no_progress_without_adder_graphs(network):
     calls = []
     search.make(network, K160T, clock_hz=100e6, fps=10_000, progress=lambda *call: calls.append(call))
     assert calls == []
+
+
+@pytest.mark.parametrize("image", [(8, 16), (16, 8)])
+def test_an_image_that_is_not_square(image):
+    """A row of 16 or 8 pixels has 48 or 24 bytes, and the eight windows of 4 x 4 pixels take 96 input beats."""
+    network = random_network(np.random.default_rng(0), image=image, stages=(StageShape(4, 4),))
+    with pytest.raises(CheckFailed, match="input: 4 bytes a cycle do not bring an image in 88 cycles"):
+        search.make(network, K160T, clock_hz=100e6, period=11)
+    planned = search.make(network, K160T, clock_hz=100e6, period=12)
+    assert (planned.image_bytes, planned.frame_interval) == (384, 96)
+    with pytest.raises(ValueError, match=f"bus_bytes must divide the {3 * image[1]} bytes of an image's row, not 5"):
+        search.make(network, K160T, clock_hz=100e6, bus_bytes=5)
+
+
+@pytest.mark.parametrize(("most", "widest"), [(1, 1), (4, 4), (5, 4), (7, 6), (23, 12), (24, 24), (64, 24)])
+def test_widest_bus(most, widest):
+    """It divides the 24 bytes of a row."""
+    assert search.widest_bus(random_network(np.random.default_rng(0), image=(4, 8)), most) == widest
