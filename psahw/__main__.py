@@ -54,8 +54,8 @@ def program() -> None:
     """Run the command line of this process, and end the process with its status."""
     _open_standard_streams()
     _name_output()
-    signals.handle()
     try:
+        signals.handle()
         from .cli import main
 
         status = main()

@@ -11,11 +11,13 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from . import processes, scratch
 
-__all__ = ["Ended", "describe", "handle", "leave", "status"]
+__all__ = ["Ended", "decisive", "describe", "handle", "leave", "status"]
 
 _NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if os.name == "posix"]
 _STUCK_SECONDS = 1.0  # until the main thread must have reacted
@@ -36,6 +38,11 @@ def status(end: Ended | KeyboardInterrupt) -> int:
     return 128 + (signal.Signals[str(end)] if isinstance(end, Ended) else signal.SIGINT)
 
 
+def _exception(number: int) -> Ended | KeyboardInterrupt:
+    """Return the exception that a signal becomes."""
+    return KeyboardInterrupt() if number == signal.SIGINT else Ended(signal.Signals(number).name)
+
+
 class _Reaction:
     """The reaction of this process to its first signal."""
 
@@ -48,7 +55,7 @@ class _Reaction:
             _abandon(number)
         self.number = number
         processes.end_all()
-        raise KeyboardInterrupt if number == signal.SIGINT else Ended(signal.Signals(number).name)
+        raise _exception(number)
 
     def supervise(self, pipe: int) -> None:
         """Wait for a signal, and end this process if the main thread does not."""
@@ -85,6 +92,21 @@ def handle() -> None:
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
     threading.Thread(target=_reaction.supervise, args=(read,), daemon=True).start()
+
+
+@contextmanager
+def decisive() -> Iterator[None]:
+    """Raise the exception of a signal instead of any other one that follows it.
+
+    A library can make another exception of it: the import of an extension module fails with an ImportError, for
+    example, as if the module were not installed.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _reaction.number is None:
+            raise
+        raise _exception(_reaction.number) from error
 
 
 def leave(status: int) -> None:

@@ -4,6 +4,7 @@ Each signal is sent to psahw's own process alone, as a scheduler, a closed termi
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -53,6 +54,43 @@ def _psahw(*arguments, script='exec "$@"'):
     command = ["bash", "-c", script, "bash", sys.executable, "-m", "psahw", *arguments]
     finished = subprocess.run(command, capture_output=True, text=True)
     return finished.returncode, finished.stderr
+
+
+def _python(script, **environment):
+    """Return the status of a Python script, and its standard error."""
+    finished = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    return finished.returncode, finished.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_while_a_library_is_imported(small_network, tmp_path, number):
+    """An import that ends by a signal fails with an ImportError, but the library is not missing."""
+    (tmp_path / "onnxruntime.py").write_text(
+        f"import os\ntry:\n    os.kill(os.getpid(), {int(number)})\nexcept BaseException:\n    raise ImportError"
+    )
+    arguments = ["psahw", "export", str(small_network), "--onnx", str(tmp_path / "out.onnx"), "--check", "1"]
+    script = f"import sys; sys.argv = {arguments}\nfrom psahw.__main__ import program\nprogram()"
+    status, message = _python(script, PYTHONPATH=str(tmp_path))
+    assert status == STATUS[number]
+    assert message.endswith("psahw: interrupted\n" if number == signal.SIGINT else f"psahw: ended by {number.name}\n")
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_while_signals_begin_to_be_handled():
+    script = """
+import signal
+install = signal.signal
+def interrupted(number, handler):
+    install(number, handler)
+    if number == signal.SIGTERM:
+        signal.raise_signal(number)
+signal.signal = interrupted
+from psahw.__main__ import program
+program()
+"""
+    assert _python(script) == (143, "psahw: ended by SIGTERM\n")
 
 
 def test_reader_that_goes_away():

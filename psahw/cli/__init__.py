@@ -191,8 +191,9 @@ def _run(arguments: list[str] | None) -> int:
         _complain("psahw", "standard output is closed: redirect it to /dev/null if it is not wanted")
         return 2
     try:
-        status = psahw.main(arguments, prog_name="psahw", standalone_mode=False)
-        sys.stdout.flush()
+        with signals.decisive():
+            status = psahw.main(arguments, prog_name="psahw", standalone_mode=False)
+            sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "psahw"
