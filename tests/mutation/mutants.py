@@ -62,11 +62,12 @@ class Mutant:
 
 
 class _InExpressions:
-    """An operator that is applied neither to annotations nor to decorators, and to stars only if they calculate.
+    """An operator that is applied only where the result is another program without mistakes in syntax or type.
 
-    Annotations are not run. The options of a dataclass mostly forbid what the type checker forbids, too. Another star
-    than that of a multiplication or a power, as in ``f(*x)``, would become a mistake in syntax or in type, which no
-    test could miss.
+    Annotations are not run, and the options of a dataclass mostly forbid what the type checker forbids, too. Another
+    star than that of a multiplication or a power, as in ``f(*x)``, would become a mistake in syntax or in type, which
+    no test could miss. NumPy takes any negative length as that which is to be calculated, and ``zip(strict=True)``
+    only reports that two sequences of a module do not have the same length, which they always do.
     """
 
     def __init__(self, operator):
@@ -75,7 +76,7 @@ class _InExpressions:
     def mutation_positions(self, node):
         """Yield the places in a node at which the operator is applied."""
         is_star = node.type == "operator" and node.value in ("*", "**") and node.parent.type not in ("term", "power")
-        if not is_star and not _in_declaration(node):
+        if not is_star and not _in_declaration(node) and not _without_effect(node):
             yield from self.operator.mutation_positions(node)
 
     def mutate(self, node, index):
@@ -93,6 +94,17 @@ def _in_declaration(node) -> bool:
             return True
         child, parent = parent, parent.parent
     return False
+
+
+def _without_effect(node) -> bool:
+    """Return whether a node is the number in ``reshape(-1)`` or the value in ``strict=True``."""
+    if node.type == "number" and node.parent.type == "factor":
+        call = node.parent.parent
+        while call.type == "arglist":
+            call = call.parent
+        before = call.get_previous_sibling()
+        return call.type == "trailer" and before is not None and before.get_code().strip() == ".reshape"
+    return node.type == "keyword" and node.parent.get_code().strip() == "strict=True"
 
 
 @functools.cache

@@ -173,6 +173,29 @@ def test_intervals_by_hand():
     assert intervals((windows, nodes.Gather("gather", 2, 2), turn), 8) == {"windows": 16, "gather": 16, "turn": 32}
 
 
+@pytest.mark.parametrize(
+    ("node", "beats"),
+    [
+        (nodes.Windows("node", 4, 4, 2, (2, 2), (2, 2), (0, 0, 0, 0), 4, 4, 9), 4 * 8 // 4),
+        (nodes.Gather("node", 2, 4), 20 // 4),
+        (nodes.Gather("node", 2, 2, 5), 4 * 3),
+        (nodes.MacArray("node", 8, 3, rows=1, columns=2, o_lanes=1, vectors=5, sets=1, weight_bits=8, acc_bits=20,
+                        offset_bits=20, shift_range=0), 5 * 3),
+        (nodes.GraphEngine("node", 8, 8, 2, 4, vectors=5, digit=1, graph_interval=2, graph_latency=9, lut=0, ff=0),
+         5 * 2),
+        (Transpose("node", 4, 5, 1, 2, 9), 4 * 5 // 2),
+        (LocalMixing("node", (3, 3), (5, 1), 8, 1, 2, 8, 20, 20, 0), 20),
+        (Residual("node", 1, 4, (nodes.Gather("narrow", 1, 4),), (nodes.Gather("wide", 1, 4),)), 5),
+        (nodes.MaxPool("node", 4, 5, 1), 5),
+        (nodes.MeanPool("node", 5, 4, 1, 0), 4),
+        (nodes.Argmax("node", 20, 20, 1, INT8), 1),
+    ],
+)  # fmt: skip
+def test_output_beats_by_hand(node, beats):
+    """A frame of 20 beats goes in, and the component behind takes a cycle for each beat that comes out."""
+    assert intervals((node, nodes.TableRom("next", 8, 2)), 20)["next"] == beats
+
+
 @pytest.mark.parametrize(("gap", "depth"), [(1, 3), (12, 1)])
 def test_windows_by_hand(gap, depth):
     """Two windows of 2 x 2 pixels follow each other after ten cycles, and the buffer of four rows never fills.

@@ -446,6 +446,24 @@ def test_init_wrong(changes, message):
         Link(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "names"),
+    [
+        ("_dispatcher", "_buffer", ("byte", "put", "restart", "free", "keep", "repeat")),
+        ("_dispatcher", "_replier", ("flush", "reset")),
+        ("_buffer", "_replier", ("sent",)),
+        ("_buffer", "_stopwatch", ("begin",)),
+        ("_replier", "_stopwatch", ("latency", "span", "stamp", "offered", "next_image")),
+    ],
+)
+def test_ports_of_the_same_name_fit_each_other(one, other, names):
+    """They are connected one by one, so that nothing else compares their widths."""
+    link = Link(hello=SELF, bus_bytes=4, frame_bytes=12, result=result_layout())
+    for name in names:
+        ports = [getattr(link, part).signature.members[name] for part in (one, other)]
+        assert ports[0].shape == ports[1].shape and ports[0].flow != ports[1].flow
+
+
 def test_the_largest_result():
     """A class index has one byte, and a logit is a word."""
     assert Replier(hello=SELF, result=result_layout(256, 32)).classes == 256
