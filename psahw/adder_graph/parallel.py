@@ -138,12 +138,12 @@ class Pipeline:
     def copies(self, value: int, stage: int, fan_out: int | None) -> int:
         """Return how many equal registers hold a value at the start of a stage.
 
-        None of them has more than ``fan_out`` loads, which are the steps in that stage and the register of the next;
-        None sets no limit.
+        The value must wait or be used there. No register has more than ``fan_out`` loads, which are the steps in that
+        stage and the register of the next; None sets no limit.
         """
         uses = self.uses[value]
         loads = uses.count(stage) + (uses[-1] > stage)
-        return 1 if fan_out is None else max(1, -(-loads // fan_out))
+        return 1 if fan_out is None else -(-loads // fan_out)
 
     @property
     def adder_bits(self) -> int:
@@ -264,9 +264,9 @@ class _Placement:
 
     def improve(self) -> None:
         """Move steps, one at a time and as far as their neighbours allow, while that saves registers."""
-        order = [v for v in range(len(self._place)) if self._operands[v]]
-        for sweep in range(_SWEEPS):
-            moves = [self._move(v) for v in (order if sweep % 2 else reversed(order))]
+        order = [v for v in reversed(range(len(self._place))) if self._operands[v]]
+        for _ in range(_SWEEPS):
+            moves = [self._move(v) for v in order]
             if not any(moves):
                 break
 

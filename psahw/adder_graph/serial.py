@@ -220,10 +220,9 @@ class _Times:
 
     def improve(self) -> None:
         """Move sums, one at a time, while that saves registers."""
-        for sweep in range(_SWEEPS):
+        for _ in range(_SWEEPS):
             before = list(self.time)
-            order = range(len(self.steps))
-            for n in order if sweep % 2 else reversed(order):
+            for n in reversed(range(len(self.steps))):
                 self.time[self.inputs + n] = self._best(n)
             if self.time == before:
                 break

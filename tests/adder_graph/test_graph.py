@@ -20,19 +20,42 @@ def test_values_by_hand():
     assert graph.evaluate(np.array([[5, 3], [-128, 0]])).tolist() == [[34, 0, -3], [-256, 0, 0]]
 
 
+INPUTS = ((0, 1), (5, 5))
+LAST = Adder(0, 1, 40, False, 40)  # node 2, with the greatest shifts
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((((0, 1),), (Adder(0, 1, 0, False),), ()), "adders[0] must add nodes from 0 to 0, not 0 and 1"),
-        ((((0, 1),), (Adder(0, 0, 41, False),), ()), "adders[0] must shift by 0 to 40, not 41 and 0"),
-        ((((0, 1),), (Adder(0, 0, 1, False, -1),), ()), "adders[0] must shift by 0 to 40, not 1 and -1"),
-        ((((1, 0),), (), ()), "inputs[0] must be (low, high), not (1, 0)"),
-        (
-            (((0, 1),), (), (None, Output(1, 0, False))),
-            "outputs[1] must be a node below 1, shifted by 0 to 40, not Output(node=1, shift=0, negative=False)",
+        (((0, 1), (1, 0)), "inputs[1] must be (low, high), not (1, 0)"),
+        (Adder(2, 0, 0, False), "adders[0] must add nodes from 0 to 1, not 2 and 0"),
+        (Adder(0, 2, 0, False), "adders[0] must add nodes from 0 to 1, not 0 and 2"),
+        (Adder(-1, 0, 0, False), "adders[0] must add nodes from 0 to 1, not -1 and 0"),
+        (Adder(0, -1, 0, False), "adders[0] must add nodes from 0 to 1, not 0 and -1"),
+        (Adder(0, 0, 41, False), "adders[0] must shift by 0 to 40, not 41 and 0"),
+        (Adder(0, 0, 0, False, 41), "adders[0] must shift by 0 to 40, not 0 and 41"),
+        (Adder(0, 0, -1, False), "adders[0] must shift by 0 to 40, not -1 and 0"),
+        (Adder(0, 0, 1, False, -1), "adders[0] must shift by 0 to 40, not 1 and -1"),
+        *(
+            (output, f"outputs[1] must be a node below 3, shifted by 0 to 40, not {output}")
+            for output in (Output(3, 0, True), Output(-1, 0, True), Output(0, 41, True), Output(0, -1, True))
         ),
     ],
 )
 def test_init_wrong_graph(arguments, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        Graph(*arguments)
+        match arguments:
+            case Adder():
+                Graph(INPUTS, (arguments,), ())
+            case Output():
+                Graph(INPUTS, (LAST,), (None, arguments))
+            case inputs:
+                Graph(inputs, (), ())
+
+
+def test_extreme_graphs():
+    """The first and the last node, the least and the greatest shift, and an input that is constant."""
+    outputs = (Output(0, 40, False), Output(3, 0, False), Output(2, 0, True))
+    graph = Graph(INPUTS, (LAST, Adder(2, 2, 0, True)), outputs)
+    assert graph.ranges[1] == (5, 5) and graph.outputs[0].shift == 40
+    assert Graph(INPUTS, (), (Output(1, 0, False),)).weight.tolist() == [[0, 1]]

@@ -78,6 +78,56 @@ def test_a_wide_sum_is_made_late_and_a_narrow_one_early():
     assert pipeline(shared, bias=[0], shift=[0]).stage[8] == 4
 
 
+def test_one_sum_is_late_and_another_early():
+    """Neither all steps as early nor all as late as possible is best here: both sums of the test before are there."""
+    chain = tuple(Adder(n + 3, 0, 0, False) for n in range(4))
+    more = (Adder(1, 2, 0, False), Adder(0, 0, 2, False), Adder(7, 9, 0, False))
+    graph = Graph((BYTE,) * 4, (*chain, *more), (Output(10, 0, False), Output(8, 0, False)))
+    assert pipeline(graph, bias=[0, 0], shift=[0, 0]).stage[8:11] == (1, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bias", "more"), [(-128, 127, 0, 0), (-128, 127, 1, 1), (-129, 0, 0, 1), (0, 127, 0, 0)]
+)
+def test_saturation_costs_only_where_a_result_can_be_too_large(low, high, bias, more):
+    """A result of eight bits; it takes 1.1 LUTs for each of them."""
+    row = pipeline(Graph(((low, high),), (), (Output(0, 0, False),)), bias=[bias], shift=[0])
+    assert [entry.saturates(8) for entry in row.rows] == [bool(more)]
+    added = row.adder_bits - row.unseen_bits
+    assert adder_graph_cost(row).lut == added + round(8 * 1.1) * more
+
+
+def test_bits_that_pass_beside_an_adder():
+    """The lowest four bits of ``x0 + (x1 << 4)`` are the two of x0 and its sign twice. The lowest is not used.
+
+    The sign waits for two clock cycles, and no other bit of x0 waits. The eight bits of x1, the nine upper bits of the
+    sum, and the result wait for one. The latency of three has three more registers.
+    """
+    graph = Graph(((-2, 1), BYTE), (Adder(0, 1, 4, False),), (Output(2, 0, False),))
+    assert adder_graph_cost(pipeline(graph, bias=[-1], shift=[1])).ff == 2 * 1 + 8 + 9 + 8 + 3
+
+
+@pytest.mark.parametrize(
+    ("sums", "luts", "registers"),
+    [
+        (1, 0, 8 + 9 + 10 + 8 + 2 * 8 + 4),
+        (2, 8, 2 * 8 + 9 + 10 + 10 + 8 + 5),
+        (3, 8, 3 * 8 + 9 + 10 + 10 + 11 + 8 + 6),
+    ],
+)
+def test_runs_of_registers_are_luts(sums, luts, registers):
+    """An input of eight bits is added to a multiple of the other one, for which it waits for a cycle more than sums.
+
+    Eight LUTs hold it from three cycles on, each for all of its cycles. The other input, the sums, the total, the
+    result and the validity are in registers.
+    """
+    multiples = tuple(Adder(n + 1 if n else 0, 0, 0, False) for n in range(sums))
+    graph = Graph((BYTE,) * 2, (*multiples, Adder(sums + 1, 1, 0, False)), (Output(sums + 2, 0, False),))
+    pipelined = pipeline(graph, bias=[0], shift=[0])
+    added = pipelined.adder_bits - pipelined.unseen_bits
+    assert adder_graph_cost(pipelined) == (round(added + luts + 0.4 * (sums + 1) + 8 * 1.1), registers, sums + 3)
+
+
 @pytest.mark.parametrize(("fan_out", "copies"), [(None, 1), (5, 1), (2, 2), (1, 4)])
 def test_registers_are_copied_for_their_loads(fan_out, copies):
     adders = tuple(Adder(0, n, 0, False) for n in range(1, 5))

@@ -79,6 +79,11 @@ def test_requantise_input_width_is_exact():
     assert Requantise(low=[0, -129], high=[3, 127], **arguments).acc.shape() == signed(9)
 
 
+def test_requantise_extreme_arguments():
+    """The least and the greatest shift and multiplier."""
+    Requantise(low=[0, 0], high=[9, 9], bias=[0, 0], shift=[0, 31], multiplier=[0, (1 << 22) - 1])
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

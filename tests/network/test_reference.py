@@ -133,7 +133,7 @@ def test_memory_of_local_mixing_in_large_grids(side, kernel):
 def test_memory_of_dense_mixing_in_large_grids():
     """The matrix takes 16 MiB in the file; in floating point it would take 64 MiB or 128 MiB."""
     rng = np.random.default_rng(0)
-    network = random_network(rng, image=(64, 64), patch=Patch(1, 1), stages=(StageShape(2, 2, 1),))
+    network = random_network(rng, image=(128, 32), patch=Patch(1, 1), stages=(StageShape(2, 2, 1),))
     image, taps = random_images(rng, network, 1), {}
     tracemalloc.start()
     reference.run(network, image, taps=taps)
