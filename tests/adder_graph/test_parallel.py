@@ -100,7 +100,7 @@ def test_saturation_costs_only_where_a_result_can_be_too_large(low, high, bias, 
 def test_bits_that_pass_beside_an_adder():
     """The lowest four bits of ``x0 + (x1 << 4)`` are the two of x0 and its sign twice. The lowest is not used.
 
-    The sign waits for two clock cycles, and no other bit of x0 waits. The eight bits of x1, the nine upper bits of the
+    The sign waits for two clock cycles, and no other bit of x0 does. The eight bits of x1, the nine upper bits of the
     sum, and the result wait for one. The latency of three has three more registers.
     """
     graph = Graph(((-2, 1), BYTE), (Adder(0, 1, 4, False),), (Output(2, 0, False),))
