@@ -87,8 +87,7 @@ class ImageBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        beat = data.ArrayLayout(unsigned(8), self.bus_bytes)
-        m.submodules.memory = memory = Memory(shape=beat, depth=self.slots * self.beats, init=[])
+        m.submodules.memory = memory = Memory(shape=self.o.p.shape(), depth=self.slots * self.beats, init=[])
         taken = Signal(range(self.slots + 1))
         waiting = Signal(range(self.slots + 1))  # committed images that have not been sent
         repeats = Array(Signal(REPEAT_BITS, name=f"repeat_{slot}") for slot in range(self.slots))

@@ -187,7 +187,7 @@ class Replier(wiring.Component):
         last
             Expression that is true while the image's last result is offered.
         """
-        taken, done, shown = Signal(), Signal(16), Signal()
+        taken, done, shown = Signal(), Signal.like(self.i.payload.argument), Signal()
         result = self.result
         m.d.comb += [result.ready.eq(taken | self.next_image), self.offered.eq(result.valid & ~shown)]
         m.d.sync += shown.eq(result.valid & ~result.ready)

@@ -140,8 +140,8 @@ def _table_roms(name: str, table: Table, stream: _Stream) -> list[TableRom]:
     if _identity(table, stream.shape):
         return []
     distinct = bool((table.values != table.values[:1]).any())
-    words = stream.beats * table.values.shape[1] if distinct else table.values.shape[1]
-    styles = [style for style, fits in (("distributed", words <= 1024), ("block", distinct)) if fits]
+    small = not distinct or stream.beats * table.values.shape[1] <= 1024  # words
+    styles = [style for style, fits in (("distributed", small), ("block", distinct)) if fits]
     return [
         TableRom(name, table.channels, stream.lanes, distinct, style, stream.shape.codes, table.codes)
         for style in styles

@@ -61,6 +61,9 @@ def test_transpose(row_beats, column_beats, i_lanes, o_lanes):
     assert layout.depth == 2 * buffer.half and layout.depth % layout.banks == 0
     written, read = places[:, ::i_lanes], places[::o_lanes]
     assert not (written % layout.i_align).any() and not (read % layout.o_align).any()
+    for starts, lanes, step in ((written, i_lanes, 1), (read, o_lanes, layout.step)):
+        together = starts.reshape(-1, 1) + step * np.arange(lanes)
+        assert all(len(set(beat)) == lanes for beat in (together % layout.banks).tolist())
     for column, row in itertools.product(range(o_lanes), range(i_lanes)):
         assert np.array_equal(places[:, row::i_lanes], written + row)
         assert np.array_equal(places[column::o_lanes], read + column * layout.step)

@@ -58,16 +58,39 @@ def test_buffered_rows(height, size, stride, padding, rows):
     assert SlidingWindow(height, height, size, stride, padding).buffered_rows == rows
 
 
-@given(st.tuples(st.integers(1, 6), st.integers(1, 6)), st.sampled_from([1, 3, 5, 7]))
+def test_one_number_for_both_axes():
+    assert SlidingWindow(7, 5, 2, 3, 1) == SlidingWindow(7, 5, (2, 2), (3, 3), (1, 1, 1, 1))
+    assert SlidingWindow(7, 5, 2, 3) == SlidingWindow(7, 5, (2, 2), (3, 3), (0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("size", "padding", "message"),
+    [
+        ((6, 1), (1, 0, 0, 0), "a window of 6 rows must fit 4 with padding of 1 and 0"),
+        ((1, 9), (0, 0, 2, 1), "a window of 9 columns must fit 5 with padding of 2 and 1"),
+        ((3, 5), (3, 1, 0, 0), "padding must be below the window's 3 rows, not 3 and 1"),
+        ((2, 3), (0, 0, 1, 3), "padding must be below the window's 3 columns, not 1 and 3"),
+    ],
+)
+def test_init_wrong_window(size, padding, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        SlidingWindow(4, 5, size, 1, padding)
+
+
+odd = st.sampled_from([1, 3, 5, 7])
+
+
+@given(st.tuples(st.integers(1, 6), st.integers(1, 6)), st.one_of(odd, st.tuples(odd, odd)))
 def test_neighbours(grid, kernel):
     height, width = grid
-    margin = kernel // 2
-    padded = np.pad(np.arange(height * width).reshape(grid), margin, constant_values=-1)
-    expected = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel)).reshape(height * width, -1)
+    rows, columns = (kernel, kernel) if isinstance(kernel, int) else kernel
+    margins = rows // 2, columns // 2
+    padded = np.pad(np.arange(height * width).reshape(grid), [(n, n) for n in margins], constant_values=-1)
+    expected = np.lib.stride_tricks.sliding_window_view(padded, (rows, columns)).reshape(height * width, -1)
     tokens = neighbours(grid, kernel)
     assert np.array_equal(tokens, expected)
     assert neighbour_count(grid, kernel) == (expected >= 0).sum()
     farthest = (tokens - np.arange(height * width)[:, None]).max()
     assert farthest <= neighbour_reach(grid, kernel)
-    if min(grid) > margin:
+    if height > margins[0] and width > margins[1]:
         assert farthest == neighbour_reach(grid, kernel)

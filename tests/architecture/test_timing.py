@@ -139,7 +139,7 @@ def test_local_mixing():
     assert output.tolist() == [push + 12 for n, push in enumerate(pushes) if n % 16 >= 6]
 
 
-@pytest.mark.parametrize(("beats", "interval", "o_beats"), [(1, 3, 2), (3, 5, 2), (3, 1, 4), (4, 1, 1)])
+@pytest.mark.parametrize(("beats", "interval", "o_beats"), [(1, 3, 2), (2, 1, 1), (3, 5, 2), (3, 1, 4), (4, 1, 1)])
 def test_graph_engine(beats, interval, o_beats):
     """Beats are gathered one per cycle, from the cycle on in which the vector before leaves for the graph."""
     times = of_frames(6, beats) * 2 // 3

@@ -78,17 +78,20 @@ TARGETS = (
             "boards/link/uart.py": "boards/link/test_uart.py",
             "boards/link/cobs.py": "boards/link/test_cobs.py",
             "boards/link/dispatcher.py": "boards/link/test_link.py::test_ports_of_the_same_name_fit_each_other "
-            "::test_hello ::test_images_in_flight ::test_invalid_requests ::test_a_body_without_a_whole_header "
+            "::test_fields_fit_each_other ::test_hello ::test_a_long_image_is_refused ::test_images_in_flight "
+            "::test_invalid_requests ::test_a_body_without_a_whole_header "
             "::test_requests_that_come_twice_or_late ::test_a_late_request_has_no_effect ::test_open "
             "::test_more_images_than_the_window_holds ::test_only_the_last_of_several_resets_need_be_confirmed "
             "::test_more_requests_than_tickets_can_wait ::test_an_image_without_room_for_its_ticket",
             "boards/link/replier.py": "boards/link/test_link.py::test_ports_of_the_same_name_fit_each_other "
-            "::test_hello ::test_init_wrong ::test_the_largest_result ::test_times ::test_pulses "
-            "::test_counters_are_answered_in_order ::test_images_in_flight ::test_invalid_requests "
-            "::test_reset_at_any_time_mixes_no_answers ::test_results_before_the_end_of_an_image",
+            "::test_fields_fit_each_other ::test_hello_of_any_length ::test_init_wrong ::test_the_largest_result "
+            "::test_times ::test_pulses ::test_counters_are_answered_in_order ::test_images_in_flight "
+            "::test_invalid_requests ::test_reset_at_any_time_mixes_no_answers "
+            "::test_results_before_the_end_of_an_image",
             "boards/link/image_buffer.py": "boards/link/test_link.py::test_ports_of_the_same_name_fit_each_other "
-            "::test_init_wrong ::test_times ::test_images_in_flight ::test_the_ring_of_images_wraps "
-            "::test_more_images_than_the_window_holds ::test_results_before_the_end_of_an_image",
+            "::test_fields_fit_each_other ::test_init_wrong ::test_times ::test_images_in_flight "
+            "::test_the_ring_of_images_wraps ::test_more_images_than_the_window_holds "
+            "::test_results_before_the_end_of_an_image",
         },
     ),
     *_targets(

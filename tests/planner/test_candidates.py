@@ -147,6 +147,7 @@ def nodes(tree):
     [
         ((layers.MaxPool((2, 2), (2, 2)), Flatten(), linear(3, 24)), {1}),
         ((Windows((2, 2), (2, 2)), linear(3, 24), layers.MeanPool(2)), {1, 3}),
+        ((Windows((2, 2), (2, 2)), linear(5, 24), linear(3, 5), layers.MeanPool(2)), {1, 3}),
     ],
 )
 def test_widths_of_the_logits(series, lanes):
@@ -165,6 +166,24 @@ def test_the_input_in_time(period):
         return
     with pytest.raises(Infeasible, match=r"^input: 4 bytes a cycle do not bring an image in 44 cycles$"):
         choices(network, period, 4, ENGINES)
+
+
+@pytest.mark.parametrize(("period", "fits"), [(2, False), (3, True)])
+def test_a_local_token_mixing_in_time(period, fits):
+    """It takes the two beats of each of its 16 tokens, and as many of the 5 that lead to the last neighbour."""
+    network = random_network(
+        np.random.default_rng(0), image=(8, 8), stages=(StageShape(8, 4, kernel=3),), patch=Patch(2, 2)
+    )
+    name = "stages.0.blocks.0.token_mixing.linear"
+    place = network.place(name)
+    chooser = candidates._Chooser(network, 16 * period, ENGINES)
+    stream = candidates._Stream(place.input, 4, period)
+    if fits:
+        ((leaf,),) = (chooser.local(name, place.layer, stream),)
+        assert leaf.nodes[0].beats == 2
+    else:
+        with pytest.raises(Infeasible, match=f"^{name}: 16 \\+ 5 tokens of 2 beats exceed the frame$"):
+            chooser.local(name, place.layer, stream)
 
 
 def test_narrowest_streams():

@@ -242,27 +242,85 @@ def test_queues_of_a_residual_by_hand(branch, bypass, depths):
     assert (node.branch_queue, node.queue) == depths
 
 
-@pytest.mark.parametrize(("settling", "frames"), [(0, 5), (1, 5), (2, 8), (3, 8), (4, 8), (5, None)])
-def test_four_results_in_time(monkeypatch, settling, frames):
-    """With a transposition, five frames are tried first, and then eight. The last four results must be in time.
+@pytest.mark.parametrize(
+    ("latency", "settling", "frames"),
+    [
+        (0, 0, 5),
+        (0, 1, 5),
+        (0, 2, 8),
+        (0, 3, 8),
+        (0, 4, 8),
+        (10, 1, 5),
+        (11, 0, 7),
+        (11, 3, 7),
+        (11, 4, 10),
+        (11, 6, 10),
+    ],
+)
+def test_four_results_in_time(monkeypatch, latency, settling, frames):
+    """Frames are tried until the last four results are in time: ever three more, for a transposition.
 
-    Here, each of the first ``settling`` results is followed by the next after 11 cycles instead of 10.
+    At first five are tried, or seven if the latency lets two be under way. The first ``settling`` results are
+    followed by the next after 11 cycles instead of 10.
     """
+    run = late_results(monkeypatch, latency, settling)
+    found = schedule(TRANSPOSITION, 1, 10)
+    assert (found.latency, found.settling_frames, run[-1]) == (latency, settling, frames)
+
+
+@pytest.mark.parametrize(("latency", "settling", "most"), [(0, 5, 8), (11, 7, 10)])
+def test_results_that_do_not_settle(monkeypatch, latency, settling, most):
+    late_results(monkeypatch, latency, settling)
+    with pytest.raises(Unsteady, match=f"does not settle to a frame every 10 cycles within {most} frames"):
+        schedule(TRANSPOSITION, 1, 10)
+
+
+TRANSPOSITION = (Transpose("transpose", 1, 1, 1, 1, 1),)
+
+
+def late_results(monkeypatch, latency, settling):
+    """Put other results in the place of those of a chain; return a list of how many frames were run."""
     run = []
 
     def chain(pipeline, times):
         run.append(len(times))
         number = np.arange(len(times))
-        return pipeline, 10 * number + np.minimum(number, settling)
+        return pipeline, latency + 10 * number + np.minimum(number, settling)
 
     monkeypatch.setattr("psahw.planner.schedule._chain", chain)
-    pipeline = (Transpose("transpose", 1, 1, 1, 1, 1),)
-    if frames is None:
-        with pytest.raises(Unsteady, match="does not settle to a frame every 10 cycles within 8 frames"):
-            schedule(pipeline, 1, 10)
-    else:
-        assert schedule(pipeline, 1, 10).settling_frames == settling
-        assert run[-1] == frames
+    return run
+
+
+MAC = nodes.MacArray("mac", 8, 6, rows=2, columns=4, o_lanes=2, vectors=1, sets=1, weight_bits=8, acc_bits=20,
+                     offset_bits=20, shift_range=0)  # fmt: skip
+LOCAL = LocalMixing("local", (3, 3), (5, 1), 8, 1, 4, 8, 20, 20, 0)
+
+
+@pytest.mark.parametrize(
+    ("plain", "scaled", "later"),
+    [
+        (MAC, dataclasses.replace(MAC, scale_bits=1), timing.MULTIPLIER_LATENCY),
+        (LOCAL, dataclasses.replace(LOCAL, scale_bits=1), timing.MULTIPLIER_LATENCY),
+        (nodes.MeanPool("pool", 5, 8, 4, 0), nodes.MeanPool("pool", 5, 8, 4, 0, multiplier=2), 2),
+    ],
+)
+def test_multipliers_make_results_later(plain, scaled, later):
+    (_, before), (_, after) = (visit(node, np.arange(20)) for node in (plain, scaled))
+    assert (after - before == later).all()
+
+
+def test_queues_before_engines():
+    """A beat takes two cycles through the queue, and one that comes while another is there makes it deeper."""
+    times = np.arange(20)
+    local, output = visit(LOCAL, times)
+    expected, taken = timing.local_mixing(times + 2, tokens=5, beats=2, reach=2, entries=9)
+    assert output.tolist() == expected.tolist() and local.queue == brute_force_depth(times, taken)
+    graph = nodes.GraphEngine("graph", 6, 8, 2, 4, vectors=5, digit=1, graph_interval=20, graph_latency=9, lut=0,
+                              ff=0)  # fmt: skip
+    times = np.arange(21)
+    graph, output = visit(graph, times)
+    expected, taken = timing.graph_engine(times + 2, i_beats=3, o_beats=2, interval=20, latency=9)
+    assert output.tolist() == expected.tolist() and graph.queue == brute_force_depth(times, taken)
 
 
 def changed(pipeline, kind, change):

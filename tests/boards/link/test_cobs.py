@@ -26,6 +26,14 @@ VECTORS = [  # content and encoded bytes, from the paper and from Wikipedia's ar
 ]
 
 
+def test_both_ends_fit_each_other():
+    """The decoder gives what the encoder takes, and takes what it gives."""
+    encoder, decoder = CobsEncoder(), CobsDecoder()
+    assert decoder.i.p.byte.shape() == encoder.o.p.shape()
+    assert decoder.o.p.byte.shape() == encoder.i.p.byte.shape()
+    assert decoder.o.p.end.shape() == encoder.i.p.last.shape()
+
+
 def decode(characters, **stalls):
     """Return the decoded frames as (content, fault).
 

@@ -6,13 +6,16 @@ import struct
 from collections import Counter
 
 import pytest
-from amaranth.hdl import ClockDomain, Module, ResetInserter, Signal
+from amaranth.hdl import ClockDomain, Fragment, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
+from psahw.boards.link.cobs import DECODED_BYTE, FRAME_BYTE
+from psahw.boards.link.dispatcher import TICKET
 from psahw.boards.link.link import Link
 from psahw.boards.link.replier import Replier
 from psahw.boards.link.uart_link import UartLink
+from psahw.host.protocol import SEQUENCE_BYTES
 from tests.boards.stub import CLASSES, Stub, answer, result_layout
 from tests.wire import answers, frame, message, words
 
@@ -72,15 +75,27 @@ def plain(replies):
 
 
 def converse(
-    events, *, bus=BUS, window=WINDOW, pause=0, latency=0, rest=0, gap=0, tx_stalls=(False,), settle=900, high=None
+    events,
+    *,
+    bus=BUS,
+    window=WINDOW,
+    pause=0,
+    latency=0,
+    rest=0,
+    gap=0,
+    tx_stalls=(False,),
+    settle=900,
+    high=None,
+    hello=SELF,
+    length=FRAME,
 ):
     """Return the answers to ``events``.
 
     An event is bytes, BAD, ANSWERED, or a number of idle cycles. ``gap`` cycles pass between two bytes. The
     cycles in which an output is high are counted in the Counter ``high``.
     """
-    stub = Stub(bus_bytes=bus, frame_bytes=FRAME, pause=pause, latency=latency, rest=rest)
-    link = Link(hello=SELF, bus_bytes=bus, frame_bytes=FRAME, result=result_layout(), window=window)
+    stub = Stub(bus_bytes=bus, frame_bytes=length, pause=pause, latency=latency, rest=rest)
+    link = Link(hello=hello, bus_bytes=bus, frame_bytes=length, result=result_layout(), window=window)
     received = bytearray()
 
     async def send(ctx, byte):
@@ -136,6 +151,19 @@ def talk(events, **options):
 
 def test_hello():
     assert talk([message(HELLO, 9)]) == [(HELLO | 0x80, 9, SELF)]
+
+
+@pytest.mark.parametrize("words", [1, 15, 16])
+def test_hello_of_any_length(words):
+    """More words than an answer with a result has, up to the largest number that a counter of them holds."""
+    greeting = bytes(range(4 * words))
+    assert talk([message(HELLO, 9)], hello=greeting) == [(HELLO | 0x80, 9, greeting)]
+
+
+def test_a_long_image_is_refused():
+    """It has 32 bytes with its header: a counter of bytes that wraps there takes the rest for another request."""
+    long = message(IMAGE, 1, struct.pack("<H", 1) + bytes(25))
+    assert talk([long, message(COUNTER, 2, b"\x09")], length=24) == [error(LENGTH, 1), counter(9, 2)]
 
 
 @pytest.mark.parametrize("tx_stalls", [(False,), (True, False, True, True)])
@@ -446,27 +474,49 @@ def test_init_wrong(changes, message):
         Link(**arguments)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "names"),
-    [
-        ("_dispatcher", "_buffer", ("byte", "put", "restart", "free", "keep", "repeat")),
-        ("_dispatcher", "_replier", ("flush", "reset")),
-        ("_buffer", "_replier", ("sent",)),
-        ("_buffer", "_stopwatch", ("begin",)),
-        ("_replier", "_stopwatch", ("latency", "span", "stamp", "offered", "next_image")),
-    ],
-)
-def test_ports_of_the_same_name_fit_each_other(one, other, names):
-    """They are connected one by one, so that nothing else compares their widths."""
+def elaborated():
+    """Return a link that is elaborated, so that Amaranth does not complain that it is not."""
     link = Link(hello=SELF, bus_bytes=4, frame_bytes=12, result=result_layout())
-    for name in names:
-        ports = [getattr(link, part).signature.members[name] for part in (one, other)]
-        assert ports[0].shape == ports[1].shape and ports[0].flow != ports[1].flow
+    Fragment.get(link, None)
+    return link
+
+
+PORTS = {
+    ("dispatcher", "buffer"): ("byte", "put", "restart", "free", "keep", "repeat"),
+    ("dispatcher", "replier"): ("flush", "reset"),
+    ("buffer", "replier"): ("sent",),
+    ("buffer", "stopwatch"): ("begin",),
+    ("replier", "stopwatch"): ("latency", "span", "stamp", "offered", "next_image"),
+}
+
+
+@pytest.mark.parametrize("pair", PORTS, ids="-".join)
+def test_ports_of_the_same_name_fit_each_other(pair):
+    """They are connected one by one, so that nothing else compares their widths."""
+    link = elaborated()
+    for name in PORTS[pair]:
+        one, other = (getattr(link, f"_{part}").signature.members[name] for part in pair)
+        assert one.shape == other.shape and one.flow != other.flow
+
+
+def test_fields_fit_each_other():
+    """A ticket has what comes and goes in frames and beside them, and so do the ports of the whole link."""
+    link = elaborated()
+    buffer, replier = link._buffer.signature.members, link._replier.signature.members
+    for byte in (DECODED_BYTE["byte"], TICKET["kind"]):
+        assert byte.shape == FRAME_BYTE["byte"].shape
+    assert TICKET["argument"].shape == buffer["repeat"].shape
+    assert TICKET["sequence"].width == 8 * SEQUENCE_BYTES
+    assert buffer["release"].shape == replier["next_image"].shape
+    for name in ("activity", "error"):
+        assert replier[name] == link.signature.members[name]
 
 
 def test_the_largest_result():
     """A class index has one byte, and a logit is a word."""
-    assert Replier(hello=SELF, result=result_layout(256, 32)).classes == 256
+    replier = Replier(hello=SELF, result=result_layout(256, 32))
+    Fragment.get(replier, None)
+    assert replier.classes == 256
 
 
 @pytest.mark.parametrize("domain", ["sync", "uart"])

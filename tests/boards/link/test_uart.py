@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 import random
 from fractions import Fraction
 
@@ -110,8 +111,9 @@ def test_receive_ignores_glitches():
     assert receive(line) == good(TEXT)
 
 
-def test_a_line_that_nothing_drives_is_idle():
-    dut = Receiver(clock_hz=8000, baud=1000)
+@pytest.mark.parametrize("period", [4, 8])
+def test_a_line_that_nothing_drives_is_idle(period):
+    dut = Receiver(clock_hz=1000 * period, baud=1000)
 
     async def testbench(ctx):
         for _ in range(200):
@@ -122,6 +124,13 @@ def test_a_line_that_nothing_drives_is_idle():
     simulator.add_clock(1e-6)
     simulator.add_testbench(testbench)
     simulator.run()
+
+
+def test_both_ends_fit_each_other():
+    """The line connects them, and one gives what the other takes."""
+    receiver, transmitter = Receiver(clock_hz=8000, baud=1000), Transmitter(clock_hz=8000, baud=1000)
+    assert receiver.rx.shape() == transmitter.tx.shape()
+    assert receiver.o.p.byte.shape() == transmitter.i.p.shape()
 
 
 @pytest.mark.parametrize("byte", [0x00, 0x55, 0xFF])
