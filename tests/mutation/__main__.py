@@ -5,7 +5,8 @@
 
 Results are kept in ``build/mutation/``, and a run that was interrupted continues there. A mutant survives if all
 tests of its module pass. Tests that take five times the processor time are stopped, and counted apart.
-``tests/mutation/equivalent.json`` lists mutants that no test can notice, with the reason for each.
+``tests/mutation/equivalent.json`` lists mutants that no test can notice, with the reason for each. Those that
+were found in the sample of a record count as survivors there, although they have a reason (``counts``).
 """
 
 import argparse
@@ -78,10 +79,14 @@ def run_target(target: Target, mutants: list[Mutant], log: Path, again: bool = F
     return [outcomes[_key(target, one)] for one in mutants]
 
 
-def _reasons() -> dict[tuple[str, str, str], str]:
-    """Return the reasons why mutants cannot be noticed, by module and the two lines."""
-    entries = json.loads(EQUIVALENT.read_text())
-    return {(entry["module"], entry["before"], entry["after"]): entry["reason"] for entry in entries}
+def _reasons() -> tuple[dict[tuple[str, str, str], str], dict[tuple[str, str, str], str]]:
+    """Return why mutants are not noticed, by module and the two lines: reasons of equivalents and of survivors."""
+    equivalent: dict[tuple[str, str, str], str] = {}
+    survivors: dict[tuple[str, str, str], str] = {}
+    for entry in json.loads(EQUIVALENT.read_text()):
+        reasons = survivors if entry.get("counts") else equivalent
+        reasons[entry["module"], entry["before"], entry["after"]] = entry["reason"]
+    return equivalent, survivors
 
 
 def main(arguments: list[str]) -> int:
@@ -103,17 +108,21 @@ def main(arguments: list[str]) -> int:
     ]
     preload()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    reasons = _reasons()
+    equivalent, explained = _reasons()
+    survivors: dict[str, list[Value]] = {target.group: [] for target in targets}
     counts: dict[str, Counter[str]] = {target.group: Counter() for target in targets}
     for target in targets:
         mutants = chosen(target, options.sample, options.seed)
         outcomes = run_target(target, mutants, FOLDER / f"{target.group}.log", options.again)
         for one, outcome in zip(mutants, outcomes, strict=True):
-            if outcome == SURVIVES and (target.module, one.before, one.after) in reasons:
+            key = target.module, one.before, one.after
+            if outcome == SURVIVES and key in equivalent:
                 outcome = EXPLAINED
             counts[target.group][outcome] += 1
             if outcome == SURVIVES:
                 print(f"{target.module}:{one.line}: {one.operator}\n    {one.before}\n    {one.after}", flush=True)
+                reason = explained.get(key, "not explained")
+                survivors[target.group].append(_survivor(target, one, reason))
     command = f"python -m tests.mutation {' '.join(arguments)}".strip()
     for group, count in counts.items():
         print(
@@ -123,15 +132,31 @@ def main(arguments: list[str]) -> int:
         if options.record:
             values = [
                 Value("mutants", count.total(), "mutants", "measured"),
+                Value("noticed", count[KILLED], "mutants", "measured"),
                 Value("stopped because the tests took too long", count[ENDLESS], "mutants", "measured"),
                 Value("equivalent", count[EXPLAINED], "mutants", "measured"),
                 Value("survivors", count[SURVIVES], "mutants", "measured"),
                 Value(
                     "survivors among those that are not equivalent", round(100 * _share(count), 1), "%", "measured"
                 ),
+                *survivors[group],
             ]
-            add_record(ROOT / "results", "verification", f"mutation/{group}", values, command=command)
+            sample = f"{options.sample} of each module, seed {options.seed}" if options.sample else "all"
+            add_record(
+                ROOT / "results",
+                "verification",
+                f"mutation/{group}",
+                values,
+                command=command,
+                configuration=sample,
+            )
     return any(_share(count) >= 0.05 for count in counts.values())
+
+
+def _survivor(target: Target, one: Mutant, reason: str) -> Value:
+    """Return the entry of a record for a mutant that survives."""
+    what = f"survivor {target.module}:{one.line}, {one.operator} {one.occurrence}"
+    return Value(what, f"{one.after}  # {reason}", "", "measured")
 
 
 def _share(count: Counter[str]) -> float:
