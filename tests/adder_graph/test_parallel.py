@@ -45,7 +45,10 @@ def test_operands_come_first_and_stages_are_short(seed, depth):
         assert all(pipelined.stage[operand] <= pipelined.stage[value] for operand in operands)
         assert steps_in_stage(pipelined, value, pipelined.stage[value]) <= depth
     assert all(pipelined.stage[n] == 0 for n in range(len(graph.inputs)))
-    assert max(pipelined.stage) == pipelined.latency - 1
+    chain: list[int] = []
+    for operands in pipelined.operands:
+        chain.append(1 + max(chain[operand] for operand in operands) if operands else 0)
+    assert max(pipelined.stage) == pipelined.latency - 1 == -(-max(chain) // depth)
 
 
 def test_by_hand():

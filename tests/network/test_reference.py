@@ -254,12 +254,18 @@ def test_exact_at_the_accumulator_limit(inputs):
 
 
 @pytest.mark.parametrize("leading", [(), (1,)])
-def test_the_least_sum_that_single_precision_rounds(leading):
+@pytest.mark.parametrize(
+    ("kind", "x", "weight", "total"),
+    [
+        (np.int8, [-128] * 1024 + [1], [-128] * 1024 + [1], (1 << 24) + 1),
+        (np.int16, [255] * 515 + [2], [-128] * 514 + [-1, -1], -(1 << 24) - 1),
+    ],
+)
+def test_the_least_sum_that_single_precision_rounds(leading, kind, x, weight, total):
     """It is 2^24 + 1, in the second of two rows, of a matrix or of one matrix of several."""
-    weight, x = np.zeros((2, 1025), np.int8), np.full((1, 1025), -128, np.int8)
-    weight[1], weight[1, -1], x[0, -1] = -128, 1, 1
-    result = reference._exact_product(x.reshape(*leading, 1, -1), weight.reshape(*leading, 2, -1))
-    assert result.tolist() == np.reshape([0, (1 << 24) + 1], (*leading, 1, 2)).tolist()
+    weight = np.array([[0] * len(x), weight], np.int8)
+    result = reference._exact_product(np.array(x, kind).reshape(*leading, 1, -1), weight.reshape(*leading, 2, -1))
+    assert result.tolist() == np.reshape([0, total], (*leading, 1, 2)).tolist()
 
 
 @pytest.mark.parametrize(
