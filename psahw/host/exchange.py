@@ -118,7 +118,7 @@ class Exchange:
         taken for answers of this one.
     """
 
-    def __init__(self, port: Port, *, timeout: float, attempts: int, longest: int, sequence: int = 0):
+    def __init__(self, port: Port, *, timeout: float, attempts: int, longest: int, sequence: int):
         self.port, self.timeout, self.attempts, self.longest = port, timeout, attempts, longest
         self.statistics = Statistics()
         self._sequence = sequence % SEQUENCES

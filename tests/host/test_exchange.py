@@ -62,6 +62,7 @@ class Bench(Device):
     def read(self, seconds):
         """Return what the device has sent; otherwise let time pass."""
         assert self.now < 10_000, "the exchange does not end"
+        assert seconds >= 0, "a port cannot wait for less than no time"
         if self.queue:
             self.now += 1e-4
             return self.queue.pop(0)

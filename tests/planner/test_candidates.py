@@ -94,6 +94,21 @@ def test_one_table_in_a_bypass(values, style):
     assert chooser.residual("r", Residual(()), stream, 1).bypass.nodes == ()
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_layers_of_a_branch(count):
+    """All of them have arrays. What is between them has up to three widths, and the end has the width asked for."""
+    branch = tuple(Named(f"r.map{n}", linear(4, 4)) for n in range(count))
+    residual = Residual(branch)
+    network = graph((2, 2), 4, Named("r", residual), Named("flat", Flatten()), Named("head", linear(3, 16)))
+    stream = candidates._Stream(Activations((2, 2), 4, INT8, -128, 127), 2, 9)
+    chosen = candidates._Chooser(network, 36, ENGINES).residual("r", residual, stream, 2)
+    lanes: dict[str, set] = {name: set() for name, _ in branch}
+    for node in nodes(chosen):
+        if isinstance(node, MacArray):
+            lanes[node.name].add(node.o_lanes)
+    assert list(lanes.values()) == [{1, 2, 4}] * (count - 1) + [{2}]
+
+
 @given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 8), st.integers(1, 99))
 def test_fewest_lanes_of_windows(rows, columns, channels, period):
     """A beat is a part of a row of the window, or several rows."""

@@ -1,12 +1,16 @@
 """The search for a plan: rates, budgets, rules, errors, and the order in which periods are tried."""
 
 import dataclasses
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from psahw.architecture.device import DEVICES, RESOURCES, Device, Resources
 from psahw.errors import CheckFailed, UserError
+from psahw.network.graph import Named, Network, Output
+from psahw.network.layers import Flatten, Linear, Windows
 from psahw.network.random import StageShape, random_network
 from psahw.network.resmlp import Patch
 from psahw.planner import search
@@ -14,6 +18,8 @@ from psahw.planner.cost import cost
 from psahw.planner.engines import Engines, Infeasible
 from psahw.planner.optimiser import GAP, OutOfTime
 from psahw.planner.rules import MAC_ONLY, Rules
+
+pytestmark = pytest.mark.filterwarnings("error::scipy.optimize.OptimizeWarning")  # of options that it does not take
 
 K160T = DEVICES["xc7k160t"]
 
@@ -165,6 +171,7 @@ def search_where(network, monkeypatch):
         # Up to five shorter periods are tried, although the next one does not fit.
         (lambda period, gap: period >= 62 or period == 57, 57, "the next faster plan needs lut 3 of 2"),
         (lambda period, gap: period >= 62 or period == 56, 62, "the next faster plan needs lut 3 of 2"),
+        (lambda period, gap: period >= 3 or period == 1, 1, "a token period of one clock cycle"),
         # Periods that fit only with the solver's full precision
         (lambda period, gap: period >= (20 if gap > GAP else 19), 19, "the next faster plan needs lut 3 of 2"),
         (lambda period, gap: period >= 100 and gap <= GAP, 100, "the next faster plan needs lut 3 of 2"),
@@ -200,6 +207,42 @@ def test_room_for_buffers(network, monkeypatch):
     (first, again), (room, _) = asked
     assert (first, again) == (limit, alone)
     assert limit - 1.02 * (wanted - alone) <= room <= limit - (wanted - alone)
+
+
+def test_a_limit_that_is_reached_is_kept(search_where):
+    arrangement = search._Arrangement(20, object(), Resources(lut=2, ff=3))
+    assert search_where(None).overrun(arrangement) == {"ff": 1.5}
+
+
+def test_rough_attempts(network, monkeypatch):
+    """Only those ask the solver for a rough answer."""
+    asked, programme = [], search.Programme
+
+    class Recorded(programme):
+        def nearest(self, limits, *, rough):
+            asked.append(rough)
+            return super().nearest(limits, rough=rough)
+
+    monkeypatch.setattr(search, "Programme", Recorded)
+    made = search._Search(network, K160T, 4, dict.fromkeys(RESOURCES, 1e6), Engines({}, MAC_ONLY, None))
+    made.attempt(20)
+    made.attempt(21, search._ROUGH_GAP)
+    assert asked == [False, True]
+
+
+def test_an_error_waits_for_no_thread(search_where):
+    def fits(period, gap):
+        if threading.current_thread() is threading.main_thread():
+            if period < 1000:
+                raise KeyboardInterrupt
+            return True
+        time.sleep(2)
+        return True
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        search_where(fits).fastest()
+    assert time.monotonic() - begun < 1
 
 
 def out_of_time(undecided, fits):
@@ -258,6 +301,7 @@ def test_no_time_to_make_room_for_buffers(network, monkeypatch):
             return found
 
         def nearest(self, limits, **options):
+            assert options == {"rough": False}
             if first:
                 raise OutOfTime("no choice of engines found within 60 s")
             return super().nearest(limits, **options)
@@ -306,6 +350,17 @@ def test_a_graph_that_cannot_fit_is_not_solved(monkeypatch):
     assert engines["stages.0.blocks.0.token_mixing.linear"] == "MacArray"
 
 
+@pytest.mark.parametrize(("luts", "solved"), [(16, True), (16 + 1e-9, False)])
+def test_graphs_of_sixteen_times_the_device(luts, solved, monkeypatch):
+    """A bit-serial graph takes a sixteenth of the LUTs of a parallel one, or more."""
+    network = random_network(np.random.default_rng(0), image=(4, 4), stages=(StageShape(2, 2),))
+    called, device = [], DEVICES["gw2a-18c"]
+    monkeypatch.setattr(search, "graph_options", lambda layers, **options: called.extend(layers) or {})
+    monkeypatch.setattr(search, "layer_luts", lambda weight: luts * device.lut)
+    search.make(network, device, clock_hz=27e6, rules=Rules.parse("mac,serial"), period=100)
+    assert bool(called) == solved
+
+
 def test_no_progress_without_adder_graphs(network):
     """A plan of MAC arrays alone solves none, so that no bar for them appears."""
     calls = []
@@ -323,6 +378,20 @@ def test_an_image_that_is_not_square(image):
     assert (planned.image_bytes, planned.frame_interval) == (384, 96)
     with pytest.raises(ValueError, match=f"bus_bytes must divide the {3 * image[1]} bytes of an image's row, not 5"):
         search.make(network, K160T, clock_hz=100e6, bus_bytes=5)
+
+
+def test_a_slow_input():
+    """One pixel of 64 is used, so that the input takes longer than one multiplier would take for any layer."""
+
+    def linear(outputs, inputs):
+        return Linear(np.ones((outputs, inputs), np.int8), np.zeros(outputs, np.int32), np.zeros(outputs, np.uint8))
+
+    layers = (Windows((1, 1), (8, 8)), linear(1, 1), Flatten(), linear(3, 4))
+    series = tuple(Named(f"layer{n}", layer) for n, layer in enumerate(layers))
+    table = np.arange(-128, 128, dtype=np.int8)[None]
+    network = Network("slow", (16, 16), table, series, Output("class", ("a", "b", "c")))
+    planned = search.make(network, K160T, clock_hz=100e6, bus_bytes=1)
+    assert (planned.period, planned.frame_interval) == (64, 256)
 
 
 @pytest.mark.parametrize(("most", "widest"), [(1, 1), (4, 4), (5, 4), (7, 6), (23, 12), (24, 24), (64, 24)])
