@@ -83,8 +83,30 @@ def test_measure_leaves_out_the_frames_that_settle():
         accelerator._image = lambda image, repeat: repeats.append(repeat) or send(image, repeat)
         timing = accelerator.measure(IMAGES[0], frames=10)
         assert repeats == [1, 4, 14], "alone, and behind three results before the interval is steady"
+        accelerator.measure(IMAGES[0])
+        assert repeats[-1] == 4 + 16
         assert (timing.latency, timing.frame_interval) == (120, 50.0)
         assert 0 < timing.round_trip < 5
+
+
+@pytest.mark.parametrize(("settled", "longer"), [((1 << 32) - 15, 5), (7, 27), (0, 3_000_000_000)])
+def test_intervals_while_the_clock_wraps(settled, longer):
+    """The device counts modulo 2^32."""
+    with Device() as device, connect(device) as accelerator:
+        spans = iter((0, settled, longer))
+        results = accelerator._results
+
+        def measured(requests, window):
+            for request, result, seconds in results(requests, window):
+                yield request, dataclasses.replace(result, span=next(spans)), seconds
+
+        accelerator._results = measured
+        assert accelerator.measure(IMAGES[0], frames=10).frame_interval == (longer - settled) % (1 << 32) / 10
+
+
+def test_an_image_is_sent_once():
+    with Device() as device, connect(device) as accelerator:
+        assert accelerator._image(IMAGES[0]).payload == struct.pack("<H", 1) + IMAGES[0].tobytes()
 
 
 @pytest.mark.parametrize(

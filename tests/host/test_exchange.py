@@ -242,6 +242,10 @@ def test_how_long_the_host_waits_for_a_reset(connect):
     assert (again.requests, again.now) == (bench.requests, bench.now), "these are the defaults"
 
 
+def test_the_slowest_line(connect):
+    assert np.array_equal(connect(Bench(), baud=1).run(IMAGES[:2]).logits, EXPECTED[:2])
+
+
 def test_statistics_of_a_session_without_faults(connect):
     device = connect(Bench())
     device.run(IMAGES[:9])
