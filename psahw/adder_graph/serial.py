@@ -194,7 +194,7 @@ class _Times:
 
     def _ready(self, step: Step) -> int:
         """Return the earliest time at which an addition may begin."""
-        return max(0, *(self.time[x.node] - self._early(x) for x in (step.a, step.b)))
+        return max(self.time[x.node] - self._early(x) for x in (step.a, step.b))
 
     def _wanted(self, node: int, but: int = -1) -> list[int]:
         """Return the times at which the users of a node want its first digit, without the step ``but``."""
@@ -351,7 +351,7 @@ def digit_serial_cost(schedule: SerialSchedule) -> Cost:
                 lut += -(-waits // _SHIFT_REGISTER_LENGTH)
                 ff += 1
             else:
-                ff += max(0, use - at)
+                ff += use - at
     ff += schedule.out_time + period + 3
     number_bits = (period - 1).bit_length()
     lut += masked * sum(_masked(step, digit) for step in schedule.steps)

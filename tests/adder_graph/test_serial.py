@@ -76,6 +76,13 @@ def test_by_hand():
     assert [lag(9, lane, 4) for lane in range(4)] == [3, 2, 2, 2]
 
 
+@pytest.mark.parametrize(("shift", "digit"), [(0, 1), (3, 1), (9, 4)])
+def test_rows_of_inputs_begin_with_the_inputs(shift, digit):
+    """Zeros that are shifted in come first, so that an input is not needed before it is there."""
+    graph = Graph((BYTE,), (), (Output(0, shift, False),))
+    assert digit_serial(graph, bias=[0], shift=[0], digit=digit).out_time == 0
+
+
 @pytest.mark.parametrize(
     ("digit", "cost"), [(1, (27, 69, 16)), (2, (30, 71, 11)), (4, (42, 78, 8)), (8, (60, 98, 7))]
 )

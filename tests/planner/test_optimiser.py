@@ -196,6 +196,16 @@ def test_tree_without_choices():
     assert programme.nearest(tight) == (cost(only.nodes, "xc7").ff - 1, only.nodes)
 
 
+@pytest.mark.parametrize(
+    ("worth", "lanes"), [({"lut": 1, "ff": 0}, 8), ({"lut": 1, "ff": 1}, 4), ({"lut": 0, "ff": 1}, 4)]
+)
+def test_a_resource_that_is_worth_nothing_is_free(worth, lanes):
+    """A table with eight lanes has one LUT less than with four, but more flip-flops."""
+    options = OneOf(tuple(Leaf((TableRom("t", 16, lanes, True, "block"),)) for lanes in (4, 8)))
+    (chosen,) = Programme(options, "xc7").cheapest(worth={"dsp": 0, "bram36": 0} | worth, limits=FREE)
+    assert chosen.lanes == lanes
+
+
 def test_limits_that_are_kept_exactly():
     only = Leaf((Gather("g", 2, 2),))
     amounts = cost(only.nodes, "xc7")

@@ -203,6 +203,14 @@ def test_transmit(period):
     assert all(line[at:])
 
 
+@pytest.mark.parametrize("period", [4, Fraction(104, 10), Fraction(143, 3)])
+def test_edges_of_a_character(period):
+    """Bit k begins ``round(k·T)`` cycles after the character, and every bit of U differs from the one before."""
+    line = transmit([ord("U")], period)
+    edges = [cycle for cycle in range(1, len(line)) if line[cycle] != line[cycle - 1]]
+    assert edges == [edges[0] + round(k * period) for k in range(10)]
+
+
 def test_transmit_to_receive():
     line = transmit(TEXT, 8)
     assert receive([1] * 20 + line + [1] * 20, period=8) == good(TEXT)
