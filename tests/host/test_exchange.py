@@ -15,7 +15,7 @@ from psahw.errors import UserError
 from psahw.host import Accelerator, accelerator, exchange
 from psahw.host.protocol import SEQUENCES
 from tests.host.device import SHAPE, Device, UdpDevice, hello, logits
-from tests.wire import message, split, unstuff
+from tests.wire import frame, message, split, unstuff
 
 HELLO, IMAGE, COUNTER, CLEAR, RESET, OPEN, ERROR = 1, 2, 3, 4, 5, 6, 0x7F
 ANSWER = 0x80
@@ -266,6 +266,27 @@ def test_statistics_of_faults(connect):
     statistics = device.statistics
     assert (statistics.resent, statistics.broken, statistics.timeouts) == (3, 1, 0)
     assert statistics.reported == {"CHECKSUM": 1}
+
+
+@pytest.mark.parametrize("place", [0, 3, 8])
+def test_statistics_of_a_busy_device(place, connect):
+    """Only the image that it has no room for is sent again."""
+    seen = itertools.count()
+    bench = Bench(spoil=lambda kind, count: "busy" if kind == IMAGE and next(seen) == place else None)
+    device = connect(bench)
+    assert np.array_equal(device.run(IMAGES[:9]).logits, EXPECTED[:9])
+    statistics = device.statistics
+    assert (statistics.resent, statistics.strays, statistics.timeouts, statistics.reported) == (1, 0, 0, {"BUSY": 1})
+
+
+def test_statistics_of_answers_that_nobody_waits_for(connect):
+    """A frame that is shorter than a header, and answers with an unknown kind or a number that is not under way."""
+    strays = frame(b"\x82ab"), message(0x99, FIRST + 3), message(IMAGE | ANSWER, FIRST - 1, RESULT)
+    bench = Bench(spoil=lambda kind, count: b"".join(strays) if kind == IMAGE else None)
+    device = connect(bench, attempts=1)
+    with pytest.raises(UserError, match=r"^bench: image was sent 1 times: no answer$"):
+        device.run(IMAGES[:1])
+    assert (device.statistics.strays, device.statistics.broken, device.statistics.timeouts) == (3, 0, 1)
 
 
 def test_the_caller_may_take_time(connect):
