@@ -4,6 +4,7 @@ import dataclasses
 import json
 from importlib import util
 
+import numpy as np
 import pytest
 
 import psahw
@@ -11,7 +12,9 @@ from psahw import boards
 from psahw.boards.link.options import choose_link
 from psahw.errors import CheckFailed, UserError
 from psahw.flow import planning
+from psahw.network.random import StageShape, random_network
 from psahw.planner.plan import Plan
+from psahw.planner.rules import Rules
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +122,7 @@ def test_link(network):
     ("left", "budgets"),
     [
         (5.5, [{}]),  # of the device beside the buffers: enough for the first plan
+        (0.5, [{}, {"bram36": 0.5}]),
         (4.5, [{}, {"bram36": 4.5}]),
         (0, [{}]),  # nothing: the first plan stays, and writing the project says that the link does not fit
     ],
@@ -138,6 +142,96 @@ def test_room_for_the_link(left, budgets, planned):
 
     assert planning._with_room_for(link, tight, make, {}) is planned
     assert asked == budgets
+
+
+@pytest.fixture
+def asked(planned, monkeypatch):
+    """Return the arguments with which the planner is asked, in place of planning."""
+    arguments = {}
+
+    def make(*_, **options):
+        arguments.clear()
+        arguments.update(options)
+        return planned
+
+    monkeypatch.setattr(planning.search, "make", make)
+    return arguments
+
+
+def test_defaults(network, asked):
+    """The board gives clock, bus and engines, and the planner the rest."""
+    marble = boards.get("marble")
+    psahw.plan(network, dataclasses.replace(marble, engines="mac,parallel"))
+    assert asked["rules"] == Rules.parse("mac,parallel")
+    assert (asked["clock_hz"], asked["bus_bytes"]) == (marble.clock_hz, marble.bus_bytes)
+    assert asked["fps"] is asked["period"] is None
+    assert asked["budget"] == asked["utilisation"] == {}
+    psahw.plan(
+        network, dataclasses.replace(marble, engines="mac"), engines=["mac", "serial"], bus_bytes=1, clock_hz=1e8
+    )
+    assert asked["rules"] == Rules.parse("mac,serial")
+    assert (asked["clock_hz"], asked["bus_bytes"]) == (1e8, 1)
+
+
+@pytest.mark.parametrize(
+    ("installed", "engines", "layers", "expected", "notes"),
+    [
+        (True, None, (), "mac,serial,parallel", 0),
+        (False, None, (), "mac", 1),
+        (False, "serial", (), "serial", 0),
+        (False, None, ("head=serial",), "mac,serial,parallel", 0),
+        (False, None, ("head=mac:1x1",), "mac", 1),
+    ],
+)
+def test_engines_with_and_without_da4ml(installed, engines, layers, expected, notes, monkeypatch):
+    """Whoever names an adder graph means it, and learns from the solver that da4ml is missing."""
+    monkeypatch.setattr(planning, "find_spec", lambda name: util.find_spec("json") if installed else None)
+    log = []
+    assert planning._rules(engines, layers, log.append) == Rules.parse(expected, layers)
+    assert len(log) == notes
+
+
+def test_graphs_are_announced_once():
+    calls, notes = [], []
+    report = planning._announced(lambda *call: calls.append(call), notes.append)
+    for call in ((4, 4), (1, 4), (2, 4), (4, 4)):
+        report(*call)
+    assert calls == [(4, 4), (1, 4), (2, 4), (4, 4)]
+    assert notes == ["solving 3 adder graphs, large ones for minutes; they stay in the cache"]
+
+
+def test_a_link_is_checked_before_anything_is_solved(network, asked):
+    marble = boards.get("marble")
+    with pytest.raises(UserError, match="it must be at least 24 MHz"):
+        psahw.plan(network, marble, clock_hz=20e6, link=choose_link(marble, "uart"))
+    assert asked == {}
+
+
+@pytest.mark.parametrize("from_template", [False, True])
+def test_a_template_leaves_no_room_for_the_link(from_template, network, planned, asked, monkeypatch):
+    marble = boards.get("marble")
+    room = []
+    monkeypatch.setattr(planning, "_with_room_for", lambda link, board, make, limits: room.append(limits) or planned)
+    template = planned.to_dict() | {"bus_bytes": 1, "token_period": 1} if from_template else None
+    psahw.plan(network, marble, engines="mac", link=choose_link(marble, "uart"), template=template, budget={"dsp": 9})
+    assert room == ([] if from_template else [{"dsp": 9}])
+    if from_template:
+        assert (asked["bus_bytes"], asked["period"], asked["budget"]) == (1, 1, {"dsp": 9})
+
+
+def test_a_row_of_an_image_that_is_not_square(asked):
+    """It has 12 x 3 bytes; a column would have 8 x 3."""
+    network = random_network(np.random.default_rng(3), image=(8, 12), stages=(StageShape(channels=8, hidden=4),))
+    psahw.plan(network, "marble", engines="mac", bus_bytes=9)
+    assert asked["bus_bytes"] == 9
+    with pytest.raises(UserError, match="the bus must divide the 36 bytes of an image's row, not be 8 bytes wide"):
+        psahw.plan(network, "marble", engines="mac", bus_bytes=8)
+
+
+@pytest.mark.parametrize("name", ["clock_hz", "fps", "bus_bytes"])
+def test_numbers_that_are_none(name, network):
+    with pytest.raises(TypeError, match=f"^{name} must be a number, not '4'$"):
+        psahw.plan(network, "marble", engines="mac", **{name: "4"})
 
 
 @pytest.mark.parametrize(
