@@ -79,17 +79,20 @@ def test_sums_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("inputs", "outputs", "sets", "styles"),
+    ("inputs", "outputs", "sets", "size", "styles"),
     [
-        (5, 3, 1, ["distributed"]),
-        (4, 2, 2, ["distributed", "block"]),
-        (8, 8, 8, ["distributed", "block"]),
-        (27, 19, 1, ["block"]),
+        (5, 3, 1, (1, 1), ["distributed"]),
+        (4, 2, 2, (1, 1), ["distributed", "block"]),
+        (8, 8, 8, (1, 1), ["distributed", "block"]),
+        (27, 19, 1, (1, 1), ["block"]),
+        (10, 9, 1, (3, 2), ["distributed"]),
+        (9, 11, 1, (3, 3), ["distributed"]),
+        (13, 11, 1, (3, 4), ["distributed", "block"]),
     ],
 )
-def test_memories_of_the_weights(inputs, outputs, sets, styles):
-    """The memories have 15, 16, 512 and 513 words of one weight."""
-    arrays = list(engines._array("a", matrix(outputs, inputs, sets), 1, 1, 1, 1, 0, None))
+def test_memories_of_the_weights(inputs, outputs, sets, size, styles):
+    """The memories have 15, 16, 512 and 513 words of one weight, or 15, 12 and 16 of six, nine and twelve."""
+    arrays = list(engines._array("a", matrix(outputs, inputs, sets), 1, 1, *size, 0, None))
     assert [nodes[-1].weight_style for nodes in arrays] == styles
 
 

@@ -198,6 +198,13 @@ def test_more_images_than_the_window_holds():
     assert talk(events, latency=400) == expected
 
 
+@pytest.mark.parametrize("bus", [1, 12])
+def test_a_full_ring_keeps_what_it_holds(bus):
+    """The third image takes the place of the first, while the second is sent to the accelerator again and again."""
+    events = [image(0, 1), image(1, 2, repeat=20), ANSWERED, image(2, 3)]
+    assert talk(events, bus=bus, window=2) == [result(0, 1), result(1, 2), result(2, 3)]
+
+
 @pytest.mark.parametrize(("bus", "window"), [(4, 4), (1, 1), (2, 3), (12, 2)])
 def test_the_ring_of_images_wraps(bus, window):
     events = [event for k in range(1, 2 * window + 2) for event in (image(k % 3, k), 330)]
