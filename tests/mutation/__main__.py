@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import random
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
@@ -100,6 +101,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the choice")
     parser.add_argument("--again", action="store_true", help="test those once more that have survived")
     parser.add_argument("--record", action="store_true", help="add the scores to results/verification.json")
+    parser.add_argument(
+        "--note", default="", help="note of the record, such as the commit of the tests if it is older"
+    )
     options = parser.parse_args(arguments)
     targets = [
         target
@@ -123,7 +127,7 @@ def main(arguments: list[str]) -> int:
                 print(f"{target.module}:{one.line}: {one.operator}\n    {one.before}\n    {one.after}", flush=True)
                 reason = explained.get(key, "not explained")
                 survivors[target.group].append(_survivor(target, one, reason))
-    command = f"python -m tests.mutation {' '.join(arguments)}".strip()
+    command = shlex.join(["python", "-m", "tests.mutation", *_without(arguments, options.note)])
     for group, count in counts.items():
         print(
             f"{group}: {count.total()} mutants; {count[KILLED]} fail, {count[ENDLESS]} take too long, "
@@ -149,8 +153,14 @@ def main(arguments: list[str]) -> int:
                 values,
                 command=command,
                 configuration=sample,
+                note=options.note,
             )
     return any(_share(count) >= 0.05 for count in counts.values())
+
+
+def _without(arguments: list[str], note: str) -> list[str]:
+    """Return the arguments without those that only concern the record."""
+    return [argument for argument in arguments if argument not in ("--record", "--note", note)]
 
 
 def _survivor(target: Target, one: Mutant, reason: str) -> Value:
