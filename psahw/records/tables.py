@@ -11,6 +11,7 @@ A page marks the place of a table by two comments::
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from html import escape
 
 from ..errors import UserError
 from ..network.file import shipped
@@ -312,6 +313,38 @@ def proofs(records: Records) -> str:
     return markdown(("component", "size", *_PROPERTIES), cells, text=range(len(_PROPERTIES) + 2))
 
 
+def mutations(records: Records) -> str:
+    """Return the table of the mutants: a row for each group of modules."""
+    figures = (
+        "mutants", "noticed", "stopped because the tests took too long", "equivalent", "survivors",
+        "survivors among those that are not equivalent",
+    )  # fmt: skip
+    header = ("group", "sample", "mutants", "noticed", "stopped", "equivalent", "survivors", "survivors, %", "commit")
+    rows = [
+        [
+            record.name.removeprefix("mutation/"),
+            record.configuration,
+            *(_figure(record, figure) for figure in figures),
+            record.commit,
+        ]
+        for record in records["verification"].values()
+        if record.name.startswith("mutation/")
+    ]
+    return markdown(header, rows, text=(0, 1, 8))
+
+
+def survivors(records: Records) -> str:
+    """Return the table of the mutants that no test has noticed: places, changed lines, and reasons."""
+    rows = []
+    for record in records["verification"].values():
+        for value in record.values:
+            if value.what.startswith("survivor "):
+                place = value.what.removeprefix("survivor ").partition(",")[0]
+                line, _, reason = str(value.value).rpartition("  # ")
+                rows.append([f"`{place}`", f"<code>{escape(line).replace('|', '&#124;')}</code>", reason])
+    return markdown(("place", "faulty line", "why"), rows, text=(0, 1, 2))
+
+
 TABLES: dict[str, Callable[[Records], str]] = {
     "readme": readme,
     "comparison": comparison,
@@ -355,6 +388,8 @@ TABLES: dict[str, Callable[[Records], str]] = {
     "boards": _listing("board"),
     "times": _listing("time"),
     "proofs": proofs,
+    "mutations": mutations,
+    "survivors": survivors,
 }
 """The tables by the names that pages use for them."""
 
