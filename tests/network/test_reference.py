@@ -13,7 +13,7 @@ import pytest
 from calibration.published import convert
 from psahw.network import reference, samples
 from psahw.network.graph import Named, Network, Output
-from psahw.network.layers import Linear, MaxPool, MeanPool, Thresholds, Windows
+from psahw.network.layers import Linear, MaxPool, MeanPool, Thresholds, TokenMixing, Windows
 from psahw.network.random import StageShape, random_graph, random_images, random_linear, random_network
 from psahw.network.resmlp import Patch, recognise
 from tests.network.test_format import compare
@@ -146,6 +146,20 @@ def test_memory_of_dense_mixing_in_large_grids():
     total = layer.weight[0, rows].astype(np.int64) @ x + layer.bias[0, rows, None]
     expected = np.floor(total / 2.0 ** layer.shift[0, rows, None] + 0.5).clip(-128, 127)
     np.testing.assert_array_equal(taps["stages.0.blocks.0.token_mixing.linear"][0, rows], expected)
+
+
+def test_memory_of_shared_kernels(monkeypatch):
+    """The sums of all channels take 1 MiB, and so do the padded codes. Those of three at a time take 48 KiB."""
+    monkeypatch.setattr(reference, "CHUNK", 1 << 14)
+    rng = np.random.default_rng(0)
+    weight, zeros = rng.integers(-9, 10, (64, 1, 9)).astype(np.int8), np.zeros((64, 1), np.int32)
+    layer = TokenMixing(weight, zeros, zeros.astype(np.uint8), kernel=(3, 3), shared=True)
+    codes = rng.integers(-128, 128, (1, 64 * 64, 64)).astype(np.int8)
+    tracemalloc.start()
+    reference._mix_tokens(layer, (64, 64), codes)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_memory_of_convolutions():
