@@ -35,7 +35,7 @@ def laid_out(weight: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return weight.reshape(sets, -1, rows, weight.shape[2] // columns, columns).swapaxes(2, 3)
 
 
-def split(weights: np.ndarray, operand_bits: int, *, low: int = -128, high: int = 127) -> int:
+def split(weights: np.ndarray, operand_bits: int, *, low: int, high: int) -> int:
     """Return ``S`` for the weights of `laid_out`.
 
     It is limited by the bits that the upper weight leaves of the multiplier's wider operand (``operand_bits``, 25 in
@@ -52,7 +52,7 @@ def _split(wide: int, sums: tuple[np.ndarray, np.ndarray], operand_bits: int) ->
     return min(operand_bits - wide, ACCUMULATOR_BITS - signed_bits(int(least.min()), int(greatest.max())))
 
 
-def pairs(weights: np.ndarray, operand_bits: int, *, low: int = -128, high: int = 127) -> list[tuple[int, int, int]]:
+def pairs(weights: np.ndarray, operand_bits: int, *, low: int, high: int) -> list[tuple[int, int, int]]:
     """Return (lower row, upper row, column) for each two units that share a multiplier.
 
     No unit is in two pairs. A row can be the lower one in a column if its sum over any ``x`` in [low, high] takes at
