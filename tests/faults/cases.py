@@ -44,6 +44,9 @@ class Case:
         Names of the materials that are files or directories given by a user.
     environment
         Environment variables.
+    cached
+        Kinds of entries of the cache that are there from the beginning. Another case makes them under faults, and to
+        make them takes most of the time of this one.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Case:
     resumes: bool = False
     inputs: tuple[str, ...] = ("network",)
     environment: tuple[tuple[str, str], ...] = ()
+    cached: tuple[str, ...] = ()
 
     def command_line(self, materials: dict[str, Path]) -> list[str]:
         """Return the arguments with the paths of the materials."""
@@ -83,24 +87,27 @@ CASES = (
     Case("simulate", ("simulate", "{small}", *SMALL_PLAN, *RANDOM, "--images", "3", "--keep", "kept"), ("kept",),
          resumes=True, inputs=("small",)),
     Case("simulate, design", ("simulate", "{small}", "--design", "{design}", *RANDOM, "--images", "2"),
-         inputs=("small", "design")),
-    Case("run", ("run", "{small}", "--port", "sim", *SMALL_PLAN, *RANDOM, "--images", "1"), inputs=("small",)),
+         inputs=("small", "design"), cached=("sim-runtime",)),
+    Case("run", ("run", "{small}", "--port", "sim", *SMALL_PLAN, *RANDOM, "--images", "1"), inputs=("small",),
+         cached=("sim-runtime",)),
     Case("synth", ("synth", "{small}", "--board", "marble", *SMALL_PLAN, "--jobs", "1"), inputs=("small",)),
     Case("report", ("report", "{network}", "--plan", "{plan}", "--run", "{float}", "-o",
                     "report.html"), ("report.html",), inputs=("network", "plan", "float")),
-    Case("demo", ("demo", "{network}", "--images", "2", "-o", "demo"), ("demo",), resumes=True),
+    Case("demo", ("demo", "{network}", "--images", "2", "-o", "demo"), ("demo",), resumes=True,
+         cached=("sim-runtime",)),
     Case("init", ("init", "digits", "-o", "begun"), ("begun",), inputs=()),
     Case("train", ("train", "--config", "tiny", "--epochs", "6", *TRAINING, "-o", "run"), ("run",), resumes=True,
          inputs=()),
     Case("teach", ("teach", "--teacher", "{float}", "--views", "3", "--dataset", "sample", "--set", "compile=false",
                    "-o", "answers"), ("answers",), resumes=True, inputs=("float",)),
     Case("distill", ("distill", "--teacher", "{float}", "--config", "tiny", "--epochs", "4", *TRAINING, "-o", "run"),
-         ("run",), resumes=True, inputs=("float",)),
+         ("run",), resumes=True, inputs=("float",), cached=("kernels",)),
     Case("quantize", ("quantize", "{float}", "--name", "small", "--epochs", "3", *TRAINING, "-o", "run"), ("run",),
-         resumes=True, inputs=("float",)),
+         resumes=True, inputs=("float",), cached=("kernels",)),
     Case("evaluate", ("evaluate", "own", "--dataset", "sample", "--record"), ("own",), inputs=()),
     Case("evaluate, file", ("evaluate", "{network}", "--dataset", "sample")),
-    Case("sweep", ("sweep", "{recipe}", "-o", "sweep"), ("sweep",), resumes=True, inputs=("recipe",)),
+    Case("sweep", ("sweep", "{recipe}", "-o", "sweep"), ("sweep",), resumes=True, inputs=("recipe",),
+         cached=("kernels",)),
 )  # fmt: skip
 """One or more for each command. ``own`` in a case's directory is a copy of the network."""
 

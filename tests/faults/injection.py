@@ -33,7 +33,7 @@ class Reference:
     seconds
         How long it takes.
     size
-        Bytes that it leaves, with cache and temporary files.
+        Bytes that it writes and leaves, with cache and temporary files.
     outputs
         Digest of each file of its outputs, or None if it is not the same in every run.
     """
@@ -66,6 +66,11 @@ def _disk(folder: Path) -> Iterator[None]:
 def _resize(folder: Path, size: int) -> None:
     """Change the size of the file system at a directory."""
     subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True, capture_output=True)
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes in all files below a directory, or 0 if it does not exist."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _remove(path: Path) -> None:
@@ -112,6 +117,7 @@ class Injection:
 
     def __init__(self, case: Case, folder: Path, materials: dict[str, Path]) -> None:
         self.case, self._folder, self._materials = case, folder, materials
+        self._cached = folder.with_name(f"{folder.name} cache")
         self.reference = self._measure()
 
     def killed(self, number: signal.Signals, share: float, replace: bool) -> list[str]:
@@ -174,14 +180,15 @@ class Injection:
             ended = self._start(self._folder).finish()
             if ended.status or ended.left:
                 raise RuntimeError(f"{self.case.name}: status {ended.status}, {ended.left}: {ended.err[-2000:]}")
+            for kind in self.case.cached:
+                shutil.copytree(self._folder / "cache" / kind, self._cached / kind, dirs_exist_ok=True)
             digests.append(self._digests(self._folder))
         first, second = digests
         if first.keys() != second.keys():
             raise RuntimeError(f"{self.case.name} wrote {sorted(first)}, and then {sorted(second)}")
-        files = (path for path in self._folder.rglob("*") if path.is_file() and not path.is_symlink())
         return Reference(
             seconds=ended.seconds,
-            size=sum(path.stat().st_size for path in files),
+            size=_size(self._folder) - _size(self._cached),
             outputs={name: digest if second[name] == digest else None for name, digest in first.items()},
         )
 
@@ -191,6 +198,13 @@ class Injection:
         for path in folder.iterdir():
             _remove(path)
         shutil.copyfile(self._materials["network"], folder / "own")
+        self._fill_cache(folder)
+
+    def _fill_cache(self, folder: Path) -> None:
+        """Empty the cache, apart from what belongs there from the beginning."""
+        _remove(folder / "cache")
+        if self._cached.exists():
+            shutil.copytree(self._cached, folder / "cache")
 
     def _begin(self, folder: Path, replace: bool) -> dict[str, str]:
         """Empty a directory, write old outputs into it if some are to be replaced, and return their digests."""
@@ -201,7 +215,7 @@ class Injection:
                 raise RuntimeError(
                     f"{self.case.name} {self.case.variant}: status {ended.status}: {ended.err[-2000:]}"
                 )
-            _remove(folder / "cache")
+            self._fill_cache(folder)
         return self._digests(folder)
 
     def _start(self, folder: Path, *extra: str, prefix: tuple[str, ...] = (), **materials: Path) -> Command:
