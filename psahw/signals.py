@@ -1,9 +1,9 @@
 """The end of a command by a signal: its children and its temporary directories go with it.
 
 SIGINT (Ctrl-C), SIGTERM (a scheduler) and SIGHUP (a closed terminal) become exceptions in the main thread, so that
-every block removes what it has half made. The children are ended before, because a block may wait for one. If the
-main thread does not end soon, because a library does not return, or if a second signal comes, the process ends
-without it.
+every block removes what it has half made. The children are ended before, because a block may wait for one. An
+exception that Python drops is raised again. If the main thread does not end soon, because a library does not return,
+or if a second signal comes, the process ends without it.
 """
 
 import os
@@ -21,6 +21,7 @@ __all__ = ["Ended", "decisive", "describe", "handle", "leave", "status"]
 
 _NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if os.name == "posix"]
 _STUCK_SECONDS = 1.0  # until the main thread must have reacted
+_LOST_SECONDS = 0.05  # until a signal is sent again
 _SLOW_SECONDS = 10.0  # until it must have ended
 
 
@@ -57,6 +58,17 @@ class _Reaction:
         processes.end_all()
         raise _exception(number)
 
+    def lost(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Send the signal again if its exception came where Python drops exceptions, as in a ``__del__``.
+
+        It comes from another thread and a little later, when the main thread has left that place.
+        """
+        if self.number is None or not isinstance(unraisable.exc_value, Ended | KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
+            return
+        number, self.number = self.number, None
+        threading.Timer(_LOST_SECONDS, os.kill, (os.getpid(), number)).start()
+
     def supervise(self, pipe: int) -> None:
         """Wait for a signal, and end this process if the main thread does not."""
         while (number := os.read(pipe, 1)[0]) not in _NUMBERS:
@@ -90,6 +102,7 @@ def handle() -> None:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's background job
             signal.signal(number, _reaction.handle)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    sys.unraisablehook = _reaction.lost
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
     threading.Thread(target=_reaction.supervise, args=(read,), daemon=True).start()
 

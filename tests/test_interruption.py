@@ -93,6 +93,28 @@ program()
     assert _python(script) == (143, "psahw: ended by SIGTERM\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_in_a_place_where_exceptions_are_dropped(number):
+    """Python ignores an exception in a ``__del__``, but the signal still ends the command."""
+    script = f"""
+import signal, time
+from psahw import cli
+from psahw.__main__ import program
+class Fragile:
+    def __del__(self):
+        signal.raise_signal({int(number)})
+def main():
+    Fragile()
+    time.sleep(20)
+cli.main = main
+program()
+"""
+    start = time.monotonic()
+    message = "psahw: interrupted\n" if number == signal.SIGINT else f"psahw: ended by {number.name}\n"
+    assert _python(script) == (STATUS[number], message)
+    assert time.monotonic() - start < 10
+
+
 def test_reader_that_goes_away():
     """The status is that of other programs, and there is no message."""
     for arguments in (["info"], ["info", "--json"], ["--help"]):

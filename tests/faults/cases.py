@@ -44,6 +44,8 @@ class Case:
         Names of the materials that are files or directories given by a user.
     environment
         Environment variables.
+    once
+        True if the command refuses to run again once its outputs are complete.
     cached
         Kinds of entries of the cache that are there from the beginning. Another case makes them under faults, and to
         make them takes most of the time of this one.
@@ -56,6 +58,7 @@ class Case:
     resumes: bool = False
     inputs: tuple[str, ...] = ("network",)
     environment: tuple[tuple[str, str], ...] = ()
+    once: bool = False
     cached: tuple[str, ...] = ()
 
     def command_line(self, materials: dict[str, Path]) -> list[str]:
@@ -77,7 +80,7 @@ CASES = (
     Case("elaborate", ("elaborate", "{network}", "--board", "marble", *PLAN, "-o", "design"), ("design",),
          variant=("--clock", "100e6")),
     Case("build", ("build", "{network}", "--board", "ulx3s-85f", "--toolchain", "native", *PLAN, "-o", "built"),
-         ("built",), variant=("--seed", "5"), environment=(("AMARANTH_USE_YOSYS", "builtin"),)),
+         ("built",), variant=("--seed", "5"), resumes=True, environment=(("AMARANTH_USE_YOSYS", "builtin"),)),
     Case("program", ("program", "{built}", "--tool", "openfpgaloader"), inputs=("built",)),
     Case("package", ("package", "{network}", "--for", "fusesoc", "--board", "marble", *PLAN, "-o", "part"),
          ("part",), variant=("--clock", "100e6")),
@@ -95,7 +98,7 @@ CASES = (
                     "report.html"), ("report.html",), inputs=("network", "plan", "float")),
     Case("demo", ("demo", "{network}", "--images", "2", "-o", "demo"), ("demo",), resumes=True,
          cached=("sim-runtime",)),
-    Case("init", ("init", "digits", "-o", "begun"), ("begun",), inputs=()),
+    Case("init", ("init", "digits", "-o", "begun"), ("begun",), inputs=(), once=True),
     Case("train", ("train", "--config", "tiny", "--epochs", "6", *TRAINING, "-o", "run"), ("run",), resumes=True,
          inputs=()),
     Case("teach", ("teach", "--teacher", "{float}", "--views", "3", "--dataset", "sample", "--set", "compile=false",

@@ -265,6 +265,8 @@ class Injection:
 
     def _next(self, folder: Path) -> list[str]:
         """Run the command again without a fault, and return what is wrong with it."""
+        if self.case.once and not self._differences(folder, self.reference.outputs):
+            return []
         ended = self._start(folder).finish(self._patience())
         if ended.status:
             return [f"the next run ended with status {ended.status}: {ended.err[-500:]!r}"]
