@@ -83,7 +83,7 @@ class ConstantMultipliers(wiring.Component):
                 products.append(Signal(signed(len(value)), name=f"product_{j}_{i}", reset_less=True))
                 with m.If(en):
                     m.d.sync += products[-1].eq(value)
-            total = adder_tree(m, products, en, bits=signed_bits(low, high), name=f"sum_{j}")
+            total = adder_tree(m, products, bits=signed_bits(low, high), name=f"sum_{j}", en=en)
             shift = int(self._shift[j])
             offset = int(self._bias[j]) + (1 << shift >> 1)
             rounded = Signal(signed(signed_bits(low + offset, high + offset)), name=f"rounded_{j}", reset_less=True)

@@ -13,13 +13,15 @@ from .geometry import SlidingWindow
 
 __all__ = [
     "add", "argmax", "fifo_depth", "gather", "graph_engine", "graph_latency", "graph_words", "local_latency",
-    "local_mixing", "mac_array", "mac_latency", "max_pool", "mean_pool", "queued", "requantise_latency", "table_rom",
-    "thresholds", "transpose", "windows",
+    "local_mixing", "local_words", "mac_array", "mac_latency", "mac_words", "max_pool", "mean_pool", "queued",
+    "requantise_latency", "table_rom", "thresholds", "transpose", "windows",
 ]  # fmt: skip
 
+ADD_LATENCY = 2
 TABLE_LATENCY = 2
 REQUANTISE_LATENCY = 3
 MULTIPLIER_LATENCY = 3  # of a Requantise with multipliers, in addition
+QUEUE_LATENCY = 2
 READ_LATENCY = 2  # of Windows and Transpose, from a read to its output beat
 
 
@@ -56,9 +58,27 @@ def mac_latency(columns: int, scaled: bool = False) -> int:
     """Return the clock cycles from the last step of a pass to its first row at the output of a `MacArray`.
 
     Four lead to the accumulator (ROM, A/B, M, P), one captures it, one selects the row. Then come one for each level
-    of the adder tree over the columns, and the requantiser, which may be ``scaled`` by multipliers.
+    of the adder tree over the columns, the requantiser, which may be ``scaled`` by multipliers, and the queue.
     """
-    return 6 + (columns - 1).bit_length() + requantise_latency(scaled)
+    return 6 + (columns - 1).bit_length() + requantise_latency(scaled) + QUEUE_LATENCY
+
+
+def _jobs(latency: int, interval: int) -> int:
+    """Return the number of jobs that are under way at once in the steady state.
+
+    A job counts from the clock cycle in which it is let in to the one after its last beat, which leaves ``latency``
+    clock cycles later. One is let in every ``interval`` clock cycles.
+    """
+    return latency // interval + 1
+
+
+def mac_words(*, columns: int, steps: int, o_beats: int, scaled: bool = False) -> int:
+    """Return the number of passes that are under way in a `MacArray` at once in the steady state.
+
+    A pass has ``steps`` steps and ``o_beats`` output beats. It counts from the clock cycle of its first step to the
+    one after its last beat.
+    """
+    return _jobs(steps - 1 + mac_latency(columns, scaled) + o_beats - 1, steps)
 
 
 def mac_array(
@@ -81,7 +101,7 @@ def graph_latency(latency: int) -> int:
 
     One holds the result of the graph, whose own ``latency`` is given, one chooses lanes, and two are in the queue.
     """
-    return latency + 4
+    return latency + 2 + QUEUE_LATENCY
 
 
 def graph_words(latency: int, o_beats: int, interval: int) -> int:
@@ -90,7 +110,7 @@ def graph_words(latency: int, o_beats: int, interval: int) -> int:
     A vector counts from the clock cycle in which it is let in to the one after its last beat. ``latency`` is that of
     the graph, ``interval`` the initiation interval.
     """
-    return (graph_latency(latency) + o_beats - 1) // interval + 1
+    return _jobs(graph_latency(latency) + o_beats - 1, interval)
 
 
 def graph_engine(
@@ -116,9 +136,14 @@ def local_latency(entries: int, scaled: bool = False) -> int:
     """Return the clock cycles from a push to its output beat in a `LocalMixing`.
 
     Two are in the line buffers and three in the multipliers. Then come one for each level of the adder tree over the
-    entries of the kernel, and the requantiser, which may be ``scaled`` by multipliers.
+    entries of the kernel, the requantiser, which may be ``scaled`` by multipliers, and the queue.
     """
-    return 5 + (entries - 1).bit_length() + requantise_latency(scaled)
+    return 5 + (entries - 1).bit_length() + requantise_latency(scaled) + QUEUE_LATENCY
+
+
+def local_words(entries: int, scaled: bool = False) -> int:
+    """Return the number of beats that are under way in a `LocalMixing` at once in the steady state."""
+    return _jobs(local_latency(entries, scaled), 1)
 
 
 def local_mixing(
@@ -162,7 +187,7 @@ def transpose(times: np.ndarray, *, i_beats: int, vectors: int, o_beats: int, pe
 
 def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the output times of an `Add` with inputs at ``a`` and ``b``."""
-    return np.maximum(a, b) + 1
+    return np.maximum(a, b) + ADD_LATENCY
 
 
 def mean_pool(times: np.ndarray, *, tokens: int, beats: int, scaled: bool = False) -> np.ndarray:

@@ -86,7 +86,7 @@ class Argmax(wiring.Component):
             before, valid = valid, Signal(name=f"valid_{level}")
             with m.If(en):
                 m.d.sync += valid.eq(before)
-            logits = [delay(m, logit, 1, en, name=f"logit_{level}_{lane}") for lane, logit in enumerate(logits)]
+            logits = [delay(m, logit, 1, name=f"logit_{level}_{lane}", en=en) for lane, logit in enumerate(logits)]
             rivals = [self._winner(m, en, rivals[n : n + 2], f"{level}_{n // 2}") for n in range(0, len(rivals), 2)]
         return valid, logits, rivals[0]
 

@@ -30,7 +30,7 @@ def as_signed(value):
     return value if Value.cast(value).shape().signed else Cat(value, 0).as_signed()
 
 
-def delay(m: Module, value, cycles: int, en, *, name: str):
+def delay(m: Module, value, cycles: int, *, name: str, en=1):
     """Return ``value`` as it was ``cycles`` clock cycles with ``en`` high ago; its registers are not reset."""
     for stage in range(cycles):
         register = Signal(value.shape(), name=f"{name}_{stage + 1}", reset_less=True)
@@ -40,7 +40,7 @@ def delay(m: Module, value, cycles: int, en, *, name: str):
     return value
 
 
-def adder_tree(m: Module, terms, en, *, bits: int, name: str = "sum"):
+def adder_tree(m: Module, terms, *, bits: int, name: str = "sum", en=1):
     """Return the sum of signed ``terms`` from a balanced tree with registers after every level.
 
     Latency: ``(len(terms) - 1).bit_length()`` clock cycles in which ``en`` is high. Throughput: one sum per clock
@@ -93,8 +93,6 @@ class Requantise(wiring.Component):
 
     Members
     -------
-    en : In(1)
-        Enables every register.
     row : In(range(rows))
         The row of the ``acc`` that follows one clock cycle later.
     acc : In(signed(...))
@@ -126,7 +124,6 @@ class Requantise(wiring.Component):
         self._codes = codes
         super().__init__(
             {
-                "en": In(1),
                 "row": In(range(rows)),
                 "acc": In(signed(signed_bits(self._low.min(), self._high.max()))),
                 "y": Out(Shape(codes.bits, codes.signed)),
@@ -157,15 +154,13 @@ class Requantise(wiring.Component):
         )
         read = constants.read_port()
         amount = Signal(extra_shape, reset_less=True)
-        m.d.comb += [read.addr.eq(row), read.en.eq(self.en)]
-
-        with m.If(self.en):
-            m.d.sync += [
-                total.eq(acc + read.data[: added_shape.width].as_signed()),
-                amount.eq(read.data[added_shape.width :]),
-                shifted.eq((total >> least) >> amount),
-                self.y.eq(saturate(shifted, self._codes)),
-            ]
+        m.d.comb += read.addr.eq(row)
+        m.d.sync += [
+            total.eq(acc + read.data[: added_shape.width].as_signed()),
+            amount.eq(read.data[added_shape.width :]),
+            shifted.eq((total >> least) >> amount),
+            self.y.eq(saturate(shifted, self._codes)),
+        ]
 
         return m
 
@@ -178,7 +173,7 @@ class Requantise(wiring.Component):
         words = self._multiplier.tolist()
         m.submodules.multipliers = memory = rom(shape=bits, words=words, style=style_for(len(words)))
         read = memory.read_port()
-        m.d.comb += [read.addr.eq(self.row), read.en.eq(self.en)]
-        a = delay(m, self.acc, 1, self.en, name="acc")
-        b = delay(m, Cat(read.data, 0).as_signed(), 1, self.en, name="multiplier")
-        return delay(m, a * b, 2, self.en, name="product"), delay(m, self.row, 3, self.en, name="row")
+        m.d.comb += read.addr.eq(self.row)
+        a = delay(m, self.acc, 1, name="acc")
+        b = delay(m, Cat(read.data, 0).as_signed(), 1, name="multiplier")
+        return delay(m, a * b, 2, name="product"), delay(m, self.row, 3, name="row")

@@ -219,7 +219,7 @@ class DigitSerial(wiring.Component):
             zeros.eq((restart | zeros) & Cat(~window | ~bit for bit, window in seen).all()),
             ones.eq((restart | ones) & Cat(~window | bit for bit, window in seen).all()),
         ]
-        return Cat(value, zeros | ones, delay(m, total[-1], 1, C(1, 1), name=f"sign_{n}"))
+        return Cat(value, zeros | ones, delay(m, total[-1], 1, name=f"sign_{n}"))
 
 
 def _digits(m, pulse, x, schedule, name):

@@ -32,7 +32,7 @@ _REGISTERS = {
 }  # fmt: skip
 
 
-def dsp48(m: Module, primitive: str, *, en, a, b, name: str, clear=None, first=None, start: int = 0) -> Signal:
+def dsp48(m: Module, primitive: str, *, a, b, name: str, clear=None, first=None, start: int = 0) -> Signal:
     """Instantiate a DSP slice and return its output P of 48 bits.
 
     Without ``first``, P is the product ``a·b``. (C is 0 and is added to it. If Z selected 0 instead, Yosys' pass
@@ -48,8 +48,6 @@ def dsp48(m: Module, primitive: str, *, en, a, b, name: str, clear=None, first=N
     ----------
     primitive : str
         ``"DSP48E1"`` or ``"DSP48E2"``.
-    en : Value
-        Enables every register.
     a, b : Value
         Signed operands, of at most 25 bits in a DSP48E1 or 27 in a DSP48E2, and of at most 18 bits.
     name : str
@@ -81,8 +79,8 @@ def dsp48(m: Module, primitive: str, *, en, a, b, name: str, clear=None, first=N
         **_UNUSED,
         p_OPMODEREG=int(first is not None),
         i_CLK=ClockSignal(),
-        **{f"i_{pin}": en for pin in ("CEA2", "CEB2", "CEM", "CEP")},
-        i_CECTRL=Const(0) if first is None else en,
+        **{f"i_{pin}": Const(1) for pin in ("CEA2", "CEB2", "CEM", "CEP")},
+        i_CECTRL=Const(first is not None),
         i_RSTA=Const(0) if clear is None else clear,
         i_A=_extended(a, 30),
         i_B=_extended(b, 18),

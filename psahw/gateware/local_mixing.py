@@ -11,13 +11,13 @@ from ..architecture.codes import INT8
 from ..architecture.geometry import neighbour_reach, neighbours, pair
 from ..architecture.packing import OPERAND_BITS
 from ..architecture.ranges import dot_range, signed_bits
-from ..architecture.timing import requantise_latency
+from ..architecture.timing import local_words, requantise_latency
 from .arith import Requantise, adder_tree, as_signed, delay
 from .check import check_choice, check_divides, check_int
-from .count import count
+from .count import count, level
 from .dsp48 import dsp48
 from .rom import pack_words, read, rom, style_for
-from .stream import vector_signature
+from .stream import Queue, connect, vector_signature
 from .taps import DelayTaps
 
 __all__ = ["LocalMixing"]
@@ -30,7 +30,7 @@ class LocalMixing(wiring.Component):
     where channel ``c`` is in group ``g``, and ``place(e)`` in the grid is ``divmod(e, columns) - kernel // 2``.
     Tokens come in raster order, so that neighbours lie at fixed distances in the stream::
 
-        i -> lines (rows above) -> columns (to the left) -> products -> sum -> requantise -> o
+        i -> lines (rows above) -> columns (to the left) -> products -> sum -> requantise -> queue -> o
                       ROM -> weight[g, n] ------------------/
 
     With ``shared``, all tokens have the same weights, and those of a beat depend on its place in the token alone: the
@@ -40,9 +40,13 @@ class LocalMixing(wiring.Component):
     Each input beat is a push, and output token n leaves with the push of token ``n + reach``. After its tokens, a
     frame has ``reach`` tokens of empty pushes, one beat per clock cycle, during which ``i`` is not ready.
 
-    Latency: ``5 + (entries - 1).bit_length() + 3`` clock cycles from a push to its output beat, for the entries of a
+    A push waits for room for its output beat in the queue behind the requantiser. What lies between them needs no
+    enable, and a stall reaches no further than the queue.
+
+    Latency: ``7 + (entries - 1).bit_length() + 3`` clock cycles from a push to its output beat, for the entries of a
     kernel (`psahw.architecture.timing.local_mixing`). Throughput: one beat per clock cycle; the initiation interval
-    is ``(tokens + reach)·channels / lanes`` clock cycles per frame.
+    is ``(tokens + reach)·channels / lanes`` clock cycles per frame. Backpressure: ``i.ready`` comes from registers
+    only.
 
     Parameters
     ----------
@@ -153,39 +157,42 @@ class LocalMixing(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
+        words = local_words(self._entries, self._scale is not None)
+        m.submodules.queue = queue = Queue(shape=self.o.payload.shape(), depth=words, style="distributed")
+        connect(m, queue.o, wiring.flipped(self.o))
+
         # Push a beat of the frame, or an empty one after the frame.
-        en = ~self.o.valid | self.o.ready
-        flushing = Signal()
-        push = en & (self.i.valid | flushing)
+        complete, flushing = Signal(), Signal()
+        held = level(m, complete, self.o.valid & self.o.ready, words, name="held")
+        push = held.room & (self.i.valid | flushing)
         _, phase, token = count(m, push, self._repeat, self._phases, self._tokens + self.reach)
         m.d.comb += [
-            self.i.ready.eq(en & ~flushing),
+            self.i.ready.eq(held.room & ~flushing),
             flushing.eq(token.value >= self._tokens),
+            # Without reach each push completes an output, and Verilator warns about >= 0.
+            complete.eq(push & (token.value >= self.reach if self.reach else 1)),
         ]
-        # Does this push complete an output? Without reach each one does, and Verilator warns about >= 0.
-        filled = token.value >= self.reach if self.reach else 1
 
         # The completed token is ``reach`` before the pushed one, in the same phase.
         if self._shared:
-            row, outside = phase.value, self._outside(m, en, phase.wrap & filled)
+            row, outside = phase.value, self._outside(m, phase.wrap & complete)
         else:
-            _, place = count(m, push & filled, self._repeat, self._phases * self._tokens)
+            _, place = count(m, complete, self._repeat, self._phases * self._tokens)
             row, outside = place.value, [Const(0)] * self._entries
-        window = self._window(m, en, push)
-        weights = self._weights(m, en, delay(m, row, 1, en, name="weight_row"))
+        window = self._window(m, push)
+        weights = self._weights(m, delay(m, row, 1, name="weight_row"))
 
         # Multiply and sum: three cycles in the multipliers, then the tree.
         levels = (self._entries - 1).bit_length()
         valid = Signal(levels + 4 + requantise_latency(self._scale is not None))
-        with m.If(en):
-            m.d.sync += Cat(valid, self.o.valid).eq(Cat(push & filled, valid))
-        row = delay(m, row, 4 + levels, en, name="row")
+        m.d.sync += Cat(valid, queue.i.valid).eq(Cat(complete, valid))
+        row = delay(m, row, 4 + levels, name="row")
         for lane in range(self._lanes):
-            self._output(m, en, lane, window, weights, outside, row)
+            m.d.comb += queue.i.payload[lane].eq(self._output(m, lane, window, weights, outside, row))
 
         return m
 
-    def _window(self, m, en, push):
+    def _window(self, m, push):
         """Return the beats in the kernel in the order of the weights, oldest first, two clock cycles after a push."""
         (rows, columns), beats = self._kernel, self._repeat * self._phases
         bits = self._i_codes.bits * self._lanes
@@ -196,14 +203,11 @@ class LocalMixing(wiring.Component):
             width=rows * bits, distance=beats, taps=columns - 1, style="distributed"
         )
         m.d.comb += [
-            lines.en.eq(en),
             lines.push.eq(push),
             lines.i.eq(self.i.payload),
-            beside.en.eq(en),
             beside.i.eq(lines.o),
         ]
-        with m.If(en):
-            m.d.sync += beside.push.eq(push)
+        m.d.sync += beside.push.eq(push)
         shape = data.ArrayLayout(data.ArrayLayout(self.i.payload.shape(), rows), columns)
         column = data.View(shape, beside.o)
         return [column[-1 - dx][-1 - dy] for dy in range(rows) for dx in range(columns)]
@@ -214,7 +218,7 @@ class LocalMixing(wiring.Component):
         group = first.reshape(self._phases, self._parts) // self._group_size
         return np.moveaxis(value[group], 2, 0).reshape(-1, self._parts, *value.shape[2:])
 
-    def _outside(self, m, en, step):
+    def _outside(self, m, step):
         """Return which entries of the kernel lie outside the grid, two clock cycles later.
 
         ``step`` moves on to the next token.
@@ -222,11 +226,11 @@ class LocalMixing(wiring.Component):
         height, width = self._grid
         x, y = count(m, step, width, height)
         above, beside = (range(-(length // 2), length // 2 + 1) for length in self._kernel)
-        rows = delay(m, Cat(_beyond(y.value, height, dy) for dy in above), 2, en, name="outside_rows")
-        columns = delay(m, Cat(_beyond(x.value, width, dx) for dx in beside), 2, en, name="outside_columns")
+        rows = delay(m, Cat(_beyond(y.value, height, dy) for dy in above), 2, name="outside_rows")
+        columns = delay(m, Cat(_beyond(x.value, width, dx) for dx in beside), 2, name="outside_columns")
         return [row | column for row in rows for column in columns]
 
-    def _weights(self, m, en, row):
+    def _weights(self, m, row):
         """Return the weights of the kernel for each part, one clock cycle after ``row``."""
         bits = signed_bits(self._weight.min(), self._weight.max())
         words = self._by_row(self._weight)
@@ -234,23 +238,23 @@ class LocalMixing(wiring.Component):
         style = style_for(len(words)) if self._shared else "block"
         packed = pack_words(words.reshape(len(words), -1), bits)
         m.submodules.weights = memory = rom(shape=layout.size, words=packed, style=style)
-        return data.View(layout, read(m, memory, row, en, style=style, name="weights"))
+        return data.View(layout, read(m, memory, row, style=style, name="weights"))
 
-    def _product(self, m, en, weight, x, clear, name):
+    def _product(self, m, weight, x, clear, name):
         """Return ``weight·x``, or 0 if ``clear`` is high, three clock cycles later.
 
         All registers fit into a DSP slice: one for each operand, two for the product.
         """
         bits = len(weight) + len(x)
         if self._multiplier is not None:
-            return dsp48(m, self._multiplier, en=en, a=weight, b=x, clear=en & clear, name=name)[:bits].as_signed()
-        a, b = delay(m, weight, 1, en, name=f"a_{name}"), delay(m, x, 1, en, name=f"b_{name}")
-        with m.If(en & clear):
+            return dsp48(m, self._multiplier, a=weight, b=x, clear=clear, name=name)[:bits].as_signed()
+        a, b = delay(m, weight, 1, name=f"a_{name}"), delay(m, x, 1, name=f"b_{name}")
+        with m.If(clear):
             m.d.sync += a.eq(0)
-        return delay(m, a * b, 2, en, name=f"product_{name}")
+        return delay(m, a * b, 2, name=f"product_{name}")
 
-    def _output(self, m, en, lane, window, weights, outside, row):
-        """Multiply, sum and requantise one lane."""
+    def _output(self, m, lane, window, weights, outside, row):
+        """Return the output of one lane: multiply, sum, requantise."""
         part = lane * self._parts // self._lanes
         weight, bias, shift, scale, offset = (
             None if x is None else self._by_row(x)[:, part]
@@ -262,13 +266,12 @@ class LocalMixing(wiring.Component):
         )
         terms = []
         for e, (factor, beat, clear) in enumerate(zip(weights[part], window, outside, strict=True)):
-            terms.append(self._product(m, en, factor, as_signed(beat[lane]), clear, f"{lane}_{e}"))
+            terms.append(self._product(m, factor, as_signed(beat[lane]), clear, f"{lane}_{e}"))
         m.d.comb += [
-            requantise.en.eq(en),
             requantise.row.eq(row),
-            requantise.acc.eq(adder_tree(m, terms, en, bits=len(requantise.acc), name=f"sum_{lane}")),
-            self.o.payload[lane].eq(requantise.y),
+            requantise.acc.eq(adder_tree(m, terms, bits=len(requantise.acc), name=f"sum_{lane}")),
         ]
+        return requantise.y
 
 
 def _beyond(place, length, distance):

@@ -8,14 +8,14 @@ from amaranth.lib.wiring import In, Out
 from ..architecture.codes import INT8
 from ..architecture.packing import OPERAND_BITS, borrow, laid_out, pairs, split
 from ..architecture.ranges import dot_range, signed_bits
-from ..architecture.timing import requantise_latency
+from ..architecture.timing import mac_words, requantise_latency
 from .arith import Requantise, adder_tree, as_signed, delay
 from .check import check_choice, check_divides, check_int
-from .count import count
+from .count import count, level
 from .mac_unit import mac_pair, mac_unit
 from .ring import VectorRing
 from .rom import STYLES, pack_words, read, rom
-from .stream import connect, vector_signature
+from .stream import Queue, connect, vector_signature
 
 __all__ = ["MacArray"]
 
@@ -47,17 +47,20 @@ class MacArray(wiring.Component):
     step::
 
         i -> ring -> x[k·columns + i] --\\
-                                         * -> + -> capture -> row select -> sum of columns -> requantise -> o
+                                         * -> + -> capture -> row select -> sum of columns -> requantise -> queue -> o
              ROM  -> W[g·rows + j, ...] -/
 
     Unit (j, i) adds ``W[g·rows + j, k·columns + i] · x[k·columns + i]`` in step k of pass g. Rows of the last pass
     beyond ``outputs`` are not emitted. Neither they nor the lanes beyond ``inputs`` in the last step matter: their
     weights are 0.
 
-    Latency: ``6 + (columns - 1).bit_length() + 3`` clock cycles from the last step of a pass to its first row at the
+    A pass begins only if there is room for its rows in the queue behind the requantiser. The units therefore need no
+    enable, and a stall reaches no further than the queue.
+
+    Latency: ``8 + (columns - 1).bit_length() + 3`` clock cycles from the last step of a pass to its first row at the
     output, and three more with a ``scale``; a vector starts when all of its beats are in the ring
     (`psahw.architecture.timing.mac_array`). Throughput: one step per clock cycle; the initiation interval is passes
-    times steps per vector. Backpressure: ``i.ready`` comes from registers only; the units stall as a whole.
+    times steps per vector. Backpressure: ``i.ready`` comes from registers only.
 
     Parameters
     ----------
@@ -167,19 +170,39 @@ class MacArray(wiring.Component):
         self._weights = laid_out(weight, rows, columns)
         self.pairs = [] if operand_bits is None else pairs(self._weights, operand_bits, **self._range)
         self._split = None if operand_bits is None else split(self._weights, operand_bits, **self._range)
+        self._groups = rows // o_lanes
         super().__init__({"i": In(vector_signature(columns, i_codes)), "o": Out(vector_signature(o_lanes, o_codes))})
+
+    @property
+    def words(self) -> int:
+        """Number of passes for whose rows there is room."""
+        scaled = self._scale is not None
+        return mac_words(columns=self._columns, steps=self._steps, o_beats=self._groups, scaled=scaled)
 
     def elaborate(self, platform):
         m = Module()
 
-        # One step per clock cycle while a complete vector is there.
-        en = ~self.o.valid | self.o.ready
         m.submodules.ring = ring = VectorRing(
             lanes=self._columns, steps=self._steps, passes=self._passes, depth=self._depth, codes=self._i_codes
         )
         connect(m, wiring.flipped(self.i), ring.i)
-        step = en & ring.whole
-        m.d.comb += [ring.en.eq(en), ring.read.eq(step)]
+        m.submodules.queue = queue = Queue(
+            shape=self.o.payload.shape(), depth=self.words * self._groups, style="distributed"
+        )
+        connect(m, queue.o, wiring.flipped(self.o))
+
+        # One step per clock cycle, from a complete vector. Only the first step of a pass waits for room.
+        start, leaves = Signal(), self.o.valid & self.o.ready
+        gone = Signal(range(self._groups))  # output beats of a pass
+        ends = gone == self._groups - 1
+        if self._outputs % self._rows:  # the last pass of a vector has fewer
+            (beat,) = count(m, leaves, self._outputs // self._o_lanes)
+            ends |= beat.last
+        with m.If(leaves):
+            m.d.sync += gone.eq(Mux(ends, 0, gone + 1))
+        held = level(m, start, leaves & ends, self.words, name="held")
+        step = ring.whole & (~ring.first | held.room)
+        m.d.comb += [ring.read.eq(step), start.eq(step & ring.first)]
 
         weights = borrow(self._weights, self.pairs)
         bits = signed_bits(self._weights.min(), self._weights.max())
@@ -190,35 +213,32 @@ class MacArray(wiring.Component):
             style=self._weight_style,
         )
         address, _ = _walk(m, step, words=self._passes * self._steps, repeat=self._repeat, sets=self._sets)
-        word = read(m, memory, address, en, style=self._weight_style, name="weights")
+        word = read(m, memory, address, style=self._weight_style, name="weights")
         w = data.View(data.ArrayLayout(data.ArrayLayout(signed(bits), self._columns), self._rows), word)
 
         # Multiply, accumulate, keep: four clock cycles from a step to the total.
-        first = delay(m, ring.first, 3 if self._multiplier is None else 2, en, name="first")
+        first = delay(m, ring.first, 3 if self._multiplier is None else 2, name="first")
         last = Signal(4)
-        with m.If(en):
-            m.d.sync += last.eq(Cat(step & ring.last, last))
-        sums = self._units(m, en, w, [as_signed(x) for x in ring.x], first, last[3])
+        m.d.sync += last.eq(Cat(step & ring.last, last))
+        sums = self._units(m, w, [as_signed(x) for x in ring.x], first, last[3])
 
         # Emit o_lanes rows per clock cycle, while the next pass runs.
-        groups = self._rows // self._o_lanes
-        emit, group = Signal(), Signal(range(groups))
-        row, beat = _walk(m, emit & en, words=self._outputs // self._o_lanes, repeat=self._repeat, sets=self._sets)
-        with m.If(en):
-            m.d.sync += [group.eq(group + 1), emit.eq(emit & (group != groups - 1) & ~beat.last)]
-            with m.If(last[3]):
-                m.d.sync += [group.eq(0), emit.eq(1)]
+        emit, group = Signal(), Signal(range(self._groups))
+        row, beat = _walk(m, emit, words=self._outputs // self._o_lanes, repeat=self._repeat, sets=self._sets)
+        m.d.sync += [group.eq(group + 1), emit.eq(emit & (group != self._groups - 1) & ~beat.last)]
+        with m.If(last[3]):
+            m.d.sync += [group.eq(0), emit.eq(1)]
         levels = (self._columns - 1).bit_length()
         valid = Signal(levels + requantise_latency(self._scale is not None))
-        row = delay(m, row, levels, en, name="row")
-        with m.If(en):
-            m.d.sync += Cat(valid, self.o.valid).eq(Cat(emit, valid))
+        row = delay(m, row, levels, name="row")
+        m.d.sync += Cat(valid, queue.i.valid).eq(Cat(emit, valid))
         for lane in range(self._o_lanes):
-            self._output(m, en, lane, [sums[j] for j in range(lane, self._rows, self._o_lanes)], group, row)
+            rows = [sums[j] for j in range(lane, self._rows, self._o_lanes)]
+            m.d.comb += queue.i.payload[lane].eq(self._output(m, lane, rows, group, row))
 
         return m
 
-    def _units(self, m, en, w, x, first, last):
+    def _units(self, m, w, x, first, last):
         """Create the units; return the sums of a pass by row and column, which stay while the next pass runs."""
         low, high = dot_range(self._weights, axis=2, **self._range)
         low, high = low.min((0, 1)), high.max((0, 1))
@@ -227,7 +247,6 @@ class MacArray(wiring.Component):
         for j, k, i in self.pairs:
             sums[j][i], sums[k][i] = mac_pair(
                 m,
-                en,
                 w[j][i],
                 w[k][i],
                 x[i],
@@ -241,12 +260,12 @@ class MacArray(wiring.Component):
         for j, i in np.ndindex(self._rows, self._columns):
             if sums[j][i] is None:
                 sums[j][i] = mac_unit(
-                    m, en, w[j][i], x[i], first, last, bits=bits[j][i], name=f"{j}_{i}", multiplier=self._multiplier
+                    m, w[j][i], x[i], first, last, bits=bits[j][i], name=f"{j}_{i}", multiplier=self._multiplier
                 )
         return sums
 
-    def _output(self, m, en, lane, sums, group, row):
-        """Select rows, sum over the columns and requantise the outputs ``lane``, ``lane + o_lanes``, ..."""
+    def _output(self, m, lane, sums, group, row):
+        """Return the outputs ``lane``, ``lane + o_lanes``, ...: select rows, sum over the columns, requantise."""
         low, high, bias, shift, scale, offset = (
             None if x is None else x.reshape(-1)[lane :: self._o_lanes]
             for x in (*dot_range(self._weight, **self._range), self._bias, self._shift, self._scale, self._offset)
@@ -258,10 +277,9 @@ class MacArray(wiring.Component):
         terms = []
         for i in range(self._columns):
             chosen = Array(sums[j][i] for j in range(len(sums)))[group]
-            terms.append(delay(m, chosen, 1, en, name=f"chosen_{lane}_{i}"))
+            terms.append(delay(m, chosen, 1, name=f"chosen_{lane}_{i}"))
         m.d.comb += [
-            requantise.en.eq(en),
             requantise.row.eq(row),
-            requantise.acc.eq(adder_tree(m, terms, en, bits=len(requantise.acc), name=f"sum_{lane}")),
-            self.o.payload[lane].eq(requantise.y),
+            requantise.acc.eq(adder_tree(m, terms, bits=len(requantise.acc), name=f"sum_{lane}")),
         ]
+        return requantise.y

@@ -7,35 +7,34 @@ from .dsp48 import dsp48
 __all__ = ["mac_pair", "mac_unit"]
 
 
-def _accumulate(m: Module, en, w, x, first, *, start: int, bits: int, name: str, multiplier: str | None):
+def _accumulate(m: Module, w, x, first, *, start: int, bits: int, name: str, multiplier: str | None):
     """Return the sum of ``start`` and of the products ``w·x`` since ``first``, three clock cycles after them."""
     if multiplier is not None:
-        return dsp48(m, multiplier, en=en, a=w, b=x, first=first, start=start, name=name)[:bits].as_signed()
+        return dsp48(m, multiplier, a=w, b=x, first=first, start=start, name=name)[:bits].as_signed()
     a, b = (Signal(signed(len(v)), name=f"{n}_{name}", reset_less=True) for n, v in (("a", w), ("b", x)))
     product = Signal(signed(len(w) + len(x)), name=f"product_{name}", reset_less=True)
     total = Signal(signed(bits), name=f"total_{name}", reset_less=True)
-    with m.If(en):
-        m.d.sync += [a.eq(w), b.eq(x), product.eq(a * b), total.eq(Mux(first, start, total) + product)]
+    m.d.sync += [a.eq(w), b.eq(x), product.eq(a * b), total.eq(Mux(first, start, total) + product)]
     return total
 
 
-def _keep(m: Module, en, last, value, *, name: str):
+def _keep(m: Module, last, value, *, name: str):
     """Return a register that takes ``value`` when ``last`` is high."""
     kept = Signal(value.shape(), name=f"kept_{name}", reset_less=True)
-    with m.If(en & last):
+    with m.If(last):
         m.d.sync += kept.eq(value)
     return kept
 
 
-def mac_unit(m: Module, en, w, x, first, last, *, bits: int, name: str, multiplier: str | None = None):
+def mac_unit(m: Module, w, x, first, last, *, bits: int, name: str, multiplier: str | None = None):
     """Return the sum of ``w·x`` from the step of ``first`` to that of ``last``, which stays until the next ``last``.
 
     Latency: four clock cycles from the last ``w`` and ``x`` to the sum. Throughput: one product per clock cycle.
 
+    No register is reset.
+
     Parameters
     ----------
-    en : Value
-        Enables every register; none is reset.
     w, x : Value
         Signed factors.
     first : Value
@@ -50,12 +49,12 @@ def mac_unit(m: Module, en, w, x, first, last, *, bits: int, name: str, multipli
     multiplier : str or None
         Primitive to instantiate; None lets the tools infer a multiplier.
     """
-    total = _accumulate(m, en, w, x, first, start=0, bits=bits, name=name, multiplier=multiplier)
-    return _keep(m, en, last, total, name=name)
+    total = _accumulate(m, w, x, first, start=0, bits=bits, name=name, multiplier=multiplier)
+    return _keep(m, last, total, name=name)
 
 
 def mac_pair(
-    m: Module, en, lower, upper, x, first, last, *, split: int, bits: tuple[int, int], name: str,
+    m: Module, lower, upper, x, first, last, *, split: int, bits: tuple[int, int], name: str,
     multiplier: str | None = None,
 ):  # fmt: skip
     """Return two sums over the same ``x`` from one multiplier: of ``lower·x``, and of ``(upper + (lower < 0))·x``.
@@ -83,10 +82,10 @@ def mac_pair(
         raise ValueError(f"bits must be at most {split} for the lower sum, not {low_bits}")
     w = Cat(lower, lower[-1].replicate(split - len(lower)), upper).as_signed()
     total = _accumulate(
-        m, en, w, x, first, start=1 << split - 1, bits=split + high_bits, name=name, multiplier=multiplier
+        m, w, x, first, start=1 << split - 1, bits=split + high_bits, name=name, multiplier=multiplier
     )
-    low = _keep(m, en, last, total[:low_bits], name=f"{name}_lower")
-    high = _keep(m, en, last, total[split:].as_signed(), name=f"{name}_upper")
+    low = _keep(m, last, total[:low_bits], name=f"{name}_lower")
+    high = _keep(m, last, total[split:].as_signed(), name=f"{name}_upper")
     # The accumulator starts at 1 << split - 1, which inverts only that bit of the lower sum.
     top = ~low[-1] if low_bits == split else low[-1]
     return Cat(low[:-1], top).as_signed(), high

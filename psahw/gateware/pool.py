@@ -109,7 +109,7 @@ class MeanPool(wiring.Component):
             m.d.sync += [Cat(valid, o.valid).eq(Cat(put & token.last, valid)), last.eq(total)]
             for lane, (a, b, c, to) in enumerate(zip(last, rounded, shifted, o.payload, strict=True)):
                 if scaled:
-                    a = delay(m, a * self.multiplier, 2, en, name=f"product_{lane}")
+                    a = delay(m, a * self.multiplier, 2, name=f"product_{lane}", en=en)
                 m.d.sync += [b.eq(a + added), c.eq(b >> shift)]
                 m.d.sync += to.eq(
                     Mux(c > self.codes.high, self.codes.high, Mux(c < self.codes.low, self.codes.low, c))

@@ -1,6 +1,6 @@
 """A residual connection: a branch, a bypass, and the adder that joins them."""
 
-from amaranth.hdl import Module, Mux, Shape
+from amaranth.hdl import Module, Mux, Shape, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,8 +18,10 @@ BRANCH, BYPASS = "branch", "bypass"
 class Add(wiring.Component):
     """Computes ``o = sat(rshift(a + b, shift))`` for each lane; ``rshift`` divides by 2^shift and rounds half up.
 
-    Latency: one clock cycle after the later of the two beats. Throughput: one beat per clock cycle. Backpressure: the
-    ``ready`` of each input depends combinationally on the other's ``valid`` and on ``o.ready``.
+    The summands are registered, because one that comes out of a block RAM comes late.
+
+    Latency: two clock cycles after the later of the two beats. Throughput: one beat per clock cycle. Backpressure:
+    the ``ready`` of each input depends combinationally on the other's ``valid`` and on ``o.ready``.
 
     Parameters
     ----------
@@ -64,9 +66,16 @@ class Add(wiring.Component):
         a, b, o = self.a, self.b, self.o
         en = ~o.valid | o.ready
         m.d.comb += [a.ready.eq(en & b.valid), b.ready.eq(en & a.valid)]
+        both = Signal()
+        x_waiting, y_waiting = (Signal.like(s.payload, name=n, reset_less=True) for s, n in ((a, "x"), (b, "y")))
         with m.If(en):
-            m.d.sync += o.valid.eq(a.valid & b.valid)
-            for x, y, to in zip(a.payload, b.payload, o.payload, strict=True):
+            m.d.sync += [
+                both.eq(a.valid & b.valid),
+                o.valid.eq(both),
+                x_waiting.eq(a.payload),
+                y_waiting.eq(b.payload),
+            ]
+            for x, y, to in zip(x_waiting, y_waiting, o.payload, strict=True):
                 total = (x + y + ((1 << self._shift) >> 1)) >> self._shift if self._shift else x + y
                 low, high = self._codes.low, self._codes.high
                 m.d.sync += to.eq(Mux(total > high, high, Mux(total < low, low, total)))
@@ -86,8 +95,8 @@ class Residual(wiring.Component):
     transposition, a few tokens in channel mixing. Where the bypass may be the later one, the branch waits for it in a
     queue of ``branch_depth`` beats. `psahw.planner.schedule` calculates the depths that never delay anything.
 
-    Latency: that of the later path and one clock cycle, and two more for a path with a queue. Throughput: that of the
-    slower path. Backpressure: buffers before and behind the branch cut the path of ``ready``, so that no stall
+    Latency: that of the later path and two clock cycles, and two more for a path with a queue. Throughput: that of
+    the slower path. Backpressure: buffers before and behind the branch cut the path of ``ready``, so that no stall
     reaches further back within a clock cycle.
 
     Parameters

@@ -52,8 +52,6 @@ class VectorRing(wiring.Component):
         Read the next beat; allowed only while ``whole`` is high.
     first, last : Out(1)
         The beat being read is the first or the last one of a pass.
-    en : In(1)
-        Enables ``x``.
     x : Out(ArrayLayout(codes, lanes))
         The beat that was read.
     """
@@ -71,7 +69,6 @@ class VectorRing(wiring.Component):
                 "read": In(1),
                 "first": Out(1),
                 "last": Out(1),
-                "en": In(1),
                 "x": Out(beat.members["payload"].shape),
             }
         )
@@ -109,7 +106,6 @@ class VectorRing(wiring.Component):
             write.data.eq(self.i.payload),
             write.en.eq(put),
             read.addr.eq(here),
-            read.en.eq(self.en),
             self.x.eq(read.data),
         ]
 

@@ -28,7 +28,7 @@ def rom(*, shape: ShapeLike, words: list[int], style: str) -> Memory:
     return Memory(shape=shape, depth=len(words), init=words, attrs=attrs)
 
 
-def read(m: Module, memory: Memory, address, en, *, style: str, name: str) -> Value:
+def read(m: Module, memory: Memory, address, *, style: str, name: str, en=1) -> Value:
     """Return the word of a ROM at ``address``, one clock cycle with ``en`` high later.
 
     A ROM in LUTs registers the address instead of the word, because it has fewer bits. The reader should register

@@ -85,7 +85,7 @@ class TableRom(wiring.Component):
                 style=self._style,
             )
             address = Cat(self.i.payload[lane], beat.value)
-            word = read(m, table, address, en, style=self._style, name=f"lane_{lane}")
+            word = read(m, table, address, style=self._style, name=f"lane_{lane}", en=en)
             with m.If(en):
                 m.d.sync += self.o.payload[lane].eq(word)
 

@@ -41,8 +41,6 @@ class DelayTaps(wiring.Component):
 
     Members
     -------
-    en : In(1)
-        Enables everything.
     push : In(1)
         ``i`` is the next value.
     i : In(width)
@@ -58,21 +56,20 @@ class DelayTaps(wiring.Component):
         if style not in STYLES:
             raise ValueError(f"style must be one of {', '.join(STYLES)}, not {style!r}")
         self._width, self._distance, self._taps, self._style = width, distance, taps, style
-        super().__init__({"en": In(1), "push": In(1), "i": In(width), "o": Out(width * (taps + 1))})
+        super().__init__({"push": In(1), "i": In(width), "o": Out(width * (taps + 1))})
 
     def elaborate(self, platform):
         m = Module()
 
-        step = self.en & self.push
         newest = Signal(self._width, reset_less=True)
         older = Signal(self._width * self._taps, reset_less=True)
         m.d.comb += self.o.eq(Cat(newest, older))
-        with m.If(step):
+        with m.If(self.push):
             m.d.sync += newest.eq(self.i)
         if self._taps == 0:
             return m
         if self._distance == 1:
-            with m.If(step):
+            with m.If(self.push):
                 m.d.sync += older.eq(self.o)
             return m
 
@@ -80,16 +77,13 @@ class DelayTaps(wiring.Component):
             shape=len(older), depth=self._distance, init=[], attrs={"ram_style": self._style}
         )
         read, write = memory.read_port(), memory.write_port()
-        (place,) = count(m, step, self._distance)
-        pushed = Signal()
-        with m.If(self.en):
-            m.d.sync += [pushed.eq(self.push), write.addr.eq(place.value)]
+        (place,) = count(m, self.push, self._distance)
+        m.d.sync += [write.en.eq(self.push), write.addr.eq(place.value)]
         m.d.comb += [
             read.addr.eq(place.value),
-            read.en.eq(step),
+            read.en.eq(self.push),
             older.eq(read.data),
             write.data.eq(self.o),
-            write.en.eq(pushed & self.en),
         ]
 
         return m

@@ -94,7 +94,7 @@ class Thresholds(wiring.Component):
         (beat,) = count(m, self.i.valid & en, self._beats)
         places = [beat.value]
         for step in range(1, steps):
-            places.append(delay(m, places[-1], 1, en, name=f"place_{step}"))
+            places.append(delay(m, places[-1], 1, name=f"place_{step}", en=en))
         for lane in range(self._lanes):
             self._lane(m, en, lane, places, steps)
 
@@ -112,9 +112,9 @@ class Thresholds(wiring.Component):
                 shape=signed(self._bits), words=words, style=style_for(len(words))
             )
             name = f"threshold_{lane}_{step}"
-            threshold = read(m, memory, Cat(number, place), en, style=style_for(len(words)), name=name)
-            x = delay(m, x, 1, en, name=f"x_{lane}_{step}")
-            before = number if len(number) == 0 else delay(m, number, 1, en, name=f"number_{lane}_{step}")
+            threshold = read(m, memory, Cat(number, place), style=style_for(len(words)), name=name, en=en)
+            x = delay(m, x, 1, name=f"x_{lane}_{step}", en=en)
+            before = number if len(number) == 0 else delay(m, number, 1, name=f"number_{lane}_{step}", en=en)
             number = Cat(x >= threshold, before)
         with m.If(en):
             m.d.sync += self.o.payload[lane].eq(number + self._offset)

@@ -15,6 +15,15 @@ def constant_at(values: list[int], index: Value) -> Value:
     return Const(values[0]) if len(set(values)) == 1 else Array(values)[index]
 
 
+def _early(m: Module, value: Value, issues: int, *, name: str) -> Value:
+    """Return ``value`` from a register, if it is used two or more ``issues`` after it has changed."""
+    if issues < 2:
+        return value
+    register = Signal.like(value, name=name)
+    m.d.sync += register.eq(value)
+    return register
+
+
 class WindowReader(wiring.Component):
     """Walks through the windows of a `WindowBuffer` and addresses the elements of each beat.
 
@@ -81,10 +90,14 @@ class WindowReader(wiring.Component):
             outside = [(at < -lane) | (at >= width - lane) for lane in range(buffer.row_lanes)]
             m.d.comb += self.outside.eq(Cat(~row_inside | out for row_inside in inside for out in outside))
 
-        next_left = Mux(x.last, -margin, left + window.stride[1] * buffer.channels)
-        freed = (window.rows_freed() * buffer.pitch).tolist()
-        next_base = self._ahead(base, Mux(x.last, constant_at(freed, y.value), 0))
-        # ``issue`` comes late: the next addresses are chosen without it.
+        # ``issue`` comes late: the next addresses are chosen without it, a clock cycle before if there is time.
+        issues = beats * steps
+        next_left = _early(
+            m, Mux(x.last, -margin, left + window.stride[1] * buffer.channels), issues, name="next_left"
+        )
+        freed = constant_at((window.rows_freed() * buffer.pitch).tolist(), y.value)
+        below = _early(m, self._ahead(base, freed), issues * window.grid[1], name="below")
+        next_base = Mux(x.last, below, base)
         with m.If(self.issue):
             with m.If(beat.last & dy.last):
                 m.d.sync += [left.eq(next_left), at.eq(next_left), base.eq(next_base), row.eq(next_base)]

@@ -26,7 +26,7 @@ from ..architecture.nodes import (  # fmt: skip
     Windows,
     walk,
 )
-from ..architecture.timing import graph_words
+from ..architecture.timing import graph_words, local_words, mac_words
 from . import primitives
 
 __all__ = ["cost", "counters_cost", "node_cost"]
@@ -107,6 +107,12 @@ def _ring(node: MacArray) -> Resources:
     )
 
 
+def _room(words: int, beats: int, lanes: int, bits: int) -> Resources:
+    """Return the resources of a queue behind an engine that never waits, and of the level of ``words`` in it."""
+    level = primitives.index_bits(words + 1)
+    return primitives.queue(lanes, beats, bits, "distributed") + Resources(lut=level + 2, ff=level + 2)
+
+
 @_cost.register
 def _(node: MacArray) -> Resources:
     units = node.rows * node.columns
@@ -127,15 +133,17 @@ def _(node: MacArray) -> Resources:
         )
     )
     repeat = node.vectors // node.sets
+    words = mac_words(columns=node.columns, steps=node.steps, o_beats=groups, scaled=bool(node.scale_bits))
     return (
         Resources(ff=units * unit_bits, dsp=node.multipliers)
         + primitives.weights(units * node.weight_bits, steps * node.sets, node.weight_style)
         + _ring(node)
         + _walk(steps, repeat, node.sets)
         + _walk(beats, repeat, node.sets)
-        + primitives.counter(groups)
+        + primitives.counter(groups, groups, 1 if node.outputs % node.rows == 0 else beats)
         + primitives.delay(row_bits, levels)
         + Resources(lut=4, ff=levels + 9)
+        + _room(words, words * groups, node.o_lanes, node.o_codes.bits)
         + lane * node.o_lanes
     )
 
@@ -150,10 +158,10 @@ def _(node: GraphEngine) -> Resources:
     hold = Resources(ff=raw * (node.outputs + node.o_lanes), lut=raw * node.o_lanes * primitives.select(node.o_beats))
     saturate = Resources(lut=out_bits * node.o_lanes if node.digit or not node.o_codes.signed else 0)
     pace = primitives.counter(node.o_beats) * 2 + Resources(
-        lut=primitives.index_bits(interval) + 8,
-        ff=primitives.index_bits(interval) + primitives.index_bits(words + 1) + 2,
+        lut=primitives.index_bits(interval) + 4,
+        ff=primitives.index_bits(interval) + 2,
     )
-    room = primitives.queue(node.o_lanes, words * node.o_beats, node.o_codes.bits, "distributed")
+    room = _room(words, words * node.o_beats, node.o_lanes, node.o_codes.bits)
     graph = Resources(lut=node.lut, ff=node.ff)
     return (
         graph
@@ -221,6 +229,7 @@ def _(node: LocalMixing) -> Resources:
     repeat, rows = beats // node.phases, node.rows
     style = "distributed" if node.shared and rows <= LUT_ROM_WORDS else "block"
     levels = primitives.index_bits(taps)
+    words = local_words(taps, bool(node.scale_bits))
     row_bits = primitives.index_bits(rows)
     lane = primitives.adder_tree(taps, node.i_codes.bits + node.weight_bits, node.acc_bits) + Resources(dsp=taps)
     lane += primitives.requantise(
@@ -235,6 +244,7 @@ def _(node: LocalMixing) -> Resources:
         + primitives.delay(row_bits, 1)
         + primitives.delay(row_bits, 4 + levels)
         + Resources(lut=0, ff=levels + 8)
+        + _room(words, words, node.lanes, node.o_codes.bits)
         + lane * node.lanes
     )
     return total + (primitives.queue(node.lanes, node.queue, node.i_codes.bits) if node.queue else Resources())
@@ -246,7 +256,10 @@ def _(node: Residual) -> Resources:
     adder = bits if waiting_bits <= 8 else max(waiting_bits, node.bypass_codes.bits)
     fork, add = (
         Resources(lut=6, ff=2),
-        Resources(lut=(adder + bits + 2) * node.o_lanes + 3, ff=bits * node.o_lanes + 1),
+        Resources(
+            lut=(adder + bits + 2) * node.o_lanes + 3,
+            ff=(bits + waiting_bits + node.bypass_codes.bits) * node.o_lanes + 2,
+        ),
     )
     widths = node.i_codes.bits * node.i_lanes, waiting_bits * node.o_lanes
     skids = [Resources(lut=width + 2, ff=width + 1) for width in widths]

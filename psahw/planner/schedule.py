@@ -173,11 +173,11 @@ def _(node: Residual, times: np.ndarray) -> tuple[Node, np.ndarray]:
     bypass, fast = _chain(node.bypass, times)
     output = timing.add(slow, fast + QUEUE_LATENCY)
     branch_queue = 0
-    if timing.fifo_depth(slow, output - 1) > 1:
+    if timing.fifo_depth(slow, output - timing.ADD_LATENCY) > 1:
         # Behind some layers the bypass is the later one. The skid buffer of the branch has room for one beat only.
         output = timing.add(slow + QUEUE_LATENCY, fast + QUEUE_LATENCY)
-        branch_queue = timing.fifo_depth(slow, output - 1)
-    queue = timing.fifo_depth(fast, output - 1)
+        branch_queue = timing.fifo_depth(slow, output - timing.ADD_LATENCY)
+    queue = timing.fifo_depth(fast, output - timing.ADD_LATENCY)
     return dataclasses.replace(node, branch=branch, bypass=bypass, queue=queue, branch_queue=branch_queue), output
 
 

@@ -91,8 +91,8 @@ class AddBench(Bench):
         m.d.comb += both.eq(Cat(a.payload, b.payload))
         arrives = self.flow(m, SimpleNamespace(payload=both), taken, 1)
         leaves = self.flow(m, o, o.valid & o.ready, 1)
-        self.beats_due(m, arrives, leaves, ONE, capacity=1, patience=0, transparent=False)
-        self.never_longer(m, "live", a.valid & b.valid & ~o.valid, 1)
+        self.beats_due(m, arrives, leaves, ONE, capacity=2, patience=1, transparent=False)
+        self.never_longer(m, "live", a.valid & b.valid & ~o.valid, 2)
         self.frames_leave(m, leaves.ends)
 
         def total(x):
@@ -105,7 +105,7 @@ class AddBench(Bench):
 class RingBench(Bench):
     """A `VectorRing`: ``whole`` is high exactly while reads of a complete vector remain, and each reads its beat.
 
-    The reader reads whenever it likes and may, and holds the last beat whenever it likes.
+    The reader reads whenever it likes and may.
     """
 
     component: VectorRing
@@ -118,7 +118,7 @@ class RingBench(Bench):
         ring, steps, reads = self.component, self.steps, self.steps * self.passes
         frames = Frames((*[0] * (steps - 1), reads))
         self.source(m, ring.i)
-        m.d.comb += [ring.en.eq(AnySeq(1)), ring.read.eq(AnySeq(1) & ring.whole & ring.en)]
+        m.d.comb += ring.read.eq(AnySeq(1) & ring.whole)
         arrives = self.flow(m, ring.i, ring.i.valid & ring.i.ready, steps)
         reader = SimpleNamespace(valid=ring.whole, payload=ring.x)
         read = self.flow(m, reader, ring.read, reads)
@@ -131,10 +131,9 @@ class RingBench(Bench):
         self.never_longer(m, "live", ring.i.valid & ~ring.whole, steps)
 
         offered = Signal()  # ``x`` is the beat that was read
-        with m.If(ring.en):
-            m.d.sync += offered.eq(ring.read)
+        m.d.sync += offered.eq(ring.read)
         held = SimpleNamespace(valid=offered, payload=ring.x)
-        leaves = self.flow(m, held, offered & ring.en, reads)
+        leaves = self.flow(m, held, offered, reads)
         order = Route([[(step, 0)] for _ in range(self.passes) for step in range(steps)])
         self.ordered(m, order, arrives, leaves, self.depth // steps + 2)
 
@@ -194,13 +193,12 @@ class DelayTapsBench(Bench):
 
     def build(self, m, internals):
         line = self.component
-        m.d.comb += [line.en.eq(AnySeq(1)), line.push.eq(AnySeq(1)), line.i.eq(AnySeq(self.width))]
+        m.d.comb += [line.push.eq(AnySeq(1)), line.i.eq(AnySeq(self.width))]
         chosen, value = Signal(), Signal(self.width)
         since = Signal(range(self.taps * self.distance + 2))  # pushes since that of the chosen value
-        step = line.en & line.push
-        with m.If(step & chosen & (since <= self.taps * self.distance)):
+        with m.If(line.push & chosen & (since <= self.taps * self.distance)):
             m.d.sync += since.eq(since + 1)
-        with m.If(AnySeq(1) & step & ~chosen):
+        with m.If(AnySeq(1) & line.push & ~chosen):
             m.d.sync += [chosen.eq(1), value.eq(line.i)]
         for tap in range(self.taps + 1):
             held = line.o.word_select(tap, self.width)

@@ -150,9 +150,9 @@ FAULTS = (
         "windows/3x2-size-2-stride-1", "order",
     ),
     Fault(
-        "The pipeline does not stall with its output",
-        MacArray, "elaborate", "en = ~self.o.valid | self.o.ready", "en = ~self.o.valid | 1",
-        "macarray/2x2", "stable", helped=True,
+        "A pass does not wait for room",
+        MacArray, "elaborate", "(~ring.first | held.room)", "1",
+        "macarray/2x2", "counts", helped=True,
     ),
     Fault(
         "A result is not counted until it is in the queue",
@@ -232,7 +232,7 @@ FAULTS = (
     ),
     Fault(
         "A tap moves without a push",
-        DelayTaps, "elaborate", "read.en.eq(step)", "read.en.eq(self.en)",
+        DelayTaps, "elaborate", "read.en.eq(self.push)", "read.en.eq(1)",
         "delaytaps/distance-3", "order",
     ),
     Fault(
@@ -242,7 +242,7 @@ FAULTS = (
     ),
     Fault(
         "A group is emitted too often",
-        MacArray, "elaborate", "emit & (group != groups - 1)", "emit",
+        MacArray, "elaborate", "emit & (group != self._groups - 1)", "emit",
         "macarray/4x3", "counts", helped=True,
     ),
     Fault(
@@ -254,6 +254,11 @@ FAULTS = (
         "The last outputs of a frame wait for the next frame",
         LocalMixing, "elaborate", "token.value >= self._tokens", "token.value > self._tokens",
         "localmixing/2x2", "offers", helped=True,
+    ),
+    Fault(
+        "A push does not wait for room",
+        LocalMixing, "elaborate", "push = held.room & (", "push = (",
+        "localmixing/2x2", "counts", helped=True,
     ),
     Fault(
         "Only the corners of a kernel see that they are outside",

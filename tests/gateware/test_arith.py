@@ -23,23 +23,17 @@ def simulate(dut, testbench):
     simulator.run()
 
 
-def requantised(dut, rows, values, enabled, latency):
-    """Return the results of successive ``values`` in ``rows``; ``enabled`` is the repeated pattern of ``en``."""
+def requantised(dut, rows, values, latency):
+    """Return the results of successive ``values`` in ``rows``."""
     results = []
 
     async def testbench(ctx):
-        cycle = sent = 0
-        while sent < len(rows) + latency + 1:
-            en = enabled[cycle % len(enabled)]
-            ctx.set(dut.en, en)
+        for sent in range(len(rows) + latency + 1):
             ctx.set(dut.row, int(rows[sent]) if sent < len(rows) else 0)
             ctx.set(dut.acc, int(values[sent - 1]) if 0 < sent <= len(rows) else 0)
             await ctx.tick()
-            cycle += 1
-            if en:
-                sent += 1
-                if sent > latency:
-                    results.append(ctx.get(dut.y))
+            if sent >= latency:
+                results.append(ctx.get(dut.y))
 
     simulate(dut, testbench)
     return np.array(results[: len(rows)])
@@ -68,9 +62,8 @@ def test_requantise(data):
     expected = np.clip((total + (1 << shift[row] >> 1)) >> shift[row], codes.low, codes.high)
     if top < 31:
         np.testing.assert_array_equal(expected, reference.requantise(total, shift[row].astype(np.int32), codes))
-    enabled = [*data.draw(st.lists(st.booleans(), max_size=4)), True]
     latency = timing.requantise_latency(scale is not None)
-    np.testing.assert_array_equal(requantised(dut, row, acc, enabled, latency), expected)
+    np.testing.assert_array_equal(requantised(dut, row, acc, latency), expected)
 
 
 def test_requantise_input_width_is_exact():
@@ -106,7 +99,7 @@ def test_requantise_wrong(wrong, message):
 def test_adder_tree(count, levels):
     m = Module()
     terms = [Signal(signed(8), name=f"t{i}") for i in range(count)]
-    total = adder_tree(m, terms, 1, bits=12)
+    total = adder_tree(m, terms, bits=12)
     values = np.random.default_rng(count).integers(-128, 128, (20, count))
     values[:2] = [[-128], [127]]
     results = []
@@ -130,7 +123,7 @@ def test_delay(cycles):
     """Only the clock cycles count in which the registers are enabled."""
     m = Module()
     value, en = Signal(signed(8)), Signal()
-    delayed = delay(m, value, cycles, en, name="delayed")
+    delayed = delay(m, value, cycles, name="delayed", en=en)
     m.d.sync += Signal().eq(en)
     enabled = [1, 0, 1, 1, 0, 0, 1, 1, 1, 1]
     results, expected, entered = [], [], [-99] * cycles

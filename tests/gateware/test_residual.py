@@ -72,7 +72,7 @@ def needed(x):
     """Return the depth that never delays anything, from the timing of the transposition alone."""
     times = np.arange(len(x))
     branch = timing.transpose(times, i_beats=FRAME, vectors=2, o_beats=4, period=4)
-    return timing.fifo_depth(times, timing.add(branch, times + QUEUE_LATENCY) - 1)
+    return timing.fifo_depth(times, timing.add(branch, times + QUEUE_LATENCY) - timing.ADD_LATENCY)
 
 
 def test_depth_that_delays_nothing():
@@ -100,7 +100,7 @@ def test_branch_depth_that_delays_nothing():
     times = np.arange(len(x))
     turned = timing.transpose(times, i_beats=FRAME, vectors=2, o_beats=4, period=4) + QUEUE_LATENCY
     branch = timing.table_rom(times)
-    depth = timing.fifo_depth(branch, timing.add(branch + QUEUE_LATENCY, turned) - 1)
+    depth = timing.fifo_depth(branch, timing.add(branch + QUEUE_LATENCY, turned) - timing.ADD_LATENCY)
     full, i_cycles, o_cycles = run_stream(late_bypass(depth), x)
     assert np.array_equal(i_cycles, times)
     assert np.array_equal(o_cycles, timing.add(branch + QUEUE_LATENCY, turned))

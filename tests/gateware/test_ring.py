@@ -14,8 +14,8 @@ from psahw.gateware.ring import VectorRing
 FLAGS = st.lists(st.booleans(), min_size=1, max_size=9).filter(any)
 
 
-def simulate(dut, *, steps, passes, depth, offer, read, cycles, en=(True,)):
-    """Read whenever ``en``, ``read`` and the ring allow it; return the number of reads and the most beats held.
+def simulate(dut, *, steps, passes, depth, offer, read, cycles):
+    """Read whenever ``read`` and the ring allow it; return the number of reads and the most beats held.
 
     Every clock cycle is checked against a list of the beats held.
     """
@@ -34,11 +34,9 @@ def simulate(dut, *, steps, passes, depth, offer, read, cycles, en=(True,)):
             present = len(held) >= steps - max(reads_of_vector - (passes - 1) * steps, 0)
             assert ctx.get(dut.whole) == present
             assert ctx.get(dut.i.ready) == (len(held) < depth)
-            enabled = en[cycle % len(en)]
-            step = enabled and present and read[cycle % len(read)]
-            ctx.set(dut.en, enabled)
+            step = present and read[cycle % len(read)]
             ctx.set(dut.read, step)
-            expected = None if enabled else expected
+            expected = None
             put = offered and len(held) < depth
             if step:
                 assert ctx.get(dut.first) == (reads_of_vector % steps == 0)
@@ -63,10 +61,10 @@ def simulate(dut, *, steps, passes, depth, offer, read, cycles, en=(True,)):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 6), FLAGS, FLAGS, FLAGS)
-def test_any_order(steps, passes, more, offer, read, en):
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 6), FLAGS, FLAGS)
+def test_any_order(steps, passes, more, offer, read):
     shape = dict(steps=steps, passes=passes, depth=steps + more)
-    simulate(VectorRing(lanes=2, **shape), **shape, offer=offer, read=read, en=en, cycles=80)
+    simulate(VectorRing(lanes=2, **shape), **shape, offer=offer, read=read, cycles=80)
 
 
 @pytest.mark.parametrize("steps, passes", [(1, 1), (3, 1), (3, 2), (4, 3)])

@@ -15,12 +15,11 @@ WIDTH = 5
 
 
 def simulate(dut, inputs):
-    """Return ``o`` in the clock cycle after each (en, push, i)."""
+    """Return ``o`` in the clock cycle after each (push, i)."""
     outputs = []
 
     async def testbench(ctx):
-        for en, push, i in inputs:
-            ctx.set(dut.en, en)
+        for push, i in inputs:
             ctx.set(dut.push, push)
             ctx.set(dut.i, i)
             await ctx.tick()
@@ -37,8 +36,8 @@ def check(distance, taps, inputs, **kwargs):
     """Compare all defined outputs with a list of the pushed values; return how many there were."""
     outputs = simulate(DelayTaps(width=WIDTH, distance=distance, taps=taps, style="block", **kwargs), inputs)
     pushed, compared = [], 0
-    for (en, push, i), o in zip(inputs, outputs, strict=True):
-        if en and push:
+    for (push, i), o in zip(inputs, outputs, strict=True):
+        if push:
             pushed.append(i)
         for tap in range(taps + 1):
             if len(pushed) > tap * distance:
@@ -47,32 +46,30 @@ def check(distance, taps, inputs, **kwargs):
     return compared
 
 
-def inputs(count, seed, en=0.7, push=0.7):
-    rng = np.random.default_rng(seed)
-    flags = rng.random((count, 2)) < (en, push)
-    return [(*map(int, row), int(i)) for row, i in zip(flags, rng.integers(0, 1 << WIDTH, count), strict=True)]
+def inputs(count, seed):
+    return [(1, int(i)) for i in np.random.default_rng(seed).integers(0, 1 << WIDTH, count)]
 
 
 @pytest.mark.parametrize("distance", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("taps", [0, 1, 2, 4])
 def test_delays(distance, taps):
-    assert check(distance, taps, inputs(120, seed=distance, en=1, push=1)) > 120 * taps // 2
+    assert check(distance, taps, inputs(120, seed=distance)) > 120 * taps // 2
 
 
 @settings(max_examples=20, deadline=None)
 @given(
     st.integers(1, 4),
     st.integers(0, 3),
-    st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, (1 << WIDTH) - 1)), min_size=1, max_size=40),
+    st.lists(st.tuples(st.booleans(), st.integers(0, (1 << WIDTH) - 1)), min_size=1, max_size=40),
 )
-def test_any_order_of_en_and_push(distance, taps, inputs):
+def test_pushes_at_any_time(distance, taps, inputs):
     check(distance, taps, inputs)
 
 
-def test_holds_without_en_or_push():
-    steps = [(1, 1, 7), (1, 1, 9), (0, 1, 1), (1, 0, 2), (0, 0, 3), (1, 1, 5)]
+def test_holds_without_push():
+    steps = [(1, 7), (1, 9), (0, 1), (0, 2), (1, 5)]
     assert [o & 31 for o in simulate(DelayTaps(width=WIDTH, distance=2, taps=1, style="block"), steps)] == [
-        7, 9, 9, 9, 9, 5,
+        7, 9, 9, 9, 5,
     ]  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Products(wiring.Component):
         m = Module()
         one, bits = C(1, 1), len(self.low)
         low, high = mac_pair(
-            m, one, self.lower, self.taken, self.x, one, one, split=self._split, bits=(bits, bits), name="pair",
+            m, self.lower, self.taken, self.x, one, one, split=self._split, bits=(bits, bits), name="pair",
             multiplier=self._multiplier,
         )  # fmt: skip
         m.d.comb += [self.low.eq(low), self.high.eq(high)]

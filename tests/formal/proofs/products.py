@@ -66,11 +66,18 @@ def _mac_array(
         def inside(internals, due):
             array = internals(dut)
             ring = internals(array.ring)
-            passes_left = ring.vectors.value * passes - ring.o_pass.value + popcount(array.last)
+            waiting = ring.vectors.value * passes - ring.o_pass.value
+            begun = ring.o_beat.value != 0
             emitting = Mux(array.emit, groups - array.group, 0)
-            return [due == passes_left * groups + emitting + popcount(array.valid, dut.o.valid)]
+            leaving = emitting + popcount(array.valid, array.queue.i.valid) + array.queue.level
+            return [
+                due == (waiting + popcount(array.last)) * groups + leaving,
+                # What was let in, except for what has left.
+                (begun + popcount(array.last)) * groups + leaving == array.held.value * groups - array.gone,
+                array.gone < groups,
+            ]
 
-        pipeline = 6 + (columns - 1).bit_length() + requantise_latency(scaled)
+        pipeline = 8 + (columns - 1).bit_length() + requantise_latency(scaled)
         due = [vector * beats + n for vector in range(vectors) for n in (*[0] * (steps - 1), beats)]
         return StreamBench(
             dut, p, frames=Frames(tuple(due)), capacity=(depth // steps + 1) * beats + 3 * groups + pipeline,
@@ -113,9 +120,10 @@ def _local_mixing(grid, kernel, channels, *, shared=False, i_codes=INT8, o_codes
             mixing = internals(dut)
             pushed = mixing.token.value * channels + mixing.phase.value * dut._repeat + mixing._.value
             flush = Mux(mixing.flushing, Mux(pushed < reach, beats, beats + reach - pushed), 0)
-            return [due == popcount(mixing.valid, dut.o.valid) + flush]
+            leaving = popcount(mixing.valid, mixing.queue.i.valid) + mixing.queue.level
+            return [due == leaving + flush, mixing.held.value == leaving]
 
-        latency = 5 + (entries - 1).bit_length() + 3
+        latency = 7 + (entries - 1).bit_length() + 3
         due = (*(max(beat + 1 - reach, 0) for beat in range(beats - 1)), beats)
         return StreamBench(
             dut, p, frames=Frames(due), capacity=latency + max(reach, beats), interval=latency + reach,
@@ -225,9 +233,9 @@ def _serial_arithmetic(digit, bits, rows, products):
 def proofs() -> Iterator[Proof]:
     """Yield the proofs of this module."""
     for parameters, depth, bits, arguments in (
-        ("2x2, 2x1 units", 20, 2, dict(outputs=2, inputs=2, rows=2, columns=1, o_lanes=1, depth=2)),
-        ("4x2, 2x1 units, 2 passes", 23, 2, dict(outputs=4, inputs=2, rows=2, columns=1, o_lanes=1, depth=3)),
-        ("2x3, 2x2 units, 2 sets", 23, 1,
+        ("2x2, 2x1 units", 22, 2, dict(outputs=2, inputs=2, rows=2, columns=1, o_lanes=1, depth=2)),
+        ("4x2, 2x1 units, 2 passes", 25, 2, dict(outputs=4, inputs=2, rows=2, columns=1, o_lanes=1, depth=3)),
+        ("2x3, 2x2 units, 2 sets", 25, 1,
          dict(outputs=2, inputs=3, rows=2, columns=2, o_lanes=1, depth=3, sets=2, vectors=2)),
     ):  # fmt: skip
         yield handshake("MacArray", parameters, _mac_array(**arguments))
@@ -238,7 +246,7 @@ def proofs() -> Iterator[Proof]:
     yield handshake("MacArray", "4x3, 2x1 units, 2 passes", slow)
     unsigned = dict(i_codes=Codes(2, signed=False), o_codes=Codes(3, signed=False))
     scaled = _mac_array(outputs=2, inputs=2, rows=2, columns=1, o_lanes=1, depth=2, scaled=True, **unsigned)
-    yield order("MacArray", "2x2, 2x1 units, uint2 to uint3, multipliers", scaled, 22)
+    yield order("MacArray", "2x2, 2x1 units, uint2 to uint3, multipliers", scaled, 24)
 
     shared = "2 channels, shared"
     yield handshake("LocalMixing", "2x2 tokens, 3x3", _local_mixing((2, 2), (3, 3), 1))
@@ -246,12 +254,12 @@ def proofs() -> Iterator[Proof]:
     yield handshake("LocalMixing", f"1x2 tokens, 1x3, {shared}", _local_mixing((1, 2), (1, 3), 2, shared=True))
     # The second frames of larger ones leave too late.
     rows, columns = _local_mixing((2, 2), (3, 1), 1, bits=1), _local_mixing((1, 2), (1, 3), 2, shared=True, bits=2)
-    yield order("LocalMixing", f"2x2 tokens, 3x1, {few(1)}", rows, 24)
-    for grid, depth in (((2, 1), 21), ((1, 2), 24)):
+    yield order("LocalMixing", f"2x2 tokens, 3x1, {few(1)}", rows, 26)
+    for grid, depth in (((2, 1), 23), ((1, 2), 26)):
         square = _local_mixing(grid, (3, 3), 1, shared=True, bits=1)
         yield order("LocalMixing", f"{grid[0]}x{grid[1]} tokens, 3x3, shared, {few(1)}", square, depth)
-    yield order("LocalMixing", f"1x2 tokens, 1x3, {shared}, {few(2)}", columns, 26)
-    yield order("LocalMixing", "1x3 tokens, 1x3, uint2 to uint3", _local_mixing((1, 3), (1, 3), 1, **unsigned), 22)
+    yield order("LocalMixing", f"1x2 tokens, 1x3, {shared}, {few(2)}", columns, 28)
+    yield order("LocalMixing", "1x3 tokens, 1x3, uint2 to uint3", _local_mixing((1, 3), (1, 3), 1, **unsigned), 24)
 
     for kind in (AdderGraph, ConstantMultipliers):
         yield handshake(kind.__name__, "2x2", _vectors(kind))
