@@ -148,8 +148,9 @@ def synth_command(network, jobs, directory, stages, as_json, **options):
     if directory:
         with output.steps() as shown:
             listing = export_modules(
-                loaded, planned, directory, stages=stages or ("*",), step=shown.step, progress=shown.progress
-            )
+                loaded, planned, directory, stages=stages or ("*",), jobs=jobs, step=shown.step,
+                progress=shown.progress,
+            )  # fmt: skip
         if as_json:
             output.print_json(listing)
         else:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def export_modules(
     directory: str | os.PathLike,
     *,
     stages: tuple[str, ...] = ("*",),
+    jobs: int | None = None,
     step: Log = silent,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -54,6 +56,8 @@ def export_modules(
         Where to write. ``modules.json`` there lists the folders.
     stages
         Names of stages, or patterns with ``*`` and ``?``.
+    jobs
+        Processes at once; one per core if None.
     step, progress
         Callbacks (see `psahw.flow`); the items are stages.
 
@@ -82,8 +86,9 @@ def export_modules(
         generate.write(network, plan.accelerator, design)
         modules = verilog_modules.split((design / "accelerator.v").read_text())
         step(f"synthesise {counted(len(chosen), 'stage')}")
-        for count, stage in enumerate(chosen):
-            progress(count, len(chosen))
+        progress(0, len(chosen))
+
+        def export(stage: str) -> None:
             with temporary_directory("psahw-module-") as part:
                 wrapping.export(design, names[stage], modules, part / "module.v")
                 written = {*part.iterdir(), part / yosys.NETLIST, part / yosys.JSON_NETLIST}
@@ -92,7 +97,16 @@ def export_modules(
                     (folder / stage).mkdir(parents=True, exist_ok=True)
                     for path in written:
                         shutil.copyfile(path, folder / stage / path.name)
-        progress(len(chosen), len(chosen))
+
+        with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+            finished = [pool.submit(export, stage) for stage in chosen]
+            try:
+                for count, future in enumerate(as_completed(finished), 1):
+                    future.result()
+                    progress(count, len(chosen))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     listing = {
         "network": network.name,
         "board": plan.board.name,

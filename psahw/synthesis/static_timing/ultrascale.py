@@ -13,7 +13,7 @@ of LUT RAMs are those of the 7 series.
 from functools import partial
 
 from .delays import Arcs, Cell, Delays, Nets, lut_arcs, register_arcs, scaled
-from .xilinx7 import AREAS, CASCADES, FLIP_FLOPS, JOINED, LUTS, MEMORIES, lut_memory, registers_in_use
+from .xilinx7 import AREAS, CASCADES, FLIP_FLOPS, JOINED, LUTS, MEMORIES, cell_arcs, lut_memory, registers_in_use
 
 __all__ = ["GRADES"]
 
@@ -92,21 +92,12 @@ def _block_ram(cell: Cell) -> Arcs:
     return Arcs(arrival=arrival, setup=_BLOCK_RAM_SETUP)
 
 
-def _arcs(cell: Cell, factor: float) -> Arcs:
-    """Return the delays of a cell. Raises ValueError if they are not known."""
-    kind = cell["type"]
-    if kind in _FIXED:
-        arcs = _FIXED[kind]
-    elif kind == "DSP48E2":
-        arcs = _dsp(cell)
-    elif kind in ("RAMB18E2", "RAMB36E2"):
-        arcs = _block_ram(cell)
-    elif kind.startswith(("RAM", "SRL")):
-        arcs = lut_memory(cell, _LUT, _LUT_RAM_READ, _SHIFT_REGISTER_READ)
-    else:
-        raise ValueError(f"the delays of a {kind} are not known")
-    return arcs if factor == 1 else scaled(arcs, factor)
-
+_arcs = partial(
+    cell_arcs,
+    fixed=_FIXED,
+    by_parameters={"DSP48E2": _dsp, "RAMB18E2": _block_ram, "RAMB36E2": _block_ram},
+    lut_memories=partial(lut_memory, lut=_LUT, read=_LUT_RAM_READ, shifted=_SHIFT_REGISTER_READ),
+)
 
 # Grade -1: 0.17 ns, and 0.052 more for each doubling (../shared/timing/net_delays.csv). The span is that of the 7
 # series in proportion.

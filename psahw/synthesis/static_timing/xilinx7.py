@@ -8,6 +8,7 @@ Data Sheet: DC and AC Switching Characteristics": 2.08, 1.80 and 1.57 ns for -1,
 is also in the database; the other two were quoted from memory.
 """
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from .delays import Arcs, Cell, Delays, Nets, lut_arcs, register_arcs, scaled
@@ -134,20 +135,52 @@ def _block_ram(cell: Cell) -> Arcs:
     return Arcs(arrival=arrival, setup=_BLOCK_RAM_SETUP)
 
 
-def _arcs(cell: Cell, factor: float) -> Arcs:
-    """Return the delays of a cell. Raises ValueError if they are not known."""
+def cell_arcs(
+    cell: Cell,
+    *,
+    fixed: Mapping[str, Arcs],
+    by_parameters: Mapping[str, Callable[[Cell], Arcs]],
+    lut_memories: Callable[[Cell], Arcs],
+    factor: float,
+) -> Arcs:
+    """Return the delays of a cell of a Xilinx device.
+
+    Parameters
+    ----------
+    cell
+        The cell, as Yosys writes it to JSON.
+    fixed
+        Delays of cells by their type.
+    by_parameters
+        Functions that return the delays of a cell, by types of cells whose parameters count.
+    lut_memories
+        The same for all memories and shift registers in LUTs.
+    factor
+        What all delays are multiplied by.
+
+    Raises
+    ------
+    ValueError
+        If the delays of the cell are not known.
+    """
     kind = cell["type"]
-    if kind in _FIXED:
-        arcs = _FIXED[kind]
-    elif kind == "DSP48E1":
-        arcs = _dsp(cell)
-    elif kind in ("RAMB18E1", "RAMB36E1"):
-        arcs = _block_ram(cell)
+    if kind in fixed:
+        arcs = fixed[kind]
+    elif kind in by_parameters:
+        arcs = by_parameters[kind](cell)
     elif kind.startswith(("RAM", "SRL")):
-        arcs = lut_memory(cell, _LUT, _LUT_RAM_READ, _SHIFT_REGISTER_READ)
+        arcs = lut_memories(cell)
     else:
         raise ValueError(f"the delays of a {kind} are not known")
     return arcs if factor == 1 else scaled(arcs, factor)
+
+
+_arcs = partial(
+    cell_arcs,
+    fixed=_FIXED,
+    by_parameters={"DSP48E1": _dsp, "RAMB18E1": _block_ram, "RAMB36E1": _block_ram},
+    lut_memories=partial(lut_memory, lut=_LUT, read=_LUT_RAM_READ, shifted=_SHIFT_REGISTER_READ),
+)
 
 
 LUTS = frozenset({f"LUT{n}" for n in range(1, 7)} | {"INV"})
