@@ -22,7 +22,7 @@ TABLE_LATENCY = 2
 REQUANTISE_LATENCY = 3
 MULTIPLIER_LATENCY = 3  # of a Requantise with multipliers, in addition
 QUEUE_LATENCY = 2
-READ_LATENCY = 2  # of Windows and Transpose, from a read to its output beat
+READ_LATENCY = 3  # of Windows and Transpose, from a read to its output beat
 
 
 def queued(earliest: np.ndarray, work: int | np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from ..architecture.codes import INT8, Codes
 from ..architecture.ranges import MAX_MULTIPLIER, signed_bits
 from .rom import pack_words, rom, style_for
 
-__all__ = ["Requantise", "adder_tree", "as_signed", "delay", "saturate"]
+__all__ = ["Requantise", "adder_tree", "as_signed", "copies", "delay", "saturate"]
 
 
 def saturate(value, codes: Codes):
@@ -38,6 +38,19 @@ def delay(m: Module, value, cycles: int, *, name: str, en=1):
             m.d.sync += register.eq(value)
         value = register
     return value
+
+
+def copies(m: Module, value, count: int, *, name: str) -> list[Signal]:
+    """Return ``count`` equal registers that follow ``value``, each to drive a part of the loads that one would have.
+
+    A synthesiser must not join them: they are kept.
+    """
+    registers = [
+        Signal(value.shape(), name=f"{name}_{n}", reset_less=True, attrs={"keep": 1} if count > 1 else {})
+        for n in range(count)
+    ]
+    m.d.sync += [register.eq(value) for register in registers]
+    return registers
 
 
 def adder_tree(m: Module, terms, *, bits: int, name: str = "sum", en=1):

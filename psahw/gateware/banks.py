@@ -8,6 +8,7 @@ from amaranth.utils import ceil_log2
 
 from ..architecture.buffers import BankLayout
 from ..architecture.codes import INT8
+from .arith import delay
 from .check import check_choice, check_int
 
 __all__ = ["Banks"]
@@ -20,7 +21,8 @@ class Banks(wiring.Component):
     that the alignments exclude cost nothing. Where all banks always use the same word they become one memory with
     wide words; with one lane on each side there is only a memory.
 
-    Latency: one clock cycle from an address to its elements. Throughput: one write and one read per clock cycle.
+    Latency: two clock cycles with ``r_en`` high from an address to its elements. They are registered before they are
+    rotated, because they come late out of a block RAM. Throughput: one write and one read per clock cycle.
 
     Parameters
     ----------
@@ -48,12 +50,12 @@ class Banks(wiring.Component):
     w_data : In(ArrayLayout(codes, i_lanes))
         Elements to write.
     r_en : In(1)
-        Read in this clock cycle.
+        Enables all registers of a read.
     r_addr : In(range(depth))
         Element that lane 0 reads; lane ``j`` reads element ``r_addr + j·step``. Addresses wrap at the power of two
         that holds ``depth``.
     r_data : Out(ArrayLayout(codes, o_lanes))
-        The elements, one clock cycle after ``r_en``; they stay while ``r_en`` is low.
+        The elements at the address of two clock cycles with ``r_en`` high ago.
     """
 
     def __init__(self, *, depth, i_lanes, o_lanes, i_align=1, o_align=1, step=1, codes=INT8, style="block"):
@@ -118,16 +120,17 @@ class Banks(wiring.Component):
                 read.addr.eq((self.r_addr >> shift) + r_offset),
                 read.en.eq(self.r_en),
             ]
-            result += [(write.en[lane], write.data[lane], read.data[lane]) for lane in range(width)]
+            fetched = Signal(shape, name=f"fetched_{bank}", reset_less=True)
+            with m.If(self.r_en):
+                m.d.sync += fetched.eq(read.data)
+            result += [(write.en[lane], write.data[lane], fetched[lane]) for lane in range(width)]
         return result
 
     def elaborate(self, platform):
         m = Module()
         layout, banks = self.layout, self._memories(m)
         w_start, r_start = self._start(self.w_addr, layout.i_starts), self._start(self.r_addr, layout.o_starts)
-        r_before = Signal.like(r_start)
-        with m.If(self.r_en):
-            m.d.sync += r_before.eq(r_start)
+        r_before = delay(m, r_start, 2, name="r_start", en=self.r_en)
         lanes = list(self.w_data)
         for (w_en, w_data, _), row in zip(banks, self._distances(layout.i_starts), strict=True):
             # A bank that takes nothing may be shown any lane: choose the one that needs the least logic.

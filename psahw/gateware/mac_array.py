@@ -9,7 +9,7 @@ from ..architecture.codes import INT8
 from ..architecture.packing import OPERAND_BITS, borrow, laid_out, pairs, split
 from ..architecture.ranges import dot_range, signed_bits
 from ..architecture.timing import mac_words, requantise_latency
-from .arith import Requantise, adder_tree, as_signed, delay
+from .arith import Requantise, adder_tree, as_signed, copies, delay
 from .check import check_choice, check_divides, check_int
 from .count import count, level
 from .mac_unit import mac_pair, mac_unit
@@ -206,40 +206,48 @@ class MacArray(wiring.Component):
 
         weights = borrow(self._weights, self.pairs)
         bits = signed_bits(self._weights.min(), self._weights.max())
-        units = self._rows * self._columns
-        m.submodules.weights = memory = rom(
-            shape=bits * units,
-            words=pack_words(weights.reshape(-1, units), bits),
-            style=self._weight_style,
-        )
         address, _ = _walk(m, step, words=self._passes * self._steps, repeat=self._repeat, sets=self._sets)
-        word = read(m, memory, address, style=self._weight_style, name="weights")
-        w = data.View(data.ArrayLayout(data.ArrayLayout(signed(bits), self._columns), self._rows), word)
+        # In LUTs, each row has a memory and a register of the address, which would drive the LUTs of all rows.
+        style, parts = self._weight_style, 1 if self._weight_style == "block" else self._rows
+        words = []
+        for part, values in enumerate(np.split(weights.reshape(-1, self._rows, self._columns), parts, axis=1)):
+            packed = pack_words(values.reshape(len(values), -1), bits)
+            memory = rom(shape=bits * values[0].size, words=packed, style=style)
+            m.submodules[f"weights_{part}"] = memory
+            words.append(read(m, memory, address, style=style, name=f"weights_{part}", keep=parts > 1))
+        w = data.View(data.ArrayLayout(data.ArrayLayout(signed(bits), self._columns), self._rows), Cat(words))
 
-        # Multiply, accumulate, keep: four clock cycles from a step to the total.
-        first = delay(m, ring.first, 3 if self._multiplier is None else 2, name="first")
-        last = Signal(4)
+        # Multiply, accumulate, keep: four clock cycles from a step to the total. The last register on the way to the
+        # units has a copy for each row, because it would drive all of their registers.
+        first = delay(m, ring.first, 2 if self._multiplier is None else 1, name="first")
+        last = Signal(3)
         m.d.sync += last.eq(Cat(step & ring.last, last))
-        sums = self._units(m, w, [as_signed(x) for x in ring.x], first, last[3])
+        marks = [copies(m, mark, self._rows, name=name) for mark, name in ((first, "begins"), (last[2], "ends"))]
+        sums = self._units(m, w, [as_signed(x) for x in ring.x], *marks)
 
         # Emit o_lanes rows per clock cycle, while the next pass runs.
         emit, group = Signal(), Signal(range(self._groups))
         row, beat = _walk(m, emit, words=self._outputs // self._o_lanes, repeat=self._repeat, sets=self._sets)
         m.d.sync += [group.eq(group + 1), emit.eq(emit & (group != self._groups - 1) & ~beat.last)]
-        with m.If(last[3]):
+        with m.If(last[2]):
             m.d.sync += [group.eq(0), emit.eq(1)]
         levels = (self._columns - 1).bit_length()
-        valid = Signal(levels + requantise_latency(self._scale is not None))
-        row = delay(m, row, levels, name="row")
+        valid = Signal(levels + 1 + requantise_latency(self._scale is not None))
+        row = delay(m, row, levels + 1, name="row")
         m.d.sync += Cat(valid, queue.i.valid).eq(Cat(emit, valid))
+        places = copies(m, group, self._o_lanes * self._columns, name="group")
         for lane in range(self._o_lanes):
             rows = [sums[j] for j in range(lane, self._rows, self._o_lanes)]
-            m.d.comb += queue.i.payload[lane].eq(self._output(m, lane, rows, group, row))
+            chosen = places[lane * self._columns : (lane + 1) * self._columns]
+            m.d.comb += queue.i.payload[lane].eq(self._output(m, lane, rows, chosen, row))
 
         return m
 
     def _units(self, m, w, x, first, last):
-        """Create the units; return the sums of a pass by row and column, which stay while the next pass runs."""
+        """Create the units; return the sums of a pass by row and column, which stay while the next pass runs.
+
+        ``first`` and ``last`` mark the steps of a pass, with a register for each row.
+        """
         low, high = dot_range(self._weights, axis=2, **self._range)
         low, high = low.min((0, 1)), high.max((0, 1))
         bits = [[signed_bits(*limits) for limits in zip(*row, strict=True)] for row in zip(low, high, strict=True)]
@@ -250,8 +258,8 @@ class MacArray(wiring.Component):
                 w[j][i],
                 w[k][i],
                 x[i],
-                first,
-                last,
+                first[j],
+                last[j],
                 split=self._split,
                 bits=(bits[j][i], bits[k][i]),
                 name=f"{j}_{k}_{i}",
@@ -260,11 +268,11 @@ class MacArray(wiring.Component):
         for j, i in np.ndindex(self._rows, self._columns):
             if sums[j][i] is None:
                 sums[j][i] = mac_unit(
-                    m, w[j][i], x[i], first, last, bits=bits[j][i], name=f"{j}_{i}", multiplier=self._multiplier
+                    m, w[j][i], x[i], first[j], last[j], bits=bits[j][i], name=f"{j}_{i}", multiplier=self._multiplier
                 )
         return sums
 
-    def _output(self, m, lane, sums, group, row):
+    def _output(self, m, lane, sums, places, row):
         """Return the outputs ``lane``, ``lane + o_lanes``, ...: select rows, sum over the columns, requantise."""
         low, high, bias, shift, scale, offset = (
             None if x is None else x.reshape(-1)[lane :: self._o_lanes]
@@ -276,7 +284,7 @@ class MacArray(wiring.Component):
         m.submodules[f"requantise_{lane}"] = requantise
         terms = []
         for i in range(self._columns):
-            chosen = Array(sums[j][i] for j in range(len(sums)))[group]
+            chosen = Array(sums[j][i] for j in range(len(sums)))[places[i]]
             terms.append(delay(m, chosen, 1, name=f"chosen_{lane}_{i}"))
         m.d.comb += [
             requantise.row.eq(row),

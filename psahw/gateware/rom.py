@@ -28,18 +28,18 @@ def rom(*, shape: ShapeLike, words: list[int], style: str) -> Memory:
     return Memory(shape=shape, depth=len(words), init=words, attrs=attrs)
 
 
-def read(m: Module, memory: Memory, address, *, style: str, name: str, en=1) -> Value:
+def read(m: Module, memory: Memory, address, *, style: str, name: str, en=1, keep: bool = False) -> Value:
     """Return the word of a ROM at ``address``, one clock cycle with ``en`` high later.
 
     A ROM in LUTs registers the address instead of the word, because it has fewer bits. The reader should register
-    the word again.
+    the word again. With ``keep``, this register is not joined with those of other parts of a memory.
     """
     if style == "block":
         port = memory.read_port()
         m.d.comb += [port.addr.eq(address), port.en.eq(en)]
     else:
         port = memory.read_port(domain="comb")
-        waiting = Signal(len(port.addr), name=f"{name}_address", reset_less=True)
+        waiting = Signal(len(port.addr), name=f"{name}_address", reset_less=True, attrs={"keep": 1} if keep else {})
         with m.If(en):
             m.d.sync += waiting.eq(address)
         m.d.comb += port.addr.eq(waiting)

@@ -1,6 +1,6 @@
 """Transposition of frames: from token order to channel order, and back."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,7 +21,7 @@ class Transpose(wiring.Component):
     lies. Frames follow each other without a gap if they do not come faster than they leave.
 
     Latency: the first vector of a frame is read in the clock cycle after the frame's last input beat, and a beat is
-    offered two clock cycles after it was read. Throughput: one beat per clock cycle; the initiation interval is
+    offered three clock cycles after it was read. Throughput: one beat per clock cycle; the initiation interval is
     ``period`` clock cycles per vector, or ``rows / o_lanes`` if that is more (`psahw.architecture.timing.transpose`).
     Backpressure: ``i.ready`` comes from registers only.
 
@@ -77,7 +77,7 @@ class Transpose(wiring.Component):
             banks.w_en.eq(put),
             banks.w_data.eq(i.payload),
             cadence.en.eq(en),
-            banks.r_en.eq(cadence.issue),
+            banks.r_en.eq(en),
         ]
         row_in = self._walk(m, put, banks.w_addr, (self.columns, self.i_lanes, column_pitch), (self.rows, row_pitch))
         column_out = self._walk(
@@ -85,9 +85,9 @@ class Transpose(wiring.Component):
         )
         frames = level(m, row_in, column_out, 2, name="frames")  # frames that are complete and not read yet
         m.d.comb += [i.ready.eq(frames.room), cadence.go.eq(frames.some)]
-        fetched = Signal()
+        fetched = Signal(2)
         with m.If(en):
-            m.d.sync += [fetched.eq(cadence.issue), o.valid.eq(fetched), o.payload.eq(banks.r_data)]
+            m.d.sync += [Cat(fetched, o.valid).eq(Cat(cadence.issue, fetched)), o.payload.eq(banks.r_data)]
         return m
 
     def _walk(self, m, step, addr, inner, outer):

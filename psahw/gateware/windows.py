@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..architecture.buffers import WindowBuffer
 from ..architecture.codes import INT8
 from ..architecture.geometry import SlidingWindow, pair
+from .arith import delay
 from .banks import Banks
 from .check import check_choice, check_divides, check_int
 from .count import Cadence, count
@@ -30,7 +31,7 @@ class Windows(wiring.Component):
     than a row of a window reads several rows at once, each from a copy of the ring.
 
     Latency: a window is read at the earliest in the clock cycle after its last row is complete, and a beat is offered
-    two clock cycles after it was read. Throughput: one beat per clock cycle; the initiation interval is ``period``
+    three clock cycles after it was read. Throughput: one beat per clock cycle; the initiation interval is ``period``
     clock cycles per window, or the number of its beats if that is more (`psahw.architecture.timing.windows`).
     Backpressure: ``i.ready`` comes from registers only.
 
@@ -98,6 +99,7 @@ class Windows(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
+        en = ~self.o.valid | self.o.ready
         m.submodules.cadence = cadence = Cadence(beats=self._beats, period=self._period)
         m.submodules.reader = reader = WindowReader(buffer=self._buffer)
         copies = [
@@ -106,15 +108,14 @@ class Windows(wiring.Component):
         ]
         for index, (banks, addr) in enumerate(zip(copies, reader.addr, strict=True)):
             m.submodules[f"banks_{index}" if index else "banks"] = banks
-            m.d.comb += [banks.r_addr.eq(addr), banks.r_en.eq(cadence.issue)]
+            m.d.comb += [banks.r_addr.eq(addr), banks.r_en.eq(en)]
         row_in = self._write(m, copies)
         self._hold_rows(m, cadence, row_in, reader.grid_row, reader.ends_row)
 
-        en = ~self.o.valid | self.o.ready
         m.d.comb += [cadence.en.eq(en), reader.issue.eq(cadence.issue)]
-        fetched, blank = Signal(), Signal(len(self.o.payload))
+        fetched, blank = Signal(2), delay(m, reader.outside, 2, name="blank", en=en)
         with m.If(en):
-            m.d.sync += [fetched.eq(cadence.issue), blank.eq(reader.outside), self.o.valid.eq(fetched)]
+            m.d.sync += Cat(fetched, self.o.valid).eq(Cat(cadence.issue, fetched))
             values = [value for banks in copies for value in banks.r_data]
             for to, zero, value in zip(self.o.payload, blank, values, strict=True):
                 m.d.sync += to.eq(Mux(zero, self._code, value))

@@ -69,7 +69,7 @@ def _(node: Windows) -> Resources:
     added = address - low
     read += Resources(lut=(1 + buffer.copies) * added + 2 * place, ff=2 * added + 2 * place - step)
     if any(node.padding):
-        read += Resources(lut=2 * place * buffer.row_lanes + node.o_lanes - buffer.row_lanes, ff=node.o_lanes)
+        read += Resources(lut=2 * place * buffer.row_lanes + node.o_lanes - buffer.row_lanes, ff=2 * node.o_lanes)
     level = primitives.index_bits(rows + 1)
     total = (
         primitives.banked(layout, node.style, node.codes.bits) * buffer.copies

@@ -199,7 +199,8 @@ def banked(layout: BankLayout, style: str, bits: int = 8) -> Resources:
     rotations = bits * banks * choose(min(len(layout.i_starts), layout.i_lanes))
     rotations += bits * layout.o_lanes * choose(len(layout.o_starts))
     enables = banks if banks > 1 else 0
-    return memories + Resources(lut=rotations + enables, ff=index_bits(len(layout.o_starts)))
+    starts = index_bits(len(layout.o_starts))
+    return memories + Resources(lut=rotations + enables, ff=bits * banks + 2 * starts)
 
 
 def queue_style(lanes: int, depth: int, bits: int = 8) -> str:

@@ -165,13 +165,13 @@ class BanksBench(Bench):
             with m.If(banks.w_en & (w_addr + lane == followed)):
                 m.d.sync += [known.eq(1), value.eq(banks.w_data[lane])]
         for lane in range(layout.o_lanes):
-            reads, wanted = Signal(name=f"reads_{lane}"), Signal(8, name=f"wanted_{lane}")
+            reads, wanted = Signal(2, name=f"reads_{lane}"), Signal(data.ArrayLayout(8, 2), name=f"wanted_{lane}")
             with m.If(banks.r_en):
                 m.d.sync += [
-                    reads.eq(known & ((r_addr + lane * layout.step)[: len(followed)] == followed)),
-                    wanted.eq(value),
+                    reads.eq(Cat(known & ((r_addr + lane * layout.step)[: len(followed)] == followed), reads)),
+                    wanted.eq(Cat(value, wanted)),
                 ]
-            self.require(m, "order", ~reads | (Value.cast(banks.r_data[lane]).as_unsigned() == wanted))
+            self.require(m, "order", ~reads[1] | (Value.cast(banks.r_data[lane]).as_unsigned() == wanted[1]))
 
     def _address(self, m, end, align):
         """Return any address below ``end`` that is a multiple of ``align``."""

@@ -161,7 +161,8 @@ def test_registers_in_front_of_the_accumulators(multiplier, registers):
     dut = MacArray(**layer, rows=2, columns=1, o_lanes=1, depth=8, vectors=2, multiplier=multiplier)
     statements = Fragment.get(dut, None).statements["sync"]
     names = {signal.name for statement in statements for signal in statement._lhs_signals()}
-    assert sum(name.startswith("first_") for name in names) == registers
+    assert sum(name.startswith("first_") for name in names) == registers - 1
+    assert {name for name in names if name.startswith("begins_")} == {"begins_0", "begins_1"}  # one for each row
 
 
 def test_full_throughput_without_gaps():

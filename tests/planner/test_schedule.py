@@ -200,13 +200,13 @@ def test_output_beats_by_hand(node, beats):
 def test_windows_by_hand(gap, depth):
     """Two windows of 2 x 2 pixels follow each other after ten cycles, and the buffer of four rows never fills.
 
-    A pixel comes every ``gap`` cycles and takes two in the queue. A window takes two from the cycle after its last
+    A pixel comes every ``gap`` cycles and takes two in the queue. A window takes three from the cycle after its last
     pixel.
     """
     node = nodes.Windows("windows", 4, 2, 1, (2, 2), (2, 2), (0, 0, 0, 0), 1, 1, period=10, queue=0)
     node, output = visit(node, np.arange(0, 8 * gap, gap))
     first, second = 3 * gap + 2 + 1, 7 * gap + 2 + 1
-    assert output.reshape(2, 4)[:, 0].tolist() == [first + 2, max(second, first + 10) + 2]
+    assert output.reshape(2, 4)[:, 0].tolist() == [first + 3, max(second, first + 10) + 3]
     assert node.queue == depth
 
 
@@ -218,7 +218,7 @@ def test_a_row_waits_until_the_windows_have_freed_one():
     """
     node = nodes.Windows("windows", 4, 2, 1, (2, 2), (2, 2), (0, 0, 0, 0), 1, 1, period=10, queue=0)
     node, output = visit(node, np.arange(24))
-    assert (output.reshape(6, 4)[:, 0] - 2).tolist() == [6, 16, 26, 36, 46, 56]
+    assert (output.reshape(6, 4)[:, 0] - 3).tolist() == [6, 16, 26, 36, 46, 56]
     # Rows 0 to 3 are taken as they come, 4 and 5 from the cycles 10 and 12 on, and so on, every ten cycles two rows.
     taken = np.concatenate([np.arange(2, 10), *(10 * n + np.arange(10, 14) for n in range(4))])
     entered = np.arange(24)

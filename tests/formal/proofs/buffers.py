@@ -45,8 +45,8 @@ def _transpose(rows, columns, i_lanes, o_lanes, period, bits=SIGN):
             rows=rows, columns=columns, i_lanes=i_lanes, o_lanes=o_lanes, period=period, style="distributed"
         )
         return StreamBench(
-            dut, p, frames=Frames((*[0] * (i_beats - 1), o_beats)), capacity=2 * o_beats + 2, patience=period + 2,
-            interval=i_beats + period + 2, order=order,
+            dut, p, frames=Frames((*[0] * (i_beats - 1), o_beats)), capacity=2 * o_beats + 3, patience=period + 3,
+            interval=i_beats + period + 3, order=order,
         )  # fmt: skip
 
     return make
@@ -74,8 +74,8 @@ def _windows(height, width, size, stride, padding, i_lanes, o_lanes, period=1, b
             o_lanes=o_lanes, period=period, style="distributed", code=code, codes=codes,
         )  # fmt: skip
         return StreamBench(
-            dut, p, frames=Frames(tuple(due)), capacity=2 * len(sources) + 2, patience=period + 3,
-            interval=i_beats + period + 3, order=Route(places, bits, padding=code),
+            dut, p, frames=Frames(tuple(due)), capacity=2 * len(sources) + 3, patience=period + 4,
+            interval=i_beats + period + 4, order=Route(places, bits, padding=code),
         )  # fmt: skip
 
     return make
