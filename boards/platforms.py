@@ -22,6 +22,8 @@ from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 from amaranth_boards.tang_primer_20k import TangPrimer20kDockPlatform
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
+from psahw.synthesis import copies
+
 from .ethernet.rgmii import PhyTiming
 from .tools import openxc7, power, timing
 from .tools.routed import NEXTPNR_REPORT, VIVADO_CLOCKS
@@ -245,8 +247,8 @@ class AlveoU250(_Xilinx):
 # Distributed RAM of ECP5 and Gowin does not reliably have initial contents, so ROMs in LUTs become logic.
 # Wires are renamed because ABC9 in Yosys 0.70 confuses a wire "a[0]", Amaranth's name for a field, with bit 0 of a
 # port "a".
-_FOR_LUT4S = """
-setattr -set rom_style "logic" a:rom_style=distributed
+_FOR_LUT4S = f"""
+{copies.SCRIPT}setattr -set rom_style "logic" a:rom_style=distributed
 rename -hide w:*
 """
 

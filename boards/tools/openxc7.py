@@ -5,7 +5,7 @@ around a value as a part of it, so it has its own constraints file, without quot
 ignores. It does not derive clocks from a PLL, so it gets the accelerator's frequency for all clocks.
 """
 
-from psahw.synthesis import lutrom
+from psahw.synthesis import copies, lutrom
 
 __all__ = ["LOG", "SCRIPT", "TEMPLATES"]
 
@@ -28,11 +28,12 @@ _YOSYS = """
 read_verilog {{file}}
 {% endfor -%}
 read_verilog {{name}}.v
+COPIES
 rename -hide w:*
 LUTROMS
 synth_xilinx -flatten -abc9 -nodsp -family xc7 -top {{name}}
 write_json openxc7.json
-""".replace("LUTROMS\n", lutrom.SCRIPT)
+""".replace("COPIES\n", copies.SCRIPT).replace("LUTROMS\n", lutrom.SCRIPT)
 
 _SCRIPT = """
 #!/bin/sh

