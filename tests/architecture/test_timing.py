@@ -73,10 +73,16 @@ def test_mac_array(steps, outputs, folding, vectors):
 
 def test_latencies():
     """Adder trees have 0, 1, 2, 2, 3 levels for 1, 2, 3, 4, 8 columns, and 0, 4, 5 for kernels of 1, 9, 25 taps."""
-    assert [timing.mac_latency(columns) for columns in (1, 2, 3, 4, 8)] == [9, 10, 11, 11, 12]
-    assert [timing.local_latency(entries) for entries in (1, 9, 25)] == [8, 12, 13]
-    assert (timing.mac_latency(4, scaled=True), timing.local_latency(9, scaled=True)) == (14, 15)
+    assert [timing.mac_latency(columns) for columns in (1, 2, 3, 4, 8)] == [11, 12, 13, 13, 14]
+    assert [timing.local_latency(entries) for entries in (1, 9, 25)] == [10, 14, 15]
+    assert (timing.mac_latency(4, scaled=True), timing.local_latency(9, scaled=True)) == (16, 17)
     assert timing.graph_latency(6) == 10
+    # A pass of 4 steps is there for 3 + 12 cycles up to its first beat, and 2 more for the others: the fifth comes in
+    # before the first has left. A beat of a token mixing is there for 14.
+    assert timing.mac_words(columns=2, steps=4, o_beats=3) == 5
+    assert timing.mac_words(columns=2, steps=18, o_beats=1) == 2
+    assert timing.mac_words(columns=2, steps=40, o_beats=3) == 2
+    assert timing.local_words(9) == 15
     # A vector is there for 10 + 3 cycles, and the fourth comes in before the first has left.
     assert [timing.graph_words(6, 3, interval) for interval in (13, 12, 4, 3)] == [1, 2, 4, 5]
 
@@ -98,7 +104,7 @@ def test_one_output_for_several_inputs():
     assert timing.thresholds(times, count=15).tolist() == [t + 4 + 1 for t in times]
     assert timing.argmax(times, beats=12, lanes=1).tolist() == [times[n] + 1 for n in (11, 23, 35)]
     assert timing.argmax(times, beats=6, lanes=5).tolist() == [times[n] + 1 + 3 for n in range(5, 36, 6)]
-    assert timing.add(np.array([3, 9]), np.array([5, 2])).tolist() == [6, 10]
+    assert timing.add(np.array([3, 9]), np.array([5, 2])).tolist() == [7, 11]
 
 
 def served(ready, work, beats):
@@ -106,7 +112,7 @@ def served(ready, work, beats):
     output, free = [], 0
     for time in ready:
         start = max(time, free)
-        output += [start + beat + 2 for beat in range(beats)]
+        output += [start + beat + 3 for beat in range(beats)]
         free = start + max(work, beats)
     return output
 
@@ -136,7 +142,7 @@ def test_local_mixing():
         pushes += range(free, free + 6)
         free += 6
     assert taken.tolist() == [push for n, push in enumerate(pushes) if n % 16 < 10]
-    assert output.tolist() == [push + 12 for n, push in enumerate(pushes) if n % 16 >= 6]
+    assert output.tolist() == [push + 14 for n, push in enumerate(pushes) if n % 16 >= 6]
 
 
 @pytest.mark.parametrize(("beats", "interval", "o_beats"), [(1, 3, 2), (2, 1, 1), (3, 5, 2), (3, 1, 4), (4, 1, 1)])

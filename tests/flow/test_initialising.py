@@ -72,7 +72,7 @@ def test_three_commands_lead_to_a_circuit(tmp_path, capsys, kind):
         data, options = pictures(tmp_path / "parts", (28, 28), 2), []
     else:
         data, options = pictures(tmp_path / "signs", (48, 32, 3), 3), []
-    result = run(capsys, ["init", data, *options, "--max-lut", "6500", "-o", str(tmp_path / "out")])
+    result = run(capsys, ["init", data, *options, "--max-lut", "7000", "-o", str(tmp_path / "out")])
     train, quantize, simulate = map(quick, result["commands"])
     run(capsys, train)
     assert run(capsys, quantize)["logits_different"] == 0

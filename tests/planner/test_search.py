@@ -200,7 +200,7 @@ def test_room_for_buffers(network, monkeypatch):
         asked.clear()
         return search.make(network, K160T, clock_hz=100e6, period=20, budget={"ff": limit}).resources.ff
 
-    wanted = planned(7500)
+    wanted = planned(8500)
     ((_, alone),) = asked
     limit = wanted - 1
     assert planned(limit) <= limit
