@@ -149,8 +149,8 @@ def _digit(case: Case) -> int | None:
 def _synthesised(case: Case, engine: wiring.Component) -> dict[str, int]:
     """Return the cells of the engine alone.
 
-    They are counted without the choice of lanes and the result queue of an adder graph, and without the ring of a MAC
-    array, in which vectors wait.
+    They are counted without the choice of lanes of an adder graph, without result queues, and without the ring of a
+    MAC array, in which vectors wait.
     """
     with tempfile.TemporaryDirectory(prefix="psahw-") as directory:
         verilog.emit(engine, "engine", Path(directory))
@@ -158,8 +158,8 @@ def _synthesised(case: Case, engine: wiring.Component) -> dict[str, int]:
         synthesis = yosys.synthesise(Path(directory), "psahw_engine", "xc7", source="engine.v")
     if case.engine in SERIAL:
         return synthesis.cells(f"psahw_engine.{SERIAL_GRAPH}")
-    ring = synthesis.cells("psahw_engine.ring")
-    return {cell: count - ring.get(cell, 0) for cell, count in synthesis.cells().items()}
+    ring, queue = (synthesis.cells(f"psahw_engine.{name}") for name in ("ring", "queue"))
+    return {cell: count - ring.get(cell, 0) - queue.get(cell, 0) for cell, count in synthesis.cells().items()}
 
 
 def _known(case: Case) -> dict[str, int] | None:

@@ -17,7 +17,10 @@ import numpy as np
 
 from .ranges import dot_range, signed_bits
 
-__all__ = ["ACCUMULATOR_BITS", "OPERAND_BITS", "borrow", "laid_out", "pairs", "split"]
+__all__ = ["ACCUMULATOR_BITS", "MULTIPLIERS_PER_MARK", "OPERAND_BITS", "borrow", "laid_out", "pairs", "split"]
+
+MULTIPLIERS_PER_MARK = 4
+"""Multipliers of a MAC array that share the registers which mark the steps of a pass."""
 
 ACCUMULATOR_BITS = 48  # UG479 and UG579: P of DSP48E1 and DSP48E2
 OPERAND_BITS = {"DSP48E1": 25, "DSP48E2": 27}

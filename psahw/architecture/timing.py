@@ -12,8 +12,8 @@ import numpy as np
 from .geometry import SlidingWindow
 
 __all__ = [
-    "add", "argmax", "fifo_depth", "gather", "graph_engine", "graph_latency", "graph_words", "local_latency",
-    "local_mixing", "local_words", "mac_array", "mac_latency", "mac_words", "max_pool", "mean_pool", "queued",
+    "add", "argmax", "fifo_depth", "gather", "graph_engine", "graph_latency", "graph_words", "local_beats",
+    "local_latency", "local_mixing", "mac_array", "mac_latency", "mac_passes", "max_pool", "mean_pool", "queued",
     "requantise_latency", "table_rom", "thresholds", "transpose", "windows",
 ]  # fmt: skip
 
@@ -72,7 +72,7 @@ def _jobs(latency: int, interval: int) -> int:
     return latency // interval + 1
 
 
-def mac_words(*, columns: int, steps: int, o_beats: int, scaled: bool = False) -> int:
+def mac_passes(*, columns: int, steps: int, o_beats: int, scaled: bool = False) -> int:
     """Return the number of passes that are under way in a `MacArray` at once in the steady state.
 
     A pass has ``steps`` steps and ``o_beats`` output beats. It counts from the clock cycle of its first step to the
@@ -141,7 +141,7 @@ def local_latency(entries: int, scaled: bool = False) -> int:
     return 5 + (entries - 1).bit_length() + requantise_latency(scaled) + QUEUE_LATENCY
 
 
-def local_words(entries: int, scaled: bool = False) -> int:
+def local_beats(entries: int, scaled: bool = False) -> int:
     """Return the number of beats that are under way in a `LocalMixing` at once in the steady state."""
     return _jobs(local_latency(entries, scaled), 1)
 

@@ -99,9 +99,9 @@ def export_modules(
                         shutil.copyfile(path, folder / stage / path.name)
 
         with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
-            finished = [pool.submit(export, stage) for stage in chosen]
+            exports = [pool.submit(export, stage) for stage in chosen]
             try:
-                for count, future in enumerate(as_completed(finished), 1):
+                for count, future in enumerate(as_completed(exports), 1):
                     future.result()
                     progress(count, len(chosen))
             except BaseException:

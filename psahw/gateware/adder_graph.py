@@ -164,7 +164,7 @@ class _Values:
                     signed(len(x)),
                     name=f"value_{value}_{stage}_{n}",
                     reset_less=True,
-                    attrs={"keep": 1} if copies > 1 else {},
+                    attrs={"keep": "TRUE"} if copies > 1 else {},
                 )
                 for n in range(copies)
             ]

@@ -46,7 +46,7 @@ def copies(m: Module, value, count: int, *, name: str) -> list[Signal]:
     A synthesiser must not join them: they are kept.
     """
     registers = [
-        Signal(value.shape(), name=f"{name}_{n}", reset_less=True, attrs={"keep": 1} if count > 1 else {})
+        Signal(value.shape(), name=f"{name}_{n}", reset_less=True, attrs={"keep": "TRUE"} if count > 1 else {})
         for n in range(count)
     ]
     m.d.sync += [register.eq(value) for register in registers]

@@ -19,10 +19,11 @@ class Banks(wiring.Component):
 
     `psahw.architecture.buffers.BankLayout` says where an element lies. Lanes are rotated to banks and back; rotations
     that the alignments exclude cost nothing. Where all banks always use the same word they become one memory with
-    wide words; with one lane on each side there is only a memory.
+    wide words.
 
-    Latency: two clock cycles with ``r_en`` high from an address to its elements. They are registered before they are
-    rotated, because they come late out of a block RAM. Throughput: one write and one read per clock cycle.
+    Latency: two clock cycles with ``r_en`` high from an address to its elements. The elements are registered
+    before the rotation, because they come late out of a block RAM. Throughput: one write and one read per clock
+    cycle.
 
     Parameters
     ----------

@@ -393,7 +393,7 @@ class _Pulses:
         """Return a register that is high in the cycle of the first digit at ``time``, which is at least -1."""
 
         def create(n):
-            register = Signal(name=f"pulse_at_{time + 2}_{n}", attrs={"keep": 1})
+            register = Signal(name=f"pulse_at_{time + 2}_{n}", attrs={"keep": "TRUE"})
             self._m.d.sync += register.eq(self._register_line(time - 1))
             return register
 
@@ -407,7 +407,7 @@ class _Pulses:
         """Return a register that is high for ``length`` digits, from the first digit at ``time`` on."""
 
         def create(n):
-            register = Signal(name=f"window_{time + 2}_{length}_{n}", attrs={"keep": 1})
+            register = Signal(name=f"window_{time + 2}_{length}_{n}", attrs={"keep": "TRUE"})
             opens, closes = self._register_line(time - 1), self._register_line(time + length - 1)
             self._m.d.sync += register.eq(opens | (register & ~closes))
             return register
@@ -418,7 +418,7 @@ class _Pulses:
         """Return a counter of the digits that enter the registers of time 0, which stays at ``count`` after them."""
 
         def create(n):
-            number = Signal(range(count + 1), name=f"digit_{n}", attrs={"keep": 1})
+            number = Signal(range(count + 1), name=f"digit_{n}", attrs={"keep": "TRUE"})
             with self._m.If(self._register_line(-2)):
                 self._m.d.sync += number.eq(0)
             with self._m.Elif(number != count):
@@ -431,7 +431,7 @@ class _Pulses:
         """Return a counter of the digits of a word, whose first digit is there at ``time``."""
 
         def create(n):
-            number = Signal(range(period), name=f"number_{time + 2}_{n}", attrs={"keep": 1})
+            number = Signal(range(period), name=f"number_{time + 2}_{n}", attrs={"keep": "TRUE"})
             self._m.d.sync += number.eq(Mux(self._register_line(time - 1), 0, number + 1))
             return number
 

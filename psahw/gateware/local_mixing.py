@@ -11,7 +11,7 @@ from ..architecture.codes import INT8
 from ..architecture.geometry import neighbour_reach, neighbours, pair
 from ..architecture.packing import OPERAND_BITS
 from ..architecture.ranges import dot_range, signed_bits
-from ..architecture.timing import local_words, requantise_latency
+from ..architecture.timing import local_beats, requantise_latency
 from .arith import Requantise, adder_tree, as_signed, delay
 from .check import check_choice, check_divides, check_int
 from .count import count, level
@@ -40,8 +40,8 @@ class LocalMixing(wiring.Component):
     Each input beat is a push, and output token n leaves with the push of token ``n + reach``. After its tokens, a
     frame has ``reach`` tokens of empty pushes, one beat per clock cycle, during which ``i`` is not ready.
 
-    A push waits for room for its output beat in the queue behind the requantiser. What lies between them needs no
-    enable, and a stall reaches no further than the queue.
+    Every push waits until the queue behind the requantiser has room for an output beat, also a push without one. No
+    register in between has an enable that depends on the output.
 
     Latency: ``7 + (entries - 1).bit_length() + 3`` clock cycles from a push to its output beat, for the entries of a
     kernel (`psahw.architecture.timing.local_mixing`). Throughput: one beat per clock cycle; the initiation interval
@@ -157,13 +157,13 @@ class LocalMixing(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        words = local_words(self._entries, self._scale is not None)
-        m.submodules.queue = queue = Queue(shape=self.o.payload.shape(), depth=words, style="distributed")
+        most = local_beats(self._entries, self._scale is not None)
+        m.submodules.queue = queue = Queue(shape=self.o.payload.shape(), depth=most, style="distributed")
         connect(m, queue.o, wiring.flipped(self.o))
 
         # Push a beat of the frame, or an empty one after the frame.
         complete, flushing = Signal(), Signal()
-        held = level(m, complete, self.o.valid & self.o.ready, words, name="held")
+        held = level(m, complete, self.o.valid & self.o.ready, most, name="held")
         push = held.room & (self.i.valid | flushing)
         _, phase, token = count(m, push, self._repeat, self._phases, self._tokens + self.reach)
         m.d.comb += [

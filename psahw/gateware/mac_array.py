@@ -6,9 +6,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..architecture.codes import INT8
-from ..architecture.packing import OPERAND_BITS, borrow, laid_out, pairs, split
+from ..architecture.packing import MULTIPLIERS_PER_MARK, OPERAND_BITS, borrow, laid_out, pairs, split
 from ..architecture.ranges import dot_range, signed_bits
-from ..architecture.timing import mac_words, requantise_latency
+from ..architecture.timing import mac_passes, requantise_latency
 from .arith import Requantise, adder_tree, as_signed, copies, delay
 from .check import check_choice, check_divides, check_int
 from .count import count, level
@@ -54,8 +54,8 @@ class MacArray(wiring.Component):
     beyond ``outputs`` are not emitted. Neither they nor the lanes beyond ``inputs`` in the last step matter: their
     weights are 0.
 
-    A pass begins only if there is room for its rows in the queue behind the requantiser. The units therefore need no
-    enable, and a stall reaches no further than the queue.
+    A pass begins only if there is room for its rows in the queue behind the requantiser. Once begun, it does not
+    wait, so that no register between ring and queue has an enable that depends on the output.
 
     Latency: ``8 + (columns - 1).bit_length() + 3`` clock cycles from the last step of a pass to its first row at the
     output, and three more with a ``scale``; a vector starts when all of its beats are in the ring
@@ -174,10 +174,10 @@ class MacArray(wiring.Component):
         super().__init__({"i": In(vector_signature(columns, i_codes)), "o": Out(vector_signature(o_lanes, o_codes))})
 
     @property
-    def words(self) -> int:
-        """Number of passes for whose rows there is room."""
+    def passes_under_way(self) -> int:
+        """Number of passes whose rows fit into the queue."""
         scaled = self._scale is not None
-        return mac_words(columns=self._columns, steps=self._steps, o_beats=self._groups, scaled=scaled)
+        return mac_passes(columns=self._columns, steps=self._steps, o_beats=self._groups, scaled=scaled)
 
     def elaborate(self, platform):
         m = Module()
@@ -187,7 +187,7 @@ class MacArray(wiring.Component):
         )
         connect(m, wiring.flipped(self.i), ring.i)
         m.submodules.queue = queue = Queue(
-            shape=self.o.payload.shape(), depth=self.words * self._groups, style="distributed"
+            shape=self.o.payload.shape(), depth=self.passes_under_way * self._groups, style="distributed"
         )
         connect(m, queue.o, wiring.flipped(self.o))
 
@@ -200,7 +200,7 @@ class MacArray(wiring.Component):
             ends |= beat.last
         with m.If(leaves):
             m.d.sync += gone.eq(Mux(ends, 0, gone + 1))
-        held = level(m, start, leaves & ends, self.words, name="held")
+        held = level(m, start, leaves & ends, self.passes_under_way, name="held")
         step = ring.whole & (~ring.first | held.room)
         m.d.comb += [ring.read.eq(step), start.eq(step & ring.first)]
 
@@ -217,13 +217,11 @@ class MacArray(wiring.Component):
             words.append(read(m, memory, address, style=style, name=f"weights_{part}", keep=parts > 1))
         w = data.View(data.ArrayLayout(data.ArrayLayout(signed(bits), self._columns), self._rows), Cat(words))
 
-        # Multiply, accumulate, keep: four clock cycles from a step to the total. The last register on the way to the
-        # units has a copy for each row, because it would drive all of their registers.
+        # Multiply, accumulate, keep: four clock cycles from a step to the total, the last of them in `_units`.
         first = delay(m, ring.first, 2 if self._multiplier is None else 1, name="first")
         last = Signal(3)
         m.d.sync += last.eq(Cat(step & ring.last, last))
-        marks = [copies(m, mark, self._rows, name=name) for mark, name in ((first, "begins"), (last[2], "ends"))]
-        sums = self._units(m, w, [as_signed(x) for x in ring.x], *marks)
+        sums = self._units(m, w, [as_signed(x) for x in ring.x], first, last[2])
 
         # Emit o_lanes rows per clock cycle, while the next pass runs.
         emit, group = Signal(), Signal(range(self._groups))
@@ -246,8 +244,17 @@ class MacArray(wiring.Component):
     def _units(self, m, w, x, first, last):
         """Create the units; return the sums of a pass by row and column, which stay while the next pass runs.
 
-        ``first`` and ``last`` mark the steps of a pass, with a register for each row.
+        ``first`` and ``last`` mark the steps of a pass, a clock cycle before the units need them.
         """
+        # One register would drive all units.
+        upper = {(k, i) for _, k, i in self.pairs}
+        multipliers = [unit for unit in np.ndindex(self._rows, self._columns) if unit not in upper]
+        count = -(-len(multipliers) // MULTIPLIERS_PER_MARK)
+        begins, ends = copies(m, first, count, name="begins"), copies(m, last, count, name="ends")
+        marks = {
+            unit: (begins[n // MULTIPLIERS_PER_MARK], ends[n // MULTIPLIERS_PER_MARK])
+            for n, unit in enumerate(multipliers)
+        }
         low, high = dot_range(self._weights, axis=2, **self._range)
         low, high = low.min((0, 1)), high.max((0, 1))
         bits = [[signed_bits(*limits) for limits in zip(*row, strict=True)] for row in zip(low, high, strict=True)]
@@ -258,8 +265,7 @@ class MacArray(wiring.Component):
                 w[j][i],
                 w[k][i],
                 x[i],
-                first[j],
-                last[j],
+                *marks[j, i],
                 split=self._split,
                 bits=(bits[j][i], bits[k][i]),
                 name=f"{j}_{k}_{i}",
@@ -268,7 +274,7 @@ class MacArray(wiring.Component):
         for j, i in np.ndindex(self._rows, self._columns):
             if sums[j][i] is None:
                 sums[j][i] = mac_unit(
-                    m, w[j][i], x[i], first[j], last[j], bits=bits[j][i], name=f"{j}_{i}", multiplier=self._multiplier
+                    m, w[j][i], x[i], *marks[j, i], bits=bits[j][i], name=f"{j}_{i}", multiplier=self._multiplier
                 )
         return sums
 

@@ -29,9 +29,8 @@ def _keep(m: Module, last, value, *, name: str):
 def mac_unit(m: Module, w, x, first, last, *, bits: int, name: str, multiplier: str | None = None):
     """Return the sum of ``w·x`` from the step of ``first`` to that of ``last``, which stays until the next ``last``.
 
-    Latency: four clock cycles from the last ``w`` and ``x`` to the sum. Throughput: one product per clock cycle.
-
-    No register is reset.
+    Latency: four clock cycles from the last ``w`` and ``x`` to the sum. Throughput: one product per clock cycle. No
+    register is reset.
 
     Parameters
     ----------

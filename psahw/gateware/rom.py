@@ -32,14 +32,17 @@ def read(m: Module, memory: Memory, address, *, style: str, name: str, en=1, kee
     """Return the word of a ROM at ``address``, one clock cycle with ``en`` high later.
 
     A ROM in LUTs registers the address instead of the word, because it has fewer bits. The reader should register
-    the word again. With ``keep``, this register is not joined with those of other parts of a memory.
+    the word again. With ``keep``, it is not joined
+    with those of other parts of a memory.
     """
     if style == "block":
         port = memory.read_port()
         m.d.comb += [port.addr.eq(address), port.en.eq(en)]
     else:
         port = memory.read_port(domain="comb")
-        waiting = Signal(len(port.addr), name=f"{name}_address", reset_less=True, attrs={"keep": 1} if keep else {})
+        waiting = Signal(
+            len(port.addr), name=f"{name}_address", reset_less=True, attrs={"keep": "TRUE"} if keep else {}
+        )
         with m.If(en):
             m.d.sync += waiting.eq(address)
         m.d.comb += port.addr.eq(waiting)

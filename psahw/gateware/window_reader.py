@@ -16,7 +16,11 @@ def constant_at(values: list[int], index: Value) -> Value:
 
 
 def _early(m: Module, value: Value, issues: int, *, name: str) -> Value:
-    """Return ``value`` from a register, if it is used two or more ``issues`` after it has changed."""
+    """Return ``value`` from a register.
+
+    It is used at the earliest ``issues`` issues after it has changed. With fewer than two, a register would come too
+    late, and ``value`` itself is returned.
+    """
     if issues < 2:
         return value
     register = Signal.like(value, name=name)
@@ -90,7 +94,8 @@ class WindowReader(wiring.Component):
             outside = [(at < -lane) | (at >= width - lane) for lane in range(buffer.row_lanes)]
             m.d.comb += self.outside.eq(Cat(~row_inside | out for row_inside in inside for out in outside))
 
-        # ``issue`` comes late: the next addresses are chosen without it, a clock cycle before if there is time.
+        # ``issue`` comes late: the next addresses are chosen without it. Where two issues lie between, they are
+        # computed a clock cycle ahead.
         issues = beats * steps
         next_left = _early(
             m, Mux(x.last, -margin, left + window.stride[1] * buffer.channels), issues, name="next_left"

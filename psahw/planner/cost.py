@@ -26,7 +26,8 @@ from ..architecture.nodes import (  # fmt: skip
     Windows,
     walk,
 )
-from ..architecture.timing import graph_words, local_words, mac_words
+from ..architecture.packing import MULTIPLIERS_PER_MARK
+from ..architecture.timing import graph_words, local_beats, mac_passes
 from . import primitives
 
 __all__ = ["cost", "counters_cost", "node_cost"]
@@ -110,7 +111,7 @@ def _ring(node: MacArray) -> Resources:
 def _room(words: int, beats: int, lanes: int, bits: int) -> Resources:
     """Return the resources of a queue behind an engine that never waits, and of the level of ``words`` in it."""
     level = primitives.index_bits(words + 1)
-    return primitives.queue(lanes, beats, bits, "distributed") + Resources(lut=level + 2, ff=level + 2)
+    return primitives.queue(lanes, beats, bits, "distributed") + Resources(lut=level + 2, ff=level + 1)
 
 
 @_cost.register
@@ -133,15 +134,20 @@ def _(node: MacArray) -> Resources:
         )
     )
     repeat = node.vectors // node.sets
-    words = mac_words(columns=node.columns, steps=node.steps, o_beats=groups, scaled=bool(node.scale_bits))
+    # Marks of a pass, choices of a row, and addresses of weights in LUTs have a register for each part of the array.
+    copies = 2 * ceil(node.multipliers / MULTIPLIERS_PER_MARK)
+    copies += node.o_lanes * node.columns * primitives.index_bits(groups)
+    if node.weight_style == "distributed":
+        copies += (node.rows - 1) * primitives.index_bits(steps * node.sets)
+    words = mac_passes(columns=node.columns, steps=node.steps, o_beats=groups, scaled=bool(node.scale_bits))
     return (
-        Resources(ff=units * unit_bits, dsp=node.multipliers)
+        Resources(ff=units * unit_bits + copies, dsp=node.multipliers)
         + primitives.weights(units * node.weight_bits, steps * node.sets, node.weight_style)
         + _ring(node)
         + _walk(steps, repeat, node.sets)
         + _walk(beats, repeat, node.sets)
         + primitives.counter(groups, groups, 1 if node.outputs % node.rows == 0 else beats)
-        + primitives.delay(row_bits, levels)
+        + primitives.delay(row_bits, levels + 1)
         + Resources(lut=4, ff=levels + 9)
         + _room(words, words * groups, node.o_lanes, node.o_codes.bits)
         + lane * node.o_lanes
@@ -229,7 +235,7 @@ def _(node: LocalMixing) -> Resources:
     repeat, rows = beats // node.phases, node.rows
     style = "distributed" if node.shared and rows <= LUT_ROM_WORDS else "block"
     levels = primitives.index_bits(taps)
-    words = local_words(taps, bool(node.scale_bits))
+    words = local_beats(taps, bool(node.scale_bits))
     row_bits = primitives.index_bits(rows)
     lane = primitives.adder_tree(taps, node.i_codes.bits + node.weight_bits, node.acc_bits) + Resources(dsp=taps)
     lane += primitives.requantise(

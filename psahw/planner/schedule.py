@@ -38,9 +38,6 @@ __all__ = ["Schedule", "Unsteady", "intervals", "schedule"]
 STEADY_FRAMES = 4
 """Results that must follow each other at the frame interval."""
 
-QUEUE_LATENCY = 2
-"""Clock cycles through an empty queue."""
-
 
 class Unsteady(Exception):
     """A pipeline that a buffer of fixed size would hold up. The message names the component."""
@@ -102,7 +99,7 @@ def _(node: MacArray, times: np.ndarray) -> tuple[Node, np.ndarray]:
 @_visit.register
 def _(node: GraphEngine, times: np.ndarray) -> tuple[Node, np.ndarray]:
     output, taken = timing.graph_engine(
-        times + QUEUE_LATENCY,
+        times + timing.QUEUE_LATENCY,
         i_beats=node.i_beats,
         o_beats=node.o_beats,
         interval=node.graph_interval,
@@ -126,7 +123,7 @@ def _rows_taken(node: Windows, times: np.ndarray, output: np.ndarray) -> np.ndar
 
 @_visit.register
 def _(node: Windows, times: np.ndarray) -> tuple[Node, np.ndarray]:
-    arrival = times if node.queue is None else times + QUEUE_LATENCY
+    arrival = times if node.queue is None else times + timing.QUEUE_LATENCY
     taken = arrival
     for _ in range(4 * node.height):
         output = timing.windows(
@@ -157,7 +154,7 @@ def _(node: Transpose, times: np.ndarray) -> tuple[Node, np.ndarray]:
 @_visit.register
 def _(node: LocalMixing, times: np.ndarray) -> tuple[Node, np.ndarray]:
     output, taken = timing.local_mixing(
-        times + QUEUE_LATENCY,
+        times + timing.QUEUE_LATENCY,
         tokens=node.tokens,
         beats=node.beats,
         reach=node.reach,
@@ -171,11 +168,11 @@ def _(node: LocalMixing, times: np.ndarray) -> tuple[Node, np.ndarray]:
 def _(node: Residual, times: np.ndarray) -> tuple[Node, np.ndarray]:
     branch, slow = _chain(node.branch, times)
     bypass, fast = _chain(node.bypass, times)
-    output = timing.add(slow, fast + QUEUE_LATENCY)
+    output = timing.add(slow, fast + timing.QUEUE_LATENCY)
     branch_queue = 0
     if timing.fifo_depth(slow, output - timing.ADD_LATENCY) > 1:
         # Behind some layers the bypass is the later one. The skid buffer of the branch has room for one beat only.
-        output = timing.add(slow + QUEUE_LATENCY, fast + QUEUE_LATENCY)
+        output = timing.add(slow + timing.QUEUE_LATENCY, fast + timing.QUEUE_LATENCY)
         branch_queue = timing.fifo_depth(slow, output - timing.ADD_LATENCY)
     queue = timing.fifo_depth(fast, output - timing.ADD_LATENCY)
     return dataclasses.replace(node, branch=branch, bypass=bypass, queue=queue, branch_queue=branch_queue), output

@@ -79,10 +79,10 @@ def test_latencies():
     assert timing.graph_latency(6) == 10
     # A pass of 4 steps is there for 3 + 12 cycles up to its first beat, and 2 more for the others: the fifth comes in
     # before the first has left. A beat of a token mixing is there for 14.
-    assert timing.mac_words(columns=2, steps=4, o_beats=3) == 5
-    assert timing.mac_words(columns=2, steps=18, o_beats=1) == 2
-    assert timing.mac_words(columns=2, steps=40, o_beats=3) == 2
-    assert timing.local_words(9) == 15
+    assert timing.mac_passes(columns=2, steps=4, o_beats=3) == 5
+    assert timing.mac_passes(columns=2, steps=18, o_beats=1) == 2
+    assert timing.mac_passes(columns=2, steps=40, o_beats=3) == 2
+    assert timing.local_beats(9) == 15
     # A vector is there for 10 + 3 cycles, and the fourth comes in before the first has left.
     assert [timing.graph_words(6, 3, interval) for interval in (13, 12, 4, 3)] == [1, 2, 4, 5]
 

@@ -11,7 +11,6 @@ from psahw.gateware.chain import Chain
 from psahw.gateware.residual import Residual
 from psahw.gateware.table import TableRom
 from psahw.gateware.transpose import Transpose
-from psahw.planner.schedule import QUEUE_LATENCY
 from tests.gateware.streams import run_stream
 
 STALLS = st.lists(st.booleans(), max_size=7).filter(lambda x: not x or not all(x))
@@ -64,7 +63,7 @@ def test_lanes_and_tables():
     outputs, i_cycles, o_cycles = run_stream(Residual(i_lanes=3, o_lanes=3, branch=branch, bypass=bypass, depth=3), x)
     branched = looked_up(table(2, 3), looked_up(table(1, 3), x))
     assert np.array_equal(outputs, np.clip(branched + looked_up(table(3, 3), x), -128, 127))
-    slow, fast = (2 * timing.TABLE_LATENCY, timing.TABLE_LATENCY + QUEUE_LATENCY)
+    slow, fast = (2 * timing.TABLE_LATENCY, timing.TABLE_LATENCY + timing.QUEUE_LATENCY)
     assert np.array_equal(o_cycles, timing.add(i_cycles + slow, i_cycles + fast))
 
 
@@ -72,7 +71,7 @@ def needed(x):
     """Return the depth that never delays anything, from the timing of the transposition alone."""
     times = np.arange(len(x))
     branch = timing.transpose(times, i_beats=FRAME, vectors=2, o_beats=4, period=4)
-    return timing.fifo_depth(times, timing.add(branch, times + QUEUE_LATENCY) - timing.ADD_LATENCY)
+    return timing.fifo_depth(times, timing.add(branch, times + timing.QUEUE_LATENCY) - timing.ADD_LATENCY)
 
 
 def test_depth_that_delays_nothing():
@@ -98,12 +97,12 @@ def test_late_bypass(i_stalls, o_stalls, branch_depth):
 def test_branch_depth_that_delays_nothing():
     x = beats(5 * FRAME)
     times = np.arange(len(x))
-    turned = timing.transpose(times, i_beats=FRAME, vectors=2, o_beats=4, period=4) + QUEUE_LATENCY
+    turned = timing.transpose(times, i_beats=FRAME, vectors=2, o_beats=4, period=4) + timing.QUEUE_LATENCY
     branch = timing.table_rom(times)
-    depth = timing.fifo_depth(branch, timing.add(branch + QUEUE_LATENCY, turned) - timing.ADD_LATENCY)
+    depth = timing.fifo_depth(branch, timing.add(branch + timing.QUEUE_LATENCY, turned) - timing.ADD_LATENCY)
     full, i_cycles, o_cycles = run_stream(late_bypass(depth), x)
     assert np.array_equal(i_cycles, times)
-    assert np.array_equal(o_cycles, timing.add(branch + QUEUE_LATENCY, turned))
+    assert np.array_equal(o_cycles, timing.add(branch + timing.QUEUE_LATENCY, turned))
     assert np.array_equal(full, expected(x, bypass=True))
     _, late_i, _ = run_stream(late_bypass(depth - 1), x)
     assert late_i[-1] > i_cycles[-1]

@@ -21,6 +21,12 @@ COMPONENTS = {
     "MAC array": lambda rng: MacArray(
         **random_layer(rng, 1, 32, 16), **ARRAY, multiplier="DSP48E1", weight_style="distributed"
     ),
+    "MAC array of one row": lambda rng: MacArray(
+        **random_layer(rng, 1, 4, 96),
+        **ARRAY | {"rows": 1, "columns": 48, "o_lanes": 1, "operand_bits": None},
+        multiplier="DSP48E1",
+        weight_style="distributed",
+    ),
     "token mixing": lambda rng: LocalMixing(
         **shared_layer(rng, 8, 3), kernel=3, grid=(4, 4), channels=8, lanes=4, multiplier="DSP48E1"
     ),
@@ -30,7 +36,9 @@ COMPONENTS = {
 @pytest.mark.parametrize(
     ("name", "most"),
     [
-        ("MAC array", 100),  # unsplit, the end of a pass would enable the sums of 32 units, of 15 bits or more
+        # The end of a pass would enable the sums of 32 and of 48 units, of 15 bits or more.
+        ("MAC array", 150),
+        ("MAC array of one row", 150),
         ("token mixing", 300),  # the window: 4 lanes of 8 bits, 9 times
     ],
 )

@@ -75,6 +75,7 @@ def _mac_array(
                 # What was let in, except for what has left.
                 (begun + popcount(array.last)) * groups + leaving == array.held.value * groups - array.gone,
                 array.gone < groups,
+                ~array.queue.i.valid | array.queue.i.ready,
             ]
 
         pipeline = 8 + (columns - 1).bit_length() + requantise_latency(scaled)
@@ -121,7 +122,8 @@ def _local_mixing(grid, kernel, channels, *, shared=False, i_codes=INT8, o_codes
             pushed = mixing.token.value * channels + mixing.phase.value * dut._repeat + mixing._.value
             flush = Mux(mixing.flushing, Mux(pushed < reach, beats, beats + reach - pushed), 0)
             leaving = popcount(mixing.valid, mixing.queue.i.valid) + mixing.queue.level
-            return [due == leaving + flush, mixing.held.value == leaving]
+            fits = ~mixing.queue.i.valid | mixing.queue.i.ready
+            return [due == leaving + flush, mixing.held.value == leaving, fits]
 
         latency = 7 + (entries - 1).bit_length() + 3
         due = (*(max(beat + 1 - reach, 0) for beat in range(beats - 1)), beats)
