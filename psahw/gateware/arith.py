@@ -40,16 +40,17 @@ def delay(m: Module, value, cycles: int, *, name: str, en=1):
     return value
 
 
-def copies(m: Module, value, count: int, *, name: str) -> list[Signal]:
+def copies(m: Module, value, count: int, *, name: str, en=1) -> list[Signal]:
     """Return ``count`` equal registers that follow ``value``, each to drive a part of the loads that one would have.
 
-    A synthesiser must not join them: they are kept.
+    They change only while ``en`` is high. A synthesiser must not join them: they are kept.
     """
     registers = [
         Signal(value.shape(), name=f"{name}_{n}", reset_less=True, attrs={"keep": "TRUE"} if count > 1 else {})
         for n in range(count)
     ]
-    m.d.sync += [register.eq(value) for register in registers]
+    with m.If(en):
+        m.d.sync += [register.eq(value) for register in registers]
     return registers
 
 

@@ -6,12 +6,14 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..architecture.buffers import BankLayout
+from ..architecture.buffers import BankLayout, bank_count
 from ..architecture.codes import INT8
-from .arith import delay
+from .arith import copies, delay
 from .check import check_choice, check_int
 
 __all__ = ["Banks"]
+
+LANES_PER_COPY = 8  # whose rotation one copy of the distance chooses, so that it drives few loads
 
 
 class Banks(wiring.Component):
@@ -19,7 +21,7 @@ class Banks(wiring.Component):
 
     `psahw.architecture.buffers.BankLayout` says where an element lies. Lanes are rotated to banks and back; rotations
     that the alignments exclude cost nothing. Where all banks always use the same word they become one memory with
-    wide words.
+    wide words. A rotation is a barrel shifter with a stage for every two bits of its distance.
 
     Latency: two clock cycles with ``r_en`` high from an address to its elements. The elements are registered
     before the rotation, because they come late out of a block RAM. Throughput: one write and one read per clock
@@ -131,20 +133,46 @@ class Banks(wiring.Component):
         m = Module()
         layout, banks = self.layout, self._memories(m)
         w_start, r_start = self._start(self.w_addr, layout.i_starts), self._start(self.r_addr, layout.o_starts)
-        r_before = delay(m, r_start, 2, name="r_start", en=self.r_en)
-        lanes = list(self.w_data)
-        for (w_en, w_data, _), row in zip(banks, self._distances(layout.i_starts), strict=True):
-            # A bank that takes nothing may be shown any lane: choose the one that needs the least logic.
+        # A bank that takes nothing may be shown any lane. The banks therefore see the lanes, rounded up to a power of
+        # two, again and again.
+        width = bank_count(layout.i_lanes, 1)
+        lanes = [*self.w_data, *[self.w_data[0]] * (width - layout.i_lanes)]
+        shown = _rotated(m, lanes, [w_start] * width, -layout.i_starts.step, name="written")
+        for bank, ((w_en, w_data, _), row) in enumerate(zip(banks, self._distances(layout.i_starts), strict=True)):
             m.d.comb += [
                 w_en.eq(self.w_en & _select([int(j < layout.i_lanes) for j in row], w_start)),
-                w_data.eq(_select([lanes[j % layout.i_lanes] for j in row], w_start)),
+                w_data.eq(shown[bank % width]),
             ]
-        for lane, r_data in enumerate(self.r_data):
-            choice = [banks[(lane + start) % layout.banks][2] for start in layout.o_starts]
-            m.d.comb += r_data.eq(_select(choice, r_before))
+        # Every few lanes have their own copy of the distance.
+        before = delay(m, r_start, 1, name="r_start", en=self.r_en)
+        count = -(-layout.banks // LANES_PER_COPY) if len(before) else 1
+        starts = copies(m, before, count, name="r_before", en=self.r_en)
+        starts = [starts[lane * count // layout.banks] for lane in range(layout.banks)]
+        read = _rotated(m, [r_data for *_, r_data in banks], starts, layout.o_starts.step, name="read")
+        m.d.comb += [lane.eq(value) for lane, value in zip(self.r_data, read, strict=False)]
         return m
 
 
 def _select(options, index):
     """Return ``options[index]``, which needs no logic if all options are the same."""
     return options[0] if all(x is options[0] for x in options) else Array(options)[index]
+
+
+def _rotated(m, values, starts, unit, *, name):
+    """Return a power of two of values rotated: ``values[(n + start·unit) mod len(values)]`` at index ``n``.
+
+    All ``starts`` are equal; each result has its own. The last stage rotates by the lowest bits, so that the first
+    few results need few results of the stages before.
+    """
+    for bit in reversed(range(0, len(starts[0]), 2)):
+        distance = unit << bit
+        if distance % len(values) == 0:
+            continue
+        before, values = values, []
+        for n, start in enumerate(starts):
+            digit = start[bit : bit + 2]
+            options = [before[(n + turns * distance) % len(before)] for turns in range(1 << len(digit))]
+            value = Signal(options[0].shape(), name=f"{name}_{bit}_{n}")
+            m.d.comb += value.eq(Array(options)[digit])
+            values.append(value)
+    return values

@@ -15,13 +15,13 @@ def constant_at(values: list[int], index: Value) -> Value:
     return Const(values[0]) if len(set(values)) == 1 else Array(values)[index]
 
 
-def _early(m: Module, value: Value, issues: int, *, name: str) -> Value:
+def _early(m: Module, value: Value, steps: int, *, name: str) -> Value:
     """Return ``value`` from a register.
 
-    It is used at the earliest ``issues`` issues after it has changed. With fewer than two, a register would come too
+    It is used at the earliest ``steps`` steps after it has changed. With fewer than two, a register would come too
     late, and ``value`` itself is returned.
     """
-    if issues < 2:
+    if steps < 2:
         return value
     register = Signal.like(value, name=name)
     m.d.sync += register.eq(value)
@@ -35,8 +35,9 @@ class WindowReader(wiring.Component):
     rows if a beat is wider than a row. Rows of the grid lie ``pitch`` elements apart in the ring; a row outside the
     grid has no place in it, and does not move the address.
 
-    Latency: the outputs describe the beat that the next ``issue`` reads. They depend on registers only, except for
-    ``ends_row``, which depends combinationally on ``issue``. Throughput: one beat per clock cycle.
+    Latency: the outputs describe the beat that the next ``issue`` reads, from the second clock cycle after a reset.
+    They are registers, except for ``ends_row``, which depends combinationally on ``issue``: an address goes through
+    an adder behind this component, too (`Banks`). Throughput: one beat per clock cycle.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class WindowReader(wiring.Component):
     Members
     -------
     issue : In(1)
-        A beat is read in this clock cycle.
+        A beat is read in this clock cycle, which is not the first one after a reset.
     addr : Out(ArrayLayout(range(depth), copies))
         Address of the first element that is read from each copy of the ring.
     outside : Out(o_lanes)
@@ -76,8 +77,15 @@ class WindowReader(wiring.Component):
         width, (*_, before, after) = window.width * buffer.channels, window.padding
         margin = before * buffer.channels
         beats, steps = window.size[1] * buffer.channels // buffer.row_lanes, window.size[0] // buffer.copies
-        beat, dy, x, y = count(m, self.issue, beats, steps, *window.grid[::-1])
-        m.d.comb += [self.grid_row.eq(y.value), self.ends_row.eq(x.wrap)]
+        # All below walks one beat ahead of the outputs.
+        ready, step = Signal(), Signal()
+        m.d.comb += step.eq(self.issue | ~ready)
+        m.d.sync += ready.eq(1)
+        beat, dy, x, y = count(m, step, beats, steps, *window.grid[::-1])
+        last = Signal()  # the beat is the last one of a row of windows
+        m.d.comb += self.ends_row.eq(self.issue & last)
+        with m.If(step):
+            m.d.sync += [self.grid_row.eq(y.value), last.eq(beat.last & dy.last & x.last)]
 
         # Addresses of rows in the ring: of the window's first row, and of the beat's first row.
         base, row = (Signal(range(buffer.layout.depth), name=name) for name in ("base", "row"))
@@ -86,24 +94,25 @@ class WindowReader(wiring.Component):
         left, at = (Signal(columns, init=-margin, name=name) for name in ("left", "at"))
 
         padded = any(window.padding)
-        inside = self._rows_inside(m, beat, dy, x, y) if padded else [1] * buffer.copies
+        inside = self._rows_inside(m, step, beat, dy, x, y) if padded else [1] * buffer.copies
         distance = Array(rows * buffer.pitch for rows in range(buffer.copies + 1))
         rows = [row, *(self._ahead(row, distance[sum(inside[:n])]) for n in range(1, buffer.copies + 1))]
-        m.d.comb += [addr.eq(start + at) for addr, start in zip(self.addr, rows[:-1], strict=True)]
-        if padded:
-            outside = [(at < -lane) | (at >= width - lane) for lane in range(buffer.row_lanes)]
-            m.d.comb += self.outside.eq(Cat(~row_inside | out for row_inside in inside for out in outside))
+        with m.If(step):
+            m.d.sync += [addr.eq(start + at) for addr, start in zip(self.addr, rows[:-1], strict=True)]
+            if padded:
+                outside = [(at < -lane) | (at >= width - lane) for lane in range(buffer.row_lanes)]
+                m.d.sync += self.outside.eq(Cat(~row_inside | out for row_inside in inside for out in outside))
 
-        # ``issue`` comes late: the next addresses are chosen without it. Where two issues lie between, they are
+        # ``step`` comes late: the next addresses are chosen without it. Where two steps lie between, they are
         # computed a clock cycle ahead.
-        issues = beats * steps
+        apart = beats * steps
         next_left = _early(
-            m, Mux(x.last, -margin, left + window.stride[1] * buffer.channels), issues, name="next_left"
+            m, Mux(x.last, -margin, left + window.stride[1] * buffer.channels), apart, name="next_left"
         )
         freed = constant_at((window.rows_freed() * buffer.pitch).tolist(), y.value)
-        below = _early(m, self._ahead(base, freed), issues * window.grid[1], name="below")
+        below = _early(m, self._ahead(base, freed), apart * window.grid[1], name="below")
         next_base = Mux(x.last, below, base)
-        with m.If(self.issue):
+        with m.If(step):
             with m.If(beat.last & dy.last):
                 m.d.sync += [left.eq(next_left), at.eq(next_left), base.eq(next_base), row.eq(next_base)]
             with m.Elif(beat.last):
@@ -113,7 +122,7 @@ class WindowReader(wiring.Component):
 
         return m
 
-    def _rows_inside(self, m, beat, dy, x, y):
+    def _rows_inside(self, m, step, beat, dy, x, y):
         """Create ``top`` and ``line``; return, for each row that the beat reads, whether it lies inside the grid."""
         window, copies = self._buffer.window, self._buffer.copies
         above, below, *_ = window.padding
@@ -121,7 +130,7 @@ class WindowReader(wiring.Component):
         # registers because a sum of the counters would take too long on the way to the memory's address.
         top, line = (Signal(range(window.height + above + below), name=name) for name in ("top", "line"))
         next_top = Mux(x.last, Mux(y.last, 0, top + window.stride[0]), top)
-        with m.If(self.issue & beat.last):
+        with m.If(step & beat.last):
             m.d.sync += line.eq(Mux(dy.last, next_top, line + copies))
             with m.If(dy.last):
                 m.d.sync += top.eq(next_top)

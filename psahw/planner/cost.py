@@ -70,7 +70,9 @@ def _(node: Windows) -> Resources:
     added = address - low
     read += Resources(lut=(1 + buffer.copies) * added + 2 * place, ff=2 * added + 2 * place - step)
     if any(node.padding):
-        read += Resources(lut=2 * place * buffer.row_lanes + node.o_lanes - buffer.row_lanes, ff=2 * node.o_lanes)
+        # Lanes between two multiples of the alignment lie in or out together.
+        compared = 2 * place * ceil(buffer.row_lanes / layout.o_align)
+        read += Resources(lut=compared + node.o_lanes - buffer.row_lanes, ff=3 * node.o_lanes)
     level = primitives.index_bits(rows + 1)
     total = (
         primitives.banked(layout, node.style, node.codes.bits) * buffer.copies

@@ -4,9 +4,9 @@ Each part is as large as Yosys makes it. The constants are fitted to the measure
 """
 
 import dataclasses
-from math import ceil
+from math import ceil, gcd
 
-from ..architecture.buffers import BankLayout
+from ..architecture.buffers import BankLayout, bank_count
 from ..architecture.device import LUT_ROM_WORDS, Resources
 from ..architecture.nodes import Transpose, Windows
 
@@ -189,6 +189,17 @@ def requantise(
     )
 
 
+def _rotation(values: int, results: int, starts: range) -> int:
+    """Return the LUTs per bit of a barrel shifter that rotates values to one of several starts."""
+    total, distances, step = 0, values // gcd(values, starts.step), starts.step
+    while distances > 1:
+        options = min(4, distances)
+        total += results * choose(options)
+        results = min(values, results + (options - 1) * step)
+        distances, step = ceil(distances / 4), 4 * step
+    return total
+
+
 def banked(layout: BankLayout, style: str, bits: int = 8) -> Resources:
     """Return the resources of a `psahw.gateware.banks.Banks`: memories, and rotations of lanes to banks and back."""
     banks = layout.banks
@@ -196,11 +207,11 @@ def banked(layout: BankLayout, style: str, bits: int = 8) -> Resources:
         memories = memory(bits * banks, layout.words, style)
     else:
         memories = memory(bits, layout.words, style) * banks
-    rotations = bits * banks * choose(min(len(layout.i_starts), layout.i_lanes))
-    rotations += bits * layout.o_lanes * choose(len(layout.o_starts))
+    shown = bank_count(layout.i_lanes, 1)
+    rotations = _rotation(shown, shown, layout.i_starts) + _rotation(banks, layout.o_lanes, layout.o_starts)
     enables = banks if banks > 1 else 0
     starts = index_bits(len(layout.o_starts))
-    return memories + Resources(lut=rotations + enables, ff=bits * banks + 2 * starts)
+    return memories + Resources(lut=bits * rotations + enables, ff=bits * banks + 2 * starts)
 
 
 def queue_style(lanes: int, depth: int, bits: int = 8) -> str:

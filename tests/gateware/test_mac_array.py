@@ -67,6 +67,7 @@ def shapes(draw):
     arguments["depth"] = steps + draw(st.integers(0, 2 * steps))
     arguments["vectors"] = sets * draw(st.integers(1, 3))
     arguments["operand_bits"] = draw(st.sampled_from([None, 25, 27]))
+    arguments["weight_style"] = draw(st.sampled_from(["block", "distributed"]))
     return arguments, (sets, outputs, inputs)
 
 

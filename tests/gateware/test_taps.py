@@ -46,14 +46,21 @@ def check(distance, taps, inputs, **kwargs):
     return compared
 
 
-def inputs(count, seed):
-    return [(1, int(i)) for i in np.random.default_rng(seed).integers(0, 1 << WIDTH, count)]
+def inputs(count, seed, gaps=0.0):
+    rng = np.random.default_rng(seed)
+    return [(int(rng.random() >= gaps), int(i)) for i in rng.integers(0, 1 << WIDTH, count)]
 
 
 @pytest.mark.parametrize("distance", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("taps", [0, 1, 2, 4])
 def test_delays(distance, taps):
     assert check(distance, taps, inputs(120, seed=distance)) > 120 * taps // 2
+
+
+@pytest.mark.parametrize("distance", [5, 8])
+def test_delays_with_gaps(distance):
+    """The longer distances, whose memories wrap, with pushes at any time."""
+    assert check(distance, 2, inputs(120, seed=distance, gaps=0.4)) > 40
 
 
 @settings(max_examples=20, deadline=None)

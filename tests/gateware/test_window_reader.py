@@ -35,13 +35,25 @@ def positions(window, channels, o_lanes):
 @pytest.mark.parametrize("o_lanes", [1, 3, 18, 36, 108])
 @pytest.mark.parametrize("stride, padding, height, width", [(4, 1, 8, 9), (2, 0, 7, 6), (6, 5, 5, 11)])
 def test_addresses(stride, padding, height, width, o_lanes):
+    check(SlidingWindow(height, width, 6, stride, padding), 3, o_lanes)
+
+
+@pytest.mark.parametrize("o_lanes", [1, 2, 4, 8])
+@pytest.mark.parametrize("width", [2, 4])
+def test_few_beats(width, o_lanes):
+    """One, two, four or eight beats for a window, and one or two windows for a row of them."""
+    check(SlidingWindow(4, width, 2, 2, 0), 2, o_lanes)
+
+
+def check(window, channels, o_lanes):
     """Elements of the image are addressed at their place in the ring; elements outside it are marked."""
-    window, channels = SlidingWindow(height, width, 6, stride, padding), 3
+    height, width = window.height, window.width
     buffer = WindowBuffer(window, channels, i_lanes=1, o_lanes=o_lanes)
     dut, rng = WindowReader(buffer=buffer), np.random.default_rng(1)
     wrap = 1 << (buffer.layout.depth - 1).bit_length()
 
     async def testbench(ctx):
+        await ctx.tick()
         for frame in range(3):
             for y, ends_row, elements in positions(window, channels, o_lanes):
                 while rng.random() < 0.3:
