@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from amaranth.back import verilog
 
+import psahw
 from psahw.gateware.local_mixing import LocalMixing
 from psahw.gateware.mac_array import MacArray
+from psahw.gateware.pool import MeanPool
+from psahw.gateware.residual import Add
+from psahw.gateware.stream import Queue
+from psahw.gateware.table import TableRom
+from psahw.gateware.transpose import Transpose
+from psahw.gateware.windows import Windows
+from psahw.network.random import StageShape, random_network
 from psahw.synthesis import yosys
 from tests.gateware.test_local_mixing import shared_layer
 from tests.gateware.test_mac_array import random_layer
@@ -30,6 +38,14 @@ COMPONENTS = {
     "token mixing": lambda rng: LocalMixing(
         **shared_layer(rng, 8, 3), kernel=3, grid=(4, 4), channels=8, lanes=4, multiplier="DSP48E1"
     ),
+    "windows": lambda rng: Windows(
+        height=32, width=32, channels=3, size=4, stride=2, padding=1, i_lanes=3, o_lanes=12, period=4
+    ),
+    "transposition": lambda rng: Transpose(rows=64, columns=32, i_lanes=4, o_lanes=8, period=8),
+    "table": lambda rng: TableRom(values=rng.integers(-128, 128, (16, 256)).astype(np.int8), lanes=4, style="block"),
+    "residual": lambda rng: Add(lanes=8),
+    "mean": lambda rng: MeanPool(tokens=16, channels=64, lanes=8, shift=4),
+    "queue": lambda rng: Queue(shape=64, depth=700, style="block"),
 }
 
 
@@ -40,17 +56,66 @@ COMPONENTS = {
         ("MAC array", 150),
         ("MAC array of one row", 150),
         ("token mixing", 300),  # the window: 4 lanes of 8 bits, 9 times
+        ("windows", 200),  # enable: elements behind 16 banks and at the output, and what goes with them
+        ("transposition", 160),
+        ("table", 100),
+        ("residual", 150),  # registers of three beats of 8 lanes
+        ("mean", 100),
+        ("queue", 100),
     ],
 )
 def test_loads(name, most, tmp_path):
     """No net between registers drives more cells than a part of its engine has."""
     component = COMPONENTS[name](np.random.default_rng(0))
     (tmp_path / "accelerator.v").write_text(verilog.convert(component, name="engine"))
-    yosys.netlist(tmp_path, "engine", "xc7", flat=True)
-    module = json.loads((tmp_path / yosys.JSON_NETLIST).read_text())["modules"]["engine"]
+    assert 20 < most_loads(cells(tmp_path, "engine")) <= most
+
+
+PACKABLE = {
+    "CARRY4", "DSP48E1", "FDRE", "FDSE", "INV", "LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "MUXF7", "MUXF8",
+    "RAM32M", "RAM64M", "RAMB18E1", "RAMB36E1", "SRL16E", "SRLC32E",
+}  # fmt: skip
+"""Cells that nextpnr-xilinx packs (xilinx/pack_*.cc of its repository)."""
+
+COLUMN = 25
+"""Carry cells of a column in half a clock region; nextpnr-xilinx breaks chains there (xilinx/pack_carry_xc7.cc)."""
+
+
+@pytest.mark.slow  # Yosys takes minutes
+def test_network(tmp_path):
+    """No net of a circuit with every engine drives more than 500 cells, and nextpnr-xilinx could pack them all."""
+    stages = (StageShape(4, 4, kernel=3), StageShape(8, 4))
+    network = random_network(np.random.default_rng(0), image=(16, 16), stages=stages, classes=10)
+    engines = {"*.channel_mixing.linear1": "serial:2", "head": "parallel"}
+    plan = psahw.plan(network, "marble", fps=200_000, engines="mac", layer_engines=engines)
+    psahw.elaborate(network, plan, tmp_path)
+    found = cells(tmp_path, "psahw_accelerator")
+    assert {cell["type"] for cell in found} - {"$scopeinfo"} <= PACKABLE
+    assert most_loads(found) <= 500
+    carried = {cell["connections"]["CI"][0] for cell in found if cell["type"] == "CARRY4"}
+    following = {
+        cell["connections"]["CI"][0]: cell["connections"]["CO"][3]
+        for cell in found
+        if cell["type"] == "CARRY4" and cell["connections"]["CO"][3] in carried
+    }
+    for carry in set(following) - set(following.values()):
+        length = 1
+        while carry in following:
+            carry, length = following[carry], length + 1
+        assert length <= COLUMN
+
+
+def cells(directory, top):
+    """Return the cells that Yosys makes of ``accelerator.v``, without those inside of models."""
+    yosys.netlist(directory, top, "xc7", flat=True)
+    return list(json.loads((directory / yosys.JSON_NETLIST).read_text())["modules"][top]["cells"].values())
+
+
+def most_loads(found):
+    """Return the largest number of cells that the output of a cell drives."""
     driven, loads = set(), Counter()
-    for cell in module["cells"].values():
+    for cell in found:
         ways = cell["port_directions"]
         driven.update(bit for port, bits in cell["connections"].items() if ways[port] == "output" for bit in bits)
         loads.update({bit for port, bits in cell["connections"].items() if ways[port] == "input" for bit in bits})
-    assert 20 < max(loads[bit] for bit in driven) <= most
+    return max(loads[bit] for bit in driven)
