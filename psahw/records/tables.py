@@ -80,7 +80,16 @@ def _published(record: Record) -> list[str]:
         record.device,
         *(_figure(record, what) for what in figures),
         "published",
+        "published",
     ]
+
+
+_CLOCKS = {"measured": "routed", "estimated": "estimated", "target": "requested"}
+
+
+def _clock(plan: Record) -> str:
+    """Return how the clock of a plan is known, in a word."""
+    return next((_CLOCKS[value.how] for value in plan.values if value.what == "clock"), _NOTHING)
 
 
 def _ours(records: Records, name: str) -> list[str]:
@@ -94,11 +103,12 @@ def _ours(records: Records, name: str) -> list[str]:
         _figure(records["accuracy"].get(plan.subject), "accuracy", 2),
         plan.device,
         *(_figure(plan, what) for what in figures),
+        _clock(plan),
         images,
     ]
 
 
-_SYSTEMS = ("system", "accuracy, %", "device", "FPS", "LUT", "DSP", "BRAM36", "MHz", "checked by")
+_SYSTEMS = ("system", "accuracy, %", "device", "FPS", "LUT", "DSP", "BRAM36", "MHz", "clock", "checked by")
 _README = {
     "published": ("finn", "fracbnn", "resmlp-psa-xc7k160t", "nn2fpga-resnet8"),
     "plan": (
@@ -114,7 +124,7 @@ def readme(records: Records) -> str:
     """Return the README's table: four published systems and four of our plans."""
     rows = [_published(records["published"][name]) for name in _README["published"]]
     rows += [_ours(records, name) for name in _README["plan"]]
-    return markdown(_SYSTEMS, rows, text=(0, 2, 8))
+    return markdown(_SYSTEMS, rows, text=(0, 2, 8, 9))
 
 
 def _plans(records: Records, cifar: bool) -> list[Record]:
@@ -127,7 +137,7 @@ def comparison(records: Records) -> str:
     """Return the table of all published systems and all of our plans for CIFAR-10, by device and frame rate."""
     rows = [_published(record) for record in records["published"].values()]
     plans = sorted(_plans(records, True), key=lambda plan: (plan.device, float(plan["throughput"])))
-    return markdown(_SYSTEMS, rows + [_ours(records, plan.name) for plan in plans], text=(0, 2, 8))
+    return markdown(_SYSTEMS, rows + [_ours(records, plan.name) for plan in plans], text=(0, 2, 8, 9))
 
 
 def accuracy(records: Records) -> str:
