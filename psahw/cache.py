@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .files import cache_directory, long_unused, write_whole, writing
-from .scratch import locked, scratch_directory
+from .scratch import locked, remove_leftovers, scratch_directory
 
 __all__ = ["directory", "find", "place", "prune", "read", "write"]
 
@@ -136,6 +136,11 @@ def _usable(entry: Path) -> bool:
         return False
     with contextlib.suppress(OSError):  # the cache may be read-only
         os.utime(entry)
+        if _lock(entry).exists():
+            # The process that made the entry is about to end, or was killed after the last step.
+            with _locked(entry, wait=False) as free:
+                if free:
+                    remove_leftovers(_SCRATCH, entry.parent)
     return True
 
 
@@ -180,7 +185,12 @@ def directory(kind: str, key: str, make: Callable[[Path], object], *, keep: int)
 
 def _locked(entry: Path, *, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
     """Keep other processes from making or removing an entry."""
-    return locked(entry.with_name(f"{entry.name}.lock"), wait=wait)
+    return locked(_lock(entry), wait=wait)
+
+
+def _lock(entry: Path) -> Path:
+    """Return the file that exists while a process makes or removes an entry."""
+    return entry.with_name(f"{entry.name}.lock")
 
 
 def _make(entry: Path, make: Callable[[Path], object]) -> None:

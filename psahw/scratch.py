@@ -18,7 +18,7 @@ try:
 except ImportError:  # on Windows, where what a killed process has left stays
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["locked", "remove_all", "scratch_directory", "scratch_file"]
+__all__ = ["locked", "remove_all", "remove_leftovers", "scratch_directory", "scratch_file"]
 
 _LOCK = ".scratch"  # ends the names of the files that lock directories
 
@@ -167,6 +167,20 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
         path.unlink(missing_ok=True)
         _open.discard(path)
         os.close(descriptor)
+
+
+def remove_leftovers(prefix: str, parent: str | os.PathLike) -> None:
+    """Remove the directories of `scratch_directory` that killed processes have left.
+
+    Parameters
+    ----------
+    prefix
+        Beginning of their names.
+    parent
+        Directory in which they are.
+    """
+    if fcntl is not None:
+        _remove_stale(Path(parent), prefix, _LOCK)
 
 
 def remove_all() -> None:

@@ -153,6 +153,25 @@ def test_what_a_killed_process_left_is_removed(directory):
     assert os.listdir(directory / "kind") == ["key"]
 
 
+@pytest.mark.parametrize("use", [entry, lambda: cache.find("kind", "key")], ids=["directory", "find"])
+def test_what_a_process_killed_at_the_end_left_is_removed(directory, use):
+    """A kill after the entry is in its place leaves the lock and the empty scratch directory; the next use does not."""
+    entry()
+    (directory / "kind" / "new-12345678").mkdir()
+    for name in ("new-12345678.scratch", "key.lock"):
+        (directory / "kind" / name).write_text("")
+    assert use() == directory / "kind" / "key"
+    assert os.listdir(directory / "kind") == ["key"]
+
+
+def test_a_lock_that_another_process_holds_stays(directory):
+    entry()
+    with open(directory / "kind" / "key.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        entry()
+        assert sorted(os.listdir(directory / "kind")) == ["key", "key.lock"]
+
+
 def test_unused_entries_are_removed(directory):
     """Entries that were not used for a day are removed, all but the latest ones."""
     (directory / "kind" / "building-1234").mkdir(parents=True)  # of an earlier version
