@@ -1,12 +1,15 @@
 """Route every stage of a network by itself, between registers, on ECP5, and compare with the estimate of its clock.
 
-    python -m tests.routed_modules [--channels N] [--seeds N] [--stage PATTERN] [--record]
+    python -m tests.routed_modules [--channels N] [--seeds N] [--stage PATTERN] [--keep DIR] [--record]
 
 The network has every engine and most kinds of components. More channels make larger modules. nextpnr routes each
 module with some seeds; the median counts, because one seed tells little. The error is that of the estimated delay.
+With --keep, the netlists are kept in the form that ``tests/synthesis/static_timing`` reads. A module that nextpnr
+cannot route is named, the others follow, and the exit status is 1.
 """
 
 import argparse
+import gzip
 import json
 import subprocess
 import sys
@@ -15,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -88,23 +92,43 @@ def route(folder: Path, grade: str, seed: int) -> tuple[float, int]:
     return 1000 / clock["achieved"], report["utilization"]["TRELLIS_COMB"]["used"]
 
 
+def netlist(folder: Path) -> dict[str, Any]:
+    """Return the netlist of the module in a folder of `export_modules`."""
+    found = json.loads((folder / "netlist.json").read_text())["modules"][TOP]
+    cells = {name: cell for name, cell in found["cells"].items() if not cell["type"].startswith("$")}
+    return found | {"cells": cells}
+
+
 def estimated_ns(folder: Path, grade: str) -> float:
     """Return the estimate for the module in a folder of `export_modules`, in ns."""
-    modules = json.loads((folder / "netlist.json").read_text())["modules"]
-    netlist = modules[TOP]
-    cells = {name: cell for name, cell in netlist["cells"].items() if not cell["type"].startswith("$")}
-    path = paths_of(TOP, netlist | {"cells": cells}, {}, GRADES["ecp5"][grade]).ends[TOP]
-    return path.ps / 1000
+    return paths_of(TOP, netlist(folder), {}, GRADES["ecp5"][grade]).ends[TOP].ps / 1000
 
 
-def rows(channels: int, seeds: int, patterns: Sequence[str]) -> Iterator[Row]:
-    """Yield the modules of the network with some number of channels, routed."""
+def keep(folder: Path, path: Path) -> None:
+    """Write the netlist of the module in a folder of `export_modules`, without the contents of LUTs and memories."""
+    found, directions, cells = netlist(folder), {}, []
+    for cell in found["cells"].values():
+        directions[cell["type"]] = directions.get(cell["type"], {}) | cell["port_directions"]
+        parameters = {name: value for name, value in cell["parameters"].items() if not name.startswith("INIT")}
+        cells.append([cell["type"], parameters, cell["connections"]])
+    content = {TOP: {"ports": found["ports"], "children": [], "directions": directions, "cells": cells}}
+    path.write_bytes(gzip.compress(json.dumps(content, separators=(",", ":")).encode(), mtime=0))
+
+
+def rows(channels: int, seeds: int, patterns: Sequence[str], kept: Path | None) -> Iterator[Row | str]:
+    """Yield the modules of the network with some number of channels, routed, or why nextpnr could not route one."""
     network, plan = planned(channels)
     with tempfile.TemporaryDirectory(prefix="routed-modules-") as name:
         listing = export_modules(network, plan, name, stages=tuple(patterns))
         for stage in listing["stages"]:
             folder = Path(name) / stage
-            results = [route(folder, listing["grade"], seed) for seed in range(1, seeds + 1)]
+            try:
+                results = [route(folder, listing["grade"], seed) for seed in range(1, seeds + 1)]
+            except RuntimeError as error:
+                yield str(error)
+                continue
+            if kept is not None:
+                keep(folder, kept / f"ecp5-{channels}-{stage}.json.gz")
             yield Row(stage, results[0][1], [ns for ns, _ in results], estimated_ns(folder, listing["grade"]))
 
 
@@ -114,11 +138,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--channels", type=int, action="append", help="channels of the first stage (8 and 16)")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of the placement (3)")
     parser.add_argument("--stage", action="append", help="only these stages; wildcards")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="directory for the netlists, for the tests")
     parser.add_argument("--record", action="store_true", help="add the figures to results/routing.json")
     options = parser.parse_args(arguments)
-    values = []
+    values, failed = [], 0
     for channels in options.channels or (8, 16):
-        for row in rows(channels, options.seeds, options.stage or ["*"]):
+        for row in rows(channels, options.seeds, options.stage or ["*"], options.keep):
+            if isinstance(row, str):
+                failed += 1
+                print(row, file=sys.stderr, flush=True)
+                continue
             shown = ", ".join(f"{ns:.2f}" for ns in sorted(row.routed_ns))
             print(
                 f"{channels} {row.stage}: {row.luts} LUT4, {shown} ns routed, {row.estimated_ns:.2f} ns estimated, "
@@ -127,6 +156,7 @@ def main(arguments: list[str]) -> int:
             )
             title = f"{channels} channels, {row.stage}"
             values.append(Value(f"{title}: longest path", round(median(row.routed_ns), 3), "ns", "measured"))
+            values.append(Value(f"{title}: worst seed", round(max(row.routed_ns), 3), "ns", "measured"))
             values.append(Value(f"{title}: estimate", round(row.estimated_ns, 3), "ns", "estimated"))
     if options.record:
         try:
@@ -138,7 +168,7 @@ def main(arguments: list[str]) -> int:
         except UserError as error:
             print(error, file=sys.stderr)
             return 2
-    return 0
+    return int(failed > 0)
 
 
 if __name__ == "__main__":

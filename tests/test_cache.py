@@ -155,7 +155,7 @@ def test_what_a_killed_process_left_is_removed(directory):
 
 @pytest.mark.parametrize("use", [entry, lambda: cache.find("kind", "key")], ids=["directory", "find"])
 def test_what_a_process_killed_at_the_end_left_is_removed(directory, use):
-    """A kill after the entry is in its place leaves the lock and the empty scratch directory; the next use does not."""
+    """A kill after the entry is in its place leaves a lock and an empty directory; the next use removes them."""
     entry()
     (directory / "kind" / "new-12345678").mkdir()
     for name in ("new-12345678.scratch", "key.lock"):
