@@ -136,18 +136,24 @@ def _usable(entry: Path) -> bool:
         return False
     with contextlib.suppress(OSError):  # the cache may be read-only
         os.utime(entry)
-        if _lock(entry).exists():
-            # The process that made the entry is about to end, or was killed after the last step.
-            with _locked(entry, wait=False) as free:
-                if free:
-                    remove_leftovers(_SCRATCH, entry.parent)
     return True
+
+
+def _clear(entry: Path) -> None:
+    """Remove what is left beside a usable entry if the process that made it was killed after the last step."""
+    if _lock(entry).exists():
+        with contextlib.suppress(OSError), _locked(entry, wait=False) as free:
+            if free:
+                remove_leftovers(_SCRATCH, entry.parent)
 
 
 def find(kind: str, key: str) -> Path | None:
     """Return the directory of an entry, or None if the cache does not have it as it was written."""
     entry = place(kind) / key
-    return entry if _usable(entry) else None
+    if not _usable(entry):
+        return None
+    _clear(entry)
+    return entry
 
 
 def directory(kind: str, key: str, make: Callable[[Path], object], *, keep: int) -> Path:
@@ -172,6 +178,7 @@ def directory(kind: str, key: str, make: Callable[[Path], object], *, keep: int)
     """
     entry = place(kind) / key
     if _usable(entry):
+        _clear(entry)
         return entry
     with writing(entry):
         entry.parent.mkdir(parents=True, exist_ok=True)

@@ -164,12 +164,18 @@ def test_what_a_process_killed_at_the_end_left_is_removed(directory, use):
     assert os.listdir(directory / "kind") == ["key"]
 
 
-def test_a_lock_that_another_process_holds_stays(directory):
+@pytest.mark.parametrize("held", ["key.lock", "new-12345678.scratch"])
+def test_what_another_process_holds_stays(directory, held):
     entry()
-    with open(directory / "kind" / "key.lock", "w") as lock:
+    (directory / "kind" / "new-12345678").mkdir()
+    names = ["key.lock", "new-12345678.scratch"]
+    for name in names:
+        (directory / "kind" / name).write_text("")
+    with open(directory / "kind" / held) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         entry()
-        assert sorted(os.listdir(directory / "kind")) == ["key", "key.lock"]
+        left = {"key", *names} if held == "key.lock" else {"key", held}
+        assert set(os.listdir(directory / "kind")) == {*left, "new-12345678"}
 
 
 def test_unused_entries_are_removed(directory):

@@ -22,7 +22,8 @@ set_property {{name}} {{value}} [get_ports {{port}}]
 {%- endfor %}
 """
 
-_UNPACKABLE = "t:RAM32X1S t:RAM64X1S t:RAM128X1S t:RAM256X1S t:RAM256X1D t:RAM512X1S"
+# Memories in LUTs that nextpnr-xilinx 0.9.5 cannot pack for the 7 series (its issue 202 and pull request 30).
+_UNPACKABLE = "t:RAM32X1S t:RAM256X1D"
 
 _YOSYS = (
     """
@@ -35,7 +36,7 @@ COPIES
 rename -hide w:*
 LUTROMS
 synth_xilinx -flatten -abc9 -nodsp -family xc7 -top {{name}}
-# Memories in LUTs that nextpnr-xilinx cannot pack, or could not until lately (issues 20 and 202 of its repository).
+# nextpnr-xilinx cannot pack these.
 select -assert-none UNPACKABLE
 write_json openxc7.json
 """.replace("COPIES\n", copies.SCRIPT)

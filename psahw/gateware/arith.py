@@ -9,7 +9,7 @@ from ..architecture.codes import INT8, Codes
 from ..architecture.ranges import MAX_MULTIPLIER, signed_bits
 from .rom import pack_words, rom, style_for
 
-__all__ = ["Requantise", "adder_tree", "as_signed", "copies", "delay", "saturate"]
+__all__ = ["Requantise", "adder_tree", "as_signed", "copies", "copy", "delay", "saturate"]
 
 
 def saturate(value, codes: Codes):
@@ -40,18 +40,22 @@ def delay(m: Module, value, cycles: int, *, name: str, en=1):
     return value
 
 
-def copies(m: Module, value, count: int, *, name: str, en=1) -> list[Signal]:
-    """Return ``count`` equal registers that follow ``value``, each to drive a part of the loads that one would have.
+def copy(m: Module, value, *, name: str, en=1) -> Signal:
+    """Return a register that follows ``value`` while ``en`` is high, to drive a part of its loads.
 
-    They change only while ``en`` is high. A synthesiser must not join them: they are kept.
+    A synthesiser must not join it with others that follow ``value``: it is kept.
     """
-    registers = [
-        Signal(value.shape(), name=f"{name}_{n}", reset_less=True, attrs={"keep": "TRUE"} if count > 1 else {})
-        for n in range(count)
-    ]
+    register = Signal(value.shape(), name=name, reset_less=True, attrs={"keep": "TRUE"})
     with m.If(en):
-        m.d.sync += [register.eq(value) for register in registers]
-    return registers
+        m.d.sync += register.eq(value)
+    return register
+
+
+def copies(m: Module, value, count: int, *, name: str) -> list[Signal]:
+    """Return ``count`` equal registers that follow ``value`` (`copy`); a single one is like any other."""
+    if count == 1:
+        return [delay(m, value, 1, name=name)]
+    return [copy(m, value, name=f"{name}_{n}") for n in range(count)]
 
 
 def adder_tree(m: Module, terms, *, bits: int, name: str = "sum", en=1):

@@ -1,5 +1,7 @@
 """A memory of which several successive elements are written and read per clock cycle, at any address."""
 
+from functools import cache
+
 from amaranth.hdl import Array, Module, Shape, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -8,12 +10,13 @@ from amaranth.utils import ceil_log2
 
 from ..architecture.buffers import BankLayout, bank_count
 from ..architecture.codes import INT8
-from .arith import copies, delay
+from .arith import copy, delay
 from .check import check_choice, check_int
 
 __all__ = ["Banks"]
 
-LANES_PER_COPY = 8  # whose rotation one copy of the distance chooses, so that it drives few loads
+_LANES_PER_COPY = 8
+"""Lanes of a read that one copy of the start rotates; of 8 bits each, they are 64 loads."""
 
 
 class Banks(wiring.Component):
@@ -21,7 +24,7 @@ class Banks(wiring.Component):
 
     `psahw.architecture.buffers.BankLayout` says where an element lies. Lanes are rotated to banks and back; rotations
     that the alignments exclude cost nothing. Where all banks always use the same word they become one memory with
-    wide words. A rotation is a barrel shifter with a stage for every two bits of its distance.
+    wide words. A rotation is a barrel shifter with a stage for every two bits of the start.
 
     Latency: two clock cycles with ``r_en`` high from an address to its elements. The elements are registered
     before the rotation, because they come late out of a block RAM. Throughput: one write and one read per clock
@@ -137,19 +140,22 @@ class Banks(wiring.Component):
         # two, again and again.
         width = bank_count(layout.i_lanes, 1)
         lanes = [*self.w_data, *[self.w_data[0]] * (width - layout.i_lanes)]
-        shown = _rotated(m, lanes, [w_start] * width, -layout.i_starts.step, name="written")
+        shown = _rotated(m, lanes, width, lambda _: w_start, -layout.i_starts.step, name="written")
         for bank, ((w_en, w_data, _), row) in enumerate(zip(banks, self._distances(layout.i_starts), strict=True)):
             m.d.comb += [
                 w_en.eq(self.w_en & _select([int(j < layout.i_lanes) for j in row], w_start)),
                 w_data.eq(shown[bank % width]),
             ]
-        # Every few lanes have their own copy of the distance.
-        before = delay(m, r_start, 1, name="r_start", en=self.r_en)
-        count = -(-layout.banks // LANES_PER_COPY) if len(before) else 1
-        starts = copies(m, before, count, name="r_before", en=self.r_en)
-        starts = [starts[lane * count // layout.banks] for lane in range(layout.banks)]
-        read = _rotated(m, [r_data for *_, r_data in banks], starts, layout.o_starts.step, name="read")
-        m.d.comb += [lane.eq(value) for lane, value in zip(self.r_data, read, strict=False)]
+        # The start comes with the elements. Every few lanes have their own copy of it, which drives few loads.
+        address = delay(m, r_start, 1, name="r_start", en=self.r_en)
+        copied = cache(
+            lambda number: copy(m, address, name=f"r_start_copy_{number}", en=self.r_en) if len(address) else address
+        )
+        fetched = [r_data for *_, r_data in banks]
+        read = _rotated(
+            m, fetched, layout.o_lanes, lambda n: copied(n // _LANES_PER_COPY), layout.o_starts.step, name="read"
+        )
+        m.d.comb += [lane.eq(value) for lane, value in zip(self.r_data, read, strict=True)]
         return m
 
 
@@ -158,21 +164,22 @@ def _select(options, index):
     return options[0] if all(x is options[0] for x in options) else Array(options)[index]
 
 
-def _rotated(m, values, starts, unit, *, name):
-    """Return a power of two of values rotated: ``values[(n + start·unit) mod len(values)]`` at index ``n``.
+def _rotated(m, values, results, start, unit, *, name):
+    """Return the first results of values rotated: ``values[(n + start(n)·unit) mod len(values)]`` at index ``n``.
 
-    All ``starts`` are equal; each result has its own. The last stage rotates by the lowest bits, so that the first
-    few results need few results of the stages before.
+    The number of values is a power of two. All starts are equal, but each result may have its own copy. The last
+    stage rotates by the lowest bits, so that few results need few results of the stages before.
     """
-    for bit in reversed(range(0, len(starts[0]), 2)):
-        distance = unit << bit
-        if distance % len(values) == 0:
-            continue
-        before, values = values, []
-        for n, start in enumerate(starts):
-            digit = start[bit : bit + 2]
-            options = [before[(n + turns * distance) % len(before)] for turns in range(1 << len(digit))]
-            value = Signal(options[0].shape(), name=f"{name}_{bit}_{n}")
-            m.d.comb += value.eq(Array(options)[digit])
-            values.append(value)
-    return values
+    width, needed, stages = len(start(0)), range(results), []
+    for bit in range(0, width, 2):
+        distance, turns = unit << bit, range(1 << min(2, width - bit))
+        if distance % len(values):
+            stages.append((bit, distance, turns, needed))
+            needed = sorted({(n + turn * distance) % len(values) for n in needed for turn in turns})
+    for bit, distance, turns, outputs in reversed(stages):
+        before, values = values, list(values)
+        for n in outputs:
+            options = [before[(n + turn * distance) % len(before)] for turn in turns]
+            values[n] = Signal(options[0].shape(), name=f"{name}_{bit}_{n}")
+            m.d.comb += values[n].eq(Array(options)[start(n)[bit : bit + 2]])
+    return values[:results]

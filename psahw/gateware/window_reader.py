@@ -1,5 +1,7 @@
 """Addresses of a sliding window's elements in a ring of rows."""
 
+from math import gcd
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -36,8 +38,8 @@ class WindowReader(wiring.Component):
     grid has no place in it, and does not move the address.
 
     Latency: the outputs describe the beat that the next ``issue`` reads, from the second clock cycle after a reset.
-    They are registers, except for ``ends_row``, which depends combinationally on ``issue``: an address goes through
-    an adder behind this component, too (`Banks`). Throughput: one beat per clock cycle.
+    All are registers except ``ends_row``, which depends combinationally on ``issue``. Addresses are, because `Banks`
+    adds to them. Throughput: one beat per clock cycle.
 
     Parameters
     ----------
@@ -47,7 +49,8 @@ class WindowReader(wiring.Component):
     Members
     -------
     issue : In(1)
-        A beat is read in this clock cycle, which is not the first one after a reset.
+        A beat is read in this clock cycle. Must not be high in the first one after a reset, in which the first beat
+        is not at the outputs yet.
     addr : Out(ArrayLayout(range(depth), copies))
         Address of the first element that is read from each copy of the ring.
     outside : Out(o_lanes)
@@ -76,12 +79,12 @@ class WindowReader(wiring.Component):
         buffer, window = self._buffer, self._buffer.window
         width, (*_, before, after) = window.width * buffer.channels, window.padding
         margin = before * buffer.channels
-        beats, steps = window.size[1] * buffer.channels // buffer.row_lanes, window.size[0] // buffer.copies
-        # All below walks one beat ahead of the outputs.
-        ready, step = Signal(), Signal()
-        m.d.comb += step.eq(self.issue | ~ready)
-        m.d.sync += ready.eq(1)
-        beat, dy, x, y = count(m, step, beats, steps, *window.grid[::-1])
+        beats, groups = window.size[1] * buffer.channels // buffer.row_lanes, window.size[0] // buffer.copies
+        # All counters are one beat ahead, so that the outputs, to which `Banks` adds, are registers.
+        started, step = Signal(), Signal()
+        m.d.comb += step.eq(self.issue | ~started)
+        m.d.sync += started.eq(1)
+        beat, dy, x, y = count(m, step, beats, groups, *window.grid[::-1])
         last = Signal()  # the beat is the last one of a row of windows
         m.d.comb += self.ends_row.eq(self.issue & last)
         with m.If(step):
@@ -100,12 +103,16 @@ class WindowReader(wiring.Component):
         with m.If(step):
             m.d.sync += [addr.eq(start + at) for addr, start in zip(self.addr, rows[:-1], strict=True)]
             if padded:
-                outside = [(at < -lane) | (at >= width - lane) for lane in range(buffer.row_lanes)]
-                m.d.sync += self.outside.eq(Cat(~row_inside | out for row_inside in inside for out in outside))
+                # The lanes between two multiples of all distances lie in or out together.
+                together = gcd(buffer.layout.o_align, width)
+                firsts = range(0, buffer.row_lanes, together)
+                beside = Cat(((at < -lane) | (at >= width - lane)).replicate(together) for lane in firsts)
+                beside = beside[: buffer.row_lanes]
+                m.d.sync += self.outside.eq(Cat(~row_inside.replicate(len(beside)) | beside for row_inside in inside))
 
         # ``step`` comes late: the next addresses are chosen without it. Where two steps lie between, they are
         # computed a clock cycle ahead.
-        apart = beats * steps
+        apart = beats * groups
         next_left = _early(
             m, Mux(x.last, -margin, left + window.stride[1] * buffer.channels), apart, name="next_left"
         )
@@ -127,7 +134,7 @@ class WindowReader(wiring.Component):
         window, copies = self._buffer.window, self._buffer.copies
         above, below, *_ = window.padding
         # Numbers of rows, counted from the top of the padding: of the window's first row, and of the beat's. They are
-        # registers because a sum of the counters would take too long on the way to the memory's address.
+        # registers because a sum of the counters would take too long on the way to the registered outputs.
         top, line = (Signal(range(window.height + above + below), name=name) for name in ("top", "line"))
         next_top = Mux(x.last, Mux(y.last, 0, top + window.stride[0]), top)
         with m.If(step & beat.last):

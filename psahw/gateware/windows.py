@@ -149,7 +149,8 @@ class Windows(wiring.Component):
         # Negative where rows below the last windows are freed before they come.
         level = Signal(range(min(n - f for n, f in zip(needed, freed, strict=True)), rows + 1))
         m.d.comb += self.i.ready.eq(level != rows)
-        # ``row_out`` and ``row_in`` come late: they choose between sums.
+        # ``row_out`` and ``row_in`` come late: they choose between sums. ``go`` is a register, so that nothing is
+        # issued in the first clock cycle after a reset (`WindowReader`).
         lowered = level - constant_at(freed, y)
         this, following = constant_at(needed, y), constant_at([*needed[1:], needed[0]], y)
         options = [(level, this), (level + 1, this), (lowered, following), (lowered + 1, following)]

@@ -6,7 +6,7 @@ component's source (`psahw.planner.primitives`). The constants are fitted to the
 
 import dataclasses
 from functools import lru_cache, singledispatch
-from math import ceil, log2
+from math import ceil, gcd, log2
 
 from ..architecture.device import LUT_ROM_WORDS, Resources
 from ..architecture.nodes import (  # fmt: skip
@@ -68,10 +68,11 @@ def _(node: Windows) -> Resources:
     read = primitives.counter(beats, steps, *node.grid[::-1])
     # The address is the sum of base and row, each compared with the end of the ring, and of ``left`` and ``at``.
     added = address - low
-    read += Resources(lut=(1 + buffer.copies) * added + 2 * place, ff=2 * added + 2 * place - step)
+    read += Resources(lut=(1 + buffer.copies) * added + 2 * place, ff=(2 + buffer.copies) * added + 2 * place - step)
+    read += Resources(ff=primitives.index_bits(node.grid[0]) + 2)
     if any(node.padding):
-        # Lanes between two multiples of the alignment lie in or out together.
-        compared = 2 * place * ceil(buffer.row_lanes / layout.o_align)
+        # The lanes between two multiples of all distances lie in or out together.
+        compared = 2 * place * ceil(buffer.row_lanes / gcd(layout.o_align, node.width * node.channels))
         read += Resources(lut=compared + node.o_lanes - buffer.row_lanes, ff=3 * node.o_lanes)
     level = primitives.index_bits(rows + 1)
     total = (

@@ -26,6 +26,7 @@ __all__ = [
     "reorder_style",
     "requantise",
     "rom",
+    "rotation",
     "select",
     "trailing_zeros",
     "weights",
@@ -189,13 +190,13 @@ def requantise(
     )
 
 
-def _rotation(values: int, results: int, starts: range) -> int:
+def rotation(values: int, results: int, starts: range) -> int:
     """Return the LUTs per bit of a barrel shifter that rotates values to one of several starts."""
     total, distances, step = 0, values // gcd(values, starts.step), starts.step
     while distances > 1:
         options = min(4, distances)
         total += results * choose(options)
-        results = min(values, results + (options - 1) * step)
+        results = min(values, options * results, results + (options - 1) * step)
         distances, step = ceil(distances / 4), 4 * step
     return total
 
@@ -208,10 +209,12 @@ def banked(layout: BankLayout, style: str, bits: int = 8) -> Resources:
     else:
         memories = memory(bits, layout.words, style) * banks
     shown = bank_count(layout.i_lanes, 1)
-    rotations = _rotation(shown, shown, layout.i_starts) + _rotation(banks, layout.o_lanes, layout.o_starts)
-    enables = banks if banks > 1 else 0
-    starts = index_bits(len(layout.o_starts))
-    return memories + Resources(lut=bits * rotations + enables, ff=bits * banks + 2 * starts)
+    rotations = rotation(shown, shown, layout.i_starts) + rotation(banks, layout.o_lanes, layout.o_starts)
+    # Banks have addresses of their own where elements lie in one word or in the next; some of their logic is shared.
+    addresses = sum(len(starts) for starts in (layout.i_starts, layout.o_starts) if len(starts) > 1)
+    total = memories + Resources(lut=bits * rotations, ff=bits * banks)
+    total += Resources(lut=ceil(0.6 * index_bits(layout.words) * addresses) + (banks if banks > 1 else 0))
+    return total + Resources(ff=1 + ceil(layout.o_lanes / 8)) * index_bits(len(layout.o_starts))
 
 
 def queue_style(lanes: int, depth: int, bits: int = 8) -> str:

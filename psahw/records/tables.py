@@ -84,12 +84,13 @@ def _published(record: Record) -> list[str]:
     ]
 
 
+# A measured clock is one that place and route reports (`psahw.records.capture`).
 _CLOCKS = {"measured": "routed", "estimated": "estimated", "target": "requested"}
 
 
 def _clock(plan: Record) -> str:
     """Return how the clock of a plan is known, in a word."""
-    return next((_CLOCKS[value.how] for value in plan.values if value.what == "clock"), _NOTHING)
+    return next((_CLOCKS.get(value.how, _NOTHING) for value in plan.values if value.what == "clock"), _NOTHING)
 
 
 def _ours(records: Records, name: str) -> list[str]:

@@ -20,6 +20,12 @@ SHAPES = [
     dict(depth=32, i_lanes=6, o_lanes=1, i_align=2),
     dict(depth=40, i_lanes=2, o_lanes=4, i_align=2, step=5),
     dict(depth=40, i_lanes=4, o_lanes=3, step=9),
+    dict(depth=96, i_lanes=3, o_lanes=18),
+    dict(depth=96, i_lanes=20, o_lanes=4),
+    dict(depth=96, i_lanes=17, o_lanes=17),
+    dict(depth=96, i_lanes=32, o_lanes=2),
+    dict(depth=96, i_lanes=6, o_lanes=20, i_align=6, o_align=10),
+    dict(depth=160, i_lanes=16, o_lanes=5, step=17),
     dict(depth=16, i_lanes=2, o_lanes=2, codes=Codes(3)),
     dict(depth=16, i_lanes=4, o_lanes=8, i_align=4, o_align=8, style="distributed"),
 ]

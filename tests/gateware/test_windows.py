@@ -115,7 +115,7 @@ def test_merging_never_stalls_a_source_of_the_same_rate():
     assert np.array_equal(i, np.arange(len(i)))
 
 
-@pytest.mark.parametrize("o_lanes", [3, 36])
+@pytest.mark.parametrize("o_lanes", [3, 36, 108])
 @pytest.mark.parametrize("reset_at", [5, 60, 131])
 def test_reset(reset_at, o_lanes):
     shape = EMBEDDING | {"i_lanes": 4, "o_lanes": o_lanes, "period": 40}

@@ -11,7 +11,7 @@ from calibration import compare
 from psahw.architecture import nodes
 from psahw.architecture.device import Resources
 from psahw.planner.cost import cost, node_cost
-from psahw.planner.primitives import block_ram, reorder_style
+from psahw.planner.primitives import block_ram, reorder_style, rotation
 
 DATA = json.loads((Path(__file__).parents[2] / "calibration" / "components.json").read_text())
 NETWORKS = [(family, name) for family, networks in DATA.items() for name in networks]
@@ -69,3 +69,24 @@ def test_sum_of_a_pipeline():
 def test_resources_are_rounded_up():
     assert Resources(lut=1.2, ff=3, dsp=2, bram36=0.5).to_dict() == {"lut": 2, "ff": 3, "dsp": 2, "bram36": 0.5}
     assert np.isclose((Resources(bram36=0.5) * 3).bram36, 1.5)
+
+
+def multiplexers(values, results, starts):
+    """Count the multiplexers of a rotation: stages of two bits of the start, from the results back to the values."""
+    wanted, total, distance = set(range(results)), 0, starts.step
+    while distance < values:
+        turns = range(min(4, values // distance))
+        total += len(wanted)
+        wanted = {(place + turn * distance) % values for place in wanted for turn in turns}
+        distance *= 4
+    return total
+
+
+@pytest.mark.parametrize("values", [2, 8, 16, 64])
+@pytest.mark.parametrize("step", [1, 2, 8])
+@pytest.mark.parametrize("results", [1, 2, 7, 16, 64])
+def test_rotation(values, step, results):
+    """A multiplexer of up to four takes a LUT for each bit."""
+    starts = range(0, values, step)
+    if results <= values:
+        assert rotation(values, results, starts) == multiplexers(values, results, starts)

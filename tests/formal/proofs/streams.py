@@ -134,4 +134,4 @@ def proofs() -> Iterator[Proof]:
         yield handshake("Residual", parameters, _residual(depth, bypass))
         yield order("Residual", parameters, _residual(depth, bypass))
     yield order("Residual", "table, wire, depth 1, uint2", _unsigned_residual)
-    yield Proof("Residual", "two transpositions, depth 4", ("live",), "bmc", _residual_behind_transposes(4), 34)
+    yield Proof("Residual", "two transpositions, depth 4", ("live",), "bmc", _residual_behind_transposes(4), 40)
