@@ -44,6 +44,8 @@ class Case:
         Names of the materials that are files or directories given by a user.
     environment
         Environment variables.
+    runs_others
+        True if the command runs others. If one of them fails, its status is 1.
     once
         True if the command refuses to run again once its outputs are complete.
     cached
@@ -58,6 +60,7 @@ class Case:
     resumes: bool = False
     inputs: tuple[str, ...] = ("network",)
     environment: tuple[tuple[str, str], ...] = ()
+    runs_others: bool = False
     once: bool = False
     cached: tuple[str, ...] = ()
 
@@ -110,7 +113,7 @@ CASES = (
     Case("evaluate", ("evaluate", "own", "--dataset", "sample", "--record"), ("own",), inputs=()),
     Case("evaluate, file", ("evaluate", "{network}", "--dataset", "sample")),
     Case("sweep", ("sweep", "{recipe}", "-o", "sweep"), ("sweep",), resumes=True, inputs=("recipe",),
-         cached=("kernels",)),
+         runs_others=True, cached=("kernels",)),
 )  # fmt: skip
 """One or more for each command. ``own`` in a case's directory is a copy of the network."""
 
