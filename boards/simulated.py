@@ -48,7 +48,8 @@ def write(accelerator: AcceleratorInterface, directory: Path, *, clock_hz: float
     baud = round(uart_cycles * clock_hz / CYCLES_PER_BIT)
     domain = _UART_DOMAIN if uart_cycles > 1 else "sync"
     link = UartLink(**accelerator.link(), clock_hz=CYCLES_PER_BIT * baud, baud=baud, domain=domain)
-    verilog.emit(Core(accelerator, link, clock_hz=clock_hz), "board", directory)
+    domains = ("sync", domain) if domain != "sync" else ("sync",)
+    verilog.emit(Core(accelerator, link, clock_hz=clock_hz), "board", directory, domains=domains)
     return baud
 
 
@@ -67,4 +68,5 @@ def write_udp(accelerator: AcceleratorInterface, directory: Path, *, clock_hz: f
         Frequency of the accelerator's clock, in Hz.
     """
     link = UdpLink(**accelerator.link(), identity=IDENTITY)
-    verilog.emit(Core(accelerator, link, clock_hz=clock_hz), "board", directory)
+    domains = ("sync", "ethernet", "ethernet_rx")
+    verilog.emit(Core(accelerator, link, clock_hz=clock_hz), "board", directory, domains=domains)

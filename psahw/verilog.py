@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Signal
+from amaranth.hdl import ClockDomain, Module, Signal
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
 from . import processes
 from .files import check_room
@@ -42,7 +43,60 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict[str, Signal] | None = None) -> Path:
+class _Clocked(wiring.Component):
+    """A component whose clock domains have ports, in a given order.
+
+    Amaranth makes ports for the domains that a component uses and does not define, too, but in the order of a set,
+    which is another one in every process.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        The component.
+    domains : (str, ...)
+        The domains that it uses and does not define.
+
+    Members
+    -------
+    *
+        The component's ports.
+    clk, rst, DOMAIN_clk, DOMAIN_rst : In(1)
+        Clock and reset of the domain ``sync``, and of each other one.
+    """
+
+    def __init__(self, component: wiring.Component, domains: tuple[str, ...]):
+        self._component, self._domains = component, domains
+        prefixes = ["" if name == "sync" else f"{name}_" for name in domains]
+        self._clocks = [(f"{prefix}clk", f"{prefix}rst") for prefix in prefixes]
+        clocks = {port: In(1) for pair in self._clocks for port in pair}
+        super().__init__({**component.signature.members, **clocks})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.inner = self._component
+        for name, (clk, rst) in zip(self._domains, self._clocks, strict=True):
+            domain = ClockDomain(name)
+            m.domains += domain
+            m.d.comb += [domain.clk.eq(getattr(self, clk)), domain.rst.eq(getattr(self, rst))]
+        for name, member in self._component.signature.members.items():
+            inner, outer = getattr(self._component, name), getattr(self, name)
+            if not member.is_port:
+                wiring.connect(m, wiring.flipped(outer), inner)
+            elif member.flow is In:
+                m.d.comb += inner.eq(outer)
+            else:
+                m.d.comb += outer.eq(inner)
+        return m
+
+
+def emit(
+    component: wiring.Component,
+    name: str,
+    directory: Path,
+    *,
+    ports: dict[str, Signal] | None = None,
+    domains: tuple[str, ...] = ("sync",),
+) -> Path:
     """Write a component as Verilog, and return the path of the file.
 
     The directory gets ``NAME.v`` with the top module ``psahw_NAME``, and the memory files ``NAME-N.mem``. If the
@@ -58,13 +112,15 @@ def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict
         An existing directory.
     ports
         Other names for the component's ports than Amaranth's. Ports that the component drives are outputs.
+    domains
+        The clock domains that the component uses and does not define. Their clocks and resets are ports, too.
 
     Raises
     ------
     OSError
         If the directory cannot be written.
     ValueError
-        If the name is not an identifier.
+        If the name is not an identifier, or the component uses other domains than ``domains``.
     RuntimeError
         If Yosys fails, with its message.
     """
@@ -72,7 +128,14 @@ def emit(component: wiring.Component, name: str, directory: Path, *, ports: dict
         raise ValueError(f"name must be an identifier, not {name!r}")
     with no_garbage_collection():
         named = None if ports is None else {port: (signal, None) for port, signal in ports.items()}
-        text = rtlil.convert(component, name=f"psahw_{name}", emit_src=False, ports=named)
+        top = component if len(domains) == 1 else _Clocked(component, domains)
+
+        def missing(domain: str) -> ClockDomain:
+            if domains != (domain,):
+                raise ValueError(f"domains must have {domain!r}, which the component uses, not be {domains}")
+            return ClockDomain(domain)
+
+        text = rtlil.convert(top, name=f"psahw_{name}", emit_src=False, ports=named, missing_domain=missing)
     source = directory / f"{name}.il"
     source.write_text(text)
     # The passes of amaranth.back.verilog, whose own output cannot be split into files.

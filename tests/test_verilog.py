@@ -2,11 +2,15 @@
 """Verilog and memory files. tests/sim and tests/synthesis check that simulators and synthesisers read them."""
 
 import gc
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +18,8 @@ from psahw import verilog
 from psahw.gateware.rom import pack_words, rom
 from psahw.gateware.stream import Gather
 from psahw.gateware.table import TableRom
+
+ROOT = Path(__file__).parents[1]
 
 
 class TwoRoms(wiring.Component):
@@ -95,3 +101,44 @@ def test_yosys_fails(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match=r"(?s)^Yosys could not write gather\.v: .*ERROR"):
         verilog.emit(Gather(lanes=1, ratio=2), "gather", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+class TwoClocks(wiring.Component):
+    """A register in each of two clock domains."""
+
+    i: In(1)
+    o: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        between = Signal()
+        m.d.slow += between.eq(self.i)
+        m.d.sync += self.o.eq(between)
+        return m
+
+
+EMIT = """
+import sys
+from pathlib import Path
+from psahw import verilog
+from tests.test_verilog import TwoClocks
+verilog.emit(TwoClocks(), "two", Path(sys.argv[1]), domains=("sync", "slow"))
+"""
+
+
+def test_domains_are_in_the_same_order_in_every_process(tmp_path):
+    """Python hashes strings differently in every process, and Amaranth collects domains in a set."""
+    texts = set()
+    for seed in range(4):
+        environment = os.environ | {"PYTHONHASHSEED": str(seed)}
+        subprocess.run([sys.executable, "-c", EMIT, tmp_path], env=environment, cwd=ROOT, check=True)
+        texts.add((tmp_path / "two.v").read_text())
+    (text,) = texts
+    ports = re.search(r"module psahw_two\((.*)\);", text)
+    assert ports and set(ports[1].split(", ")) == {"i", "o", "clk", "rst", "slow_clk", "slow_rst"}
+
+
+def test_domains_wrong(tmp_path):
+    message = r"^domains must have '(slow|sync)', which the component uses, not be \('other',\)$"
+    with pytest.raises(ValueError, match=message):
+        verilog.emit(TwoClocks(), "two", tmp_path, domains=("other",))
