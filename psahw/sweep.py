@@ -12,6 +12,7 @@ its result exists, and a job that was interrupted continues from the checkpoint 
 nothing else, and no process watches them, so that they can run on several machines.
 """
 
+import errno
 import json
 import os
 import re
@@ -29,7 +30,7 @@ import msgspec
 
 from . import documents, logs
 from .errors import UserError
-from .files import write_whole
+from .files import has_room, write_whole
 from .processes import Child
 from .quoting import quote
 
@@ -201,9 +202,14 @@ class Sweep:
 
 
 def _last_line(log: Path, begin: int) -> str:
-    """Return the last line of a log written since byte ``begin``, which usually has the reason of a failure."""
+    """Return the last line of a log written since byte ``begin``, which usually has the reason of a failure.
+
+    If nothing was written because the disk is full, this is the reason.
+    """
     lines = log.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
-    return f": {lines[-1].strip()[:200]}" if lines else ""
+    if lines:
+        return f": {lines[-1].strip()[:200]}"
+    return "" if has_room(log.parent) else f": {os.strerror(errno.ENOSPC)}"
 
 
 def _fail(path: str | Path, where: str, problem: str) -> NoReturn:

@@ -282,3 +282,12 @@ def test_full_disk(recipe, stand_in, tmp_path, capsys, name):
     assert not (out / "teacher.json").exists() and len(called()) == (name == "teacher.json")
     assert _run(capsys, recipe, out)[0] == 0
     assert log.read_text() == ("epoch 1/2\nepo\n" if name == "teacher.log" else "")
+
+
+def test_a_full_disk_is_the_reason_of_an_empty_log(tmp_path, monkeypatch):
+    log = tmp_path / "job.log"
+    log.write_text("of an earlier run\n")
+    assert sweep._last_line(log, log.stat().st_size) == ""
+    monkeypatch.setattr(sweep, "has_room", lambda directory: False)
+    assert sweep._last_line(log, log.stat().st_size) == ": No space left on device"
+    assert sweep._last_line(log, 0) == ": of an earlier run"

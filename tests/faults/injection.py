@@ -241,7 +241,9 @@ class Injection:
         lines = [f"{name} is missing" for name in expected.keys() - digests.keys()]
         lines += [f"{name} is not part of the output" for name in digests.keys() - expected.keys()]
         for name in expected.keys() & digests.keys():
-            if expected[name] not in (None, digests[name]):
+            # The log of a job that was run again has both attempts.
+            again = self.case.runs_others and name.endswith(".log")
+            if expected[name] not in (None, digests[name]) and not again:
                 lines.append(f"{name} differs")
         return sorted(lines)
 
