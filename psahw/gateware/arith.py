@@ -40,22 +40,20 @@ def delay(m: Module, value, cycles: int, *, name: str, en=1):
     return value
 
 
-def copy(m: Module, value, *, name: str, en=1) -> Signal:
+def copy(m: Module, value, *, name: str, en=1, keep: bool = True) -> Signal:
     """Return a register that follows ``value`` while ``en`` is high, to drive a part of its loads.
 
-    A synthesiser must not join it with others that follow ``value``: it is kept.
+    With ``keep``, a synthesiser does not join it with others that follow ``value``.
     """
-    register = Signal(value.shape(), name=name, reset_less=True, attrs={"keep": "TRUE"})
+    register = Signal(value.shape(), name=name, reset_less=True, attrs={"keep": "TRUE"} if keep else {})
     with m.If(en):
         m.d.sync += register.eq(value)
     return register
 
 
 def copies(m: Module, value, count: int, *, name: str) -> list[Signal]:
-    """Return ``count`` equal registers that follow ``value`` (`copy`); a single one is like any other."""
-    if count == 1:
-        return [delay(m, value, 1, name=name)]
-    return [copy(m, value, name=f"{name}_{n}") for n in range(count)]
+    """Return ``count`` equal registers that follow ``value`` (`copy`); they are kept if there are several."""
+    return [copy(m, value, name=f"{name}_{n}", keep=count > 1) for n in range(count)]
 
 
 def adder_tree(m: Module, terms, *, bits: int, name: str = "sum", en=1):

@@ -227,7 +227,7 @@ FAULTS = (
     ),
     Fault(
         "The lanes of the address before are chosen",
-        Banks, "elaborate", "delay(m, r_start, 2,", "delay(m, r_start, 3,",
+        Banks, "elaborate", "delay(m, r_start, 1,", "delay(m, r_start, 2,",
         "banks/8-elements-2-to-2-lanes-at-any-address", "order",
     ),
     Fault(
