@@ -70,6 +70,31 @@ def test_the_clock_of_a_plan(command, how, highest_hz, expected):
     assert {value.how for value in record.values if value.what in ("clock", "throughput")} == {expected}
 
 
+BUILD = {
+    "network": "tiny",
+    "digest": "0" * 64,
+    "device": "lfe5u-85f",
+    "clock_hz": 100e6,
+    "frame_interval": 16384,
+    "fps": 6103.515625,
+    "used": {"MULT18X18D": {"used": 147, "available": 156}, "DCCA": {"used": 0, "available": 56}},
+    "fmax_hz": 104_166_667.0,
+    "met": True,
+    "seconds": {"synthesis": 300.2, "place and route": 500.4},
+}
+
+
+@pytest.mark.parametrize(("met", "status"), [(True, 0), (False, 1)])
+def test_build(met, status, command):
+    """A circuit that misses its clock has a record as well, without a frame rate."""
+    command(json.dumps(BUILD | {"met": met}), status)
+    kind, record = capture("tiny/ulx3s", ["build", "tiny", "--board", "ulx3s-85f"])
+    assert kind == "routing"
+    assert (record["clock"], record["planned clock"], record["MULT18X18D"], record["time"]) == (104.17, 100, 147, 801)
+    assert {value.what for value in record.values if value.unit == "FPS"} == ({"throughput"} if met else set())
+    assert not any(value.what == "DCCA" for value in record.values)
+
+
 def test_a_command_that_fails(command):
     command(status=2)
     with pytest.raises(CheckFailed, match=r"^psahw plan tiny ended with status 2$"):
@@ -77,7 +102,7 @@ def test_a_command_that_fails(command):
 
 
 def test_a_command_without_figures():
-    with pytest.raises(UserError, match=r"^a record is made of plan, evaluate, simulate, synth, not of 'info tiny'$"):
+    with pytest.raises(UserError, match=r"^a record is made of plan, .*, synth, build, not of 'info tiny'$"):
         capture("tiny/marble", ["info", "tiny"])
 
 
