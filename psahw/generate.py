@@ -149,6 +149,7 @@ def _(node: nodes.GraphEngine, network: Network) -> wiring.Component:
         bias=bias,
         shift=shift,
         digit=node.digit,
+        depth=node.additions,
         o_lanes=node.o_lanes,
         i_codes=node.i_codes,
         o_codes=node.o_codes,

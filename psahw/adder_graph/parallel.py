@@ -18,7 +18,10 @@ import numpy as np
 from ..architecture.ranges import signed_bits
 from .graph import Graph, Output
 
-__all__ = ["Cost", "OutputRow", "Pipeline", "adder_graph_cost", "pipeline", "rows_of"]
+__all__ = ["DEPTHS", "Cost", "OutputRow", "Pipeline", "adder_graph_cost", "pipeline", "rows_of"]
+
+DEPTHS = (1, 2, 3)
+"""Steps between two registers that a plan can have."""
 
 _SWEEPS = 8  # over all steps; later ones hardly move any
 _SHIFT_REGISTER = 3  # shortest run of registers that Yosys puts into a LUT

@@ -252,6 +252,8 @@ class GraphEngine(Sliced):
         Initiation interval and latency of the graph alone.
     lut, ff
         Cost of the graph alone on the 7 series. It depends on the weights.
+    additions
+        Most additions between two registers; 1 if ``digit`` is given.
     queue
         Beats of the `Queue` in front.
     """
@@ -266,6 +268,7 @@ class GraphEngine(Sliced):
     graph_latency: int
     lut: int
     ff: int
+    additions: int = 1
     i_codes: Codes = INT8
     o_codes: Codes = INT8
     queue: int = 0

@@ -57,9 +57,10 @@ def plan_command(network, path, as_json, **options):
     synthesised, which takes minutes, and gets the highest clock that the estimate supports.
 
     The engine of a layer is a MAC array (mac, or mac:ROWSxCOLUMNS), an adder graph that takes 1, 2, 4 or 8 bits per
-    clock cycle (serial, or serial:4), or one that takes a whole vector per clock cycle (parallel). Adder graphs of
-    networks that ship are solved already. Others are solved once and kept in the cache; each takes seconds, or
-    minutes for matrices like 112 x 256. --engines mac needs none.
+    clock cycle (serial, or serial:4), or one that takes a whole vector per clock cycle (parallel, or parallel:2 for
+    two additions between registers instead of as many as the clock permits). Adder graphs of networks that ship are
+    solved already. Others are solved once and kept in the cache; each takes seconds, or minutes for matrices like
+    112 x 256. --engines mac needs none.
 
     \b
     psahw plan cifar10-psa --board marble

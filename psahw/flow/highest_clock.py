@@ -40,7 +40,8 @@ def plan_at_highest_clock(
     """Plan an accelerator, synthesise it, and plan it again at the highest clock that the estimate supports.
 
     Synthesis takes minutes. Without a frame rate to reach, the circuit is the same at every clock. With one, a faster
-    clock leaves more cycles for a frame, so that a smaller circuit does; it is synthesised in turn.
+    clock leaves more cycles for a frame, so that a smaller circuit does; it is synthesised in turn. There is a
+    register behind every addition unless ``additions`` says otherwise.
 
     Parameters
     ----------
@@ -76,6 +77,7 @@ def plan_at_highest_clock(
         )
     check_synthesis(board)
     link = options.get("link")
+    options.setdefault("additions", 1)
 
     def possible(clock_hz: float) -> None:
         if link is None:

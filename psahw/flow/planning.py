@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from .. import documents
+from ..adder_graph.parallel import DEPTHS
 from ..architecture.device import RESOURCES
 from ..boards import Board
 from ..callbacks import Log, Progress, silent
@@ -22,6 +23,7 @@ from ..planner import search
 from ..planner.plan import Plan
 from ..planner.rules import KINDS, Rules
 from ..quoting import quote
+from ..synthesis.static_timing import GRADES, most_additions
 
 if TYPE_CHECKING:
     from ..boards.link.options import LinkOptions
@@ -148,6 +150,12 @@ def _with_room_for(link: "LinkOptions", board: Board, make: Callable[..., Plan],
     return make(budget=budget | {"bram36": room}) if planned.resources.bram36 > room > 0 else planned
 
 
+def _most_additions(board: Board, clock_hz: float) -> int:
+    """Return the most additions between two registers that a plan can have and a clock permits; 1 if unknown."""
+    delays = GRADES.get(board.device.family, {}).get(board.grade)
+    return min(max(DEPTHS), most_additions(delays, clock_hz)) if delays else 1
+
+
 def plan(
     network: Network,
     board: str | Board,
@@ -161,6 +169,7 @@ def plan(
     layer_engines: Mapping[str, str] | Sequence[str] = (),
     template: str | os.PathLike | Mapping[str, Any] | None = None,
     link: "LinkOptions | None" = None,
+    additions: int | None = None,
     progress: Progress = silent,
     log: Log = silent,
 ) -> BoardPlan:
@@ -195,6 +204,10 @@ def plan(
     link
         Link to the host, from `psahw.boards.link.options.choose_link`. The plan leaves block RAM for its buffers, but
         with a template the link is only checked against the clock.
+    additions
+        Most additions between two registers of a parallel adder graph, from 1 to 3. More take fewer registers, and a
+        slower clock. None allows as many as the clock permits by the estimate
+        (`psahw.synthesis.static_timing.most_additions`).
     progress, log
         Callbacks (see `psahw.flow`): the adder graphs that are solved, and notes.
 
@@ -211,7 +224,7 @@ def plan(
     CheckFailed
         If no plan fits. The message names the smallest overrun.
     ValueError
-        For a frame rate that is not positive, or a wrong budget or utilisation.
+        For a frame rate that is not positive, a wrong budget or utilisation, or ``additions`` that are out of range.
     TypeError
         For an argument of another type, such as the name of a network in place of the network.
 
@@ -255,6 +268,7 @@ def plan(
         utilisation=_shares(utilisation),
         rules=_rules(engines or board.engines, rules, log),
         period=None if choices is None else choices.token_period,
+        additions=_most_additions(board, clock_hz or board.clock_hz) if additions is None else additions,
         progress=_announced(progress, log),
     )
     limits = dict(budget or {})

@@ -173,6 +173,7 @@ def _graph(name: str, matrix: Matrix, i_lanes: int, o_lanes: int, option: GraphO
         graph_latency=option.latency,
         lut=option.lut,
         ff=option.ff,
+        additions=option.additions,
     )
 
 
@@ -188,11 +189,14 @@ class Engines:
         The engines that each layer may have.
     multiplier
         The device's multiplier primitive, if it can compute two products; otherwise None.
+    additions
+        Most additions between two registers that the clock permits. Fewer would cost more registers and save nothing.
     """
 
     graphs: Mapping[str, tuple[GraphOption, ...]]
     rules: Rules
     multiplier: str | None
+    additions: int = 1
     # Pairs of units in a multiplier, by layer, rows and columns: they are the same in every period.
     _pairs: dict[tuple[str, int, int], int] = field(default_factory=dict)
 
@@ -235,8 +239,15 @@ class Engines:
             return
         for option in self.graphs.get(name, ()):
             node = _graph(name, matrix, i_lanes, o_lanes, option)
-            if node.interval <= period and self.rules.allowed(name, graph_name(option.digit)):
+            if node.interval <= period and self._offers(name, option):
                 yield node
+
+    def _offers(self, name: str, option: GraphOption) -> bool:
+        """Return whether a layer may have an adder graph."""
+        engine = graph_name(option.digit, option.additions)
+        if option.digit is not None or self.rules.named(name, engine):
+            return self.rules.allowed(name, engine)
+        return option.additions == self.additions and self.rules.named(name, "parallel")
 
 
 def _fewest_multipliers(shape: tuple[int, int], multiplier: str | None) -> int:

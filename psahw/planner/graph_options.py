@@ -11,7 +11,7 @@ import numpy as np
 from .. import cache
 from ..adder_graph import Graph, shipped, solve_all
 from ..adder_graph.encoding import encode
-from ..adder_graph.parallel import adder_graph_cost, pipeline
+from ..adder_graph.parallel import DEPTHS, adder_graph_cost, pipeline
 from ..adder_graph.serial import DIGITS, digit_serial, digit_serial_cost
 from ..adder_graph.solver import digest
 from ..architecture.codes import INT8, Codes
@@ -20,7 +20,7 @@ from ..network.layers import Linear, TokenMixing
 
 __all__ = ["Coded", "GraphOption", "calculate", "graph_layers", "graph_options", "input_ranges", "shipped_name"]
 
-_FORMAT = 2  # of the cached and shipped files; to be increased when schedules or costs change
+_FORMAT = 3  # of the cached and shipped files; to be increased when schedules or costs change
 
 
 class GraphOption(NamedTuple):
@@ -34,6 +34,8 @@ class GraphOption(NamedTuple):
         Clock cycles from vector to vector, and from input to output.
     lut, ff
         Estimated LUTs and flip-flops on the 7 series.
+    additions
+        Most additions between two registers. A digit-serial graph has one.
     """
 
     digit: int | None
@@ -41,6 +43,7 @@ class GraphOption(NamedTuple):
     latency: int
     lut: int
     ff: int
+    additions: int = 1
 
 
 class Coded(NamedTuple):
@@ -86,9 +89,11 @@ def _as_linear(mixing: TokenMixing) -> Linear:
 def calculate(graph: Graph, layer: Linear) -> list[GraphOption]:
     """Return the options for a layer, from the graph of its matrix."""
     out_bits = layer.codes.signed_bits
-    pipelined = pipeline(graph, bias=layer.bias, shift=layer.shift, out_bits=out_bits)
-    cost = adder_graph_cost(pipelined)
-    options = [GraphOption(None, 1, cost.latency, cost.lut, cost.ff)]
+    options = []
+    for depth in DEPTHS:
+        pipelined = pipeline(graph, bias=layer.bias, shift=layer.shift, out_bits=out_bits, depth=depth)
+        cost = adder_graph_cost(pipelined)
+        options.append(GraphOption(None, 1, cost.latency, cost.lut, cost.ff, depth))
     for digit in DIGITS:
         scheduled = digit_serial(graph, digit=digit, bias=layer.bias, shift=layer.shift, out_bits=out_bits)
         cost = digit_serial_cost(scheduled)

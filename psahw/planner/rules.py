@@ -4,8 +4,9 @@
     A MAC array of any size, or of the given one.
 ``serial``, ``serial:DIGIT``
     A digit-serial adder graph with any digit, or with the given one.
-``parallel``
-    An adder graph that takes a vector per clock cycle.
+``parallel``, ``parallel:ADDITIONS``
+    An adder graph that takes a vector per clock cycle, with as many additions between two registers as the clock
+    permits, or with at most the given number.
 """
 
 import re
@@ -21,19 +22,23 @@ __all__ = ["KINDS", "MAC_ONLY", "Rules", "engine_name", "graph_name"]
 KINDS = ("mac", "serial", "parallel")
 """Kinds of engines."""
 
-_NAME = re.compile(r"mac(:[1-9][0-9]{0,4}x[1-9][0-9]{0,4})?|serial(:[1248])?|parallel")
+_NAME = re.compile(r"mac(:[1-9][0-9]{0,4}x[1-9][0-9]{0,4})?|serial(:[1248])?|parallel(:[123])?")
 
 
-def graph_name(digit: int | None) -> str:
-    """Return the name of an adder graph with ``digit`` bits per clock cycle, or None for a vector per clock cycle."""
-    return "parallel" if digit is None else f"serial:{digit}"
+def graph_name(digit: int | None, additions: int = 1) -> str:
+    """Return the name of an adder graph.
+
+    ``digit`` is the number of bits per clock cycle, or None for a vector per clock cycle with at most
+    ``additions`` additions between two registers.
+    """
+    return f"parallel:{additions}" if digit is None else f"serial:{digit}"
 
 
 def engine_name(stage: dict) -> str | None:
     """Return the name of the engine of a stage in a plan's JSON, or None if the stage has no choice of engines."""
     if stage["engine"] == "MacArray":
         return f"mac:{stage['rows']}x{stage['columns']}"
-    return graph_name(stage["digit"]) if stage["engine"] == "GraphEngine" else None
+    return graph_name(stage["digit"], stage.get("additions", 1)) if stage["engine"] == "GraphEngine" else None
 
 
 def _checked(names: str) -> frozenset[str]:
@@ -42,7 +47,7 @@ def _checked(names: str) -> frozenset[str]:
     for name in engines:
         if not _NAME.fullmatch(name):
             raise UserError(
-                f"engine must be mac, mac:ROWSxCOLUMNS, serial, serial:1, 2, 4 or 8, or parallel, not {quote(name)}"
+                f"engine must be mac[:ROWSxCOLUMNS], serial[:1, 2, 4 or 8] or parallel[:1, 2 or 3], not {quote(name)}"
             )
     return engines
 
@@ -94,6 +99,10 @@ class Rules:
         """Return whether a layer may have an engine."""
         names = self._names(layer)
         return engine in names or engine.partition(":")[0] in names
+
+    def named(self, layer: str, engine: str) -> bool:
+        """Return whether the rule for a layer has an engine with its size, digit or additions."""
+        return engine in self._names(layer)
 
     def sizes(self, layer: str) -> list[tuple[int, int]]:
         """Return the sizes (rows, columns) of MAC arrays that are named for a layer."""

@@ -14,6 +14,7 @@ from math import prod
 from typing import TypeGuard
 
 from ..adder_graph.estimate import layer_luts
+from ..adder_graph.parallel import DEPTHS
 from ..adder_graph.serial import DIGITS
 from ..architecture.device import RESOURCES, Device, Resources
 from ..architecture.nodes import Node
@@ -327,12 +328,14 @@ def _limits(
     return limits
 
 
-def _engines(network: Network, device: Device, rules: Rules, progress: Callable[[int, int], None] | None) -> Engines:
+def _engines(
+    network: Network, device: Device, rules: Rules, additions: int, progress: Callable[[int, int], None] | None
+) -> Engines:
     """Return the engines that the rules allow, with the adder graphs of the layers that may have one."""
     named = list(_engine_layers(network))
     for pattern in rules.unused(named):
         raise UserError(f"no layer with a choice of engines is called {quote(pattern)}; there are {', '.join(named)}")
-    graph_engines = [graph_name(digit) for digit in (None, *DIGITS)]
+    graph_engines = [*(graph_name(None, depth) for depth in DEPTHS), *(graph_name(digit) for digit in DIGITS)]
     wanted = {
         name: coded
         for name, coded in graph_layers(network).items()
@@ -342,7 +345,7 @@ def _engines(network: Network, device: Device, rules: Rules, progress: Callable[
     most = _SERIAL_SAVING * device.limits()["lut"]
     small = {name: coded for name, coded in wanted.items() if layer_luts(coded.layer.weight) <= most}
     graphs = dict.fromkeys(wanted, ()) | (graph_options(small, progress=progress) if small else {})
-    return Engines(graphs, rules, device.multiplier)
+    return Engines(graphs, rules, device.multiplier, additions)
 
 
 def make(
@@ -356,6 +359,7 @@ def make(
     utilisation: Mapping[str, float] | None = None,
     rules: Rules = MAC_ONLY,
     period: int | None = None,
+    additions: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Plan:
     """Return the smallest plan that reaches a frame rate, or the fastest plan that fits.
@@ -378,13 +382,16 @@ def make(
         Engines that each layer may have. Adder graphs that are not in the cache are solved first.
     period
         Token period in clock cycles. If it is given, ``fps`` is ignored.
+    additions
+        Most additions between two registers of a parallel adder graph, from 1 to 3, where no rule names a number.
     progress
         Called while adder graphs are solved, as by `psahw.adder_graph.solve_all`.
 
     Raises
     ------
     ValueError
-        If the clock or rate is not positive, the bus does not divide a row, or the budget names no resource.
+        If the clock or rate is not positive, the bus does not divide a row, the budget names no resource, or
+        ``additions`` is out of range.
     CheckFailed
         If there is no such plan. The message names the resource that is exceeded least.
     UserError
@@ -396,8 +403,10 @@ def make(
     row = network.image[1] * network.colours
     if bus_bytes < 1 or row % bus_bytes:
         raise ValueError(f"bus_bytes must divide the {row} bytes of an image's row, not {bus_bytes}")
+    if additions not in DEPTHS:
+        raise ValueError(f"additions must be one of {', '.join(map(str, DEPTHS))}, not {quote(additions)}")
     limits = _limits(device, budget, utilisation)
-    search = _Search(network, device, bus_bytes, limits, _engines(network, device, rules, progress))
+    search = _Search(network, device, bus_bytes, limits, _engines(network, device, rules, additions, progress))
     if period is not None:
         arrangement, limited_by = search.of_period(period)
     elif fps is not None:

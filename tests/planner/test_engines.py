@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from psahw.adder_graph.parallel import DEPTHS
 from psahw.architecture.codes import INT8
 from psahw.architecture.nodes import Gather, MacArray
 from psahw.network.activations import Activations
@@ -156,6 +157,26 @@ def test_adder_graphs_that_keep_the_period(interval, period, graphs):
         assert (node.graph_interval, node.graph_latency, node.lut, node.ff) == (interval, 9, 100, 200)
     assert list(Engines({"a": (option,)}, rules, None)._graphs("a", layer, 5, 1, 99)) == []
     assert list(Engines({"a": (option,)}, rules, None)._graphs("a", layer, 1, 3, 99)) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "permitted", "offers"),
+    [
+        ("parallel", 1, [1]),
+        ("parallel", 3, [3]),
+        ("parallel:1", 3, [1]),
+        ("parallel:3", 1, [3]),
+        ("parallel,parallel:1", 2, [1, 2]),
+        ("serial:2", 2, []),
+    ],
+)
+def test_additions_between_registers(rule, permitted, offers):
+    """The clock permits some, unless a rule names a number."""
+    options = [GraphOption(None, 1, 12 // n, 100, 200 // n, n) for n in DEPTHS]
+    choice = Engines({"a": tuple(options)}, Rules.parse(rule), None, permitted)
+    nodes = list(choice._graphs("a", matrix(4, 3), 1, 1, 99))
+    assert [node.additions for node in nodes] == offers
+    assert [node.graph_latency for node in nodes] == [12 // n for n in offers]
 
 
 def test_no_engine():

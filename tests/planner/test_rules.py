@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from psahw.adder_graph.parallel import DEPTHS
+from psahw.adder_graph.serial import DIGITS
 from psahw.errors import UserError
 from psahw.planner.rules import Rules, engine_name, graph_name
 
@@ -27,10 +29,16 @@ def test_rules_that_fit_no_layer():
     assert Rules.parse("mac", ("embed=mac", "stages.9.*=mac")).unused(["embed", "head"]) == ["stages.9.*"]
 
 
-@pytest.mark.parametrize("digit", [None, 1, 2, 4, 8])
-def test_names_are_those_of_the_plan(digit):
-    assert engine_name({"engine": "GraphEngine", "digit": digit}) == graph_name(digit)
-    assert Rules.parse(graph_name(digit)).allowed("embed", graph_name(digit))
+@pytest.mark.parametrize(("digit", "additions"), [*((None, n) for n in DEPTHS), *((digit, 1) for digit in DIGITS)])
+def test_names_are_those_of_the_plan(digit, additions):
+    name = graph_name(digit, additions)
+    assert engine_name({"engine": "GraphEngine", "digit": digit, "additions": additions}) == name
+    assert Rules.parse(name).allowed("embed", name) and Rules.parse(name).named("embed", name)
+    assert Rules.parse(name.partition(":")[0]).allowed("embed", name)
+
+
+def test_a_plan_of_an_older_release_has_a_register_behind_every_addition():
+    assert engine_name({"engine": "GraphEngine", "digit": None}) == "parallel:1"
 
 
 def test_names_of_other_stages():
@@ -38,9 +46,9 @@ def test_names_of_other_stages():
     assert engine_name({"engine": "Windows"}) is None
 
 
-@pytest.mark.parametrize("name", ["dsp", "", "mac:0x1", "mac:4", "serial:3", "parallel:1", "mac, serial"])
+@pytest.mark.parametrize("name", ["dsp", "", "mac:0x1", "mac:4", "serial:3", "parallel:4", "mac, serial"])
 def test_wrong_engine(name):
-    message = "engine must be mac, mac:ROWSxCOLUMNS, serial, serial:1, 2, 4 or 8, or parallel, not "
+    message = "engine must be mac[:ROWSxCOLUMNS], serial[:1, 2, 4 or 8] or parallel[:1, 2 or 3], not "
     with pytest.raises(UserError, match=f"^{re.escape(message)}"):
         Rules.parse(name)
 

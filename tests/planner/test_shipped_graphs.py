@@ -8,6 +8,8 @@ import pytest
 
 from psahw.adder_graph import shipped, solve, solver
 from psahw.adder_graph.encoding import decode
+from psahw.adder_graph.parallel import DEPTHS
+from psahw.adder_graph.serial import DIGITS
 from psahw.network import file as network_file
 from psahw.planner import graph_options
 from psahw.planner.graph_options import graph_layers
@@ -56,7 +58,7 @@ def _check(coded):
 def test_every_layer_ships(layers, monkeypatch, tmp_path):
     """All layers have options, without a graph being read, and a graph of the right shape."""
     options = graph_options.graph_options({f"{name}/{layer}": value for (name, layer), value in layers.items()})
-    assert {len(choice) for choice in options.values()} == {5}
+    assert {len(choice) for choice in options.values()} == {len(DEPTHS) + len(DIGITS)}
     for layer in layers.values():
         assert _graph_name(layer) in shipped._archives(shipped.DIRECTORY)
     assert not (tmp_path / "cache").exists()
@@ -109,8 +111,8 @@ def test_other_weights_or_biases(layers):
         solve(weight, workers=1)
 
 
-def test_options_are_json_of_four_numbers_each(layers):
+def test_options_are_json_of_numbers(layers):
     """They can be read without psahw."""
     layer = next(iter(layers.values()))
     options = json.loads(shipped.read(graph_options.shipped_name(layer)))
-    assert [len(option) for option in options] == [5] * 5
+    assert [len(option) for option in options] == [6] * (len(DEPTHS) + len(DIGITS))

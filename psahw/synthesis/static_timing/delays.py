@@ -5,10 +5,28 @@ from dataclasses import dataclass, field, replace
 from math import log2, sqrt
 from typing import Any, NamedTuple
 
-__all__ = ["Arcs", "Delays", "Nets", "lut_arcs", "register_arcs", "scaled"]
+__all__ = ["Adder", "Arcs", "Delays", "Nets", "lut_arcs", "register_arcs", "scaled"]
 
 Cell = Mapping[str, Any]
 """A cell as ``write_json`` of Yosys writes it: ``type``, ``parameters``, ``port_directions`` and ``connections``."""
+
+
+class Adder(NamedTuple):
+    """The cells of an addition.
+
+    Parameters
+    ----------
+    cell
+        Type of the cell with the carries.
+    bits
+        Bits of a sum in each.
+    lut
+        Type of the LUTs in front, or None if the cell contains them.
+    """
+
+    cell: str
+    bits: int
+    lut: str | None = None
 
 
 class Arcs(NamedTuple):
@@ -100,6 +118,8 @@ class Delays:
         Left for the skew and the jitter of the clock.
     areas
         Area of cells that are not LUTs, in LUTs, by type.
+    adder
+        The cells of an addition.
     """
 
     family: str
@@ -114,6 +134,7 @@ class Delays:
     nets: Nets
     allowance_ps: int
     areas: Mapping[str, float]
+    adder: Adder
     carry_in_ps: int = 0
     carry_out_ps: int = 0
 

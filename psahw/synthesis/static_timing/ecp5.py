@@ -7,7 +7,7 @@ block RAM without its output register takes 4 to 6 ns from the clock to its outp
 from functools import partial
 from typing import NamedTuple
 
-from .delays import Arcs, Cell, Delays, Nets, lut_arcs, register_arcs
+from .delays import Adder, Arcs, Cell, Delays, Nets, lut_arcs, register_arcs
 
 __all__ = ["GRADES"]
 
@@ -165,6 +165,7 @@ GRADES = {
         nets=_NETS.scaled(cells.lut / _CELLS["6"].lut),
         allowance_ps=0,
         areas={**dict.fromkeys(("DP16KD", "PDPW16KD", "MULT18X18D"), 32), "CCU2C": 2, "TRELLIS_DPR16X4": 4},
+        adder=Adder("CCU2C", 2),
     )
     for grade, cells in _CELLS.items()
 }

@@ -13,7 +13,18 @@ of LUT RAMs are those of the 7 series.
 from functools import partial
 
 from .delays import Arcs, Cell, Delays, Nets, lut_arcs, register_arcs, scaled
-from .xilinx7 import AREAS, CASCADES, FLIP_FLOPS, JOINED, LUTS, MEMORIES, cell_arcs, lut_memory, registers_in_use
+from .xilinx7 import (
+    ADDER,
+    AREAS,
+    CASCADES,
+    FLIP_FLOPS,
+    JOINED,
+    LUTS,
+    MEMORIES,
+    cell_arcs,
+    lut_memory,
+    registers_in_use,
+)
 
 __all__ = ["GRADES"]
 
@@ -117,6 +128,7 @@ GRADES = {
         nets=_NETS.scaled(factor),
         allowance_ps=200,
         areas=AREAS,
+        adder=ADDER,
     )
     for grade, factor in (("1", _SLOWER), ("2", 1))
 }

@@ -11,7 +11,7 @@ is also in the database; the other two were quoted from memory.
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from .delays import Arcs, Cell, Delays, Nets, lut_arcs, register_arcs, scaled
+from .delays import Adder, Arcs, Cell, Delays, Nets, lut_arcs, register_arcs, scaled
 
 __all__ = ["GRADES"]
 
@@ -211,6 +211,9 @@ AREAS = {
     **dict.fromkeys(("RAMB18E1", "RAMB18E2", "DSP48E1", "DSP48E2"), 20),
 }
 
+ADDER = Adder("CARRY4", 4, "LUT2")
+"""The cells of an addition, as Yosys maps them."""
+
 GRADES = {
     grade: Delays(
         family="xc7",
@@ -225,6 +228,7 @@ GRADES = {
         nets=_NETS.scaled(factor),
         allowance_ps=300,
         areas=AREAS,
+        adder=ADDER,
     )
     for grade, factor in (("1", 2.08 / 1.80), ("2", 1), ("3", 1.57 / 1.80))
 }
