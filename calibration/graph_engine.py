@@ -17,6 +17,7 @@ import numpy as np
 
 from psahw import verilog
 from psahw.adder_graph import solve
+from psahw.adder_graph.serial import DIGITS
 from psahw.gateware.graph_engine import GraphEngine
 from psahw.network.file import load
 from psahw.network.graph import Network
@@ -52,7 +53,7 @@ class Case(NamedTuple):
 
 
 CASES = (
-    *(Case(SMALL, bits, digit, 4) for bits in (8, 5) for digit in (1, 2, 4, 8, None)),
+    *(Case(SMALL, bits, digit, 4) for bits in (8, 5) for digit in (*DIGITS, None)),
     *(Case(SMALL, bits, 1, 1) for bits in (6, 4)),
     *(Case(LARGE, bits, digit, 4) for bits, digit in ((8, 1), (5, 1), (5, 2), (5, 4), (4, 1), (5, None))),
 )

@@ -77,7 +77,7 @@ BAD = [
     ("plan {}/small --board marble --fps -5", r".*--fps.* must be positive, not -5"),
     ("plan {}/small --board marble --fps nan", r".*--fps.* must be positive, not nan"),
     ("plan {}/small --board marble --clock 0", r".*--clock.* must be positive, not 0"),
-    ("plan {}/small --board marble --engines dsp", r"engine must be mac, .* or parallel, not 'dsp'"),
+    ("plan {}/small --board marble --engines dsp", r"engine must be mac.* or parallel.*, not 'dsp'"),
     ("plan {}/small --board marble --engine embed", r"a rule for engines must be LAYER=ENGINE, not 'embed'"),
     (
         "plan {}/small --board marble --engines mac --engine merge=mac",
@@ -318,7 +318,7 @@ def test_engines_of_a_layer(networks, capfd):
     rules = ["--engines", "mac", "--engine", "*.linear1=serial:2", "--engine", "head=parallel"]
     assert main(["plan", str(networks / "small"), "--board", "marble", "--fps", "100000", "--json", *rules]) == 0
     engines = json.loads(capfd.readouterr().out)["engines"]
-    assert engines["stages.0.blocks.0.channel_mixing.linear1"] == "serial:2" and engines["head"] == "parallel"
+    assert engines["stages.0.blocks.0.channel_mixing.linear1"] == "serial:2" and engines["head"] == "parallel:1"
     assert engines["embed"].startswith("mac:")
 
 

@@ -103,7 +103,7 @@ def test_back_to_back(name, slower):
     assert o_cycles[0] - i_cycles[0] == plan.latency
 
 
-GRAPHS = ("serial:1", "serial:2", "serial:4", "serial:8", "parallel")
+GRAPHS = ("serial:1", "serial:2", "serial:3", "serial:4", "serial:5", "serial:8", "parallel:1", "parallel:3")
 MIXED = Rules.parse(
     "parallel",
     ("embed=mac", "*.linear1=serial:2", "*.linear2=serial:1", "stages.1.*=serial:4", "*.token_mixing.linear=mac"),
@@ -121,7 +121,7 @@ def engines_of(plan):
         *(("grey", engine) for engine in GRAPHS),
         ("rows left over", "serial:1"),
         ("uneven dense", "serial:4"),
-        ("sliced dense", "parallel"),
+        ("sliced dense", "parallel:2"),
     ],
 )
 def test_adder_graphs(name, engine):

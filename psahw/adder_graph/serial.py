@@ -27,7 +27,7 @@ __all__ = [
     "DIGITS", "FAN_OUT", "Operand", "SerialRow", "SerialSchedule", "Step", "digit_serial", "digit_serial_cost", "lag",
 ]  # fmt: skip
 
-DIGITS = (1, 2, 4, 8)
+DIGITS = (1, 2, 3, 4, 5, 6, 7, 8)
 """Possible bits per clock cycle."""
 
 FAN_OUT = 32
@@ -324,7 +324,11 @@ def _controls(schedule: SerialSchedule) -> Counter[tuple]:
 _LUTS = {
     1: (1.005, 0.0, 2.5, 2.7, 4.0),
     2: (2.33, 0.0, 2.5, 3.0, 4.1),
+    3: (3.7, 0.2, 3.2, 4.5, 4.5),
     4: (5.05, 0.39, 4.0, 6.0, 5.0),
+    5: (6.4, 0.42, 5.0, 6.0, 5.2),
+    6: (7.7, 0.45, 6.0, 6.0, 5.5),
+    7: (9.0, 0.48, 7.0, 6.0, 5.7),
     8: (10.35, 0.5, 8.0, 6.0, 6.0),
 }
 _WINDOW, _COUNTER = 1.0, 5.0

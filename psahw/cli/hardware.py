@@ -56,8 +56,8 @@ def plan_command(network, path, as_json, **options):
     request until psahw synth has estimated it or psahw build has routed the circuit. With --clock auto the plan is
     synthesised, which takes minutes, and gets the highest clock that the estimate supports.
 
-    The engine of a layer is a MAC array (mac, or mac:ROWSxCOLUMNS), an adder graph that takes 1, 2, 4 or 8 bits per
-    clock cycle (serial, or serial:4), or one that takes a whole vector per clock cycle (parallel, or parallel:2 for
+    The engine of a layer is a MAC array (mac, or mac:ROWSxCOLUMNS), an adder graph that takes 1 to 8 bits per clock
+    cycle (serial, or serial:4), or one that takes a whole vector per clock cycle (parallel, or parallel:2 for
     two additions between registers instead of as many as the clock permits). Adder graphs of networks that ship are
     solved already. Others are solved once and kept in the cache; each takes seconds, or minutes for matrices like
     112 x 256. --engines mac needs none.

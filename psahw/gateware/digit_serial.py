@@ -41,7 +41,7 @@ class DigitSerial(wiring.Component):
     shift : array of int (outputs)
         Bits to shift each result by, 0 to 31.
     digit : int
-        Bits per clock cycle: 1, 2, 4 or 8.
+        Bits per clock cycle, 1 to 8.
     out_bits : int
         Width of a result.
     fan_out : int

@@ -20,7 +20,7 @@ from ..network.layers import Linear, TokenMixing
 
 __all__ = ["Coded", "GraphOption", "calculate", "graph_layers", "graph_options", "input_ranges", "shipped_name"]
 
-_FORMAT = 3  # of the cached and shipped files; to be increased when schedules or costs change
+_FORMAT = 4  # of the cached and shipped files; to be increased when schedules or costs change
 
 
 class GraphOption(NamedTuple):

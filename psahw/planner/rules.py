@@ -22,7 +22,7 @@ __all__ = ["KINDS", "MAC_ONLY", "Rules", "engine_name", "graph_name"]
 KINDS = ("mac", "serial", "parallel")
 """Kinds of engines."""
 
-_NAME = re.compile(r"mac(:[1-9][0-9]{0,4}x[1-9][0-9]{0,4})?|serial(:[1248])?|parallel(:[123])?")
+_NAME = re.compile(r"mac(:[1-9][0-9]{0,4}x[1-9][0-9]{0,4})?|serial(:[1-8])?|parallel(:[123])?")
 
 
 def graph_name(digit: int | None, additions: int = 1) -> str:
@@ -47,7 +47,7 @@ def _checked(names: str) -> frozenset[str]:
     for name in engines:
         if not _NAME.fullmatch(name):
             raise UserError(
-                f"engine must be mac[:ROWSxCOLUMNS], serial[:1, 2, 4 or 8] or parallel[:1, 2 or 3], not {quote(name)}"
+                f"engine must be mac[:ROWSxCOLUMNS], serial[:1 to 8] or parallel[:1, 2 or 3], not {quote(name)}"
             )
     return engines
 

@@ -174,6 +174,22 @@ def test_defaults(network, asked):
 
 
 @pytest.mark.parametrize(
+    ("board", "clock", "additions", "expected"),
+    [
+        ("marble", 250e6, None, 1),
+        ("marble", 100e6, None, 3),
+        ("marble", 25e6, None, 3),
+        ("marble", 100e6, 2, 2),
+        ("ulx3s-85f", 100e6, None, 2),
+        ("tangnano9k", 27e6, None, 1),  # the delays of its device are not known
+    ],
+)
+def test_additions_between_registers(network, asked, board, clock, additions, expected):
+    psahw.plan(network, board, clock_hz=clock, additions=additions)
+    assert asked["additions"] == expected
+
+
+@pytest.mark.parametrize(
     ("installed", "engines", "layers", "expected", "notes"),
     [
         (True, None, (), "mac,serial,parallel", 0),
@@ -244,7 +260,7 @@ def test_numbers_that_are_none(name, network):
         (dict(utilisation=1.5), ValueError, r"utilisation must be in \(0, 1\] for lut, .*, not 1.5 for 'lut'"),
         (dict(utilisation={"uram": 1}), ValueError, "not 1 for 'uram'"),
         (dict(budget={"uram": 1}), ValueError, "budget must name one of lut, ff, dsp, bram36, not 'uram'"),
-        (dict(engines="dsp"), UserError, "engine must be mac, .*, not 'dsp'"),
+        (dict(engines="dsp"), UserError, "engine must be mac.*, not 'dsp'"),
         (dict(layer_engines={"merge": "mac"}), UserError, "no layer .*'merge'"),
         (dict(budget={"lut": 10}), CheckFailed, "lut"),
     ],

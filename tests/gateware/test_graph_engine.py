@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from psahw import verilog
 from psahw.adder_graph import Adder, Graph, Output, solve
+from psahw.adder_graph.serial import DIGITS as SERIAL_DIGITS
 from psahw.adder_graph.serial import digit_serial, digit_serial_cost
 from psahw.architecture.codes import INT8, Codes
 from psahw.gateware.graph_engine import SERIAL_GRAPH, GraphEngine
@@ -21,7 +22,7 @@ from tests.gateware.test_adder_graph import KINDS, random_rows, random_weight
 pytest.importorskip("da4ml", reason="the extra `graph` is not installed")
 
 stalls = st.lists(st.booleans(), max_size=5).map(lambda pattern: [*pattern, False])
-DIGITS = (None, 1, 2, 4, 8)
+DIGITS = (None, *SERIAL_DIGITS)
 CODES = (INT8, Codes(8, False), Codes(2), Codes(1, False), Codes(5), Codes(6, False))
 
 

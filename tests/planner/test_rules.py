@@ -46,9 +46,9 @@ def test_names_of_other_stages():
     assert engine_name({"engine": "Windows"}) is None
 
 
-@pytest.mark.parametrize("name", ["dsp", "", "mac:0x1", "mac:4", "serial:3", "parallel:4", "mac, serial"])
+@pytest.mark.parametrize("name", ["dsp", "", "mac:0x1", "mac:4", "serial:9", "parallel:4", "mac, serial"])
 def test_wrong_engine(name):
-    message = "engine must be mac[:ROWSxCOLUMNS], serial[:1, 2, 4 or 8] or parallel[:1, 2 or 3], not "
+    message = "engine must be mac[:ROWSxCOLUMNS], serial[:1 to 8] or parallel[:1, 2 or 3], not "
     with pytest.raises(UserError, match=f"^{re.escape(message)}"):
         Rules.parse(name)
 

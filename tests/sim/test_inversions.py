@@ -73,7 +73,7 @@ def _equal(directory, *names):
     return run.returncode == 0
 
 
-@pytest.mark.parametrize("digit", [1, 2, 4])
+@pytest.mark.parametrize("digit", [1, 2, 3, 4])
 def test_yosys_proves_equality(digit, tmp_path):
     """The engine is a small one with subtractions, of random weights. A wrong bit of a constant is noticed."""
     pytest.importorskip("da4ml")

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from psahw.adder_graph.serial import DIGITS
 from psahw.cli import main
 from psahw.network import file as network_file
 from psahw.network.random import StageShape, random_network
@@ -92,7 +93,7 @@ def test_rom_of_luts(outputs, tmp_path):
 STAGES = {
     "table in block RAM": lambda rng: (engines.table(rng, 8, 1),),
     "table in LUTs": lambda rng: (engines.table(rng, 8, 1, style="distributed"),),
-    **{f"serial:{digit}": lambda rng, digit=digit: (engines.graph(rng, 8, 8, digit),) for digit in (1, 2, 4, 8)},
+    **{f"serial:{digit}": lambda rng, digit=digit: (engines.graph(rng, 8, 8, digit),) for digit in DIGITS},
     "parallel": lambda rng: (engines.graph(rng, 8, 8, None),),
     "queues": lambda rng: (engines.queues(rng, 8, 8),),
     "pairs": lambda rng: (engines.mac(rng, 8, 8, 4, 2, pairs=4),),

@@ -47,7 +47,10 @@ CLOCK_HZ = 100e6
 MOST_TOKENS = 40  # the adder graph of a dense token mixing would take minutes to solve
 PERIODS = (1, 2, 3, 4, 5, 7, 8, 12, 16, 24, 32, 64, 128)  # clock cycles per token of the first stage
 ATTEMPTS = 20  # at a plan: not every network can be built with every bus, engine and period
-ENGINES = ("mac", "serial", "parallel", "serial:1", "serial:2", "serial:4", "serial:8", "mac,serial,parallel")
+ENGINES = (
+    "mac", "serial", "parallel:1", "parallel:2", "parallel:3",
+    "serial:1", "serial:2", "serial:3", "serial:5", "serial:8", "mac,serial,parallel",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

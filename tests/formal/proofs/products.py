@@ -7,6 +7,7 @@ from amaranth.hdl import Mux
 
 from calibration.constant_multipliers import ConstantMultipliers
 from psahw.adder_graph import solve
+from psahw.adder_graph.serial import DIGITS
 from psahw.architecture.codes import INT8, Codes
 from psahw.architecture.geometry import neighbours
 from psahw.architecture.timing import requantise_latency
@@ -273,7 +274,7 @@ def proofs() -> Iterator[Proof]:
         if lanes == 1:
             parameters += ", uint2 to uint3"
             yield order("GraphEngine", parameters, _graph_engine(digit, lanes, **unsigned), depth)
-    for digit in (1, 2, 4, 8):
+    for digit in DIGITS:
         for bits in WEIGHTS:
             parameters = f"4x4, {bits} bits, digit {digit}"
             yield Proof("DigitSerial", parameters, ("counts",), "pdr", _serial_control(digit, bits))
