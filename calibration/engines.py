@@ -27,7 +27,6 @@ from calibration.graph_engine import LARGE, SMALL, layer_of, rounded
 from calibration.published import convert
 from psahw import verilog
 from psahw.adder_graph import solve
-from psahw.adder_graph.serial import DIGITS
 from psahw.architecture.codes import Codes
 from psahw.files import write_whole
 from psahw.gateware.adder_graph import AdderGraph
@@ -69,7 +68,7 @@ LAYERS = {
     "head 10x96": Layer("psa96", "head", 8, (10, 6, 1)),
 }
 
-SERIAL = tuple(f"serial:{digit}" for digit in DIGITS)
+SERIAL = ("serial:1", "serial:2", "serial:4", "serial:8")
 ENGINES = {
     "multipliers": "constant multipliers",
     "parallel": "adder graph, a vector per cycle",

@@ -17,6 +17,7 @@ import numpy as np
 
 from psahw import verilog
 from psahw.adder_graph import solve
+from psahw.adder_graph.parallel import DEPTHS
 from psahw.adder_graph.serial import DIGITS
 from psahw.gateware.graph_engine import GraphEngine
 from psahw.network.file import load
@@ -44,16 +45,20 @@ class Case(NamedTuple):
         Bits per clock cycle, or None for a vector per clock cycle.
     lanes
         Lanes of the output.
+    depth
+        Most steps between two registers of a graph that takes a vector per clock cycle.
     """
 
     layer: str
     bits: int
     digit: int | None
     lanes: int
+    depth: int = 1
 
 
 CASES = (
     *(Case(SMALL, bits, digit, 4) for bits in (8, 5) for digit in (*DIGITS, None)),
+    *(Case(SMALL, 5, None, 4, depth) for depth in DEPTHS[1:]),
     *(Case(SMALL, bits, 1, 1) for bits in (6, 4)),
     *(Case(LARGE, bits, digit, 4) for bits, digit in ((8, 1), (5, 1), (5, 2), (5, 4), (4, 1), (5, None))),
 )
@@ -81,7 +86,8 @@ def rounded(linear: Linear, bits: int, trained: int = 8) -> tuple[np.ndarray, np
 def engine(case: Case) -> GraphEngine:
     """Return the component of a case."""
     weight, bias, shift = rounded(layer_of(load(NETWORK), case.layer), case.bits)
-    return GraphEngine(graph=solve(weight), bias=bias, shift=shift, digit=case.digit, o_lanes=case.lanes)
+    rows = {"bias": bias, "shift": shift}
+    return GraphEngine(graph=solve(weight), **rows, digit=case.digit, o_lanes=case.lanes, depth=case.depth)
 
 
 def measure(case: Case) -> dict[str, dict[str, int]]:
@@ -95,6 +101,7 @@ def measure(case: Case) -> dict[str, dict[str, int]]:
 def key(case: Case) -> str:
     """Return the key of a case in the data."""
     engine = f"digit {case.digit}" if case.digit else "parallel"
+    engine += f" with up to {case.depth} additions between registers" if case.depth > 1 else ""
     return f"{case.layer} at {case.bits} bits, {engine}, {case.lanes} lanes"
 
 

@@ -206,7 +206,9 @@ def _last_line(log: Path, begin: int) -> str:
 
     If nothing was written because the disk is full, this is the reason.
     """
-    lines = log.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
+    with log.open("rb") as file:
+        file.seek(begin)
+        lines = file.read().decode(errors="replace").strip().splitlines()
     if lines:
         return f": {lines[-1].strip()[:200]}"
     return "" if has_room(log.parent) else f": {os.strerror(errno.ENOSPC)}"

@@ -69,6 +69,8 @@ class _Clocked(wiring.Component):
         prefixes = ["" if name == "sync" else f"{name}_" for name in domains]
         self._clocks = [(f"{prefix}clk", f"{prefix}rst") for prefix in prefixes]
         clocks = {port: In(1) for pair in self._clocks for port in pair}
+        if clashes := clocks.keys() & component.signature.members.keys():
+            raise ValueError(f"component must not have a member {min(clashes)!r}, which is a port of {domains}")
         super().__init__({**component.signature.members, **clocks})
 
     def elaborate(self, platform):
@@ -113,19 +115,23 @@ def emit(
     ports
         Other names for the component's ports than Amaranth's. Ports that the component drives are outputs.
     domains
-        The clock domains that the component uses and does not define. Their clocks and resets are ports, too.
+        The clock domains that the component uses and does not define. Their clocks and resets are ports, too, of
+        several domains in this order. With one domain there are none if the component has no register.
 
     Raises
     ------
     OSError
         If the directory cannot be written.
     ValueError
-        If the name is not an identifier, or the component uses other domains than ``domains``.
+        If the name is not an identifier, the component uses other domains than ``domains``, a port has the name of
+        a clock or reset, or there are several domains and other names for ports.
     RuntimeError
         If Yosys fails, with its message.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"name must be an identifier, not {name!r}")
+    if ports is not None and len(domains) > 1:
+        raise ValueError(f"ports must be None with several domains, here {domains}")
     with no_garbage_collection():
         named = None if ports is None else {port: (signal, None) for port, signal in ports.items()}
         top = component if len(domains) == 1 else _Clocked(component, domains)

@@ -142,3 +142,17 @@ def test_domains_wrong(tmp_path):
     message = r"^domains must have '(slow|sync)', which the component uses, not be \('other',\)$"
     with pytest.raises(ValueError, match=message):
         verilog.emit(TwoClocks(), "two", tmp_path, domains=("other",))
+
+
+def test_ports_with_several_domains(tmp_path):
+    """Clocks and resets would not be among the ports."""
+    two = TwoClocks()
+    with pytest.raises(ValueError, match=r"^ports must be None with several domains, here \('sync', 'slow'\)$"):
+        verilog.emit(two, "two", tmp_path, ports={"a": two.i}, domains=("sync", "slow"))
+
+
+def test_a_port_with_the_name_of_a_clock(tmp_path):
+    component = wiring.Component({"slow_clk": In(1)})
+    message = r"^component must not have a member 'slow_clk', which is a port of \('sync', 'slow'\)$"
+    with pytest.raises(ValueError, match=message):
+        verilog.emit(component, "two", tmp_path, domains=("sync", "slow"))

@@ -253,7 +253,8 @@ class GraphEngine(Sliced):
     lut, ff
         Cost of the graph alone on the 7 series. It depends on the weights.
     additions
-        Most additions between two registers; 1 if ``digit`` is given.
+        Most steps between two registers: additions, and saturations (`psahw.adder_graph.parallel`). 1 with a
+        ``digit``.
     queue
         Beats of the `Queue` in front.
     """

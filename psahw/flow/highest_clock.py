@@ -77,7 +77,8 @@ def plan_at_highest_clock(
         )
     check_synthesis(board)
     link = options.get("link")
-    options.setdefault("additions", 1)
+    if options.get("additions") is None:
+        options["additions"] = 1
 
     def possible(clock_hz: float) -> None:
         if link is None:

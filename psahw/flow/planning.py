@@ -205,9 +205,10 @@ def plan(
         Link to the host, from `psahw.boards.link.options.choose_link`. The plan leaves block RAM for its buffers, but
         with a template the link is only checked against the clock.
     additions
-        Most additions between two registers of a parallel adder graph, from 1 to 3. More take fewer registers, and a
-        slower clock. None allows as many as the clock permits by the estimate
-        (`psahw.synthesis.static_timing.most_additions`).
+        Most additions between two registers of a parallel adder graph, from 1 to 3, where neither ``engines`` nor
+        ``layer_engines`` nor ``template`` names a number. More take fewer registers, and a slower clock. None takes
+        as many as the clock permits by the delays of the device (`psahw.synthesis.static_timing.most_additions`), or
+        1 if they are not known.
     progress, log
         Callbacks (see `psahw.flow`): the adder graphs that are solved, and notes.
 
@@ -253,7 +254,9 @@ def plan(
         if fps is not None or bus_bytes is not None:
             raise UserError("a plan file has a token period and a bus: give neither a frame rate nor a bus with it")
         choices = _choices(template, network)
-        rules = (*(f"{layer}={engine}" for layer, engine in choices.engines.items()), *rules)
+        # Older releases wrote no number, and had a register behind every addition.
+        engines_of = {layer: "parallel:1" if name == "parallel" else name for layer, name in choices.engines.items()}
+        rules = (*(f"{layer}={name}" for layer, name in engines_of.items()), *rules)
         bus_bytes = choices.bus_bytes
     row = network.image[1] * network.colours
     if bus_bytes is not None and (bus_bytes < 1 or row % bus_bytes):

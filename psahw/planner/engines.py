@@ -245,9 +245,9 @@ class Engines:
     def _offers(self, name: str, option: GraphOption) -> bool:
         """Return whether a layer may have an adder graph."""
         engine = graph_name(option.digit, option.additions)
-        if option.digit is not None or self.rules.named(name, engine):
-            return self.rules.allowed(name, engine)
-        return option.additions == self.additions and self.rules.named(name, "parallel")
+        if option.digit is None and option.additions != self.additions:
+            return self.rules.named(name, engine)
+        return self.rules.allowed(name, engine)
 
 
 def _fewest_multipliers(shape: tuple[int, int], multiplier: str | None) -> int:

@@ -35,7 +35,7 @@ class GraphOption(NamedTuple):
     lut, ff
         Estimated LUTs and flip-flops on the 7 series.
     additions
-        Most additions between two registers. A digit-serial graph has one.
+        Most steps between two registers: additions, and saturations. A digit-serial graph has one.
     """
 
     digit: int | None

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from ..adder_graph.parallel import DEPTHS
+from ..adder_graph.serial import DIGITS
 from ..errors import UserError
 from ..quoting import quote
 
@@ -22,7 +24,10 @@ __all__ = ["KINDS", "MAC_ONLY", "Rules", "engine_name", "graph_name"]
 KINDS = ("mac", "serial", "parallel")
 """Kinds of engines."""
 
-_NAME = re.compile(r"mac(:[1-9][0-9]{0,4}x[1-9][0-9]{0,4})?|serial(:[1-8])?|parallel(:[123])?")
+_NAME = re.compile(
+    rf"mac(:[1-9][0-9]{{0,4}}x[1-9][0-9]{{0,4}})?|serial(:[{min(DIGITS)}-{max(DIGITS)}])?"
+    rf"|parallel(:[{min(DEPTHS)}-{max(DEPTHS)}])?"
+)
 
 
 def graph_name(digit: int | None, additions: int = 1) -> str:
@@ -38,7 +43,7 @@ def engine_name(stage: dict) -> str | None:
     """Return the name of the engine of a stage in a plan's JSON, or None if the stage has no choice of engines."""
     if stage["engine"] == "MacArray":
         return f"mac:{stage['rows']}x{stage['columns']}"
-    return graph_name(stage["digit"], stage.get("additions", 1)) if stage["engine"] == "GraphEngine" else None
+    return graph_name(stage["digit"], stage["additions"]) if stage["engine"] == "GraphEngine" else None
 
 
 def _checked(names: str) -> frozenset[str]:
@@ -47,7 +52,8 @@ def _checked(names: str) -> frozenset[str]:
     for name in engines:
         if not _NAME.fullmatch(name):
             raise UserError(
-                f"engine must be mac[:ROWSxCOLUMNS], serial[:1 to 8] or parallel[:1, 2 or 3], not {quote(name)}"
+                f"engine must be mac[:ROWSxCOLUMNS], serial[:{min(DIGITS)} to {max(DIGITS)}] or "
+                f"parallel[:{min(DEPTHS)} to {max(DEPTHS)}], not {quote(name)}"
             )
     return engines
 
@@ -101,7 +107,7 @@ class Rules:
         return engine in names or engine.partition(":")[0] in names
 
     def named(self, layer: str, engine: str) -> bool:
-        """Return whether the rule for a layer has an engine with its size, digit or additions."""
+        """Return whether the rule for a layer has exactly this engine, not only its kind."""
         return engine in self._names(layer)
 
     def sizes(self, layer: str) -> list[tuple[int, int]]:

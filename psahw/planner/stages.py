@@ -51,7 +51,7 @@ class PlannedStage:
         elif self.engine == "GraphEngine":
             rate = f"digits of {get('digit')}" if get("digit") else "one vector per cycle"
             text = f"{get('outputs')}x{get('inputs')} adder graph, {rate}"
-            text += f", {get('additions')} additions per register" if get("additions", 1) > 1 else ""
+            text += f", up to {get('additions')} additions between registers" if get("additions", 1) > 1 else ""
         elif "channels" in self.parameters and "lanes" in self.parameters:
             text = f"{get('channels')} channels, {_lanes(get('lanes'))}"
         if (slices := get("slices", 1)) > 1:

@@ -34,8 +34,11 @@ def _shape_of_one(stage: Stage) -> str:
     match stage:
         case {"engine": "MacArray", "inputs": inputs, "outputs": outputs, "rows": rows, "columns": columns}:
             return f"{outputs}×{inputs} on {rows}×{columns}"
+        case {"engine": "GraphEngine", "inputs": inputs, "outputs": outputs, "digit": None}:
+            additions = stage.get("additions", 1)
+            return f"{outputs}×{inputs}, parallel" + (f", {additions} additions deep" if additions > 1 else "")
         case {"engine": "GraphEngine", "inputs": inputs, "outputs": outputs, "digit": digit}:
-            return f"{outputs}×{inputs}, {f'digit {digit}' if digit else 'parallel'}"
+            return f"{outputs}×{inputs}, digit {digit}"
         case {"engine": "LocalMixing", "kernel": kernel, "lanes": lanes}:
             return f"{_extent(kernel)} taps, {counted(lanes, 'lane')}"
         case {"engine": "Transpose", "rows": rows, "columns": columns}:

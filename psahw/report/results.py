@@ -47,6 +47,7 @@ class _Stage(msgspec.Struct):
     channels: _Count | UnsetType = UNSET
     ratio: _Count | UnsetType = UNSET
     digit: _Count | UnsetType | None = UNSET
+    additions: _Positive | UnsetType = UNSET
     distinct: bool | UnsetType = UNSET
     kernel: _Extent | UnsetType = UNSET
     size: _Extent | UnsetType = UNSET

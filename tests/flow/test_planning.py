@@ -173,6 +173,14 @@ def test_defaults(network, asked):
     assert (asked["clock_hz"], asked["bus_bytes"]) == (1e8, 1)
 
 
+def test_a_plan_of_an_older_release(network, planned, asked):
+    """Its parallel graphs had a register behind every addition, and have it again."""
+    template = planned.to_dict() | {"engines": {"embed": "mac:1x1", "head": "parallel"}}
+    psahw.plan(network, "marble", clock_hz=100e6, template=template)
+    assert asked["additions"] == 3
+    assert asked["rules"].named("head", "parallel:1") and asked["rules"].named("embed", "mac:1x1")
+
+
 @pytest.mark.parametrize(
     ("board", "clock", "additions", "expected"),
     [

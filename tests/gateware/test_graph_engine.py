@@ -51,17 +51,17 @@ def check(weight, rows, *, vectors=6, options=None, **run):
     st.integers(1, 9),
     st.sampled_from(KINDS),
     st.integers(0, 1000),
-    st.sampled_from(DIGITS),
+    st.sampled_from([*((digit, 1) for digit in DIGITS), (None, 2), (None, 3)]),
     st.sampled_from(CODES),
     st.sampled_from([*CODES, Codes(16)]),
     stalls,
     stalls,
 )
-def test_outputs(outputs, inputs, kind, seed, digit, i_codes, o_codes, i_stalls, o_stalls):
+def test_outputs(outputs, inputs, kind, seed, rate, i_codes, o_codes, i_stalls, o_stalls):
     rng = np.random.default_rng(seed)
     weight, rows = random_weight(rng, outputs, inputs, kind), random_rows(rng, outputs)
     lanes = int(rng.choice([n for n in range(1, outputs + 1) if outputs % n == 0]))
-    options = {"digit": digit, "o_lanes": lanes, "i_codes": i_codes, "o_codes": o_codes}
+    options = {"digit": rate[0], "depth": rate[1], "o_lanes": lanes, "i_codes": i_codes, "o_codes": o_codes}
     check(weight, rows, options=options, i_stalls=i_stalls, o_stalls=o_stalls)
 
 
@@ -194,7 +194,7 @@ WIDE = Graph(((0, 200),), (), GRAPH.outputs)
     [
         ({"graph": [1]}, TypeError, "graph must be a Graph, not list"),
         ({"graph": WIDE}, ValueError, "graph.inputs[0] must lie in int8, not 0 to 200"),
-        ({"digit": 3}, ValueError, "digit must be one of 1, 2, 4, 8, not 3"),
+        ({"digit": 9}, ValueError, "digit must be one of 1, 2, 3, 4, 5, 6, 7, 8, not 9"),
         ({"bias": [0]}, ValueError, "bias must have shape (2,), not (1,)"),
         ({"shift": [32, 0]}, ValueError, "shift must be in [0, 31], not 0 to 32"),
         ({"o_codes": 8}, TypeError, "o_codes must be a Codes, not int"),

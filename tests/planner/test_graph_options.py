@@ -42,7 +42,7 @@ def test_cadence_equals_that_of_the_component(network):
         graph = solve(layer.weight, layers[name].ranges)
         for option in options:
             rows = {"bias": layer.bias, "shift": layer.shift, "i_codes": codes, "o_codes": layer.codes}
-            dut = GraphEngine(graph=graph, digit=option.digit, o_lanes=layer.outputs, **rows)
+            dut = GraphEngine(graph=graph, digit=option.digit, depth=option.additions, o_lanes=layer.outputs, **rows)
             assert (dut.interval, dut.latency) == (option.interval, option.latency + 4), (name, option)
             Fragment.get(dut, None)
 

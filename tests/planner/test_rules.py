@@ -37,10 +37,6 @@ def test_names_are_those_of_the_plan(digit, additions):
     assert Rules.parse(name.partition(":")[0]).allowed("embed", name)
 
 
-def test_a_plan_of_an_older_release_has_a_register_behind_every_addition():
-    assert engine_name({"engine": "GraphEngine", "digit": None}) == "parallel:1"
-
-
 def test_names_of_other_stages():
     assert engine_name({"engine": "MacArray", "rows": 4, "columns": 2}) == "mac:4x2"
     assert engine_name({"engine": "Windows"}) is None
@@ -48,7 +44,7 @@ def test_names_of_other_stages():
 
 @pytest.mark.parametrize("name", ["dsp", "", "mac:0x1", "mac:4", "serial:9", "parallel:4", "mac, serial"])
 def test_wrong_engine(name):
-    message = "engine must be mac[:ROWSxCOLUMNS], serial[:1 to 8] or parallel[:1, 2 or 3], not "
+    message = "engine must be mac[:ROWSxCOLUMNS], serial[:1 to 8] or parallel[:1 to 3], not "
     with pytest.raises(UserError, match=f"^{re.escape(message)}"):
         Rules.parse(name)
 

@@ -25,6 +25,10 @@ CASES = (  # bits per clock cycle, inputs, outputs, rows of the matrix that are 
     (4, Codes(2), Codes(6, False), (1,)),
     (1, Codes(1, False), Codes(1, False), ()),
     (2, INT8, INT8, (0, 1, 2, 3)),
+    (3, INT8, INT8, ()),
+    (5, Codes(8, False), INT8, (2,)),
+    (6, Codes(5), Codes(3), ()),
+    (7, INT8, Codes(6, False), ()),
 )
 WRONG = (2, INT8, INT8, ())  # the pair in which an operand is one bit off
 CYCLES = 8000

@@ -6,10 +6,10 @@ from .delays import Delays
 
 __all__ = ["addition_ps", "most_additions"]
 
-_BITS = 24  # of the sums of most layers, at most
-_FAN_OUT = 16  # loads of a sum that many other sums use
-_ROOM = 0.9  # of the period: a router needs the rest, and the saturation that may follow an addition
-_AREA = 5000  # LUTs over which they are spread: those of a graph for a 16x48 matrix take 10,600
+_BITS = 24  # of the widest sums in the networks that ship
+_FAN_OUT = 16  # loads of a value that more additions use than most
+_AREA = 5000  # LUTs of a graph for 16 x 16 weights of 8 bits take 3,700, and those for 16 x 48 take 10,600
+_ROOM = 0.85  # of the period; the rest is left to the router, because nothing has been routed with more than one
 
 
 def addition_ps(delays: Delays, bits: int = _BITS) -> int:
@@ -32,21 +32,18 @@ def addition_ps(delays: Delays, bits: int = _BITS) -> int:
     """
     if bits < 1:
         raise ValueError(f"bits must be at least 1, not {bits}")
-    adder = delays.adder
-    through = delays.arcs({"type": adder.cell}).through
-    carries = {bit: port for bit, port in delays.cascades.items() if bit in {arc[0] for arc in through}}
-    enter = leave = across = 0
-    for port, _, to, bit, ps in through:
-        if to not in carries.values():
-            leave = max(leave, ps)
-        elif bit in (None, adder.bits - 1):
-            if port in carries:
-                across = max(across, ps)
-            else:
-                enter = max(enter, ps)
+    adder, carries = delays.adder, delays.cascades.values()
+    enter = across = leave = alone = 0  # operand to carry, carry to carry, carry to sum, operand to sum
+    for port, _, to, bit, ps in delays.arcs({"type": adder.cell}).through:
+        if port in adder.unused or (to in carries and bit not in (None, adder.bits - 1)):
+            continue
+        if port in delays.cascades:
+            across, leave = (max(across, ps), leave) if to in carries else (across, max(leave, ps))
+        else:
+            enter, alone = (max(enter, ps), alone) if to in carries else (enter, max(alone, ps))
     lut = max((ps for *_, ps in delays.arcs({"type": adder.lut}).through), default=0) if adder.lut else 0
     cells = ceil(bits / adder.bits)
-    chain = enter + across * (cells - 2) + leave if cells > 1 else leave
+    chain = enter + across * (cells - 2) + leave if cells > 1 else alone
     return delays.nets.ps(_FAN_OUT, _AREA) + lut + chain
 
 

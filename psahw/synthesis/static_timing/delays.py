@@ -22,11 +22,14 @@ class Adder(NamedTuple):
         Bits of a sum in each.
     lut
         Type of the LUTs in front, or None if the cell contains them.
+    unused
+        Inputs through which no addition of a graph passes.
     """
 
     cell: str
     bits: int
     lut: str | None = None
+    unused: frozenset[str] = frozenset()
 
 
 class Arcs(NamedTuple):

