@@ -252,7 +252,7 @@ def proofs() -> Iterator[Proof]:
     yield order("MacArray", "2x2, 2x1 units, uint2 to uint3, multipliers", scaled, 24)
 
     shared = "2 channels, shared"
-    yield handshake("LocalMixing", "2x2 tokens, 3x1", _local_mixing((2, 2), (3, 1), 1))
+    yield handshake("LocalMixing", "2x1 tokens, 3x1", _local_mixing((2, 1), (3, 1), 1))
     yield handshake("LocalMixing", f"1x3 tokens, 3x3, {shared}", _local_mixing((1, 3), (3, 3), 2, shared=True))
     yield handshake("LocalMixing", f"1x2 tokens, 1x3, {shared}", _local_mixing((1, 2), (1, 3), 2, shared=True))
     # The second frames of larger ones leave too late.
