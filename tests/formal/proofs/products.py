@@ -253,8 +253,8 @@ def proofs() -> Iterator[Proof]:
 
     shared = "2 channels, shared"
     yield handshake("LocalMixing", "2x1 tokens, 3x1", _local_mixing((2, 1), (3, 1), 1))
-    yield handshake("LocalMixing", f"1x3 tokens, 3x3, {shared}", _local_mixing((1, 3), (3, 3), 2, shared=True))
-    yield handshake("LocalMixing", f"1x2 tokens, 1x3, {shared}", _local_mixing((1, 2), (1, 3), 2, shared=True))
+    yield handshake("LocalMixing", "1x2 tokens, 1x3, shared", _local_mixing((1, 2), (1, 3), 1, shared=True))
+    yield handshake("LocalMixing", f"1x1 tokens, 1x3, {shared}", _local_mixing((1, 1), (1, 3), 2, shared=True))
     # The second frames of larger ones leave too late.
     rows, columns = _local_mixing((2, 2), (3, 1), 1, bits=1), _local_mixing((1, 2), (1, 3), 2, shared=True, bits=2)
     yield order("LocalMixing", f"2x2 tokens, 3x1, {few(1)}", rows, 26)
