@@ -253,12 +253,12 @@ FAULTS = (
     Fault(
         "The last outputs of a frame wait for the next frame",
         LocalMixing, "elaborate", "token.value >= self._tokens", "token.value > self._tokens",
-        "localmixing/2x2", "offers", helped=True,
+        "localmixing/2x1-tokens-3x1", "offers", helped=True,
     ),
     Fault(
         "A push does not wait for room",
         LocalMixing, "elaborate", "push = held.room & (", "push = (",
-        "localmixing/2x2", "counts", helped=True,
+        "localmixing/2x1-tokens-3x1", "counts", helped=True,
     ),
     Fault(
         "Only the corners of a kernel see that they are outside",
