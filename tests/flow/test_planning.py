@@ -188,7 +188,7 @@ def test_a_plan_of_an_older_release(network, planned, asked):
         ("marble", 100e6, None, 3),
         ("marble", 25e6, None, 3),
         ("marble", 100e6, 2, 2),
-        ("ulx3s-85f", 100e6, None, 2),
+        ("ulx3s-85f", 80e6, None, 2),
         ("tangnano9k", 27e6, None, 1),  # the delays of its device are not known
     ],
 )

@@ -146,7 +146,7 @@ def _arcs(cell: Cell, fixed: dict[str, Arcs], cells: _Grade) -> Arcs:
     raise ValueError(f"the delays of a {kind} are not known")
 
 
-_NETS = Nets(base_ps=700, doubling_ps=100, span_ps=40, most_ps=3000)
+_NETS = Nets(base_ps=680, doubling_ps=240, span_ps=50, most_ps=3000)
 
 GRADES = {
     grade: Delays(

@@ -18,10 +18,10 @@ from psahw.synthesis.static_timing import GRADES, addition_ps, most_additions, p
     [
         ("xc7", "2", 250e6, 1),
         ("xc7", "2", 200e6, 1),
-        ("xc7", "2", 100e6, 3),
+        ("xc7", "2", 100e6, 4),
         ("xcup", "2", 400e6, 1),
         ("xcup", "2", 300e6, 2),
-        ("ecp5", "6", 100e6, 2),
+        ("ecp5", "6", 80e6, 2),
         ("ecp5", "6", 500e6, 1),  # too fast even for one
     ],
 )

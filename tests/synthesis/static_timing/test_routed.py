@@ -5,6 +5,8 @@ Project X-Ray, cells of Vivado's reports), without clock skew. The delays are qu
 371 MHz with six seeds for the windows; 314 MHz and, in a denser corner, 299 MHz for the graph of 16 x 16; 309 and
 259 MHz for that of 40 x 40; 280 MHz for token mixing, where paths that begin at a block RAM were timed apart. Channel
 mixing was placed, but not routed.
+
+The modules for ECP5 are those of `tests.routed_modules`, whose record has the routed delays.
 """
 
 import gzip
@@ -13,11 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from psahw.records import load
 from psahw.synthesis.static_timing import GRADES, paths_of
+from psahw.synthesis.wrapping import TOP
 
-KINTEX = GRADES["xc7"]["2"]
+KINTEX, ECP5 = GRADES["xc7"]["2"], GRADES["ecp5"]["6"]
 FOLDER = Path(__file__).parent / "netlists"
-PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "timing.md"
+ROOT = Path(__file__).parents[3]
+PAGE, RESULTS = ROOT / "docs" / "explanation" / "timing.md", ROOT / "results"
+PREFIX = "ecp5-8-"
 WITHIN = 0.20
 
 # Name, title, file, what the path starts with, and the routed delays in ns.
@@ -97,4 +103,32 @@ def test_table(rows):
     for title, (low, high), estimate in rows:
         routed = f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
         lines.append(f"| {title} | {routed} | {estimate:.2f} | {100 * (2 * estimate / (low + high) - 1):+.0f} % |")
+    assert "\n".join(lines) in PAGE.read_text(), "\n".join(lines)
+
+
+def ecp5_modules():
+    """Yield the stage, the median and the worst routed delay and the estimate in ns of each module for ECP5."""
+    record = load(RESULTS / "routing.json")["modules/ecp5"]
+    for path in sorted(FOLDER.glob(f"{PREFIX}*.json.gz")):
+        stage = path.name.removeprefix(PREFIX).removesuffix(".json.gz")
+        netlists, _ = modules(path.name.removesuffix(".json.gz"))
+        estimate = paths_of(TOP, netlists[TOP], {}, ECP5).ends[TOP].ps / 1000
+        title = f"8 channels, {stage}"
+        yield stage, record[f"{title}: longest path"], record[f"{title}: worst seed"], estimate
+
+
+def test_error_on_ecp5():
+    """The estimate is within a fifth of the median of three seeds, for every kind of component."""
+    found = list(ecp5_modules())
+    assert len(found) >= 10
+    for stage, routed, _, estimate in found:
+        assert abs(estimate / routed - 1) <= WITHIN, (stage, routed, estimate)
+
+
+def test_table_of_ecp5():
+    """The table in the documentation has these figures."""
+    lines = ["| stage | routed, ns: median | worst | estimated, ns | error |", "|---|--:|--:|--:|--:|"]
+    for stage, routed, worst, estimate in ecp5_modules():
+        error = 100 * (estimate / routed - 1)
+        lines.append(f"| `{stage}` | {routed:.2f} | {worst:.2f} | {estimate:.2f} | {error:+.0f} % |")
     assert "\n".join(lines) in PAGE.read_text(), "\n".join(lines)
