@@ -305,7 +305,8 @@ def _controls(schedule: SerialSchedule) -> Counter[tuple]:
             continue
         operand(row.operand, schedule.out_time)
         used["pulse", schedule.out_time - 1] += 1
-        used["number", schedule.out_time] += 1
+        if schedule.period > 1:
+            used["number", schedule.out_time] += 1
         for lane in range(digit):
             numbers = [i for i in range(row.right, row.right + schedule.out_bits) if i % digit == lane]
             if numbers:

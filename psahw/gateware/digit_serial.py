@@ -175,7 +175,8 @@ class DigitSerial(wiring.Component):
     def _constant_digits(self, pulse, row):
         """Return the lanes of a row's constant, chosen by a digit counter that this creates as needed."""
         schedule = self.schedule
-        number = pulse.register_count(schedule.out_time, schedule.period)
+        # A counter of a single digit would have no bits.
+        number = pulse.register_count(schedule.out_time, schedule.period) if schedule.period > 1 else None
         lanes = []
         for lane in range(schedule.digit):
             bits = [(row.constant >> lane + schedule.digit * n) & 1 for n in range(schedule.period)]

@@ -65,6 +65,18 @@ def test_outputs(outputs, inputs, kind, seed, rate, i_codes, o_codes, i_stalls, 
     check(weight, rows, options=options, i_stalls=i_stalls, o_stalls=o_stalls)
 
 
+def test_words_of_one_digit(tmp_path):
+    """A count of digits would have no bits, which the reader of `psahw.sim.bit_loops` does not take."""
+    rows = {"bias": np.array([0, 1]), "shift": np.array([0, 1])}
+    options = {"digit": 8, "o_lanes": 2, "i_codes": Codes(2), "o_codes": Codes(2)}
+    check(np.array([[1, 0], [1, -1]]), rows, options=options)
+    engine = GraphEngine(graph=solve(np.array([[1, 0], [1, -1]]), [(-2, 1)] * 2), **rows, **options)
+    assert engine.graph_interval == 1
+    text = verilog.emit(engine, "engine", tmp_path).read_text()
+    (serial,) = re.findall(r"(?s)^module \\psahw_engine\.serial .*?^endmodule", text, re.M)
+    assert "[-1:0]" not in serial and "digit" not in serial
+
+
 WEIGHTS = st.sampled_from([0, 1, -1, 127, -127, 128, -128]) | st.integers(-128, 128)
 
 
