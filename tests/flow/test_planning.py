@@ -268,6 +268,8 @@ def test_numbers_that_are_none(name, network):
         (dict(utilisation=1.5), ValueError, r"utilisation must be in \(0, 1\] for lut, .*, not 1.5 for 'lut'"),
         (dict(utilisation={"uram": 1}), ValueError, "not 1 for 'uram'"),
         (dict(budget={"uram": 1}), ValueError, "budget must name one of lut, ff, dsp, bram36, not 'uram'"),
+        (dict(additions=0), ValueError, "additions must be one of 1, 2, 3, not 0"),
+        (dict(additions=4), ValueError, "additions must be one of 1, 2, 3, not 4"),
         (dict(engines="dsp"), UserError, "engine must be mac.*, not 'dsp'"),
         (dict(layer_engines={"merge": "mac"}), UserError, "no layer .*'merge'"),
         (dict(budget={"lut": 10}), CheckFailed, "lut"),
