@@ -26,7 +26,7 @@ class DigitSerial(wiring.Component):
 
     Latency: `latency` clock cycles from a beat of ``i`` to its beat of ``o``, which lasts one clock cycle.
     Throughput: the initiation interval is `interval` clock cycles per vector. There is no backpressure, and no
-    register has an enable.
+    register behind those of the vector has an enable.
 
     Cost with one bit per clock cycle: an addition is two functions of the same inputs (at most five), which fit one
     LUT6_2, and two flip-flops. One pulse that travels along with the words controls everything: it clears the
@@ -58,6 +58,10 @@ class DigitSerial(wiring.Component):
     -------
     i : In(stream of vectors of signed numbers as wide as the widest input)
         Beats at least `interval` clock cycles apart; always ready.
+    load : In(1)
+        Enables the registers of the vector. It is high with every beat of ``i``, and otherwise only when the last
+        beat is at least `interval` clock cycles old. A user's register that says "idle" fits: as the enable of so
+        many registers, it arrives earlier than ``i.valid``, which depends on more.
     o : Out(stream of vectors of ``raw``)
         For each output its ``value``, wrapped to ``out_bits``, whether it ``fits`` them, and its ``sign``; always
         taken.
@@ -75,6 +79,7 @@ class DigitSerial(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(vector, always_ready=True)),
+                "load": In(1),
                 "o": Out(stream.Signature(rows, always_ready=True)),
             }
         )
@@ -104,7 +109,7 @@ class DigitSerial(wiring.Component):
         lanes = _Delays(m, schedule.taps)
 
         hold = Signal.like(self.i.payload, reset_less=True)
-        with m.If(self.i.valid):
+        with m.If(self.load):
             m.d.sync += hold.eq(self.i.payload)
         digits = [_digits(m, pulse, x, schedule, f"x_{n}") for n, x in enumerate(hold)]
         lanes.define(range(schedule.inputs), list(zip(*map(_pairs, digits), strict=True)), "x")

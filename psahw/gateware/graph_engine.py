@@ -141,6 +141,8 @@ class GraphEngine(wiring.Component):
             m.d.sync += [wait.eq(wait - 1), idle.eq(wait == 1)]
         if self._digit is None:
             m.d.comb += core.o.ready.eq(1)
+        else:
+            m.d.comb += core.load.eq(idle)
 
         hold = Signal.like(core.o.payload, reset_less=True)
         with m.If(core.o.valid):

@@ -233,7 +233,7 @@ class CountersBench(Bench):
 
 
 class _SerialBench(Bench):
-    """A `DigitSerial` that gets vectors at its initiation interval at the earliest."""
+    """A `DigitSerial` that gets vectors, and loads other numbers, at its initiation interval at the earliest."""
 
     component: DigitSerial
 
@@ -242,6 +242,7 @@ class _SerialBench(Bench):
         x = AnySeq(len(Value.cast(graph.i.payload)))
         recent = self.before[: graph.interval - 1].any()
         m.d.comb += [graph.i.valid.eq(AnySeq(1) & ~recent), Value.cast(graph.i.payload).eq(x)]
+        m.d.comb += graph.load.eq(graph.i.valid | (AnySeq(1) & ~recent))
         m.d.sync += self.before.eq(Cat(graph.i.valid, self.before))
 
     def history(self, internals: Internals) -> list[Value]:

@@ -160,6 +160,11 @@ FAULTS = (
         "graphengine/2x2-parallel-1", "counts", helped=True,
     ),
     Fault(
+        "A vector is loaded while the one before it is read",
+        graph_engine.GraphEngine, "elaborate", "core.load.eq(idle)", "core.load.eq(1)",
+        "graphengine/2x2-digit-8-1-lanes-elements", "order",
+    ),
+    Fault(
         "The carry of a word goes on into the next word",
         digit_serial, "_add", "Mux(first[begin], negative[begin:end], out[begin:end])", "out[begin:end]",
         "digitserial/4x4-4-bits-digit-1/", "order",
