@@ -19,8 +19,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from . import processes
+from .architecture.device import MULTIPLIERS
 from .files import check_room
-from .gateware.dsp48 import MODELS
+from .gateware.multiplier import MODELS
 
 __all__ = ["emit", "no_garbage_collection"]
 
@@ -102,7 +103,8 @@ def emit(
     """Write a component as Verilog, and return the path of the file.
 
     The directory gets ``NAME.v`` with the top module ``psahw_NAME``, and the memory files ``NAME-N.mem``. If the
-    component contains DSP slices, it also gets `psahw.gateware.dsp48.MODELS`, their models for simulators.
+    component contains multipliers as instances, it also gets `psahw.gateware.multiplier.MODELS`, their models for
+    simulators.
 
     Parameters
     ----------
@@ -157,6 +159,7 @@ def emit(
     if finished.returncode:
         raise RuntimeError(f"Yosys could not write {name}.v: {finished.stderr.strip()}")
     verilog = directory / f"{name}.v"
-    if b"DSP48E" in verilog.read_bytes():
+    written = verilog.read_bytes()
+    if any(primitive.encode() in written for primitive in MULTIPLIERS.values()):
         shutil.copyfile(MODELS, directory / MODELS.name)
     return verilog

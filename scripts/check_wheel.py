@@ -34,7 +34,7 @@ for package, name in (
     ("psahw.boards", "packages/files/psahw.core"),
     ("psahw.boards", "primitives/xilinx.v"),
     ("psahw.boards", "lint/waivers.vlt"),
-    ("psahw.gateware", "dsp48.v"),
+    ("psahw.gateware", "multipliers.v"),
     ("psahw.report", "style.css"),
     ("psahw.recipes", "cifar10.json"),
 ):

@@ -30,7 +30,7 @@ __all__ = [
 ]  # fmt: skip
 
 HERE = Path(__file__).parent
-MODELS = "dsp48.v"
+MODELS = "multipliers.v"
 """Name of the file with models of primitives that `psahw.verilog.emit` writes for simulators."""
 
 KIND, RUNTIME_KIND = "sim", "sim-runtime"

@@ -120,7 +120,9 @@ class Link(wiring.Component):
         m.submodules.sender = sender = FrameSender()
 
         wiring.connect(m, wiring.flipped(self.rx), receiver.i)
-        wiring.connect(m, receiver.o, dispatcher.i)
+        # Registers divide a path from a received byte to all that depends on the verdict about its frame.
+        m.d.comb += receiver.o.ready.eq(1)
+        m.d.sync += [dispatcher.i.valid.eq(receiver.o.valid), dispatcher.i.payload.eq(receiver.o.payload)]
         wiring.connect(m, dispatcher.o, tickets.i)
         wiring.connect(m, tickets.o, replier.i)
         wiring.connect(m, replier.o, sender.i)

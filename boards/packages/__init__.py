@@ -8,7 +8,7 @@ from pathlib import Path
 
 from psahw import generate, verilog
 from psahw.errors import UserError
-from psahw.gateware.dsp48 import MODELS
+from psahw.gateware.multiplier import MODELS
 from psahw.lookup import look_up
 from psahw.network.graph import Network
 from psahw.planner.plan import Plan

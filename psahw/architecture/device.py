@@ -8,10 +8,13 @@ Gowin DS102 for GW2A and DS117 for GW1NR.
 from dataclasses import dataclass
 from math import ceil
 
-__all__ = ["DEVICES", "LUT_ROM_WORDS", "RESOURCES", "Device", "Resources"]
+__all__ = ["DEVICES", "LUT_ROM_WORDS", "MULTIPLIERS", "RESOURCES", "Device", "Resources"]
 
 RESOURCES = ("lut", "ff", "dsp", "bram36")
 """Names of the resources that are counted."""
+
+MULTIPLIERS = {"xc7": "DSP48E1", "xcup": "DSP48E2", "ecp5": "MULT18X18D"}
+"""The primitives that multiply, by family. Engines instantiate them; on other families tools infer multipliers."""
 
 LUT_ROM_WORDS = 128
 """Words of the deepest ROM in LUTs: two LUT6 and a MUXF7 for each bit of a word (UG474)."""
@@ -66,12 +69,8 @@ class Device:
 
     @property
     def multiplier(self) -> str | None:
-        """The primitive that can compute two products (`psahw.architecture.packing`), or None.
-
-        It has a multiplier and an accumulator (UG479, UG579). ECP5 and Gowin have none: their multipliers of
-        18 x 18 bits are inferred.
-        """
-        return {"xc7": "DSP48E1", "xcup": "DSP48E2"}.get(self.family)
+        """The primitive that multiplies, or None if tools infer multipliers, as on Gowin."""
+        return MULTIPLIERS.get(self.family)
 
     def limits(self) -> dict[str, float]:
         """Return the amount of each resource by name."""

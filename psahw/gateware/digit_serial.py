@@ -185,7 +185,9 @@ class DigitSerial(wiring.Component):
         lanes = []
         for lane in range(schedule.digit):
             bits = [(row.constant >> lane + schedule.digit * n) & 1 for n in range(schedule.period)]
-            lanes.append(C(bits[0], 1) if len(set(bits)) == 1 else Array(C(bit, 1) for bit in bits)[number])
+            # An Array would end with a comparison, for numbers that do not occur.
+            table = C(sum(bit << n for n, bit in enumerate(bits)), 1 << len(number)) if len(set(bits)) > 1 else None
+            lanes.append(C(bits[0], 1) if table is None else table.bit_select(number, 1))
         return lanes
 
     def _constant(self, row):
@@ -235,12 +237,16 @@ def _digits(m, pulse, x, schedule, name):
     """
     digit, count = schedule.digit, schedule.in_digits
     groups = [Cat(x[min(lane + digit * k, len(x) - 1)] for lane in range(digit)) for k in range(count)]
-    if count == 1:
+    sign = x[-1].replicate(digit)
+    if count > 1 and (len(x) - 1) % digit == 0:  # the last digit consists of the sign
+        groups.pop()
+    if len(groups) == 1:
         # The sign follows the only digit.
-        chosen = Mux(pulse.register_at(-1), groups[0], x[-1].replicate(digit))
+        chosen = Mux(pulse.register_at(-1), groups[0], sign)
     else:
-        sign = x[-1].replicate(digit)
-        chosen = Array([*groups, *[sign] * ((1 << count.bit_length()) - count)])[pulse.register_number(count)]
+        number = pulse.register_number(len(groups))
+        places = 1 << len(number)
+        chosen = Array([*groups, *[sign] * (places - len(groups))])[number]
     bits = Signal(digit, name=name, reset_less=True)
     m.d.sync += bits.eq(chosen)
     return bits

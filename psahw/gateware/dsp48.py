@@ -1,16 +1,11 @@
 """DSP slices of Xilinx devices, as multipliers with or without an accumulator behind them."""
 
-from pathlib import Path
-
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, signed
 
 from ..architecture.packing import ACCUMULATOR_BITS, OPERAND_BITS
 from .check import check_choice
 
-__all__ = ["MODELS", "dsp48"]
-
-MODELS = Path(__file__).with_suffix(".v")
-"""Verilog models of the primitives for simulators. Amaranth's own simulator cannot run them."""
+__all__ = ["dsp48"]
 
 # OPMODE's multiplexers (UG479, tables 2-7 to 2-9; UG579, tables 2-4 to 2-7): X and Y select the product. Z selects P,
 # or C if its lowest bit is set. The W multiplexer of a DSP48E2 selects 0.

@@ -15,6 +15,9 @@ from .stream import Queue, connect, vector_signature
 
 __all__ = ["PARALLEL_GRAPH", "SERIAL_GRAPH", "GraphEngine"]
 
+_BITS_PER_PLACE = 128
+"""Bits of results among which one register chooses."""
+
 PARALLEL_GRAPH, SERIAL_GRAPH = "graph", "serial"
 """Names of the submodule that holds the adder graph: whole vectors per clock cycle, or digits."""
 
@@ -135,33 +138,46 @@ class GraphEngine(wiring.Component):
             m.d.comb += core.i.payload.eq(self.i.payload)
         else:
             m.d.comb += [wide.eq(x) for wide, x in zip(core.i.payload, self.i.payload, strict=True)]
-        with m.If(start):
-            m.d.sync += [wait.eq(self.interval - 1), idle.eq(self.interval == 1)]
-        with m.Elif(~idle):
-            m.d.sync += [wait.eq(wait - 1), idle.eq(wait == 1)]
+        idle_registers = [idle]
         if self._digit is None:
             m.d.comb += core.o.ready.eq(1)
         else:
-            m.d.comb += core.load.eq(idle)
+            # The registers of the vector lie all over the graph, so that their enable does not drive `ready` as well.
+            load = Signal(init=1, attrs={"keep": "TRUE"})
+            idle_registers.append(load)
+            m.d.comb += core.load.eq(load)
+        with m.If(start):
+            m.d.sync += wait.eq(self.interval - 1)
+            m.d.sync += [register.eq(self.interval == 1) for register in idle_registers]
+        with m.Elif(~idle):
+            m.d.sync += wait.eq(wait - 1)
+            m.d.sync += [register.eq(wait == 1) for register in idle_registers]
 
         hold = Signal.like(core.o.payload, reset_less=True)
         with m.If(core.o.valid):
             m.d.sync += hold.eq(core.o.payload)
-        active, place = Signal(), Signal(range(self._beats))
+        elements = Value.cast(hold)
+        # Every choice of a bit out of many depends on its place, which has a register for each few bits.
+        count_of_places = -(-len(elements) // _BITS_PER_PLACE)
+        keep = {"attrs": {"keep": "TRUE"}} if count_of_places > 1 else {}
+        places = [Signal(range(self._beats), name=f"place_{n}", **keep) for n in range(count_of_places)]
+        active, place = Signal(), places[0]
         with m.If(core.o.valid):
-            m.d.sync += [active.eq(1), place.eq(0)]
+            m.d.sync += [active.eq(1), *[register.eq(0) for register in places]]
         with m.Elif(active):
-            m.d.sync += [active.eq(place != self._beats - 1), place.eq(place + 1)]
+            m.d.sync += [active.eq(place != self._beats - 1), *[register.eq(place + 1) for register in places]]
 
         choose = Signal()
         m.d.sync += choose.eq(active)
         m.d.comb += queue.i.valid.eq(choose)
-        elements = Value.cast(hold)
         width = len(elements) // (self._beats * self._o_lanes)
         for lane in range(self._o_lanes):
-            places = range(lane, self._beats * self._o_lanes, self._o_lanes)
+            rows = range(lane, self._beats * self._o_lanes, self._o_lanes)
             chosen = Signal(width, name=f"chosen_{lane}", reset_less=True)
-            m.d.sync += chosen.eq(Array(elements.word_select(n, width) for n in places)[place])
+            for bit in range(width):
+                options = Array(elements[row * width + bit] for row in rows)
+                register = places[(lane * width + bit) * len(places) // (self._o_lanes * width)]
+                m.d.sync += chosen[bit].eq(options[register])
             # The saturation follows the choice, so that it is built once per lane.
             result = chosen if self._digit is None else core.finish(data.View(core.raw, chosen))
             if not self._o_codes.signed:

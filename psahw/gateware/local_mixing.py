@@ -8,14 +8,14 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..architecture.codes import INT8
+from ..architecture.device import MULTIPLIERS
 from ..architecture.geometry import neighbour_reach, neighbours, pair
-from ..architecture.packing import OPERAND_BITS
 from ..architecture.ranges import dot_range, signed_bits
 from ..architecture.timing import local_beats, requantise_latency
 from .arith import Requantise, adder_tree, as_signed, delay
 from .check import check_choice, check_divides, check_int
 from .count import count, level
-from .dsp48 import dsp48
+from .multiplier import product
 from .rom import pack_words, read, rom, style_for
 from .stream import Queue, connect, vector_signature
 from .taps import DelayTaps
@@ -73,7 +73,8 @@ class LocalMixing(wiring.Component):
     offset : array of int32 (groups, tokens) or None
         Added to each product with ``scale``; None for 0. (groups, 1) if ``shared``.
     multiplier : str or None
-        Primitive to instantiate for each multiplier, ``"DSP48E1"`` or ``"DSP48E2"``; None lets the tools infer one.
+        Primitive to instantiate for each multiplier (`psahw.architecture.device.MULTIPLIERS`); None lets the tools
+        infer one.
     shared : bool
         Whether all tokens have the same weights, biases and shifts.
 
@@ -116,7 +117,7 @@ class LocalMixing(wiring.Component):
             if value is not None and np.shape(value) != weight.shape[:2]:
                 raise ValueError(f"{name} must have shape {weight.shape[:2]}, not {np.shape(value)}")
         if multiplier is not None:
-            check_choice("multiplier", multiplier, *OPERAND_BITS)
+            check_choice("multiplier", multiplier, *MULTIPLIERS.values())
         check_divides("groups", len(weight), "channels", channels)
         check_divides("lanes", lanes, "channels", channels)
         self._group_size = channels // len(weight)
@@ -240,19 +241,6 @@ class LocalMixing(wiring.Component):
         m.submodules.weights = memory = rom(shape=layout.size, words=packed, style=style)
         return data.View(layout, read(m, memory, row, style=style, name="weights"))
 
-    def _product(self, m, weight, x, clear, name):
-        """Return ``weight·x``, or 0 if ``clear`` is high, three clock cycles later.
-
-        All registers fit into a DSP slice: one for each operand, two for the product.
-        """
-        bits = len(weight) + len(x)
-        if self._multiplier is not None:
-            return dsp48(m, self._multiplier, a=weight, b=x, clear=clear, name=name)[:bits].as_signed()
-        a, b = delay(m, weight, 1, name=f"a_{name}"), delay(m, x, 1, name=f"b_{name}")
-        with m.If(clear):
-            m.d.sync += a.eq(0)
-        return delay(m, a * b, 2, name=f"product_{name}")
-
     def _output(self, m, lane, window, weights, outside, row):
         """Return the output of one lane: multiply, sum, requantise."""
         part = lane * self._parts // self._lanes
@@ -266,7 +254,8 @@ class LocalMixing(wiring.Component):
         )
         terms = []
         for e, (factor, beat, clear) in enumerate(zip(weights[part], window, outside, strict=True)):
-            terms.append(self._product(m, factor, as_signed(beat[lane]), clear, f"{lane}_{e}"))
+            x, name = as_signed(beat[lane]), f"{lane}_{e}"
+            terms.append(product(m, self._multiplier, a=factor, b=x, clear=clear, name=name))
         m.d.comb += [
             requantise.row.eq(row),
             requantise.acc.eq(adder_tree(m, terms, bits=len(requantise.acc), name=f"sum_{lane}")),

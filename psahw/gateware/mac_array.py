@@ -6,6 +6,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..architecture.codes import INT8
+from ..architecture.device import MULTIPLIERS
 from ..architecture.packing import MULTIPLIERS_PER_MARK, OPERAND_BITS, borrow, laid_out, pairs, split
 from ..architecture.ranges import dot_range, signed_bits
 from ..architecture.timing import mac_passes, requantise_latency
@@ -13,6 +14,7 @@ from .arith import Requantise, adder_tree, as_signed, copies, delay
 from .check import check_choice, check_divides, check_int
 from .count import count, level
 from .mac_unit import mac_pair, mac_unit
+from .multiplier import mark_delay
 from .ring import VectorRing
 from .rom import STYLES, pack_words, read, rom
 from .stream import Queue, connect, vector_signature
@@ -93,7 +95,8 @@ class MacArray(wiring.Component):
         Width of the wider operand of a multiplier that serves two units: 25 in a DSP48E1 (UG479), 27 in a DSP48E2
         (UG579). With None, each unit has a multiplier.
     multiplier : str or None
-        Primitive to instantiate for each multiplier, ``"DSP48E1"`` or ``"DSP48E2"``; None lets the tools infer one.
+        Primitive to instantiate for each multiplier (`psahw.architecture.device.MULTIPLIERS`); None lets the tools
+        infer one.
 
     Raises
     ------
@@ -156,7 +159,9 @@ class MacArray(wiring.Component):
         if weight_style not in STYLES:
             raise ValueError(f"weight_style must be one of {', '.join(STYLES)}, not {weight_style!r}")
         if multiplier is not None:
-            check_choice("multiplier", multiplier, *OPERAND_BITS)
+            check_choice("multiplier", multiplier, *MULTIPLIERS.values())
+        if operand_bits is not None and multiplier not in (None, *OPERAND_BITS):
+            raise ValueError(f"operand_bits must be None for a {multiplier}, not {operand_bits}")
         if operand_bits is not None:
             check_int("operand_bits", operand_bits, 25, OPERAND_BITS.get(multiplier))
         self._weight, self._bias, self._shift = weight, np.asarray(bias), np.asarray(shift)
@@ -218,7 +223,7 @@ class MacArray(wiring.Component):
         w = data.View(data.ArrayLayout(data.ArrayLayout(signed(bits), self._columns), self._rows), Cat(words))
 
         # Multiply, accumulate, keep: four clock cycles from a step to the total, the last of them in `_units`.
-        first = delay(m, ring.first, 2 if self._multiplier is None else 1, name="first")
+        first = delay(m, ring.first, mark_delay(self._multiplier), name="first")
         last = Signal(3)
         m.d.sync += last.eq(Cat(step & ring.last, last))
         sums = self._units(m, w, [as_signed(x) for x in ring.x], first, last[2])

@@ -1,21 +1,10 @@
-"""Multiply-accumulate units of a MAC array: a DSP slice for one product per clock cycle, or for two."""
+"""Multiply-accumulate units of a MAC array: a multiplier for one product per clock cycle, or for two."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Signal
 
-from .dsp48 import dsp48
+from .multiplier import accumulated
 
 __all__ = ["mac_pair", "mac_unit"]
-
-
-def _accumulate(m: Module, w, x, first, *, start: int, bits: int, name: str, multiplier: str | None):
-    """Return the sum of ``start`` and of the products ``w·x`` since ``first``, three clock cycles after them."""
-    if multiplier is not None:
-        return dsp48(m, multiplier, a=w, b=x, first=first, start=start, name=name)[:bits].as_signed()
-    a, b = (Signal(signed(len(v)), name=f"{n}_{name}", reset_less=True) for n, v in (("a", w), ("b", x)))
-    product = Signal(signed(len(w) + len(x)), name=f"product_{name}", reset_less=True)
-    total = Signal(signed(bits), name=f"total_{name}", reset_less=True)
-    m.d.sync += [a.eq(w), b.eq(x), product.eq(a * b), total.eq(Mux(first, start, total) + product)]
-    return total
 
 
 def _keep(m: Module, last, value, *, name: str):
@@ -37,8 +26,8 @@ def mac_unit(m: Module, w, x, first, last, *, bits: int, name: str, multiplier: 
     w, x : Value
         Signed factors.
     first : Value
-        Marks the first product of a sum, two clock cycles after its ``w`` and ``x``, or one if ``multiplier`` is
-        given: a DSP slice has a register for it.
+        Marks the first product of a sum, `psahw.gateware.multiplier.mark_delay` clock cycles after its ``w`` and
+        ``x``.
     last : Value
         Marks the last product of a sum, three clock cycles after its ``w`` and ``x``.
     bits : int
@@ -48,7 +37,7 @@ def mac_unit(m: Module, w, x, first, last, *, bits: int, name: str, multiplier: 
     multiplier : str or None
         Primitive to instantiate; None lets the tools infer a multiplier.
     """
-    total = _accumulate(m, w, x, first, start=0, bits=bits, name=name, multiplier=multiplier)
+    total = accumulated(m, multiplier, a=w, b=x, first=first, start=0, bits=bits, name=name)
     return _keep(m, last, total, name=name)
 
 
@@ -80,9 +69,7 @@ def mac_pair(
     if low_bits > split:
         raise ValueError(f"bits must be at most {split} for the lower sum, not {low_bits}")
     w = Cat(lower, lower[-1].replicate(split - len(lower)), upper).as_signed()
-    total = _accumulate(
-        m, w, x, first, start=1 << split - 1, bits=split + high_bits, name=name, multiplier=multiplier
-    )
+    total = accumulated(m, multiplier, a=w, b=x, first=first, start=1 << split - 1, bits=split + high_bits, name=name)
     low = _keep(m, last, total[:low_bits], name=f"{name}_lower")
     high = _keep(m, last, total[split:].as_signed(), name=f"{name}_upper")
     # The accumulator starts at 1 << split - 1, which inverts only that bit of the lower sum.

@@ -26,7 +26,7 @@ from ..architecture.nodes import (  # fmt: skip
     Windows,
     walk,
 )
-from ..architecture.packing import MULTIPLIERS_PER_MARK
+from ..architecture.packing import MULTIPLIERS_PER_MARK, OPERAND_BITS
 from ..architecture.timing import graph_words, local_beats, mac_passes
 from . import primitives
 
@@ -371,16 +371,22 @@ def _lut4s(node: Node) -> float:
 
 
 def _unpacked(node: Node) -> Resources:
-    """Return the registers and accumulators that Yosys leaves outside the multipliers that it infers."""
-    if not isinstance(node, MacArray | LocalMixing):
+    """Return the registers and accumulators outside of the multipliers.
+
+    A DSP48 contains them all, and a MULT18X18D its registers. Yosys puts nothing into the multipliers that it infers.
+    """
+    if not isinstance(node, MacArray | LocalMixing) or node.multiplier in OPERAND_BITS:
         return Resources()
-    product = node.weight_bits + node.i_codes.bits
-    if isinstance(node, MacArray):
-        unit = node.acc_bits - log2(node.columns) - 0.5
-        # The rows of a column share the register of their input.
-        shared = Resources(ff=node.i_codes.bits * node.columns)
-        return Resources(lut=unit, ff=node.weight_bits + product + unit) * node.multipliers + shared
-    return Resources(ff=3 * product) * (node.entries * node.lanes)
+    inferred = node.multiplier is None
+    operands = product = node.weight_bits + node.i_codes.bits
+    if isinstance(node, LocalMixing):
+        # The operands of a MULT18X18D have further registers in front.
+        return Resources(ff=operands + (2 * product if inferred else 0)) * (node.entries * node.lanes)
+    unit = node.acc_bits - log2(node.columns) - 0.5
+    # The rows of a column share the register of their input.
+    shared = Resources(ff=node.i_codes.bits * node.columns)
+    registers = Resources(ff=node.weight_bits + product) * node.multipliers + shared
+    return Resources(lut=unit, ff=unit) * node.multipliers + (registers if inferred else Resources())
 
 
 @lru_cache(maxsize=1 << 16)
@@ -389,8 +395,7 @@ def node_cost(node: Node, family: str) -> Resources:
     total = _cost(node)
     if family in LUT4_FAMILIES:
         total = dataclasses.replace(total, lut=(total.lut + _abc_extra(node)) * _lut4s(node))
-    explicit = getattr(node, "multiplier", None) is not None
-    return (total if explicit else total + _unpacked(node)) * getattr(node, "slices", 1)
+    return (total + _unpacked(node)) * getattr(node, "slices", 1)
 
 
 def counters_cost(stages: int, family: str) -> Resources:

@@ -188,7 +188,7 @@ class Engines:
     rules
         The engines that each layer may have.
     multiplier
-        The device's multiplier primitive, if it can compute two products; otherwise None.
+        The device's multiplier primitive; None if tools infer multipliers.
     additions
         Most additions between two registers that the clock permits. Fewer would cost more registers and save nothing.
     """
@@ -225,7 +225,7 @@ class Engines:
 
     def _shared(self, name: str, matrix: Matrix, rows: int, columns: int) -> int:
         """Return the number of pairs of units that share a multiplier."""
-        if self.multiplier is None:
+        if self.multiplier not in OPERAND_BITS:
             return 0
         key = name, rows, columns
         if key not in self._pairs:
@@ -251,6 +251,6 @@ class Engines:
 
 
 def _fewest_multipliers(shape: tuple[int, int], multiplier: str | None) -> int:
-    """Return the multipliers of an array (rows, columns) if every two of its rows could share one."""
+    """Return the multipliers of an array (rows, columns) if every two rows share one, where that is possible."""
     rows, columns = shape
-    return columns * (rows if multiplier is None else -(-rows // 2))
+    return columns * (-(-rows // 2) if multiplier in OPERAND_BITS else rows)

@@ -1,5 +1,5 @@
-// Models of ECP5's multipliers and block RAM with the features that Yosys 0.70 uses: without internal registers,
-// inverted clocks and chip selects. Yosys has only black boxes of them. The models follow Lattice's sysDSP and memory
+// Models of ECP5's multipliers and block RAM with the features that Yosys 0.70 and psahw use: no registers behind the
+// block RAM, inverted clocks or chip selects. Yosys has only black boxes of them. The models follow Lattice's sysDSP and memory
 // usage guides (FPGA-TN-02205, FPGA-TN-02204) and the FPGA libraries reference guide.
 
 module DP16KD (
@@ -100,17 +100,39 @@ module MULT18X18D (
         P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
 );
     parameter REG_INPUTA_CLK = "NONE", REG_INPUTB_CLK = "NONE", REG_PIPELINE_CLK = "NONE", REG_OUTPUT_CLK = "NONE";
+    parameter REG_INPUTA_CE = "CE0", REG_INPUTB_CE = "CE0", REG_PIPELINE_CE = "CE0", REG_OUTPUT_CE = "CE0";
+    parameter REG_INPUTA_RST = "RST0", REG_INPUTB_RST = "RST0", REG_PIPELINE_RST = "RST0", REG_OUTPUT_RST = "RST0";
+    parameter REG_INPUTC_CLK = "NONE", GSR = "ENABLED", RESETMODE = "SYNC", MULT_BYPASS = "DISABLED";
 
     initial
-        if (REG_INPUTA_CLK != "NONE" || REG_INPUTB_CLK != "NONE" || REG_PIPELINE_CLK != "NONE" || REG_OUTPUT_CLK !=
-        "NONE")
-            $fatal(1, "registers are not modelled");
+        if (REG_INPUTC_CLK != "NONE" || RESETMODE != "SYNC" || MULT_BYPASS != "DISABLED")
+            $fatal(1, "only synchronous resets and two operands are modelled");
+
+    function pin(input [31:0] name, input [3:0] pins);
+        pin = pins[name[1:0]];  // the names end with the digits 0 to 3
+    endfunction
 
     wire signed [18:0] a = {SIGNEDA & A17, A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1,
         A0};
     wire signed [18:0] b = {SIGNEDB & B17, B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1,
         B0};
-    wire signed [37:0] product = a * b;
+    // Each register, or a wire in its place: the operands, the product inside of the multiplier, the product behind it.
+    wire [3:0] clk = {CLK3, CLK2, CLK1, CLK0}, ce = {CE3, CE2, CE1, CE0}, rst = {RST3, RST2, RST1, RST0};
+    wire clk_a = pin(REG_INPUTA_CLK, clk), ce_a = pin(REG_INPUTA_CE, ce), rst_a = pin(REG_INPUTA_RST, rst);
+    wire clk_b = pin(REG_INPUTB_CLK, clk), ce_b = pin(REG_INPUTB_CE, ce), rst_b = pin(REG_INPUTB_RST, rst);
+    wire clk_m = pin(REG_PIPELINE_CLK, clk), ce_m = pin(REG_PIPELINE_CE, ce), rst_m = pin(REG_PIPELINE_RST, rst);
+    wire clk_p = pin(REG_OUTPUT_CLK, clk), ce_p = pin(REG_OUTPUT_CE, ce), rst_p = pin(REG_OUTPUT_RST, rst);
+    reg signed [18:0] held_a, held_b;
+    reg signed [37:0] held_m, held_p;
+    wire signed [18:0] operand_a = REG_INPUTA_CLK == "NONE" ? a : held_a;
+    wire signed [18:0] operand_b = REG_INPUTB_CLK == "NONE" ? b : held_b;
+    wire signed [37:0] product = operand_a * operand_b;
+    wire signed [37:0] middle = REG_PIPELINE_CLK == "NONE" ? product : held_m;
+    wire signed [37:0] result = REG_OUTPUT_CLK == "NONE" ? middle : held_p;
+    always @(posedge clk_a) if (rst_a) held_a <= 0; else if (ce_a) held_a <= a;
+    always @(posedge clk_b) if (rst_b) held_b <= 0; else if (ce_b) held_b <= b;
+    always @(posedge clk_m) if (rst_m) held_m <= 0; else if (ce_m) held_m <= product;
+    always @(posedge clk_p) if (rst_p) held_p <= 0; else if (ce_p) held_p <= middle;
     assign {P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18, P17, P16, P15,
-        P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0} = product[35:0];
+        P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0} = result[35:0];
 endmodule

@@ -161,7 +161,7 @@ FAULTS = (
     ),
     Fault(
         "A vector is loaded while the one before it is read",
-        graph_engine.GraphEngine, "elaborate", "core.load.eq(idle)", "core.load.eq(1)",
+        graph_engine.GraphEngine, "elaborate", "core.load.eq(load)", "core.load.eq(1)",
         "graphengine/2x2-digit-8-1-lanes-elements", "order",
     ),
     Fault(
@@ -272,7 +272,7 @@ FAULTS = (
     ),
     Fault(
         "The first element of a vector leaves twice",
-        graph_engine.GraphEngine, "elaborate", "place.eq(place + 1)", "place.eq(place)",
+        graph_engine.GraphEngine, "elaborate", "register.eq(place + 1)", "place.eq(place)",
         "graphengine/2x2-parallel-1", "order", helped=True,
     ),
     Fault(

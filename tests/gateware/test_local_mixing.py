@@ -150,7 +150,11 @@ def test_reset_in_mid_frame(shared):
         ({"channels": 5}, ValueError, "groups must divide channels = 5, not 2"),
         ({"lanes": 3}, ValueError, "lanes must divide channels = 4, not 3"),
         ({"shared": True}, ValueError, "weight must have shape (any, 1, 9), not (2, 6, 9)"),
-        ({"multiplier": "DSP48A1"}, ValueError, "multiplier must be 'DSP48E1' or 'DSP48E2', not 'DSP48A1'"),
+        (
+            {"multiplier": "DSP48A1"},
+            ValueError,
+            "multiplier must be 'DSP48E1', 'DSP48E2' or 'MULT18X18D', not 'DSP48A1'",
+        ),
         ({"lanes": "1"}, TypeError, "lanes must be an integer, not '1'"),
         ({"weight": np.ones((2, 6, 9), np.int8)}, ValueError, "weight[0, 0, 0] must be 0, it lies outside the grid"),
     ],

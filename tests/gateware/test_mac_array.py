@@ -155,7 +155,7 @@ def test_every_row_shares_a_multiplier(operand_bits):
     check(layer, arguments, x=np.r_[np.where(positive, -128, 127), np.where(positive, 127, -128)])
 
 
-@pytest.mark.parametrize(("multiplier", "registers"), [(None, 2), ("DSP48E1", 1)])
+@pytest.mark.parametrize(("multiplier", "registers"), [(None, 2), ("MULT18X18D", 2), ("DSP48E1", 1)])
 def test_registers_in_front_of_the_accumulators(multiplier, registers):
     """The choice between a new sum and the old one has a register of its own in a DSP slice: that of OPMODE."""
     layer = random_layer(np.random.default_rng(0), 1, 4, 4)
@@ -202,7 +202,16 @@ def test_reset_in_mid_frame():
         ({"offset": np.ones((1, 3), np.int32)}, ValueError, "offset must have shape (1, 6), not (1, 3)"),
         ({"weight_style": "auto"}, ValueError, "weight_style must be one of block, distributed, not 'auto'"),
         ({"operand_bits": 18}, ValueError, "operand_bits must be at least 25, not 18"),
-        ({"multiplier": "DSP48A1"}, ValueError, "multiplier must be 'DSP48E1' or 'DSP48E2', not 'DSP48A1'"),
+        (
+            {"multiplier": "DSP48A1"},
+            ValueError,
+            "multiplier must be 'DSP48E1', 'DSP48E2' or 'MULT18X18D', not 'DSP48A1'",
+        ),
+        (
+            {"multiplier": "MULT18X18D", "operand_bits": 25},
+            ValueError,
+            "operand_bits must be None for a MULT18X18D, not 25",
+        ),
         ({"multiplier": "DSP48E1", "operand_bits": 27}, ValueError, "operand_bits must be in [25, 25], not 27"),
     ],
 )

@@ -60,10 +60,10 @@ def test_old_designs_are_removed(cache):
     assert key(0)[:20] not in os.listdir(cache)
 
 
-@pytest.mark.parametrize("name", ["gateware/dsp48.v", "gateware/new/part.py", "generate.py"])
+@pytest.mark.parametrize("name", ["gateware/multipliers.v", "gateware/new/part.py", "generate.py"])
 def test_every_source_counts(name, tmp_path, monkeypatch):
     """Python and Verilog files of every package change the digest, other files do not."""
-    for part in ("generate.py", "gateware/dsp48.v"):
+    for part in ("generate.py", "gateware/multipliers.v"):
         (tmp_path / part).parent.mkdir(exist_ok=True)
         shutil.copyfile(os.path.join(os.path.dirname(psahw.__file__), part), tmp_path / part)
     monkeypatch.setattr(psahw, "__file__", str(tmp_path / "__init__.py"))

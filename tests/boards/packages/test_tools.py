@@ -92,7 +92,7 @@ def test_fusesoc_dependency(package, tmp_path, tool):
     run(*command, cwd=tmp_path, env=verilator() | home)
     scripts = "".join(path.read_text() for path in tmp_path.glob("build/**/*") if path.suffix in (".vc", ".tcl"))
     assert "accelerator.v" in scripts
-    assert ("dsp48.v" in scripts) == (tool == "verilator")
+    assert ("multipliers.v" in scripts) == (tool == "verilator")
 
 
 def resolved(directory, target, tool):
@@ -111,7 +111,7 @@ def resolved(directory, target, tool):
 
 
 @pytest.mark.parametrize("memories", [(), ("a.mem", "b.mem")], ids=["no memories", "memories"])
-@pytest.mark.parametrize("models", [(), ("dsp48.v",)], ids=["no models", "models"])
+@pytest.mark.parametrize("models", [(), ("multipliers.v",)], ids=["no models", "models"])
 @pytest.mark.parametrize("name", boards.BOARDS)
 def test_fusesoc_resolves_the_core_of_every_board(name, models, memories, tmp_path):
     """A plan may use no DSP slices, as on ECP5, and its ROMs may all be in LUTs."""
@@ -133,7 +133,7 @@ def test_fusesoc_resolves_the_package_of_a_board(board, package):
     files, top = resolved(directory, "default", "verilator")
     assert top == content["top"]
     assert set(files) == {name for name in content["files"] if name.endswith((".v", ".mem"))}
-    assert ("dsp48.v" in files) == (boards.get(board).device.family in ("xc7", "xcup"))
+    assert ("multipliers.v" in files) == (boards.get(board).device.family in ("xc7", "xcup", "ecp5"))
 
 
 def test_fusesoc_sees_a_broken_core(package, tmp_path):
@@ -207,7 +207,8 @@ def test_litex(package, tmp_path):
     top = tmp_path / "soc.v"
     run(
         "verilator", "--lint-only", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", top.stem,
-        top, directory / "axi.v", directory / "accelerator.v", directory / "dsp48.v", cwd=tmp_path, env=verilator(),
+        top, directory / "axi.v", directory / "accelerator.v", directory / "multipliers.v",
+        cwd=tmp_path, env=verilator(),
     )  # fmt: skip
     instance = top.read_text()
     instance = instance[instance.index("psahw_axi psahw_axi(") :]

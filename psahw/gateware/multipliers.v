@@ -1,7 +1,11 @@
-// Models of DSP48E1 and DSP48E2 for simulation, not for synthesis, as far as psahw/gateware/dsp48.py uses them: P is the
-// product of A2 and B2 through M, or the sum of C and such products. They follow UG479 and UG579: figures 2-1 ("DSP48
-// Slice"), tables 2-7 to 2-9 and 2-4 to 2-7 (OPMODE), table 2-12 (ALUMODE), and "Reset"; a reset takes precedence over
-// an enable. Any other use ends the simulation.
+// Models of multipliers for simulation, not for synthesis, as far as psahw uses them. Any other use ends the simulation.
+//
+// DSP48E1 and DSP48E2, for psahw/gateware/dsp48.py: P is the product of A2 and B2 through M, or the sum of C and such
+// products. They follow UG479 and UG579: figures 2-1 ("DSP48 Slice"), tables 2-7 to 2-9 and 2-4 to 2-7 (OPMODE), table
+// 2-12 (ALUMODE), and "Reset"; a reset takes precedence over an enable.
+//
+// MULT18X18D, for psahw/gateware/mult18.py: P is the product of A and B, with registers in front of it and behind it.
+// It follows FPGA-TN-02205, "ECP5 and ECP5-5G sysDSP Usage Guide".
 
 /* verilator lint_off UNUSEDSIGNAL */
 /* verilator lint_off UNUSEDPARAM */
@@ -129,6 +133,55 @@ module DSP48E2 (
         .RSTA(RSTA), .RSTB(RSTB), .RSTM(RSTM), .RSTP(RSTP), .RSTCTRL(RSTCTRL),
         .A(A[26:0]), .B(B), .C(C), .OPMODE(OPMODE[6:0]), .P(P)
     );
+endmodule
+
+module MULT18X18D (
+    input A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0,
+    input B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0,
+    input C17, C16, C15, C14, C13, C12, C11, C10, C9, C8, C7, C6, C5, C4, C3, C2, C1, C0,
+    input SIGNEDA, SIGNEDB, SOURCEA, SOURCEB, CLK0, CLK1, CLK2, CLK3, CE0, CE1, CE2, CE3, RST0, RST1, RST2, RST3,
+    output P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18, P17, P16, P15, P14,
+        P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
+);
+    parameter REG_INPUTA_CLK = "NONE", REG_INPUTB_CLK = "NONE", REG_INPUTC_CLK = "NONE";
+    parameter REG_PIPELINE_CLK = "NONE", REG_OUTPUT_CLK = "NONE";
+    parameter REG_INPUTA_CE = "CE0", REG_INPUTB_CE = "CE0", REG_INPUTC_CE = "CE0";
+    parameter REG_PIPELINE_CE = "CE0", REG_OUTPUT_CE = "CE0";
+    parameter REG_INPUTA_RST = "RST0", REG_INPUTB_RST = "RST0", REG_INPUTC_RST = "RST0";
+    parameter REG_PIPELINE_RST = "RST0", REG_OUTPUT_RST = "RST0";
+    parameter GSR = "ENABLED", RESETMODE = "SYNC", MULT_BYPASS = "DISABLED";
+
+    initial begin
+        if (REG_INPUTA_CLK != "CLK0" || REG_INPUTB_CLK != "CLK0" || REG_OUTPUT_CLK != "CLK0")
+            $fatal(1, "A, B and P must have registers with the clock CLK0");
+        if (REG_PIPELINE_CLK != "NONE" || REG_INPUTC_CLK != "NONE")
+            $fatal(1, "C and the register of the pipeline are not modelled");
+        if (REG_INPUTA_CE != "CE0" || REG_INPUTB_CE != "CE0" || REG_OUTPUT_CE != "CE0")
+            $fatal(1, "registers must have the enable CE0");
+        if (REG_INPUTA_RST != "RST0" || REG_INPUTB_RST != "RST0" || REG_OUTPUT_RST != "RST0")
+            $fatal(1, "registers must have the reset RST0");
+        if (GSR != "DISABLED" || RESETMODE != "SYNC" || MULT_BYPASS != "DISABLED")
+            $fatal(1, "only synchronous resets are modelled");
+    end
+
+    wire signed [17:0] wire_a = {
+        A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0
+    };
+    wire signed [17:0] wire_b = {
+        B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0
+    };
+    reg signed [17:0] a, b;
+    reg signed [35:0] p;
+    always @(posedge CLK0) begin
+        if (RST0) a <= 0; else if (CE0) a <= wire_a;
+        if (RST0) b <= 0; else if (CE0) b <= wire_b;
+        if (RST0) p <= 0; else if (CE0) p <= a * b;
+        if (!SIGNEDA || !SIGNEDB || SOURCEA || SOURCEB) $fatal(1, "operands must be signed, from A and B");
+    end
+    assign {
+        P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18, P17, P16, P15, P14,
+        P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
+    } = p;
 endmodule
 
 /* verilator lint_on UNUSEDSIGNAL */
