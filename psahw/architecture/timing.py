@@ -20,6 +20,7 @@ __all__ = [
 ADD_LATENCY = 2
 TABLE_LATENCY = 2
 REQUANTISE_LATENCY = 3
+COUNTERS_PER_GROUP = 8  # of the counters of stalls, one of which is chosen in a clock cycle
 MULTIPLIER_LATENCY = 3  # of a Requantise with multipliers, in addition
 QUEUE_LATENCY = 2
 READ_LATENCY = 3  # of Windows and Transpose, from a read to its output beat

@@ -3,7 +3,9 @@
 from amaranth.hdl import Array, Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
+from ..architecture.timing import COUNTERS_PER_GROUP
 from .check import check_int
 
 __all__ = ["READER", "Counters"]
@@ -19,7 +21,7 @@ class Counters(wiring.Component):
     The counters have 32 bits and wrap. The one of clock cycles does so after 21 s at 200 MHz, so software that reads
     it more often takes differences modulo 2^32.
 
-    Latency: one clock cycle from ``addr`` to ``data``. Throughput: one counter per clock cycle.
+    Latency: two clock cycles from ``addr`` to ``data``. Throughput: one counter per clock cycle.
 
     Parameters
     ----------
@@ -44,7 +46,7 @@ class Counters(wiring.Component):
     addr : In(8)
         0 selects frames, 1 clock cycles, 2 + n the stalls of stage n, and anything beyond the last counter.
     data : Out(32)
-        The selected counter, one clock cycle after ``addr``.
+        What the selected counter was in the clock cycle of ``addr``, two clock cycles later.
     """
 
     def __init__(self, *, stages: int):
@@ -68,5 +70,11 @@ class Counters(wiring.Component):
             m.d.sync += counters.eq(counters.shape().const([0] * len(events)))
         with m.Else():
             m.d.sync += [to.eq(to + event) for to, event in zip(counters, events, strict=True)]
-        m.d.sync += self.data.eq(Array(counters)[self.addr])
+        # One counter out of each group is chosen first, then a group.
+        place_bits = exact_log2(COUNTERS_PER_GROUP)
+        groups = [list(counters)[n : n + COUNTERS_PER_GROUP] for n in range(0, len(events), COUNTERS_PER_GROUP)]
+        chosen = [Signal(32, name=f"chosen_{n}", reset_less=True) for n in range(len(groups))]
+        number = Signal(ADDRESS_BITS - place_bits, reset_less=True)
+        m.d.sync += [one.eq(Array(group)[self.addr[:place_bits]]) for one, group in zip(chosen, groups, strict=True)]
+        m.d.sync += [number.eq(self.addr[place_bits:]), self.data.eq(Array(chosen)[number])]
         return m

@@ -27,7 +27,7 @@ from ..architecture.nodes import (  # fmt: skip
     walk,
 )
 from ..architecture.packing import MULTIPLIERS_PER_MARK, OPERAND_BITS
-from ..architecture.timing import graph_words, local_beats, mac_passes
+from ..architecture.timing import COUNTERS_PER_GROUP, graph_words, local_beats, mac_passes
 from . import primitives
 
 __all__ = ["cost", "counters_cost", "node_cost"]
@@ -324,7 +324,9 @@ def _(node: Argmax) -> Resources:
 def _counters(stages: int) -> Resources:
     """Return the resources of a `psahw.gateware.counters.Counters` on the 7 series."""
     counters = stages + 2
-    return Resources(lut=32 * primitives.select(counters) + 2, ff=32 * counters + 32)
+    groups = ceil(counters / COUNTERS_PER_GROUP)
+    # Eight values take 3.2 LUTs for each bit that is chosen.
+    return Resources(lut=32 * 0.4 * (counters + groups) + 2, ff=32 * (counters + groups + 1))
 
 
 LUT4_FAMILIES = ("ecp5", "gw2a", "gw1n")
@@ -335,7 +337,7 @@ LUT4_FAMILIES = ("ecp5", "gw2a", "gw1n")
 _LUT4S = {InputTable: 3.4, Windows: 2.3, Transpose: 2.3, Residual: 2.0, MeanPool: 2.3}
 # Not measured, but derived: a pair in a LUT6_2 is two LUT4s, and a third holds an operand's first bits at 0.
 _SERIAL_LUT4S, _PARALLEL_LUT4S = 2.4, 1.3
-_ROM_LUT4S, _OTHER_LUT4S, _COUNTER_LUT4S = 3.0, 1.75, 10.7
+_ROM_LUT4S, _OTHER_LUT4S, _COUNTER_LUT4S = 3.0, 1.75, 5.0
 
 # Most words of a ROM, and the additional LUTs per bit where ABC implements it and shares parts between the bits.
 _ROM_EXTRA = ((12, 0.0), (16, 0.7), (32, 1.0), (64, 1.8), (float("inf"), 0.0))

@@ -47,15 +47,15 @@ def test_counters(ready, clear_at):
     log, readings = [], []
 
     async def testbench(ctx):
-        offered, addr = False, None
+        offered, addresses = False, []
         for cycle in range(150):
-            if addr is not None:
-                readings.append((cycle - 1, addr, ctx.get(dut.counters.data)))
-            addr = int(rng.integers(len(events)))
+            if cycle >= 2:
+                readings.append((cycle - 2, addresses[-2], ctx.get(dut.counters.data)))
+            addresses.append(int(rng.integers(len(events))))
             offered = offered or rng.random() < 0.8
             ctx.set(dut.i.valid, offered)
             ctx.set(dut.o.ready, rng.random() < ready)
-            ctx.set(dut.counters.addr, addr)
+            ctx.set(dut.counters.addr, addresses[-1])
             ctx.set(dut.counters.clear, cycle == clear_at)
             log.append([ctx.get(events) >> k & 1 for k in range(len(events))])
             offered = offered and not ctx.get(dut.i.ready)

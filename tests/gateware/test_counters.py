@@ -19,7 +19,7 @@ def simulate(dut, testbench):
 
 async def read(ctx, dut, addr):
     ctx.set(dut.addr, addr)
-    await ctx.tick()
+    await ctx.tick().repeat(2)
     return ctx.get(dut.data)
 
 
@@ -35,7 +35,7 @@ def test_counts():
         ctx.set(dut.stall, 0)
         ctx.set(dut.frame, 0)
         assert await read(ctx, dut, 0) == sum(frames)
-        assert await read(ctx, dut, 1) == 51
+        assert await read(ctx, dut, 1) == 52  # two clock cycles of reading
         for stage in range(3):
             assert await read(ctx, dut, 2 + stage) == sum(x >> stage & 1 for x in stalls)
 
@@ -52,7 +52,7 @@ def test_clear():
         await ctx.tick()
         ctx.set(dut.clear, 0)
         assert await read(ctx, dut, 1) == 0
-        assert await read(ctx, dut, 2) == 1
+        assert await read(ctx, dut, 2) == 2
 
     simulate(dut, testbench)
 
