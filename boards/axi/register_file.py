@@ -19,8 +19,9 @@ _MEMBERS = {
 class RegisterFile(wiring.Component):
     """Registers behind an AXI4-Lite bus.
 
-    One read and one write can be in progress at a time. A write takes two cycles, and a read takes
-    one.
+    One read and one write can be in progress at a time. A write takes four cycles, and a read takes
+    one. Two of the four are for `psahw.gateware.counters.Counters`: a read after the response of a
+    write sees the counter that the write has selected or cleared.
 
     Parameters
     ----------
@@ -80,18 +81,22 @@ class RegisterFile(wiring.Component):
         bus, wrong = self.bus, SLVERR if self.strict else OKAY
         have_address, have_data = Signal(), Signal()
         word, new, strobe = Signal(len(bus.awaddr) - 2), Signal(32), Signal(4)
-        go = have_address & have_data & (~bus.bvalid | bus.bready)
+        settling = Signal(2)  # the write was carried out one cycle ago, or two
+        go = have_address & have_data & (settling == 0) & (~bus.bvalid | bus.bready)
         mask = Cat(bit.replicate(8) for bit in strobe)
 
         m.d.comb += [bus.awready.eq(~have_address), bus.wready.eq(~have_data)]
         with m.If(bus.bready):
             m.d.sync += bus.bvalid.eq(0)
+        m.d.sync += settling.eq(Cat(go, settling))
+        with m.If(settling[1]):
+            m.d.sync += bus.bvalid.eq(1)
         with m.If(bus.awvalid & bus.awready):
             m.d.sync += [have_address.eq(1), word.eq(bus.awaddr[2:])]
         with m.If(bus.wvalid & bus.wready):
             m.d.sync += [have_data.eq(1), new.eq(bus.wdata), strobe.eq(bus.wstrb)]
         with m.If(go):
-            m.d.sync += [have_address.eq(0), have_data.eq(0), bus.bvalid.eq(1), bus.bresp.eq(wrong)]
+            m.d.sync += [have_address.eq(0), have_data.eq(0), bus.bresp.eq(wrong)]
             with m.Switch(word):
                 for register in self.table:
                     port = self._port(register)

@@ -43,7 +43,7 @@ class Accelerator(wiring.Component):
     o : Out(stream of results)
         One beat per frame; see `psahw.gateware.argmax.result_layout`.
     counters : In(READER)
-        ``data`` follows ``addr`` by one clock cycle; ``clear`` zeroes all counters. `Counters` has the addresses.
+        ``data`` follows ``addr`` by two clock cycles; ``clear`` zeroes all counters. `Counters` has the addresses.
     """
 
     def __init__(self, *, stages: dict[str, wiring.Component]):

@@ -25,8 +25,8 @@ class DigitSerial(wiring.Component):
     other needs it once per lane, and not once per element.
 
     Latency: `latency` clock cycles from a beat of ``i`` to its beat of ``o``, which lasts one clock cycle.
-    Throughput: the initiation interval is `interval` clock cycles per vector. There is no backpressure, and no
-    register behind those of the vector has an enable.
+    Throughput: the initiation interval is `interval` clock cycles per vector. There is no backpressure. Only
+    the registers of the vector and of the results have an enable.
 
     Cost with one bit per clock cycle: an addition is two functions of the same inputs (at most five), which fit one
     LUT6_2, and two flip-flops. One pulse that travels along with the words controls everything: it clears the
@@ -59,9 +59,9 @@ class DigitSerial(wiring.Component):
     i : In(stream of vectors of signed numbers as wide as the widest input)
         Beats at least `interval` clock cycles apart; always ready.
     load : In(1)
-        Enables the registers of the vector. It is high with every beat of ``i``, and otherwise only when the last
-        beat is at least `interval` clock cycles old. A user's register that says "idle" fits: as the enable of so
-        many registers, it arrives earlier than ``i.valid``, which depends on more.
+        Enables the registers of the vector. It must be high with every beat of ``i``, and low in the ``interval - 1``
+        clock cycles after it. At other times it may have any value. It is separate from ``i.valid``, so that a
+        register can drive all of these enables.
     o : Out(stream of vectors of ``raw``)
         For each output its ``value``, wrapped to ``out_bits``, whether it ``fits`` them, and its ``sign``; always
         taken.
@@ -185,9 +185,12 @@ class DigitSerial(wiring.Component):
         lanes = []
         for lane in range(schedule.digit):
             bits = [(row.constant >> lane + schedule.digit * n) & 1 for n in range(schedule.period)]
-            # An Array would end with a comparison, for numbers that do not occur.
-            table = C(sum(bit << n for n, bit in enumerate(bits)), 1 << len(number)) if len(set(bits)) > 1 else None
-            lanes.append(C(bits[0], 1) if table is None else table.bit_select(number, 1))
+            if len(set(bits)) == 1:
+                lanes.append(C(bits[0], 1))
+                continue
+            # An Array with an element for every number needs no comparison for those that do not occur.
+            bits += [bits[-1]] * ((1 << len(number)) - len(bits))
+            lanes.append(Array(C(bit, 1) for bit in bits)[number])
         return lanes
 
     def _constant(self, row):
@@ -231,7 +234,7 @@ class DigitSerial(wiring.Component):
 
 
 def _digits(m, pulse, x, schedule, name):
-    """Return the lanes of a number as a vector, whose sign is repeated for ever; create their registers.
+    """Return the lanes of a number as a vector, whose sign is repeated until `load` is high; create their registers.
 
     The first digit is in the registers at time 0.
     """

@@ -142,7 +142,7 @@ class GraphEngine(wiring.Component):
         if self._digit is None:
             m.d.comb += core.o.ready.eq(1)
         else:
-            # The registers of the vector lie all over the graph, so that their enable does not drive `ready` as well.
+            # The vector's registers have a copy of `idle` as their enable: one register would have too many loads.
             load = Signal(init=1, attrs={"keep": "TRUE"})
             idle_registers.append(load)
             m.d.comb += core.load.eq(load)
@@ -157,10 +157,11 @@ class GraphEngine(wiring.Component):
         with m.If(core.o.valid):
             m.d.sync += hold.eq(core.o.payload)
         elements = Value.cast(hold)
-        # Every choice of a bit out of many depends on its place, which has a register for each few bits.
-        count_of_places = -(-len(elements) // _BITS_PER_PLACE)
-        keep = {"attrs": {"keep": "TRUE"}} if count_of_places > 1 else {}
-        places = [Signal(range(self._beats), name=f"place_{n}", **keep) for n in range(count_of_places)]
+        # The number of the beat that leaves, with a register for each part of the bits that depend on it.
+        width = len(elements) // (self._beats * self._o_lanes)
+        parts = min(-(-len(elements) // _BITS_PER_PLACE), self._o_lanes * width)
+        keep = {"attrs": {"keep": "TRUE"}} if parts > 1 else {}
+        places = [Signal(range(self._beats), name=f"place_{n}", **keep) for n in range(parts)]
         active, place = Signal(), places[0]
         with m.If(core.o.valid):
             m.d.sync += [active.eq(1), *[register.eq(0) for register in places]]
@@ -170,7 +171,6 @@ class GraphEngine(wiring.Component):
         choose = Signal()
         m.d.sync += choose.eq(active)
         m.d.comb += queue.i.valid.eq(choose)
-        width = len(elements) // (self._beats * self._o_lanes)
         for lane in range(self._o_lanes):
             rows = range(lane, self._beats * self._o_lanes, self._o_lanes)
             chosen = Signal(width, name=f"chosen_{lane}", reset_less=True)

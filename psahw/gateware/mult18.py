@@ -14,8 +14,8 @@ def mult18(m: Module, *, a, b, name: str) -> Signal:
     Throughput: one product per clock cycle. The primitive's parameters are those of FPGA-TN-02205, "ECP5 and ECP5-5G
     sysDSP Usage Guide"; the register inside of the multiplier, the cascades and the third operand are not used.
 
-    Yosys infers this multiplier without its registers. A product then has to reach the multiplier and leave it again
-    within one clock cycle, wherever the multiplier lies.
+    Yosys infers this multiplier without its registers. Operands then have to reach it, and their product has to leave
+    it, within one clock cycle, wherever it lies.
 
     Parameters
     ----------

@@ -18,8 +18,8 @@ MODELS = Path(__file__).with_name("multipliers.v")
 def product(m: Module, primitive: str | None, *, a, b, clear, name: str):
     """Return ``a·b``, or 0 if ``clear`` was high with them, three clock cycles later.
 
-    All registers fit into a DSP slice: one for each operand, and two for the product. On ECP5, operands have another
-    register in front of that in the multiplier, which may be far from the memory that an operand comes from.
+    All registers fit into a DSP slice: one for each operand, and two for the product. On ECP5, each operand has a
+    register in the fabric and one in the multiplier, which may be far from the memory that the operand comes from.
 
     Parameters
     ----------

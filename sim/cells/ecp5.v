@@ -1,5 +1,5 @@
-// Models of ECP5's multipliers and block RAM with the features that Yosys 0.70 and psahw use: no registers behind the
-// block RAM, inverted clocks or chip selects. Yosys has only black boxes of them. The models follow Lattice's sysDSP and memory
+// Models of ECP5's multipliers and block RAM with the features that Yosys 0.70 and psahw use. Not modelled are registers
+// behind block RAM, inverted clocks and chip selects. Yosys has only black boxes of them. The models follow Lattice's sysDSP and memory
 // usage guides (FPGA-TN-02205, FPGA-TN-02204) and the FPGA libraries reference guide.
 
 module DP16KD (
@@ -105,7 +105,7 @@ module MULT18X18D (
     parameter REG_INPUTC_CLK = "NONE", GSR = "ENABLED", RESETMODE = "SYNC", MULT_BYPASS = "DISABLED";
 
     initial
-        if (REG_INPUTC_CLK != "NONE" || RESETMODE != "SYNC" || MULT_BYPASS != "DISABLED")
+        if (SOURCEA || SOURCEB || REG_INPUTC_CLK != "NONE" || RESETMODE != "SYNC" || MULT_BYPASS != "DISABLED")
             $fatal(1, "only synchronous resets and two operands are modelled");
 
     function pin(input [31:0] name, input [3:0] pins);

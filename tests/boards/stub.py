@@ -78,10 +78,11 @@ class Stub(wiring.Component):
             m.d.sync += [self.o.valid.eq(0), total.eq(0), frames.eq(frames + 1)]
         with m.If(self.counters.clear):
             m.d.sync += frames.eq(0)
-        with m.If(self.counters.addr == 0):
-            m.d.sync += self.counters.data.eq(frames)
-        with m.Else():
-            m.d.sync += self.counters.data.eq(self.counters.addr)
+        chosen = Signal(32)
+        m.d.sync += [
+            chosen.eq(Mux(self.counters.addr == 0, frames, self.counters.addr)),
+            self.counters.data.eq(chosen),
+        ]
         m.d.comb += self.o.payload.class_index.eq(total[:2])
         for k in range(CLASSES):  # the greatest logit is that of the class
             m.d.comb += self.o.payload.logits[k].eq(Mux(total[:2] == k, total + 1, -total * k))

@@ -243,7 +243,7 @@ FAULTS = (
     Fault(
         "A clock cycle with a frame is not cleared",
         Counters, "elaborate", "with m.If(self.clear):", "with m.If(self.clear & ~self.frame):",
-        "counters", "counts",
+        "counters/2", "counts",
     ),
     Fault(
         "A group is emitted too often",

@@ -42,6 +42,22 @@ def test_counts():
     simulate(dut, testbench)
 
 
+@pytest.mark.parametrize("stages", [6, 7, 20, 254])
+def test_every_address(stages):
+    """Stage n stalls n + 1 times, and this is what its address selects."""
+    dut = Counters(stages=stages)
+
+    async def testbench(ctx):
+        for cycle in range(stages):
+            ctx.set(dut.stall, sum(1 << n for n in range(cycle, stages)))
+            await ctx.tick()
+        ctx.set(dut.stall, 0)
+        for stage in range(stages):
+            assert await read(ctx, dut, 2 + stage) == stage + 1
+
+    simulate(dut, testbench)
+
+
 def test_clear():
     dut = Counters(stages=1)
 

@@ -99,13 +99,16 @@ STAGES = {
     "pairs": lambda rng: (engines.mac(rng, 8, 8, 4, 2, pairs=4),),
     "single products": lambda rng: (engines.mac(rng, 8, 8, 3, 2, pairs=0, style="distributed"),),
     "inferred products": lambda rng: (engines.mac(rng, 8, 8, 3, 2, pairs=0, multiplier=None, style="distributed"),),
+    "products of ECP5": lambda rng: (
+        engines.mac(rng, 8, 8, 3, 2, pairs=0, multiplier="MULT18X18D", style="distributed"),
+    ),
 }
 
 
-ONLY = {"pairs": "xc7", "single products": "xc7", "inferred products": "ecp5"}
+ONLY = {"pairs": "xc7", "single products": "xc7", "inferred products": "ecp5", "products of ECP5": "ecp5"}
 """Family of stages that only one family supports.
 
-Xilinx' multipliers are instances. ECP5's are inferred, and too narrow for two products.
+Xilinx' multipliers are instances. ECP5's are instances or inferred, and too narrow for two products.
 """
 
 
@@ -119,7 +122,7 @@ def test_each_engine(name, family, tmp_path):
     stages = STAGES[name](rng)
     design, cells = netlist_of(engines.design(tmp_path / "design", stages, inputs=8, lanes=1, outputs=8), family)
     check_modes(cells)
-    multipliers = {"pairs": 4, "single products": 6, "inferred products": 6}.get(name, 0)
+    multipliers = {"pairs": 4, "single products": 6, "inferred products": 6, "products of ECP5": 6}.get(name, 0)
     assert sum(count(cells, "DSP48E1", "MULT18X18D")) == multipliers
     memories = {"queues": 2, "table in block RAM": 1, "pairs": 1}.get(name, 0)
     assert sum(count(cells, "RAMB18E1", "RAMB36E1", "DP16KD")) >= memories

@@ -114,7 +114,7 @@ def resolved(directory, target, tool):
 @pytest.mark.parametrize("models", [(), ("multipliers.v",)], ids=["no models", "models"])
 @pytest.mark.parametrize("name", boards.BOARDS)
 def test_fusesoc_resolves_the_core_of_every_board(name, models, memories, tmp_path):
-    """A plan may use no DSP slices, as on ECP5, and its ROMs may all be in LUTs."""
+    """A plan may use no multipliers of its device, and its ROMs may all be in LUTs."""
     pytest.importorskip("fusesoc", reason="the extra `dev` is not installed")
     contents = Contents(boards.get(name), {"network": 'n: "#'}, None, "psahw_axi", ("axi.v",), memories, models)
     for file, text in fusesoc.files(contents).items():

@@ -83,7 +83,11 @@ def _argmax(codes, lanes=1):
 
 def proofs() -> Iterator[Proof]:
     """Yield the proofs of this module."""
-    yield Proof("Counters", "2 stages", ("counts",), "induction", lambda p: CountersBench(Counters(stages=2), p), 2)
+    for stages in (2, 7):
+        yield Proof(
+            "Counters", f"{stages} stages", ("counts",), "induction",
+            lambda p, stages=stages: CountersBench(Counters(stages=stages), p), 3,
+        )  # fmt: skip
     yield handshake("Add", "1 lane", _add())
     yield order("Add", "1 lane", _add(), 12)
     yield order("Add", "uint3 and int3 to uint3", _add(a_codes=UINT3, b_codes=INT3, o_codes=UINT3))
