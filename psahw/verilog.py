@@ -19,9 +19,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from . import processes
-from .architecture.device import MULTIPLIERS
 from .files import check_room
-from .gateware.multiplier import MODELS
+from .gateware.multiplier import MODELLED, MODELS
 
 __all__ = ["emit", "no_garbage_collection"]
 
@@ -160,6 +159,6 @@ def emit(
         raise RuntimeError(f"Yosys could not write {name}.v: {finished.stderr.strip()}")
     verilog = directory / f"{name}.v"
     written = verilog.read_bytes()
-    if any(primitive.encode() in written for primitive in MULTIPLIERS.values()):
+    if any(primitive.encode() in written for primitive in MODELLED):
         shutil.copyfile(MODELS, directory / MODELS.name)
     return verilog

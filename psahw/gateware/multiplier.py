@@ -4,15 +4,19 @@ from pathlib import Path
 
 from amaranth.hdl import Module, Mux, Signal, signed
 
+from ..architecture.device import MULTIPLIERS
 from ..architecture.packing import OPERAND_BITS
 from .arith import delay
 from .dsp48 import dsp48
 from .mult18 import mult18
 
-__all__ = ["MODELS", "accumulated", "mark_delay", "product"]
+__all__ = ["MODELLED", "MODELS", "accumulated", "mark_delay", "product"]
 
 MODELS = Path(__file__).with_name("multipliers.v")
 """Verilog models of the primitives for simulators. Amaranth's own simulator cannot run them."""
+
+MODELLED = tuple(MULTIPLIERS.values())
+"""The primitives that have a model."""
 
 
 def product(m: Module, primitive: str | None, *, a, b, clear, name: str):
