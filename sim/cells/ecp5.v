@@ -1,6 +1,6 @@
-// Models of ECP5's multipliers and block RAM with the features that Yosys 0.70 and psahw use. Not modelled are registers
-// behind block RAM, inverted clocks and chip selects. Yosys has only black boxes of them. The models follow Lattice's sysDSP and memory
-// usage guides (FPGA-TN-02205, FPGA-TN-02204) and the FPGA libraries reference guide.
+// Models of ECP5's multipliers and block RAM with the features that Yosys 0.70 and psahw use. Registers behind block RAM,
+// inverted clocks and chip selects are not modelled. Yosys has only black boxes of these cells. The models follow
+// Lattice's sysDSP and memory usage guides (FPGA-TN-02205, FPGA-TN-02204) and the FPGA libraries reference guide.
 
 module DP16KD (
     input DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2,

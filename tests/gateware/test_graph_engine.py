@@ -65,6 +65,15 @@ def test_outputs(outputs, inputs, kind, seed, rate, i_codes, o_codes, i_stalls, 
     check(weight, rows, options=options, i_stalls=i_stalls, o_stalls=o_stalls)
 
 
+@pytest.mark.parametrize("digit", [None, 2])
+@pytest.mark.parametrize("lanes", [1, 4, 32])
+def test_results_of_many_bits(digit, lanes):
+    """Results of 256 bits and more are chosen by several registers with the number of the beat."""
+    rng = np.random.default_rng(3)
+    options = {"digit": digit, "o_lanes": lanes}
+    check(random_weight(rng, 32, 3, "random"), random_rows(rng, 32), options=options, o_stalls=[True, False, False])
+
+
 def test_words_of_one_digit(tmp_path):
     """A count of digits would have no bits, which the reader of `psahw.sim.bit_loops` does not take."""
     rows = {"bias": np.array([0, 1]), "shift": np.array([0, 1])}

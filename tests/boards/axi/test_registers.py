@@ -5,11 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.sim import Simulator
 
 from psahw.boards.axi import __main__ as tables
 from psahw.boards.axi.identity import identity_values
 from psahw.boards.axi.register_file import RegisterFile
 from psahw.boards.axi.registers import CORE, KERNEL, Access, Register, identity
+from psahw.gateware.counters import Counters
 from tests.boards.axi.designs import manifest
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "register-map.md"
@@ -70,3 +73,43 @@ def test_init_wrong_table(offset, message):
     table = (Register(8, "A", Access.READ, ""), Register(offset, "B", Access.WRITE, ""))
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         RegisterFile(table=table)
+
+
+def test_a_read_after_the_response_sees_the_selected_counter():
+    """The read comes in the clock cycle after the response."""
+    m = Module()
+    table = (Register(0, "SELECT", Access.WRITE, ""), Register(4, "VALUE", Access.READ, ""))
+    m.submodules.file = file = RegisterFile(table=table)
+    m.submodules.counters = counters = Counters(stages=12)
+    bus = file.bus
+    m.d.comb += [
+        counters.addr.eq(file.registers.select.value),
+        file.registers.value.value.eq(counters.data),
+        counters.stall.eq(1 << 11),  # only the last stage stalls
+    ]
+    values = []
+
+    async def testbench(ctx):
+        for signal in (bus.bready, bus.rready):
+            ctx.set(signal, 1)
+        ctx.set(bus.wstrb, 0xF)
+        for number in (2 + 11, 2, 2 + 11):
+            ctx.set(bus.wdata, number)
+            for signal in (bus.awvalid, bus.wvalid):
+                ctx.set(signal, 1)
+            await ctx.tick()
+            for signal in (bus.awvalid, bus.wvalid):
+                ctx.set(signal, 0)
+            await ctx.tick().until(bus.bvalid)
+            ctx.set(bus.araddr, 4)
+            ctx.set(bus.arvalid, 1)
+            await ctx.tick()
+            ctx.set(bus.arvalid, 0)
+            assert ctx.get(bus.rvalid)
+            values.append(ctx.get(bus.rdata))
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert values[0] and not values[1] and values[2] > values[0]
