@@ -10,7 +10,7 @@ from .bit_logic import ZERO, Logic, Word
 __all__ = ["NAME", "Reader", "Unsupported", "Words"]
 
 NAME = r"\\\S+(?=\s)|[A-Za-z_][\w$]*"
-_TOKEN = re.compile(rf"\s+|(\d+'[hbd][0-9a-f?]+|{NAME}|\d+|<=|!=|==|&&|\|\||~[&|^]|\S)")
+_TOKEN = re.compile(rf"\s+|(\d+'[hbd][0-9a-f?]+|{NAME}|\d+|<=|>>|!=|==|&&|\|\||~[&|^]|\S)")
 _DECLARATION = re.compile(
     rf"^  (input|output|wire|reg) (?:\[(\d+):0\] )?({NAME}) *(?:= (\d+'[hbd][0-9a-f]+))?;\n", re.MULTILINE
 )
@@ -209,7 +209,7 @@ class Words:
         """Read an expression up to a token that does not belong to it."""
         value = self._operand()
         operator = self._tokens[self._at]
-        while (token := self._tokens[self._at]) in ("&", "|", "^", "+", "!=", "=="):
+        while (token := self._tokens[self._at]) in ("&", "|", "^", "+", "!=", "==", ">>"):
             self._at += 1
             if token != operator:
                 raise Unsupported(f"{operator} and {token}")
@@ -232,6 +232,8 @@ class Words:
         logic, longest = self._logic, max(a.width, b.width)
         if token == "+":
             return _Expression(longest, lambda width: logic.total(a.bits(width), b.bits(width)))
+        if token == ">>":
+            return _Expression(a.width, lambda width: self._shifted(a.bits(width), b.alone))
         operation = {"&": logic.conjunction, "|": logic.disjunction}.get(token, logic.difference)
 
         def bits(width: int) -> Word:
@@ -245,6 +247,13 @@ class Words:
             return [differs if token == "!=" else logic.inverse(differs)]
 
         return _fixed(1, comparison)
+
+    def _shifted(self, word: Word, places: Word) -> Word:
+        """Return a word shifted to the right by a number of places, each bit of which is a choice."""
+        for n, bit in enumerate(places):
+            moved = (word[1 << n :] if 1 << n < len(word) else []) + [ZERO] * min(1 << n, len(word))
+            word = [self._logic.choice(bit, x, y) for x, y in zip(moved, word, strict=True)]
+        return word
 
     def _operand(self) -> _Expression:
         token, logic = self._take(), self._logic

@@ -185,7 +185,12 @@ class DigitSerial(wiring.Component):
         lanes = []
         for lane in range(schedule.digit):
             bits = [(row.constant >> lane + schedule.digit * n) & 1 for n in range(schedule.period)]
-            lanes.append(_chosen(bits, number))
+            if len(set(bits)) == 1:
+                lanes.append(C(bits[0], 1))
+            else:
+                # An Array would end with a comparison, for numbers that do not occur.
+                table = C(sum(bit << n for n, bit in enumerate(bits)), 1 << len(number))
+                lanes.append(table.bit_select(number, 1))
         return lanes
 
     def _constant(self, row):
@@ -248,17 +253,6 @@ def _digits(m, pulse, x, schedule, name):
     bits = Signal(digit, name=name, reset_less=True)
     m.d.sync += bits.eq(chosen)
     return bits
-
-
-def _chosen(bits, number):
-    """Return one of ``bits``, which are constants; any of them for a number beyond.
-
-    Yosys would make comparisons of an Array, whose paths are longer.
-    """
-    if len(set(bits)) == 1:
-        return C(bits[0], 1)
-    half = 1 << (len(bits) - 1).bit_length() - 1
-    return Mux(number[half.bit_length() - 1], _chosen(bits[half:], number), _chosen(bits[:half], number))
 
 
 def _by_lane(digits):

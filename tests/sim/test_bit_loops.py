@@ -262,6 +262,11 @@ def test_casez(selector, pattern, is_read, caplog):
         (2, "&(~a)", lambda a, b: a == 0),
         (2, "| a & b[0]", lambda a, b: (a > 0) & b),
         (5, "a + ~b", lambda a, b: (a + 31 - b) % 32),
+        (4, "a >> b", lambda a, b: a >> b),
+        (6, "a >> b[1:0]", lambda a, b: a >> b % 4),
+        (5, "(a + b) >> b[0]", lambda a, b: a + b >> b % 2),
+        (3, "8'hb5 >> (a + b)", lambda a, b: (181 >> (a + b) % 16) % 8),
+        (9, "a + (~b >> a)", lambda a, b: (a + (511 - b >> a)) % 512),
     ],
 )
 def test_widths(width, expression, value):
