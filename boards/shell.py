@@ -38,7 +38,9 @@ class Shell(Elaboratable):
         m = Module()
         oscillator, locked = self._clock_and_reset(m, platform)
         link = self.link.component(self.accelerator, clock_hz=self.clock.hz)
-        m.submodules.core = core = Core(self.accelerator, link, clock_hz=self.clock.hz)
+        m.submodules.core = core = Core(
+            self.accelerator, link, clock_hz=self.clock.hz, ecp5_global=self.board.device.family == "ecp5"
+        )
         if self.link.kind == UdpOptions.kind:
             link_locked = self._ethernet(m, platform, core, oscillator, locked)
         else:

@@ -168,7 +168,12 @@ def _(node: nodes.TableRom, network: Network) -> wiring.Component:
     if not isinstance(table, Table):
         raise ValueError(f"{node.name}: the layer must be a table, not one with weights")
     return TableRom(
-        values=table.values, lanes=node.lanes, style=node.style, i_codes=node.i_codes, o_codes=node.o_codes
+        values=table.values,
+        lanes=node.lanes,
+        style=node.style,
+        bank_words=node.bank_words,
+        i_codes=node.i_codes,
+        o_codes=node.o_codes,
     )
 
 

@@ -117,23 +117,30 @@ class ImageBuffer(wiring.Component):
                 base.eq(Mux(slot == self.slots - 1, 0, base + self.beats)),
             ]
 
-    def _read(self, m, port, repeats, ready, sent):
+    def _read(self, m, port, repeats, waiting, sent):
         """Send the beats of the oldest committed image, ``repeat`` times."""
         slot, base = Signal(range(self.slots)), Signal(len(port.addr))
         beat, done = Signal(range(self.beats)), Signal(REPEAT_BITS)
         first, last = Signal(), beat == self.beats - 1
-        final = done + 1 == repeats[slot]
-        o = self.o
-        move = ~o.valid | o.ready
+        # The repetitions of an image come from a register, which follows in the clock cycle after the image before.
+        repetitions, known = Signal(REPEAT_BITS), Signal()
+        m.d.sync += [repetitions.eq(repeats[slot] - 1), known.eq(waiting & ~sent)]
+        ready, final = waiting & known, done == repetitions
+        # A register holds what comes from the block RAM, which takes long on some devices.
+        read, o = Signal(), self.o
+        take = ~o.valid | o.ready
+        move = ~read | take
         m.d.comb += [
             port.en.eq(move),
             port.addr.eq(base + beat),
-            o.payload.eq(port.data),
             self.begin.eq(o.valid & o.ready & first),
             sent.eq(move & ready & last & final),
         ]
+        read_first = Signal()
+        with m.If(take):
+            m.d.sync += [o.valid.eq(read), first.eq(read_first), o.payload.eq(port.data)]
         with m.If(move):
-            m.d.sync += [o.valid.eq(ready), first.eq((beat == 0) & (done == 0))]
+            m.d.sync += [read.eq(ready), read_first.eq((beat == 0) & (done == 0))]
             with m.If(ready):
                 m.d.sync += beat.eq(Mux(last, 0, beat + 1))
                 with m.If(last):

@@ -9,6 +9,7 @@ from psahw.gateware.counters import READER
 from psahw.gateware.stream import Queue
 from psahw.host.protocol import LINK_LOSSES
 
+from .cobs import FRAME_BYTE
 from .dispatcher import TICKET, Dispatcher
 from .frames import FrameReceiver, FrameSender
 from .image_buffer import ImageBuffer
@@ -125,7 +126,10 @@ class Link(wiring.Component):
         m.d.sync += [dispatcher.i.valid.eq(receiver.o.valid), dispatcher.i.payload.eq(receiver.o.payload)]
         wiring.connect(m, dispatcher.o, tickets.i)
         wiring.connect(m, tickets.o, replier.i)
-        wiring.connect(m, replier.o, sender.i)
+        # The choice of a byte of an answer, and all that depends on the byte, take a clock cycle each.
+        m.submodules.body = body = Queue(shape=FRAME_BYTE, depth=3, style="distributed")
+        wiring.connect(m, replier.o, body.i)
+        wiring.connect(m, body.o, sender.i)
         wiring.connect(m, sender.o, wiring.flipped(self.tx))
         wiring.connect(m, buffer.o, wiring.flipped(self.image))
         wiring.connect(m, wiring.flipped(self.result), replier.result)

@@ -108,7 +108,7 @@ class Replier(wiring.Component):
         sequence_end = part == Mux(kind.matches(*SHORT_KINDS), 0, SEQUENCE_BYTES - 1)
 
         fetched = self._word(m, kind, index)
-        taken, last = self._results(m)
+        taken, begins, last = self._results(m)
         m.d.comb += self.counters.addr.eq(ticket.argument)
         m.d.sync += self.flush.eq(0)
         with m.FSM():
@@ -123,6 +123,7 @@ class Replier(wiring.Component):
                             m.d.sync += words.eq(len(self._hello))
                         with m.Case(Kind.IMAGE):
                             m.d.sync += words.eq(result_words)
+                            m.d.comb += begins.eq(1)
                             m.next = "RESULT"
                         with m.Case(Kind.CLEAR, Kind.RESET, Kind.OPEN):
                             m.d.sync += words.eq(0)
@@ -184,18 +185,22 @@ class Replier(wiring.Component):
         -------
         taken
             Signal to set in a cycle in which a result is to be discarded.
+        begins
+            Signal to set in the cycle before the image's results are waited for.
         last
             Expression that is true while the image's last result is offered.
         """
-        taken, done, shown = Signal(), Signal.like(self.i.payload.argument), Signal()
+        taken, begins, shown = Signal(), Signal(), Signal()
+        # A register says that one result is left, because this decides whether the accelerator may go on.
+        left, one_left = Signal.like(self.i.payload.argument), Signal()
         result = self.result
         m.d.comb += [result.ready.eq(taken | self.next_image), self.offered.eq(result.valid & ~shown)]
         m.d.sync += shown.eq(result.valid & ~result.ready)
-        with m.If(self.next_image | self.flush):
-            m.d.sync += done.eq(0)
+        with m.If(begins):
+            m.d.sync += [left.eq(self.i.payload.argument), one_left.eq(self.i.payload.argument == 1)]
         with m.Elif(taken):
-            m.d.sync += done.eq(done + 1)
-        return taken, result.valid & (done == self.i.payload.argument - 1)
+            m.d.sync += [left.eq(left - 1), one_left.eq(left == 2)]
+        return taken, begins, result.valid & one_left
 
     def _word(self, m, kind, index):
         """Return the word at ``index`` of an answer."""

@@ -11,6 +11,11 @@ module OBZ(input I, input T, output O);
     assign O = T ? 1'bz : I;
 endmodule
 
+// A buffer in front of the global network, which the shell never stops.
+module DCCA(input CLKI, input CE, output CLKO);
+    assign CLKO = CLKI & CE;
+endmodule
+
 // FPGA-TN-02200, section "PLL": with CLKOP as the feedback, CLKOP runs at CLKI / CLKI_DIV * CLKFB_DIV, and the VCO runs
 // CLKOP_DIV times as fast. An output has phase 0 if its CPHASE is its divider minus 1.
 module EHXPLLL #(

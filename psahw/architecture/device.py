@@ -8,13 +8,24 @@ Gowin DS102 for GW2A and DS117 for GW1NR.
 from dataclasses import dataclass
 from math import ceil
 
-__all__ = ["DEVICES", "LUT_ROM_WORDS", "MULTIPLIERS", "RESOURCES", "Device", "Resources"]
+__all__ = [
+    "DEVICES", "LUT_ROM_WORDS", "MULTIPLIERS", "REGISTERED_MULTIPLIERS", "RESOURCES", "TABLE_BANK_WORDS", "Device",
+    "Resources",
+]  # fmt: skip
 
 RESOURCES = ("lut", "ff", "dsp", "bram36")
 """Names of the resources that are counted."""
 
 MULTIPLIERS = {"xc7": "DSP48E1", "xcup": "DSP48E2", "ecp5": "MULT18X18D"}
 """The primitives that multiply, by family. Engines instantiate them; on other families tools infer multipliers."""
+
+REGISTERED_MULTIPLIERS = (MULTIPLIERS["ecp5"],)
+"""Those whose operands have a further register in front. Without its output register, which Yosys does not use, the
+block RAM of an ECP5 takes 5.8 ns, and the multiplier may be far away from it."""
+
+TABLE_BANK_WORDS = {"ecp5": 2048}
+"""Words that a block RAM holds, by the families on which a table has a register behind each of its block RAMs, in
+front of the choice of one of them, for the same reason."""
 
 LUT_ROM_WORDS = 128
 """Words of the deepest ROM in LUTs: two LUT6 and a MUXF7 for each bit of a word (UG474)."""

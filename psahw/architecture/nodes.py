@@ -306,6 +306,8 @@ class TableRom(Node):
         Memory of the tables, ``"block"`` or ``"distributed"``.
     i_codes, o_codes
         Types of an argument and of a value.
+    bank_words
+        Most words of a bank of the tables, behind which there is a register; None for a single bank.
     """
 
     channels: int
@@ -314,6 +316,17 @@ class TableRom(Node):
     style: str = "block"
     i_codes: Codes = INT8
     o_codes: Codes = INT8
+    bank_words: int | None = None
+
+    @property
+    def words(self) -> int:
+        """Words of the tables of a lane."""
+        return (self.channels // self.lanes if self.distinct else 1) * self.i_codes.count
+
+    @property
+    def banks(self) -> int:
+        """Banks of the tables of a lane."""
+        return 1 if self.bank_words is None else -(-self.words // self.bank_words)
 
 
 @dataclass(frozen=True)

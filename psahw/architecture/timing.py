@@ -9,12 +9,13 @@ from bisect import bisect_left
 
 import numpy as np
 
+from .device import REGISTERED_MULTIPLIERS
 from .geometry import SlidingWindow
 
 __all__ = [
     "add", "argmax", "fifo_depth", "gather", "graph_engine", "graph_latency", "graph_words", "local_beats",
-    "local_latency", "local_mixing", "mac_array", "mac_latency", "mac_passes", "max_pool", "mean_pool", "queued",
-    "requantise_latency", "table_rom", "thresholds", "transpose", "windows",
+    "local_latency", "local_mixing", "mac_array", "mac_latency", "mac_passes", "max_pool", "mean_pool",
+    "operand_registers", "queued", "requantise_latency", "table_rom", "thresholds", "transpose", "windows",
 ]  # fmt: skip
 
 ADD_LATENCY = 2
@@ -35,9 +36,9 @@ def queued(earliest: np.ndarray, work: int | np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(earliest - before) + before
 
 
-def table_rom(times: np.ndarray) -> np.ndarray:
-    """Return the output times of a `TableRom`."""
-    return times + TABLE_LATENCY
+def table_rom(times: np.ndarray, banks: int = 1) -> np.ndarray:
+    """Return the output times of a `TableRom`, whose memories may consist of several banks."""
+    return times + TABLE_LATENCY + (banks > 1)
 
 
 def gather(times: np.ndarray, ratio: int, beats: int | None = None) -> np.ndarray:
@@ -55,13 +56,20 @@ def requantise_latency(scaled: bool) -> int:
     return REQUANTISE_LATENCY + (MULTIPLIER_LATENCY if scaled else 0)
 
 
-def mac_latency(columns: int, scaled: bool = False) -> int:
+def operand_registers(multiplier: str | None) -> int:
+    """Return the number of registers of an operand in front of those in a multiplier of a `MacArray`."""
+    return int(multiplier in REGISTERED_MULTIPLIERS)
+
+
+def mac_latency(columns: int, scaled: bool = False, multiplier: str | None = None) -> int:
     """Return the clock cycles from the last step of a pass to its first row at the output of a `MacArray`.
 
-    Four lead to the accumulator (ROM, A/B, M, P), one captures it, one selects the row. Then come one for each level
-    of the adder tree over the columns, the requantiser, which may be ``scaled`` by multipliers, and the queue.
+    Four lead to the accumulator (ROM, A/B, M, P), and one more if the operands of the ``multiplier`` have registers
+    in front. One captures it, one selects the row. Then come one for each level of the adder tree over the columns,
+    the requantiser, which may be ``scaled`` by multipliers, and the queue.
     """
-    return 6 + (columns - 1).bit_length() + requantise_latency(scaled) + QUEUE_LATENCY
+    registers = operand_registers(multiplier)
+    return 6 + registers + (columns - 1).bit_length() + requantise_latency(scaled) + QUEUE_LATENCY
 
 
 def _jobs(latency: int, interval: int) -> int:
@@ -73,18 +81,19 @@ def _jobs(latency: int, interval: int) -> int:
     return latency // interval + 1
 
 
-def mac_passes(*, columns: int, steps: int, o_beats: int, scaled: bool = False) -> int:
+def mac_passes(*, columns: int, steps: int, o_beats: int, scaled: bool = False, multiplier: str | None = None) -> int:
     """Return the number of passes that are under way in a `MacArray` at once in the steady state.
 
     A pass has ``steps`` steps and ``o_beats`` output beats. It counts from the clock cycle of its first step to the
     one after its last beat.
     """
-    return _jobs(steps - 1 + mac_latency(columns, scaled) + o_beats - 1, steps)
+    return _jobs(steps - 1 + mac_latency(columns, scaled, multiplier) + o_beats - 1, steps)
 
 
 def mac_array(
-    times: np.ndarray, *, inputs: int, outputs: int, rows: int, columns: int, o_lanes: int, scaled: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
+    times: np.ndarray, *, inputs: int, outputs: int, rows: int, columns: int, o_lanes: int, scaled: bool = False,
+    multiplier: str | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return the output times of a `MacArray`, and the times at which each input beat is freed.
 
     The input beats have ``columns`` lanes, the output beats ``o_lanes``. The rows may be ``scaled`` by multipliers.
@@ -92,7 +101,7 @@ def mac_array(
     steps, passes = -(-inputs // columns), -(-outputs // rows)
     start = queued(times.reshape(-1, steps)[:, -1] + 1, passes * steps)
     row = np.arange(0, outputs, o_lanes)
-    end = (row // rows + 1) * steps - 1 + mac_latency(columns, scaled) + row % rows // o_lanes
+    end = (row // rows + 1) * steps - 1 + mac_latency(columns, scaled, multiplier) + row % rows // o_lanes
     freed = start[:, None] + (passes - 1) * steps + np.arange(steps)
     return (start[:, None] + end).reshape(-1), freed.reshape(-1)
 

@@ -9,7 +9,7 @@ from ..architecture.codes import INT8
 from ..architecture.device import MULTIPLIERS
 from ..architecture.packing import MULTIPLIERS_PER_MARK, OPERAND_BITS, borrow, laid_out, pairs, split
 from ..architecture.ranges import dot_range, signed_bits
-from ..architecture.timing import mac_passes, requantise_latency
+from ..architecture.timing import mac_passes, operand_registers, requantise_latency
 from .arith import Requantise, adder_tree, as_signed, copies, delay
 from .check import check_choice, check_divides, check_int
 from .count import count, level
@@ -60,7 +60,7 @@ class MacArray(wiring.Component):
     wait, so that no register between ring and queue has an enable that depends on the output.
 
     Latency: ``8 + (columns - 1).bit_length() + 3`` clock cycles from the last step of a pass to its first row at the
-    output, and three more with a ``scale``; a vector starts when all of its beats are in the ring
+    output, three more with a ``scale``, and one more on ECP5; a vector starts when all of its beats are in the ring
     (`psahw.architecture.timing.mac_array`). Throughput: one step per clock cycle; the initiation interval is passes
     times steps per vector. Backpressure: ``i.ready`` comes from registers only.
 
@@ -181,8 +181,10 @@ class MacArray(wiring.Component):
     @property
     def passes_under_way(self) -> int:
         """Number of passes whose rows fit into the queue."""
-        scaled = self._scale is not None
-        return mac_passes(columns=self._columns, steps=self._steps, o_beats=self._groups, scaled=scaled)
+        return mac_passes(
+            columns=self._columns, steps=self._steps, o_beats=self._groups, scaled=self._scale is not None,
+            multiplier=self._multiplier,
+        )  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
@@ -222,17 +224,18 @@ class MacArray(wiring.Component):
             words.append(read(m, memory, address, style=style, name=f"weights_{part}", keep=parts > 1))
         w = data.View(data.ArrayLayout(data.ArrayLayout(signed(bits), self._columns), self._rows), Cat(words))
 
-        # Multiply, accumulate, keep: four clock cycles from a step to the total, the last of them in `_units`.
+        # Multiply, accumulate, keep: four clock cycles from a step to the total, the last of them in `_units`, and
+        # one more if the operands have registers.
         first = delay(m, ring.first, mark_delay(self._multiplier), name="first")
-        last = Signal(3)
+        last = Signal(3 + operand_registers(self._multiplier))
         m.d.sync += last.eq(Cat(step & ring.last, last))
-        sums = self._units(m, w, [as_signed(x) for x in ring.x], first, last[2])
+        sums = self._units(m, w, [as_signed(x) for x in ring.x], first, last[-1])
 
         # Emit o_lanes rows per clock cycle, while the next pass runs.
         emit, group = Signal(), Signal(range(self._groups))
         row, beat = _walk(m, emit, words=self._outputs // self._o_lanes, repeat=self._repeat, sets=self._sets)
         m.d.sync += [group.eq(group + 1), emit.eq(emit & (group != self._groups - 1) & ~beat.last)]
-        with m.If(last[2]):
+        with m.If(last[-1]):
             m.d.sync += [group.eq(0), emit.eq(1)]
         levels = (self._columns - 1).bit_length()
         valid = Signal(levels + 1 + requantise_latency(self._scale is not None))

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 
 from ..architecture.device import MULTIPLIERS
 from ..architecture.packing import OPERAND_BITS
+from ..architecture.timing import operand_registers
 from .arith import delay
 from .dsp48 import dsp48
 from .mult18 import mult18
@@ -49,13 +50,15 @@ def product(m: Module, primitive: str | None, *, a, b, clear, name: str):
 
 def mark_delay(primitive: str | None) -> int:
     """Return the clock cycles by which `accumulated` wants ``first`` later than the factors."""
-    return 1 if primitive in OPERAND_BITS else 2
+    return 1 if primitive in OPERAND_BITS else 2 + operand_registers(primitive)
 
 
 def accumulated(m: Module, primitive: str | None, *, a, b, first, start: int, bits: int, name: str):
-    """Return the sum of ``start`` and of the products ``a·b`` since ``first``, three clock cycles after them.
+    """Return the sum of ``start`` and of the products ``a·b`` since ``first``, some clock cycles after them.
 
-    A DSP slice contains the accumulator. Behind other multipliers it takes LUTs and flip-flops.
+    They are three, and one more on ECP5, where each operand has a register in the fabric and one in the multiplier
+    (`psahw.architecture.timing.operand_registers`). A DSP slice contains the accumulator. Behind other multipliers it
+    takes LUTs and flip-flops.
 
     Parameters
     ----------
@@ -75,10 +78,10 @@ def accumulated(m: Module, primitive: str | None, *, a, b, first, start: int, bi
     """
     if primitive in OPERAND_BITS:
         return dsp48(m, primitive, a=a, b=b, first=first, start=start, name=name)[:bits].as_signed()
+    held_a, held_b = delay(m, a, 1, name=f"a_{name}"), delay(m, b, 1, name=f"b_{name}")
     if primitive is not None:
-        new = mult18(m, a=a, b=b, name=name)[: len(a) + len(b)].as_signed()
+        new = mult18(m, a=held_a, b=held_b, name=name)[: len(a) + len(b)].as_signed()
     else:
-        held_a, held_b = delay(m, a, 1, name=f"a_{name}"), delay(m, b, 1, name=f"b_{name}")
         new = delay(m, held_a * held_b, 1, name=f"product_{name}")
     total = Signal(signed(bits), name=f"total_{name}", reset_less=True)
     m.d.sync += total.eq(Mux(first, start, total) + new)

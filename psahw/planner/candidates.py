@@ -135,22 +135,34 @@ def _identity(table: Table, shape: Activations) -> bool:
     return table.codes == codes and bool((table.values == np.arange(codes.low, codes.high + 1)).all())
 
 
-def _table_roms(name: str, table: Table, stream: _Stream) -> list[TableRom]:
-    """Return a table in each memory that suits its size. A table that is the identity needs none."""
+def _table_roms(name: str, table: Table, stream: _Stream, bank_words: int | None = None) -> list[TableRom]:
+    """Return a table in each memory that suits its size. A table that is the identity needs none.
+
+    A table in block RAM has banks of ``bank_words`` words.
+    """
     if _identity(table, stream.shape):
         return []
     distinct = bool((table.values != table.values[:1]).any())
     small = not distinct or stream.beats * table.values.shape[1] <= 1024  # words
     styles = [style for style, fits in (("distributed", small), ("block", distinct)) if fits]
     return [
-        TableRom(name, table.channels, stream.lanes, distinct, style, stream.shape.codes, table.codes)
+        TableRom(
+            name,
+            table.channels,
+            stream.lanes,
+            distinct,
+            style,
+            stream.shape.codes,
+            table.codes,
+            bank_words if style == "block" else None,
+        )
         for style in styles
     ]
 
 
-def _table(name: str, table: Table, stream: _Stream) -> Tree:
+def _table(name: str, table: Table, stream: _Stream, bank_words: int | None) -> Tree:
     """Return the choice of a table's memory, without nodes for a table that is the identity."""
-    roms = _table_roms(name, table, stream)
+    roms = _table_roms(name, table, stream, bank_words)
     return OneOf(tuple(Leaf((rom,)) for rom in roms)) if roms else Leaf(())
 
 
@@ -290,7 +302,7 @@ class _Chooser:
             stream = _Stream(self.shapes[name][0], stream.lanes, stream.period)
             match layer:
                 case Table():
-                    parts.append(_table(name, layer, stream))
+                    parts.append(_table(name, layer, stream, self.engines.bank_words))
                 case TokenMixing():
                     parts += (
                         self.dense(name, layer, stream) if layer.kernel is None else self.local(name, layer, stream)
@@ -311,7 +323,8 @@ class _Chooser:
             # The smallest table: it is never in the way.
             bypass: list[Node] = []
             for place, table in tables:
-                bypass += _table_roms(place, table, _Stream(self.shapes[place][0], stream.lanes, stream.period))[-1:]
+                at = _Stream(self.shapes[place][0], stream.lanes, stream.period)
+                bypass += _table_roms(place, table, at, self.engines.bank_words)[-1:]
             shortcut: Tree = Leaf(tuple(bypass))
         else:
             shortcut = self.series(name, layer.shortcut, stream, lanes)

@@ -8,7 +8,7 @@ import dataclasses
 from functools import lru_cache, singledispatch
 from math import ceil, gcd, log2
 
-from ..architecture.device import LUT_ROM_WORDS, Resources
+from ..architecture.device import LUT_ROM_WORDS, REGISTERED_MULTIPLIERS, Resources
 from ..architecture.nodes import (  # fmt: skip
     Argmax,
     Gather,
@@ -142,7 +142,10 @@ def _(node: MacArray) -> Resources:
     copies += node.o_lanes * node.columns * primitives.index_bits(groups)
     if node.weight_style == "distributed":
         copies += (node.rows - 1) * primitives.index_bits(steps * node.sets)
-    words = mac_passes(columns=node.columns, steps=node.steps, o_beats=groups, scaled=bool(node.scale_bits))
+    words = mac_passes(
+        columns=node.columns, steps=node.steps, o_beats=groups, scaled=bool(node.scale_bits),
+        multiplier=node.multiplier,
+    )  # fmt: skip
     return (
         Resources(ff=units * unit_bits + copies, dsp=node.multipliers)
         + primitives.weights(units * node.weight_bits, steps * node.sets, node.weight_style)
@@ -187,7 +190,9 @@ def _(node: GraphEngine) -> Resources:
 def _(node: TableRom) -> Resources:
     words = node.channels // node.lanes if node.distinct else 1
     bits = node.o_codes.bits
-    table = primitives.rom(bits, node.i_codes.count * words, node.style) + Resources(ff=bits)
+    table = primitives.rom(bits, node.words, node.style) + Resources(ff=bits)
+    if node.banks > 1:
+        table += Resources(ff=bits * node.banks + 2 * primitives.index_bits(node.banks))
     # In LUTs, the number of the table waits with the value.
     number = primitives.index_bits(words) if node.style == "distributed" else 0
     return table * node.lanes + primitives.counter(words) + Resources(lut=3, ff=2 + number)
@@ -388,6 +393,8 @@ def _unpacked(node: Node) -> Resources:
     # The rows of a column share the register of their input.
     shared = Resources(ff=node.i_codes.bits * node.columns)
     registers = Resources(ff=node.weight_bits + product) * node.multipliers + shared
+    if node.multiplier in REGISTERED_MULTIPLIERS:
+        return Resources(lut=unit, ff=unit + node.weight_bits) * node.multipliers + shared
     return Resources(lut=unit, ff=unit) * node.multipliers + (registers if inferred else Resources())
 
 

@@ -191,12 +191,16 @@ class Engines:
         The device's multiplier primitive; None if tools infer multipliers.
     additions
         Most additions between two registers that the clock permits. Fewer would cost more registers and save nothing.
+    bank_words
+        Most words of a bank of a table in block RAM (`psahw.architecture.device.TABLE_BANK_WORDS`); None for a single
+        bank.
     """
 
     graphs: Mapping[str, tuple[GraphOption, ...]]
     rules: Rules
     multiplier: str | None
     additions: int = 1
+    bank_words: int | None = None
     # Pairs of units in a multiplier, by layer, rows and columns: they are the same in every period.
     _pairs: dict[tuple[str, int, int], int] = field(default_factory=dict)
 

@@ -71,10 +71,14 @@ def _visit(node: Node, times: np.ndarray) -> tuple[Node, np.ndarray]:
     raise TypeError(f"node must be one of psahw.architecture.nodes, not {node!r}")
 
 
-@_visit.register(InputTable)
-@_visit.register(TableRom)
-def _(node: InputTable | TableRom, times: np.ndarray) -> tuple[Node, np.ndarray]:
+@_visit.register
+def _(node: InputTable, times: np.ndarray) -> tuple[Node, np.ndarray]:
     return node, timing.table_rom(times)
+
+
+@_visit.register
+def _(node: TableRom, times: np.ndarray) -> tuple[Node, np.ndarray]:
+    return node, timing.table_rom(times, node.banks)
 
 
 @_visit.register
@@ -92,6 +96,7 @@ def _(node: MacArray, times: np.ndarray) -> tuple[Node, np.ndarray]:
         columns=node.columns,
         o_lanes=node.o_lanes,
         scaled=node.scale_bits > 0,
+        multiplier=node.multiplier,
     )
     return dataclasses.replace(node, depth=max(node.steps, timing.fifo_depth(times, freed))), output
 

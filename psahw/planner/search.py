@@ -16,7 +16,7 @@ from typing import TypeGuard
 from ..adder_graph.estimate import layer_luts
 from ..adder_graph.parallel import DEPTHS
 from ..adder_graph.serial import DIGITS
-from ..architecture.device import RESOURCES, Device, Resources
+from ..architecture.device import RESOURCES, TABLE_BANK_WORDS, Device, Resources
 from ..architecture.nodes import Node
 from ..errors import CheckFailed, UserError
 from ..network.file import digest
@@ -345,7 +345,7 @@ def _engines(
     most = _SERIAL_SAVING * device.limits()["lut"]
     small = {name: coded for name, coded in wanted.items() if layer_luts(coded.layer.weight) <= most}
     graphs = dict.fromkeys(wanted, ()) | (graph_options(small, progress=progress) if small else {})
-    return Engines(graphs, rules, device.multiplier, additions)
+    return Engines(graphs, rules, device.multiplier, additions, TABLE_BANK_WORDS.get(device.family))
 
 
 def make(

@@ -155,9 +155,12 @@ def test_every_row_shares_a_multiplier(operand_bits):
     check(layer, arguments, x=np.r_[np.where(positive, -128, 127), np.where(positive, 127, -128)])
 
 
-@pytest.mark.parametrize(("multiplier", "registers"), [(None, 2), ("MULT18X18D", 2), ("DSP48E1", 1)])
+@pytest.mark.parametrize(("multiplier", "registers"), [(None, 2), ("MULT18X18D", 3), ("DSP48E1", 1)])
 def test_registers_in_front_of_the_accumulators(multiplier, registers):
-    """The choice between a new sum and the old one has a register of its own in a DSP slice: that of OPMODE."""
+    """The choice between a new sum and the old one has a register of its own in a DSP slice: that of OPMODE.
+
+    The operands of a MULT18X18D come a clock cycle later.
+    """
     layer = random_layer(np.random.default_rng(0), 1, 4, 4)
     dut = MacArray(**layer, rows=2, columns=1, o_lanes=1, depth=8, vectors=2, multiplier=multiplier)
     statements = Fragment.get(dut, None).statements["sync"]

@@ -78,7 +78,9 @@ def test_memories_of_a_table(values, lanes, styles):
     roms = candidates._table_roms("t", values, stream)
     distinct = styles != ["distributed"]
     assert roms == [TableRom("t", values.channels, lanes, distinct, style) for style in styles]
-    choice = candidates._table("t", values, stream)
+    banked = candidates._table_roms("t", values, stream, 512)
+    assert [rom.bank_words for rom in banked] == [512 if style == "block" else None for style in styles]
+    choice = candidates._table("t", values, stream, None)
     assert choice.nodes == () if not styles else [option.nodes for option in choice.options] == [(r,) for r in roms]
 
 

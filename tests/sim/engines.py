@@ -35,10 +35,10 @@ def _layer(rng, outputs, inputs):
     return weight, bias, shift, linear
 
 
-def table(rng, channels, lanes, style="block"):
+def table(rng, channels, lanes, style="block", bank_words=None):
     """Return a stage with a random table per channel."""
     values = rng.integers(-128, 128, (channels, 256)).astype(np.int8)
-    part = TableRom(values=values, lanes=lanes, style=style)
+    part = TableRom(values=values, lanes=lanes, style=style, bank_words=bank_words)
     return {f"table_{style}": part}, lambda x: values[np.arange(channels), x + 128].astype(np.int64)
 
 

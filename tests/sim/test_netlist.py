@@ -93,6 +93,7 @@ def test_rom_of_luts(outputs, tmp_path):
 STAGES = {
     "table in block RAM": lambda rng: (engines.table(rng, 8, 1),),
     "table in LUTs": lambda rng: (engines.table(rng, 8, 1, style="distributed"),),
+    "table in banks": lambda rng: (engines.table(rng, 8, 1, bank_words=512),),
     **{f"serial:{digit}": lambda rng, digit=digit: (engines.graph(rng, 8, 8, digit),) for digit in DIGITS},
     "parallel": lambda rng: (engines.graph(rng, 8, 8, None),),
     "queues": lambda rng: (engines.queues(rng, 8, 8),),
@@ -124,7 +125,7 @@ def test_each_engine(name, family, tmp_path):
     check_modes(cells)
     multipliers = {"pairs": 4, "single products": 6, "inferred products": 6, "products of ECP5": 6}.get(name, 0)
     assert sum(count(cells, "DSP48E1", "MULT18X18D")) == multipliers
-    memories = {"queues": 2, "table in block RAM": 1, "pairs": 1}.get(name, 0)
+    memories = {"queues": 2, "table in block RAM": 1, "table in banks": 4, "pairs": 1}.get(name, 0)
     assert sum(count(cells, "RAMB18E1", "RAMB36E1", "DP16KD")) >= memories
     check(design, *engines.vectors(rng, stages, 8, 200))
 

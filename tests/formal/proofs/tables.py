@@ -27,10 +27,10 @@ def _looked_up(flip):
     return Route([[(0, 0)], [(1, 0)]], function=lambda beat, lane, value: value ^ (MASKS[beat] ^ flip))
 
 
-def _table(style):
+def _table(style, bank_words=None, latency=2):
     return lambda p: StreamBench(
-        TableRom(values=CODES.astype(np.int8), lanes=1, style=style),
-        p, frames=Frames((1, 2)), capacity=2, patience=1, interval=2, order=_looked_up(0),
+        TableRom(values=CODES.astype(np.int8), lanes=1, style=style, bank_words=bank_words),
+        p, frames=Frames((1, 2)), capacity=latency, patience=latency - 1, interval=latency, order=_looked_up(0),
     )  # fmt: skip
 
 
@@ -80,6 +80,7 @@ def proofs() -> Iterator[Proof]:
     for component, parameters, make in (
         ("TableRom", "2 channels, distributed", _table("distributed")),
         ("TableRom", "2 channels, block", _table("block")),
+        ("TableRom", "2 channels, 2 banks", _table("block", 256, 3)),
         ("TableRom", "2 channels, uint3", _unsigned_table),
         ("InputTable", "2 colours", _input_table),
         ("Slices", "2 tables", _slices),
