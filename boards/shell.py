@@ -1,8 +1,8 @@
 """The top level of a board's design: clock, reset and pins around the core."""
 
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, ResetSignal, Signal
 from amaranth.lib import io
-from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.cdc import AsyncFFSynchronizer, ResetSynchronizer
 
 from . import Board
 from .clock import ClockGenerator, ClockSettings
@@ -34,18 +34,27 @@ class Shell(Elaboratable):
         self.board, self.clock, self.accelerator = board, clock, accelerator
         self.link = link or UartOptions(board.baud)
 
+    @property
+    def _is_ecp5(self):
+        """Return whether the board's device is an ECP5."""
+        return self.board.device.family == "ecp5"
+
     def elaborate(self, platform):
         m = Module()
         oscillator, locked = self._clock_and_reset(m, platform)
         link = self.link.component(self.accelerator, clock_hz=self.clock.hz)
-        m.submodules.core = core = Core(
-            self.accelerator, link, clock_hz=self.clock.hz, ecp5_global=self.board.device.family == "ecp5"
-        )
+        m.submodules.core = core = Core(self.accelerator, link, clock_hz=self.clock.hz, ecp5_global=self._is_ecp5)
         if self.link.kind == UdpOptions.kind:
             link_locked = self._ethernet(m, platform, core, oscillator, locked)
         else:
             link_locked = self._uart(m, platform, core)
-        m.submodules.reset = ResetSynchronizer(~(locked & link_locked))
+        if self._is_ecp5:
+            # As in `Core`: nextpnr-ecp5 puts a reset on a global network only if the design does.
+            released = Signal()
+            m.submodules.reset = AsyncFFSynchronizer(~(locked & link_locked), released)
+            m.submodules.reset_buffer = Instance("DCCA", i_CLKI=released, i_CE=Const(1), o_CLKO=ResetSignal())
+        else:
+            m.submodules.reset = ResetSynchronizer(~(locked & link_locked))
         for index in range(len(core.led)):
             if ("led", index) in platform.resources:
                 pin = io.Buffer("o", platform.request("led", index, dir="-"))

@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import crc, data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from psahw.gateware.stream import Queue
 from psahw.host.protocol import Fault
 
 from .cobs import DECODED_BYTE, FRAME_BYTE, CobsDecoder, CobsEncoder
@@ -83,8 +84,11 @@ class FrameSender(wiring.Component):
         m = Module()
         m.submodules.cobs = encoder = CobsEncoder()
         m.submodules.crc = checksum = _crc()
+        # The choice between body and CRC takes a clock cycle, and so does what the encoder does with the byte.
+        m.submodules.queue = queue = Queue(shape=FRAME_BYTE, depth=3, style="distributed")
+        wiring.connect(m, queue.o, encoder.i)
         wiring.connect(m, encoder.o, wiring.flipped(self.o))
-        i, o = self.i, encoder.i
+        i, o = self.i, queue.i
         sum_due = Signal()  # the body has been sent
         part = Signal(range(CHECKSUM))
         m.d.comb += [checksum.data.eq(i.payload.byte), checksum.valid.eq(i.valid & i.ready)]

@@ -2,10 +2,10 @@
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from psahw.gateware.check import check_divides, check_int
+from psahw.gateware.ram import ram
 
 __all__ = ["ImageBuffer"]
 
@@ -87,7 +87,8 @@ class ImageBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=self.o.p.shape(), depth=self.slots * self.beats, init=[])
+        # An image is read after the last of its bytes has been written.
+        m.submodules.memory = memory = ram(shape=self.o.p.shape(), depth=self.slots * self.beats, style="auto")
         taken = Signal(range(self.slots + 1))
         waiting = Signal(range(self.slots + 1))  # committed images that have not been sent
         repeats = Array(Signal(REPEAT_BITS, name=f"repeat_{slot}") for slot in range(self.slots))

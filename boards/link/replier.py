@@ -110,7 +110,7 @@ class Replier(wiring.Component):
         fetched = self._word(m, kind, index)
         taken, begins, last = self._results(m)
         m.d.comb += self.counters.addr.eq(ticket.argument)
-        m.d.sync += self.flush.eq(0)
+        m.d.sync += [self.flush.eq(0), self.counters.clear.eq(0)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [index.eq(0), waiting.eq(0), part.eq(0)]
@@ -127,7 +127,7 @@ class Replier(wiring.Component):
                             m.next = "RESULT"
                         with m.Case(Kind.CLEAR, Kind.RESET, Kind.OPEN):
                             m.d.sync += words.eq(0)
-                            m.d.comb += self.counters.clear.eq(kind == Kind.CLEAR)
+                            m.d.sync += self.counters.clear.eq(kind == Kind.CLEAR)
                         with m.Default():  # a counter or an error
                             m.d.sync += words.eq(1)
                             m.d.comb += self.error.eq(kind == Kind.ERROR)

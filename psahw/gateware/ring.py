@@ -2,12 +2,12 @@
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..architecture.codes import INT8, Codes
 from .check import check_int
 from .count import count, level
+from .ram import ram
 from .stream import vector_signature
 
 __all__ = ["VectorRing"]
@@ -76,9 +76,8 @@ class VectorRing(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        m.submodules.memory = memory = Memory(
-            shape=self.x.shape(), depth=self._depth, init=[], attrs={"ram_style": "distributed"}
-        )
+        # A step reads what was written before, and frees its place for a later clock cycle.
+        m.submodules.memory = memory = ram(shape=self.x.shape(), depth=self._depth, style="distributed")
         write, read = memory.write_port(), memory.read_port()
 
         put, step = self.i.valid & self.i.ready, self.read

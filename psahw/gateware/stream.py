@@ -2,12 +2,12 @@
 
 from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..architecture.codes import INT8, Codes
 from .check import check_choice, check_int
 from .count import count, level
+from .ram import ram
 
 __all__ = ["Fork", "Gather", "Queue", "Skid", "connect", "vector_signature"]
 
@@ -82,7 +82,8 @@ class Queue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         rows = max(self.depth - 1, 2)
-        m.submodules.memory = memory = Memory(shape=self.shape, depth=rows, init=[], attrs={"ram_style": self.style})
+        # No word is read while it is written: the memory is full only if a beat waits at the output, too.
+        m.submodules.memory = memory = ram(shape=self.shape, depth=rows, style=self.style)
         write, read = memory.write_port(), memory.read_port()
         put, get, load = Signal(), Signal(), Signal()
         held = level(m, put, get, self.depth, name="held")

@@ -2,11 +2,11 @@
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .check import check_int
 from .count import count
+from .ram import ram
 from .rom import STYLES
 
 __all__ = ["DelayTaps"]
@@ -73,9 +73,8 @@ class DelayTaps(wiring.Component):
                 m.d.sync += older.eq(self.o)
             return m
 
-        m.submodules.memory = memory = Memory(
-            shape=len(older), depth=self._distance, init=[], attrs={"ram_style": self._style}
-        )
+        # A word is written in the clock cycle after it was read, in which the next one may be read.
+        m.submodules.memory = memory = ram(shape=len(older), depth=self._distance, style=self._style)
         read, write = memory.read_port(), memory.write_port()
         (place,) = count(m, self.push, self._distance)
         m.d.sync += [write.en.eq(self.push), write.addr.eq(place.value)]

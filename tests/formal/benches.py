@@ -129,6 +129,8 @@ class RingBench(Bench):
         self.require(m, "counts", ~ring.whole | (ring.first == (place == step)))
         self.require(m, "counts", ~ring.whole | (ring.last == (place == step + steps - 1)))
         self.never_longer(m, "live", ring.i.valid & ~ring.whole, steps)
+        inside = internals(ring)  # see `psahw.gateware.ram`
+        self.require(m, "counts", ~(inside.put & inside.step & (inside.write.addr == inside.read.addr)))
 
         offered = Signal()  # ``x`` is the beat that was read
         m.d.sync += offered.eq(ring.read)
@@ -203,6 +205,10 @@ class DelayTapsBench(Bench):
         for tap in range(self.taps + 1):
             held = line.o.word_select(tap, self.width)
             self.require(m, "order", ~(chosen & (since == tap * self.distance)) | (held == value))
+        if self.distance > 1:
+            inside = internals(line)  # see `psahw.gateware.ram`
+            collides = inside.write.en & inside.read.en & (inside.write.addr == inside.read.addr)
+            self.require(m, "order", ~collides)
 
 
 class CountersBench(Bench):

@@ -34,15 +34,18 @@ def _skid(p):
 
 
 def _queue(depth):
-    return lambda p: StreamBench(
-        Queue(shape=BYTE, depth=depth),
-        p,
-        frames=Frames((1,)),
-        capacity=depth,
-        patience=1,
-        interval=2,
-        order=copies(1),
-    )
+    def make(p):
+        dut = Queue(shape=BYTE, depth=depth)
+
+        def inside(internals, due):
+            queue = internals(dut)  # see `psahw.gateware.ram`
+            return [~(queue.put & queue.load & (queue.write.addr == queue.read.addr))]
+
+        return StreamBench(
+            dut, p, frames=Frames((1,)), capacity=depth, patience=1, interval=2, order=copies(1), invariants=inside
+        )
+
+    return make
 
 
 def _gather(p):
