@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from psahw.gateware.check import check_divides, check_int
 from psahw.gateware.ram import ram
+from psahw.gateware.stream import Queue
 
 __all__ = ["ImageBuffer"]
 
@@ -122,24 +123,29 @@ class ImageBuffer(wiring.Component):
         """Send the beats of the oldest committed image, ``repeat`` times."""
         slot, base = Signal(range(self.slots)), Signal(len(port.addr))
         beat, done = Signal(range(self.beats)), Signal(REPEAT_BITS)
-        first, last = Signal(), beat == self.beats - 1
+        last = beat == self.beats - 1
         # The repetitions of an image come from a register, which follows in the clock cycle after the image before.
         repetitions, known = Signal(REPEAT_BITS), Signal()
         m.d.sync += [repetitions.eq(repeats[slot] - 1), known.eq(waiting & ~sent)]
         ready, final = waiting & known, done == repetitions
-        # A register holds what comes from the block RAM, which takes long on some devices.
-        read, o = Signal(), self.o
-        take = ~o.valid | o.ready
+        # A register holds what comes from the block RAM, which takes long on some devices. Behind the queue, nothing
+        # in here depends on the accelerator within a clock cycle.
+        beat_shape = data.StructLayout({"bytes": self.o.p.shape(), "first": 1})
+        m.submodules.queue = queue = Queue(shape=beat_shape, depth=3, style="distributed")
+        read, read_first, held, o = Signal(), Signal(), queue.i, self.o
+        take = ~held.valid | held.ready
         move = ~read | take
         m.d.comb += [
             port.en.eq(move),
             port.addr.eq(base + beat),
-            self.begin.eq(o.valid & o.ready & first),
             sent.eq(move & ready & last & final),
+            o.valid.eq(queue.o.valid),
+            o.payload.eq(queue.o.payload.bytes),
+            queue.o.ready.eq(o.ready),
+            self.begin.eq(o.valid & o.ready & queue.o.payload.first),
         ]
-        read_first = Signal()
         with m.If(take):
-            m.d.sync += [o.valid.eq(read), first.eq(read_first), o.payload.eq(port.data)]
+            m.d.sync += [held.valid.eq(read), held.payload.first.eq(read_first), held.payload.bytes.eq(port.data)]
         with m.If(move):
             m.d.sync += [read.eq(ready), read_first.eq((beat == 0) & (done == 0))]
             with m.If(ready):
