@@ -333,7 +333,9 @@ def manifest(network: Network, plan: Plan, circuit: Accelerator) -> dict[str, An
         "clock_hz": plan.clock_hz,
         "frame_interval": plan.frame_interval,
         "latency": plan.latency,
+        "lone_latency": plan.lone_latency,
         "settling_frames": plan.settling_frames,
+        "draining_frames": plan.draining_frames,
         "stages": list(circuit.stall_names),
     }
 

@@ -201,7 +201,8 @@ def _kept_result(path: Path | None, key: str) -> dict[str, Any] | None:
 def merge(by_start: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """Return one result for several batches.
 
-    Counts, cycles and seconds are added. Measured cycles become the only value, or the smallest and the largest.
+    Counts, cycles and seconds are added. Measured cycles become the only value, or the smallest and the largest. The
+    latency of a single image does not count beside those of images that others follow.
 
     Parameters
     ----------
@@ -209,9 +210,11 @@ def merge(by_start: dict[int, dict[str, Any]]) -> dict[str, Any]:
         Results by the number of their first image.
     """
     results = [by_start[start] for start in sorted(by_start)]
-    merged = dict(results[0])
+    followed = [result for result in results if result["images"] > 1] or results
+    merged = dict(followed[0])
     merged |= {name: sum(result[name] for result in results) for name in _SUMS}
     merged |= {name: _range(result[name] for result in results) for name in _RANGES}
+    merged["latency"] = _range(result["latency"] for result in followed)
     merged["latency_all"] = np.broadcast_to(merged["latency_all"], 2).tolist()
     labelled = all(result["correct"] is not None for result in results)
     merged["correct"] = sum(result["correct"] for result in results) if labelled else None

@@ -39,7 +39,9 @@ class _Manifest(msgspec.Struct):
     latency: _Cycles
     stages: tuple[_Name, ...] = ()
     clock_hz: Annotated[float, Meta(ge=1, le=1e12)] | None = None
+    lone_latency: Annotated[int, Meta(ge=0, le=1 << 40)] = 0
     settling_frames: Annotated[int, Meta(ge=0, lt=1 << 16)] = 0
+    draining_frames: Annotated[int, Meta(ge=0, lt=1 << 16)] = 0
     needed_beats: Annotated[int, Meta(ge=0, le=1 << 40)] = 0
 
 
@@ -70,13 +72,16 @@ class Design:
     frame_interval
         Predicted cycles between the results of two frames.
     latency
-        Predicted cycles from the first beat of a frame, entering an idle accelerator, to its result.
+        Predicted cycles from the first beat of a frame, entering an idle accelerator, to its result, if others follow
+        without a gap.
     stages
         Names of the stages that have a counter of stalled cycles.
     clock_hz
         Planned clock frequency in Hz, or None if the manifest does not have it.
-    settling_frames
-        Number of results before the frame interval is constant.
+    lone_latency
+        The same if no frame follows. Equal to ``latency`` if the manifest has no such entry, or 0.
+    settling_frames, draining_frames
+        Number of results before and after those that follow each other at the frame interval.
     needed_beats
         Number of a frame's first beats that hold all pixels on which the result depends. The result may be offered
         as soon as they have been taken. All beats if the manifest has no such entry, or 0.
@@ -95,7 +100,9 @@ class Design:
     latency: int
     stages: tuple[str, ...] = ()
     clock_hz: float | None = None
+    lone_latency: int = 0
     settling_frames: int = 0
+    draining_frames: int = 0
     needed_beats: int = 0
 
     @property
@@ -150,6 +157,8 @@ def load_design(directory: str | os.PathLike) -> Design:
         raise UserError(
             f"{manifest}: a frame of {design.frame_bytes} bytes must be whole beats of {design.bus_bytes} bytes"
         )
+    if not design.lone_latency:
+        design = replace(design, lone_latency=design.latency)
     if not design.needed_beats:
         design = replace(design, needed_beats=design.beats)
     if design.needed_beats > design.beats:

@@ -160,7 +160,7 @@ def simulate(
             "beats": design.beats,
             "needed_beats": design.needed_beats,
             "logit_bits": design.logit_bits,
-            "settling_frames": design.settling_frames,
+            "irregular_frames": [design.settling_frames, design.draining_frames],
             "orders": _orders(design, len(images), stalls, gap),
             "period": _period(design, waves),
             "stall": 0.4 if stalls else 0.0,

@@ -36,8 +36,9 @@ class Scoreboard:
         Expected logits, integers (frames, classes).
     logit_bits
         Width of a logit.
-    settling
-        Number of frame intervals at the beginning of a segment that do not count, because the pipeline is filling.
+    settling, draining
+        Number of frame intervals at the beginning and at the end of a segment that do not count, because the pipeline
+        is filling, or because no frame follows.
     results
         Number of results.
     mismatched_logits, mismatched_classes
@@ -47,18 +48,20 @@ class Scoreboard:
     predictions
         Class index by frame.
     segments
-        For each segment the cycles in which the first beat and the result of each frame were transferred.
+        For each segment the cycles in which the first beat and the result of each frame were transferred, and its
+        number.
     """
 
     expected: np.ndarray
     logit_bits: int
     settling: int = 0
+    draining: int = 0
     results: int = 0
     mismatched_logits: int = 0
     mismatched_classes: int = 0
     mismatches: list[str] = field(default_factory=list)
     predictions: dict[int, int] = field(default_factory=dict)
-    segments: list[list[tuple[int, int]]] = field(default_factory=lambda: [[]])
+    segments: list[list[tuple[int, int, int]]] = field(default_factory=lambda: [[]])
 
     def restart(self) -> None:
         """Begin a new segment after a reset."""
@@ -84,7 +87,7 @@ class Scoreboard:
         wrong = [c for c in range(len(expected)) if logits[c] != expected[c]]
         self.results += 1
         self.predictions[frame] = index
-        self.segments[-1].append((first, cycle))
+        self.segments[-1].append((first, cycle, frame))
         self.mismatched_logits += len(wrong)
         self.mismatched_classes += index != best
         if (wrong or index != best) and len(self.mismatches) < REPORTED:
@@ -96,15 +99,21 @@ class Scoreboard:
     def summary(self) -> dict:
         """Return the number of results and mismatches, and the smallest and largest of all measured cycles.
 
-        ``first_latency`` is the latency of frames that enter an idle accelerator, the first ones of all segments, and
-        ``latency`` that of all frames. ``frame_interval`` counts the cycles between two results of a segment after
-        settling. A value is None if nothing was measured.
+        ``first_latency`` is the latency of frames that enter an idle accelerator and are followed by others, the
+        first ones of all segments, and of a single frame. ``latency`` is that of all frames. ``frame_interval``
+        counts the cycles between two results of a segment after settling and before draining. A value is None if
+        nothing was measured.
         """
         segments = [np.array(segment, np.int64) for segment in self.segments if segment]
         empty = [np.empty(0, np.int64)]
-        first = np.array([segment[0, 1] - segment[0, 0] for segment in segments], np.int64)
+        # Behind the last frame no other follows. A segment may consist of it alone.
+        followed = [segment for segment in segments if segment[0, 2] < len(self.expected) - 1] or segments
+        first = np.array([segment[0, 1] - segment[0, 0] for segment in followed], np.int64)
         latency = np.concatenate([segment[:, 1] - segment[:, 0] for segment in segments] or empty)
-        interval = np.concatenate([np.diff(segment[:, 1])[self.settling :] for segment in segments] or empty)
+        interval = np.concatenate(
+            [np.diff(segment[:, 1])[self.settling : max(len(segment) - 1 - self.draining, 0)] for segment in segments]
+            or empty
+        )
         return {
             "results": self.results,
             "mismatched_logits": self.mismatched_logits,

@@ -37,7 +37,7 @@ class _Bench:
         self.progress = open(request["progress"], "ab", buffering=0)  # noqa: SIM115 - open until the test ends
         self.notice = ValueChange(dut.notice)
         self.board = Scoreboard(
-            np.load(request["expected"], allow_pickle=False), request["logit_bits"], request["settling_frames"]
+            np.load(request["expected"], allow_pickle=False), request["logit_bits"], *request["irregular_frames"]
         )
         self.finished, self.error, self.wanted = Event(), None, 0
 
@@ -166,7 +166,7 @@ async def direct(dut):
     """Send the frames through a source and a sink in Python, connected to the accelerator's ports."""
     request = json.loads(Path(os.environ["PSAHW_SIMULATION"]).read_text())
     board = Scoreboard(
-        np.load(request["expected"], allow_pickle=False), request["logit_bits"], request["settling_frames"]
+        np.load(request["expected"], allow_pickle=False), request["logit_bits"], *request["irregular_frames"]
     )
     data = Path(request["images"]).read_bytes()
     size, frames = request["bus_bytes"], request["frames"]

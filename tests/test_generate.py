@@ -94,12 +94,12 @@ def test_back_to_back(name, slower):
     network, plan = make(name)
     if slower > 1:
         network, plan = make(name, fps=plan.fps / slower)
-    images = random_images(np.random.default_rng(1), network, 3 + plan.settling_frames)
+    images = random_images(np.random.default_rng(1), network, 3 + plan.settling_frames + plan.draining_frames)
     logits, classes, i_cycles, o_cycles = simulate(network, plan, images)
     expected = reference.run(network, images)
     assert np.array_equal(logits, expected)
     assert np.array_equal(classes, expected.argmax(1))
-    assert np.diff(o_cycles)[plan.settling_frames :].tolist() == [plan.frame_interval] * 2
+    assert np.diff(o_cycles)[plan.settling_frames :][:2].tolist() == [plan.frame_interval] * 2
     assert o_cycles[0] - i_cycles[0] == plan.latency
 
 
@@ -141,10 +141,10 @@ def check_graphs(name, rules, expected_engines):
     """Check engines, logits, cadence and latency of a network, and return the plan."""
     network, plan = make(name, rules=rules)
     assert expected_engines in (None, set(engines_of(plan).values()))
-    images = random_images(np.random.default_rng(1), network, 3 + plan.settling_frames)
+    images = random_images(np.random.default_rng(1), network, 3 + plan.settling_frames + plan.draining_frames)
     logits, _, i_cycles, o_cycles = simulate(network, plan, images)
     assert np.array_equal(logits, reference.run(network, images))
-    assert np.diff(o_cycles)[plan.settling_frames :].tolist() == [plan.frame_interval] * 2
+    assert np.diff(o_cycles)[plan.settling_frames :][:2].tolist() == [plan.frame_interval] * 2
     assert o_cycles[0] - i_cycles[0] == plan.latency
     return plan
 
@@ -208,10 +208,10 @@ def test_slices_that_take_other_lanes_than_they_give(channels, period, slices, l
         (slices, *lanes),
         (slices, *lanes[::-1]),
     ]
-    images = random_images(np.random.default_rng(1), network, 3 + plan.settling_frames)
+    images = random_images(np.random.default_rng(1), network, 3 + plan.settling_frames + plan.draining_frames)
     logits, _, i_cycles, o_cycles = simulate(network, plan, images)
     assert np.array_equal(logits, reference.run(network, images))
-    assert np.diff(o_cycles)[plan.settling_frames :].tolist() == [plan.frame_interval] * 2
+    assert np.diff(o_cycles)[plan.settling_frames :][:2].tolist() == [plan.frame_interval] * 2
     assert o_cycles[0] - i_cycles[0] == plan.latency
     stalls = np.random.default_rng(1).integers(0, 2, (2, 23)).astype(bool)
     logits, *_ = simulate(network, plan, images, i_stalls=stalls[0], o_stalls=stalls[1], reset_at=plan.latency // 2)

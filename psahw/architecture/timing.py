@@ -162,13 +162,24 @@ def local_mixing(
     """Return the output times of a `LocalMixing`, and the times at which its inputs are taken.
 
     A frame has ``tokens`` of ``beats`` beats each; a token depends on the one that comes ``reach`` tokens
-    later. The kernel has ``entries``.
+    later. The kernel has ``entries``. No frame follows the last one.
     """
-    frames = times.reshape(-1, tokens * beats)
-    idle = np.full((len(frames), reach * beats), np.iinfo(np.int64).min // 2)
-    push = queued(np.concatenate((frames, idle), axis=1).reshape(-1), 1).reshape(len(frames), -1)
-    output = push[:, reach * beats :] + local_latency(entries, scaled)
-    return output.reshape(-1), push[:, : tokens * beats].reshape(-1)
+    frames, delay = times.reshape(-1, tokens * beats), reach * beats
+    padding = max(reach - tokens, 0) * beats
+    taken = np.empty_like(frames)
+    pushes, is_beat, free = [], [], np.iinfo(np.int64).min // 2
+    owed = 0  # pushes that complete outputs of the frame before
+    for n, frame in enumerate(frames):
+        empty = min(owed, max(int(frame[0]) - free, 0))
+        pushes.append(free + np.arange(empty))
+        taken[n] = queued(np.maximum(frame, free + empty), 1)
+        pushes += [taken[n], taken[n, -1] + 1 + np.arange(padding)]
+        is_beat += [np.zeros(empty, bool), np.ones(tokens * beats, bool), np.zeros(padding, bool)]
+        free, owed = int(taken[n, -1]) + 1 + padding, min(delay, tokens * beats)
+    pushes.append(free + np.arange(owed))
+    # The push ``delay`` after that of a beat completes its output.
+    completing = np.flatnonzero(np.concatenate(is_beat)) + delay
+    return np.concatenate(pushes)[completing] + local_latency(entries, scaled), taken.reshape(-1)
 
 
 def windows(times: np.ndarray, *, window: SlidingWindow, i_beats: int, o_beats: int, period: int) -> np.ndarray:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 
-def _measured(measured: "Cycles", planned: int, settling_frames: int) -> str:
+def _measured(measured: "Cycles", planned: int, irregular_frames: int) -> str:
     """Return a measured number of clock cycles beside the planned one, as text."""
     if measured is None:
-        return f"not measured, which takes {counted(settling_frames + 2, 'image')}; {planned:,} planned"
+        return f"not measured, which takes {counted(irregular_frames + 2, 'image')}; {planned:,} planned"
     values = measured if isinstance(measured, list) else [measured]
     return f"{' to '.join(f'{cycles:,}' for cycles in values)} measured, {planned:,} planned"
 
@@ -40,8 +40,9 @@ def _show(result: "DemoResult") -> None:
     """Print the results, and where the files are."""
     plan, simulation, evaluation = result.plan, result.simulation, result.evaluation
     costs = ", ".join(f"{value:,g} {name.upper()}" for name, value in plan.resources.to_dict().items())
-    interval = _measured(simulation.frame_interval, simulation.frame_interval_predicted, simulation.settling_frames)
-    latency = _measured(simulation.latency, simulation.latency_predicted, simulation.settling_frames)
+    irregular = simulation.settling_frames + simulation.draining_frames
+    interval = _measured(simulation.frame_interval, simulation.frame_interval_predicted, irregular)
+    latency = _measured(simulation.latency, simulation.latency_predicted, irregular)
     rows = [
         *([] if evaluation is None else [_accuracy(evaluation)]),
         [

@@ -31,8 +31,8 @@ def _show(result: "SimulationResult") -> None:
         output.print_line(f"{result.batches} batches, {result.batches_kept} of them from earlier runs")
     if result.frame_interval is None:
         output.print_line(
-            f"the frame interval needs at least {result.settling_frames + 2} images in a run, because the pipeline "
-            "fills first"
+            f"the frame interval needs at least {result.settling_frames + result.draining_frames + 2} images in a "
+            "run, because the pipeline fills first"
         )
     for line in result.mismatches:
         output.print_line(line)

@@ -56,10 +56,11 @@ class SimulationResult:
         Images classified correctly, as a number and in percent; None without labels.
     frame_interval, frame_interval_predicted
         Cycles between the results of two frames, measured once the pipeline has settled, and as planned.
-    settling_frames
-        Results that precede the steady state.
+    settling_frames, draining_frames
+        Results before and after the steady state.
     latency, latency_predicted
-        Cycles from an image's first beat to its result in the empty accelerator, measured and planned.
+        Cycles from an image's first beat to its result in the empty accelerator, measured and planned. If there are
+        several images without gaps, they follow it.
     latency_all
         The least and the greatest latency of all images.
     sim_cycles_per_second
@@ -102,6 +103,7 @@ class SimulationResult:
     frame_interval: Cycles
     frame_interval_predicted: int
     settling_frames: int
+    draining_frames: int
     latency: Cycles
     latency_predicted: int
     latency_all: list[int]
@@ -214,7 +216,7 @@ def _parts(design: "Design", images: int) -> int:
     cycle_seconds = 3e-6 + 33e-12 * design.verilog.stat().st_size
     seconds = images * design.frame_interval * cycle_seconds
     spent = -(-design.latency // design.frame_interval) + 1
-    least = _FILLED * spent + design.settling_frames
+    least = _FILLED * spent + design.settling_frames + design.draining_frames
     most = max(_PARTS, -(-images // BATCH_IMAGES))
     return max(1, min(int(seconds // (_LONG_SECONDS / 2)), images // least, most))
 

@@ -37,15 +37,17 @@ class LocalMixing(wiring.Component):
     ROM has one word for each place. Weights of neighbours outside the grid are cleared on their way to the products
     by the reset of the multiplier's register.
 
-    Each input beat is a push, and output token n leaves with the push of token ``n + reach``. After its tokens, a
-    frame has ``reach`` tokens of empty pushes, one beat per clock cycle, during which ``i`` is not ready.
+    Each input beat is a push, and output token n leaves with the push of token ``n + reach``. The last ``reach``
+    tokens of a frame leave with the first pushes of the next. Until a frame begins, empty beats are pushed for them,
+    one per clock cycle. Once it has begun, they wait for its beats. Of the other frame's elements none is used,
+    because they lie outside the grid.
 
     Every push waits until the queue behind the requantiser has room for an output beat, also a push without one. No
     register in between has an enable that depends on the output.
 
     Latency: ``7 + (entries - 1).bit_length() + 3`` clock cycles from a push to its output beat, for the entries of a
     kernel (`psahw.architecture.timing.local_mixing`). Throughput: one beat per clock cycle; the initiation interval
-    is ``(tokens + reach)·channels / lanes`` clock cycles per frame. Backpressure: ``i.ready`` comes from registers
+    is ``max(tokens, reach)·channels / lanes`` clock cycles per frame. Backpressure: ``i.ready`` comes from registers
     only.
 
     Parameters
@@ -162,21 +164,17 @@ class LocalMixing(wiring.Component):
         m.submodules.queue = queue = Queue(shape=self.o.payload.shape(), depth=most, style="distributed")
         connect(m, queue.o, wiring.flipped(self.o))
 
-        # Push a beat of the frame, or an empty one after the frame.
-        complete, flushing = Signal(), Signal()
+        # Push a beat of the frame, or an empty one while no frame has begun.
+        complete = Signal()
         held = level(m, complete, self.o.valid & self.o.ready, most, name="held")
-        push = held.room & (self.i.valid | flushing)
-        _, phase, token = count(m, push, self._repeat, self._phases, self._tokens + self.reach)
-        m.d.comb += [
-            self.i.ready.eq(held.room & ~flushing),
-            flushing.eq(token.value >= self._tokens),
-            # Without reach each push completes an output, and Verilator warns about >= 0.
-            complete.eq(push & (token.value >= self.reach if self.reach else 1)),
-        ]
+        push, completes = self._push(m, held.room)
+        m.d.comb += complete.eq(push & completes)
+        beats = self._repeat, self._phases
 
-        # The completed token is ``reach`` before the pushed one, in the same phase.
+        # The completed token is ``reach`` before the pushed one.
         if self._shared:
-            row, outside = phase.value, self._outside(m, phase.wrap & complete)
+            _, phase = count(m, complete, *beats)
+            row, outside = phase.value, self._outside(m, phase.wrap)
         else:
             _, place = count(m, complete, self._repeat, self._phases * self._tokens)
             row, outside = place.value, [Const(0)] * self._entries
@@ -192,6 +190,38 @@ class LocalMixing(wiring.Component):
             m.d.comb += queue.i.payload[lane].eq(self._output(m, lane, window, weights, outside, row))
 
         return m
+
+    def _push(self, m, room):
+        """Return whether a beat is pushed, and whether a push completes an output; take the beats of ``i``.
+
+        A frame that is shorter than ``reach`` is followed by empty beats, so that it has as many pushes.
+        """
+        beats = self._repeat * self._phases
+        reach, frame = self.reach * beats, max(self._tokens, self.reach) * beats
+        short = self.reach > self._tokens
+        step = Signal()  # a beat of the frame
+        (place,) = count(m, step, frame)
+        padding = place.value >= self._tokens * beats if short else Const(0)
+        m.d.comb += [step.eq(room & (self.i.valid | padding)), self.i.ready.eq(room & ~padding)]
+        if not reach:
+            return step, Const(1)
+
+        # Outputs of the frame before that are still to be completed: by empty beats until a frame begins.
+        owed = Signal(range(min(self._tokens * beats, reach) + 1))
+        owes, between, push, completes = Signal(), Signal(init=1), Signal(), Signal()
+        paid = push & (owed == 1)
+        m.d.comb += push.eq(room & (self.i.valid | padding | (between & owes)))
+        with m.If(step):
+            m.d.sync += between.eq(place.last)
+        with m.If(place.wrap):
+            m.d.sync += [owed.eq(min(self._tokens * beats, reach)), owes.eq(1)]
+        with m.Elif(push & owes):
+            m.d.sync += [owed.eq(owed - 1), owes.eq(owed != 1)]
+        with m.If(step & (place.value == reach - 1)):
+            m.d.sync += completes.eq(1)
+        with m.Elif(paid):
+            m.d.sync += completes.eq(0)
+        return push, completes
 
     def _window(self, m, push):
         """Return the beats in the kernel in the order of the weights, oldest first, two clock cycles after a push."""

@@ -135,9 +135,9 @@ class Hello:
     clock_hz
         Frequency in Hz of the clock that the device counts.
     frame_interval, latency
-        As planned, in clock cycles.
+        As planned, in clock cycles. The latency is that of an image that no other follows.
     settling_frames
-        Number of results before the frame interval is steady.
+        Number of results in a series of images that do not follow the one before at the frame interval.
     digest
         SHA-256 of the network, in hexadecimal.
     network, board

@@ -358,8 +358,8 @@ class _Chooser:
             scale_bits=sums.scale_bits,
         )
         tokens = stream.shape.tokens
-        if (tokens + node.reach) * node.beats > tokens * stream.period:
-            raise Infeasible(f"{name}: {tokens} + {node.reach} tokens of {node.beats} beats exceed the frame")
+        if max(tokens, node.reach) * node.beats > tokens * stream.period:
+            raise Infeasible(f"{name}: {max(tokens, node.reach)} tokens of {node.beats} beats exceed the frame")
         return [Leaf((node,))]
 
     def dense(self, name: str, layer: TokenMixing, stream: _Stream) -> list[Tree]:

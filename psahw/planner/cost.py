@@ -236,6 +236,14 @@ def _outside(node: LocalMixing) -> Resources:
     return primitives.counter(*node.grid) + Resources(lut=borders + node.entries - 1, ff=2 * borders)
 
 
+def _pushes(node: LocalMixing) -> Resources:
+    """Return the resources of the counters of a frame's beats, and of those that are owed to the frame before."""
+    frame, owed = (f(node.tokens, node.reach) * node.beats for f in (max, min))
+    return primitives.counter(frame) + (
+        primitives.counter(owed + 1) + Resources(lut=3, ff=3) if owed else Resources()
+    )
+
+
 @_cost.register
 def _(node: LocalMixing) -> Resources:
     taps, beats, width = node.entries, node.beats, node.i_codes.bits * node.lanes
@@ -250,7 +258,8 @@ def _(node: LocalMixing) -> Resources:
         rows, node.acc_bits, node.offset_bits, node.shift_range, node.o_codes.bits, node.scale_bits
     )
     total = (
-        primitives.counter(repeat, node.phases, node.tokens + node.reach)
+        _pushes(node)
+        + (primitives.counter(repeat, node.phases) if node.shared else Resources())
         + (_outside(node) if node.shared else primitives.counter(repeat, rows))
         + _taps(width, node.grid[1] * beats, rows_above - 1, "block")
         + _taps(rows_above * width, beats, columns_beside - 1, "distributed")

@@ -35,9 +35,14 @@ class Plan:
     frame_interval
         Clock cycles between the results of two frames in the steady state.
     latency
-        Clock cycles from the first input beat of a frame to its result, if the accelerator is idle before.
+        Clock cycles from the first input beat of a frame to its result, if the accelerator is idle before, and
+        others follow.
+    lone_latency
+        The same if no frame follows.
     settling_frames
         Results before the steady state.
+    draining_frames
+        Results after the steady state, if no more frames follow.
     pipeline
         The nodes of the pipeline in data order, with the depths of their buffers.
     limits
@@ -55,7 +60,9 @@ class Plan:
     period: int
     frame_interval: int
     latency: int
+    lone_latency: int
     settling_frames: int
+    draining_frames: int
     pipeline: tuple[Node, ...]
     limits: dict[str, float]
     limited_by: str
@@ -112,7 +119,9 @@ class Plan:
             "frame_interval": self.frame_interval,
             "fps": self.fps,
             "latency": self.latency,
+            "lone_latency": self.lone_latency,
             "settling_frames": self.settling_frames,
+            "draining_frames": self.draining_frames,
             "latency_s": self.latency / self.clock_hz,
             "bus_bytes": self.bus_bytes,
             "token_period": self.period,

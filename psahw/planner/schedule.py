@@ -2,9 +2,9 @@
 
 Frames are run through the timing model of the pipeline (`psahw.architecture.timing`). Times are clock cycles from the
 first input beat of the first frame into an idle accelerator. Because the source offers one token per token period,
-everything behind it is periodic once the pipeline has filled. This takes some frames: a local mixing delays the first
-tokens of a frame while it flushes the frame before, which does not happen to the first frame. `schedule` runs frames
-until they have settled.
+everything behind it is periodic once the pipeline has filled. This takes some frames. In a local mixing, the last
+tokens of a frame leave with the first ones of the next frame, and without waiting for them if no frame follows. The
+last results before a pause therefore come early. `schedule` runs frames until enough of them are periodic.
 """
 
 import dataclasses
@@ -54,15 +54,22 @@ class Schedule:
     frame_interval
         Clock cycles from result to result in the steady state.
     latency
-        Clock cycles from the first input beat of a frame to its result, if the accelerator is idle before.
+        Clock cycles from the first input beat of a frame to its result, if the accelerator is idle before, and
+        others follow.
+    lone_latency
+        The same if no frame follows.
     settling_frames
         Results before the steady state.
+    draining_frames
+        Results after the steady state, if no more frames follow.
     """
 
     pipeline: tuple[Node, ...]
     frame_interval: int
     latency: int
+    lone_latency: int
     settling_frames: int
+    draining_frames: int
 
 
 @singledispatch
@@ -242,7 +249,7 @@ def _add_intervals(pipeline: tuple[Node, ...], beats: int, shortest: dict[str, i
             case Transpose():
                 beats = node.rows * node.columns // node.o_lanes
             case LocalMixing():
-                work = (node.tokens + node.reach) * node.beats
+                work = max(node.tokens, node.reach) * node.beats
             case Residual():
                 beats = _add_intervals(node.branch, before, shortest)
                 _add_intervals(node.bypass, before, shortest)
@@ -254,6 +261,16 @@ def _add_intervals(pipeline: tuple[Node, ...], beats: int, shortest: dict[str, i
                 beats = 1
         shortest[node.name] = max(work, before, beats)
     return beats
+
+
+def _ends(irregular: np.ndarray, frames: int, early: int) -> tuple[int, int]:
+    """Return the number of results before and after the steady state.
+
+    ``irregular`` are the results behind which the next does not come a frame interval later. At most ``early`` of the
+    last ones are after the steady state.
+    """
+    before, after = irregular[irregular < frames - 1 - early], irregular[irregular >= frames - 1 - early]
+    return int(before[-1]) + 1 if len(before) else 0, frames - 1 - int(after[0]) if len(after) else 0
 
 
 def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) -> Schedule:
@@ -276,7 +293,8 @@ def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) 
         If the nodes do not fit each other.
     """
     layers = sum(isinstance(node, LocalMixing | Windows | Transpose) for node in walk(pipeline))
-    frames, most = STEADY_FRAMES + layers, STEADY_FRAMES + 4 * layers
+    early = sum(isinstance(node, LocalMixing) for node in walk(pipeline))  # most results that a pause makes early
+    frames, most = STEADY_FRAMES + layers, STEADY_FRAMES + 4 * layers + early
     while frames <= most:
         visited, results = _chain(pipeline, np.arange(frames * input_beats, dtype=np.int64))
         if len(results) != frames:
@@ -286,9 +304,10 @@ def schedule(pipeline: tuple[Node, ...], input_beats: int, frame_interval: int) 
             # A buffer is filled only by as many frames as are in the pipeline at once.
             frames, most = under_way + STEADY_FRAMES + layers, under_way + most
             continue
-        late = np.flatnonzero(np.diff(results) != frame_interval)
-        settling = int(late[-1]) + 1 if len(late) else 0
-        if frames - settling >= STEADY_FRAMES:
-            return Schedule(visited, frame_interval, int(results[0]), settling)
+        irregular = np.flatnonzero(np.diff(results) != frame_interval)
+        settling, draining = _ends(irregular, frames, early)
+        if frames - settling - draining >= STEADY_FRAMES:
+            alone = _chain(pipeline, np.arange(input_beats, dtype=np.int64))[1] if early else results
+            return Schedule(visited, frame_interval, int(results[0]), int(alone[0]), settling, draining)
         frames += 3 * layers or 1
     raise Unsteady(f"the pipeline does not settle to a frame every {frame_interval} cycles within {most} frames")

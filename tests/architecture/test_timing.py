@@ -130,19 +130,39 @@ def test_windows_and_transpose(period):
     assert output.tolist() == served(ready, period, 3)
 
 
-def test_local_mixing():
-    """Behind each frame of five tokens of two beats, the beats of three more tokens are pushed, one per cycle."""
-    times = of_frames(3, 10)
-    output, taken = timing.local_mixing(times, tokens=5, beats=2, reach=3, entries=9)
-    pushes, free = [], 0
-    for frame in range(3):
-        for beat in range(10):
-            pushes.append(max(times[10 * frame + beat], free))
-            free = pushes[-1] + 1
-        pushes += range(free, free + 6)
-        free += 6
-    assert taken.tolist() == [push for n, push in enumerate(pushes) if n % 16 < 10]
-    assert output.tolist() == [push + 14 for n, push in enumerate(pushes) if n % 16 >= 6]
+@pytest.mark.parametrize("pause", [0, 1, 3, 4, 5, 100])
+@pytest.mark.parametrize(("tokens", "reach"), [(5, 3), (5, 0), (5, 5), (2, 3)])
+def test_local_mixing(tokens, reach, pause):
+    """Clock cycle by clock cycle: a beat of a frame, or an empty beat between frames while outputs are owed.
+
+    A frame that is shorter than the reach is followed by empty beats in any case.
+    """
+    size, delay = 2 * tokens, 2 * reach
+    times = of_frames(4, size) + pause * np.repeat(np.arange(4), size)
+    output, taken = timing.local_mixing(times, tokens=tokens, beats=2, reach=reach, entries=9)
+    pushed = [False] * delay  # whether each push was a beat of a frame
+    waiting, cycle, padding = list(times), 0, 0
+    expected_output, expected_taken = [], []
+    while waiting or any(pushed[len(pushed) - delay :]):
+        within = sum(pushed) % size > 0
+        if padding:
+            padding -= 1
+            pushed.append(False)
+        elif waiting and waiting[0] <= cycle:
+            pushed.append(True)
+            expected_taken.append(cycle)
+            del waiting[0]
+            padding = 0 if sum(pushed) % size else max(delay - size, 0)
+        elif within or not any(pushed[len(pushed) - delay :]):
+            cycle += 1
+            continue
+        else:
+            pushed.append(False)
+        if pushed[-1 - delay]:
+            expected_output.append(cycle + 14)
+        cycle += 1
+    assert taken.tolist() == expected_taken
+    assert output.tolist() == expected_output
 
 
 @pytest.mark.parametrize(("beats", "interval", "o_beats"), [(1, 3, 2), (2, 1, 1), (3, 5, 2), (3, 1, 4), (4, 1, 1)])

@@ -15,7 +15,8 @@ from psahw.flow.simulation import SimulationResult, check_simulation
 RESULT = SimulationResult(
     dataset="sample", mode="back to back", netlist=None, network="tiny", images=2, mismatched_logits=0,
     mismatched_classes=0, correct=1, accuracy=50.0, frame_interval=100, frame_interval_predicted=100,
-    settling_frames=0, latency=300, latency_predicted=300, latency_all=[300, 300], sim_cycles_per_second=1000,
+    settling_frames=0, draining_frames=0, latency=300, latency_predicted=300, latency_all=[300, 300],
+    sim_cycles_per_second=1000,
     cycles=600, seconds=0.6, build_seconds=0.0, results=2, stalls=False, resets=0, gap=[0, 0], seed=1,
     frames_counted=2, stage_stalls={}, mismatches=[], clock_hz=100e6,
 )  # fmt: skip
@@ -127,7 +128,7 @@ def test_other_images(network, tmp_path):
 def ways(monkeypatch, tmp_path):
     """Return a function that says how images of a design are simulated: the size of a batch and the jobs, or None."""
     (tmp_path / "accelerator.v").write_bytes(bytes(10_000_000))
-    timing = {"frame_interval": 3500, "latency": 14_000, "settling_frames": 1}
+    timing = {"frame_interval": 3500, "latency": 14_000, "settling_frames": 1, "draining_frames": 0}
     design = types.SimpleNamespace(verilog=tmp_path / "accelerator.v", **timing)
     monkeypatch.setattr(simulation, "_cores", lambda: 3)
 

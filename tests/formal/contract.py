@@ -299,8 +299,9 @@ class Bench(Elaboratable):
         return Flow(stream, now, place, beats)
 
     def beats_due(
-        self, m: Module, i: Flow, o: Flow, frames: Frames, *, capacity: int, patience: int, transparent: bool
-    ):
+        self, m: Module, i: Flow, o: Flow, frames: Frames, *, capacity: int, patience: int, transparent: bool,
+        waiting: Sequence[int] = (),
+    ):  # fmt: skip
         """Require that the beats of an output are *counted* and *offered*; return how many are due.
 
         The parameters are those of `StreamBench`.
@@ -312,7 +313,8 @@ class Bench(Elaboratable):
         now = due + gain if transparent else due
         self.invariant(m, due <= capacity)
         self.require(m, "counts", ~o.stream.valid | (now != 0))
-        self.never_longer(m, "offers", (now != 0) & ~o.stream.valid, patience)
+        may_wait = Array(waiting)[i.place] if waiting else 0
+        self.never_longer(m, "offers", (now > may_wait) & ~o.stream.valid, patience)
         return due
 
     def ordered(self, m: Module, order: Route | Model, i: Flow, o: Flow, frames: int):
@@ -408,9 +410,13 @@ class StreamBench(Bench):
     transparent
         A beat counts from when it is offered at ``i``, not from when it is taken. This is so in components that pass
         beats on within the clock cycle.
+    waiting
+        The beats that are due and may wait for the next input beat, by the number of the frame's input beats that
+        have come. Empty if none may.
     invariants
-        A function of (internals, beats due) that returns conditions. They are asserted like the properties, and spare
-        the model checker finding them by itself.
+        A function of (internals, beats due) that returns conditions. It may use ``place``, the number of the next
+        input beat in its frame. They are asserted like the properties, and spare the model checker finding them by
+        itself.
     bits
         The elements of the source are numbers of so many bits; None for any elements.
     """
@@ -426,12 +432,14 @@ class StreamBench(Bench):
         interval: int,
         order: Route | Model | None = None,
         transparent: bool = False,
+        waiting: Sequence[int] = (),
         invariants: Callable[[Internals, Value], Sequence[Value]] | None = None,
         bits: int | None = None,
     ):
         super().__init__(component, properties)
         self.frames, self.capacity, self.patience, self.interval = frames, capacity, patience, interval
         self.routing, self.transparent, self.invariants, self.bits = order, transparent, invariants, bits
+        self.waiting = waiting
 
     def build(self, m, internals):
         frames = self.frames
@@ -440,10 +448,12 @@ class StreamBench(Bench):
         arrives = self.component.i.valid & (~waiting if self.transparent else self.component.i.ready)
         i = self.flow(m, self.component.i, arrives, frames.i_beats)
         o = self.flow(m, self.component.o, self.component.o.valid & self.component.o.ready, frames.o_beats)
+        self.place = i.place
         if {"counts", "offers"} & {*self.properties} or self.invariants:
             due = self.beats_due(
-                m, i, o, frames, capacity=self.capacity, patience=self.patience, transparent=self.transparent
-            )
+                m, i, o, frames, capacity=self.capacity, patience=self.patience, transparent=self.transparent,
+                waiting=self.waiting,
+            )  # fmt: skip
             for condition in self.invariants(internals, due) if self.invariants else ():
                 self.invariant(m, condition)
         self.never_longer(m, "live", i.stream.valid & ~o.stream.valid, self.interval)

@@ -257,12 +257,12 @@ FAULTS = (
     ),
     Fault(
         "The last outputs of a frame wait for the next frame",
-        LocalMixing, "elaborate", "token.value >= self._tokens", "token.value > self._tokens",
+        LocalMixing, "_push", "| (between & owes)", "",
         "localmixing/2x1-tokens-3x1", "offers", helped=True,
     ),
     Fault(
         "A push does not wait for room",
-        LocalMixing, "elaborate", "push = held.room & (", "push = (",
+        LocalMixing, "_push", "push.eq(room & (", "push.eq((",
         "localmixing/2x1-tokens-3x1", "counts", helped=True,
     ),
     Fault(

@@ -129,6 +129,15 @@ def test_depthwise_at_every_folding(shared, lanes):
     check(any_layer(lanes, shared, 12, (3, 4), 3), (3, 4), 3, 12, lanes)
 
 
+@pytest.mark.parametrize("pause", [0, 1, 2, 3, 40])
+@pytest.mark.parametrize("grid", [(3, 4), (1, 2)])
+def test_frames_behind_a_pause(grid, pause):
+    """Empty beats complete as many outputs as the pause lasts, and the next frame completes the others."""
+    layer = any_layer(0, True, 2, grid, 5)
+    size = 4 * grid[0] * grid[1]
+    check(layer, grid, 5, 4, 1, frames=4, i_stalls=[False] * size + [True] * pause if pause else [False])
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_reset_in_mid_frame(shared):
     layer = any_layer(0, shared, 2, (3, 4), 3)

@@ -229,7 +229,8 @@ def test_simulated_board(design, network, capsys):
     assert result["frame_interval"] == result["frame_interval_planned"]
     assert result["latency"] == result["latency_planned"]
     assert result["fps_device"] == pytest.approx(result["clock_hz"] / result["frame_interval_planned"])
-    assert result["fps_link"] == pytest.approx(result["fps_device"], rel=1e-3)
+    # The last of the five results comes a little early, because no image follows.
+    assert result["fps_link"] == pytest.approx(result["fps_device"], rel=3e-3)
 
 
 @pytest.mark.slow  # `tests/host/test_torture.py` simulates a smaller board behind UDP

@@ -15,8 +15,9 @@ MANIFEST = {
     "classes": 3,
     "logit_bits": 16,
     "frame_interval": 100,
-    "latency": 250,
+    "lone_latency": 250,
     "settling_frames": 1,
+    "draining_frames": 2,
     "digest": "ab" * 32,
     "network": "n",
 }
@@ -30,6 +31,7 @@ def test_a_counter_for_each_stage():
     """A byte addresses 253 counters of stages, the accelerator's first two counters, and the link's own."""
     message = Hello.unpack(hello(253).pack())
     assert (message.stages, message.image_shape, message.digest) == (253, (8, 6, 2), "ab" * 32)
+    assert (message.latency, message.settling_frames) == (250, 3)
 
 
 def test_more_stages_than_counters():
@@ -138,8 +140,8 @@ def test_repetitions(repeat):
         ({"image": [70_000, 6]}, "height 70000, which must be in [1, 65535]"),
         ({"colours": 256}, "colours 256, which must be in [1, 255]"),
         ({"image": [65_535, 65_535]}, "images of 65535 x 65535 x 2 bytes, more than 16777216"),
-        ({"latency": 1 << 33}, "latency 8589934592, which must be in [1, 4294967295]"),
-        ({"settling_frames": 5000}, "settling_frames 5000, which must be in [0, 4096]"),
+        ({"lone_latency": 1 << 33}, "latency 8589934592, which must be in [1, 4294967295]"),
+        ({"settling_frames": 4998}, "settling_frames 5000, which must be in [0, 4096]"),
     ],
 )
 def test_an_accelerator_that_no_link_can_serve(changes, problem):

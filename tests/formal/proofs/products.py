@@ -120,19 +120,44 @@ def _local_mixing(grid, kernel, channels, *, shared=False, i_codes=INT8, o_codes
 
         def inside(internals, due):
             mixing = internals(dut)
-            pushed = mixing.token.value * channels + mixing.phase.value * dut._repeat + mixing._.value
-            flush = Mux(mixing.flushing, Mux(pushed < reach, beats, beats + reach - pushed), 0)
             leaving = popcount(mixing.valid, mixing.queue.i.valid) + mixing.queue.level
             fits = ~mixing.queue.i.valid | mixing.queue.i.ready
-            return [due == leaving + flush, mixing.held.value == leaving, fits]
+            queue = internals(mixing.queue)
+            conditions = [
+                mixing.held.value == leaving,
+                mixing.held.room == (mixing.held.value != mixing.most),
+                mixing.held.value <= mixing.most,
+                fits,
+                queue.held.value == queue.stored.value + mixing.queue.o.valid,
+                queue.held.room == (queue.held.value != mixing.most),
+                queue.stored.some == (queue.stored.value != 0),
+            ]
+            if not reach:
+                return [*conditions, due == leaving]
+            pushing = internals(dut, "_push")
+            place, owed = pushing.place.value, pushing.owed
+            return [
+                *conditions,
+                due == leaving + owed + Mux(pushing.padding, beats, 0),
+                bench.place == Mux(pushing.padding, 0, place),
+                pushing.owes == (owed != 0),
+                pushing.between == (place == 0),
+                pushing.completes == (pushing.owes | (place >= reach)),
+                ~pushing.owes | (owed + place <= reach),
+                owed <= min(beats, reach),
+                place < max(beats, reach),
+            ]
 
         latency = 7 + (entries - 1).bit_length() + 3
         due = (*(max(beat + 1 - reach, 0) for beat in range(beats - 1)), beats)
-        return StreamBench(
-            dut, p, frames=Frames(due), capacity=latency + max(reach, beats), interval=latency + reach,
+        bench = StreamBench(
+            dut, p, frames=Frames(due), capacity=latency + 1 + max(reach, beats), interval=latency + reach,
             patience=latency - 1 + max(reach - beats + 1, 0),
+            # Within a frame, beats of the one before may wait for its next pushes.
+            waiting=[0, *(max(reach - place, 0) for place in range(1, beats))],
             order=Model(model), invariants=inside if set(p) & set(HANDSHAKE) else None, bits=bits,
         )  # fmt: skip
+        return bench
 
     return make
 
@@ -252,9 +277,13 @@ def proofs() -> Iterator[Proof]:
     yield order("MacArray", "2x2, 2x1 units, uint2 to uint3, multipliers", scaled, 24)
 
     shared = "2 channels, shared"
-    yield handshake("LocalMixing", "2x1 tokens, 3x1", _local_mixing((2, 1), (3, 1), 1))
-    yield handshake("LocalMixing", "1x2 tokens, 1x3, shared", _local_mixing((1, 2), (1, 3), 1, shared=True))
-    yield handshake("LocalMixing", f"1x1 tokens, 1x3, {shared}", _local_mixing((1, 1), (1, 3), 2, shared=True))
+    for parameters, make in (
+        ("2x1 tokens, 3x1", _local_mixing((2, 1), (3, 1), 1)),
+        ("1x2 tokens, 1x3, shared", _local_mixing((1, 2), (1, 3), 1, shared=True)),
+        (f"1x1 tokens, 1x3, {shared}", _local_mixing((1, 1), (1, 3), 2, shared=True)),
+        ("1x2 tokens, 1x7, shared", _local_mixing((1, 2), (1, 7), 1, shared=True)),  # shorter than the reach
+    ):
+        yield Proof("LocalMixing", parameters, HANDSHAKE, "induction", make, 18, quick=True)
     # The second frames of larger ones leave too late.
     rows, columns = _local_mixing((2, 2), (3, 1), 1, bits=1), _local_mixing((1, 2), (1, 3), 2, shared=True, bits=2)
     yield order("LocalMixing", f"2x2 tokens, 3x1, {few(1)}", rows, 26)
