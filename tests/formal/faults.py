@@ -197,7 +197,7 @@ FAULTS = (
     ),
     Fault(
         "All channels use the function of the first",
-        TableRom, "elaborate", "Cat(self.i.payload[lane], beat.value)", "self.i.payload[lane]",
+        TableRom, "_word", "Cat(self.i.payload[lane], beat)", "Cat(self.i.payload[lane])",
         "tablerom/2-channels-block", "order",
     ),
     Fault(
@@ -292,7 +292,7 @@ FAULTS = (
     ),
     Fault(
         "An image is sent once too often",
-        ImageBuffer, "_read", "final = done + 1 == repeats[slot]", "final = done == repeats[slot]",
+        ImageBuffer, "_read", "repetitions.eq(repeats[slot] - 1)", "repetitions.eq(repeats[slot])",
         "imagebuffer/2-slots-of-2-bytes-1", "counts",
     ),
     Fault(

@@ -133,12 +133,13 @@ class ImageBufferBench(Bench):
         m.d.sync += [begun.eq(restart | (begun & ~keep)), written.eq(Mux(restart, 0, written + put))]
 
         leaves = self.flow(m, o, o.valid & o.ready, beats)
-        most = 2 * buffer.slots
+        # A slot is free when its image has been read. Up to five beats are between the memory and the output then.
+        most = 2 * buffer.slots + 1 + 5 // beats
         frames = Signal(range(most + 3))  # frames that are committed and have not left
         m.d.sync += frames.eq(frames + Mux(keep, repeat, 0) - leaves.ends)
         self.invariant(m, frames <= most + 1)
         self.require(m, "counts", ~o.valid | (frames != 0))
-        self.never_longer(m, "offers", (frames != 0) & ~o.valid, 1)
+        self.never_longer(m, "offers", (frames != 0) & ~o.valid, 5)
 
         place = Signal(range(size))  # the byte that is followed
         anything = AnyConst(size.bit_length())
