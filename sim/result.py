@@ -106,8 +106,9 @@ def problems(result: dict[str, Any]) -> list[str]:
         complaints.append(f"the accelerator counted {result['frames_counted']} frames, not {result['images']}")
     timed = []
     if not result["stalls"]:
-        least, gap = np.min(result["latency"]), result["gap"]
-        if gap == [0, 0] or gap[0] >= result["latency_predicted"] or least < result["latency_predicted"]:
+        latency, predicted, gap = result["latency"], result["latency_predicted"], result["gap"]
+        is_exact = list(gap) == [0, 0] or gap[0] >= predicted or latency is None
+        if is_exact or np.min(latency) < predicted:
             timed.append(("latency", "latency"))
     if not result["stalls"] and result["gap"] == [0, 0] and result["frame_interval"] is not None:
         timed.append(("frame_interval", "frame interval"))

@@ -20,12 +20,12 @@ MULTIPLIERS = {"xc7": "DSP48E1", "xcup": "DSP48E2", "ecp5": "MULT18X18D"}
 """The primitives that multiply, by family. Engines instantiate them; on other families tools infer multipliers."""
 
 REGISTERED_MULTIPLIERS = (MULTIPLIERS["ecp5"],)
-"""Those whose operands have a further register in front. Without its output register, which Yosys does not use, the
-block RAM of an ECP5 takes 5.8 ns, and the multiplier may be far away from it."""
+"""The multipliers whose operands have a further register in front. Without its output register, which Yosys does not
+use, the block RAM of an ECP5 takes 5.8 ns, and the multiplier may be far away from it."""
 
 TABLE_BANK_WORDS = {"ecp5": 2048}
-"""Words that a block RAM holds, by the families on which a table has a register behind each of its block RAMs, in
-front of the choice of one of them, for the same reason."""
+"""Most words of a table in one block RAM, by family. A larger table has a register behind each of its block RAMs, in
+front of the choice of one of them, for the same reason. Other families need no such register."""
 
 LUT_ROM_WORDS = 128
 """Words of the deepest ROM in LUTs: two LUT6 and a MUXF7 for each bit of a word (UG474)."""

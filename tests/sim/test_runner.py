@@ -135,6 +135,11 @@ def test_counter_port(tmp_path):
         ({"frame_interval": 12, "gap": [5, 0]}, []),
         ({"frame_interval": None, "images": 1, "frames_counted": 1}, []),
         ({"latency": 8}, ["the latency is 8 cycles, not 7 as planned"]),
+        ({"latency": [7, 8]}, ["the latency is 7 to 8 cycles, not 7 as planned"]),
+        ({"latency": None}, ["the latency is None cycles, not 7 as planned"]),
+        ({"latency": [7, 9], "gap": [3, 5]}, []),  # a next frame may delay a result
+        ({"latency": [6, 9], "gap": [3, 5]}, ["the latency is 6 to 9 cycles, not 7 as planned"]),
+        ({"latency": 8, "gap": [7, 7]}, ["the latency is 8 cycles, not 7 as planned"]),
         ({"frames_counted": 3}, ["the accelerator counted 3 frames, not 4"]),
     ],
 )

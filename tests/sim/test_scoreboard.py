@@ -31,6 +31,21 @@ def test_cycles_of_segments():
     assert (summary["results"], summary["mismatched_logits"], summary["mismatched_classes"]) == (4, 0, 0)
 
 
+def test_the_end_of_a_series():
+    """The last results come early, and the latency of a frame that nothing follows is another."""
+    board = Scoreboard(np.zeros((4, 2), int), 6, settling=1, draining=1)
+    for frame, first, cycle in ((0, 0, 40), (1, 10, 55), (2, 20, 65), (3, 30, 71)):
+        board.add(frame, first, cycle, 0)
+    board.restart()
+    board.add(3, 100, 137, 0)
+    summary = board.summary()
+    assert (summary["frame_interval_min"], summary["frame_interval_max"]) == (10, 10)
+    assert (summary["first_latency_min"], summary["first_latency_max"]) == (40, 40)
+    alone = Scoreboard(np.zeros((1, 2), int), 6)
+    alone.add(0, 100, 137, 0)
+    assert alone.summary()["first_latency_max"] == 37
+
+
 def test_mismatches():
     board = Scoreboard(np.array([[3, 1, 2]]), 4)
     board.add(0, 0, 1, pack([3, 2, -2], 1, 4))
